@@ -1,0 +1,1 @@
+"""Curation on the CPU: verifiers, heuristics, duplicates, selection. Never imports a model library."""

@@ -1,0 +1,1 @@
+"""Engines: one protocol (`base`), three ways to run a model (`vllm`, `transformers`, `server`)."""

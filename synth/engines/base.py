@@ -1,0 +1,148 @@
+"""The one door to a model: token ids in, completions or log-probabilities out.
+
+Everything that knows a model library lives behind this protocol, so that a method reads the same over vLLM in
+process, transformers on a laptop, or a server elsewhere.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+from synth.errors import RequestError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How one prompt is continued.
+
+    `temperature` 0 is greedy. `seed` fixes the draw of this request alone. Generation ends at a token of
+    `stop_ids`, at the end of the first occurrence of a string of `stop`, or after `max_tokens` tokens; whatever
+    ended it is not part of the completion's text or tokens. Nothing else ends it: an engine adds no
+    end-of-sequence id of its own (the chat format lists them all in `stop_ids`).
+    """
+
+    max_tokens: int = 1024
+    temperature: float = 1.0
+    top_p: float = 1.0
+    n: int = 1
+    seed: int = 0
+    stop_ids: tuple[int, ...] = ()
+    stop: tuple[str, ...] = ()
+    logprob: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse settings no engine can follow.
+
+        Raises:
+            UsageError: a value is out of its range.
+        """
+        if self.max_tokens < 1:
+            raise UsageError(f"max tokens must be at least 1, not {self.max_tokens}")
+        if self.temperature < 0:
+            raise UsageError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+        if self.n < 1:
+            raise UsageError(f"samples must be at least 1, not {self.n}")
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """One continuation of a prompt.
+
+    `token_ids` and `text` are without what ended it (a stop id, a stop string and what follows it).
+    `finish` is "stop", or "length" where `max_tokens` or the model's window cut it off. `stop_reason` is the
+    stop id or stop string that ended it. `logprob` is the sum over the drawn tokens (the stop id included), in
+    nats, of the model's own log-probabilities (temperature 1, no top-p), where `Sampling.logprob` asked for it.
+    `text` keeps special tokens and white space as drawn.
+    """
+
+    token_ids: tuple[int, ...]
+    text: str
+    finish: Literal["stop", "length"]
+    stop_reason: int | str | None = None
+    logprob: float | None = None
+
+
+@dataclass(slots=True)
+class Usage:
+    """Tokens that went through an engine so far: the progress line and the summary read it."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+
+
+class Engine(Protocol):
+    """A model that continues and scores token ids. Safe for thousands of concurrent awaits on one event loop."""
+
+    name: str
+    """"vllm", "transformers" or "server": part of a run's settings, as texts differ between them."""
+    description: str
+    """One line for people: the engine, the device and the dtype in use."""
+    usage: Usage
+    max_length: int
+    """The window: a prompt and its completion together hold at most this many tokens."""
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """Continue one prompt `sampling.n` times; the list has that length.
+
+        Raises:
+            RequestError: this request cannot be served (the prompt leaves no room in the window, the server
+                refused it, …). Others are not affected.
+            RunError: the engine is dead.
+        """
+        ...
+
+    async def logprobs(self, token_ids: Sequence[int]) -> "NDArray[np.float32]":
+        """Log-probability (nats, float32, shape `[len(token_ids)]`) of each token given those before it.
+
+        The first is NaN: nothing precedes it.
+
+        Raises:
+            RequestError: as for `generate`.
+            RunError: as for `generate`.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Free the model. Requests under way fail with RunError."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class EngineOptions:
+    """What the command line passes through to an engine; each engine takes what it knows.
+
+    `dtype` "auto" is the model's own on an accelerator and float32 on a CPU.
+    """
+
+    dtype: str = "auto"
+    device: str = "auto"
+    max_length: int | None = None
+    concurrency: int = 256
+    tensor_parallel: int = 1
+    gpu_memory: float = 0.9
+    api_key: str | None = field(default=None, repr=False)
+
+
+Tokenizer = Any
+"""A transformers tokenizer (PreTrainedTokenizerBase); typed loosely since transformers is imported late."""
+
+
+def sequence_room(prompt_tokens: int, max_length: int, max_tokens: int) -> int:
+    """How many tokens may be drawn after a prompt: `max_tokens`, or less where the window is near.
+
+    Raises:
+        RequestError: the prompt alone fills the window.
+    """
+    if prompt_tokens == 0:
+        raise RequestError("the prompt is empty")
+    room = max_length - prompt_tokens
+    if room < 1:
+        raise RequestError(f"the prompt has {prompt_tokens} tokens; the model's window holds {max_length}")
+    return min(room, max_tokens)
