@@ -1,0 +1,84 @@
+"""The row: one conversation, with where it came from. Its columns are what every command reads and writes.
+
+`score-tokens` adds `input_ids` list<int32>, `labels` list<int32> (-100 = not trained on) and `logprobs`
+list<float32> (nats). Filters add flat columns. Columns the input had beside these are carried through.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import pyarrow as pa
+
+Message = dict[str, str]
+"""One turn: `role` (system, user, assistant, …) and `content`."""
+
+MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+
+BASE = pa.schema(
+    [
+        ("id", pa.string()),  # stable digest of source, method, settings and sample number
+        ("messages", MESSAGES),
+        ("method", pa.string()),
+        ("model", pa.string()),  # who wrote the last answer
+        ("parent", pa.string()),  # id of the row it came from
+        ("reference", pa.string()),  # the human answer, if any
+        ("verifier", pa.string()),
+        ("verdict", pa.string()),  # right, wrong or unscorable
+        ("answer", pa.string()),  # what the verifier extracted
+        ("samples", pa.int32()),  # drawn
+        ("logprob", pa.float64()),  # sum, nats, of the last answer under the writing model
+    ]
+)
+
+REASON = pa.field("reason", pa.string())
+"""Rejected rows have the columns of the accepted ones, and why."""
+
+
+@dataclass(slots=True)
+class Row:
+    """One conversation on its way to a data set; None where a column does not apply.
+
+    `extra` holds the columns carried through from the input, by name.
+    """
+
+    id: str
+    messages: list[Message]
+    method: str
+    model: str | None = None
+    parent: str | None = None
+    reference: str | None = None
+    verifier: str | None = None
+    verdict: str | None = None
+    answer: str | None = None
+    samples: int | None = None
+    logprob: float | None = None
+    extra: dict[str, Any] = field(default_factory=dict)
+
+    def record(self) -> dict[str, Any]:
+        """The row as one flat dictionary, column by column (JSON-serialisable)."""
+        columns = {name: getattr(self, name) for name in BASE.names}
+        return columns | self.extra
+
+
+def digest(*parts: object) -> str:
+    """A stable 128-bit name (32 hex digits) for JSON-serialisable parts.
+
+    The same parts give the same name on every machine and in every version.
+    """
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+
+
+def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    """Records (`Row.record`, plus `reason` where the schema has it) as one Arrow batch of that schema.
+
+    Lone surrogates, which a model's broken bytes can decode to, are replaced: Arrow strings are valid UTF-8.
+    """
+    try:
+        return pa.RecordBatch.from_pylist(list(records), schema=schema)
+    except UnicodeEncodeError:
+        clean = json.dumps(list(records), ensure_ascii=False).encode("utf-8", "replace")
+        return pa.RecordBatch.from_pylist(json.loads(clean), schema=schema)
