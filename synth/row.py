@@ -82,3 +82,11 @@ def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordB
     except UnicodeEncodeError:
         clean = json.dumps(list(records), ensure_ascii=False).encode("utf-8", "replace")
         return pa.RecordBatch.from_pylist(json.loads(clean), schema=schema)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What became of one row: accepted, or rejected with the reason."""
+
+    row: Row
+    reason: str | None = None

@@ -1,0 +1,84 @@
+"""The dataset card: what a person sees first in a dataset directory, here and on the Hub."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+if TYPE_CHECKING:
+    from synth.store import RunRecord
+
+
+def write_card(path: Path, record: "RunRecord", sample: pa.RecordBatch | None) -> None:
+    """Write `README.md` into a dataset directory.
+
+    Args:
+        path: the directory.
+        record: the run's record.
+        sample: accepted rows, of which the first is shown; None if there are none.
+    """
+    (path / "README.md").write_text(_card(path.name, record, sample), encoding="utf-8")
+
+
+def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
+    attempts = record.accepted + record.rejected
+    lines = [
+        "---",
+        "configs:",
+        "- config_name: default",
+        "  data_files: data-*.arrow",
+        f"tags: [synthetic, {record.command}]",
+        "---",
+        f"# {name}",
+        "",
+        f"{record.accepted:,} rows made by `synth {record.command}`"
+        + (f" with the model `{record.settings['model']}`." if "model" in record.settings else "."),
+    ]
+    if record.note:
+        lines += ["", f"**{record.note}**"]
+    lines += ["", "```python", "import datasets", f'rows = datasets.load_from_disk("{name}")', "```", ""]
+    if record.rejected:
+        lines += [
+            f"Of {attempts:,} attempts {record.rejected:,} were rejected; they are kept, with the reason, in "
+            "`rejected/`:",
+            "",
+            "| reason | rows |",
+            "|---|---:|",
+            *(f"| {reason} | {count:,} |" for reason, count in _by_count(record.reasons)),
+            "",
+        ]
+    lines += [
+        "## Settings",
+        "",
+        *_fenced(json.dumps(record.settings, indent=2, ensure_ascii=False), "json"),
+        "",
+    ]
+    if sample is not None and sample.num_rows:
+        first = sample.slice(0, 1).to_pylist()[0]
+        shown = {column: value for column, value in first.items() if value is not None}
+        lines += [
+            "## One row",
+            "",
+            *_fenced(json.dumps(shown, indent=2, ensure_ascii=False)[:4000], "json"),
+            "",
+        ]
+    versions = ", ".join(f"{package} {version}" for package, version in record.versions.items())
+    lines += [
+        f"Made in {record.seconds:,.0f} s: {record.prompt_tokens:,} tokens in, {record.completion_tokens:,} out. "
+        f"{versions}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def _fenced(text: str, language: str) -> list[str]:
+    """A code block that text written by a model cannot close."""
+    fence = "`" * 3
+    while fence in text:
+        fence += "`"
+    return [fence + language, text, fence]
+
+
+def _by_count(reasons: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,185 @@
+"""vLLM in process, on its asynchronous engine: continuous batching, prefix caching, one request a prompt.
+
+Requests go in row by row and only final outputs come back. Text is decoded here, once per completion: vLLM's own
+incremental detokenisation, a cost per token in the front-end process, runs only where a stop string needs it.
+"""
+
+import itertools
+import math
+import os
+import signal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
+from synth.errors import RequestError, RunError, UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+
+class VllmEngine:
+    """`AsyncLLM` behind the engine protocol."""
+
+    name = "vllm"
+
+    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str) -> None:
+        self._llm = llm
+        self._tokenizer = tokenizer
+        self._request = itertools.count()
+        self.description = description
+        self.usage = Usage()
+        self.max_length: int = llm.model_config.max_model_len
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """See `Engine.generate`. Sample i of n is drawn with seed + i, as vLLM does."""
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        room = sequence_room(len(token_ids), self.max_length, sampling.max_tokens)
+        params = SamplingParams(
+            n=sampling.n,
+            temperature=sampling.temperature,
+            top_p=sampling.top_p,
+            seed=sampling.seed if sampling.temperature > 0 else None,
+            max_tokens=room,
+            stop=list(sampling.stop),
+            stop_token_ids=list(sampling.stop_ids),
+            ignore_eos=True,  # the chat format lists every end; vLLM adds none of its own
+            logprobs=0 if sampling.logprob else None,
+            detokenize=bool(sampling.stop),
+            skip_special_tokens=False,
+            spaces_between_special_tokens=False,
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        outputs = (await self._run(token_ids, params)).outputs
+        self.usage.completion_tokens += sum(len(output.token_ids) for output in outputs)
+        return [self._completion(output, sampling) for output in outputs]
+
+    async def logprobs(self, token_ids: Sequence[int]) -> "NDArray[np.float32]":
+        """See `Engine.logprobs`. Costs a float32 row of the vocabulary per prompt token inside vLLM."""
+        import numpy as np
+        from vllm import SamplingParams
+        from vllm.sampling_params import RequestOutputKind
+
+        if len(token_ids) == self.max_length:
+            raise RequestError(f"vLLM scores at most {self.max_length - 1} tokens in a window of {self.max_length}")
+        sequence_room(len(token_ids), self.max_length, 1)
+        params = SamplingParams(
+            max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
+        )
+        ranked = (await self._run(token_ids, params)).prompt_logprobs
+        scores = [math.nan] + [
+            float(at[token].logprob) for token, at in zip(token_ids[1:], ranked[1:], strict=True)
+        ]
+        return np.array(scores, dtype=np.float32)
+
+    async def _run(self, token_ids: Sequence[int], params: Any) -> Any:
+        from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
+
+        self.usage.requests += 1
+        self.usage.prompt_tokens += len(token_ids)
+        # "type" marks a prompt that is ready as it is: vLLM skips its tokenising thread pool
+        prompt = {"type": "token", "prompt_token_ids": list(token_ids)}
+        final = None
+        try:
+            async for output in self._llm.generate(prompt, params, f"r{next(self._request)}"):
+                final = output
+        except EngineDeadError as error:
+            raise RunError(
+                "vLLM's engine process died (its own message is above; often: out of memory). "
+                "Lower --gpu-memory or --concurrency and run the same command again"
+            ) from error
+        except (ValueError, EngineGenerateError) as error:  # vLLM's refusals are ValueErrors
+            raise RequestError(f"vLLM refused the request: {error}") from error
+        if final is None:
+            raise RequestError("vLLM returned nothing for the request")
+        return final
+
+    def _completion(self, output: Any, sampling: Sampling) -> Completion:
+        ids = tuple(output.token_ids)
+        logprob = None
+        if sampling.logprob:
+            logprob = sum(at[token].logprob for token, at in zip(ids, output.logprobs, strict=True))
+        finish = "length" if output.finish_reason == "length" else "stop"
+        if sampling.stop and isinstance(output.stop_reason, str):
+            text = output.text
+            ids = _ids_within(self._tokenizer, ids, text)
+        else:
+            if finish == "stop" and ids and ids[-1] in sampling.stop_ids:
+                ids = ids[:-1]
+            text = self._tokenizer.decode(
+                ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
+            )
+        return Completion(ids, text, finish, output.stop_reason, logprob)
+
+    async def close(self) -> None:
+        """See `Engine.close`."""
+        self._llm.shutdown()
+
+
+def _ids_within(tokenizer: Tokenizer, ids: tuple[int, ...], text: str) -> tuple[int, ...]:
+    """The longest run of leading tokens whose text lies before a stop string (`text` ends where it begins)."""
+    low, high = 0, len(ids)
+    while low < high:
+        middle = (low + high + 1) // 2
+        head = tokenizer.decode(ids[:middle], skip_special_tokens=False, clean_up_tokenization_spaces=False)
+        low, high = (middle, high) if len(head) <= len(text) else (low, middle - 1)
+    return ids[:low]
+
+
+async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) -> VllmEngine:
+    """Start vLLM for `model` (a local path or a Hub id).
+
+    Raises:
+        UsageError: vLLM is not installed, or it cannot run this model with these options.
+    """
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+    try:
+        import vllm
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+    except ImportError as error:
+        raise UsageError(
+            f"vLLM cannot be imported ({error}). Install it (pip install vllm), or take --engine transformers"
+        ) from error
+
+    on_cpu = current_platform.is_cpu()
+    if on_cpu:
+        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
+    # On a CPU bfloat16 selects kernels that some virtual machines cannot run.
+    dtype = options.dtype if options.dtype != "auto" or not on_cpu else "float32"
+    arguments = AsyncEngineArgs(
+        model=model,
+        dtype=dtype,
+        max_model_len=options.max_length,
+        tensor_parallel_size=options.tensor_parallel,
+        gpu_memory_utilization=options.gpu_memory,
+        max_num_seqs=options.concurrency,
+        enable_prefix_caching=True,
+        disable_log_stats=True,
+        enable_log_requests=False,
+        logprobs_mode="raw_logprobs",
+    )
+    # vLLM's worker processes must not see the terminal's Ctrl-C: rows in flight are to be finished first.
+    # A blocked signal stays blocked in the processes started here.
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        llm = AsyncLLM.from_engine_args(arguments)
+    except Exception as error:
+        raise UsageError(f"vLLM cannot run {model}: {_first_line(error)}") from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    where = "CPU" if on_cpu else current_platform.get_device_name()
+    config = llm.model_config
+    about = f"vLLM {vllm.__version__} on {where}, {str(config.dtype).removeprefix('torch.')}"
+    return VllmEngine(llm, tokenizer, about)
+
+
+def _first_line(error: Exception) -> str:
+    """The gist of an error that may be a page long (pydantic's are)."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1 if len(lines) > 1 and lines[0].endswith(":") else 0][:300] if lines else repr(error)

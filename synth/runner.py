@@ -1,0 +1,270 @@
+"""Runs a method over rows: many in flight at once, results in order, safe to kill at any moment.
+
+A method is an async function from one row to one outcome. Rows are independent: each draws from seeds of its own, the
+engine batches whatever is asked at the same time, and no row waits for another. Outcomes are kept as they finish and
+committed in row order, so what a run writes does not depend on the concurrency, nor on how often it was killed.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from synth.engines.base import Engine
+from synth.errors import RequestError
+from synth.row import Outcome, Row
+from synth.store import RunRecord
+
+Method = Callable[[Row], Awaitable[Outcome]]
+"""Completes the row it is given. What it has filled in when a request fails is kept with the rejected row."""
+
+AHEAD = 8
+"""At most this many times the concurrency may be started beyond the first unfinished row: it bounds memory."""
+
+PATIENCE = 200
+LEAST_YIELD = 0.05
+"""With a target, a run gives up when fewer than this share of at least `PATIENCE` attempts was accepted."""
+
+
+class Sink(Protocol):
+    """Where outcomes go: a run's directory, or standard output."""
+
+    record: RunRecord
+    ahead: dict[int, Outcome]
+    """Outcomes of an earlier, interrupted run beyond `next`, by index."""
+
+    @property
+    def next(self) -> int:
+        """Index of the next row to commit."""
+        ...
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """Make a finished row survive a kill."""
+        ...
+
+    def commit(self, outcome: Outcome) -> None:
+        """Take the outcome of row `next`."""
+        ...
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """The rows accepted so far, in order."""
+        ...
+
+    def pause(self) -> None:
+        """Leave an unfinished run so that it can be continued."""
+        ...
+
+    def finish(self, note: str | None = None) -> None:
+        """Complete the run."""
+        ...
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a method; `go` drives it, the attributes tell how it stands.
+
+    Attributes:
+        method: what is done to each row.
+        rows: makes the rows from a given index on; they may be endless where there is a `target`.
+        sink: where outcomes go.
+        engine: whose token counts are recorded.
+        concurrency: rows in flight.
+        target: accepted rows wanted; None takes every row once.
+        key: names what must be unique among accepted rows; a later row with the same key is rejected.
+        total: how many rows there are, where known.
+    """
+
+    method: Method
+    rows: Callable[[int], Iterable[Row]]
+    sink: Sink
+    engine: Engine
+    concurrency: int
+    target: int | None = None
+    key: Callable[[Row], int] | None = None
+    total: int | None = None
+    stopping: bool = False
+    gave_up: bool = False
+    surplus: int = 0
+    _waiting: dict[int, Outcome] = field(default_factory=dict)
+    _flying: dict["asyncio.Task[Outcome]", tuple[int, Row]] = field(default_factory=dict)
+    _landed: list["asyncio.Task[Outcome]"] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _seen: set[int] = field(default_factory=set)
+    _started: int = 0
+
+    @property
+    def in_flight(self) -> int:
+        """Rows that are being worked on."""
+        return len(self._flying)
+
+    async def go(self) -> None:
+        """Run to the end: the target, the last row, giving up, or `stop`; then finish or pause the sink.
+
+        Raises:
+            RunError: the engine or the disk failed; what was finished is kept.
+        """
+        began, before = time.monotonic(), self._counters()
+        self._recall()
+        source = iter(self.rows(self.sink.next))
+        self._started = self.sink.next
+        complete = False
+        try:
+            complete = await self._drive(source)
+        finally:
+            await self._abandon()
+            record, usage = self.sink.record, self.engine.usage
+            record.seconds = before[0] + time.monotonic() - began
+            record.prompt_tokens = before[1] + usage.prompt_tokens
+            record.completion_tokens = before[2] + usage.completion_tokens
+            if complete:
+                self.sink.finish(self._shortfall())
+            else:
+                self.sink.pause()
+
+    def stop(self) -> None:
+        """Start no more rows; those in flight are finished. A second call abandons them."""
+        if self.stopping:
+            for task in self._flying:
+                task.cancel()
+        self.stopping = True
+        self._wake.set()
+
+    async def _drive(self, source: Iterator[Row]) -> bool:
+        exhausted = False
+        while True:
+            while not exhausted and self._may_start():
+                row = next(source, None)
+                if row is None:
+                    exhausted = True
+                else:
+                    self._start(row)
+            self._commit_ready()
+            if self._reached() or self.gave_up:
+                return True
+            if not self._flying and not self._landed:
+                if self.stopping:
+                    return False
+                if exhausted:
+                    return True
+                continue  # rows recalled from the journal were committed: there is room again
+            await self._wake.wait()
+            self._wake.clear()
+            self._collect()
+
+    def _start(self, row: Row) -> None:
+        index = self._started
+        self._started += 1
+        recalled = self.sink.ahead.pop(index, None)
+        if recalled is not None:
+            self._waiting[index] = recalled
+            return
+        task = asyncio.ensure_future(self.method(row))
+        self._flying[task] = (index, row)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: "asyncio.Task[Outcome]") -> None:
+        self._landed.append(task)
+        self._wake.set()
+
+    def _collect(self) -> None:
+        """Keep what has finished since the last look."""
+        landed, self._landed = self._landed, []
+        fatal: BaseException | None = None
+        for task in landed:
+            index, row = self._flying.pop(task)
+            if task.cancelled():
+                continue
+            error = task.exception()
+            if error is None:
+                outcome = task.result()
+            elif isinstance(error, RequestError):
+                outcome = Outcome(row, f"request failed: {error}")
+            else:
+                fatal = fatal or error
+                continue
+            self.sink.keep(index, outcome)
+            self._waiting[index] = outcome
+        if fatal is not None:
+            self._commit_ready()
+            raise fatal
+
+    def _commit_ready(self) -> None:
+        """Commit, in order, the outcomes that have no unfinished row before them."""
+        while not self._reached() and not self.gave_up:
+            outcome = self._waiting.pop(self.sink.next, None)
+            if outcome is None:
+                return
+            if outcome.reason is None and self.key is not None:
+                name = self.key(outcome.row)
+                if name in self._seen:
+                    outcome.reason = "duplicate"
+                else:
+                    self._seen.add(name)
+            self.sink.commit(outcome)
+            if self.target is not None and self.sink.next >= PATIENCE:
+                self.gave_up = self.sink.record.accepted < LEAST_YIELD * self.sink.next and not self._reached()
+
+    def _reached(self) -> bool:
+        return self.target is not None and self.sink.record.accepted >= self.target
+
+    def _may_start(self) -> bool:
+        if self.stopping or len(self._flying) >= self.concurrency:
+            return False
+        if self._started - self.sink.next >= AHEAD * self.concurrency:
+            return False
+        if self.target is None:
+            return True
+        # No more attempts than are likely to be needed, plus one standard deviation: waiting for certainty would
+        # leave the engine idle at the end, at a few rows at a time.
+        record = self.sink.record
+        share = (record.accepted + 1) / (record.accepted + record.rejected + 1)
+        good = sum(outcome.reason is None for outcome in self._waiting.values()) if self._near_end() else 0
+        open_rows = len(self._flying)
+        likely = open_rows * share - math.sqrt(open_rows * share * (1 - share))
+        return record.accepted + good + likely < self.target
+
+    def _near_end(self) -> bool:
+        """Whether what is started but not committed could already be enough."""
+        assert self.target is not None
+        return self.sink.record.accepted + self._started - self.sink.next >= self.target
+
+    def _recall(self) -> None:
+        """Learn from the rows of an earlier, interrupted run what is no longer new."""
+        if self.key is None:
+            return
+        for batch in self.sink.rows():
+            for messages in batch.column("messages").to_pylist():
+                self._seen.add(self.key(Row("", messages, "")))
+
+    async def _abandon(self) -> None:
+        """Cancel what is still in flight: rows beyond the target, or all of them when the run breaks off."""
+        self.surplus = self._started - self.sink.next
+        tasks = list(self._flying)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._flying.clear()
+
+    def _counters(self) -> tuple[float, int, int]:
+        record, usage = self.sink.record, self.engine.usage
+        return (
+            record.seconds,
+            record.prompt_tokens - usage.prompt_tokens,
+            record.completion_tokens - usage.completion_tokens,
+        )
+
+    def _shortfall(self) -> str | None:
+        if not self.gave_up:
+            return None
+        record = self.sink.record
+        reasons = ", ".join(
+            f"{count} {reason}" for reason, count in sorted(record.reasons.items(), key=lambda r: -r[1])
+        )
+        return (
+            f"gave up after {self.sink.next:,} attempts: {record.accepted:,} of the {self.target:,} rows asked for "
+            f"were accepted ({reasons})"
+        )

@@ -1,0 +1,398 @@
+"""A run's dataset directory: crash-proof while the run is under way, an ordinary data set when it is done.
+
+    DIR/data-00000.arrow …      accepted rows, Arrow stream shards; `datasets.load_from_disk(DIR)` reads them
+    DIR/dataset_info.json, state.json
+    DIR/rejected/               the same for the rows that did not make it, each with its `reason`
+    DIR/README.md               the dataset card
+    DIR/run.json                settings, counts, versions, throughput; written last: its presence means finished
+
+While the run is under way two more files make it safe to kill at any moment:
+
+    DIR/journal.jsonl           every finished row that is in no shard yet, appended as it finishes, in any order
+    DIR/progress.json           which shards are valid and the index of the first row beyond them
+
+A row is kept by a single appended line. Shards land in row order under their final names, then count once
+`progress.json` is replaced; after that the journal is rewritten without their rows. Killed between any two of
+these steps, the next run finds a consistent state: unlisted shards are removed, journal lines of landed rows and a
+torn last line are ignored.
+"""
+
+import errno
+import fcntl
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from synth.card import write_card
+from synth.errors import RunError, UsageError
+from synth.row import REASON, Outcome, Row, batch_of
+from synth.write import finish_dataset_dir, write_shard
+
+SHARD_ROWS = 5_000
+SHARD_BYTES = 128 * 2**20
+BATCH_ROWS = 500
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What `run.json` (and, under way, `progress.json`) holds."""
+
+    command: str
+    settings: dict[str, Any]
+    """What decides the rows; a run is continued only with equal settings."""
+    versions: dict[str, str] = field(default_factory=dict)
+    asked: int | None = None
+    """Rows wanted, where the command has a target."""
+    next: int = 0
+    """Rows 0 … next-1 (attempts, in order) are in shards."""
+    accepted: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    shards: list[str] = field(default_factory=list)
+    rejected_shards: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finished: str | None = None
+    note: str | None = None
+
+    def as_json(self) -> str:
+        """Indented JSON, for people too."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def count(self, reason: str | None) -> None:
+        """Count one row in. Reasons are counted by their part before a colon."""
+        if reason is None:
+            self.accepted += 1
+            return
+        self.rejected += 1
+        kind = reason.split(":", 1)[0]
+        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+
+
+class _Side:
+    """Rows on their way into one directory's next shard, held as Arrow batches."""
+
+    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+        self.folder = folder
+        self.schema = schema
+        self.records: list[dict[str, Any]] = []
+        self.batches: list[pa.RecordBatch] = []
+        self.rows = 0
+        self.bytes = 0
+
+    def add(self, record: dict[str, Any]) -> None:
+        self.records.append(record)
+        self.rows += 1
+        if len(self.records) == BATCH_ROWS:
+            self.pack()
+
+    def pack(self) -> None:
+        if self.records:
+            batch = batch_of(self.records, self.schema)
+            self.batches.append(batch)
+            self.bytes += batch.nbytes
+            self.records = []
+
+    def land(self, number: int) -> str | None:
+        """Write what is waiting as one shard; its file name, or None if nothing waits."""
+        self.pack()
+        if not self.rows:
+            return None
+        self.folder.mkdir(exist_ok=True)
+        name = f"data-{number:05d}.arrow"
+        write_shard(self.folder / name, self.batches, self.schema)
+        self.batches, self.rows, self.bytes = [], 0, 0
+        return name
+
+
+class RunDirectory:
+    """One run's rows on disk. `keep` each outcome as it finishes, `commit` them in order, then `finish`."""
+
+    def __init__(self, path: Path, record: RunRecord, schema: pa.Schema, lock: int) -> None:
+        self.path = path
+        self.record = record
+        self.schema = schema
+        self.ahead: dict[int, Outcome] = {}
+        self._lines: dict[int, bytes] = {}
+        self._lock = lock
+        self._accepted = _Side(path, schema)
+        self._rejected = _Side(path / "rejected", schema.append(REASON))
+        self._committed = record.next
+        self._read_journal()
+        self._remove_unlisted()
+        with self._guard():
+            self._save_progress()
+            self._rewrite_journal()
+
+    @property
+    def next(self) -> int:
+        """Index of the next row to commit."""
+        return self._committed
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """Make a finished row survive a kill, whatever the order.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        entry = {"index": index, "reason": outcome.reason, "row": outcome.row.record()}
+        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        with self._guard():
+            self._journal.write(line)
+            self._journal.flush()
+        self._lines[index] = line
+
+    def commit(self, outcome: Outcome) -> None:
+        """Take the outcome of row `next`, kept before; it lands with its shard.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        record = outcome.row.record()
+        if outcome.reason is None:
+            self._accepted.add(record)
+        else:
+            self._rejected.add(record | {"reason": outcome.reason})
+        self.record.count(outcome.reason)
+        self._lines.pop(self._committed, None)
+        self._committed += 1
+        sides = (self._accepted, self._rejected)
+        if any(side.rows >= SHARD_ROWS or side.bytes >= SHARD_BYTES for side in sides):
+            self.land()
+
+    def land(self) -> None:
+        """Write the committed rows that wait as shards, valid from now on.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        with self._guard():
+            record = self.record
+            if name := self._accepted.land(len(record.shards)):
+                record.shards.append(name)
+            if name := self._rejected.land(len(record.rejected_shards)):
+                record.rejected_shards.append(name)
+            record.next = self._committed
+            self._save_progress()
+            self._rewrite_journal()
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """The accepted rows landed so far, in order, memory-mapped.
+
+        Raises:
+            UsageError: a shard is missing or damaged.
+        """
+        for name in self.record.shards:
+            try:
+                with pa.memory_map(str(self.path / name)) as file:
+                    yield from pa.ipc.open_stream(file)
+            except (pa.ArrowInvalid, OSError) as error:
+                raise UsageError(
+                    f"{self.path / name} is missing or damaged ({error}); the run cannot be continued. Choose another "
+                    "-o, or add --restart to throw this one away"
+                ) from error
+
+    def pause(self) -> None:
+        """Leave a run that is not done: everything finished is on disk, the next run goes on from there."""
+        self.land()
+        self._unlock()
+
+    def finish(self, note: str | None = None) -> None:
+        """Land the rest, write the card and, last of all, `run.json`.
+
+        Args:
+            note: what people should know of how it ended, such as a target that was not reached.
+        """
+        self.land()
+        with self._guard():
+            self.record.finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            self.record.note = note
+            write_card(self.path, self.record, next(self.rows(), None))
+            replace_text(self.path / "run.json", self.record.as_json())
+            (self.path / "progress.json").unlink()
+            self._journal.close()
+            (self.path / "journal.jsonl").unlink()
+        self._unlock()
+
+    def _save_progress(self) -> None:
+        replace_text(self.path / "progress.json", self.record.as_json())
+        (self.path / "run.json").unlink(missing_ok=True)
+        finish_dataset_dir(self.path, self.record.shards, self.schema)
+        if self.record.rejected_shards:
+            finish_dataset_dir(self._rejected.folder, self.record.rejected_shards, self._rejected.schema)
+
+    def _rewrite_journal(self) -> None:
+        path = self.path / "journal.jsonl"
+        fresh = path.with_suffix(".tmp")
+        with open(fresh, "wb") as file:
+            file.writelines(line for index, line in self._lines.items() if index >= self._committed)
+        os.replace(fresh, path)
+        if hasattr(self, "_journal"):
+            self._journal.close()
+        self._journal = open(path, "ab")  # noqa: SIM115 (lives as long as the run)
+
+    def _read_journal(self) -> None:
+        path = self.path / "journal.jsonl"
+        if not path.exists():
+            return
+        with open(path, "rb") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    continue  # torn by a kill: that row is simply made again
+                index = entry["index"]
+                if index >= self.record.next:
+                    self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"])
+                    self._lines[index] = line
+
+    def _remove_unlisted(self) -> None:
+        for folder, names in (
+            (self.path, self.record.shards),
+            (self._rejected.folder, self.record.rejected_shards),
+        ):
+            for file in [*folder.glob("data-*.arrow"), *folder.glob("*.tmp")]:
+                if file.name not in names:
+                    file.unlink()
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn a failing disk into one clear line."""
+        try:
+            yield
+        except OSError as error:
+            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
+            raise RunError(
+                f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
+                "the same command again"
+            ) from error
+
+    def _unlock(self) -> None:
+        (self.path / ".lock").unlink(missing_ok=True)
+        os.close(self._lock)
+
+
+def open_run(
+    path: Path,
+    command: str,
+    settings: dict[str, Any],
+    schema: pa.Schema,
+    *,
+    asked: int | None = None,
+    restart: bool = False,
+) -> RunDirectory:
+    """Begin a run in `path`, or go on with the one that is there.
+
+    A finished run is opened again too, so that a larger target extends it.
+
+    Args:
+        path: the directory; made if missing.
+        command: the command's name.
+        settings: what decides the rows (JSON values).
+        schema: the accepted rows' columns.
+        asked: the target, which may change from run to run.
+        restart: throw away what an earlier run left there.
+
+    Raises:
+        UsageError: the path holds something else, a run with other settings, or a run that is under way.
+    """
+    settings = json.loads(json.dumps(settings))
+    try:
+        if path.exists() and not path.is_dir():
+            raise UsageError(f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet")
+        earlier = read_record(path)
+        if earlier is None and path.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+            raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
+        path.mkdir(parents=True, exist_ok=True)
+        lock = _lock(path)
+        if earlier and restart:
+            _clear(path)
+            earlier = None
+    except OSError as error:
+        raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
+    if earlier is None:
+        earlier = RunRecord(command, settings)
+    elif differing := _differences(earlier, command, settings):
+        os.close(lock)
+        raise UsageError(
+            f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
+            "or add --restart to throw it away"
+        )
+    earlier.asked = asked
+    earlier.finished = earlier.note = None
+    return RunDirectory(path, earlier, schema, lock)
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """The record of the run in a directory, finished or not; None if there is none.
+
+    Raises:
+        UsageError: it is there but cannot be read.
+    """
+    for name in ("run.json", "progress.json"):
+        file = path / name
+        if file.exists():
+            try:
+                return RunRecord(**json.loads(file.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error
+    return None
+
+
+def replace_text(path: Path, text: str) -> None:
+    """Write a small file so that readers see the old one or the new one, never a part."""
+    fresh = path.with_name(path.name + ".tmp")
+    with open(fresh, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(fresh, path)
+
+
+def _lock(path: Path) -> int:
+    handle = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        raise UsageError(f"another run is writing to {path}; wait for it, or choose another -o") from error
+    return handle
+
+
+def _clear(path: Path) -> None:
+    for name in ("run.json", "progress.json", "journal.jsonl", "state.json", "dataset_info.json", "README.md"):
+        (path / name).unlink(missing_ok=True)
+    for file in path.glob("data-*.arrow"):
+        file.unlink()
+    with suppress(FileNotFoundError):
+        shutil.rmtree(path / "rejected")
+
+
+def _differences(earlier: RunRecord, command: str, settings: dict[str, Any]) -> str:
+    if earlier.command != command:
+        return f"command: {earlier.command}, now {command}"
+    names = sorted(earlier.settings.keys() | settings.keys())
+    changed = [name for name in names if earlier.settings.get(name) != settings.get(name)]
+    return "; ".join(
+        f"{name}: {_short(earlier.settings.get(name))}, now {_short(settings.get(name))}" for name in changed
+    )
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
+
+
+def _row(record: dict[str, Any]) -> Row:
+    names = Row.__dataclass_fields__.keys() - {"extra"}
+    known = {name: value for name, value in record.items() if name in names}
+    return Row(**known, extra={name: value for name, value in record.items() if name not in names})
