@@ -118,7 +118,8 @@ class Engine(Protocol):
 class EngineOptions:
     """What the command line passes through to an engine; each engine takes what it knows.
 
-    `dtype` "auto" is the model's own on an accelerator and float32 on a CPU.
+    `dtype` "auto" is the model's own on an accelerator and float32 on a CPU. `timeout` (seconds of silence, more
+    for long completions) and `retries` (tries in all) are those of one request to a server.
     """
 
     dtype: str = "auto"
@@ -128,6 +129,8 @@ class EngineOptions:
     tensor_parallel: int = 1
     gpu_memory: float = 0.9
     api_key: str | None = field(default=None, repr=False)
+    timeout: float = 600.0
+    retries: int = 6
 
 
 Tokenizer = Any
