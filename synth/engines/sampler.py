@@ -1,0 +1,96 @@
+"""Draw one token for every row of a batch, each row with settings and random numbers of its own.
+
+A row's random numbers are a pure function of its seed, its sample number and how many tokens it has drawn, so what it
+draws does not depend on which rows happen to run beside it, nor on whether it was interrupted and taken up again.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+_GAMMA = np.uint64(0x9E3779B97F4A7C15)
+_MASK = (1 << 64) - 1
+
+
+def _mix(z: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The finaliser of SplitMix64: every bit of the result depends on every bit of `z`."""
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def stream_key(seed: int, sample: int) -> int:
+    """Where the stream of random numbers of sample `sample` of a request with `seed` starts: 64 bits."""
+    key = _mix(np.array([seed & _MASK], np.uint64) + _GAMMA)
+    key = _mix((key ^ np.uint64(sample)) + _GAMMA)
+    return int(key[0])
+
+
+def uniforms(keys: NDArray[np.uint64], steps: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Number `steps[i]` of the stream `keys[i]`, for all rows at once: shape `[rows]`, in [0, 1 - 2^-40].
+
+    SplitMix64 (Steele, Lea, Flood: Fast Splittable Pseudorandom Number Generators, OOPSLA 2014), whose n-th number
+    needs none of those before it. 40 bits, so that a product with a float64 sum stays below the sum.
+    """
+    bits = _mix(keys + (steps.astype(np.uint64) + np.uint64(1)) * _GAMMA)
+    return (bits >> np.uint64(24)).astype(np.float64) * 2.0**-40
+
+
+def draw(
+    logits: "Tensor",
+    temperature: NDArray[np.float32],
+    top_p: NDArray[np.float32],
+    uniform: NDArray[np.float64],
+) -> "Tensor":
+    """Draw a token per row; shape `[rows]`, int64, -1 for a row whose logits are not numbers.
+
+    A row of temperature 0 takes its likeliest token. Another inverts its cumulative distribution at its `uniform`,
+    after cutting the distribution to its nucleus where `top_p` is below 1 (Holtzman et al.: The Curious Case of
+    Neural Text Degeneration, ICLR 2020).
+
+    Args:
+        logits: float32, shape `[rows, vocabulary]`, on a device that has float64.
+        temperature: shape `[rows]`.
+        top_p: shape `[rows]`, in (0, 1].
+        uniform: shape `[rows]`, in [0, 1).
+    """
+    peak, token = logits.max(dim=-1)
+    plain = np.flatnonzero((temperature > 0) & (top_p >= 1))
+    nucleus = np.flatnonzero((temperature > 0) & (top_p < 1))
+    for rows, invert in ((plain, _invert), (nucleus, _invert_nucleus)):
+        if rows.size == 0:
+            continue
+        index = slice(None) if rows.size == len(logits) else _to(rows, logits)
+        heat = _to(temperature[rows], logits)[:, None]
+        # Not yet divided by their sum: the inversion scales the uniform number instead of the vocabulary.
+        weights = (logits[index] - peak[index][:, None]).div_(heat).exp_()
+        token[index] = invert(weights, _to(uniform[rows], logits)[:, None], _to(top_p[rows], logits)[:, None])
+    return torch.where(peak.isfinite(), token, -1)
+
+
+def chosen_logprobs(logits: "Tensor", tokens: "Tensor") -> "Tensor":
+    """The model's own log-probability (nats, temperature 1) of each row's token: float32, shape `[rows]`."""
+    return logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
+
+
+def _invert(weights: "Tensor", uniform: "Tensor", _top_p: "Tensor") -> "Tensor":
+    cumulative = weights.cumsum(dim=-1, dtype=torch.float64)
+    return torch.searchsorted(cumulative, uniform * cumulative[:, -1:], right=True)[:, 0]
+
+
+def _invert_nucleus(weights: "Tensor", uniform: "Tensor", top_p: "Tensor") -> "Tensor":
+    ordered, order = weights.sort(dim=-1, descending=True, stable=True)
+    cumulative = ordered.cumsum(dim=-1, dtype=torch.float64)
+    before = cumulative - ordered
+    kept = (before < top_p * cumulative[:, -1:]).sum(dim=-1, keepdim=True)
+    rank = torch.searchsorted(cumulative, uniform * cumulative.gather(-1, kept - 1), right=True)
+    return order.gather(-1, rank)[:, 0]
+
+
+def _to(values: NDArray[Any], like: "Tensor") -> "Tensor":
+    return torch.from_numpy(np.ascontiguousarray(values)).to(like.device)
