@@ -1,0 +1,333 @@
+"""What a model is fed as a chat: the one place that turns messages into token ids.
+
+`format_for(model)` derives from the tokenizer's chat template, without a table of model families, what stands
+before a question, what ends a question and an answer, the prompt for an answer, and which tokens of a conversation
+are the assistant's. Magpie (arXiv 2406.08464, section 2) samples questions from exactly that text before a user
+turn; its table of prefixes per family is what rendering the template gives.
+
+Exactness: every prompt is the start of the tokens of the whole conversation, tokenised in one piece. A drawn text
+is put back through the template (`answer_prompt`, `encode`); drawn ids are never glued to a prompt's.
+"""
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from synth.chat_spans import Encoded
+from synth.chat_spans import encode as encode_spans
+from synth.chat_template import Message, Template, Turns, any_of, find_turns, turn_end
+from synth.engines.base import Tokenizer
+from synth.errors import RequestError, UsageError
+
+__all__ = ["ChatFormat", "Encoded", "Message", "Prompt", "chat_format", "format_for", "load_tokenizer"]
+
+_GIVE = "give the text before and after a question yourself: --prefix TEXT --stop TEXT"
+
+# For a model without a template. BOS is part of `prefix`.
+_ONE_TURN = """\
+{%- if messages | length > 2 or messages[0].role != 'user' -%}
+    {{- raise_exception('with --prefix and --stop a conversation is one question and one answer') -}}
+{%- endif -%}
+{{- prefix + messages[0].content + stop -}}
+{%- if messages | length == 2 %}{{ messages[1].content + end }}{% endif -%}"""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompt:
+    """What precedes the next user message.
+
+    `text` is exact. `ids` stand for `text` without `pending`, the white space at its end that the tokenizer joins
+    to the first word of the message: the model draws it with that word.
+    """
+
+    text: str
+    ids: tuple[int, ...]
+    pending: str = ""
+
+
+@dataclass(frozen=True)
+class ChatFormat:
+    """How one model's conversations are written; made by `chat_format`.
+
+    `stop_ids` and `stop` end a user turn (a sampled question ends there), `answer_stop_ids` and `answer_stop` an
+    assistant turn. `end_ids` are those of `answer_stop_ids` that belong to the answer and are trained on; the
+    others open another turn. `prefix` replaces what the template writes before a first question.
+    """
+
+    tokenizer: Tokenizer
+    stop_ids: tuple[int, ...]
+    stop: tuple[str, ...]
+    answer_stop_ids: tuple[int, ...]
+    answer_stop: tuple[str, ...]
+    end_ids: tuple[int, ...]
+    template: Template
+    turns: Turns
+    prefix: str | None = None
+
+    def __post_init__(self) -> None:
+        """Find the prompts once, so that a tokenizer that has none is refused before any work.
+
+        Raises:
+            UsageError: the tokenizer joins a prompt to the text that follows it.
+        """
+        self.user_prompt()
+        _ = self._answer_pending, self._second_pending
+
+    def user_prompt(self, messages: Sequence[Message] = ()) -> Prompt:
+        """What precedes the next user message.
+
+        `messages` are nothing (the template's default system turn is kept), a system message, or finished turns.
+
+        Raises:
+            UsageError: the template takes no system message, or no second turn.
+            RequestError: a finished turn cannot be written (it holds a control token, …).
+        """
+        if self.prefix is not None and not messages:
+            text = self.prefix
+        else:
+            try:
+                self._check(messages)
+                text = self.template.around([*messages, {"role": "user", "content": ""}], len(messages))[0]
+            except RequestError as error:
+                if self.turns.second is not None and any(message["role"] == "assistant" for message in messages):
+                    raise
+                raise UsageError(str(error)) from error
+        after_answer = bool(messages) and messages[-1]["role"] == "assistant"
+        pending = self._second_pending if after_answer else self.template.pending(text)
+        return Prompt(text, tuple(self.template.token_ids(text.removesuffix(pending))), pending)
+
+    def answer_prompt(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids that ask for the answer to a conversation that ends in a user turn.
+
+        Raises:
+            RequestError: the template refuses the messages, or one of them holds a control token.
+        """
+        return self.template.token_ids(self.answer_text(messages).removesuffix(self._answer_pending))
+
+    def answer_text(self, messages: Sequence[Message]) -> str:
+        """The text of `answer_prompt`, with the white space at its end that the model draws itself, if any.
+
+        Raises:
+            RequestError: as for `answer_prompt`.
+        """
+        self._check(messages)
+        if self.turns.prompts:
+            return self.template.render(messages, generation=True)
+        return self.template.around([*messages, {"role": "assistant", "content": ""}], len(messages))[0]
+
+    def encode(self, messages: Sequence[Message]) -> Encoded:
+        """The whole conversation as text and token ids, and the tokens that each assistant turn covers.
+
+        A turn covers what the model draws after the answer's prompt: the content (with the space before it, where
+        the template writes one) and the token that ends it, not what the template writes after the end. A
+        conversation may end in a user turn.
+
+        Raises:
+            RequestError: the template refuses the messages, or one of them holds a control token.
+        """
+        self._check(messages)
+        return encode_spans(self.template, messages, self.end_ids, self._lead)
+
+    def template_debris(self, text: str) -> str | None:
+        """The first control token or role marker in a drawn text, None where it is clean.
+
+        Role markers are the template's own words around contents: signs such as `[/INST]` or `### Response:`
+        anywhere, words such as `ASSISTANT:` at the start of a line, bare words such as `assistant` on a line of
+        their own.
+        """
+        found = self._debris.search(text)
+        return found.group().strip() if found else None
+
+    def _check(self, messages: Sequence[Message]) -> None:
+        """Refuse what the template would drop or what would become control tokens in silence."""
+        for number, message in enumerate(messages, 1):
+            if message["role"] == "system" and self.turns.system is None:
+                raise RequestError("this model's chat template takes no system message; put it into the question")
+            if token := self._control.search(message["content"]):
+                raise RequestError(
+                    f"message {number} ({message['role']}) holds {token.group()!r}, a control token of this model; "
+                    "as plain text it would end or open a turn"
+                )
+
+    @cached_property
+    def _control_tokens(self) -> frozenset[str]:
+        stops = {*self.stop_ids, *self.answer_stop_ids}
+        structural = {text for text, number in self.template.added.items() if number in stops}
+        return self.template.special | structural
+
+    @cached_property
+    def _control(self) -> re.Pattern[str]:
+        return any_of(self._control_tokens)
+
+    @cached_property
+    def _debris(self) -> re.Pattern[str]:
+        turns = self.turns
+        before = turns.system or turns.prefix.splitlines()[-1:]
+        own = [*before, turns.header, turns.second or "", turns.last]
+        lines = {line.strip() for text in own for line in self._control.sub("\n", text).splitlines()}
+        patterns = [_marker(line) for line in sorted(lines) if re.search(r"\w", line)]
+        return re.compile("|".join([self._control.pattern, *patterns]), re.MULTILINE)
+
+    @cached_property
+    def _answer_pending(self) -> str:
+        return self.template.pending(self.answer_text([{"role": "user", "content": "Why?"}]), self.turns.unasked)
+
+    @cached_property
+    def _lead(self) -> str:
+        """White space between an answer's prompt and the answer."""
+        return self._answer_pending + (self.turns.unasked if self.turns.unasked.isspace() else "")
+
+    @cached_property
+    def _second_pending(self) -> str:
+        return self.template.pending(self.turns.second or "")
+
+
+def _marker(line: str) -> str:
+    """A pattern that finds a line of a template's own text where it is no ordinary word."""
+    if not line[0].isalnum():
+        return re.escape(line)
+    if line[-1].isalnum():
+        return rf"^[ \t]*{re.escape(line)}[ \t]*$"
+    return rf"^[ \t]*{re.escape(line)}"
+
+
+def chat_format(
+    tokenizer: Tokenizer, *, generation_eos: Sequence[int] = (), prefix: str | None = None, stop: str | None = None
+) -> ChatFormat:
+    """Derive a chat format from a tokenizer's chat template.
+
+    `generation_eos` are the end-of-sequence ids of the model's generation config. With a template, `prefix`
+    replaces the text before a first question and `stop` the text that ends a question. Without one (a base model),
+    or where nothing can be derived from it, both are needed: a conversation is then `prefix`, question, `stop`,
+    answer, end of sequence. A beginning-of-sequence token is put before `prefix` where the tokenizer adds one to
+    plain text.
+
+    Raises:
+        UsageError: no template, or none that a prompt can be derived from, and no `prefix` and `stop` instead.
+    """
+    if not tokenizer.is_fast:
+        raise UsageError("this tokenizer is a slow one (no tokenizer.json), so characters cannot be mapped to tokens")
+    if prefix is not None:
+        prefix = _with_bos(tokenizer, prefix)
+    if stop == "":
+        raise UsageError("--stop is empty; give the text that ends a question")
+    template, turns = _derive(tokenizer, prefix, stop)
+    eos = [number for number in (tokenizer.eos_token_id, *generation_eos) if number is not None]
+
+    stop_ids, stop_texts = turn_end(template, turns.header or turns.between)
+    if stop is not None:
+        stop_ids, stop_texts = turn_end(template, stop)
+        stop_texts = () if stop_ids else (stop,)
+    if not (stop_ids or stop_texts):
+        raise UsageError(f"the chat template writes nothing between a question and its answer; {_GIVE}")
+    structure = [turns.prefix, turns.header, turns.second or "", turns.last, *(turns.system or ())]
+
+    end_ids, end_texts = turn_end(template, turns.second if turns.second is not None else turns.last)
+    if template.source is not None and prefix is not None:
+        end_texts = (prefix.strip().splitlines()[-1],) if prefix.strip() else ()
+    end_ids = _unique([*end_ids, *turn_end(template, turns.last)[0], *eos])
+    if not (end_ids or end_texts):
+        raise UsageError("nothing ends an answer: the tokenizer has no end-of-sequence token and the template no end")
+    written = _added_in(template, turns.written)
+    openers = [number for number in _added_in(template, turns.header, turns.second or "") if number not in written]
+    return ChatFormat(
+        tokenizer=tokenizer,
+        stop_ids=_unique([*stop_ids, *eos, *_added_in(template, *structure)]),
+        stop=stop_texts,
+        answer_stop_ids=_unique([*end_ids, *openers]),
+        answer_stop=end_texts,
+        end_ids=end_ids,
+        template=template,
+        turns=turns,
+        prefix=prefix if template.source is None else None,
+    )
+
+
+def _derive(tokenizer: Tokenizer, prefix: str | None, stop: str | None) -> tuple[Template, Turns]:
+    """The tokenizer's template and its turns; the one-turn form of `prefix` and `stop` where there is no other."""
+    if tokenizer.chat_template:
+        template = Template(tokenizer)
+        try:
+            turns = find_turns(template)
+            if turns.prefix or prefix:
+                return template, turns
+            fault = "it writes nothing before a question"
+        except RequestError as error:
+            fault = str(error)
+        fault = f"no prompt can be derived from this model's chat template ({fault})"
+    else:
+        fault = "this model's tokenizer has no chat template (a base model?)"
+    if not prefix or stop is None:
+        raise UsageError(f"{fault}; {_GIVE}")
+    template = Template(tokenizer, _ONE_TURN, {"prefix": prefix, "stop": stop, "end": tokenizer.eos_token or ""})
+    return template, find_turns(template)
+
+
+def _with_bos(tokenizer: Tokenizer, prefix: str) -> str:
+    """`prefix` with the beginning-of-sequence token that the tokenizer puts before plain text, once."""
+    bos = tokenizer.bos_token
+    adds = bos is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
+    return bos + prefix if adds and not prefix.startswith(bos) else prefix
+
+
+def _added_in(template: Template, *texts: str) -> list[int]:
+    return [template.added[token.group()] for text in texts for token in template.find_added(text)]
+
+
+def _unique(ids: Iterable[int]) -> tuple[int, ...]:
+    return tuple(dict.fromkeys(ids))
+
+
+def format_for(model: str, *, prefix: str | None = None, stop: str | None = None) -> ChatFormat:
+    """The chat format of a model (directory or Hub id), with every end that its generation config names.
+
+    Raises:
+        UsageError: as for `load_tokenizer` and `chat_format`.
+    """
+    tokenizer = load_tokenizer(model)
+    return chat_format(tokenizer, generation_eos=_generation_eos(model), prefix=prefix, stop=stop)
+
+
+def load_tokenizer(model: str) -> Tokenizer:
+    """The tokenizer of a model directory or Hub id. Code that comes with a model is never run.
+
+    Raises:
+        UsageError: there is no such model, or it has no tokenizer that can be read.
+    """
+    path = Path(model).expanduser()
+    if not path.exists() and (model.startswith(("/", ".", "~")) or model.count("/") > 1):
+        raise UsageError(f"--model {model}: no such directory")
+    if path.is_file():
+        raise UsageError(f"--model {model}: this is a file; give the model's directory")
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else model, trust_remote_code=False)
+    except Exception as error:  # Tokenizer libraries raise anything, bare Exception among it.
+        if path.is_dir():
+            message = f"--model {model}: no tokenizer can be read from this directory: {_first_line(error)}"
+        else:
+            message = f"--model {model}: neither a directory here nor a model on the Hub: {_first_line(error)}"
+        raise UsageError(message) from error
+
+
+def _generation_eos(model: str) -> tuple[int, ...]:
+    """End-of-sequence ids of the model's generation config; none where it has no such file."""
+    from transformers import GenerationConfig
+
+    local = Path(model).expanduser()
+    try:
+        eos = GenerationConfig.from_pretrained(str(local) if local.is_dir() else model).eos_token_id
+    except OSError as error:
+        if (local / "generation_config.json").exists():
+            raise UsageError(f"{local / 'generation_config.json'} cannot be read: {_first_line(error)}") from error
+        return ()
+    if eos is None:
+        return ()
+    return (eos,) if isinstance(eos, int) else tuple(eos)
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
