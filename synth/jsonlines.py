@@ -1,0 +1,293 @@
+"""JSON as Arrow batches: one schema for the whole file, memory for a few megabytes of it.
+
+Two passes over the file, in blocks of whole lines. The first finds the kind of every value, so that a column that
+first appears in the last line is there from the first row on; the second parses with the types that hold
+everywhere. Both hand blocks to Arrow's parser. Where it gives up, the block is gone through line by line: that
+either names the broken line or finds values of several kinds under one name.
+
+Types: integers and floats become float64; text that looks like a date stays text; values of several kinds, objects
+of no fixed keys and integers beyond 64 bits become text (strings as they are, anything else as its JSON).
+"""
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from synth.errors import UsageError
+
+BLOCK_BYTES = 8 * 2**20
+
+MANY_KEYS = 64
+"""An object with more different keys over the file than this is a free-form map, not a record."""
+
+Kind = Any
+"""What a place in the file holds: "null", "bool", "int", "float", "text", "mixed", [kind] or {key: kind}."""
+
+_ARROW: dict[str, pa.DataType] = {
+    "null": pa.null(),
+    "bool": pa.bool_(),
+    "int": pa.int64(),
+    "float": pa.float64(),
+    "text": pa.string(),
+    "mixed": pa.string(),
+}
+_KINDS = {str(kind): name for name, kind in _ARROW.items() if name != "mixed"}
+
+
+def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]], list[str]]:
+    """Open a file of JSON lines, or one JSON array of objects, or one object of equally long columns.
+
+    Returns its schema, a function that reads it from the start, and notes for the user. `name` is what errors
+    call the file.
+
+    Raises:
+        UsageError: a line is not a JSON object in UTF-8; the message has its number.
+    """
+    unfolded = None
+    if _is_folded(path):
+        unfolded = _unfold(path, name)
+        path = Path(unfolded.name)
+    kinds: dict[str, Kind] = {}
+    for number, block in _blocks(path):
+        kinds = _merge_objects(kinds, _kinds_of_block(block, number, name))
+    schema = pa.schema([(key, _arrow_type(kind)) for key, kind in kinds.items()])
+    mixed = [key for key, kind in kinds.items() if _has_mixed(kind)]
+    notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
+
+    def read(_keep: object = unfolded) -> Iterator[pa.RecordBatch]:
+        for number, block in _blocks(path):
+            yield from _parse(block, number, name, schema).combine_chunks().to_batches()
+
+    return schema, read, notes
+
+
+def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
+    """Whole lines, about BLOCK_BYTES at a time, each with the number of its first line (from 1)."""
+    number = 1
+    with open(path, "rb") as file:
+        if file.read(3) != b"\xef\xbb\xbf":  # the byte-order mark that some editors put first
+            file.seek(0)
+        while block := file.read(BLOCK_BYTES):
+            block += file.readline()
+            yield number, block
+            number += block.count(b"\n")
+
+
+def _kinds_of_block(block: bytes, number: int, name: str) -> dict[str, Kind]:
+    try:
+        table = _arrow_parse(block)
+        table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
+        if not _has_huge(table):
+            return {field.name: _kind_of_type(field.type) for field in table.schema}
+    except (pa.ArrowInvalid, UnicodeDecodeError):
+        pass
+    kinds: dict[str, Kind] = {}
+    for row in _rows(block, number, name):
+        kinds = _merge_objects(kinds, {key: _kind_of_value(value) for key, value in row.items()})
+    return kinds
+
+
+def _parse(block: bytes, number: int, name: str, schema: pa.Schema) -> pa.Table:
+    try:
+        return _arrow_parse(block, schema).select(schema.names)
+    except pa.ArrowInvalid:
+        rows = [
+            {field.name: _fitted(row.get(field.name), field.type) for field in schema}
+            for row in _rows(block, number, name)
+        ]
+        return pa.Table.from_pylist(rows, schema=schema)
+
+
+def _arrow_parse(block: bytes, schema: pa.Schema | None = None) -> pa.Table:
+    from pyarrow import json as arrow_json
+
+    options = arrow_json.ParseOptions(explicit_schema=schema)
+    if not block.strip():
+        return pa.table({}) if schema is None else schema.empty_table()
+    try:
+        return arrow_json.read_json(pa.BufferReader(block), parse_options=options)
+    except pa.ArrowInvalid as error:
+        if "straddling" not in str(error):
+            raise
+        # A line longer than the megabyte that one thread takes at a time.
+        whole = arrow_json.ReadOptions(block_size=len(block) + 1)
+        return arrow_json.read_json(pa.BufferReader(block), read_options=whole, parse_options=options)
+
+
+def _rows(block: bytes, number: int, name: str) -> Iterator[dict[str, Any]]:
+    """The objects of a block, one a line, by Python's parser.
+
+    Half of a surrogate pair, which is no character, becomes "?".
+    """
+    for place, line in enumerate(block.split(b"\n"), number):
+        if not line.strip():
+            continue
+        try:
+            row = json.loads(line.decode())
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name}, line {place}: not UTF-8 (byte {error.start + 1} of the line)") from error
+        except json.JSONDecodeError as error:
+            raise UsageError(f"{name}, line {place}: not JSON: {error.msg} (column {error.colno})") from error
+        except RecursionError as error:
+            raise UsageError(f"{name}, line {place}: nested too deeply") from error
+        if not isinstance(row, dict):
+            raise UsageError(f"{name}, line {place}: a row is an object, {{…}}; this is {_called(row)}")
+        if b"\\ud" in line.lower():
+            row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
+        yield row
+
+
+def _has_huge(table: pa.Table) -> bool:
+    """Whether a float column may hold integers beyond 64 bits, which Arrow has then rounded."""
+    from pyarrow import compute
+
+    floats = (column for column in table.columns if column.type == pa.float64())
+    return any((compute.max(compute.abs(column)).as_py() or 0) >= 2**63 for column in floats)
+
+
+def _kind_of_type(kind: pa.DataType) -> Kind:
+    if pa.types.is_list(kind):
+        return [_kind_of_type(kind.value_type)]
+    if pa.types.is_struct(kind):
+        return _record({field.name: _kind_of_type(field.type) for field in kind})
+    return _KINDS.get(str(kind), "text")  # anything else is text that Arrow took for a date or a time
+
+
+def _kind_of_value(value: Any) -> Kind:
+    if isinstance(value, list):
+        return [reduce(_merge, map(_kind_of_value, value), "null")]
+    if isinstance(value, dict):
+        return _record({key: _kind_of_value(item) for key, item in value.items()})
+    if isinstance(value, bool):
+        return "bool"
+    if isinstance(value, int):
+        return "int" if -(2**63) <= value < 2**63 else "mixed"
+    return "null" if value is None else "text" if isinstance(value, str) else "float"
+
+
+def _merge(one: Kind, other: Kind) -> Kind:
+    """The narrowest kind that holds both."""
+    if one == other or other == "null":
+        return one
+    if one == "null":
+        return other
+    if isinstance(one, list) and isinstance(other, list):
+        return [_merge(one[0], other[0])]
+    if isinstance(one, dict) and isinstance(other, dict):
+        return _record(_merge_objects(one, other))
+    return "float" if (one, other) in (("int", "float"), ("float", "int")) else "mixed"
+
+
+def _merge_objects(one: dict[str, Kind], other: dict[str, Kind]) -> dict[str, Kind]:
+    if one == other:
+        return one
+    return {key: _merge(one.get(key, "null"), other.get(key, "null")) for key in one | other}
+
+
+def _record(fields: dict[str, Kind]) -> Kind:
+    return fields if len(fields) <= MANY_KEYS else "mixed"
+
+
+def _has_mixed(kind: Kind) -> bool:
+    if isinstance(kind, dict):
+        return any(map(_has_mixed, kind.values()))
+    return _has_mixed(kind[0]) if isinstance(kind, list) else kind == "mixed"
+
+
+def _arrow_type(kind: Kind) -> pa.DataType:
+    if isinstance(kind, list):
+        return pa.list_(_arrow_type(kind[0]))
+    if isinstance(kind, dict):
+        # Parquet has no struct without fields: an object that is always empty is text.
+        return pa.struct([(key, _arrow_type(item)) for key, item in kind.items()]) if kind else pa.string()
+    return _ARROW[kind]
+
+
+def _fitted(value: Any, kind: pa.DataType) -> Any:
+    """A value of the file as its column's type takes it."""
+    if value is None:
+        return None
+    if pa.types.is_string(kind):
+        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if pa.types.is_floating(kind):
+        return float(value)
+    if pa.types.is_list(kind):
+        return [_fitted(item, kind.value_type) for item in value]
+    if pa.types.is_struct(kind):
+        return {field.name: _fitted(value.get(field.name), field.type) for field in kind}
+    return value
+
+
+def _is_folded(path: Path) -> bool:
+    """Whether the file is one JSON text over many lines (an array, an indented object) and not one a line."""
+    with open(path, "rb") as file:
+        for line in file:
+            if start := line.removeprefix(b"\xef\xbb\xbf").strip():
+                return start == b"{" or start.startswith(b"[")
+    return False
+
+
+def _unfold(path: Path, name: str) -> Any:
+    """The same rows as JSON lines in a temporary file, which is removed with the returned object."""
+    lines = tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".jsonl")  # noqa: SIM115
+    count, value = 0, None
+    for count, (text, value) in enumerate(_values(path, name), 1):
+        if not isinstance(value, dict):
+            raise UsageError(f"{name}, value {count}: a row is an object, {{…}}; this is {_called(value)}")
+        lines.write(text.replace("\n", " ").replace("\r", " ") + "\n")  # JSON strings hold no raw line ends
+    if count == 1 and isinstance(value, dict) and (rows := _rows_of_columns(value)):
+        lines.seek(0)
+        lines.truncate()
+        lines.writelines(json.dumps(row) + "\n" for row in rows)
+    lines.flush()
+    return lines
+
+
+def _rows_of_columns(value: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an object of equally long lists (empty ones aside); none if it is not that."""
+    columns = {key: items for key, items in value.items() if items != []}
+    if not all(isinstance(items, list) for items in columns.values()) or len(set(map(len, columns.values()))) != 1:
+        return []
+    return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _values(path: Path, name: str) -> Iterator[tuple[str, Any]]:
+    """Each value of a JSON array (or of values in a row), with its text; holds one chunk of the file at a time."""
+    decode = json.JSONDecoder().raw_decode
+    line = 1
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        try:
+            text = file.read(BLOCK_BYTES)
+            array = text.lstrip().startswith("[")
+            at = text.index("[") + 1 if array else 0
+            while True:
+                while at < len(text) and text[at] in " \t\r\n,":
+                    at += 1
+                if array and text.startswith("]", at):
+                    return
+                try:
+                    value, end = decode(text, at)
+                except json.JSONDecodeError as error:
+                    more = file.read(max(BLOCK_BYTES, len(text)))
+                    if more:  # perhaps the value goes on in the next chunk
+                        line += text.count("\n", 0, at)
+                        text, at = text[at:] + more, 0
+                        continue
+                    if at == len(text) and not array:
+                        return
+                    place = line + text.count("\n", 0, error.pos)
+                    raise UsageError(f"{name}, line {place}: not JSON: {error.msg}") from error
+                yield text[at:end], value
+                at = end
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{name}: not UTF-8 ({error.reason})") from error
+
+
+def _called(value: Any) -> str:
+    names = {list: "a list", str: "text", bool: "a truth value", type(None): "null"}
+    return names.get(type(value), "a number")
