@@ -33,7 +33,7 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         f"# {name}",
         "",
         f"{record.accepted:,} rows made by `synth {record.command}`"
-        + (f" with the model `{record.settings['model']}`." if "model" in record.settings else "."),
+        + (f" with the model `{record.model}`." if record.model else "."),
     ]
     if record.note:
         lines += ["", f"**{record.note}**"]

@@ -115,7 +115,7 @@ class Run:
         try:
             complete = await self._drive(source)
         finally:
-            await self._abandon()
+            await self._abandon(keep=not complete)
             record, usage = self.sink.record, self.engine.usage
             record.seconds = before[0] + time.monotonic() - began
             record.prompt_tokens = before[1] + usage.prompt_tokens
@@ -153,7 +153,8 @@ class Run:
                 continue  # rows recalled from the journal were committed: there is room again
             await self._wake.wait()
             self._wake.clear()
-            self._collect()
+            if (fatal := self._collect()) is not None:
+                raise fatal
 
     def _start(self, row: Row) -> None:
         index = self._started
@@ -170,8 +171,8 @@ class Run:
         self._landed.append(task)
         self._wake.set()
 
-    def _collect(self) -> None:
-        """Keep what has finished since the last look."""
+    def _collect(self) -> BaseException | None:
+        """Keep what has finished since the last look; the error that ends the run, if one came."""
         landed, self._landed = self._landed, []
         fatal: BaseException | None = None
         for task in landed:
@@ -188,9 +189,7 @@ class Run:
                 continue
             self.sink.keep(index, outcome)
             self._waiting[index] = outcome
-        if fatal is not None:
-            self._commit_ready()
-            raise fatal
+        return fatal
 
     def _commit_ready(self) -> None:
         """Commit, in order, the outcomes that have no unfinished row before them."""
@@ -240,14 +239,19 @@ class Run:
             for messages in batch.column("messages").to_pylist():
                 self._seen.add(self.key(Row("", messages, "")))
 
-    async def _abandon(self) -> None:
-        """Cancel what is still in flight: rows beyond the target, or all of them when the run breaks off."""
+    async def _abandon(self, *, keep: bool) -> None:
+        """Cancel what is still in flight: rows beyond the target, or all of them when the run breaks off.
+
+        With `keep`, those that finished meanwhile are kept for the run that continues this one.
+        """
         self.surplus = self._started - self.sink.next
         tasks = list(self._flying)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        self._flying.clear()
+        if keep:
+            self._collect()
+            self._commit_ready()
 
     def _counters(self) -> tuple[float, int, int]:
         record, usage = self.sink.record, self.engine.usage

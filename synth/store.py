@@ -23,18 +23,18 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, TypeVar
 
 import pyarrow as pa
 
 from synth.card import write_card
 from synth.errors import RunError, UsageError
 from synth.row import REASON, Outcome, Row, batch_of
-from synth.write import finish_dataset_dir, write_shard
+from synth.write import finish_dataset_dir, replace_text, write_shard
 
 SHARD_ROWS = 5_000
 SHARD_BYTES = 128 * 2**20
@@ -47,7 +47,8 @@ class RunRecord:
 
     command: str
     settings: dict[str, Any]
-    """What decides the rows; a run is continued only with equal settings."""
+    """What decides the rows (JSON values); a run is continued only with equal settings."""
+    model: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     asked: int | None = None
     """Rows wanted, where the command has a target."""
@@ -123,6 +124,7 @@ class RunDirectory:
         self.schema = schema
         self.ahead: dict[int, Outcome] = {}
         self._lines: dict[int, bytes] = {}
+        self._journal: BinaryIO | None = None
         self._lock = lock
         self._accepted = _Side(path, schema)
         self._rejected = _Side(path / "rejected", schema.append(REASON))
@@ -138,6 +140,16 @@ class RunDirectory:
         """Index of the next row to commit."""
         return self._committed
 
+    @property
+    def rejected_path(self) -> Path:
+        """Where the rejected rows' shards are."""
+        return self._rejected.folder
+
+    @property
+    def rejected_schema(self) -> pa.Schema:
+        """The columns of the rejected rows."""
+        return self._rejected.schema
+
     def keep(self, index: int, outcome: Outcome) -> None:
         """Make a finished row survive a kill, whatever the order.
 
@@ -146,6 +158,7 @@ class RunDirectory:
         """
         entry = {"index": index, "reason": outcome.reason, "row": outcome.row.record()}
         line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        assert self._journal is not None
         with self._guard():
             self._journal.write(line)
             self._journal.flush()
@@ -191,20 +204,19 @@ class RunDirectory:
         Raises:
             UsageError: a shard is missing or damaged.
         """
-        for name in self.record.shards:
-            try:
-                with pa.memory_map(str(self.path / name)) as file:
-                    yield from pa.ipc.open_stream(file)
-            except (pa.ArrowInvalid, OSError) as error:
-                raise UsageError(
-                    f"{self.path / name} is missing or damaged ({error}); the run cannot be continued. Choose another "
-                    "-o, or add --restart to throw this one away"
-                ) from error
+        return read_shards(self.path, self.record.shards)
 
     def pause(self) -> None:
-        """Leave a run that is not done: everything finished is on disk, the next run goes on from there."""
+        """Leave a run that is not done: everything finished is on disk, the next run goes on from there.
+
+        A run that has finished no row leaves nothing behind: other settings may be tried in the same place.
+        """
         self.land()
+        if self._committed == 0 and not self._lines:
+            _clear(self.path)
         self._unlock()
+        with suppress(OSError):
+            self.path.rmdir()  # if it is empty
 
     def finish(self, note: str | None = None) -> None:
         """Land the rest, write the card and, last of all, `run.json`.
@@ -219,7 +231,6 @@ class RunDirectory:
             write_card(self.path, self.record, next(self.rows(), None))
             replace_text(self.path / "run.json", self.record.as_json())
             (self.path / "progress.json").unlink()
-            self._journal.close()
             (self.path / "journal.jsonl").unlink()
         self._unlock()
 
@@ -232,11 +243,11 @@ class RunDirectory:
 
     def _rewrite_journal(self) -> None:
         path = self.path / "journal.jsonl"
-        fresh = path.with_suffix(".tmp")
+        fresh = path.with_name(".journal.tmp")
         with open(fresh, "wb") as file:
             file.writelines(line for index, line in self._lines.items() if index >= self._committed)
         os.replace(fresh, path)
-        if hasattr(self, "_journal"):
+        if self._journal is not None:
             self._journal.close()
         self._journal = open(path, "ab")  # noqa: SIM115 (lives as long as the run)
 
@@ -277,40 +288,44 @@ class RunDirectory:
             ) from error
 
     def _unlock(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
         (self.path / ".lock").unlink(missing_ok=True)
         os.close(self._lock)
 
 
+Directory = TypeVar("Directory", bound=RunDirectory)
+
+
 def open_run(
     path: Path,
-    command: str,
-    settings: dict[str, Any],
+    fresh: RunRecord,
     schema: pa.Schema,
     *,
-    asked: int | None = None,
     restart: bool = False,
-) -> RunDirectory:
+    kind: type[Directory] = RunDirectory,  # type: ignore[assignment]
+) -> Directory:
     """Begin a run in `path`, or go on with the one that is there.
 
     A finished run is opened again too, so that a larger target extends it.
 
     Args:
         path: the directory; made if missing.
-        command: the command's name.
-        settings: what decides the rows (JSON values).
+        fresh: the record of a run that has no rows yet. Its target, model name and versions may differ from those of
+            the run that is there; its command and settings may not.
         schema: the accepted rows' columns.
-        asked: the target, which may change from run to run.
         restart: throw away what an earlier run left there.
+        kind: the class of the result.
 
     Raises:
         UsageError: the path holds something else, a run with other settings, or a run that is under way.
     """
-    settings = json.loads(json.dumps(settings))
+    fresh = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
     try:
         if path.exists() and not path.is_dir():
             raise UsageError(f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet")
         earlier = read_record(path)
-        if earlier is None and path.exists() and any(entry.name != ".lock" for entry in path.iterdir()):
+        if earlier is None and path.exists() and not all(_ours(entry.name) for entry in path.iterdir()):
             raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
         path.mkdir(parents=True, exist_ok=True)
         lock = _lock(path)
@@ -320,16 +335,32 @@ def open_run(
     except OSError as error:
         raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
     if earlier is None:
-        earlier = RunRecord(command, settings)
-    elif differing := _differences(earlier, command, settings):
+        return kind(path, fresh, schema, lock)
+    if differing := _differences(earlier, fresh):
         os.close(lock)
         raise UsageError(
             f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
             "or add --restart to throw it away"
         )
-    earlier.asked = asked
-    earlier.finished = earlier.note = None
-    return RunDirectory(path, earlier, schema, lock)
+    going_on = replace(earlier, asked=fresh.asked, model=fresh.model, versions=fresh.versions, finished=None, note=None)
+    return kind(path, going_on, schema, lock)
+
+
+def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a run's shards, in order, memory-mapped.
+
+    Raises:
+        UsageError: a shard is missing or damaged.
+    """
+    for name in names:
+        try:
+            with pa.memory_map(str(folder / name)) as file:
+                yield from pa.ipc.open_stream(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UsageError(
+                f"{folder / name} is missing or damaged ({error}); the run cannot be continued. Choose another -o, or "
+                "add --restart to throw this one away"
+            ) from error
 
 
 def read_record(path: Path) -> RunRecord | None:
@@ -348,14 +379,9 @@ def read_record(path: Path) -> RunRecord | None:
     return None
 
 
-def replace_text(path: Path, text: str) -> None:
-    """Write a small file so that readers see the old one or the new one, never a part."""
-    fresh = path.with_name(path.name + ".tmp")
-    with open(fresh, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(fresh, path)
+def _ours(name: str) -> bool:
+    """Whether a file may be left of a run that was killed before it had a record."""
+    return name == ".lock" or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def _lock(path: Path) -> int:
@@ -377,14 +403,23 @@ def _clear(path: Path) -> None:
         shutil.rmtree(path / "rejected")
 
 
-def _differences(earlier: RunRecord, command: str, settings: dict[str, Any]) -> str:
-    if earlier.command != command:
-        return f"command: {earlier.command}, now {command}"
-    names = sorted(earlier.settings.keys() | settings.keys())
-    changed = [name for name in names if earlier.settings.get(name) != settings.get(name)]
-    return "; ".join(
-        f"{name}: {_short(earlier.settings.get(name))}, now {_short(settings.get(name))}" for name in changed
-    )
+def _differences(earlier: RunRecord, now: RunRecord) -> str:
+    if earlier.command != now.command:
+        return f"command: {earlier.command}, now {now.command}"
+    before, after = _flat(earlier.settings), _flat(now.settings)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return "; ".join(f"{name}: {_short(before.get(name))}, now {_short(after.get(name))}" for name in changed)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the fields of nested ones named as `outer.inner`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": deeper for inner, deeper in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
 
 
 def _short(value: object) -> str:

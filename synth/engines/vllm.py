@@ -4,12 +4,16 @@ Requests go in row by row and only final outputs come back. Text is decoded here
 incremental detokenisation, a cost per token in the front-end process, runs only where a stop string needs it.
 """
 
+import gc
 import itertools
 import math
 import os
 import signal
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import IO, TYPE_CHECKING, Any, Literal
 
 from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.errors import RequestError, RunError, UsageError
@@ -24,8 +28,9 @@ class VllmEngine:
 
     name = "vllm"
 
-    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str) -> None:
+    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str, log: IO[str]) -> None:
         self._llm = llm
+        self._log = log
         self._tokenizer = tokenizer
         self._request = itertools.count()
         self.description = description
@@ -70,9 +75,7 @@ class VllmEngine:
             max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
         )
         ranked = (await self._run(token_ids, params)).prompt_logprobs
-        scores = [math.nan] + [
-            float(at[token].logprob) for token, at in zip(token_ids[1:], ranked[1:], strict=True)
-        ]
+        scores = [math.nan] + [float(at[token].logprob) for token, at in zip(token_ids[1:], ranked[1:], strict=True)]
         return np.array(scores, dtype=np.float32)
 
     async def _run(self, token_ids: Sequence[int], params: Any) -> Any:
@@ -88,8 +91,8 @@ class VllmEngine:
                 final = output
         except EngineDeadError as error:
             raise RunError(
-                "vLLM's engine process died (its own message is above; often: out of memory). "
-                "Lower --gpu-memory or --concurrency and run the same command again"
+                f"vLLM's engine process died ({_last_error(self._log)}). What was finished is kept; if it ran out of "
+                "memory, lower --gpu-memory or --concurrency; then run the same command again"
             ) from error
         except (ValueError, EngineGenerateError) as error:  # vLLM's refusals are ValueErrors
             raise RequestError(f"vLLM refused the request: {error}") from error
@@ -102,21 +105,22 @@ class VllmEngine:
         logprob = None
         if sampling.logprob:
             logprob = sum(at[token].logprob for token, at in zip(ids, output.logprobs, strict=True))
-        finish = "length" if output.finish_reason == "length" else "stop"
+        finish: Literal["stop", "length"] = "length" if output.finish_reason == "length" else "stop"
         if sampling.stop and isinstance(output.stop_reason, str):
             text = output.text
             ids = _ids_within(self._tokenizer, ids, text)
         else:
             if finish == "stop" and ids and ids[-1] in sampling.stop_ids:
                 ids = ids[:-1]
-            text = self._tokenizer.decode(
-                ids, skip_special_tokens=False, clean_up_tokenization_spaces=False
-            )
+            text = self._tokenizer.decode(ids, skip_special_tokens=False, clean_up_tokenization_spaces=False)
         return Completion(ids, text, finish, output.stop_reason, logprob)
 
     async def close(self) -> None:
         """See `Engine.close`."""
         self._llm.shutdown()
+        self._llm = None
+        gc.collect()  # vLLM's destructor fails noisily if it runs only when Python itself is torn down
+        self._log.close()
 
 
 def _ids_within(tokenizer: Tokenizer, ids: tuple[int, ...], text: str) -> tuple[int, ...]:
@@ -135,51 +139,78 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     Raises:
         UsageError: vLLM is not installed, or it cannot run this model with these options.
     """
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    debug = os.environ.get("SYNTH_DEBUG") == "1"
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING" if debug else "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    try:
-        import vllm
-        from vllm.engine.arg_utils import AsyncEngineArgs
-        from vllm.platforms import current_platform
-        from vllm.v1.engine.async_llm import AsyncLLM
-    except ImportError as error:
-        raise UsageError(
-            f"vLLM cannot be imported ({error}). Install it (pip install vllm), or take --engine transformers"
-        ) from error
-
-    on_cpu = current_platform.is_cpu()
-    if on_cpu:
-        os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB
-    # On a CPU bfloat16 selects kernels that some virtual machines cannot run.
-    dtype = options.dtype if options.dtype != "auto" or not on_cpu else "float32"
-    arguments = AsyncEngineArgs(
-        model=model,
-        dtype=dtype,
-        max_model_len=options.max_length,
-        tensor_parallel_size=options.tensor_parallel,
-        gpu_memory_utilization=options.gpu_memory,
-        max_num_seqs=options.concurrency,
-        enable_prefix_caching=True,
-        disable_log_stats=True,
-        enable_log_requests=False,
-        logprobs_mode="raw_logprobs",
-    )
-    # vLLM's worker processes must not see the terminal's Ctrl-C: rows in flight are to be finished first.
-    # A blocked signal stays blocked in the processes started here.
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        llm = AsyncLLM.from_engine_args(arguments)
-    except Exception as error:
-        raise UsageError(f"vLLM cannot run {model}: {_first_line(error)}") from error
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; read on a CPU only
+    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (lives with the engine)
+    with _apart(None if debug else log):
+        try:
+            import vllm
+            from vllm.engine.arg_utils import AsyncEngineArgs
+            from vllm.platforms import current_platform
+            from vllm.v1.engine.async_llm import AsyncLLM
+        except ImportError as error:
+            raise UsageError(
+                f"vLLM cannot be imported ({error}). Install it (pip install vllm), or take --engine transformers"
+            ) from error
+        on_cpu = current_platform.is_cpu()
+        try:
+            arguments = AsyncEngineArgs(
+                model=model,
+                # On a CPU bfloat16 selects kernels that some virtual machines cannot run.
+                dtype="float32" if options.dtype == "auto" and on_cpu else options.dtype,
+                max_model_len=options.max_length,
+                tensor_parallel_size=options.tensor_parallel,
+                gpu_memory_utilization=options.gpu_memory,
+                max_num_seqs=options.concurrency,
+                enable_prefix_caching=True,
+                disable_log_stats=True,
+                logprobs_mode="raw_logprobs",
+                use_tqdm_on_load=False,
+            )
+            llm = AsyncLLM.from_engine_args(arguments)
+        except Exception as error:
+            reason = _last_error(log) if "Engine core" in str(error) else _gist(str(error))
+            raise UsageError(f"vLLM cannot run {model}: {reason} (--debug shows all it says)") from error
     where = "CPU" if on_cpu else current_platform.get_device_name()
-    config = llm.model_config
-    about = f"vLLM {vllm.__version__} on {where}, {str(config.dtype).removeprefix('torch.')}"
-    return VllmEngine(llm, tokenizer, about)
+    dtype = str(llm.model_config.dtype).removeprefix("torch.")
+    return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log)
 
 
-def _first_line(error: Exception) -> str:
-    """The gist of an error that may be a page long (pydantic's are)."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1 if len(lines) > 1 and lines[0].endswith(":") else 0][:300] if lines else repr(error)
+@contextmanager
+def _apart(log: IO[str] | None) -> Iterator[None]:
+    """Start vLLM's processes apart from the terminal.
+
+    What they print goes to `log`, if given. They do not see the terminal's Ctrl-C either, as rows in flight are to be
+    finished first: a signal that is blocked here stays blocked in processes started here.
+    """
+    streams = (1, 2)
+    sys.stderr.flush()
+    saved = [os.dup(stream) for stream in streams]
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    for stream in streams if log is not None else ():
+        os.dup2(log.fileno(), stream)  # type: ignore[union-attr]
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        for stream, original in zip(streams, saved, strict=True):
+            os.dup2(original, stream)
+            os.close(original)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _last_error(log: IO[str]) -> str:
+    """The last line of vLLM's output that names an error."""
+    log.seek(0)
+    errors = [line for line in log if "Error" in line]
+    return _gist(errors[-1].partition("] ")[2] or errors[-1]) if errors else "it left no message"
+
+
+def _gist(message: str) -> str:
+    """One line of a message that may be a page long: pydantic's say what is wrong on the third."""
+    lines = [line.strip() for line in message.splitlines() if line.strip()]
+    if not lines:
+        return "no message"
+    return (lines[2] if "validation error" in lines[0] and len(lines) > 2 else lines[0])[:300]

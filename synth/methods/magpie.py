@@ -1,0 +1,170 @@
+"""Magpie: a chat model asks itself questions, and answers them (Xu et al. 2024, arXiv 2406.08464, section 2).
+
+Given only what its chat template puts before a user message, an aligned model continues with a user message. The
+answer is then drawn in the usual way. The result is data in the model's own words that covers what it was taught, from
+nothing but the model: pseudo-replay.
+
+Differs from the paper's repository: the text before the user message and what ends a turn are derived from the
+tokenizer's chat template (`synth.chat`) rather than listed by model family; a question is never cleaned up, but kept as
+drawn or rejected.
+"""
+
+import hashlib
+import random
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
+from typing import Any
+
+from synth.chat import ChatFormat
+from synth.engines.base import Engine, Sampling
+from synth.errors import UsageError
+from synth.methods.screen import question_fault, text_fault
+from synth.row import Message, Outcome, Row, digest
+from synth.seeds import seed_of
+
+DOMAIN = "The user asks about {domain}."
+LANGUAGE = "The user writes in {language}."
+FOLLOW_UP = "The user goes on with a follow-up on what was said before."
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """A system prompt and how often it is taken, relative to the others."""
+
+    text: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class MagpieSettings:
+    """What decides the rows of a run, beside the model.
+
+    Attributes:
+        seed: the run's seed.
+        turns: user turns a conversation has.
+        systems: system prompts; one is chosen per row by weight. It is part of the conversation.
+        domains: topics; one is chosen per row. It steers the questions only and is not part of the conversation.
+        language: the questions' language; steers as a domain does.
+        question: how user turns are drawn (temperature 1, top-p 1 in the paper).
+        answer: how answers are drawn (greedy in the paper).
+    """
+
+    seed: int = 0
+    turns: int = 1
+    systems: tuple[System, ...] = ()
+    domains: tuple[str, ...] = ()
+    language: str | None = None
+    question: Sampling = field(default_factory=lambda: Sampling(max_tokens=1024))
+    answer: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048, temperature=0.0))
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            UsageError: a value is out of its range.
+        """
+        if self.turns < 1:
+            raise UsageError(f"--turns must be at least 1, not {self.turns}")
+        if any(system.weight < 0 for system in self.systems):
+            raise UsageError("the weight of a system prompt must not be negative")
+        if self.systems and not sum(system.weight for system in self.systems):
+            raise UsageError("all system prompts have weight 0; none could be chosen")
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON values, for `run.json` and the rows' ids."""
+        return asdict(self)
+
+
+def magpie(engine: Engine, chat: ChatFormat, settings: MagpieSettings) -> Callable[[Row], Awaitable[Outcome]]:
+    """The method for one model and one set of settings.
+
+    Raises:
+        UsageError: the chat template takes no system turn, and settings need one; or it has no second user turn.
+    """
+    ask = replace(settings.question, stop_ids=chat.stop_ids, stop=chat.stop)
+    reply = replace(settings.answer, stop_ids=chat.answer_stop_ids, stop=chat.answer_stop)
+    _check_template(chat, settings)
+
+    async def converse(row: Row) -> Outcome:
+        choice = random.Random(seed_of(settings.seed, row.id, "choice"))
+        system, steering = _choose(choice, settings)
+        row.messages += system
+        for turn in range(settings.turns):
+            before = _steered(row.messages, steering, follow_up=turn > 0)
+            prompt = chat.user_prompt(before)
+            seed = seed_of(settings.seed, row.id, "question", turn)
+            [question] = await engine.generate(prompt.ids, replace(ask, seed=seed))
+            row.messages.append({"role": "user", "content": question.text.strip()})
+            if fault := question_fault(question, chat):
+                return Outcome(row, _where("question", turn, settings.turns, fault))
+
+            seed = seed_of(settings.seed, row.id, "answer", turn)
+            [answer] = await engine.generate(chat.answer_prompt(row.messages), replace(reply, seed=seed))
+            row.messages.append({"role": "assistant", "content": answer.text.strip()})
+            row.logprob = answer.logprob
+            if fault := text_fault(answer, chat):
+                return Outcome(row, _where("answer", turn, settings.turns, fault))
+        row.samples = 1
+        return Outcome(row)
+
+    return converse
+
+
+def magpie_rows(settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
+    """Endless empty rows, from any index on.
+
+    Args:
+        settings: all that decides the rows, the model's revision included; the ids depend on it.
+        model: the model's name, for the `model` column.
+    """
+    source = digest("magpie", settings)
+
+    def rows(start: int) -> Iterator[Row]:
+        for index in count(start):
+            yield Row(digest(source, index), [], "magpie", model=model)
+
+    return rows
+
+
+def magpie_key(row: Row) -> int:
+    """Names a conversation by its user turns: exact duplicates (case and white space aside) share it."""
+    asked = (" ".join(turn["content"].split()).casefold() for turn in row.messages if turn["role"] == "user")
+    return int.from_bytes(hashlib.blake2b("\x00".join(asked).encode("utf-8", "replace"), digest_size=8).digest())
+
+
+def _check_template(chat: ChatFormat, settings: MagpieSettings) -> None:
+    if settings.systems or settings.domains or settings.language:
+        chat.user_prompt([{"role": "system", "content": "text"}])
+    if settings.turns > 1:
+        turn = [{"role": "user", "content": "text"}, {"role": "assistant", "content": "text"}]
+        chat.user_prompt(turn)
+
+
+def _choose(choice: random.Random, settings: MagpieSettings) -> tuple[list[Message], list[str]]:
+    """The row's own system turn, if any, and the sentences that steer its questions."""
+    system: list[Message] = []
+    if settings.systems:
+        weights = [system.weight for system in settings.systems]
+        [chosen] = choice.choices(settings.systems, weights)
+        system = [{"role": "system", "content": chosen.text}]
+    steering = []
+    if settings.domains:
+        steering.append(DOMAIN.format(domain=choice.choice(settings.domains)))
+    if settings.language:
+        steering.append(LANGUAGE.format(language=settings.language))
+    return system, steering
+
+
+def _steered(messages: Sequence[Message], steering: list[str], *, follow_up: bool) -> list[Message]:
+    """The conversation with steering added to its system turn, as the model sees it while it asks."""
+    if not steering:
+        return list(messages)
+    sentences = [*steering, FOLLOW_UP] if follow_up else steering
+    if messages and messages[0]["role"] == "system":
+        return [{"role": "system", "content": " ".join([messages[0]["content"], *sentences])}, *messages[1:]]
+    return [{"role": "system", "content": " ".join(sentences)}, *messages]
+
+
+def _where(what: str, turn: int, turns: int, fault: str) -> str:
+    return f"{what} {turn + 1} {fault}" if turns > 1 else f"{what} {fault}"

@@ -1,0 +1,127 @@
+"""Where a run's rows go, by the form of `-o`: a dataset directory, one file, or standard output."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from synth.errors import UsageError
+from synth.row import Outcome
+from synth.store import RunDirectory, RunRecord, open_run, read_shards
+from synth.write import FORMATS, open_writer
+
+FLUSH = 0.2
+"""Seconds that a row may wait before a reader of standard output sees it."""
+
+
+class StreamSink:
+    """Accepted rows as JSON lines on a stream, in order; columns that do not apply are left out.
+
+    Rejected rows are only counted, and an interrupted run cannot be continued: for both, write to a directory.
+    """
+
+    def __init__(self, stream: BinaryIO, record: RunRecord) -> None:
+        self.record = record
+        self.ahead: dict[int, Outcome] = {}
+        self._stream = stream
+        self._flushed = time.monotonic()
+
+    @property
+    def next(self) -> int:
+        """Index of the next row to commit."""
+        return self.record.next
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """Nothing to do: a stream keeps no rows that are not in order."""
+
+    def commit(self, outcome: Outcome) -> None:
+        """Write the row of index `next`, if it was accepted."""
+        self.record.count(outcome.reason)
+        self.record.next += 1
+        if outcome.reason is None:
+            row = {name: value for name, value in outcome.row.record().items() if value is not None}
+            text = json.dumps(row, ensure_ascii=False)
+            self._stream.write(text.encode("utf-8", "replace") + b"\n")
+            if time.monotonic() - self._flushed > FLUSH:
+                self._stream.flush()
+                self._flushed = time.monotonic()
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """None: a stream always begins anew."""
+        return iter(())
+
+    def pause(self) -> None:
+        """Flush what is written."""
+        self._stream.flush()
+
+    def finish(self, note: str | None = None) -> None:
+        """Flush what is written."""
+        self.record.note = note
+        self._stream.flush()
+
+
+class FileRun(RunDirectory):
+    """A run whose rows end in one file. Until it is done they live in the directory `FILE.partial` beside it."""
+
+    file: Path
+
+    def finish(self, note: str | None = None) -> None:
+        """Complete the run, then bring its rows into the file, and the rejected ones into `FILE.rejected.*`."""
+        super().finish(note)
+        record = self.record
+        _copy(read_shards(self.path, record.shards), self.file, self.schema)
+        if record.rejected_shards:
+            rejected = read_shards(self.rejected_path, record.rejected_shards)
+            _copy(rejected, rejected_file(self.file), self.rejected_schema)
+        shutil.rmtree(self.path)
+
+
+def rejected_file(file: Path) -> Path:
+    """Where the rejected rows of a run go that writes to `file`."""
+    return file.with_name(f"{file.stem}.rejected{file.suffix}")
+
+
+def open_output(
+    output: str | None,
+    stream: BinaryIO,
+    record: RunRecord,
+    schema: pa.Schema,
+    *,
+    restart: bool = False,
+) -> StreamSink | RunDirectory:
+    """The sink for an `-o` value.
+
+    Args:
+        output: a directory, a file name ending in one of `FORMATS`, or None (or "-") for `stream`.
+        stream: where rows go without `output`.
+        record: command, settings and target, as for `open_run`.
+        schema: as for `open_run`.
+        restart: as for `open_run`; also replaces a file that exists.
+
+    Raises:
+        UsageError: something else is there already; see `open_run`.
+    """
+    if output in (None, "-"):
+        return StreamSink(stream, record)
+    path = Path(str(output))
+    if path.suffix.lower() not in FORMATS or path.is_dir():
+        return open_run(path, record, schema, restart=restart)
+    if path.exists():
+        if not restart:
+            raise UsageError(f"{path} exists; choose another -o, or add --restart to replace it")
+        path.unlink()
+        rejected_file(path).unlink(missing_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    run = open_run(partial, record, schema, restart=restart, kind=FileRun)
+    run.file = path
+    return run
+
+
+def _copy(batches: Iterable[pa.RecordBatch], file: Path, schema: pa.Schema) -> None:
+    with open_writer(str(file), schema, force=True) as writer:
+        for batch in batches:
+            writer.write(batch)
