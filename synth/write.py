@@ -10,7 +10,6 @@ A target appears whole or not at all: it is written under a temporary name besid
 """
 
 import errno
-import io
 import json
 import os
 import secrets
@@ -23,87 +22,11 @@ from typing import Any, BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
+from synth.encode import Encoder, JsonLines, Parquet
 from synth.errors import RunError, UsageError
-from synth.row import BASE
 
 SHARD_BYTES = 500 * 2**20
 """A shard of a dataset directory ends once it holds this much Arrow memory, as with `datasets`."""
-
-ROW_GROUP_BYTES = 64 * 2**20
-"""Batches are gathered to this much Arrow memory before they become a Parquet row group."""
-
-
-class Encoder(Protocol):
-    """Turns batches into the bytes of one file. `close` writes the footer and leaves the file open."""
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Encode one batch."""
-        ...
-
-    def close(self) -> None:
-        """Finish the format."""
-        ...
-
-
-class JsonLines:
-    """One JSON object a line.
-
-    A column of `synth.row.BASE` in which a whole batch holds nothing is left out of that batch's lines.
-    """
-
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
-        for field in schema:
-            if _holds_bytes(field.type):
-                raise UsageError(
-                    f"column {field.name!r} holds {field.type}, which JSON lines cannot: write .parquet, .arrow or a "
-                    "dataset directory"
-                )
-        self._file = file
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Encode one batch."""
-        import polars as pl
-
-        kept = [
-            name
-            for name, column in zip(batch.schema.names, batch.columns, strict=True)
-            if name not in BASE.names or column.null_count < len(column)
-        ]
-        lines = io.BytesIO()
-        pl.DataFrame(batch.select(kept)).write_ndjson(lines)
-        self._file.write(lines.getbuffer())
-
-    def close(self) -> None:
-        """JSON lines have no footer."""
-
-
-class Parquet:
-    """Row groups of `ROW_GROUP_BYTES`, whatever the size of the batches."""
-
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
-        from pyarrow import parquet
-
-        self._file = parquet.ParquetWriter(file, schema)
-        self._waiting: list[pa.RecordBatch] = []
-        self._bytes = 0
-
-    def write_batch(self, batch: pa.RecordBatch) -> None:
-        """Encode one batch."""
-        self._waiting.append(batch)
-        self._bytes += batch.nbytes
-        if self._bytes >= ROW_GROUP_BYTES:
-            self._flush()
-
-    def close(self) -> None:
-        """Write the last row group and the footer."""
-        self._flush()
-        self._file.close()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            self._file.write_table(pa.Table.from_batches(self._waiting))
-        self._waiting, self._bytes = [], 0
-
 
 FORMATS: dict[str, Callable[[BinaryIO, pa.Schema], Encoder]] = {
     ".jsonl": JsonLines,
@@ -112,45 +35,15 @@ FORMATS: dict[str, Callable[[BinaryIO, pa.Schema], Encoder]] = {
 }
 
 
-class Writer:
-    """Where rows go. As a context manager it closes when its block ends, and aborts when the block fails."""
+class _Target(Protocol):
+    """Somewhere to write. Errors of the system and of Arrow come as they are."""
 
-    rows = 0
-    """Written so far."""
-
-    def write(self, batch: pa.RecordBatch) -> None:
-        """Take one batch of the schema the writer was opened with.
-
-        Raises:
-            RunError: the disk is full or the target is not writable any more.
-            UsageError: the format cannot hold such data.
-            BrokenPipeError: nobody reads standard output any more; a command ends quietly then.
-        """
-        raise NotImplementedError
-
-    def close(self) -> None:
-        """Finish: the target is there from now on. Raises as `write` does."""
-        raise NotImplementedError
-
-    def abort(self) -> None:
-        """Leave nothing behind."""
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
-            self.abort()
-            return
-        try:
-            self.close()
-        except BaseException:
-            self.abort()
-            raise
+    def write(self, batch: pa.RecordBatch) -> None: ...
+    def close(self) -> None: ...
+    def abort(self) -> None: ...
 
 
-class FileWriter(Writer):
+class _File:
     """One file, under a temporary name until `close`. Raises OSError and pa.ArrowException as they come."""
 
     def __init__(self, path: Path, schema: pa.Schema, encoder: Callable[[BinaryIO, pa.Schema], Encoder]) -> None:
@@ -166,7 +59,6 @@ class FileWriter(Writer):
     def write(self, batch: pa.RecordBatch) -> None:
         """Take one batch."""
         self._encoder.write_batch(batch)
-        self.rows += batch.num_rows
 
     def close(self) -> None:
         """Sync the file and give it its name."""
@@ -188,7 +80,7 @@ class FileWriter(Writer):
         self._fresh.unlink(missing_ok=True)
 
 
-class DirectoryWriter(Writer):
+class _Directory:
     """A dataset directory, under a temporary name until `close`."""
 
     def __init__(self, path: Path, schema: pa.Schema) -> None:
@@ -206,7 +98,6 @@ class DirectoryWriter(Writer):
             self._open_shard()
         self._shard.write(batch)
         self._shard_bytes += batch.nbytes
-        self.rows += batch.num_rows
 
     def close(self) -> None:
         """Sync the last shard, describe the data set, and give the directory its name."""
@@ -228,11 +119,11 @@ class DirectoryWriter(Writer):
     def _open_shard(self) -> None:
         name = f"data-{len(self._names):05d}.arrow"
         self._names.append(name)
-        self._shard = FileWriter(self._fresh / name, self._schema, pa.ipc.new_stream)
+        self._shard = _File(self._fresh / name, self._schema, pa.ipc.new_stream)
         self._shard_bytes = 0
 
 
-class StandardOutput(Writer):
+class _StandardOutput:
     """JSON lines on standard output, each batch there for the next command as soon as it is written."""
 
     def __init__(self, schema: pa.Schema) -> None:
@@ -247,7 +138,6 @@ class StandardOutput(Writer):
             # Python flushes standard output once more as it exits; that must not fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise
-        self.rows += batch.num_rows
 
     def close(self) -> None:
         """Everything is out already."""
@@ -256,48 +146,66 @@ class StandardOutput(Writer):
         """What is out is out."""
 
 
-class _Guarded(Writer):
-    """A writer whose failures read as one clear line."""
+class Writer:
+    """Where rows go. As a context manager it closes when its block ends, and aborts when the block fails."""
 
-    def __init__(self, target: str, open_it: Callable[[], Writer]) -> None:
-        self._target = target
-        with self._guard(opening=True):
-            self._writer = open_it()
+    rows = 0
+    """Written so far."""
 
-    @property
-    def rows(self) -> int:  # type: ignore[override]
-        """Written so far."""
-        return self._writer.rows
+    def __init__(self, name: str, open_target: Callable[[], _Target]) -> None:
+        self._name = name
+        with self._one_line(opening=True):
+            self._target = open_target()
 
     def write(self, batch: pa.RecordBatch) -> None:
-        """Take one batch."""
-        with self._guard():
-            self._writer.write(batch)
+        """Take one batch of the schema the writer was opened with.
+
+        Raises:
+            RunError: the disk is full or the target is not writable any more.
+            UsageError: the format cannot hold such data.
+            BrokenPipeError: nobody reads standard output any more; a command ends quietly then.
+        """
+        with self._one_line():
+            self._target.write(batch)
+        self.rows += batch.num_rows
 
     def close(self) -> None:
-        """Finish the target."""
-        with self._guard():
-            self._writer.close()
+        """Finish: the target is there from now on. Raises as `write` does."""
+        with self._one_line():
+            self._target.close()
 
     def abort(self) -> None:
         """Leave nothing behind."""
-        self._writer.abort()
+        self._target.abort()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None:
+            self.abort()
+            return
+        try:
+            self.close()
+        except BaseException:
+            self.abort()
+            raise
 
     @contextmanager
-    def _guard(self, opening: bool = False) -> Iterator[None]:
+    def _one_line(self, opening: bool = False) -> Iterator[None]:
+        """Say in one line what failed and how to mend it."""
         try:
             yield
         except BrokenPipeError:
             raise
         except OSError as error:
-            reason = error.strerror or str(error)
+            reason = f"cannot write {self._name}: {error.strerror or error}"
             if opening and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise UsageError(f"cannot write {self._target}: {reason}; choose another -o") from error
-            raise RunError(
-                f"cannot write {self._target}: {reason}. The unfinished copy is removed; mend that and run again"
-            ) from error
+                raise UsageError(f"{reason}; choose another -o") from error
+            raise RunError(f"{reason}. Nothing is left of it: mend that and run again") from error
         except pa.ArrowException as error:
-            raise UsageError(f"{self._target}: this format cannot hold the rows ({_one_line(error)})") from error
+            reason = " ".join(str(error).split())
+            raise UsageError(f"{self._name}: this format cannot hold these rows: {reason}") from error
 
 
 def open_writer(target: str | None, schema: pa.Schema, *, source: str | None = None, force: bool = False) -> Writer:
@@ -316,7 +224,7 @@ def open_writer(target: str | None, schema: pa.Schema, *, source: str | None = N
     """
     schema = schema.remove_metadata()  # features that `datasets` noted there may not fit any more
     if target is None or target == "-":
-        return StandardOutput(schema)
+        return Writer("standard output", lambda: _StandardOutput(schema))
     path = Path(target)
     if path.suffix[1:].isalpha() and path.suffix.lower() not in FORMATS:
         raise UsageError(
@@ -328,11 +236,11 @@ def open_writer(target: str | None, schema: pa.Schema, *, source: str | None = N
     _check_free(path, force)
     encoder = FORMATS.get(path.suffix.lower())
 
-    def open_it() -> Writer:
+    def open_target() -> _Target:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileWriter(path, schema, encoder) if encoder else DirectoryWriter(path, schema)
+        return _File(path, schema, encoder) if encoder else _Directory(path, schema)
 
-    return _Guarded(target, open_it)
+    return Writer(target, open_target)
 
 
 def write_shard(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
@@ -341,9 +249,14 @@ def write_shard(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema
     Raises:
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    with FileWriter(path, schema, pa.ipc.new_stream) as writer:
+    shard = _File(path, schema, pa.ipc.new_stream)
+    try:
         for batch in batches:
-            writer.write(batch)
+            shard.write(batch)
+        shard.close()
+    except BaseException:
+        shard.abort()
+        raise
 
 
 def finish_dataset_dir(folder: Path, shard_names: Sequence[str], schema: pa.Schema) -> None:
@@ -417,12 +330,6 @@ def _feature(kind: pa.DataType) -> dict[str, Any]:
     return {"dtype": _DTYPES[str(kind)], "_type": "Value"}
 
 
-def _holds_bytes(kind: pa.DataType) -> bool:
-    if pa.types.is_binary(kind) or pa.types.is_large_binary(kind) or pa.types.is_fixed_size_binary(kind):
-        return True
-    return any(_holds_bytes(kind.field(index).type) for index in range(kind.num_fields))
-
-
 def _check_free(path: Path, force: bool) -> None:
     if not path.exists() or (path.is_dir() and not path.suffix[1:].isalpha() and not any(path.iterdir())):
         return
@@ -441,7 +348,3 @@ def _same_place(target: Path, source: Path) -> bool:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
