@@ -17,11 +17,12 @@ from pathlib import Path
 
 from synth.chat_spans import Encoded
 from synth.chat_spans import encode as encode_spans
-from synth.chat_template import Message, Template, Turns, any_of, find_turns, turn_end
+from synth.chat_template import Template, Turns, any_of, find_turns, turn_end
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
+from synth.row import Message
 
-__all__ = ["ChatFormat", "Encoded", "Message", "Prompt", "chat_format", "format_for", "load_tokenizer"]
+__all__ = ["ChatFormat", "Encoded", "Prompt", "chat_format", "format_for", "load_tokenizer"]
 
 _GIVE = "give the text before and after a question yourself: --prefix TEXT --stop TEXT"
 
@@ -94,8 +95,13 @@ class ChatFormat:
                 if self.turns.second is not None and any(message["role"] == "assistant" for message in messages):
                     raise
                 raise UsageError(str(error)) from error
-        after_answer = bool(messages) and messages[-1]["role"] == "assistant"
-        pending = self._second_pending if after_answer else self.template.pending(text)
+        if messages and messages[-1]["role"] == "assistant":
+            return self._prompt(text, self._second_pending)
+        if text not in self._openings:
+            self._openings[text] = self._prompt(text, self.template.pending(text))
+        return self._openings[text]
+
+    def _prompt(self, text: str, pending: str) -> Prompt:
         return Prompt(text, tuple(self.template.token_ids(text.removesuffix(pending))), pending)
 
     def answer_prompt(self, messages: Sequence[Message]) -> list[int]:
@@ -171,6 +177,11 @@ class ChatFormat:
         return re.compile("|".join([self._control.pattern, *patterns]), re.MULTILINE)
 
     @cached_property
+    def _openings(self) -> dict[str, Prompt]:
+        """Prompts for first questions by their text: a run asks for the same few thousands of times."""
+        return {}
+
+    @cached_property
     def _answer_pending(self) -> str:
         return self.template.pending(self.answer_text([{"role": "user", "content": "Why?"}]), self.turns.unasked)
 
@@ -209,26 +220,26 @@ def chat_format(
     """
     if not tokenizer.is_fast:
         raise UsageError("this tokenizer is a slow one (no tokenizer.json), so characters cannot be mapped to tokens")
-    if prefix is not None:
-        prefix = _with_bos(tokenizer, prefix)
     if stop == "":
         raise UsageError("--stop is empty; give the text that ends a question")
-    template, turns = _derive(tokenizer, prefix, stop)
+    opening = None if prefix is None else _with_bos(tokenizer, prefix)
+    template, turns = _derive(tokenizer, opening, stop)
+    plain = template.source is not None
     eos = [number for number in (tokenizer.eos_token_id, *generation_eos) if number is not None]
 
     stop_ids, stop_texts = turn_end(template, turns.header or turns.between)
     if stop is not None:
-        stop_ids, stop_texts = turn_end(template, stop)
-        stop_texts = () if stop_ids else (stop,)
+        stop_ids, _ = turn_end(template, stop)
+        stop_texts = () if stop_ids else (stop.rstrip() or stop,)
     if not (stop_ids or stop_texts):
         raise UsageError(f"the chat template writes nothing between a question and its answer; {_GIVE}")
     structure = [turns.prefix, turns.header, turns.second or "", turns.last, *(turns.system or ())]
 
-    end_ids, end_texts = turn_end(template, turns.second if turns.second is not None else turns.last)
-    if template.source is not None and prefix is not None:
-        end_texts = (prefix.strip().splitlines()[-1],) if prefix.strip() else ()
-    end_ids = _unique([*end_ids, *turn_end(template, turns.last)[0], *eos])
-    if not (end_ids or end_texts):
+    own_ids, answer_texts = turn_end(template, turns.last if turns.second is None else turns.second)
+    if plain:  # A base model goes on with a question of its own.
+        answer_texts = tuple((prefix or "").strip().splitlines()[-1:])
+    end_ids = _unique([*own_ids, *turn_end(template, turns.last)[0], *eos])
+    if not (end_ids or answer_texts):
         raise UsageError("nothing ends an answer: the tokenizer has no end-of-sequence token and the template no end")
     written = _added_in(template, turns.written)
     openers = [number for number in _added_in(template, turns.header, turns.second or "") if number not in written]
@@ -237,11 +248,11 @@ def chat_format(
         stop_ids=_unique([*stop_ids, *eos, *_added_in(template, *structure)]),
         stop=stop_texts,
         answer_stop_ids=_unique([*end_ids, *openers]),
-        answer_stop=end_texts,
+        answer_stop=answer_texts,
         end_ids=end_ids,
         template=template,
         turns=turns,
-        prefix=prefix if template.source is None else None,
+        prefix=None if plain else opening,
     )
 
 
@@ -307,7 +318,8 @@ def load_tokenizer(model: str) -> Tokenizer:
         return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else model, trust_remote_code=False)
     except Exception as error:  # Tokenizer libraries raise anything, bare Exception among it.
         if path.is_dir():
-            message = f"--model {model}: no tokenizer can be read from this directory: {_first_line(error)}"
+            found = _first_line(error) if (path / "tokenizer.json").exists() else "it holds no tokenizer.json"
+            message = f"--model {model}: no tokenizer can be read from this directory: {found}"
         else:
             message = f"--model {model}: neither a directory here nor a model on the Hub: {_first_line(error)}"
         raise UsageError(message) from error

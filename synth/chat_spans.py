@@ -8,8 +8,9 @@ between is the turn. The conversation is tokenised once, whole, and characters a
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from synth.chat_template import Message, Template, common_start
+from synth.chat_template import Template, common_start
 from synth.errors import RequestError
+from synth.row import Message
 
 
 @dataclass(frozen=True, slots=True)

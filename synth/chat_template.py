@@ -15,9 +15,7 @@ from functools import cached_property
 
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
-
-Message = dict[str, str]
-"""`role` ("system", "user" or "assistant") and `content`."""
+from synth.row import Message
 
 # Letters and digits only, so that trimming, quoting and tool parsing in a template leave them alone.
 _MARK = "Zq{}SynthMark{}qZ"
