@@ -136,7 +136,7 @@ def _print(found: dict[str, Any]) -> None:
         turn = "".join(token["text"] for token in found["spans"]["tokens"][start:end])
         table.add_row("", Text(visible(turn), "bold green"))
     console = Console(highlight=False)
-    console.print(Text(f"{found['model']}   (· space, ↵ line break, → tab)\n", "dim"))
+    console.print(Text(f"{found['model']}   (· space, ↵ line break, → tab)\n", "dim"), soft_wrap=True)
     console.print(table)
 
 

@@ -173,7 +173,8 @@ class ChatFormat:
         before = turns.system or turns.prefix.splitlines()[-1:]
         own = [*before, turns.header, turns.second or "", turns.last]
         lines = {line.strip() for text in own for line in self._control.sub("\n", text).splitlines()}
-        patterns = [_marker(line) for line in sorted(lines) if re.search(r"\w", line)]
+        signs = {word for line in lines for word in line.split() if not (word[0].isalnum() or word[-1].isalnum())}
+        patterns = [_marker(marker) for marker in sorted(lines | signs) if re.search(r"\w", marker)]
         return re.compile("|".join([self._control.pattern, *patterns]), re.MULTILINE)
 
     @cached_property
@@ -195,13 +196,13 @@ class ChatFormat:
         return self.template.pending(self.turns.second or "")
 
 
-def _marker(line: str) -> str:
-    """A pattern that finds a line of a template's own text where it is no ordinary word."""
-    if not line[0].isalnum():
-        return re.escape(line)
-    if line[-1].isalnum():
-        return rf"^[ \t]*{re.escape(line)}[ \t]*$"
-    return rf"^[ \t]*{re.escape(line)}"
+def _marker(words: str) -> str:
+    """A pattern that finds words of a template where they are not ordinary ones."""
+    if not words[0].isalnum():
+        return re.escape(words)
+    if words[-1].isalnum():
+        return rf"^[ \t]*{re.escape(words)}[ \t]*$"
+    return rf"^[ \t]*{re.escape(words)}"
 
 
 def chat_format(
@@ -222,7 +223,7 @@ def chat_format(
         raise UsageError("this tokenizer is a slow one (no tokenizer.json), so characters cannot be mapped to tokens")
     if stop == "":
         raise UsageError("--stop is empty; give the text that ends a question")
-    opening = None if prefix is None else _with_bos(tokenizer, prefix)
+    opening = _with_bos(tokenizer, prefix) if prefix else None
     template, turns = _derive(tokenizer, opening, stop)
     plain = template.source is not None
     eos = [number for number in (tokenizer.eos_token_id, *generation_eos) if number is not None]
@@ -262,7 +263,7 @@ def _derive(tokenizer: Tokenizer, prefix: str | None, stop: str | None) -> tuple
         template = Template(tokenizer)
         try:
             turns = find_turns(template)
-            if turns.prefix or prefix:
+            if turns.prefix:
                 return template, turns
             fault = "it writes nothing before a question"
         except RequestError as error:
