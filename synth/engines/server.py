@@ -128,7 +128,8 @@ class ServerEngine:
         """See `Engine.logprobs`. vLLM needs room for one more token in its window."""
         import numpy as np
 
-        sequence_room(len(token_ids), self.max_length + 1, 1)
+        if not 0 < len(token_ids) <= self.max_length:
+            raise RequestError(f"{len(token_ids)} tokens cannot be scored; the model's window holds {self.max_length}")
         scores = np.full(len(token_ids), np.nan, dtype=np.float32)
         if len(token_ids) == 1:
             return scores
@@ -172,7 +173,7 @@ class ServerEngine:
 
     def _prompt(self, token_ids: Sequence[int]) -> str | Sequence[int]:
         if self.dialect.token_ids:
-            return token_ids
+            return [int(token) for token in token_ids]  # not numpy's integers: JSON has none
         text = self._decode(token_ids)
         return text.removeprefix(self._tokenizer.bos_token) if self.dialect.adds_bos else text
 

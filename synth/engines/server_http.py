@@ -79,17 +79,22 @@ class Http:
         self.url = str(httpx.URL(url).copy_with(username=None, password=None))
         self._base = url
         self._tries = options.retries
-        self._slots = asyncio.Semaphore(options.concurrency)
-        self._client = httpx.AsyncClient(
-            # Bodies are read raw so that their size can be bounded: a compressed one could unfold without limit.
-            headers={"Accept-Encoding": "identity", **headers},
-            limits=httpx.Limits(
-                max_connections=options.concurrency,
-                max_keepalive_connections=options.concurrency,
+        context = httpx.create_ssl_context()
+        # One client per connection: the time httpx spends in a pool grows with the square of its connections.
+        # The client used last is taken first, so that few connections are idle for long.
+        self._idle: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
+        self._clients = [
+            httpx.AsyncClient(
+                # Bodies are read raw so that their size can be bounded: a compressed one could unfold without limit.
+                headers={"Accept-Encoding": "identity", **headers},
+                verify=context,
                 # Below the 5 s after which uvicorn closes idle connections: never write to one it just closed.
-                keepalive_expiry=3.0,
-            ),
-        )
+                limits=httpx.Limits(max_connections=1, keepalive_expiry=3.0),
+            )
+            for _ in range(options.concurrency)
+        ]
+        for client in self._clients:
+            self._idle.put_nowait(client)
         self._jitter = random.Random()
         self._lost_in_a_row = 0
         self._ended: str | None = None
@@ -97,43 +102,18 @@ class Http:
     async def close(self) -> None:
         """Close all connections; requests under way fail with RunError."""
         self._ended = f"the connection to {self.url} was closed"
-        await self._client.aclose()
+        for client in self._clients:
+            await client.aclose()
 
-    async def once(
-        self, method: str, path: str, payload: object = None, *, silence: float, max_bytes: int = 1 << 20
-    ) -> Any:
-        """One try: the parsed JSON of a 2xx answer.
-
-        Args:
-            method: "GET" or "POST".
-            path: what follows the server's root.
-            payload: sent as JSON.
-            silence: seconds without a byte after which the try is given up.
-            max_bytes: the largest body that is read.
+    async def once(self, method: str, path: str, payload: object = None, *, silence: float) -> Any:
+        """One try, as `post` makes several.
 
         Raises:
             Refused: a status that stays (3xx, most of 4xx).
             Failed: no answer, a cut or over-long one, 408/425/429/5xx, or a body that is not JSON.
         """
-        try:
-            async with self._answer(method, path, payload, silence) as response:
-                body = await _read(response, max_bytes if response.is_success else MAX_ERROR_BODY)
-        except (TimeoutError, httpx.TimeoutException) as error:
-            raise Failed(f"no answer within {silence:.0f} s") from error
-        except (httpx.HTTPError, httpx.StreamError) as error:
-            raise Failed(printable(error) or type(error).__name__) from error
-        status = response.status_code
-        if status in PASSING_STATUSES or status >= 500:
-            raise Failed(f"HTTP {status}: {_message(body)}", status=status, wait=_retry_after(response))
-        if not response.is_success:
-            raise Refused(status, _message(body))
-        if len(body) > max_bytes:
-            raise Failed(f"the answer is larger than {max_bytes} bytes", status=status)
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
-            start = printable(body[:120].decode("utf-8", "replace"))
-            raise Failed(f"the answer is not JSON: {start}", status=status) from error
+        async with self._client() as client:
+            return await self._try(client, method, path, payload, silence, max_bytes=1 << 20)
 
     async def post(self, path: str, payload: object, read: Callable[[Any], T], *, silence: float, max_bytes: int) -> T:
         """Send `payload` until `read` makes something of the answer, at most `options.retries` times.
@@ -142,18 +122,18 @@ class Http:
             path: what follows the server's root.
             payload: sent as JSON.
             read: parses the answer; raises Failed where it makes no sense, and the request is sent again.
-            silence: as for `once`.
-            max_bytes: as for `once`.
+            silence: seconds without a byte after which a try is given up.
+            max_bytes: the largest answer that is read.
 
         Raises:
             RequestError: the server refused this request, or all tries failed.
             RunError: the server refuses every request (401, 403, 404), or `DEAD_AFTER` requests in a row failed.
         """
-        async with self._slots:
+        async with self._client() as client:
             for attempt in range(self._tries):
                 self._refuse_if_ended()
                 try:
-                    answer = read(await self.once("POST", path, payload, silence=silence, max_bytes=max_bytes))
+                    answer = read(await self._try(client, "POST", path, payload, silence, max_bytes))
                 except Failed as error:
                     failure = error
                 except Refused as error:
@@ -170,18 +150,49 @@ class Http:
             raise self._give_up(failure)
 
     @asynccontextmanager
-    async def _answer(self, method: str, path: str, payload: object, silence: float) -> AsyncIterator[httpx.Response]:
-        """The response, its body still to be read; leaving closes it, cancelled or not."""
-        timeout = httpx.Timeout(silence, connect=min(CONNECT_SECONDS, silence), pool=None)
-        content = None if payload is None else json.dumps(payload, separators=(",", ":")).encode()
-        headers = None if payload is None else {"Content-Type": "application/json"}
-        async with (
-            asyncio.timeout(TRICKLE_FACTOR * silence),
-            self._client.stream(
-                method, self._base + path, content=content, headers=headers, timeout=timeout
-            ) as response,
-        ):
-            yield response
+    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
+        """A client of one's own, waited for in order."""
+        client = await self._idle.get()
+        try:
+            yield client
+        finally:
+            self._idle.put_nowait(client)
+
+    async def _try(
+        self, client: httpx.AsyncClient, method: str, path: str, payload: object, silence: float, max_bytes: int
+    ) -> Any:
+        """The parsed JSON of a 2xx answer; the connection is closed where it was not read to its end."""
+        request = client.build_request(
+            method,
+            self._base + path,
+            json=payload,
+            timeout=httpx.Timeout(silence, connect=min(CONNECT_SECONDS, silence), pool=None),
+        )
+        try:
+            async with asyncio.timeout(TRICKLE_FACTOR * silence):
+                response = await client.send(request, stream=True)
+                try:
+                    body = await _read(response, max_bytes if response.is_success else MAX_ERROR_BODY)
+                finally:
+                    await response.aclose()
+        except httpx.ConnectTimeout as error:
+            raise Failed("no connection in time") from error
+        except (TimeoutError, httpx.TimeoutException) as error:
+            raise Failed(f"no answer within {silence:.0f} s") from error
+        except (httpx.HTTPError, httpx.StreamError) as error:
+            raise Failed(printable(error) or type(error).__name__) from error
+        status = response.status_code
+        if status in PASSING_STATUSES or status >= 500:
+            raise Failed(f"HTTP {status}: {_message(body)}", status=status, wait=_retry_after(response))
+        if not response.is_success:
+            raise Refused(status, _message(body))
+        if len(body) > max_bytes:
+            raise Failed(f"the answer is larger than {max_bytes} bytes", status=status)
+        try:
+            return json.loads(body)
+        except (ValueError, RecursionError) as error:
+            start = printable(body[:120].decode("utf-8", "replace"))
+            raise Failed(f"the answer is not JSON: {start}", status=status) from error
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
