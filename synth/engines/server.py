@@ -222,8 +222,8 @@ class ServerEngine:
         kept = bisect_right(range(len(ids) + 1), len(text), key=lambda n: len(self._decode(ids[:n]))) - 1
         while kept > 0 and not text.startswith(self._decode(ids[:kept])):  # ends in part of a character
             kept -= 1
-        rest = text[len(self._decode(ids[:kept])) :] if kept > 0 else text
-        return (*ids[: max(kept, 0)], *self._encode(rest))
+        rest = text[len(self._decode(ids[:kept])) :]
+        return (*ids[:kept], *self._encode(rest))
 
     def _stop_text(self, token: int) -> str:
         if token not in self._stop_texts:
@@ -328,8 +328,9 @@ async def _software(http: Http, card: ModelCard) -> str:
     try:
         body = await http.once("GET", "/version", silence=LOOKUP_SECONDS)
     except (Refused, Failed):
-        return "vLLM "
-    return f"vLLM {printable(body.get('version', '') if isinstance(body, dict) else '', 20)} "
+        body = None
+    version = body.get("version") if isinstance(body, dict) else None
+    return f"vLLM {printable(version, 20)} " if version else "vLLM "
 
 
 def _window(card: ModelCard, options: EngineOptions, tokenizer: Tokenizer) -> int:

@@ -50,32 +50,9 @@ def tiny_tokenizer() -> Any:
 
 
 @pytest.fixture(scope="session")
-def model_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The sample model, or, where it has not been built, a random Llama whose logits are well apart."""
-    sample = ROOT / "samples" / "model"
-    if (sample / "config.json").exists():
-        return sample
-    import torch
-    from transformers import LlamaConfig, LlamaForCausalLM
-
-    directory = tmp_path_factory.mktemp("model")
-    tokenizer = build_tokenizer()
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=64,
-        intermediate_size=128,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        initializer_range=0.15,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-    )
-    LlamaForCausalLM(config).save_pretrained(directory)
-    tokenizer.save_pretrained(directory)
-    return directory
+def model_dir() -> Path:
+    """The sample model."""
+    return ROOT / "samples" / "model"
 
 
 @pytest.fixture(scope="session")
@@ -104,6 +81,15 @@ def vllm_url(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
         with contextlib.suppress(ProcessLookupError):  # its workers too
             os.killpg(server.pid, signal.SIGKILL)
         server.wait()
+
+
+@pytest.fixture
+def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Waits and time-outs of the server engine in hundredths of seconds, and no API key from outside."""
+    monkeypatch.setattr("synth.engines.server_http.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("synth.engines.server.SECONDS_PER_TOKEN", 0.0)
+    for name in ("SYNTH_API_KEY", "OPENAI_API_KEY"):
+        monkeypatch.delenv(name, raising=False)
 
 
 def _wait_until_healthy(url: str, server: "subprocess.Popen[bytes]", log: Path) -> None:

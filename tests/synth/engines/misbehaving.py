@@ -136,6 +136,19 @@ def answer_text(text: str, **fields: Any) -> Callable[[Body], Any]:
     return answer
 
 
+def strict(*, ids: bool, extensions: bool) -> Callable[[Body], tuple[int, str] | None]:
+    """A `refuse` for a server that may take no token ids, and may refuse fields that OpenAI does not have."""
+
+    def refuse(body: Body) -> tuple[int, str] | None:
+        if not ids and not isinstance(body["prompt"], str):
+            return 422, "prompt must be a string"
+        if not extensions and set(body) & {"return_token_ids", "top_k", "stop_token_ids", "ignore_eos"}:
+            return 400, "unknown field"
+        return None
+
+    return refuse
+
+
 async def reply(writer: asyncio.StreamWriter, body: Any, status: int = 200, headers: str = "") -> None:
     """Answer with JSON, or with `body` as it is where it is bytes."""
     content = body if isinstance(body, bytes) else json.dumps(body).encode()

@@ -1,0 +1,34 @@
+"""Open the server engine on a misbehaving server, use it, and close both."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from synth.engines.base import EngineOptions
+from synth.engines.server import ServerEngine, open_server
+from tests.synth.engines.misbehaving import MisbehavingServer
+
+PROMPT = [10, 20, 30]
+QUICK = EngineOptions(timeout=0.3, retries=3, concurrency=32)
+
+
+def with_engine(
+    server: MisbehavingServer,
+    tokenizer: Any,
+    use: Callable[[ServerEngine], Awaitable[None]],
+    *,
+    options: EngineOptions = QUICK,
+    model: str | None = "tiny",
+) -> None:
+    """Run `use` with an engine opened on `server`, both on a loop of their own."""
+
+    async def run() -> None:
+        async with server:
+            engine = await open_server(server.url, model, tokenizer, options)
+            assert isinstance(engine, ServerEngine)
+            try:
+                await use(engine)
+            finally:
+                await engine.close()
+
+    asyncio.run(run())
