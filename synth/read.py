@@ -188,6 +188,8 @@ def _parquet(paths: Sequence[Path], name: str) -> Rows:
 def _arrow(paths: Sequence[Path], name: str) -> Rows:
     with _damaged(paths[0]):
         schema = _open_ipc(paths[0])[0]
+        if "\ufffd" in str(schema):  # where Arrow's own print of a name, however deep, fails
+            raise pa.ArrowInvalid("names of columns are not UTF-8")
     return Rows(name, schema.remove_metadata(), lambda: _checked(paths, schema, lambda path: _open_ipc(path)[1]))
 
 

@@ -1,0 +1,155 @@
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from synth import jsonlines
+from synth.errors import UsageError
+from synth.jsonlines import open_json
+
+
+def read(path: Path, data: bytes) -> tuple[pa.Schema, list[dict[str, Any]], list[str]]:
+    path.write_bytes(data)
+    schema, batches, notes = open_json(path, "F")
+    tables = list(batches())
+    assert all(batch.schema == schema for batch in tables)
+    return schema, [row for batch in tables for row in batch.to_pylist()], notes
+
+
+@pytest.fixture(params=[8 * 2**20, 10], ids=["one block", "a block per line"])
+def file(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(jsonlines, "BLOCK_BYTES", request.param)
+    return tmp_path / "rows.jsonl"
+
+
+@pytest.mark.parametrize(
+    ("lines", "kind", "values"),
+    [
+        (['{"a": "2020-01-01"}', '{"a": "2020-01-01T10:00:00Z"}'], pa.string(), None),
+        (['{"a": 1}', '{"a": 1.5}', '{"a": null}'], pa.float64(), [1.0, 1.5, None]),
+        (['{"b": 0}', '{"b": 0}', '{"a": "late"}'], pa.string(), [None, None, "late"]),
+        (['{"a": [1]}', '{"a": []}', '{"a": null}'], pa.list_(pa.int64()), [[1], [], None]),
+        (['{"a": {"x": 1}}', '{"a": {"y": "é"}}'], None, [{"x": 1, "y": None}, {"x": None, "y": "é"}]),
+        (['{"a": NaN}', '{"a": 2}'], pa.float64(), [float("nan"), 2.0]),
+        (['{"a": 1, "a": 2}'], pa.int64(), [2]),
+        (['{"a": "\\ud83d\\ude00"}', '{"a": "\\ud83d"}'], pa.string(), ["😀", "?"]),
+        (['{"a": {}}', '{"a": {}}'], pa.string(), ["{}", "{}"]),
+    ],
+)
+def test_types(file: Path, lines: list[str], kind: pa.DataType | None, values: list[Any] | None) -> None:
+    schema, rows, _ = read(file, "\n".join(lines).encode())
+    if kind is not None:
+        assert schema.field("a").type == kind
+    expected = [json.loads(line).get("a") for line in lines] if values is None else values
+    assert str([row["a"] for row in rows]) == str(expected)  # as text, since nan differs from itself
+
+
+def test_values_of_several_kinds_become_text(file: Path) -> None:
+    data = b'{"a":1}\n{"a":"x"}\n{"a":[1,{"y":"\xc3\xa9"}]}\n{"a":true}\n{"a":null}\n{"a":2.50}'
+    schema, rows, notes = read(file, data)
+    assert schema == pa.schema({"a": pa.string()})
+    assert [row["a"] for row in rows] == ["1", "x", '[1, {"y": "é"}]', "true", None, "2.5"]
+    assert len(notes) == 1
+    assert notes[0].endswith(": a")
+
+
+def test_nested_values_of_several_kinds(file: Path) -> None:
+    _, rows, notes = read(file, b'{"m":[{"c":"x","n":1}]}\n{"m":[{"c":[{"t":"y"}],"n":1.5}]}\n{"m":[]}')
+    assert [row["m"] for row in rows] == [[{"c": "x", "n": 1.0}], [{"c": '[{"t": "y"}]', "n": 1.5}], []]
+    assert notes
+
+
+def test_integers_beyond_64_bits_keep_their_digits(file: Path) -> None:
+    _, rows, _ = read(file, b'{"hash":17658364958347593845}\n{"hash":1}')
+    assert [row["hash"] for row in rows] == ["17658364958347593845", "1"]
+
+
+def test_objects_of_no_fixed_keys_become_text(file: Path) -> None:
+    values = [{"key": index, **{f"k{index}": index}} for index in range(jsonlines.MANY_KEYS + 1)]
+    schema, rows, _ = read(file, "\n".join(json.dumps({"a": value}) for value in values).encode())
+    assert schema.field("a").type == pa.string()
+    assert [json.loads(row["a"]) for row in rows] == values
+
+
+@pytest.mark.parametrize("data", [b"", b"\n  \n\r\n", b"[]", b"\xef\xbb\xbf"])
+def test_empty(file: Path, data: bytes) -> None:
+    schema, rows, _ = read(file, data)
+    assert schema.names == []
+    assert rows == []
+
+
+def test_byte_order_mark_line_ends_and_blank_lines(file: Path) -> None:
+    _, rows, _ = read(file, b'\xef\xbb\xbf{"a":"x\\r\\n"}\r\n\r\n   \n{"a":"y"}')
+    assert rows == [{"a": "x\r\n"}, {"a": "y"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b'{"a":1}\n{"a":\n', "F, line 2: not JSON"),
+        (b'{"a":1}\n\n{"a":2}}\n{"a":3}', "F, line 3: not JSON"),
+        (b'{"a":1}\nhello\n', "F, line 2: not JSON"),
+        (b'{"a":1}\n[1]\n', "F, line 2: a row is an object, {…}; this is a list"),
+        (b'{"a":1}\n{"a":"\xff"}\n', "F, line 2: not UTF-8 (byte 7 of the line)"),
+        (b'{"a":1}\n{"\xff":1}\n', "F, line 2: not UTF-8"),
+        ('{"a":1}'.encode("utf-16"), "F, line 1: not UTF-8"),
+        (b'[{"a":1},\n {"a":\n}]', "F, line 3: not JSON"),
+        (b'[{"a":1},\n{"a":2}', "F, line 2: not JSON"),
+        (b'[{"a":1}, 7]', "F, value 2: a row is an object, {…}; this is a number"),
+        (b'[{"a":"\xff"}]', "F: not UTF-8"),
+        (b'{\n"a": 1\n', "F, line 3: not JSON"),
+    ],
+)
+def test_broken(file: Path, data: bytes, message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        read(file, data)
+    assert str(caught.value).startswith(message)
+
+
+def test_array_and_indented_objects(file: Path) -> None:
+    rows = [{"a": index, "b": "x\n\u2028 ] ," * index, "c": [{"d": 12345678901234567}]} for index in range(30)]
+    for text in (json.dumps(rows), json.dumps(rows, indent=2, ensure_ascii=False)):
+        assert read(file, text.encode())[1] == rows
+    assert read(file, "\n".join(json.dumps(row, indent=1) for row in rows).encode())[1] == rows
+
+
+def test_object_of_columns(file: Path) -> None:
+    assert read(file, b'{\n"a": [1, 2], "b": ["x", "y"], "c": []}')[1] == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+
+
+def test_a_line_longer_than_the_parser_takes_at_a_time(file: Path) -> None:
+    rows = [{"a": "x" * 3_000_000}, {"a": "y"}]
+    assert read(file, "\n".join(map(json.dumps, rows)).encode())[1] == rows
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs /proc")
+@pytest.mark.parametrize("form", ["lines", "array"])
+def test_memory_does_not_grow_with_the_file(tmp_path: Path, form: str) -> None:
+    code = (
+        "import sys; from pathlib import Path; from synth.jsonlines import open_json\n"
+        "schema, read, _ = open_json(Path(sys.argv[1]), 'F')\n"
+        "print(sum(batch.num_rows for batch in read()))\n"
+        "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')).split()[1])"
+    )
+    peaks = []
+    for megabytes in (20, 120):
+        line = json.dumps({"prompt": "why? " * 200, "id": 7})
+        count = megabytes * 2**20 // len(line)
+        path = tmp_path / "rows.json"
+        with open(path, "w") as file:
+            if form == "lines":
+                file.writelines(line + "\n" for _ in range(count))
+            else:
+                file.write("[" + line)
+                file.writelines(",\n" + line for _ in range(count - 1))
+                file.write("]")
+        done = subprocess.run([sys.executable, "-c", code, str(path)], capture_output=True, text=True, check=True)
+        rows, peak = map(int, done.stdout.split())
+        assert rows == count
+        peaks.append(peak)
+    assert peaks[1] < peaks[0] + 60 * 1024  # KiB; the larger file alone is 100 MiB more

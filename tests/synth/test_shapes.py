@@ -1,0 +1,213 @@
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from synth.errors import UsageError
+from synth.row import BASE, MESSAGES
+from synth.shapes import last_answer, recognise
+
+USER = {"role": "user", "content": "2+2?"}
+ASSISTANT = {"role": "assistant", "content": "4"}
+
+
+def convert(data: dict[str, Any] | pa.RecordBatch, **named: str) -> tuple[list[dict[str, Any]], list[str]]:
+    batch = data if isinstance(data, pa.RecordBatch) else pa.record_batch(data)
+    shape = recognise(batch.schema, **named)
+    result = shape.convert(batch)
+    assert result.schema == shape.schema
+    assert result.schema.field("messages").type == MESSAGES
+    result.validate(full=True)
+    return result.to_pylist(), shape.notes
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("prompt", "completion"),
+        ("prompt", "response"),
+        ("prompt", "canonical_solution"),
+        ("question", "answer"),
+        ("question", "response"),
+        ("problem", "solution"),
+        ("query", "response"),
+        ("instruction", "output"),
+    ],
+)
+@pytest.mark.parametrize(
+    "kind", [pa.string(), pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())]
+)
+def test_pairs(names: tuple[str, str], kind: pa.DataType) -> None:
+    prompts = pa.array(["2+2?", None, " ", "why?", "how?"])
+    answers = pa.array(["4", "lost", "lost", None, ""])
+    rows, _ = convert({names[0]: prompts.cast(kind), "level": [1, 2, 3, 4, 5], names[1]: answers.cast(kind)})
+    assert [row["messages"] for row in rows] == [
+        [USER, ASSISTANT],
+        None,
+        None,
+        [{"role": "user", "content": "why?"}],
+        [{"role": "user", "content": "how?"}],
+    ]
+    assert [row["reference"] for row in rows] == ["4", None, None, None, None]
+    assert [row["level"] for row in rows] == [1, 2, 3, 4, 5]
+    assert set(rows[0]) == {"messages", "reference", "level"}
+
+
+def test_a_prompt_alone() -> None:
+    rows, _ = convert({"prompt": ["2+2?"]})
+    assert rows == [{"messages": [USER], "reference": None}]
+
+
+def test_alpaca() -> None:
+    rows, notes = convert(
+        {"instruction": ["Add.", "Add.", None], "input": ["2 and 2", "", "3"], "output": ["4", "what?", "x"]}
+    )
+    assert [row["messages"] for row in rows] == [
+        [{"role": "user", "content": "Add.\n\n2 and 2"}, ASSISTANT],
+        [{"role": "user", "content": "Add."}, {"role": "assistant", "content": "what?"}],
+        None,
+    ]
+    assert notes == ["conversation read from: instruction, input, output"]
+
+
+def test_sharegpt() -> None:
+    turns = [
+        {"from": "system", "value": "Be brief.", "weight": None},
+        {"from": "human", "value": "2+2?", "weight": None},
+        {"from": "gpt", "value": "4", "weight": 1.0},
+        {"from": "observation", "value": "x", "weight": None},
+        {"from": "stranger", "value": "y", "weight": None},
+    ]
+    rows, notes = convert({"conversations": [turns, turns[:3], [], None], "id": [1, 2, 3, 4]})
+    assert [turn["role"] for turn in rows[0]["messages"]] == ["system", "user", "assistant", "tool", "stranger"]
+    assert rows[1]["messages"][1:] == [USER, ASSISTANT]
+    assert [row["messages"] for row in rows[2:]] == [None, None]
+    assert [row["reference"] for row in rows] == [None, "4", None, None]
+    assert [row["id"] for row in rows] == ["1", "2", "3", "4"]
+    assert "not kept: 'weight' of each turn in 'conversations'" in notes
+
+
+def test_lists_of_messages_as_prompt_and_completion() -> None:
+    system = {"role": "system", "content": "Be brief."}
+    rows, _ = convert(
+        {
+            "prompt": [[system, USER], [USER], None, [USER], []],
+            "completion": [[ASSISTANT], None, [ASSISTANT], [], [ASSISTANT]],
+        }
+    )
+    assert [row["messages"] for row in rows] == [[system, USER, ASSISTANT], [USER], None, [USER], None]
+    assert [row["reference"] for row in rows] == ["4", None, None, None, None]
+
+
+def test_messages_of_another_layout() -> None:
+    turn = pa.struct(
+        [("content", pa.large_string()), ("role", pa.string()), ("name", pa.string()), ("calls", pa.null())]
+    )
+    turns = [{"content": "2+2?", "role": "user", "name": None}, {"content": "4", "role": "assistant", "name": None}]
+    column = pa.array([turns, None, []], pa.large_list(turn))
+    rows, notes = convert({"messages": column})
+    assert [row["messages"] for row in rows] == [[USER, ASSISTANT], None, None]
+    assert rows[0]["reference"] == "4"
+    assert notes == []
+    turns[0]["name"] = "Ann"
+    _, notes = convert({"messages": pa.array([turns], pa.list_(turn))})
+    assert notes == ["not kept: 'name' of each turn in 'messages'"]
+
+
+def test_slices_are_read_from_their_own_place() -> None:
+    whole = pa.record_batch({"prompt": [f"p{i}" for i in range(10)], "completion": [f"c{i}" for i in range(10)]})
+    rows, _ = convert(whole.slice(4, 2))
+    assert [row["reference"] for row in rows] == ["c4", "c5"]
+    turns = pa.array([[{"from": "human", "value": f"p{i}"}, {"from": "gpt", "value": f"c{i}"}] for i in range(10)])
+    rows, _ = convert(pa.record_batch({"conversations": turns}).slice(4, 2))
+    assert [row["messages"][0]["content"] for row in rows] == ["p4", "p5"]
+    assert [row["reference"] for row in rows] == ["c4", "c5"]
+
+
+def test_our_own_rows_pass_through_without_a_copy() -> None:
+    record = dict.fromkeys(BASE.names) | {"id": "a", "messages": [USER, ASSISTANT], "method": "magpie"}
+    batch = pa.RecordBatch.from_pylist([record | {"score": 0.5}], schema=BASE.append(pa.field("score", pa.float32())))
+    shape = recognise(batch.schema)
+    assert shape.schema == batch.schema
+    assert shape.notes == []
+    result = shape.convert(batch)
+    assert result.equals(batch)
+    for before, after in zip(batch.columns, result.columns, strict=True):
+        assert [b and b.address for b in before.buffers()] == [b and b.address for b in after.buffers()]
+
+
+def test_our_own_rows_after_json_get_their_types_back() -> None:
+    batch = pa.record_batch(
+        {
+            "id": ["a"],
+            "messages": [[USER, ASSISTANT]],
+            "method": ["m"],
+            "samples": [4],
+            "logprob": [-3],
+            "answer": ["4"],
+        }
+    )
+    shape = recognise(batch.schema)
+    assert shape.schema.field("samples").type == pa.int32()
+    assert shape.schema.field("logprob").type == pa.float64()
+    assert shape.convert(batch).to_pylist() == batch.to_pylist()
+    with pytest.raises(UsageError, match="'samples'"):
+        shape.convert(batch.set_column(3, "samples", pa.array([2**40])))
+
+
+def test_foreign_columns_with_our_names() -> None:
+    data = {"problem": ["2+2?"], "solution": ["It is 4."], "answer": ["4"], "samples": [[1]], "id": [7]}
+    rows, notes = convert(data)
+    assert rows[0]["input_answer"] == "4"
+    assert rows[0]["input_samples"] == [1]
+    assert rows[0]["id"] == "7"
+    assert "answer" not in rows[0]
+    assert "column 'answer' is carried as 'input_answer'" in notes
+
+
+def test_a_reference_column_stays() -> None:
+    rows, _ = convert({"prompt": ["2+2?"], "completion": ["It is 4."], "reference": [4], "verifier": ["math"]})
+    assert rows[0]["reference"] == "4"
+    assert rows[0]["verifier"] == "math"
+    assert rows[0]["messages"][1]["content"] == "It is 4."
+
+
+def test_named_columns() -> None:
+    data = {"text": ["2+2?"], "code": ["4"], "prompt": ["other"], "number": [4.5], "messages": ["raw"]}
+    rows, _ = convert(data, prompt_column="text", reference_column="code")
+    assert rows == [
+        {"messages": [USER, ASSISTANT], "reference": "4", "prompt": "other", "number": 4.5, "input_messages": "raw"}
+    ]
+    rows, _ = convert(data, prompt_column="text")
+    assert rows[0]["messages"] == [USER]
+    rows, _ = convert(data, prompt_column="text", reference_column="number")
+    assert rows[0]["reference"] == "4.5"
+    rows, _ = convert({"messages": [[USER, ASSISTANT]], "gold": ["four"]}, reference_column="gold")
+    assert rows == [{"messages": [USER, ASSISTANT], "reference": "four"}]
+
+
+@pytest.mark.parametrize(
+    ("data", "named", "message"),
+    [
+        ({"goal": ["x"], "size": [1]}, {}, "goal (string), size (int64)"),
+        ({"prompt": ["x"], "question": ["y"]}, {}, "several columns may be the prompt (prompt, question)"),
+        ({"question": ["x"], "answer": ["y"], "response": ["z"]}, {}, "several columns may be the answer"),
+        ({"question": [[["x"]]]}, {}, "no conversation recognised"),
+        ({"prompt": ["x"]}, {"prompt_column": "promt"}, "there is no column 'promt'; there are: prompt"),
+        ({"prompt": ["x"]}, {"reference_column": "gold"}, "there is no column 'gold'"),
+        ({"prompt": [1]}, {"prompt_column": "prompt"}, "column 'prompt' holds int64"),
+    ],
+)
+def test_refused(data: dict[str, Any], named: dict[str, str], message: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        convert(data, **named)
+    assert message in str(caught.value)
+    if not named:
+        assert "--prompt-column" in str(caught.value)
+
+
+def test_last_answer() -> None:
+    column = pa.array([[USER, ASSISTANT], [USER], [], None, [ASSISTANT, USER, ASSISTANT]], MESSAGES)
+    assert last_answer(column).to_pylist() == ["4", None, None, None, "4"]
+    assert last_answer(column.slice(4)).to_pylist() == ["4"]
+    assert last_answer(column.slice(0, 0)).to_pylist() == []
