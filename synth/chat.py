@@ -134,7 +134,7 @@ class ChatFormat:
             RequestError: the template refuses the messages, or one of them holds a control token.
         """
         self._check(messages)
-        return encode_spans(self.template, messages, self.end_ids, self._lead)
+        return encode_spans(self.template, self.turns, messages, self.end_ids, self._lead)
 
     def template_debris(self, text: str) -> str | None:
         """The first control token or role marker in a drawn text, None where it is clean.

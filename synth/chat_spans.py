@@ -8,7 +8,7 @@ between is the turn. The conversation is tokenised once, whole, and characters a
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
-from synth.chat_template import Template, common_start
+from synth.chat_template import Template, Turns, common_start
 from synth.errors import RequestError
 from synth.row import Message
 
@@ -35,7 +35,9 @@ class Encoded:
         return flags
 
 
-def encode(template: Template, messages: Sequence[Message], end_ids: Collection[int], lead: str = "") -> Encoded:
+def encode(
+    template: Template, turns: Turns, messages: Sequence[Message], end_ids: Collection[int], lead: str
+) -> Encoded:
     """Tokenise a whole conversation and find its assistant turns.
 
     A turn is its content, a token of `end_ids` after it, and before it `lead`: the white space that the template
@@ -51,25 +53,30 @@ def encode(template: Template, messages: Sequence[Message], end_ids: Collection[
     spans: list[tuple[int, int]] = []
     for index, message in enumerate(messages):
         if message["role"] == "assistant":
-            start, end = _find_content(template, messages, index, text)
+            start, end = _find_content(template, turns, messages, index, text)
             start -= len(lead) if text[:start].endswith(lead) else 0
             first = spans[-1][1] if spans else 0
             spans.append(_token_span(text, ids, offsets, first, (start, end), end_ids))
     return Encoded(text, ids, offsets, spans)
 
 
-def _find_content(template: Template, messages: Sequence[Message], index: int, text: str) -> tuple[int, int]:
+def _find_content(
+    template: Template, turns: Turns, messages: Sequence[Message], index: int, text: str
+) -> tuple[int, int]:
     """The (start, end) characters of message `index` in `text`, the rendered conversation.
 
-    A template may rewrite a content (trim it, set its `<think>` block on lines of its own). Then the turn is what
-    differs from the marked rendering, provided that this begins after the message before it.
+    A template may rewrite a content (set its `<think>` block on lines of its own). Then the turn is what follows
+    the answer's prompt; failing that, what differs from the marked rendering, if this is after the message before.
     """
     before, after = template.around(messages, index)
     if text.startswith(before) and text.endswith(after) and len(before) + len(after) <= len(text):
         return len(before), len(text) - len(after)
     start = len(common_start(before, text))
     end = len(text) - len(common_start(after[::-1], text[::-1]))
-    earliest = _find_content(template, messages, index - 1, text)[1] if index else 0
+    prompt = template.render(messages[:index], generation=True) if turns.prompts and index else None
+    if prompt is not None and text.startswith(prompt) and len(prompt) <= start:
+        return len(prompt), end
+    earliest = _find_content(template, turns, messages, index - 1, text)[1] if index else 0
     if not earliest <= start <= end:
         raise RequestError(
             f"the chat template writes the rest of the conversation differently because of message {index + 1}, so "

@@ -15,6 +15,9 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
+from synth.chat import ChatFormat, chat_format
+from synth.row import Message
+
 DATA = Path(os.environ.get("SYNTH_TEST_DATA") or Path(__file__).parents[2] / "../shared/data")
 
 SENTENCES = [
@@ -122,3 +125,29 @@ FAMILIES = [
     Family("vicuna", ("<s>", "</s>"), "<s>", "</s>", "sentencepiece-legacy"),
     Family("zephyr", ("<s>", "</s>"), "<s>", "</s>", "sentencepiece"),
 ]
+
+BY_NAME = {family.name: family for family in FAMILIES}
+
+IM = ("<|endoftext|>", "<|im_start|>", "<|im_end|>")
+CHATML = (
+    "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+)
+
+
+def conversation(*contents: str) -> list[Message]:
+    return [{"role": ("user", "assistant")[index % 2], "content": text} for index, text in enumerate(contents)]
+
+
+def im_format(template: Any) -> ChatFormat:
+    return chat_format(small_tokenizer(template, IM, bos=None, eos="<|im_end|>"))
+
+
+def texts(chat: ChatFormat, ids: tuple[int, ...]) -> list[str]:
+    tokens: list[str] = chat.tokenizer.convert_ids_to_tokens(ids)
+    return tokens
+
+
+def turns_of(chat: ChatFormat, messages: list[Message]) -> list[str]:
+    encoded = chat.encode(messages)
+    return [chat.tokenizer.decode(encoded.input_ids[start:end]) for start, end in encoded.spans]
