@@ -4,7 +4,6 @@ Requests go in row by row and only final outputs come back. Text is decoded here
 incremental detokenisation, a cost per token in the front-end process, runs only where a stop string needs it.
 """
 
-import gc
 import itertools
 import math
 import os
@@ -118,8 +117,8 @@ class VllmEngine:
     async def close(self) -> None:
         """See `Engine.close`."""
         self._llm.shutdown()
-        self._llm = None
-        gc.collect()  # vLLM's destructor fails noisily if it runs only when Python itself is torn down
+        # Its destructor shuts down once more, and fails noisily if Python itself is being torn down by then.
+        self._llm.shutdown = lambda *_: None
         self._log.close()
 
 

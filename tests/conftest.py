@@ -1,0 +1,88 @@
+"""What tests share: the sample model, and real engines that are started once."""
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synth.chat import ChatFormat, format_for
+from synth.engines.base import Engine, EngineOptions
+
+ROOT = Path(__file__).parent.parent
+MODEL = str(ROOT / "samples" / "model")
+
+os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here loads from a hub
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
+@pytest.fixture(scope="session")
+def model() -> str:
+    """The sample model's directory."""
+    return MODEL
+
+
+@pytest.fixture(scope="session")
+def chat() -> ChatFormat:
+    """The sample model's chat format."""
+    return format_for(MODEL)
+
+
+@pytest.fixture(scope="session")
+def data() -> Path:
+    """Real public data sets, for the tests that use them; they are not part of the project."""
+    folder = Path(os.environ.get("SYNTH_TEST_DATA", ROOT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip("no public test data: set SYNTH_TEST_DATA to a folder that has it")
+    return folder
+
+
+class Loop:
+    """An event loop in a thread of its own: an engine that is shared by tests lives on one loop."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, work: Coroutine[Any, Any, Any], timeout: float = 300) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(timeout)
+
+
+@pytest.fixture(scope="session")
+def loop() -> Loop:
+    return Loop()
+
+
+@pytest.fixture(scope="session")
+def transformers_engine(loop: Loop, chat: ChatFormat) -> Iterator[Engine]:
+    """The sample model in the transformers engine."""
+    from synth.engines.transformers import open_transformers
+
+    engine = loop.run(open_transformers(MODEL, chat.tokenizer, EngineOptions(device="cpu")))
+    yield engine
+    loop.run(engine.close())
+
+
+@pytest.fixture(scope="session")
+def vllm_engine(loop: Loop, chat: ChatFormat) -> Iterator[Engine]:
+    """The sample model in real vLLM; starting it takes a while, so there is one for all tests."""
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    from synth.engines.vllm import open_vllm
+
+    engine = loop.run(open_vllm(MODEL, chat.tokenizer, EngineOptions()), timeout=900)
+    yield engine
+    loop.run(engine.close())
+
+
+@pytest.fixture(params=["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
+def engine(request: pytest.FixtureRequest) -> Engine:
+    """Each in-process engine in turn."""
+    found: Engine = request.getfixturevalue(f"{request.param}_engine")
+    return found
+
+
+Start = Callable[..., Any]
