@@ -12,6 +12,7 @@ of no fixed keys and integers beyond 64 bits become text (strings as they are, a
 import json
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
 from typing import Any
@@ -53,90 +54,106 @@ def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[p
         unfolded = _unfold(path, name)
         path = Path(unfolded.name)
     kinds: dict[str, Kind] = {}
-    for number, block in _blocks(path):
-        kinds = _merge_objects(kinds, _kinds_of_block(block, number, name))
+    for block in _blocks(path, name):
+        kinds = _merge_objects(kinds, _kinds_of_block(block))
     schema = pa.schema([(key, _arrow_type(kind)) for key, kind in kinds.items()])
     mixed = [key for key, kind in kinds.items() if _has_mixed(kind)]
     notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
 
     def read(_keep: object = unfolded) -> Iterator[pa.RecordBatch]:
-        for number, block in _blocks(path):
-            yield from _parse(block, number, name, schema).combine_chunks().to_batches()
+        for block in _blocks(path, name):
+            yield from _parse(block, schema).combine_chunks().to_batches()
 
     return schema, read, notes
 
 
-def _blocks(path: Path) -> Iterator[tuple[int, bytes]]:
-    """Whole lines, about BLOCK_BYTES at a time, each with the number of its first line (from 1)."""
-    number = 1
+@dataclass(frozen=True, slots=True)
+class _Block:
+    """Whole lines of a file, from byte `start` on."""
+
+    path: Path
+    name: str
+    start: int
+    content: bytes
+
+    def place(self, index: int) -> str:
+        """How errors name line `index` (from 0) of the block. Lines are only counted when one is wrong."""
+        number, left = index + 1, self.start
+        with open(self.path, "rb") as file:
+            while left:
+                left -= len(chunk := file.read(min(left, BLOCK_BYTES)))
+                number += chunk.count(b"\n")
+        return f"{self.name}, line {number}"
+
+
+def _blocks(path: Path, name: str) -> Iterator[_Block]:
+    """The file in blocks of about BLOCK_BYTES."""
     with open(path, "rb") as file:
         if file.read(3) != b"\xef\xbb\xbf":  # the byte-order mark that some editors put first
             file.seek(0)
-        while block := file.read(BLOCK_BYTES):
-            block += file.readline()
-            yield number, block
-            number += block.count(b"\n")
+        start = file.tell()
+        while content := file.read(BLOCK_BYTES):
+            content += file.readline()
+            yield _Block(path, name, start, content)
+            start += len(content)
 
 
-def _kinds_of_block(block: bytes, number: int, name: str) -> dict[str, Kind]:
+def _kinds_of_block(block: _Block) -> dict[str, Kind]:
     try:
-        table = _arrow_parse(block)
+        table = _arrow_parse(block.content)
         table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
         if not _has_huge(table):
             return {field.name: _kind_of_type(field.type) for field in table.schema}
     except (pa.ArrowInvalid, UnicodeDecodeError):
         pass
     kinds: dict[str, Kind] = {}
-    for row in _rows(block, number, name):
+    for row in _rows(block):
         kinds = _merge_objects(kinds, {key: _kind_of_value(value) for key, value in row.items()})
     return kinds
 
 
-def _parse(block: bytes, number: int, name: str, schema: pa.Schema) -> pa.Table:
+def _parse(block: _Block, schema: pa.Schema) -> pa.Table:
     try:
-        return _arrow_parse(block, schema).select(schema.names)
+        return _arrow_parse(block.content, schema).select(schema.names)
     except pa.ArrowInvalid:
-        rows = [
-            {field.name: _fitted(row.get(field.name), field.type) for field in schema}
-            for row in _rows(block, number, name)
-        ]
+        rows = [{field.name: _fitted(row.get(field.name), field.type) for field in schema} for row in _rows(block)]
         return pa.Table.from_pylist(rows, schema=schema)
 
 
-def _arrow_parse(block: bytes, schema: pa.Schema | None = None) -> pa.Table:
+def _arrow_parse(content: bytes, schema: pa.Schema | None = None) -> pa.Table:
     from pyarrow import json as arrow_json
 
     options = arrow_json.ParseOptions(explicit_schema=schema)
-    if not block.strip():
+    if content.isspace():
         return pa.table({}) if schema is None else schema.empty_table()
     try:
-        return arrow_json.read_json(pa.BufferReader(block), parse_options=options)
+        return arrow_json.read_json(pa.BufferReader(content), parse_options=options)
     except pa.ArrowInvalid as error:
         if "straddling" not in str(error):
             raise
         # A line longer than the megabyte that one thread takes at a time.
-        whole = arrow_json.ReadOptions(block_size=len(block) + 1)
-        return arrow_json.read_json(pa.BufferReader(block), read_options=whole, parse_options=options)
+        whole = arrow_json.ReadOptions(block_size=len(content) + 1)
+        return arrow_json.read_json(pa.BufferReader(content), read_options=whole, parse_options=options)
 
 
-def _rows(block: bytes, number: int, name: str) -> Iterator[dict[str, Any]]:
+def _rows(block: _Block) -> Iterator[dict[str, Any]]:
     """The objects of a block, one a line, by Python's parser.
 
     Half of a surrogate pair, which is no character, becomes "?".
     """
-    for place, line in enumerate(block.split(b"\n"), number):
+    for index, line in enumerate(block.content.split(b"\n")):
         if not line.strip():
             continue
         try:
             row = json.loads(line.decode())
         except UnicodeDecodeError as error:
-            raise UsageError(f"{name}, line {place}: not UTF-8 (byte {error.start + 1} of the line)") from error
+            raise UsageError(f"{block.place(index)}: not UTF-8 (byte {error.start + 1} of the line)") from error
         except json.JSONDecodeError as error:
-            raise UsageError(f"{name}, line {place}: not JSON: {error.msg} (column {error.colno})") from error
+            raise UsageError(f"{block.place(index)}: not JSON: {error.msg} (column {error.colno})") from error
         except RecursionError as error:
-            raise UsageError(f"{name}, line {place}: nested too deeply") from error
+            raise UsageError(f"{block.place(index)}: nested too deeply") from error
         if not isinstance(row, dict):
-            raise UsageError(f"{name}, line {place}: a row is an object, {{…}}; this is {_called(row)}")
+            raise UsageError(f"{block.place(index)}: a row is an object, {{…}}; this is {_called(row)}")
         if b"\\ud" in line.lower():
             row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
         yield row
