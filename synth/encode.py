@@ -27,7 +27,8 @@ class Encoder(Protocol):
 class JsonLines:
     """One JSON object a line.
 
-    A column of `synth.row.BASE` in which a whole batch holds nothing is left out of that batch's lines.
+    A column of `synth.row.BASE` in which a whole batch holds nothing is left out of that batch's lines. NaN and
+    infinity, which JSON has not, become null.
     """
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
@@ -49,7 +50,7 @@ class JsonLines:
             if name not in BASE.names or column.null_count < len(column)
         ]
         lines = io.BytesIO()
-        pl.DataFrame(batch.select(kept)).write_ndjson(lines)
+        pl.DataFrame(batch.select(kept or batch.schema.names)).write_ndjson(lines)
         self._file.write(lines.getbuffer())
 
     def close(self) -> None:

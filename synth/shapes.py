@@ -83,8 +83,11 @@ def recognise(schema: pa.Schema, *, prompt_column: str | None = None, reference_
         reference_column: the column that holds the answer, likewise.
 
     Raises:
-        UsageError: a named column is missing or of another type, no known columns are there, or several answers are.
+        UsageError: a named column is missing or of another type, a name is there twice, no known columns are there,
+            or several answers are.
     """
+    if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+        raise UsageError(f"several columns are called {' and '.join(sorted(twice))}: rename them")
     for name in (prompt_column, reference_column):
         if name is not None and name not in schema.names:
             raise UsageError(f"there is no column {name!r}; there are: {', '.join(schema.names)}")

@@ -225,7 +225,7 @@ def open_writer(target: str | None, schema: pa.Schema, *, source: str | None = N
     schema = schema.remove_metadata()  # features that `datasets` noted there may not fit any more
     if target is None or target == "-":
         return Writer("standard output", lambda: _StandardOutput(schema))
-    path = Path(target)
+    path = Path(os.path.abspath(target))  # so that "." has a name, too
     if path.suffix[1:].isalpha() and path.suffix.lower() not in FORMATS:
         raise UsageError(
             f"cannot write {target}: {path.suffix!r} is not a format that is known here; end the name in "

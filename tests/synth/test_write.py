@@ -51,6 +51,14 @@ def test_json_lines(tmp_path: Path) -> None:
     ]
 
 
+def test_a_row_without_anything_is_still_a_line(tmp_path: Path) -> None:
+    write_rows(tmp_path / "rows.jsonl", pa.RecordBatch.from_pylist([{}, {}], schema=SCHEMA))
+    with open_writer(str(tmp_path / "null.jsonl"), pa.schema({"messages": MESSAGES})) as writer:
+        writer.write(pa.RecordBatch.from_pylist([{}, {}], schema=pa.schema({"messages": MESSAGES})))
+    assert (tmp_path / "rows.jsonl").read_text() == '{"score":null,"ids":null}\n' * 2
+    assert (tmp_path / "null.jsonl").read_text() == '{"messages":null}\n' * 2
+
+
 def test_json_lines_hold_no_bytes(tmp_path: Path) -> None:
     schema = pa.schema({"image": pa.struct({"data": pa.binary()})})
     with pytest.raises(UsageError, match=r"column 'image' .* write \.parquet"):
@@ -191,9 +199,10 @@ def test_refused(tmp_path: Path) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == ["other", "plain", "rows", "rows.jsonl"]
 
 
-def test_an_empty_directory_and_a_version_number_are_fine(tmp_path: Path) -> None:
+def test_an_empty_directory_and_a_version_number_are_fine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "empty").mkdir()
-    write_rows(tmp_path / "empty", batch({}))
+    monkeypatch.chdir(tmp_path / "empty")
+    write_rows(Path("."), batch({}))
     write_rows(tmp_path / "new" / "qwen2.5", batch({}))
     assert (tmp_path / "empty" / "state.json").exists()
     assert (tmp_path / "new" / "qwen2.5" / "state.json").exists()
