@@ -1,9 +1,10 @@
 """What the server engine itself costs: CPU time and rate of requests against a server that answers at once.
 
 The server (another process) gives every request a completion of 50 token ids. Beside the engine runs plain httpx
-with one pooled client, the usual way to write such a thing, which parses the JSON and does nothing else.
+with one pooled client and a semaphore, the usual way to write such a thing, which parses the JSON and does nothing
+else.
 
-    python tests/benchmarks/bench_server_engine.py [--requests 2000]
+    python -m tests.benchmarks.bench_server_engine [--requests 2000]
 """
 
 import argparse
@@ -62,11 +63,13 @@ async def engine(url: str, concurrency: int, requests: int) -> None:
 
 async def plain(url: str, concurrency: int, requests: int) -> None:
     limits = httpx.Limits(max_connections=concurrency, max_keepalive_connections=concurrency)
+    slots = asyncio.Semaphore(concurrency)
     async with httpx.AsyncClient(limits=limits, timeout=None) as client:
 
         async def ask(seed: int) -> object:
             body = {"prompt": PROMPT, "max_tokens": 50, "seed": seed}
-            return (await client.post(f"{url}/v1/completions", json=body)).json()
+            async with slots:
+                return (await client.post(f"{url}/v1/completions", json=body)).json()
 
         await measure("httpx", concurrency, requests, ask)
 
