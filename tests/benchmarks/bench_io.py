@@ -27,6 +27,7 @@ from pyarrow import parquet
 
 from synth.read import open_rows
 from synth.row import BASE
+from synth.shapes import recognise
 from synth.write import open_writer
 
 PAIRS = [
@@ -69,22 +70,19 @@ def make_inputs(folder: Path, rows: int) -> None:
     pairs = open_writer(str(folder / "pairs.jsonl"), PAIR)
     for start in range(0, rows, 5000):
         count = min(5000, rows - start)
-        question, answer = draw.sample(texts, count), draw.sample(texts, count)
-        turns = [
-            [{"role": "user", "content": q}, {"role": "assistant", "content": a}]
-            for q, a in zip(question, answer, strict=True)
-        ]
+        question, answer = pa.array(draw.sample(texts, count)), pa.array(draw.sample(texts, count))
         columns = {
-            "id": [f"{draw.getrandbits(128):032x}" for _ in range(count)],
-            "messages": turns,
-            "method": ["magpie"] * count,
-            "model": ["Qwen/Qwen2.5-7B-Instruct"] * count,
-            "logprob": [-100 * draw.random() for _ in range(count)],
+            "id": pa.array([f"{draw.getrandbits(128):032x}" for _ in range(count)]),
+            "method": pa.array(["magpie"] * count),
+            "model": pa.array(["Qwen/Qwen2.5-7B-Instruct"] * count),
+            "logprob": pa.array([-100 * draw.random() for _ in range(count)]),
         }
-        table = [pa.array(columns.get(field.name, [None] * count), field.type) for field in BASE]
+        pair = pa.record_batch([question, answer], schema=PAIR)
+        columns["messages"] = recognise(PAIR).convert(pair)["messages"]
+        table = [columns.get(field.name, pa.nulls(count, field.type)) for field in BASE]
         for writer in writers:
             writer.write(pa.record_batch(table, schema=BASE))
-        pairs.write(pa.record_batch([pa.array(question), pa.array(answer)], schema=PAIR))
+        pairs.write(pair)
     for writer in (*writers, pairs):
         writer.close()
 

@@ -1,4 +1,5 @@
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -102,6 +103,16 @@ def test_missing_input(tmp_path: Path) -> None:
     done = synth(tmp_path / "none.jsonl")
     assert done.returncode == 2
     assert done.stderr.decode() == f"synth: {tmp_path / 'none.jsonl'} does not exist\n"
+
+
+def test_a_terminal_is_no_input() -> None:
+    terminal, side = os.openpty()
+    command = [sys.executable, "-c", "from cli.main import main; main()", "export"]
+    done = subprocess.run(command, stdin=side, capture_output=True, timeout=60)
+    os.close(terminal)
+    os.close(side)
+    assert done.returncode == 2
+    assert done.stderr == b"synth: no input: name a file or a data set, or pipe rows in\n"
 
 
 def test_a_damaged_part_found_late_leaves_no_output(tmp_path: Path, source: Path) -> None:

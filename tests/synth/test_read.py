@@ -17,7 +17,7 @@ from synth import read
 from synth.errors import UsageError
 from synth.read import open_rows, open_source
 from synth.row import BASE
-from synth.write import open_writer
+from synth.write import finish_dataset_dir, open_writer
 
 DATA = Path(os.environ.get("SYNTH_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets in {DATA} (SYNTH_TEST_DATA)")
@@ -193,6 +193,17 @@ def test_damaged_directory(tmp_path: Path) -> None:
     assert "state.json is damaged" in complaint(bad)
     (bad / "state.json").write_text("{}")
     assert "state.json does not list the data files" in complaint(bad)
+
+
+def test_a_run_under_way(tmp_path: Path) -> None:
+    """Its directory lists the shards that have landed, none at first."""
+    path = write(tmp_path / "run")
+    (path / "progress.json").write_text("{}")
+    rows = open_rows(str(path))
+    assert any("still being written" in note for note in rows.notes)
+    assert sum(batch.num_rows for batch in rows.batches()) == 100
+    finish_dataset_dir(path, [], TABLE.schema)
+    assert records(path) == []
 
 
 @pytest.mark.parametrize("name", ["rows.arrow", "stream.arrow", "rows.parquet"])
