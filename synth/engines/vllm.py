@@ -163,6 +163,9 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
                 tensor_parallel_size=options.tensor_parallel,
                 gpu_memory_utilization=options.gpu_memory,
                 max_num_seqs=options.concurrency,
+                # vLLM's CPU worker dies when a prompt with a seed of its own is prefilled in parts (it rewinds the
+                # random generator, which no CPU generator can: "CPU Generator does not use offset").
+                enable_chunked_prefill=False if on_cpu else None,
                 enable_prefix_caching=True,
                 disable_log_stats=True,
                 logprobs_mode="raw_logprobs",

@@ -1,0 +1,162 @@
+"""Real vLLM on the sample model, against a plain transformers forward."""
+
+import asyncio
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synth.chat import ChatFormat
+from synth.engines.base import Completion, Engine, EngineOptions, Sampling
+from synth.errors import RequestError, UsageError
+
+pytestmark = pytest.mark.vllm
+
+QUESTIONS = [
+    "What is 12 + 7?",
+    "Name the smallest number: 81, 75, 28.",
+    "How do I make holes in paper?",
+    "Write the word garden backwards.",
+]
+
+
+@pytest.fixture(scope="module")
+def plain(model: str) -> Any:
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    return AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+
+
+def ask(chat: ChatFormat, question: str) -> list[int]:
+    return chat.answer_prompt([{"role": "user", "content": question}])
+
+
+def generate(loop: Any, engine: Engine, prompts: list[list[int]], *samplings: Sampling) -> list[list[Completion]]:
+    async def all_at_once() -> list[list[Completion]]:
+        pairs = [(prompt, sampling) for prompt in prompts for sampling in samplings]
+        return await asyncio.gather(*(engine.generate(prompt, sampling) for prompt, sampling in pairs))
+
+    found: list[list[Completion]] = loop.run(all_at_once())
+    return found
+
+
+def test_greedy_tokens_equal_plain_generate(loop: Any, vllm_engine: Engine, chat: ChatFormat, plain: Any) -> None:
+    import torch
+
+    prompts = [ask(chat, question) for question in QUESTIONS]
+    sampling = Sampling(max_tokens=60, temperature=0, stop_ids=chat.answer_stop_ids)
+    for prompt, [completion] in zip(prompts, generate(loop, vllm_engine, prompts, sampling), strict=True):
+        drawn = plain.generate(torch.tensor([prompt]), max_new_tokens=60, do_sample=False)[0, len(prompt) :].tolist()
+        ended = [at for at, token in enumerate(drawn) if token in chat.answer_stop_ids]
+        assert list(completion.token_ids) == drawn[: ended[0] if ended else None]
+        assert completion.finish == ("stop" if ended else "length")
+        assert completion.text == chat.tokenizer.decode(completion.token_ids)
+        if ended:
+            assert completion.stop_reason == drawn[ended[0]]
+
+
+def test_logprobs_equal_a_plain_forward(loop: Any, vllm_engine: Engine, chat: ChatFormat, plain: Any) -> None:
+    import torch
+
+    ids = ask(chat, QUESTIONS[2])
+    found = loop.run(vllm_engine.logprobs(ids))
+    with torch.inference_mode():
+        scores = plain(torch.tensor([ids])).logits[0].log_softmax(-1)
+    expected = scores[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
+    assert found.dtype == np.float32 and np.isnan(found[0])
+    np.testing.assert_allclose(found[1:], expected, atol=1e-3)
+
+
+def test_completion_logprob_is_the_models_own(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    """At temperature 2 and top-p 0.9, still the sum of log-probabilities at temperature 1."""
+    prompt = ask(chat, QUESTIONS[2])
+    sampling = Sampling(
+        max_tokens=20, temperature=2, top_p=0.9, seed=5, logprob=True, stop_ids=chat.answer_stop_ids, n=3
+    )
+    [completions] = generate(loop, vllm_engine, [prompt], sampling)
+    assert len({completion.token_ids for completion in completions}) > 1
+    for completion in completions:
+        end = [completion.stop_reason] if completion.finish == "stop" else []
+        scores = loop.run(vllm_engine.logprobs([*prompt, *completion.token_ids, *end]))
+        assert completion.logprob == pytest.approx(float(scores[len(prompt) :].sum()), abs=2e-3)
+
+
+def test_seeds_decide_the_draw(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    prompt = list(chat.user_prompt().ids)
+    seeds = [Sampling(max_tokens=30, seed=seed, stop_ids=chat.stop_ids) for seed in range(20)]
+    once = generate(loop, vllm_engine, [prompt], *seeds)
+    again = generate(loop, vllm_engine, [prompt], *seeds[::-1])[::-1]
+    assert once == again
+    assert len({completion.text for [completion] in once}) > 15
+
+
+def test_samples_of_one_prompt_differ(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    prompt = list(chat.user_prompt().ids)
+    [completions] = generate(loop, vllm_engine, [prompt], Sampling(max_tokens=30, n=6, stop_ids=chat.stop_ids))
+    assert len(completions) == 6 and len({completion.text for completion in completions}) > 3
+
+
+def test_stop_string_is_cut_off(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    prompt = ask(chat, QUESTIONS[0])
+    [[whole]] = generate(
+        loop, vllm_engine, [prompt], Sampling(max_tokens=40, temperature=0, stop_ids=chat.answer_stop_ids)
+    )
+    stop = whole.text.split()[2]
+    sampling = Sampling(max_tokens=40, temperature=0, stop_ids=chat.answer_stop_ids, stop=(stop,))
+    [[cut]] = generate(loop, vllm_engine, [prompt], sampling)
+    assert cut.text == whole.text[: whole.text.index(stop)] != ""
+    assert (cut.finish, cut.stop_reason) == ("stop", stop)
+    assert whole.token_ids[: len(cut.token_ids)] == cut.token_ids
+    assert cut.text.startswith(chat.tokenizer.decode(cut.token_ids))
+
+
+def test_over_long_prompt_is_one_refused_request(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    async def both() -> tuple[Any, Any]:
+        good = vllm_engine.generate(ask(chat, QUESTIONS[0]), Sampling(max_tokens=10, temperature=0))
+        bad = vllm_engine.generate([5] * (vllm_engine.max_length + 1), Sampling())
+        first, second = await asyncio.gather(good, bad, return_exceptions=True)
+        return first, second
+
+    good, bad = loop.run(both())
+    assert good[0].text
+    assert isinstance(bad, RequestError) and "window" in str(bad)
+    with pytest.raises(RequestError, match="empty"):
+        loop.run(vllm_engine.generate([], Sampling()))
+
+
+def test_window_cuts_a_long_answer(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    prompt = (ask(chat, QUESTIONS[0]) * 60)[: vllm_engine.max_length - 5]
+    [[completion]] = generate(loop, vllm_engine, [prompt], Sampling(max_tokens=1000, temperature=0))
+    assert len(completion.token_ids) == 5 and completion.finish == "length"
+
+
+def test_cancelled_request_leaves_the_others_alone(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    async def main() -> list[Completion]:
+        prompt = ask(chat, QUESTIONS[0])
+        doomed = asyncio.ensure_future(vllm_engine.generate(prompt, Sampling(max_tokens=400, temperature=0)))
+        await asyncio.sleep(0.05)
+        doomed.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await doomed
+        return await vllm_engine.generate(prompt, Sampling(max_tokens=10, temperature=0))
+
+    assert loop.run(main())[0].text
+
+
+def test_usage_counts_tokens(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    usage = vllm_engine.usage
+    before = (usage.requests, usage.prompt_tokens, usage.completion_tokens)
+    prompt = ask(chat, QUESTIONS[0])
+    generate(loop, vllm_engine, [prompt], Sampling(max_tokens=7, temperature=0, n=2))
+    assert (usage.requests, usage.prompt_tokens) == (before[0] + 1, before[1] + len(prompt))
+    assert usage.completion_tokens == before[2] + 14
+
+
+def test_model_vllm_cannot_run_is_a_usage_error(loop: Any, chat: ChatFormat, model: str) -> None:
+    from synth.engines.vllm import open_vllm
+
+    with pytest.raises(UsageError, match="vLLM cannot run"):
+        loop.run(open_vllm(model, chat.tokenizer, EngineOptions(max_length=10**6)))
+    with pytest.raises(UsageError, match="vLLM cannot run nowhere/none"):
+        loop.run(open_vllm("nowhere/none", chat.tokenizer, EngineOptions()))
