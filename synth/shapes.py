@@ -101,7 +101,7 @@ def recognise(schema: pa.Schema, *, prompt_column: str | None = None, reference_
     parts = [_part(schema, prompt, "user")]
     if answer is not None:
         parts.append(_part(schema, answer, "assistant"))
-    return _plan(schema, parts, None)
+    return _plan(schema, parts, reference_column)
 
 
 def last_answer(messages: pa.ListArray) -> pa.StringArray:
@@ -150,7 +150,10 @@ def _part(schema: pa.Schema, name: str, role: str) -> _Part:
 
 
 def _plan(schema: pa.Schema, parts: list[_Part], reference: str | None) -> Shape:
-    """Lay out the columns to come: carried ones cast or renamed, `messages` where the first part was."""
+    """Lay out the columns to come: carried ones cast or renamed, `messages` where the first part was.
+
+    `reference` is the column the user named for it, if any.
+    """
     were_messages = parts[0].column == "messages"
     read = [name for part in parts for name in (part.column, part.context) if name]
     used = {*read, reference}
@@ -162,13 +165,18 @@ def _plan(schema: pa.Schema, parts: list[_Part], reference: str | None) -> Shape
         name, kind = item.name, item.type
         if name in BASE.names:
             ours = BASE.field(name).type
-            if _fits(kind, ours) and (were_messages or name in TASK_COLUMNS):
+            replaced = name == "reference" and reference is not None
+            if _fits(kind, ours) and (were_messages or name in TASK_COLUMNS) and not replaced:
                 kind = ours
             else:
                 while name in schema.names:
                     name = f"input_{name}"
                 notes.append(f"column {item.name!r} is carried as {name!r}")
         carried[name] = (item.name, kind)
+    if reference is not None and reference not in read:  # a column beside whole conversations, and no turn of them
+        if not (_is_text(kind := schema.field(reference).type) or _is_number(kind)):
+            raise UsageError(f"column {reference!r} holds {_short(kind)}; a reference is text")
+        carried["reference"] = (reference, pa.string())
     derived = "reference" not in carried and (reference is not None or "method" not in carried)
     fields = [pa.field(name, kind) for name, (_, kind) in carried.items()]
     at = sum(item.name not in used for item in list(schema)[: schema.get_field_index(parts[0].column)])
@@ -183,8 +191,7 @@ def _plan(schema: pa.Schema, parts: list[_Part], reference: str | None) -> Shape
         columns = {name: _cast(batch, old, kind) for name, (old, kind) in carried.items()}
         columns["messages"] = messages = _messages(batch, parts, notes)
         if derived:
-            given = _text(batch, _Part(reference, None)) if reference else None
-            columns["reference"] = last_answer(messages) if given is None else given
+            columns["reference"] = last_answer(messages)
         return pa.record_batch([columns[item.name] for item in result], schema=result)
 
     return Shape(result, convert, notes)

@@ -199,6 +199,11 @@ def test_named_columns() -> None:
     assert rows[0]["reference"] == "4.5"
     rows, _ = convert({"messages": [[USER, ASSISTANT]], "gold": ["four"]}, reference_column="gold")
     assert rows == [{"messages": [USER, ASSISTANT], "reference": "four"}]
+    data = {"prompt": ["2+2?"], "gold": ["4"], "reference": ["four"]}
+    rows, _ = convert(data, reference_column="gold")
+    assert rows == [{"messages": [USER, ASSISTANT], "reference": "4", "input_reference": "four"}]
+    rows, _ = convert(data, prompt_column="prompt", reference_column="reference")
+    assert rows[0]["reference"] == rows[0]["messages"][1]["content"] == "four"
 
 
 @pytest.mark.parametrize(
@@ -211,6 +216,7 @@ def test_named_columns() -> None:
         ({"prompt": ["x"]}, {"prompt_column": "promt"}, "there is no column 'promt'; there are: prompt"),
         ({"prompt": ["x"]}, {"reference_column": "gold"}, "there is no column 'gold'"),
         (pa.record_batch([["x"], ["y"]], ["prompt", "prompt"]), {}, "several columns are called prompt"),
+        ({"messages": [[USER]], "gold": [[1]]}, {"reference_column": "gold"}, "column 'gold' holds list"),
         ({"prompt": [1]}, {"prompt_column": "prompt"}, "column 'prompt' holds int64"),
     ],
 )
