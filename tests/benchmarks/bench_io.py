@@ -108,12 +108,12 @@ def bare(source: Path, target: Path) -> None:
         batches = iter(arrow_json.open_json(source, **options))
     elif source.suffix == ".parquet":
         schema, batches = BASE, parquet.ParquetFile(source).iter_batches(16_384)
+    elif source.is_dir():
+        shards = (pa.ipc.open_stream(pa.memory_map(str(path))) for path in sorted(source.glob("*.arrow")))
+        schema, batches = BASE, (batch for shard in shards for batch in shard)
     else:
-        stream = source.is_dir()
-        reader = (pa.ipc.open_stream if stream else pa.ipc.open_file)(
-            pa.memory_map(str(source / "data-00000.arrow" if stream else source))
-        )
-        schema, batches = BASE, iter(reader) if stream else map(reader.get_batch, range(reader.num_record_batches))
+        reader = pa.ipc.open_file(pa.memory_map(str(source)))
+        schema, batches = BASE, map(reader.get_batch, range(reader.num_record_batches))
     with open(target, "wb") as file:
         if target.suffix == ".jsonl":
             for batch in batches:
