@@ -1,0 +1,98 @@
+"""The sampler draws from the right distribution, and every row from its own."""
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synth.engines.sampler import chosen_logprobs, draw, stream_key, uniforms
+
+ROWS = 40_000
+LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, 1.5, -20.0, float("-inf"), 0.5])
+
+
+def draw_many(temperature: float, top_p: float, seed: int = 0) -> NDArray[np.int64]:
+    keys = np.array([stream_key(seed, i) for i in range(ROWS)], np.uint64)
+    numbers = uniforms(keys, np.zeros(ROWS, np.int64))
+    settings = np.full(ROWS, temperature, np.float32), np.full(ROWS, top_p, np.float32)
+    tokens: NDArray[np.int64] = draw(LOGITS.repeat(ROWS, 1), *settings, numbers).numpy()
+    return tokens
+
+
+def chi_square(tokens: NDArray[np.int64], expected: NDArray[np.float64]) -> float:
+    counts = np.bincount(tokens, minlength=len(expected))
+    assert counts[expected == 0].sum() == 0
+    likely = expected * ROWS > 5
+    return float(((counts - expected * ROWS)[likely] ** 2 / (expected * ROWS)[likely]).sum())
+
+
+# 0.9999 quantile of the chi-square distribution with 7 degrees of freedom; the seeds are fixed.
+LIMIT = 29.9
+
+
+def test_temperature_one_is_the_softmax() -> None:
+    expected = LOGITS.double().softmax(-1).numpy()
+    assert chi_square(draw_many(1.0, 1.0), expected) < LIMIT
+
+
+def test_temperature_sharpens() -> None:
+    expected = (LOGITS.double() / 0.5).softmax(-1).numpy()
+    assert chi_square(draw_many(0.5, 1.0), expected) < LIMIT
+    assert set(draw_many(1e-6, 1.0)) == {0}
+
+
+def test_top_p_keeps_the_nucleus_and_its_proportions() -> None:
+    p = LOGITS.double().softmax(-1).numpy()
+    order = np.argsort(-p)
+    nucleus = order[: int(np.searchsorted(p[order].cumsum(), 0.7)) + 1]
+    expected = np.zeros_like(p)
+    expected[nucleus] = p[nucleus] / p[nucleus].sum()
+    assert set(draw_many(1.0, 0.7)) == set(nucleus)
+    assert chi_square(draw_many(1.0, 0.7), expected) < LIMIT
+    assert set(draw_many(1.0, 1e-6)) == {0}
+
+
+def test_rows_of_different_settings_do_not_touch_each_other() -> None:
+    rng = np.random.default_rng(0)
+    logits = torch.from_numpy(rng.normal(size=(60, 50)).astype(np.float32))
+    temperature = rng.choice([0.0, 0.7, 1.0], 60).astype(np.float32)
+    top_p = rng.choice([0.5, 1.0], 60).astype(np.float32)
+    numbers = rng.random(60)
+    together = draw(logits, temperature, top_p, numbers)
+    alone = [draw(logits[i : i + 1], temperature[i : i + 1], top_p[i : i + 1], numbers[i : i + 1]) for i in range(60)]
+    assert together.tolist() == torch.cat(alone).tolist()
+    greedy = temperature == 0
+    assert together[greedy].tolist() == logits[greedy].argmax(-1).tolist()
+
+
+def test_extreme_uniform_numbers_draw_possible_tokens() -> None:
+    logits = torch.tensor([[float("-inf"), 0.0, 1.0, float("-inf")]] * 2)
+    ones = np.ones(2, np.float32)
+    ends = np.array([0.0, 1 - 2.0**-40])
+    assert draw(logits, ones, ones, ends).tolist() == [1, 2]
+    assert draw(logits, ones, ones * np.float32(0.99), ends).tolist() == [2, 1]
+
+
+def test_logits_that_are_not_numbers_are_marked() -> None:
+    logits = torch.tensor([[0.0, float("nan")], [0.0, 1.0], [float("inf"), 0.0]])
+    for temperature in (0.0, 1.0):
+        heat = np.full(3, temperature, np.float32)
+        assert draw(logits, heat, np.ones(3, np.float32), np.full(3, 0.9)).tolist() == [-1, 1, -1]
+
+
+def test_streams_are_uniform_and_unrelated() -> None:
+    keys = np.array([stream_key(seed, sample) for seed in range(200) for sample in range(5)], np.uint64)
+    assert len(set(keys.tolist())) == 1000
+    table = np.stack([uniforms(keys, np.full(1000, step)) for step in range(50)])
+    assert table.min() >= 0 and table.max() < 1
+    counts = np.histogram(table, bins=20, range=(0, 1))[0]
+    assert ((counts - 2500) ** 2 / 2500).sum() < 50
+    assert np.abs(np.corrcoef(table[:, :40].T) - np.eye(40)).max() < 0.65
+    assert abs(np.corrcoef(table[:-1].ravel(), table[1:].ravel())[0, 1]) < 0.02
+    assert stream_key(-1, 0) != stream_key(1, 0) and stream_key(2**70 + 3, 0) == stream_key(3, 0)
+
+
+def test_chosen_logprobs_are_the_models_own() -> None:
+    logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(0))
+    tokens = torch.tensor([0, 8, 3, 3])
+    expected = logits.double().log_softmax(-1)[torch.arange(4), tokens]
+    torch.testing.assert_close(chosen_logprobs(logits, tokens).double(), expected, atol=1e-6, rtol=0)
