@@ -85,21 +85,24 @@ class ChatFormat:
             UsageError: the template takes no system message, or no second turn.
             RequestError: a finished turn cannot be written (it holds a control token, …).
         """
-        if self.prefix is not None and not messages:
-            text = self.prefix
-        else:
-            try:
-                self._check(messages)
-                text = self.template.around([*messages, {"role": "user", "content": ""}], len(messages))[0]
-            except RequestError as error:
-                if self.turns.second is not None and any(message["role"] == "assistant" for message in messages):
-                    raise
-                raise UsageError(str(error)) from error
         if messages and messages[-1]["role"] == "assistant":
-            return self._prompt(text, self._second_pending)
-        if text not in self._openings:
-            self._openings[text] = self._prompt(text, self.template.pending(text))
-        return self._openings[text]
+            return self._prompt(self._before_user(messages), self._second_pending)
+        opening = tuple((message["role"], message["content"]) for message in messages)
+        if opening not in self._openings:
+            text = self._before_user(messages)
+            self._openings[opening] = self._prompt(text, self.template.pending(text))
+        return self._openings[opening]
+
+    def _before_user(self, messages: Sequence[Message]) -> str:
+        if self.prefix is not None and not messages:
+            return self.prefix
+        try:
+            self._check(messages)
+            return self.template.around([*messages, {"role": "user", "content": ""}], len(messages))[0]
+        except RequestError as error:
+            if self.turns.second is not None and any(message["role"] == "assistant" for message in messages):
+                raise
+            raise UsageError(str(error)) from error
 
     def _prompt(self, text: str, pending: str) -> Prompt:
         return Prompt(text, tuple(self.template.token_ids(text.removesuffix(pending))), pending)
@@ -178,8 +181,8 @@ class ChatFormat:
         return re.compile("|".join([self._control.pattern, *patterns]), re.MULTILINE)
 
     @cached_property
-    def _openings(self) -> dict[str, Prompt]:
-        """Prompts for first questions by their text: a run asks for the same few thousands of times."""
+    def _openings(self) -> dict[tuple[tuple[str, str], ...], Prompt]:
+        """Prompts for first questions by what precedes them: a run asks for the same few again and again."""
         return {}
 
     @cached_property

@@ -38,7 +38,9 @@ from synth.write import finish_dataset_dir, replace_text, write_shard
 
 SHARD_ROWS = 5_000
 SHARD_BYTES = 128 * 2**20
+"""A shard ends at whichever comes first."""
 BATCH_ROWS = 500
+"""Rows that are held as Python objects before they become an Arrow batch."""
 
 
 @dataclass(slots=True)
@@ -226,6 +228,10 @@ class RunDirectory:
         """
         self.land()
         with self._guard():
+            if not self.record.shards:  # `datasets` cannot load a directory without any
+                write_shard(self.path / "data-00000.arrow", [], self.schema)
+                self.record.shards.append("data-00000.arrow")
+                finish_dataset_dir(self.path, self.record.shards, self.schema)
             self.record.finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self.record.note = note
             write_card(self.path, self.record, next(self.rows(), None))

@@ -43,7 +43,7 @@ class VllmEngine:
 
         room = sequence_room(len(token_ids), self.max_length, sampling.max_tokens)
         params = SamplingParams(
-            n=sampling.n,
+            n=sampling.n if sampling.temperature > 0 else 1,  # vLLM refuses several greedy samples: they are equal
             temperature=sampling.temperature,
             top_p=sampling.top_p,
             seed=sampling.seed if sampling.temperature > 0 else None,
@@ -56,10 +56,12 @@ class VllmEngine:
             skip_special_tokens=False,
             spaces_between_special_tokens=False,
             output_kind=RequestOutputKind.FINAL_ONLY,
+            skip_clone=True,  # made for this request alone
         )
         outputs = (await self._run(token_ids, params)).outputs
         self.usage.completion_tokens += sum(len(output.token_ids) for output in outputs)
-        return [self._completion(output, sampling) for output in outputs]
+        completions = [self._completion(output, sampling) for output in outputs]
+        return completions if len(completions) == sampling.n else completions * sampling.n
 
     async def logprobs(self, token_ids: Sequence[int]) -> "NDArray[np.float32]":
         """See `Engine.logprobs`. Costs a float32 row of the vocabulary per prompt token inside vLLM."""

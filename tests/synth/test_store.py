@@ -186,6 +186,20 @@ def test_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+def test_finished_run_without_accepted_rows_is_an_empty_data_set(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    bad = Outcome(Row("a", [], "test"), "bad")
+    run.keep(0, bad)
+    run.commit(bad)
+    run.finish()
+    assert ids(tmp_path / "d") == []
+    assert datasets.load_from_disk(str(tmp_path / "d" / "rejected"))["id"][:] == ["a"]
+    again = open_at(tmp_path / "d")
+    fill(again, 9)
+    again.finish()
+    assert ids(tmp_path / "d") == expected(9)[1:]
+
+
 def test_finished_run_is_extended(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     fill(run, 9)
