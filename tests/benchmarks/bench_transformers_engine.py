@@ -72,7 +72,6 @@ def run_generate(model: Any, prompts: list[list[int]], lengths: list[int], batch
                 attention_mask=mask,
                 max_new_tokens=int(ends.max()),
                 **({"do_sample": True, "top_k": 0} if sampling else {"do_sample": False}),
-                top_k=0,
                 pad_token_id=0,
                 stopping_criteria=[OwnLengths(width, ends)],
             )

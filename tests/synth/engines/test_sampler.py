@@ -10,11 +10,11 @@ ROWS = 40_000
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, 1.5, -20.0, float("-inf"), 0.5])
 
 
-def draw_many(temperature: float, top_p: float, seed: int = 0) -> NDArray[np.int64]:
-    keys = np.array([stream_key(seed, i) for i in range(ROWS)], np.uint64)
+def draw_many(temperature: float, top_p: float, logits: torch.Tensor = LOGITS) -> NDArray[np.int64]:
+    keys = np.array([stream_key(0, i) for i in range(ROWS)], np.uint64)
     numbers = uniforms(keys, np.zeros(ROWS, np.int64))
     settings = np.full(ROWS, temperature, np.float32), np.full(ROWS, top_p, np.float32)
-    tokens: NDArray[np.int64] = draw(LOGITS.repeat(ROWS, 1), *settings, numbers).numpy()
+    tokens: NDArray[np.int64] = draw(logits.repeat(ROWS, 1), *settings, numbers).numpy()
     return tokens
 
 
@@ -51,9 +51,22 @@ def test_top_p_keeps_the_nucleus_and_its_proportions() -> None:
     assert set(draw_many(1.0, 1e-6)) == {0}
 
 
+def test_flat_distributions_are_drawn_from_to_their_end() -> None:
+    logits = torch.randn(200, generator=torch.Generator().manual_seed(0)) / 4
+    p = logits.double().softmax(-1).numpy()
+    limit = 283  # 0.9999 quantile, 199 degrees of freedom
+    assert chi_square(draw_many(1.0, 1.0, logits), p) < limit
+    order = np.argsort(-p)
+    nucleus = order[: int(np.searchsorted(p[order].cumsum(), 0.8)) + 1]
+    assert len(nucleus) > 100
+    expected = np.zeros_like(p)
+    expected[nucleus] = p[nucleus] / p[nucleus].sum()
+    assert chi_square(draw_many(1.0, 0.8, logits), expected) < limit
+
+
 def test_rows_of_different_settings_do_not_touch_each_other() -> None:
     rng = np.random.default_rng(0)
-    logits = torch.from_numpy(rng.normal(size=(60, 50)).astype(np.float32))
+    logits = torch.from_numpy(rng.normal(size=(60, 150)).astype(np.float32))
     temperature = rng.choice([0.0, 0.7, 1.0], 60).astype(np.float32)
     top_p = rng.choice([0.5, 1.0], 60).astype(np.float32)
     numbers = rng.random(60)
@@ -68,7 +81,7 @@ def test_extreme_uniform_numbers_draw_possible_tokens() -> None:
     logits = torch.tensor([[float("-inf"), 0.0, 1.0, float("-inf")]] * 2)
     ones = np.ones(2, np.float32)
     ends = np.array([0.0, 1 - 2.0**-40])
-    assert draw(logits, ones, ones, ends).tolist() == [1, 2]
+    assert draw(logits, ones, ones, ends).tolist() == [2, 1]  # likeliest first
     assert draw(logits, ones, ones * np.float32(0.99), ends).tolist() == [2, 1]
 
 
@@ -76,7 +89,7 @@ def test_logits_that_are_not_numbers_are_marked() -> None:
     logits = torch.tensor([[0.0, float("nan")], [0.0, 1.0], [float("inf"), 0.0]])
     for temperature in (0.0, 1.0):
         heat = np.full(3, temperature, np.float32)
-        assert draw(logits, heat, np.ones(3, np.float32), np.full(3, 0.9)).tolist() == [-1, 1, -1]
+        assert draw(logits, heat, np.ones(3, np.float32), np.full(3, 0.5)).tolist() == [-1, 1, -1]
 
 
 def test_streams_are_uniform_and_unrelated() -> None:
