@@ -11,7 +11,7 @@ import pyarrow as pa
 
 from synth.errors import UsageError
 from synth.row import Outcome
-from synth.store import RunDirectory, RunRecord, open_run, read_shards
+from synth.store import RunDirectory, RunRecord, read_shards
 from synth.write import FORMATS, open_writer
 
 FLUSH = 0.2
@@ -98,25 +98,25 @@ def open_output(
     Args:
         output: a directory, a file name ending in one of `FORMATS`, or None (or "-") for `stream`.
         stream: where rows go without `output`.
-        record: command, settings and target, as for `open_run`.
-        schema: as for `open_run`.
-        restart: as for `open_run`; also replaces a file that exists.
+        record: command, settings and target, as for `RunDirectory.open`.
+        schema: as for `RunDirectory.open`.
+        restart: as for `RunDirectory.open`; also replaces a file that exists.
 
     Raises:
-        UsageError: something else is there already; see `open_run`.
+        UsageError: something else is there already; see `RunDirectory.open`.
     """
     if output in (None, "-"):
         return StreamSink(stream, record)
     path = Path(str(output))
     if path.suffix.lower() not in FORMATS or path.is_dir():
-        return open_run(path, record, schema, restart=restart)
+        return RunDirectory.open(path, record, schema, restart=restart)
     if path.exists():
         if not restart:
             raise UsageError(f"{path} exists; choose another -o, or add --restart to replace it")
         path.unlink()
         rejected_file(path).unlink(missing_ok=True)
     partial = path.with_name(path.name + ".partial")
-    run = open_run(partial, record, schema, restart=restart, kind=FileRun)
+    run = FileRun.open(partial, record, schema, restart=restart)
     run.file = path
     return run
 

@@ -27,7 +27,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any, BinaryIO, TypeVar
+from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 
@@ -119,6 +119,49 @@ class _Side:
 
 class RunDirectory:
     """One run's rows on disk. `keep` each outcome as it finishes, `commit` them in order, then `finish`."""
+
+    @classmethod
+    def open(cls, path: Path, fresh: RunRecord, schema: pa.Schema, *, restart: bool = False) -> Self:
+        """Begin a run in `path`, or go on with the one that is there.
+
+        A finished run is opened again too, so that a larger target extends it.
+
+        Args:
+            path: the directory; made if missing.
+            fresh: the record of a run that has no rows yet. Its target, model name and versions may differ from those
+                of the run that is there; its command and settings may not.
+            schema: the accepted rows' columns.
+            restart: throw away what an earlier run left there.
+
+        Raises:
+            UsageError: the path holds something else, a run with other settings, or a run that is under way.
+        """
+        fresh = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
+        try:
+            if path.exists() and not path.is_dir():
+                raise UsageError(f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet")
+            earlier = read_record(path)
+            if earlier is None and path.exists() and not all(_ours(entry.name) for entry in path.iterdir()):
+                raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
+            path.mkdir(parents=True, exist_ok=True)
+            lock = _lock(path)
+            if earlier and restart:
+                _clear(path)
+                earlier = None
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
+        if earlier is None:
+            return cls(path, fresh, schema, lock)
+        if differing := _differences(earlier, fresh):
+            os.close(lock)
+            raise UsageError(
+                f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
+                "or add --restart to throw it away"
+            )
+        going_on = replace(
+            earlier, asked=fresh.asked, model=fresh.model, versions=fresh.versions, finished=None, note=None
+        )
+        return cls(path, going_on, schema, lock)
 
     def __init__(self, path: Path, record: RunRecord, schema: pa.Schema, lock: int) -> None:
         self.path = path
@@ -298,58 +341,6 @@ class RunDirectory:
             self._journal.close()
         (self.path / ".lock").unlink(missing_ok=True)
         os.close(self._lock)
-
-
-Directory = TypeVar("Directory", bound=RunDirectory)
-
-
-def open_run(
-    path: Path,
-    fresh: RunRecord,
-    schema: pa.Schema,
-    *,
-    restart: bool = False,
-    kind: type[Directory] = RunDirectory,  # type: ignore[assignment]
-) -> Directory:
-    """Begin a run in `path`, or go on with the one that is there.
-
-    A finished run is opened again too, so that a larger target extends it.
-
-    Args:
-        path: the directory; made if missing.
-        fresh: the record of a run that has no rows yet. Its target, model name and versions may differ from those of
-            the run that is there; its command and settings may not.
-        schema: the accepted rows' columns.
-        restart: throw away what an earlier run left there.
-        kind: the class of the result.
-
-    Raises:
-        UsageError: the path holds something else, a run with other settings, or a run that is under way.
-    """
-    fresh = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
-    try:
-        if path.exists() and not path.is_dir():
-            raise UsageError(f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet")
-        earlier = read_record(path)
-        if earlier is None and path.exists() and not all(_ours(entry.name) for entry in path.iterdir()):
-            raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
-        path.mkdir(parents=True, exist_ok=True)
-        lock = _lock(path)
-        if earlier and restart:
-            _clear(path)
-            earlier = None
-    except OSError as error:
-        raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
-    if earlier is None:
-        return kind(path, fresh, schema, lock)
-    if differing := _differences(earlier, fresh):
-        os.close(lock)
-        raise UsageError(
-            f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
-            "or add --restart to throw it away"
-        )
-    going_on = replace(earlier, asked=fresh.asked, model=fresh.model, versions=fresh.versions, finished=None, note=None)
-    return kind(path, going_on, schema, lock)
 
 
 def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:

@@ -40,7 +40,7 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
     from synth.methods.magpie import magpie, magpie_key, magpie_rows
     from synth.row import BASE
     from synth.runner import Run
-    from synth.store import RunRecord, open_run
+    from synth.store import RunDirectory, RunRecord
 
     async def main() -> dict[str, float]:
         chat = format_for(model)
@@ -50,7 +50,7 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
         source = magpie_rows(chosen.record(), model)
         before = engine.usage.completion_tokens
         with tempfile.TemporaryDirectory() as folder:
-            sink = open_run(Path(folder, "d"), RunRecord("magpie", chosen.record()), BASE)
+            sink = RunDirectory.open(Path(folder, "d"), RunRecord("magpie", chosen.record()), BASE)
             method = magpie(engine, chat, chosen)
             began = time.perf_counter()
             await Run(
@@ -164,8 +164,8 @@ def main() -> None:
     parser.add_argument("--side", choices=("synth", "vllm"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        side = synth_side if arguments.side == "synth" else vllm_side
-        print(json.dumps(side(arguments.model, arguments.rows, arguments.limit, arguments.concurrency)))
+        run = synth_side if arguments.side == "synth" else vllm_side
+        print(json.dumps(run(arguments.model, arguments.rows, arguments.limit, arguments.concurrency)))
         return
     rates: dict[str, list[float]] = {"synth": [], "vllm": []}
     print(f"{arguments.rows} rows, {os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}")

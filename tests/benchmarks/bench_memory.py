@@ -19,7 +19,7 @@ from synth.engines.base import Usage
 from synth.methods.magpie import magpie_key, magpie_rows
 from synth.row import BASE, Outcome, Row
 from synth.runner import Run
-from synth.store import RunRecord, open_run
+from synth.store import RunDirectory, RunRecord
 
 
 class NoEngine:
@@ -46,7 +46,7 @@ def run(rows: int) -> dict[str, float]:
     with tempfile.TemporaryDirectory() as folder:
         began = time.perf_counter()
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        sink = open_run(Path(folder, "d"), RunRecord("magpie", {}), BASE)
+        sink = RunDirectory.open(Path(folder, "d"), RunRecord("magpie", {}), BASE)
         source = magpie_rows({}, "m")
         whole = Run(invent, lambda at: islice(source(at), rows * 2), sink, NoEngine(), 256, rows, magpie_key)  # type: ignore[arg-type]
         asyncio.run(whole.go())

@@ -19,7 +19,7 @@ from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
 from synth.row import BASE, Outcome, Row
 from synth.runner import Method, Run
-from synth.store import RunDirectory, RunRecord, open_run
+from synth.store import RunDirectory, RunRecord
 
 
 class NoEngine:
@@ -52,7 +52,7 @@ def key(row: Row) -> int:
 
 
 def run_at(path: Path, *, work: Method = method, source: Any = rows, **given: Any) -> Run:
-    sink = open_run(path, RunRecord("test", {}), BASE)
+    sink = RunDirectory.open(path, RunRecord("test", {}), BASE)
     return Run(work, source, sink, NoEngine(), **{"concurrency": 16, **given})  # type: ignore[arg-type]
 
 
@@ -232,4 +232,4 @@ def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> Non
     assert kills >= 3
     subprocess.run([sys.executable, str(tmp_path / "run.py"), str(path)], env=environment, check=True)
     assert ids(path) == accepted(5000, unique=False)[:1200]
-    assert isinstance(open_run(path, RunRecord("test", {}), BASE), RunDirectory)
+    assert isinstance(RunDirectory.open(path, RunRecord("test", {}), BASE), RunDirectory)

@@ -14,7 +14,7 @@ import pytest
 from synth import store
 from synth.errors import RunError, UsageError
 from synth.row import BASE, Outcome, Row
-from synth.store import RunDirectory, RunRecord, open_run, read_record
+from synth.store import RunDirectory, RunRecord, read_record
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +30,7 @@ def outcome(index: int) -> Outcome:
 
 
 def open_at(path: Path, *, restart: bool = False, **settings: object) -> RunDirectory:
-    return open_run(path, RunRecord("test", settings or {"seed": 1}), BASE, restart=restart)
+    return RunDirectory.open(path, RunRecord("test", settings or {"seed": 1}), BASE, restart=restart)
 
 
 def fill(run: RunDirectory, until: int) -> None:
@@ -245,10 +245,10 @@ import os, sys
 from pathlib import Path
 from synth.errors import RunError
 from synth.row import BASE, Outcome, Row
-from synth.store import RunRecord, open_run
+from synth.store import RunDirectory, RunRecord
 
 place = Path(sys.argv[1])
-run = open_run(place / "d", RunRecord("test", {}), BASE)
+run = RunDirectory.open(place / "d", RunRecord("test", {}), BASE)
 kept = 0
 try:
     for index in range(100000):
@@ -260,7 +260,7 @@ except RunError as error:
     print(error)
 os.close(run._lock)
 (place / "ballast").unlink()
-again = open_run(place / "d", RunRecord("test", {}), BASE)
+again = RunDirectory.open(place / "d", RunRecord("test", {}), BASE)
 print(kept, again.next + len(again.ahead))
 """
 

@@ -77,7 +77,7 @@ def test_completion_logprob_is_the_models_own(loop: Any, vllm_engine: Engine, ch
     [completions] = generate(loop, vllm_engine, [prompt], sampling)
     assert len({completion.token_ids for completion in completions}) > 1
     for completion in completions:
-        end = [completion.stop_reason] if completion.finish == "stop" else []
+        end = [int(completion.stop_reason or 0)] if completion.finish == "stop" else []
         scores = loop.run(vllm_engine.logprobs([*prompt, *completion.token_ids, *end]))
         assert completion.logprob == pytest.approx(float(scores[len(prompt) :].sum()), abs=2e-3)
 
@@ -95,6 +95,11 @@ def test_samples_of_one_prompt_differ(loop: Any, vllm_engine: Engine, chat: Chat
     prompt = list(chat.user_prompt().ids)
     [completions] = generate(loop, vllm_engine, [prompt], Sampling(max_tokens=30, n=6, stop_ids=chat.stop_ids))
     assert len(completions) == 6 and len({completion.text for completion in completions}) > 3
+
+
+def test_greedy_samples_are_equal(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    [completions] = generate(loop, vllm_engine, [ask(chat, QUESTIONS[0])], Sampling(max_tokens=9, temperature=0, n=3))
+    assert len(completions) == 3 and len(set(completions)) == 1
 
 
 def test_stop_string_is_cut_off(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
@@ -148,7 +153,7 @@ def test_usage_counts_tokens(loop: Any, vllm_engine: Engine, chat: ChatFormat) -
     usage = vllm_engine.usage
     before = (usage.requests, usage.prompt_tokens, usage.completion_tokens)
     prompt = ask(chat, QUESTIONS[0])
-    generate(loop, vllm_engine, [prompt], Sampling(max_tokens=7, temperature=0, n=2))
+    generate(loop, vllm_engine, [prompt], Sampling(max_tokens=7, n=2))
     assert (usage.requests, usage.prompt_tokens) == (before[0] + 1, before[1] + len(prompt))
     assert usage.completion_tokens == before[2] + 14
 

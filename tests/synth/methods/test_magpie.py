@@ -15,7 +15,7 @@ from synth.errors import UsageError
 from synth.methods.magpie import MagpieSettings, System, magpie, magpie_key, magpie_rows
 from synth.row import BASE, Outcome, Row
 from synth.runner import Run
-from synth.store import RunRecord, open_run
+from synth.store import RunDirectory, RunRecord
 
 SETTINGS = MagpieSettings(seed=3, question=Sampling(max_tokens=120), answer=Sampling(max_tokens=120, temperature=0))
 
@@ -107,7 +107,7 @@ def test_logprob_of_the_answer(loop: Any, engine: Engine, chat: ChatFormat) -> N
     found = [outcome.row for outcome in outcomes(loop, engine, chat, settings, 10) if outcome.reason is None]
     for row in found:
         encoded = chat.encode(row.messages)
-        scores = loop.run(engine.logprobs(encoded.ids))
+        scores = loop.run(engine.logprobs(encoded.input_ids))
         [(start, end)] = encoded.spans
         assert row.logprob == pytest.approx(float(scores[start:end].sum()), abs=2e-3)
 
@@ -125,7 +125,7 @@ def test_same_texts_whatever_the_concurrency(
 ) -> None:
     def texts(path: Path, concurrency: int) -> list[Any]:
         async def go() -> None:
-            sink = open_run(path, RunRecord("magpie", {}), BASE)
+            sink = RunDirectory.open(path, RunRecord("magpie", {}), BASE)
             rows = magpie_rows(SETTINGS.record(), "m")
             method = magpie(transformers_engine, chat, SETTINGS)
             await Run(method, rows, sink, transformers_engine, concurrency, 120, magpie_key).go()
