@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -22,14 +23,18 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
+Leash = subprocess.Popen[bytes]
+
+
 class VllmEngine:
     """`AsyncLLM` behind the engine protocol."""
 
     name = "vllm"
 
-    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str, log: IO[str]) -> None:
+    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str, log: IO[str], leash: Leash) -> None:
         self._llm = llm
         self._log = log
+        self._leash = leash
         self._tokenizer = tokenizer
         self._request = itertools.count()
         self.description = description
@@ -121,6 +126,7 @@ class VllmEngine:
         self._llm.shutdown()
         # Its destructor shuts down once more, and fails noisily if Python itself is being torn down by then.
         self._llm.shutdown = lambda *_: None
+        self._leash.communicate(b"done\n")
         self._log.close()
 
 
@@ -144,6 +150,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING" if debug else "ERROR")
     os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; read on a CPU only
+    before = _descendants()
     log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (lives with the engine)
     with _apart(None if debug else log):
         try:
@@ -179,7 +186,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
             raise UsageError(f"vLLM cannot run {model}: {reason} (--debug shows all it says)") from error
     where = "CPU" if on_cpu else current_platform.get_device_name()
     dtype = str(llm.model_config.dtype).removeprefix("torch.")
-    return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log)
+    return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log, _leash(before))
 
 
 @contextmanager
@@ -203,6 +210,23 @@ def _apart(log: IO[str] | None) -> Iterator[None]:
             os.dup2(original, stream)
             os.close(original)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _descendants() -> set[int]:
+    import psutil
+
+    return {child.pid for child in psutil.Process().children(recursive=True)}
+
+
+def _leash(before: set[int]) -> Leash:
+    """A process that outlives this one and kills vLLM's if it dies without closing the engine.
+
+    They would otherwise go on, and keep the GPU's memory. It waits for a line, or for the end of the pipe.
+    """
+    started = sorted(_descendants() - before)
+    command = ["sh", "-c", 'read -r _ || kill -9 "$@"', "leash", *map(str, started)]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
 
 
 def _last_error(log: IO[str]) -> str:

@@ -1,6 +1,10 @@
 """Real vLLM on the sample model, against a plain transformers forward."""
 
 import asyncio
+import subprocess
+import sys
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -165,3 +169,38 @@ def test_model_vllm_cannot_run_is_a_usage_error(loop: Any, chat: ChatFormat, mod
         loop.run(open_vllm(model, chat.tokenizer, EngineOptions(max_length=10**6)))
     with pytest.raises(UsageError, match="vLLM cannot run nowhere/none"):
         loop.run(open_vllm("nowhere/none", chat.tokenizer, EngineOptions()))
+
+
+KILLED = """
+import asyncio, os, signal, sys, psutil
+from synth.chat import load_tokenizer
+from synth.engines.base import EngineOptions
+from synth.engines.vllm import open_vllm
+
+async def main():
+    await open_vllm("samples/model", load_tokenizer("samples/model"), EngineOptions())
+    print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_killed_parent_leaves_no_engine_behind(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED)
+    done = subprocess.run([sys.executable, str(tmp_path / "killed.py")], capture_output=True, text=True, timeout=300)
+    pids = [int(pid) for pid in done.stdout.split()]
+    assert done.returncode == -9 and len(pids) >= 2, done.stderr
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and any(alive(pid) for pid in pids):
+        time.sleep(0.1)
+    assert [pid for pid in pids if alive(pid)] == []
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; one that only waits to be reaped does not."""
+    try:
+        return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return False
