@@ -18,9 +18,9 @@ from synth.chat import ChatFormat, format_for
 from synth.engines.base import EngineOptions
 from synth.engines.open import choose_engine, model_revision, open_engine
 from synth.output import StreamSink, open_output
+from synth.record import RunRecord
 from synth.row import BASE, Row
 from synth.runner import Method, Run, Sink
-from synth.store import RunRecord
 from synth.versions import versions
 
 

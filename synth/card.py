@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 if TYPE_CHECKING:
-    from synth.store import RunRecord
+    from synth.record import RunRecord
 
 
 def write_card(path: Path, record: "RunRecord", sample: pa.RecordBatch | None) -> None:

@@ -10,8 +10,9 @@ from typing import BinaryIO
 import pyarrow as pa
 
 from synth.errors import UsageError
+from synth.record import RunRecord
 from synth.row import Outcome
-from synth.store import RunDirectory, RunRecord, read_shards
+from synth.store import RunDirectory, read_shards
 from synth.write import FORMATS, open_writer
 
 FLUSH = 0.2

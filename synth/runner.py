@@ -16,8 +16,8 @@ import pyarrow as pa
 
 from synth.engines.base import Engine
 from synth.errors import RequestError
+from synth.record import RunRecord
 from synth.row import Outcome, Row
-from synth.store import RunRecord
 
 Method = Callable[[Row], Awaitable[Outcome]]
 """Completes the row it is given. What it has filled in when a request fails is kept with the rejected row."""

@@ -25,7 +25,7 @@ import shutil
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
@@ -33,6 +33,7 @@ import pyarrow as pa
 
 from synth.card import write_card
 from synth.errors import RunError, UsageError
+from synth.record import RunRecord, differences, read_record
 from synth.row import REASON, Outcome, Row, batch_of
 from synth.write import finish_dataset_dir, replace_text, write_shard
 
@@ -41,44 +42,6 @@ SHARD_BYTES = 128 * 2**20
 """A shard ends at whichever comes first."""
 BATCH_ROWS = 500
 """Rows that are held as Python objects before they become an Arrow batch."""
-
-
-@dataclass(slots=True)
-class RunRecord:
-    """What `run.json` (and, under way, `progress.json`) holds."""
-
-    command: str
-    settings: dict[str, Any]
-    """What decides the rows (JSON values); a run is continued only with equal settings."""
-    model: str | None = None
-    versions: dict[str, str] = field(default_factory=dict)
-    asked: int | None = None
-    """Rows wanted, where the command has a target."""
-    next: int = 0
-    """Rows 0 … next-1 (attempts, in order) are in shards."""
-    accepted: int = 0
-    rejected: int = 0
-    reasons: dict[str, int] = field(default_factory=dict)
-    shards: list[str] = field(default_factory=list)
-    rejected_shards: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    prompt_tokens: int = 0
-    completion_tokens: int = 0
-    finished: str | None = None
-    note: str | None = None
-
-    def as_json(self) -> str:
-        """Indented JSON, for people too."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
-
-    def count(self, reason: str | None) -> None:
-        """Count one row in. Reasons are counted by their part before a colon."""
-        if reason is None:
-            self.accepted += 1
-            return
-        self.rejected += 1
-        kind = reason.split(":", 1)[0]
-        self.reasons[kind] = self.reasons.get(kind, 0) + 1
 
 
 class _Side:
@@ -152,7 +115,7 @@ class RunDirectory:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
         if earlier is None:
             return cls(path, fresh, schema, lock)
-        if differing := _differences(earlier, fresh):
+        if differing := differences(earlier, fresh):
             os.close(lock)
             raise UsageError(
                 f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
@@ -360,22 +323,6 @@ def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
             ) from error
 
 
-def read_record(path: Path) -> RunRecord | None:
-    """The record of the run in a directory, finished or not; None if there is none.
-
-    Raises:
-        UsageError: it is there but cannot be read.
-    """
-    for name in ("run.json", "progress.json"):
-        file = path / name
-        if file.exists():
-            try:
-                return RunRecord(**json.loads(file.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error
-    return None
-
-
 def _ours(name: str) -> bool:
     """Whether a file may be left of a run that was killed before it had a record."""
     return name == ".lock" or (name.startswith(".") and name.endswith(".tmp"))
@@ -398,30 +345,6 @@ def _clear(path: Path) -> None:
         file.unlink()
     with suppress(FileNotFoundError):
         shutil.rmtree(path / "rejected")
-
-
-def _differences(earlier: RunRecord, now: RunRecord) -> str:
-    if earlier.command != now.command:
-        return f"command: {earlier.command}, now {now.command}"
-    before, after = _flat(earlier.settings), _flat(now.settings)
-    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
-    return "; ".join(f"{name}: {_short(before.get(name))}, now {_short(after.get(name))}" for name in changed)
-
-
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the fields of nested ones named as `outer.inner`."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{inner}": deeper for inner, deeper in _flat(value).items()}
-        else:
-            flat[name] = value
-    return flat
-
-
-def _short(value: object) -> str:
-    text = json.dumps(value, ensure_ascii=False)
-    return text if len(text) <= 60 else text[:57] + "…"
 
 
 def _row(record: dict[str, Any]) -> Row:

@@ -38,9 +38,10 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
     from synth.engines.base import EngineOptions
     from synth.engines.vllm import open_vllm
     from synth.methods.magpie import magpie, magpie_key, magpie_rows
+    from synth.record import RunRecord
     from synth.row import BASE
     from synth.runner import Run
-    from synth.store import RunDirectory, RunRecord
+    from synth.store import RunDirectory
 
     async def main() -> dict[str, float]:
         chat = format_for(model)

@@ -17,9 +17,10 @@ from pathlib import Path
 
 from synth.engines.base import Usage
 from synth.methods.magpie import magpie_key, magpie_rows
+from synth.record import RunRecord
 from synth.row import BASE, Outcome, Row
 from synth.runner import Run
-from synth.store import RunDirectory, RunRecord
+from synth.store import RunDirectory
 
 
 class NoEngine:

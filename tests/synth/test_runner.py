@@ -17,9 +17,10 @@ import pytest
 
 from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
+from synth.record import RunRecord
 from synth.row import BASE, Outcome, Row
 from synth.runner import Method, Run
-from synth.store import RunDirectory, RunRecord
+from synth.store import RunDirectory
 
 
 class NoEngine:

@@ -13,8 +13,9 @@ import pytest
 
 from synth import store
 from synth.errors import RunError, UsageError
+from synth.record import RunRecord, read_record
 from synth.row import BASE, Outcome, Row
-from synth.store import RunDirectory, RunRecord, read_record
+from synth.store import RunDirectory
 
 
 @pytest.fixture(autouse=True)
@@ -245,7 +246,8 @@ import os, sys
 from pathlib import Path
 from synth.errors import RunError
 from synth.row import BASE, Outcome, Row
-from synth.store import RunDirectory, RunRecord
+from synth.record import RunRecord
+from synth.store import RunDirectory
 
 place = Path(sys.argv[1])
 run = RunDirectory.open(place / "d", RunRecord("test", {}), BASE)

@@ -13,9 +13,10 @@ from synth.chat import ChatFormat, chat_format
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
 from synth.methods.magpie import MagpieSettings, System, magpie, magpie_key, magpie_rows
+from synth.record import RunRecord
 from synth.row import BASE, Outcome, Row
 from synth.runner import Run
-from synth.store import RunDirectory, RunRecord
+from synth.store import RunDirectory
 
 SETTINGS = MagpieSettings(seed=3, question=Sampling(max_tokens=120), answer=Sampling(max_tokens=120, temperature=0))
 

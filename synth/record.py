@@ -1,0 +1,87 @@
+"""What `run.json` says of a run, and what must agree for it to be continued."""
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synth.errors import UsageError
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What `run.json` (and, under way, `progress.json`) holds."""
+
+    command: str
+    settings: dict[str, Any]
+    """What decides the rows (JSON values); a run is continued only with equal settings."""
+    model: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    asked: int | None = None
+    """Rows wanted, where the command has a target."""
+    next: int = 0
+    """Rows 0 … next-1 (attempts, in order) are in shards."""
+    accepted: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    shards: list[str] = field(default_factory=list)
+    rejected_shards: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    finished: str | None = None
+    note: str | None = None
+
+    def as_json(self) -> str:
+        """Indented JSON, for people too."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def count(self, reason: str | None) -> None:
+        """Count one row in. Reasons are counted by their part before a colon."""
+        if reason is None:
+            self.accepted += 1
+            return
+        self.rejected += 1
+        kind = reason.split(":", 1)[0]
+        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """The record of the run in a directory, finished or not; None if there is none.
+
+    Raises:
+        UsageError: it is there but cannot be read.
+    """
+    for name in ("run.json", "progress.json"):
+        file = path / name
+        if file.exists():
+            try:
+                return RunRecord(**json.loads(file.read_text(encoding="utf-8")))
+            except (ValueError, TypeError) as error:
+                raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error
+    return None
+
+
+def differences(earlier: RunRecord, now: RunRecord) -> str:
+    """The settings in which two runs differ, by name, with both values; empty if they agree."""
+    if earlier.command != now.command:
+        return f"command: {earlier.command}, now {now.command}"
+    before, after = _flat(earlier.settings), _flat(now.settings)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return "; ".join(f"{name}: {_short(before.get(name))}, now {_short(after.get(name))}" for name in changed)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the fields of nested ones named as `outer.inner`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": deeper for inner, deeper in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"
