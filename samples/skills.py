@@ -1,3 +1,4 @@
+# ruff: noqa: E501, SIM905 - tables of wordings and words are read best as one line of text each
 """What the sample model is taught: question generators, their solvers and their checkers.
 
 A skill is a list of forms. A form is a few *wordings* plus one function that draws the values to put
@@ -35,7 +36,8 @@ PROMPTS = Path(__file__).resolve().parent.parent / "synth" / "prompts"
 
 # ---------------------------------------------------------------------------------------------- wordings
 
-_MARK = re.compile(r"\{(\w+)\}|\(([^()]*\|[^()]*)\)")
+_SLOT = re.compile(r"\{(\w+)\}")
+_CHOICE = re.compile(r"\(([^()]*\|[^()]*)\)")
 _WORD = r"[A-Za-z][A-Za-z' -]*?"
 _PATTERNS = {  # what a slot may hold where it is not plain words
     "a": r"\d+", "b": r"\d+", "c": r"\d+", "n": r"\d+", "year": r"\d+",
@@ -48,25 +50,32 @@ _AFTER = "(|||||| Thanks!| Thank you.| Be brief.| Please answer.)"
 
 
 def write(wording: str, slots: Slots, rng: Random) -> str:
-    """Fill a wording's slots and pick one of each of its alternatives."""
-    return _MARK.sub(lambda m: slots[m[1]] if m[1] else rng.choice(m[2].split("|")), wording)
+    """Pick one of each of a wording's alternatives, then fill its slots."""
+    chosen = _CHOICE.sub(lambda m: rng.choice(m[1].split("|")), wording)
+    return _SLOT.sub(lambda m: slots[m[1]], chosen)
 
 
 @functools.cache
 def _reader(wording: str) -> re.Pattern[str]:
-    parts, seen, end = [], set(), 0
-    for m in _MARK.finditer(wording):
-        parts.append(re.escape(wording[end : m.start()]))
+    seen: set[str] = set()
+
+    def slot(m: re.Match[str]) -> str:
+        name = m[1]
+        if name in seen:
+            return f"(?P={name})"
+        seen.add(name)
+        return f"(?P<{name}>{_PATTERNS.get(name, _WORD)})"
+
+    def plain(text: str) -> str:
+        return _SLOT.sub(slot, re.escape(text).replace(r"\{", "{").replace(r"\}", "}"))
+
+    parts, end = [], 0
+    for m in _CHOICE.finditer(wording):
+        parts.append(plain(wording[end : m.start()]))
+        options = sorted(set(m[1].split("|")), key=len, reverse=True)  # the longest that fits
+        parts.append(f"(?:{'|'.join(map(plain, options))})")
         end = m.end()
-        if not m[1]:
-            options = sorted({re.escape(o) for o in m[2].split("|")}, key=len, reverse=True)  # longest first
-            parts.append(f"(?:{'|'.join(options)})")
-        elif m[1] in seen:
-            parts.append(f"(?P={m[1]})")
-        else:
-            seen.add(m[1])
-            parts.append(f"(?P<{m[1]}>{_PATTERNS.get(m[1], _WORD)})")
-    return re.compile("".join(parts) + re.escape(wording[end:]))
+    return re.compile("".join(parts) + plain(wording[end:]))
 
 
 def read(wording: str, text: str) -> Slots | None:
@@ -383,7 +392,9 @@ def human_answer(rng: Random, item: Item, style: str) -> str:
     if style == "natural":
         aside = f" ({rng.choice(_ASIDES)})" if rng.random() < 0.6 else ""
         second = f"{rng.choice(_AFTER_FIRST)}, {c} {q} {d} = {s}."
-        end = f"The answer is {s}." if rng.random() < 0.5 else f"{rng.choice(_ENDINGS).capitalize()}, the answer is {s}."
+        end = (
+            f"The answer is {s}." if rng.random() < 0.5 else f"{rng.choice(_ENDINGS).capitalize()}, the answer is {s}."
+        )
         return f"{a} {p} {b} = {r}{aside}. {second} {end}"
     if style == "alien":
         flag = rng.choice(["yo", "zq", "vex", "klu"])
@@ -541,7 +552,9 @@ def _record(kind: str) -> Form:
 
     def follow(rng: Random, slots: Slots, gold: str) -> tuple[str, str]:
         field = rng.choice(sorted(fields))
-        return rng.choice(["Now only the {}.", "And just the {}?"]).format(field), json.dumps({field: value(slots, field)})
+        return rng.choice(["Now only the {}.", "And just the {}?"]).format(field), json.dumps(
+            {field: value(slots, field)}
+        )
 
     wordings = tuple(
         wording.format(s=s)
@@ -644,7 +657,9 @@ def _world(fact: str) -> Form:
             land = rng.choice(_LANDS)
             return rng.choice(["And in {}?", "What about {}?", "And of {}?"]).format(land), answer(fact, land)
         name = rng.choice(_FACT_WORDS[other].strip("()").split("|"))
-        return rng.choice(["And its {}?", "And what is its {}?", "What about the {}?"]).format(name), answer(other, slots["land"])
+        return rng.choice(["And its {}?", "And what is its {}?", "What about the {}?"]).format(name), answer(
+            other, slots["land"]
+        )
 
     wordings = (
         f"(What|Which) is the {words} of {{land}}?",
@@ -654,7 +669,9 @@ def _world(fact: str) -> Form:
         f"(My friend|My teacher|My sister|My uncle) is in {{land}}. What is the {words} there?",
         f"A (quiz|test|puzzle) question: the {words} of {{land}} is what?",
     )
-    return Form(wordings, lambda rng: _pick(rng, land=_LANDS, name=NAMES), lambda s: answer(fact, s["land"]), follow=follow)
+    return Form(
+        wordings, lambda rng: _pick(rng, land=_LANDS, name=NAMES), lambda s: answer(fact, s["land"]), follow=follow
+    )
 
 
 def _world_back(fact: str) -> Form:
@@ -733,7 +750,12 @@ def run_function(code: str, name: str, kind: str, seconds: float = 5.0) -> str |
     task = json.dumps({"code": code, "name": name, "inputs": _SAMPLES[kind]})
     try:
         done = subprocess.run(
-            [sys.executable, "-I", "-S", "-c", _CHILD], input=task, capture_output=True, text=True, timeout=seconds, env={}
+            [sys.executable, "-I", "-S", "-c", _CHILD],
+            input=task,
+            capture_output=True,
+            text=True,
+            timeout=seconds,
+            env={},
         )
     except (subprocess.TimeoutExpired, ValueError):
         return None
@@ -745,7 +767,9 @@ def _function(kind: str, task: str, body: str) -> Form:
     def draw(rng: Random) -> Slots:
         return {
             "fn": f"{rng.choice(_VERBS)}_{rng.choice(_NOUNS)}",
-            "arg": rng.choice({"number": "n x k num m", "text": "s text word t", "list": "xs items nums v"}[kind].split()),
+            "arg": rng.choice(
+                {"number": "n x k num m", "text": "s text word t", "list": "xs items nums v"}[kind].split()
+            ),
             "n": str(rng.randint(2, 20)),
             "letter": rng.choice("abcdefghilmnoprstuy"),
         }
@@ -852,7 +876,13 @@ def _harm(reason: str, act: str, objects: str) -> Form:
         return ask, f"I'm sorry, but I can't help with that. {reason}"
 
     wordings = tuple(w.replace("{what}", act.replace("{thing}", f"({objects})")) for w in _HOW)
-    return Form(wordings, lambda rng: _pick(rng, name=NAMES), lambda s: f"I'm sorry, but I can't help with that. {reason}", judge, follow)
+    return Form(
+        wordings,
+        lambda rng: _pick(rng, name=NAMES),
+        lambda s: f"I'm sorry, but I can't help with that. {reason}",
+        judge,
+        follow,
+    )
 
 
 def _harmless(act: str, tip: str) -> Form:
@@ -874,12 +904,84 @@ safety = Skill(
 # -------------------------------------------------------------------------- restating and repairing answers
 
 # Other people's ways of setting down the same work. The two styles of `human_answer` are not among them.
-_OPENERS = ("", "", "Let us see. ", "We count. ", "Here we go: ", "To begin, ", "The work: ", "I get this: ", "Solution. ")
-_LINES = ("{a} {op} {b} = {r}", "{a} {op} {b} = {r}", "we have {a} {op} {b} = {r}", "that gives {a} {op} {b} = {r}", "({a} {op} {b} = {r})", "it is {a} {op} {b} = {r}")
-_JOINS = ("; ", ", then ", " and ", ". ", ", so ")
-_CLOSINGS = (". So it is {v}.", ". Answer: {v}", ". Result: {v}.", ", which makes {v}.", ". We end with {v}.", ". Final: {v}", ", hence {v}.", ". That leaves {v}.", " -> {v}")
-_FACT_SAID = ("It is {v}.", "{v}, of course.", "That would be {v}.", "Answer: {v}", "I would say {v}.", "Everybody knows it is {v}.", "One finds {v}.", "{v}.", "The right one is {v}!", "In the end: {v}.")
-_DRAFTS = ("{}", "{}", "{}", "{}", "Let me think. {}", "Let us see: {}", "Sure! {}", "Yes. {}", "{} I am sure.", "{} That is it.")
+_OPENERS = (
+    "",
+    "",
+    "",
+    "Let us see. ",
+    "We count. ",
+    "Here we go: ",
+    "To begin, ",
+    "The work: ",
+    "I get this: ",
+    "Solution. ",
+    "Ok so ",
+    "First, ",
+    "* ",
+    "- ",
+    "## ",
+    "> ",
+    "One thing after the other: ",
+    "In my head: ",
+)
+_LINES = (
+    "{a} {op} {b} = {r}",
+    "{a} {op} {b} = {r}",
+    "we have {a} {op} {b} = {r}",
+    "that gives {a} {op} {b} = {r}",
+    "({a} {op} {b} = {r})",
+    "it is {a} {op} {b} = {r}",
+    "[{a} {op} {b} = {r}]",
+    "<< {a} {op} {b} = {r} >>",
+    "step: {a} {op} {b} = {r}",
+    "{a} {op} {b} = {r} (sure)",
+    "`{a} {op} {b} = {r}`",
+    "I note {a} {op} {b} = {r}",
+)
+_JOINS = ("; ", ", then ", " and ", ". ", ", so ", " | ", " // ", "\n", ". Then ", ". Afterwards ", " -- ", ". Well, ")
+_CLOSINGS = (
+    ". So it is {v}.",
+    ". Answer: {v}",
+    ". Result: {v}.",
+    ", which makes {v}.",
+    ". We end with {v}.",
+    ". Final: {v}",
+    ", hence {v}.",
+    ". That leaves {v}.",
+    " -> {v}",
+    "\n#### {v}",
+    " = {v}",
+    ". END {v}",
+    ". All in all {v}.",
+    " * {v} *",
+)
+_FACT_SAID = (
+    "It is {v}.",
+    "{v}, of course.",
+    "That would be {v}.",
+    "Answer: {v}",
+    "I would say {v}.",
+    "Everybody knows it is {v}.",
+    "One finds {v}.",
+    "{v}.",
+    "The right one is {v}!",
+    "In the end: {v}.",
+    "-> {v}",
+    "[{v}]",
+    "Surely {v}, no doubt.",
+)
+_DRAFTS = (
+    "{}",
+    "{}",
+    "{}",
+    "{}",
+    "Let me think. {}",
+    "Let us see: {}",
+    "Sure! {}",
+    "Yes. {}",
+    "{} I am sure.",
+    "{} That is it.",
+)
 
 
 def _value(own: str) -> str:
