@@ -58,7 +58,7 @@ def generate(job: Job, *, model: str, given: dict[str, Any]) -> None:
     job.method(None, chat)  # what cannot work is found before a model is loaded
     kind, why = choose_engine(given["engine"])
     settings = {
-        "revision": model_revision(model) if kind != "server" else given["engine"],
+        "revision": model_revision(model),
         "engine": kind,
         "prefix": given["prefix"],
         "stop": given["stop"],
@@ -96,14 +96,14 @@ async def _run(job: Job, sink: Sink, chat: ChatFormat, options: EngineOptions, g
     say(f"{engine.description}, ready in {clock(time.monotonic() - began)}", quiet)
     rows = job.rows(sink.record.settings, model)
     run = Run(job.method(engine, chat), rows, sink, engine, options.concurrency, job.target, job.key)
-    began, usage = time.monotonic(), (engine.usage.prompt_tokens, engine.usage.completion_tokens)
+    began, rows_before = time.monotonic(), sink.record.accepted
     try:
         with interruptible(run, quiet):
             async with progress(run, job.command, quiet=quiet):
                 await run.go()
     finally:
         await engine.close()
-    summary(run, given["output"], time.monotonic() - began, usage, quiet)
+    summary(run, given["output"], time.monotonic() - began, rows_before, quiet)
     if run.gave_up:
         click.echo(f"synth: {sink.record.note}", err=True)
         raise click.exceptions.Exit(1)
@@ -134,11 +134,11 @@ def interruptible(run: Run, quiet: bool) -> Iterator[None]:
             loop.remove_signal_handler(number)
 
 
-def summary(run: Run, output: str | None, seconds: float, before: tuple[int, int], quiet: bool) -> None:
-    """The closing lines: rows, reasons, rates, and what to do with it."""
+def summary(run: Run, output: str | None, seconds: float, rows_before: int, quiet: bool) -> None:
+    """The closing lines: rows, reasons, and the rates of this process."""
     record: RunRecord = run.sink.record
-    usage = run.engine.usage
-    into, out = usage.prompt_tokens - before[0], usage.completion_tokens - before[1]
+    into, out = run.engine.usage.prompt_tokens, run.engine.usage.completion_tokens
+    made = record.accepted - rows_before
     total = record.accepted + record.rejected
     where = f" in {output}" if output else ""
     say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {total:,} attempts rejected", quiet)
@@ -149,7 +149,11 @@ def summary(run: Run, output: str | None, seconds: float, before: tuple[int, int
     if run.surplus and not run.stopping:
         say(f"  {run.surplus:,} more rows were begun and not needed", quiet)
     rate = max(seconds, 1e-6)
-    say(f"{clock(seconds)}: tokens {into:,} in ({into / rate:,.0f}/s), {out:,} out ({out / rate:,.0f}/s)", quiet)
+    say(
+        f"{clock(seconds)}: {made / rate:,.1f} rows/s; tokens {into:,} in ({into / rate:,.0f}/s), "
+        f"{out:,} out ({out / rate:,.0f}/s)",
+        quiet,
+    )
 
 
 def say(message: str, quiet: bool) -> None:

@@ -37,14 +37,13 @@ class _Rates:
         self.run = run
         self.began = time.monotonic()
         self.accepted, self.next = run.sink.record.accepted, run.sink.next
-        self.tokens = (run.engine.usage.prompt_tokens, run.engine.usage.completion_tokens)
 
     def text(self) -> str:
         run, record, usage = self.run, self.run.sink.record, self.run.engine.usage
         seconds = max(time.monotonic() - self.began, 1e-6)
         rows = (record.accepted - self.accepted) / seconds
-        into = (usage.prompt_tokens - self.tokens[0]) / seconds
-        out = (usage.completion_tokens - self.tokens[1]) / seconds
+        into = usage.prompt_tokens / seconds
+        out = usage.completion_tokens / seconds
         parts = [
             f"{record.rejected:,} rejected",
             f"{run.in_flight} in flight",

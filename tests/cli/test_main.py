@@ -1,0 +1,40 @@
+import subprocess
+import sys
+
+import pytest
+
+
+def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", "from cli.main import main; main()", *arguments]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_help_lists_every_command_with_examples() -> None:
+    done = synth("--help")
+    assert done.returncode == 0
+    for name in ("magpie", "template", "show", "export"):
+        assert f"\n  {name} " in done.stdout
+    assert "Examples:" in done.stdout
+
+
+def test_version() -> None:
+    assert synth("--version").stdout.startswith("synth, version ")
+
+
+def test_misspelt_command_names_the_nearest() -> None:
+    done = synth("magpi", "-n", "3")
+    assert done.returncode == 2 and "Did you mean magpie?" in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["magpie"], ["magpie", "--nonsense"], ["show", "-n", "many"]])
+def test_wrong_usage_is_status_2(arguments: list[str]) -> None:
+    done = synth(*arguments)
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback_wherever_it_stands() -> None:
+    plain = synth("show", "nowhere.jsonl")
+    assert plain.returncode == 2 and "Traceback" not in plain.stderr
+    assert plain.stderr.startswith("synth: ") and plain.stderr.count("\n") == 1
+    for arguments in (["--debug", "show", "nowhere.jsonl"], ["show", "nowhere.jsonl", "--debug"]):
+        assert "Traceback" in synth(*arguments).stderr
