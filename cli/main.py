@@ -75,7 +75,7 @@ def _run(arguments: list[str]) -> int:
     from synth.errors import SynthError, UsageError
 
     try:
-        status: Any = cli.main(arguments, standalone_mode=False)
+        status: Any = cli.main(arguments, prog_name="synth", standalone_mode=False)
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
