@@ -44,17 +44,12 @@ class _Rates:
         rows = (record.accepted - self.accepted) / seconds
         into = usage.prompt_tokens / seconds
         out = usage.completion_tokens / seconds
-        parts = [
-            f"{record.rejected:,} rejected",
-            f"{run.in_flight} in flight",
-            f"{rows:,.1f} rows/s",
-            f"tokens/s {into:,.0f} in, {out:,.0f} out",
-        ]
         goal, done = self.goal()
         pace = (done - (self.accepted if run.target is not None else self.next)) / seconds
-        if goal and pace > 0:
-            parts.append(f"{clock((goal - done) / pace)} left")
-        return " · ".join(parts)
+        left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []
+        return " · ".join(
+            [*left, f"{rows:,.1f} rows/s", f"{record.rejected:,} rejected", f"tokens/s {into:,.0f} in, {out:,.0f} out"]
+        )
 
     def goal(self) -> tuple[int | None, int]:
         """What the run heads for (accepted rows, or all rows), and how far it is."""
@@ -68,7 +63,7 @@ async def _in_terminal(run: Run, title: str) -> None:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
     rates = _Rates(run)
-    columns = (TextColumn(title), BarColumn(20), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
+    columns = (TextColumn(title), BarColumn(12), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
     with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as display:
         line = display.add_task(title, total=rates.goal()[0], text="")
         while True:

@@ -137,6 +137,7 @@ class RunDirectory:
         self._accepted = _Side(path, schema)
         self._rejected = _Side(path / "rejected", schema.append(REASON))
         self._committed = record.next
+        batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
         self._read_journal()
         self._remove_unlisted()
         with self._guard():
