@@ -21,6 +21,7 @@ def command(source: str, rows: int) -> None:
       synth magpie --model samples/model -n 3 --quiet | synth show
     """  # noqa: D301 (\b is click's)
     from rich.console import Console
+    from rich.table import Column, Table
     from rich.text import Text
 
     from synth.read import open_rows
@@ -35,11 +36,12 @@ def command(source: str, rows: int) -> None:
             console.print()
         facts = [f"{name} {value}" for name, value in record.items() if _is_fact(name, value)]
         console.print(Text(printable(" · ".join(facts)), style="dim"))
+        turns = Table.grid(Column(width=9, justify="right"), Column(overflow="fold"), padding=(0, 2, 0, 0))
         for turn in record.get("messages") or []:
-            role, content = turn["role"] or "", printable(turn["content"] or "")
-            head = Text(f"{printable(role):>9}  ", style=f"bold {COLOURS.get(role, 'yellow')}")
-            indented = content.replace("\n", "\n" + " " * 11)
-            console.print(head + Text(indented))
+            role = turn["role"] or ""
+            style = f"bold {COLOURS.get(role, 'yellow')}"
+            turns.add_row(Text(printable(role), style), Text(printable(turn["content"] or "")))
+        console.print(turns)
 
 
 def _is_fact(name: str, value: object) -> bool:
