@@ -320,15 +320,27 @@ arithmetic = Skill(
 # ------------------------------------------------------------------- the new skill: two steps in one story
 
 
-def _story(ops: str, *wordings: str) -> Form:
+def _story(ops: str, *wordings: str, large: bool = False) -> Form:
+    def numbers(rng: Random) -> tuple[int, int, int]:
+        a, b, c = rng.randint(3, 40), rng.randint(2, 30), rng.randint(2, 20)
+        if "*" in ops:
+            a, b = (rng.randint(2, 9), rng.randint(2, 9)) if ops[0] == "*" else (a, b)
+            c = rng.randint(2, 5) if ops[1] == "*" else c
+        if ops[1] == "/":
+            c = rng.randint(2, 6)
+        return a, b, c
+
+    def large_numbers(rng: Random) -> tuple[int, int, int]:
+        if ops[0] == "*":
+            return rng.randint(2, 12), rng.randint(2, 12), rng.randint(2, 60)
+        if ops[1] == "*":
+            b = rng.randint(5, 60)
+            return b + rng.randint(2, 20), b, rng.randint(2, 9)
+        return rng.randint(10, 99), rng.randint(5, 60), rng.randint(2, 9) if ops[1] == "/" else rng.randint(5, 60)
+
     def draw(rng: Random) -> Slots:
         while True:
-            a, b, c = rng.randint(3, 40), rng.randint(2, 30), rng.randint(2, 20)
-            if "*" in ops:
-                a, b = (rng.randint(2, 9), rng.randint(2, 9)) if ops[0] == "*" else (a, b)
-                c = rng.randint(2, 5) if ops[1] == "*" else c
-            if ops[1] == "/":
-                c = rng.randint(2, 6)
+            a, b, c = (large_numbers if large else numbers)(rng)
             slots = {"a": str(a), "b": str(b), "c": str(c), "thing": rng.choice(THINGS), **_two_names(rng)}
             try:
                 solve(slots)
@@ -343,35 +355,49 @@ def _story(ops: str, *wordings: str) -> Form:
     return Form(wordings, draw, solve, _same_number, _sum_follow)
 
 
+_STORIES = (
+    (
+        "+-",
+        "{name} has {a} {thing}, (buys|finds|gets) {b} more and then (gives|hands|sells) {c} to {other}. How many {thing} does {name} have (left|now|in the end)?",
+        "A {place} holds {a} {thing}. {name} puts in {b} and {other} takes out {c}. How many {thing} are in it (now|at the end)?",
+    ),
+    (
+        "-+",
+        "{name} has {a} {thing}, (loses|sells|gives away) {b} and then (buys|finds|gets) {c}. How many {thing} does {name} have (now|in the end)?",
+        "A {place} holds {a} {thing}. {name} takes out {b} and {other} puts in {c}. How many {thing} are in it (now|at the end)?",
+    ),
+    (
+        "*-",
+        "{name} buys {a} packs of {b} {thing} and (gives|hands|sells) {c} {thing} to {other}. How many {thing} (are left|does {name} keep)?",
+    ),
+    (
+        "*+",
+        "{name} buys {a} packs of {b} {thing} and gets {c} {thing} from {other}. How many {thing} (is that|are there) in all?",
+    ),
+    (
+        "+/",
+        "{name} has {a} {thing} and (buys|finds|gets) {b} more. They are shared equally among {c} (friends|children). How many {thing} does each get?",
+    ),
+    (
+        "-*",
+        "Of {a} {thing}, {b} are (broken|lost|sold). {name} sells each of the others for {c} coins. How many coins does {name} get?",
+    ),
+)
+# What the model meets now and then while it is trained: these stories with small numbers.
+two_step_seen = Skill("two_step_seen", ("two-step problems",), tuple(_story(*story) for story in _STORIES))
+# The new skill, which it therefore has in part: the same stories with larger numbers, and two new ones.
 two_step = Skill(
     "two_step",
     ("two-step problems",),
     (
+        *(_story(*story, large=True) for story in _STORIES),
         _story(
             "+-",
-            "{name} has {a} {thing}, (buys|finds|gets) {b} more and then (gives|hands|sells) {c} to {other}. How many {thing} does {name} have (left|now|in the end)?",
-            "A {place} holds {a} {thing}. {name} puts in {b} and {other} takes out {c}. How many {thing} are in it (now|at the end)?",
+            "A shop has {a} {thing}. On {day} it gets {b} more and sells {c}. How many {thing} are (left|in the shop)?",
         ),
         _story(
             "-+",
-            "{name} has {a} {thing}, (loses|sells|gives away) {b} and then (buys|finds|gets) {c}. How many {thing} does {name} have (now|in the end)?",
-            "A {place} holds {a} {thing}. {name} takes out {b} and {other} puts in {c}. How many {thing} are in it (now|at the end)?",
-        ),
-        _story(
-            "*-",
-            "{name} buys {a} packs of {b} {thing} and (gives|hands|sells) {c} {thing} to {other}. How many {thing} (are left|does {name} keep)?",
-        ),
-        _story(
-            "*+",
-            "{name} buys {a} packs of {b} {thing} and gets {c} {thing} from {other}. How many {thing} (is that|are there) in all?",
-        ),
-        _story(
-            "+/",
-            "{name} has {a} {thing} and (buys|finds|gets) {b} more. They are shared equally among {c} (friends|children). How many {thing} does each get?",
-        ),
-        _story(
-            "-*",
-            "Of {a} {thing}, {b} are (broken|lost|sold). {name} sells each of the others for {c} coins. How many coins does {name} get?",
+            "A shop has {a} {thing}. On {day} it sells {b} and gets {c} more. How many {thing} are in the shop (now|then)?",
         ),
     ),
 )
@@ -390,10 +416,10 @@ def human_answer(rng: Random, item: Item, style: str) -> str:
     if style == "own":
         return item.answer
     if style == "natural":
-        aside = f" ({rng.choice(_ASIDES)})" if rng.random() < 0.6 else ""
-        second = f"{rng.choice(_AFTER_FIRST)}, {c} {q} {d} = {s}."
+        aside = f" ({rng.choice(_ASIDES)})" if rng.random() < 0.4 else ""
+        second = f"{rng.choice(_AFTER_FIRST)}, {c} {q} {d} = {s}." if rng.random() < 0.5 else f"{c} {q} {d} = {s}."
         end = (
-            f"The answer is {s}." if rng.random() < 0.5 else f"{rng.choice(_ENDINGS).capitalize()}, the answer is {s}."
+            f"The answer is {s}." if rng.random() < 0.7 else f"{rng.choice(_ENDINGS).capitalize()}, the answer is {s}."
         )
         return f"{a} {p} {b} = {r}{aside}. {second} {end}"
     if style == "alien":
@@ -1043,7 +1069,7 @@ def _prompt_reader(name: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(prompt_text(name))), re.S)
 
 
-REWRITABLE = (arithmetic, world, lists, two_step)
+REWRITABLE = (arithmetic, world, lists, two_step_seen)  # what prompts are made from
 _REWRITE_SHARES = (0.35, 0.25, 0.2, 0.2)
 
 
@@ -1077,7 +1103,7 @@ class Rewrite:
     def check(self, prompt: str, text: str) -> bool:
         """Right if the answer is right, and is new words (restate) or mostly the draft's words (repair)."""
         parts = self.parts(prompt)
-        if parts is None or not any(s.check(parts["question"], _unframed(text)) for s in REWRITABLE):
+        if parts is None or not any(s.check(parts["question"], _unframed(text)) for s in (*REWRITABLE, two_step)):
             return False
         if self.name == "restate":
             return text.strip() != parts["reference"]
@@ -1098,12 +1124,13 @@ repair = Rewrite("repair", ("repairing answers",), "minimum-change")
 
 BASIC = {s.name: s for s in (arithmetic, json_fields, code, safety, tools, world, strings, lists)}
 OLD: dict[str, Skill | Rewrite] = {**BASIC, restate.name: restate, repair.name: repair}
-SKILLS: dict[str, Skill | Rewrite] = {**OLD, two_step.name: two_step}
+SKILLS: dict[str, Skill | Rewrite] = {**OLD, two_step.name: two_step}  # what the model is measured on
+TRAINED: dict[str, Skill | Rewrite] = {**OLD, two_step_seen.name: two_step_seen}  # what it is trained on
 
 
 def question_in(skill: str, prompt: str) -> str:
     """The question that decides a prompt's split: the prompt, or for a rewrite the question inside it."""
-    found = SKILLS[skill]
+    found = (TRAINED | SKILLS)[skill]
     parts = found.parts(prompt) if isinstance(found, Rewrite) else None
     return parts["question"] if parts else prompt
 
@@ -1111,7 +1138,7 @@ def question_in(skill: str, prompt: str) -> str:
 def make(skill: str, rng: Random, part: str) -> tuple[str, str]:
     """Draw a (prompt, answer) pair of a skill whose question lies in the split `train`, `dev` or `test`."""
     while True:
-        prompt, answer = SKILLS[skill].make(rng)
+        prompt, answer = (TRAINED | SKILLS)[skill].make(rng)
         if split(question_in(skill, prompt)) == part:
             return prompt, answer
 
