@@ -36,16 +36,16 @@ class _Rates:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.began = time.monotonic()
-        self.accepted, self.next = run.sink.record.accepted, run.sink.next
+        self.usable, self.next = run.usable, run.sink.next
 
     def text(self) -> str:
         run, record, usage = self.run, self.run.sink.record, self.run.engine.usage
         seconds = max(time.monotonic() - self.began, 1e-6)
-        rows = (record.accepted - self.accepted) / seconds
+        rows = (run.usable - self.usable) / seconds
         into = usage.prompt_tokens / seconds
         out = usage.completion_tokens / seconds
         goal, done = self.goal()
-        pace = (done - (self.accepted if run.target is not None else self.next)) / seconds
+        pace = (done - (self.usable if run.target is not None else self.next)) / seconds
         left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []
         return " · ".join(
             [*left, f"{rows:,.1f} rows/s", f"{record.rejected:,} rejected", f"tokens/s {into:,.0f} in, {out:,.0f} out"]
@@ -54,7 +54,7 @@ class _Rates:
     def goal(self) -> tuple[int | None, int]:
         """What the run heads for (accepted rows, or all rows), and how far it is."""
         if self.run.target is not None:
-            return self.run.target, self.run.sink.record.accepted
+            return self.run.target, min(self.run.usable, self.run.target)
         return self.run.total, self.run.sink.next
 
 

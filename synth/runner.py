@@ -95,11 +95,17 @@ class Run:
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _seen: set[int] = field(default_factory=set)
     _started: int = 0
+    _good: int = 0
 
     @property
     def in_flight(self) -> int:
         """Rows that are being worked on."""
         return len(self._flying)
+
+    @property
+    def usable(self) -> int:
+        """Rows accepted so far, those included that wait for an earlier row to finish (duplicates among them)."""
+        return self.sink.record.accepted + self._good
 
     async def go(self) -> None:
         """Run to the end: the target, the last row, giving up, or `stop`; then finish or pause the sink.
@@ -161,7 +167,7 @@ class Run:
         self._started += 1
         recalled = self.sink.ahead.pop(index, None)
         if recalled is not None:
-            self._waiting[index] = recalled
+            self._wait(index, recalled)
             return
         task = asyncio.ensure_future(self.method(row))
         self._flying[task] = (index, row)
@@ -188,8 +194,13 @@ class Run:
                 fatal = fatal or error
                 continue
             self.sink.keep(index, outcome)
-            self._waiting[index] = outcome
+            self._wait(index, outcome)
         return fatal
+
+    def _wait(self, index: int, outcome: Outcome) -> None:
+        """Hold a finished row until those before it are finished."""
+        self._waiting[index] = outcome
+        self._good += outcome.reason is None
 
     def _commit_ready(self) -> None:
         """Commit, in order, the outcomes that have no unfinished row before them."""
@@ -197,6 +208,7 @@ class Run:
             outcome = self._waiting.pop(self.sink.next, None)
             if outcome is None:
                 return
+            self._good -= outcome.reason is None
             if outcome.reason is None and self.key is not None:
                 name = self.key(outcome.row)
                 if name in self._seen:
@@ -221,15 +233,8 @@ class Run:
         # leave the engine idle at the end, at a few rows at a time.
         record = self.sink.record
         share = (record.accepted + 1) / (record.accepted + record.rejected + 1)
-        good = sum(outcome.reason is None for outcome in self._waiting.values()) if self._near_end() else 0
-        open_rows = len(self._flying)
-        likely = open_rows * share - math.sqrt(open_rows * share * (1 - share))
-        return record.accepted + good + likely < self.target
-
-    def _near_end(self) -> bool:
-        """Whether what is started but not committed could already be enough."""
-        assert self.target is not None
-        return self.sink.record.accepted + self._started - self.sink.next >= self.target
+        likely = len(self._flying) * share - math.sqrt(len(self._flying) * share * (1 - share))
+        return self.usable + likely < self.target
 
     def _recall(self) -> None:
         """Learn from the rows of an earlier, interrupted run what is no longer new."""
