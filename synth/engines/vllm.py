@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing import resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
@@ -198,6 +199,7 @@ def _apart(log: IO[str] | None) -> Iterator[None]:
     """
     streams = (1, 2)
     sys.stderr.flush()
+    resource_tracker.ensure_running()  # started later, by vLLM, it would unblock the signal
     saved = [os.dup(stream) for stream in streams]
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     for stream in streams if log is not None else ():
