@@ -1,0 +1,51 @@
+"""What the README shows must be so: its Python runs, its commands and options exist, its files are there."""
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from cli.main import cli
+
+ROOT = Path(__file__).parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+
+
+def commands() -> list[str]:
+    lines = [line for block in blocks("sh") for line in block.splitlines()]
+    lines += [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+    found = [line.partition(" #")[0].partition(" | ")[0].strip() for line in lines]
+    return [line for line in found if line.startswith("synth ")]
+
+
+@pytest.mark.parametrize("line", commands())
+def test_commands_and_options_exist(line: str) -> None:
+    _, name, *rest = shlex.split(line)
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None, line
+    options = {option for parameter in command.params for option in parameter.opts}
+    for word in rest:
+        if word.startswith("-") and len(word) > 1:
+            assert word in options, f"{word} in: {line}"
+
+
+def test_python_runs() -> None:
+    [code] = blocks("python")
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"-\d+\.\d+$", done.stdout.strip()), done.stdout
+
+
+def test_links_and_length() -> None:
+    for target in re.findall(r"\]\(([^)#]+)\)", README):
+        assert target.startswith("https://") or (ROOT / target).exists(), target
+    assert len(README.splitlines()) < 300
+    assert "_OUTPUT" not in README and "MEASURED" not in README
