@@ -39,7 +39,8 @@ from synth.write import finish_dataset_dir, replace_text, write_shard
 
 SHARD_ROWS = 5_000
 SHARD_BYTES = 128 * 2**20
-"""A shard ends at whichever comes first."""
+SHARD_SECONDS = 600.0
+"""A shard ends at whichever comes first; a slow run's rows can be looked at, too."""
 BATCH_ROWS = 500
 """Rows that are held as Python objects before they become an Arrow batch."""
 
@@ -137,6 +138,7 @@ class RunDirectory:
         self._accepted = _Side(path, schema)
         self._rejected = _Side(path / "rejected", schema.append(REASON))
         self._committed = record.next
+        self._landed = time.monotonic()
         batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
         self._read_journal()
         self._remove_unlisted()
@@ -188,7 +190,8 @@ class RunDirectory:
         self._lines.pop(self._committed, None)
         self._committed += 1
         sides = (self._accepted, self._rejected)
-        if any(side.rows >= SHARD_ROWS or side.bytes >= SHARD_BYTES for side in sides):
+        large = any(side.rows >= SHARD_ROWS or side.bytes >= SHARD_BYTES for side in sides)
+        if large or time.monotonic() - self._landed > SHARD_SECONDS:
             self.land()
 
     def land(self) -> None:
@@ -197,6 +200,7 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
+        self._landed = time.monotonic()
         with self._guard():
             record = self.record
             if name := self._accepted.land(len(record.shards)):

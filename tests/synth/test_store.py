@@ -79,6 +79,13 @@ def test_reader_sees_landed_rows_while_the_run_is_under_way(tmp_path: Path) -> N
     assert ids(tmp_path / "d") == expected(20)[:landed]
 
 
+def test_slow_run_lands_small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SHARD_SECONDS", 0.0)
+    run = open_at(tmp_path / "d")
+    fill(run, 3)
+    assert ids(tmp_path / "d") == expected(3) and len(run.record.shards) == 3
+
+
 def test_goes_on_after_a_kill_with_rows_kept_out_of_order(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     fill(run, 10)
