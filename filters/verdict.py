@@ -1,0 +1,70 @@
+"""What a verifier is: a function from a response and its task to one of three outcomes.
+
+`unscorable` is not `wrong`: it says that nothing can be said (no reference, a reference or a test that does not
+parse, a check that hung), so that a fault of the data never counts against a model.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+RIGHT: Literal["right"] = "right"
+WRONG: Literal["wrong"] = "wrong"
+UNSCORABLE: Literal["unscorable"] = "unscorable"
+
+Kind = Literal["right", "wrong", "unscorable"]
+
+
+class VerifierError(ValueError):
+    """Wrong settings of a verifier, found before anything is checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """What a response is checked against.
+
+    Attributes:
+        reference: the human answer as the data has it, or None.
+        prompt: the last user turn.
+        columns: the other columns of the row, by name; verifiers look for tests, choices or schemas there.
+    """
+
+    reference: str | None = None
+    prompt: str = ""
+    columns: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One outcome: the verdict, what was extracted from the response, and why it is not right (one line)."""
+
+    kind: Kind
+    answer: str | None = None
+    reason: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Which verifier, and how; the command line's options of the same names.
+
+    Attributes:
+        name: a file of `filters.verifiers` (with hyphens), or `module:function`.
+        seconds: wall-clock limit of one check.
+        memory: mebibytes one check may use, where a program is run.
+        language: for `compile`, instead of what the answer's fence says.
+        schema: for `json`, a JSON Schema as text.
+        pattern: for `regex`, instead of the row's reference.
+        unsafe: for `code`, `compile`: run without isolation.
+    """
+
+    name: str
+    seconds: float = 10.0
+    memory: int = 1024
+    language: str | None = None
+    schema: str | None = None
+    pattern: str | None = None
+    unsafe: bool = False
+
+
+Check = Callable[[str, Task], Verdict]
+"""Judges one response. Runs in a worker process, where it may hang or crash without harm."""
