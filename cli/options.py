@@ -36,7 +36,7 @@ def engine_options(command: Command) -> Command:
                 type=click.IntRange(1),
                 default=256,
                 show_default=True,
-                help="Rows in flight at once; the engine's batch.",
+                help="Requests at once: the engine's batch.",
             ),
             click.option("--dtype", default="auto", show_default=True, help="Number format, such as bfloat16."),
             click.option("--device", default="auto", show_default=True, help="For transformers: cuda, mps or cpu."),

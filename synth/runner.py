@@ -22,6 +22,10 @@ from synth.row import Outcome, Row
 Method = Callable[[Row], Awaitable[Outcome]]
 """Completes the row it is given. What it has filled in when a request fails is kept with the rejected row."""
 
+OVERLAP = 2
+"""Rows in flight for each place in the engine's batch. A row that is between two requests (tokenised, verified) would
+leave its place empty."""
+
 AHEAD = 8
 """At most this many times the concurrency may be started beyond the first unfinished row: it bounds memory."""
 
@@ -72,7 +76,7 @@ class Run:
         rows: makes the rows from a given index on; they may be endless where there is a `target`.
         sink: where outcomes go.
         engine: whose token counts are recorded.
-        concurrency: rows in flight.
+        concurrency: requests the engine works on at once; `OVERLAP` times as many rows are in flight.
         target: accepted rows wanted; None takes every row once.
         key: names what must be unique among accepted rows; a later row with the same key is rejected.
         total: how many rows there are, where known.
@@ -223,7 +227,7 @@ class Run:
         return self.target is not None and self.sink.record.accepted >= self.target
 
     def _may_start(self) -> bool:
-        if self.stopping or len(self._flying) >= self.concurrency:
+        if self.stopping or len(self._flying) >= OVERLAP * self.concurrency:
             return False
         if self._started - self.sink.next >= AHEAD * self.concurrency:
             return False

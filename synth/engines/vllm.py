@@ -4,6 +4,7 @@ Requests go in row by row and only final outputs come back. Text is decoded here
 incremental detokenisation, a cost per token in the front-end process, runs only where a stop string needs it.
 """
 
+import gc
 import itertools
 import math
 import os
@@ -187,6 +188,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
             raise UsageError(f"vLLM cannot run {model}: {reason} (--debug shows all it says)") from error
     where = "CPU" if on_cpu else current_platform.get_device_name()
     dtype = str(llm.model_config.dtype).removeprefix("torch.")
+    gc.freeze()  # vLLM's modules hold a million objects: walking them at a full collection takes half a second
     return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log, _leash(before))
 
 
