@@ -95,7 +95,7 @@ async def _run(job: Job, sink: Sink, chat: ChatFormat, options: EngineOptions, g
         raise
     say(f"{engine.description}, ready in {clock(time.monotonic() - began)}", quiet)
     rows = job.rows(sink.record.settings, model)
-    run = Run(job.method(engine, chat), rows, sink, engine, options.concurrency, job.target, job.key)
+    run = Run(job.method(engine, chat), rows, sink, [engine.usage], options.concurrency, job.target, job.key)
     began, rows_before = time.monotonic(), sink.record.accepted
     try:
         with interruptible(run, quiet):
@@ -137,7 +137,7 @@ def interruptible(run: Run, quiet: bool) -> Iterator[None]:
 def summary(run: Run, output: str | None, seconds: float, rows_before: int, quiet: bool) -> None:
     """The closing lines: rows, reasons, and the rates of this process."""
     record: RunRecord = run.sink.record
-    into, out = run.engine.usage.prompt_tokens, run.engine.usage.completion_tokens
+    into, out = run.prompt_tokens, run.completion_tokens
     made = record.accepted - rows_before
     total = record.accepted + record.rejected
     where = f" in {output}" if output else ""

@@ -39,11 +39,11 @@ class _Rates:
         self.usable, self.next = run.usable, run.sink.next
 
     def text(self) -> str:
-        run, record, usage = self.run, self.run.sink.record, self.run.engine.usage
+        run, record = self.run, self.run.sink.record
         seconds = max(time.monotonic() - self.began, 1e-6)
         rows = (run.usable - self.usable) / seconds
-        into = usage.prompt_tokens / seconds
-        out = usage.completion_tokens / seconds
+        into = run.prompt_tokens / seconds
+        out = run.completion_tokens / seconds
         goal, done = self.goal()
         pace = (done - (self.usable if run.target is not None else self.next)) / seconds
         left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []

@@ -12,7 +12,7 @@ import pyarrow as pa
 from synth.errors import UsageError
 from synth.record import RunRecord
 from synth.row import Outcome
-from synth.store import RunDirectory, read_shards
+from synth.store import SIDE_TABLES, RunDirectory, read_shards
 from synth.write import FORMATS, open_writer
 
 FLUSH = 0.2
@@ -41,15 +41,17 @@ class StreamSink:
 
     def commit(self, outcome: Outcome) -> None:
         """Write the row of index `next`, if it was accepted."""
-        self.record.count(outcome.reason)
+        self.record.count(outcome)
         self.record.next += 1
-        if outcome.reason is None:
-            row = {name: value for name, value in outcome.row.record().items() if value is not None}
-            text = json.dumps(row, ensure_ascii=False)
+        if outcome.reason is not None:
+            return
+        for row in (outcome.row, *outcome.more):
+            columns = {name: value for name, value in row.record().items() if value is not None}
+            text = json.dumps(columns, ensure_ascii=False, default=str)  # dates, decimals
             self._stream.write(text.encode("utf-8", "replace") + b"\n")
-            if time.monotonic() - self._flushed > FLUSH:
-                self._stream.flush()
-                self._flushed = time.monotonic()
+        if time.monotonic() - self._flushed > FLUSH:
+            self._stream.flush()
+            self._flushed = time.monotonic()
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """None: a stream always begins anew."""
@@ -71,19 +73,21 @@ class FileRun(RunDirectory):
     file: Path
 
     def finish(self, note: str | None = None) -> None:
-        """Complete the run, then bring its rows into the file, and the rejected ones into `FILE.rejected.*`."""
+        """Complete the run, then bring its rows into the file, and its side tables into `FILE.rejected.*`, ….
+
+        Side tables are the directories that a run has beside its rows: `SIDE_TABLES`.
+        """
         super().finish(note)
-        record = self.record
-        _copy(read_shards(self.path, record.shards), self.file, self.schema)
-        if record.rejected_shards:
-            rejected = read_shards(self.rejected_path, record.rejected_shards)
-            _copy(rejected, rejected_file(self.file), self.rejected_schema)
+        for side in (self.accepted, self.rejected, self.pairs):
+            if side.shards or side is self.accepted:
+                file = self.file if side is self.accepted else side_file(self.file, side.folder.name)
+                _copy(read_shards(side.folder, side.shards), file, side.schema)
         shutil.rmtree(self.path)
 
 
-def rejected_file(file: Path) -> Path:
-    """Where the rejected rows of a run go that writes to `file`."""
-    return file.with_name(f"{file.stem}.rejected{file.suffix}")
+def side_file(file: Path, side: str) -> Path:
+    """Where a side table (`rejected`, `pairs`) of a run goes that writes to `file`."""
+    return file.with_name(f"{file.stem}.{side}{file.suffix}")
 
 
 def open_output(
@@ -115,7 +119,8 @@ def open_output(
         if not restart:
             raise UsageError(f"{path} exists; choose another -o, or add --restart to replace it")
         path.unlink()
-        rejected_file(path).unlink(missing_ok=True)
+        for side in SIDE_TABLES:
+            side_file(path, side).unlink(missing_ok=True)
     partial = path.with_name(path.name + ".partial")
     run = FileRun.open(partial, record, schema, restart=restart)
     run.file = path

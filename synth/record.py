@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
+from synth.row import Outcome
 
 
 @dataclass(slots=True)
@@ -24,8 +25,13 @@ class RunRecord:
     accepted: int = 0
     rejected: int = 0
     reasons: dict[str, int] = field(default_factory=dict)
+    methods: dict[str, int] = field(default_factory=dict)
+    """Accepted rows by method: what a row became may differ from row to row."""
+    verdicts: dict[str, int] = field(default_factory=dict)
+    """Accepted rows by verdict."""
     shards: list[str] = field(default_factory=list)
     rejected_shards: list[str] = field(default_factory=list)
+    pair_shards: list[str] = field(default_factory=list)
     seconds: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
@@ -36,14 +42,21 @@ class RunRecord:
         """Indented JSON, for people too."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
 
-    def count(self, reason: str | None) -> None:
-        """Count one row in. Reasons are counted by their part before a colon."""
-        if reason is None:
-            self.accepted += 1
+    def count(self, outcome: Outcome) -> None:
+        """Count one outcome in. Reasons are counted by their part before a colon."""
+        if outcome.reason is not None:
+            self.rejected += 1
+            _increase(self.reasons, outcome.reason.split(":", 1)[0])
             return
-        self.rejected += 1
-        kind = reason.split(":", 1)[0]
-        self.reasons[kind] = self.reasons.get(kind, 0) + 1
+        for row in (outcome.row, *outcome.more):
+            self.accepted += 1
+            _increase(self.methods, row.method)
+            if row.verdict is not None:
+                _increase(self.verdicts, row.verdict)
+
+
+def _increase(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
 
 
 def read_record(path: Path) -> RunRecord | None:

@@ -33,6 +33,18 @@ BASE = pa.schema(
     ]
 )
 
+PAIRS = pa.schema(
+    [
+        ("id", pa.string()),
+        ("prompt", MESSAGES),
+        ("chosen", MESSAGES),  # a right answer, as the assistant's turn
+        ("rejected", MESSAGES),  # a wrong one
+        ("model", pa.string()),
+        ("parent", pa.string()),
+    ]
+)
+"""Preference pairs, in the conversational form that trainers take for direct preference optimisation (DPO)."""
+
 REASON = pa.field("reason", pa.string())
 """Rejected rows have the columns of the accepted ones, and why."""
 
@@ -41,7 +53,7 @@ REASON = pa.field("reason", pa.string())
 class Row:
     """One conversation on its way to a data set; None where a column does not apply.
 
-    `extra` holds the columns carried through from the input, by name.
+    `extra` holds the columns its method adds (JSON values), `carried` those that came with the input row.
     """
 
     id: str
@@ -56,11 +68,15 @@ class Row:
     samples: int | None = None
     logprob: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
+    carried: dict[str, Any] = field(default_factory=dict)
+
+    def own(self) -> dict[str, Any]:
+        """The row without what it carries, as one flat dictionary of JSON values."""
+        return {name: getattr(self, name) for name in BASE.names} | self.extra
 
     def record(self) -> dict[str, Any]:
-        """The row as one flat dictionary, column by column (JSON-serialisable)."""
-        columns = {name: getattr(self, name) for name in BASE.names}
-        return columns | self.extra
+        """The whole row as one flat dictionary, column by column."""
+        return self.own() | self.carried
 
 
 def digest(*parts: object) -> str:
@@ -86,7 +102,16 @@ def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordB
 
 @dataclass(slots=True)
 class Outcome:
-    """What became of one row: accepted, or rejected with the reason."""
+    """What became of one row: accepted, or rejected with the reason.
+
+    Attributes:
+        row: the row.
+        reason: why it was rejected; None where it was accepted.
+        more: further accepted rows from the same input.
+        pairs: preference pairs found on the way, with the columns of `PAIRS`.
+    """
 
     row: Row
     reason: str | None = None
+    more: list[Row] = field(default_factory=list)
+    pairs: list[dict[str, Any]] = field(default_factory=list)

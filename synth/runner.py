@@ -8,13 +8,13 @@ committed in row order, so what a run writes does not depend on the concurrency,
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import pyarrow as pa
 
-from synth.engines.base import Engine
+from synth.engines.base import Usage
 from synth.errors import RequestError
 from synth.record import RunRecord
 from synth.row import Outcome, Row
@@ -75,7 +75,7 @@ class Run:
         method: what is done to each row.
         rows: makes the rows from a given index on; they may be endless where there is a `target`.
         sink: where outcomes go.
-        engine: whose token counts are recorded.
+        usages: the token counts of the engines at work.
         concurrency: requests the engine works on at once; `OVERLAP` times as many rows are in flight.
         target: accepted rows wanted; None takes every row once.
         key: names what must be unique among accepted rows; a later row with the same key is rejected.
@@ -85,7 +85,7 @@ class Run:
     method: Method
     rows: Callable[[int], Iterable[Row]]
     sink: Sink
-    engine: Engine
+    usages: Sequence[Usage]
     concurrency: int
     target: int | None = None
     key: Callable[[Row], int] | None = None
@@ -111,6 +111,16 @@ class Run:
         """Rows accepted so far, those included that wait for an earlier row to finish (duplicates among them)."""
         return self.sink.record.accepted + self._good
 
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens that went into the engines so far."""
+        return sum(usage.prompt_tokens for usage in self.usages)
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens that came out of them."""
+        return sum(usage.completion_tokens for usage in self.usages)
+
     async def go(self) -> None:
         """Run to the end: the target, the last row, giving up, or `stop`; then finish or pause the sink.
 
@@ -126,10 +136,10 @@ class Run:
             complete = await self._drive(source)
         finally:
             await self._abandon(keep=not complete)
-            record, usage = self.sink.record, self.engine.usage
+            record = self.sink.record
             record.seconds = before[0] + time.monotonic() - began
-            record.prompt_tokens = before[1] + usage.prompt_tokens
-            record.completion_tokens = before[2] + usage.completion_tokens
+            record.prompt_tokens = before[1] + self.prompt_tokens
+            record.completion_tokens = before[2] + self.completion_tokens
             if complete:
                 self.sink.finish(self._shortfall())
             else:
@@ -171,6 +181,8 @@ class Run:
         self._started += 1
         recalled = self.sink.ahead.pop(index, None)
         if recalled is not None:
+            for again in (recalled.row, *recalled.more):
+                again.carried = row.carried
             self._wait(index, recalled)
             return
         task = asyncio.ensure_future(self.method(row))
@@ -263,11 +275,11 @@ class Run:
             self._commit_ready()
 
     def _counters(self) -> tuple[float, int, int]:
-        record, usage = self.sink.record, self.engine.usage
+        record = self.sink.record
         return (
             record.seconds,
-            record.prompt_tokens - usage.prompt_tokens,
-            record.completion_tokens - usage.completion_tokens,
+            record.prompt_tokens - self.prompt_tokens,
+            record.completion_tokens - self.completion_tokens,
         )
 
     def _shortfall(self) -> str | None:

@@ -3,6 +3,7 @@
     DIR/data-00000.arrow …      accepted rows, Arrow stream shards; `datasets.load_from_disk(DIR)` reads them
     DIR/dataset_info.json, state.json
     DIR/rejected/               the same for the rows that did not make it, each with its `reason`
+    DIR/pairs/                  the same for preference pairs, where the method makes them
     DIR/README.md               the dataset card
     DIR/run.json                settings, counts, versions, throughput; written last: its presence means finished
 
@@ -34,7 +35,7 @@ import pyarrow as pa
 from synth.card import write_card
 from synth.errors import RunError, UsageError
 from synth.record import RunRecord, differences, read_record
-from synth.row import REASON, Outcome, Row, batch_of
+from synth.row import BASE, PAIRS, REASON, Outcome, Row, batch_of
 from synth.write import finish_dataset_dir, replace_text, write_shard
 
 SHARD_ROWS = 5_000
@@ -45,40 +46,58 @@ BATCH_ROWS = 500
 """Rows that are held as Python objects before they become an Arrow batch."""
 
 
-class _Side:
-    """Rows on their way into one directory's next shard, held as Arrow batches."""
+SIDE_TABLES = ("rejected", "pairs")
+"""Directories that a run may have beside its accepted rows."""
 
-    def __init__(self, folder: Path, schema: pa.Schema) -> None:
+
+class Side:
+    """One table of a run: its shards, and rows on their way into the next one, held as Arrow batches."""
+
+    def __init__(self, folder: Path, schema: pa.Schema, shards: list[str]) -> None:
         self.folder = folder
         self.schema = schema
+        self.shards = shards
         self.records: list[dict[str, Any]] = []
         self.batches: list[pa.RecordBatch] = []
         self.rows = 0
         self.bytes = 0
 
     def add(self, record: dict[str, Any]) -> None:
+        """Take one row."""
         self.records.append(record)
         self.rows += 1
         if len(self.records) == BATCH_ROWS:
             self.pack()
 
     def pack(self) -> None:
+        """Turn the rows that are still Python objects into a batch."""
         if self.records:
             batch = batch_of(self.records, self.schema)
             self.batches.append(batch)
             self.bytes += batch.nbytes
             self.records = []
 
-    def land(self, number: int) -> str | None:
-        """Write what is waiting as one shard; its file name, or None if nothing waits."""
+    @property
+    def full(self) -> bool:
+        """Whether what waits is enough for a shard."""
+        return self.rows >= SHARD_ROWS or self.bytes >= SHARD_BYTES
+
+    def land(self) -> None:
+        """Write what is waiting, if anything is, as one more shard."""
         self.pack()
         if not self.rows:
-            return None
+            return
         self.folder.mkdir(exist_ok=True)
-        name = f"data-{number:05d}.arrow"
+        name = f"data-{len(self.shards):05d}.arrow"
         write_shard(self.folder / name, self.batches, self.schema)
         self.batches, self.rows, self.bytes = [], 0, 0
-        return name
+        self.shards.append(name)
+
+    def remove_unlisted(self) -> None:
+        """Remove shards that a killed run wrote and did not count."""
+        for file in [*self.folder.glob("data-*.arrow"), *self.folder.glob("*.tmp")]:
+            if file.name not in self.shards:
+                file.unlink()
 
 
 class RunDirectory:
@@ -135,13 +154,15 @@ class RunDirectory:
         self._lines: dict[int, bytes] = {}
         self._journal: BinaryIO | None = None
         self._lock = lock
-        self._accepted = _Side(path, schema)
-        self._rejected = _Side(path / "rejected", schema.append(REASON))
+        self.accepted = Side(path, schema, record.shards)
+        self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
+        self.pairs = Side(path / "pairs", PAIRS, record.pair_shards)
         self._committed = record.next
         self._landed = time.monotonic()
         batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
         self._read_journal()
-        self._remove_unlisted()
+        for side in self._sides:
+            side.remove_unlisted()
         with self._guard():
             self._save_progress()
             self._rewrite_journal()
@@ -152,14 +173,8 @@ class RunDirectory:
         return self._committed
 
     @property
-    def rejected_path(self) -> Path:
-        """Where the rejected rows' shards are."""
-        return self._rejected.folder
-
-    @property
-    def rejected_schema(self) -> pa.Schema:
-        """The columns of the rejected rows."""
-        return self._rejected.schema
+    def _sides(self) -> tuple[Side, ...]:
+        return self.accepted, self.rejected, self.pairs
 
     def keep(self, index: int, outcome: Outcome) -> None:
         """Make a finished row survive a kill, whatever the order.
@@ -167,7 +182,13 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
-        entry = {"index": index, "reason": outcome.reason, "row": outcome.row.record()}
+        entry = {
+            "index": index,
+            "reason": outcome.reason,
+            "row": outcome.row.own(),
+            "more": [row.own() for row in outcome.more],
+            "pairs": outcome.pairs,
+        }
         line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         assert self._journal is not None
         with self._guard():
@@ -181,17 +202,17 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
-        record = outcome.row.record()
         if outcome.reason is None:
-            self._accepted.add(record)
+            for row in (outcome.row, *outcome.more):
+                self.accepted.add(row.record())
         else:
-            self._rejected.add(record | {"reason": outcome.reason})
-        self.record.count(outcome.reason)
+            self.rejected.add(outcome.row.record() | {"reason": outcome.reason})
+        for pair in outcome.pairs:
+            self.pairs.add(pair)
+        self.record.count(outcome)
         self._lines.pop(self._committed, None)
         self._committed += 1
-        sides = (self._accepted, self._rejected)
-        large = any(side.rows >= SHARD_ROWS or side.bytes >= SHARD_BYTES for side in sides)
-        if large or time.monotonic() - self._landed > SHARD_SECONDS:
+        if any(side.full for side in self._sides) or time.monotonic() - self._landed > SHARD_SECONDS:
             self.land()
 
     def land(self) -> None:
@@ -202,12 +223,9 @@ class RunDirectory:
         """
         self._landed = time.monotonic()
         with self._guard():
-            record = self.record
-            if name := self._accepted.land(len(record.shards)):
-                record.shards.append(name)
-            if name := self._rejected.land(len(record.rejected_shards)):
-                record.rejected_shards.append(name)
-            record.next = self._committed
+            for side in self._sides:
+                side.land()
+            self.record.next = self._committed
             self._save_progress()
             self._rewrite_journal()
 
@@ -254,9 +272,9 @@ class RunDirectory:
     def _save_progress(self) -> None:
         replace_text(self.path / "progress.json", self.record.as_json())
         (self.path / "run.json").unlink(missing_ok=True)
-        finish_dataset_dir(self.path, self.record.shards, self.schema)
-        if self.record.rejected_shards:
-            finish_dataset_dir(self._rejected.folder, self.record.rejected_shards, self._rejected.schema)
+        for side in self._sides:
+            if side.shards or side is self.accepted:
+                finish_dataset_dir(side.folder, side.shards, side.schema)
 
     def _rewrite_journal(self) -> None:
         path = self.path / "journal.jsonl"
@@ -280,17 +298,9 @@ class RunDirectory:
                     continue  # torn by a kill: that row is simply made again
                 index = entry["index"]
                 if index >= self.record.next:
-                    self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"])
+                    more = [_row(row) for row in entry["more"]]
+                    self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"], more, entry["pairs"])
                     self._lines[index] = line
-
-    def _remove_unlisted(self) -> None:
-        for folder, names in (
-            (self.path, self.record.shards),
-            (self._rejected.folder, self.record.rejected_shards),
-        ):
-            for file in [*folder.glob("data-*.arrow"), *folder.glob("*.tmp")]:
-                if file.name not in names:
-                    file.unlink()
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -348,11 +358,12 @@ def _clear(path: Path) -> None:
         (path / name).unlink(missing_ok=True)
     for file in path.glob("data-*.arrow"):
         file.unlink()
-    with suppress(FileNotFoundError):
-        shutil.rmtree(path / "rejected")
+    for side in SIDE_TABLES:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path / side)
 
 
 def _row(record: dict[str, Any]) -> Row:
-    names = Row.__dataclass_fields__.keys() - {"extra"}
-    known = {name: value for name, value in record.items() if name in names}
-    return Row(**known, extra={name: value for name, value in record.items() if name not in names})
+    """A row of the journal; what it carried from the input comes with the input."""
+    own = {name: record.pop(name) for name in BASE.names}
+    return Row(**own, extra=record)

@@ -15,18 +15,11 @@ import time
 from itertools import islice
 from pathlib import Path
 
-from synth.engines.base import Usage
 from synth.methods.magpie import magpie_key, magpie_rows
 from synth.record import RunRecord
 from synth.row import BASE, Outcome, Row
 from synth.runner import Run
 from synth.store import RunDirectory
-
-
-class NoEngine:
-    """No model is asked."""
-
-    usage = Usage()
 
 
 async def invent(row: Row) -> Outcome:
@@ -49,7 +42,7 @@ def run(rows: int) -> dict[str, float]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         sink = RunDirectory.open(Path(folder, "d"), RunRecord("magpie", {}), BASE)
         source = magpie_rows({}, "m")
-        whole = Run(invent, lambda at: islice(source(at), rows * 2), sink, NoEngine(), 256, rows, magpie_key)  # type: ignore[arg-type]
+        whole = Run(invent, lambda at: islice(source(at), rows * 2), sink, [], 256, rows, magpie_key)
         asyncio.run(whole.go())
         assert sink.record.accepted == rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024

@@ -15,18 +15,11 @@ from typing import Any
 import datasets
 import pytest
 
-from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
 from synth.record import RunRecord
 from synth.row import BASE, Outcome, Row
 from synth.runner import Method, Run
 from synth.store import RunDirectory
-
-
-class NoEngine:
-    """These methods ask no model; the runner reads the token counts."""
-
-    usage = Usage()
 
 
 def rows(start: int) -> Iterator[Row]:
@@ -54,7 +47,7 @@ def key(row: Row) -> int:
 
 def run_at(path: Path, *, work: Method = method, source: Any = rows, **given: Any) -> Run:
     sink = RunDirectory.open(path, RunRecord("test", {}), BASE)
-    return Run(work, source, sink, NoEngine(), **{"concurrency": 16, **given})  # type: ignore[arg-type]
+    return Run(work, source, sink, [], **{"concurrency": 16, **given})
 
 
 def ids(path: Path) -> list[str]:

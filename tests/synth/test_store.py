@@ -74,7 +74,7 @@ def test_finished_run_is_a_data_set(tmp_path: Path) -> None:
 def test_reader_sees_landed_rows_while_the_run_is_under_way(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     fill(run, 20)
-    landed = run.record.accepted - len(run._accepted.records) - sum(b.num_rows for b in run._accepted.batches)
+    landed = run.record.accepted - len(run.accepted.records) - sum(b.num_rows for b in run.accepted.batches)
     assert 0 < landed < run.record.accepted
     assert ids(tmp_path / "d") == expected(20)[:landed]
 
