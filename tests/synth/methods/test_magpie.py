@@ -129,7 +129,7 @@ def test_same_texts_whatever_the_concurrency(
             sink = RunDirectory.open(path, RunRecord("magpie", {}), BASE)
             rows = magpie_rows(SETTINGS.record(), "m")
             method = magpie(transformers_engine, chat, SETTINGS)
-            await Run(method, rows, sink, transformers_engine, concurrency, 120, magpie_key).go()
+            await Run(method, rows, sink, [transformers_engine.usage], concurrency, 120, magpie_key).go()
 
         loop.run(go())
         loaded = datasets.load_from_disk(str(path))
