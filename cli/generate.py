@@ -6,46 +6,57 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, fields
+from contextlib import AsyncExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 import click
+import pyarrow as pa
 
+from cli.cast import Cast, Casting
 from cli.main import debugging
-from cli.progress import clock, progress
-from synth.chat import ChatFormat, format_for
-from synth.engines.base import EngineOptions
-from synth.engines.open import choose_engine, model_revision, open_engine
+from cli.progress import clock, progress, say
 from synth.output import StreamSink, open_output
 from synth.record import RunRecord
 from synth.row import BASE, Row
 from synth.runner import Method, Run, Sink
+from synth.tasks import Tasks
 from synth.versions import versions
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What one generating command does, beside running a model.
+    """What one generating command does, beside running models.
 
     Attributes:
         command: its name.
-        settings: what decides its rows, beside the model (JSON values).
-        method: makes the method for an engine and a chat format; raises UsageError for settings that cannot work.
+        settings: what decides its rows, beside the cast (JSON values).
+        method: makes the method for a cast; raises UsageError for settings that cannot work.
         rows: makes, from all settings and the model's name, the rows to complete, from an index on.
+        schema: the columns of what comes out.
         target: accepted rows wanted, or None.
+        tasks: the rows that go in, or None where there are none.
         key: names what must be unique, or None.
+        check_references: whether the tasks' references are looked at before a model is loaded.
     """
 
     command: str
     settings: dict[str, Any]
-    method: Callable[[Any, ChatFormat], Method]
+    method: Callable[[Cast], Method]
     rows: Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]
+    schema: pa.Schema = BASE
     target: int | None = None
+    tasks: Tasks | None = None
     key: Callable[[Row], int] | None = None
+    check_references: bool = True
+
+    @property
+    def total(self) -> int | None:
+        """How many rows there are to work on, where that is known."""
+        return self.tasks.total if self.tasks else None
 
 
-def generate(job: Job, *, model: str, given: dict[str, Any]) -> None:
+def generate(job: Job, casting: Casting) -> None:
     """Run a job with the options of `engine_options` and `output_options`.
 
     Raises:
@@ -54,60 +65,46 @@ def generate(job: Job, *, model: str, given: dict[str, Any]) -> None:
         click.exceptions.Exit: status 1 where the run was stopped or fell short of its target.
     """
     quiet_libraries()
-    chat = format_for(model, prefix=given["prefix"], stop=given["stop"])
-    job.method(None, chat)  # what cannot work is found before a model is loaded
-    kind, why = choose_engine(given["engine"])
-    settings = {
-        "revision": model_revision(model),
-        "engine": kind,
-        "prefix": given["prefix"],
-        "stop": given["stop"],
-        "dtype": given["dtype"],
-        "max_length": given["max_length"],
-        **job.settings,
-    }
+    given = casting.given
+    job.method(casting.named())  # what cannot work is found before a model is loaded
+    model = casting.models.get("model")
     quiet: bool = given["quiet"]
     with claimed_stdout() as stream:
-        record = RunRecord(job.command, settings, model, versions(kind), asked=job.target)
-        sink = open_output(given["output"], stream, record, BASE, restart=given["restart"])
+        settings = casting.settings() | job.settings
+        record = RunRecord(job.command, settings, model, versions(*casting.engine_kinds()), asked=job.target)
+        sink = open_output(given["output"], stream, record, job.schema, restart=given["restart"])
         record = sink.record
-        if job.target is not None and record.accepted >= job.target:
+        if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:
             sink.finish()
-            say(f"{given['output']} already holds {record.accepted:,} rows; give a larger -n for more", quiet)
+            more = "; give a larger -n for more" if job.target is not None else ""
+            say(f"{given['output'] or 'done'} already holds {record.accepted:,} rows{more}", quiet)
             return
         if sink.next or sink.ahead:
             say(f"going on with {given['output']}: {record.accepted:,} rows are there", quiet)
-        options = EngineOptions(
-            **{field.name: given[field.name] for field in fields(EngineOptions) if field.name in given}
-        )
-        say(f"engine {kind} ({why}); loading {model}", quiet)
-        asyncio.run(_run(job, sink, chat, options, given))
+        asyncio.run(_run(job, casting, sink))
 
 
-async def _run(job: Job, sink: Sink, chat: ChatFormat, options: EngineOptions, given: dict[str, Any]) -> None:
-    quiet: bool = given["quiet"]
-    model = sink.record.model or ""
-    began = time.monotonic()
-    try:
-        engine = await open_engine(given["engine"], model, chat.tokenizer, options)
-    except BaseException:
-        sink.pause()
-        raise
-    say(f"{engine.description}, ready in {clock(time.monotonic() - began)}", quiet)
-    rows = job.rows(sink.record.settings, model)
-    run = Run(job.method(engine, chat), rows, sink, [engine.usage], options.concurrency, job.target, job.key)
-    began, rows_before = time.monotonic(), sink.record.accepted
-    try:
+async def _run(job: Job, casting: Casting, sink: Sink) -> None:
+    given, quiet = casting.given, casting.given["quiet"]
+    async with AsyncExitStack() as stack:
+        try:
+            cast = await casting.open(stack, job.tasks if job.check_references else None, quiet)
+        except BaseException:
+            sink.pause()
+            raise
+        rows = job.rows(sink.record.settings, casting.models.get("model", ""))
+        usages = list({id(one.engine): one.engine.usage for one in cast.speakers.values()}.values())
+        concurrency: int = given["concurrency"]
+        run = Run(job.method(cast), rows, sink, usages, concurrency, job.target, job.key, job.total)
+        began, rows_before = time.monotonic(), sink.record.accepted
         with interruptible(run, quiet):
             async with progress(run, job.command, quiet=quiet):
                 await run.go()
-    finally:
-        await engine.close()
     summary(run, given["output"], time.monotonic() - began, rows_before, quiet)
     if run.gave_up:
         click.echo(f"synth: {sink.record.note}", err=True)
         raise click.exceptions.Exit(1)
-    if run.stopping and not (run.target is not None and sink.record.accepted >= run.target):
+    if run.stopping and not run.complete:
         if isinstance(sink, StreamSink):
             say("stopped", quiet)
         else:
@@ -139,9 +136,12 @@ def summary(run: Run, output: str | None, seconds: float, rows_before: int, quie
     record: RunRecord = run.sink.record
     into, out = run.prompt_tokens, run.completion_tokens
     made = record.accepted - rows_before
-    total = record.accepted + record.rejected
     where = f" in {output}" if output else ""
-    say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {total:,} attempts rejected", quiet)
+    say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {run.sink.next:,} attempts rejected", quiet)
+    for counts in (record.methods, record.verdicts):
+        if len(counts) > 1 or counts is record.verdicts:
+            for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+                say(f"  {count:>7,}  {name}", quiet)
     for reason, count in sorted(record.reasons.items(), key=lambda item: (-item[1], item[0])):
         say(f"  {count:>7,}  {reason}", quiet)
     if record.rejected and output is None:
@@ -154,12 +154,6 @@ def summary(run: Run, output: str | None, seconds: float, rows_before: int, quie
         f"{out:,} out ({out / rate:,.0f}/s)",
         quiet,
     )
-
-
-def say(message: str, quiet: bool) -> None:
-    """A line for people, on standard error."""
-    if not quiet:
-        click.echo(message, err=True)
 
 
 @contextmanager

@@ -46,6 +46,7 @@ def command(model: str, rows: int, system: str | None, **given: Any) -> None:
       synth magpie --model M -n 500 --domain algebra --domain geometry -o maths.parquet
       synth magpie --model M -n 100 --engine http://localhost:8000 | jq -c .messages
     """  # noqa: D301 (\b is click's)
+    from cli.cast import Casting
     from cli.generate import Job, generate
     from synth.engines.base import Sampling
     from synth.errors import UsageError
@@ -71,13 +72,12 @@ def command(model: str, rows: int, system: str | None, **given: Any) -> None:
         Job(
             command="magpie",
             settings=settings.record(),
-            method=lambda engine, chat: magpie(engine, chat, settings),
+            method=lambda cast: magpie(cast.speaker.engine, cast.speaker.chat, settings),
             rows=magpie_rows,
             target=rows,
             key=magpie_key,
         ),
-        model=model,
-        given=given,
+        Casting({"model": model}, given),
     )
 
 

@@ -9,6 +9,10 @@ import click
 
 COMMANDS = {
     "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
+    "self-output": "The model answers tasks itself; its right answers become the data.",
+    "paraphrase": "The model says human answers again in its own words.",
+    "minimum-change": "The model's own answers, mended with as few changes as possible.",
+    "verify": "Judge answers, or references: right, wrong or unscorable.",
     "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
     "show": "Show rows of a data set in the terminal.",
     "export": "Copy a data set to another format.",

@@ -1,6 +1,6 @@
 """Options that several commands share, each worded once."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import click
@@ -14,7 +14,7 @@ PREFIX = click.option(
 STOP = click.option("--stop", metavar="TEXT", help="What ends a user message, with --prefix.")
 
 
-def _apply(options: list[Callable[[Command], Command]], command: Command) -> Command:
+def _apply(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)
     return command
@@ -76,3 +76,55 @@ def output_options(command: Command) -> Command:
         ],
         command,
     )
+
+
+def input_options(command: Command) -> Command:
+    """Which rows go in."""
+    return _apply(
+        [
+            click.argument("source", metavar="[INPUT]", default="-"),
+            click.option("--limit", type=click.IntRange(0), help="Take so many rows of the input."),
+            click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised."),
+            click.option("--reference-column", metavar="NAME", help="The column with the human answer, likewise."),
+        ],
+        command,
+    )
+
+
+def sampling_options(command: Command) -> Command:
+    """How answers are drawn."""
+    return _apply(
+        [
+            click.option("--seed", type=int, default=0, show_default=True),
+            click.option("--temperature", type=float, default=0.7, show_default=True, help="0 is greedy."),
+            click.option("--top-p", type=float, default=0.95, show_default=True),
+            click.option("--max-tokens", type=int, default=2048, show_default=True, help="Most tokens of an answer."),
+        ],
+        command,
+    )
+
+
+def verifier_options(*, required: bool) -> Callable[[Command], Command]:
+    """Which verifier judges, and how; `filters.verdict.Settings` has the same names."""
+    options = [
+        click.option(
+            "--verifier",
+            required=required,
+            metavar="NAME|MODULE:FUNCTION",
+            help="What tells a right answer: math, code, compile, choice, exact, number, regex, json, function-call, "
+            "instructions, refusal, majority, judge, or a function of yours.",
+        ),
+        click.option(
+            "--time-limit", type=click.FloatRange(0.01), default=10.0, show_default=True, help="Seconds for one check."
+        ),
+        click.option(
+            "--memory-limit", type=click.IntRange(16), default=1024, show_default=True, help="MiB for a program."
+        ),
+        click.option("--language", metavar="NAME", help="For compile, instead of what the answer's fence says."),
+        click.option("--schema", metavar="FILE", help="For json: a JSON Schema."),
+        click.option("--pattern", metavar="REGEX", help="For regex, instead of the row's reference."),
+        click.option("--judge", metavar="MODEL[@URL]", help="For judge: another model that judges. [default: --model]"),
+        click.option("--judge-prompt", metavar="FILE", default="judge", help="For judge: a prompt of your own."),
+        click.option("--unsafe-no-sandbox", is_flag=True, help="Run programs of models without isolation."),
+    ]
+    return lambda command: _apply(options, command)

@@ -86,3 +86,9 @@ def clock(seconds: float) -> str:
         return f"{whole} s"
     hours, rest = divmod(whole, 3600)
     return f"{hours}:{rest // 60:02d}:{rest % 60:02d}" if hours else f"{rest // 60}:{rest % 60:02d}"
+
+
+def say(message: str, quiet: bool) -> None:
+    """A line for people, on standard error."""
+    if not quiet:
+        click.echo(message, err=True)

@@ -92,6 +92,7 @@ class Run:
     total: int | None = None
     stopping: bool = False
     gave_up: bool = False
+    complete: bool = False
     surplus: int = 0
     _waiting: dict[int, Outcome] = field(default_factory=dict)
     _flying: dict["asyncio.Task[Outcome]", tuple[int, Row]] = field(default_factory=dict)
@@ -131,16 +132,15 @@ class Run:
         self._recall()
         source = iter(self.rows(self.sink.next))
         self._started = self.sink.next
-        complete = False
         try:
-            complete = await self._drive(source)
+            self.complete = await self._drive(source)
         finally:
-            await self._abandon(keep=not complete)
+            await self._abandon(keep=not self.complete)
             record = self.sink.record
             record.seconds = before[0] + time.monotonic() - began
             record.prompt_tokens = before[1] + self.prompt_tokens
             record.completion_tokens = before[2] + self.completion_tokens
-            if complete:
+            if self.complete:
                 self.sink.finish(self._shortfall())
             else:
                 self.sink.pause()

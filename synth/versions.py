@@ -10,10 +10,10 @@ ENGINE_PACKAGES = {
 }
 
 
-def versions(engine: str) -> dict[str, str]:
-    """Versions of Python, synth and what runs the model, by package name, where installed."""
+def versions(*engines: str) -> dict[str, str]:
+    """Versions of Python, synth and what runs the models, by package name, where installed."""
     found = {"python": platform.python_version()}
-    for package in ("synth", *ENGINE_PACKAGES[engine]):
+    for package in ("synth", *(name for engine in engines for name in ENGINE_PACKAGES[engine])):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:

@@ -55,7 +55,12 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
             method = magpie(engine, chat, chosen)
             began = time.perf_counter()
             await Run(
-                method, lambda start: islice(source(start), rows - start), sink, [engine.usage], concurrency, key=magpie_key
+                method,
+                lambda start: islice(source(start), rows - start),
+                sink,
+                [engine.usage],
+                concurrency,
+                key=magpie_key,
             ).go()
             seconds = time.perf_counter() - began
         tokens = engine.usage.completion_tokens - before

@@ -1,0 +1,223 @@
+"""What a run works with: models by their part, the verifier, the rows; named by options, opened the cheap first."""
+
+import re
+import time
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, fields, replace
+from difflib import get_close_matches
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from cli.progress import clock, say
+from filters.verdict import Settings
+from filters.verifiers import registry
+from synth.chat import format_for
+from synth.engines.base import Engine, EngineOptions
+from synth.engines.open import choose_engine, model_revision, open_engine
+from synth.errors import UsageError
+from synth.judge import JUDGE_PLACES, Judge
+from synth.methods.answers import NOT_OPEN, Speaker
+from synth.methods.prompt import load_prompt
+from synth.read import open_rows
+from synth.tasks import Tasks, open_tasks
+from synth.verifiers import Verifier, check_references, open_verifier
+
+FIRST = 200
+"""References that are checked before a model is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who takes part in a run: the model, other models by their part (`judge`, `editor`, …), and the verifier.
+
+    Before a model is loaded, while settings are checked, speakers have no engine and there is no verifier.
+    """
+
+    speakers: dict[str, Speaker]
+    verifier: Verifier | None = None
+
+    @property
+    def referee(self) -> Verifier:
+        """The verifier of a command that has one: `NOT_OPEN` before it is started."""
+        return self.verifier or NOT_OPEN
+
+    @property
+    def speaker(self) -> Speaker:
+        """The model of `--model`."""
+        return self.speakers["model"]
+
+    def part(self, name: str) -> Speaker:
+        """Who plays a part; the model itself where no other was named."""
+        return self.speakers.get(name) or self.speaker
+
+
+@dataclass(frozen=True, slots=True)
+class Casting:
+    """Which models and verifier a command asks for.
+
+    Attributes:
+        models: who plays which part, as MODEL or MODEL@URL: `model` and others.
+        verifier: which verifier judges, or None.
+        judge_prompt: the judge's prompt, where the verifier is one.
+        given: the options of `engine_options`.
+    """
+
+    models: dict[str, str]
+    given: dict[str, Any]
+    verifier: Settings | None = None
+    judge_prompt: str = "judge"
+
+    def named(self) -> Cast:
+        """The cast before anything is loaded.
+
+        Raises:
+            UsageError: a model's chat template cannot be used, or the judge's prompt cannot.
+        """
+        cast = Cast({part: self._speaker(part, name) for part, name in self.models.items()})
+        if self._has_judge:
+            Judge(cast.part("judge"), self.judge_prompt)
+        return cast
+
+    def settings(self) -> dict[str, Any]:
+        """What is recorded: rows differ with the models' weights, the kind of engine and how it is run."""
+        settings: dict[str, Any] = {}
+        if self.verifier is not None:
+            settings["verifier"] = {key: value for key, value in asdict(self.verifier).items() if value is not None}
+        if self._has_judge:
+            settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
+        if self.models:
+            settings |= {name: self.given[name] for name in ("prefix", "stop", "dtype", "max_length")}
+        for part, name in self.models.items():
+            found = {"revision": model_revision(_name(name)), "engine": self._kind(name)}
+            settings |= found if part == "model" else {part: {"model": _name(name), **found}}
+        return settings
+
+    def engine_kinds(self) -> set[str]:
+        """The kinds of engines that will run."""
+        return {self._kind(name) for name in self.models.values()}
+
+    async def open(self, stack: AsyncExitStack, tasks: Tasks | None, quiet: bool) -> Cast:
+        """Open it all: the verifier, a look at the references, then the models. The stack closes it.
+
+        Raises:
+            UsageError: something cannot be had, or the verifier takes no reference for right.
+        """
+        verifier: Verifier | None = None
+        if self.verifier is not None and not self._has_judge:
+            verifier = await open_verifier(self.verifier)
+            stack.push_async_callback(verifier.close)
+            if tasks is not None:
+                await _look_at_references(verifier, tasks, quiet)
+        cast = Cast(await self._speakers(stack, quiet), verifier)
+        return replace(cast, verifier=Judge(cast.part("judge"), self.judge_prompt)) if self._has_judge else cast
+
+    async def _speakers(self, stack: AsyncExitStack, quiet: bool) -> dict[str, Speaker]:
+        """The models, each loaded once, whatever the parts it plays."""
+        options = EngineOptions(
+            **{item.name: self.given[item.name] for item in fields(EngineOptions) if item.name in self.given}
+        )
+        engines: dict[str, Engine] = {}
+        speakers = {}
+        for part, speaker in self.named().speakers.items():
+            name = self.models[part]
+            if name not in engines:
+                address = _address(name) or self.given["engine"]
+                kind, why = choose_engine(address)
+                say(f"engine {kind} ({why}); loading {speaker.name}", quiet)
+                began = time.monotonic()
+                engines[name] = await open_engine(address, speaker.name, speaker.chat.tokenizer, options)
+                stack.push_async_callback(engines[name].close)
+                say(f"{engines[name].description}, ready in {clock(time.monotonic() - began)}", quiet)
+            speakers[part] = replace(speaker, engine=engines[name])
+        return speakers
+
+    @property
+    def _has_judge(self) -> bool:
+        return self.verifier is not None and self.verifier.name == "judge"
+
+    def _kind(self, name: str) -> str:
+        return choose_engine(_address(name) or self.given["engine"])[0]
+
+    def _speaker(self, part: str, name: str) -> Speaker:
+        """A model by its part, its engine not yet open. A prefix and a stop of the user's are for `--model` alone."""
+        model = _name(name)
+        if part == "model":
+            chat = format_for(model, prefix=self.given["prefix"], stop=self.given["stop"])
+        else:
+            chat = format_for(model)
+        return Speaker(NOT_OPEN, chat, model)
+
+
+def _name(model: str) -> str:
+    """The model of MODEL or MODEL@URL."""
+    return re.sub(r"@https?://.*$", "", model)
+
+
+def _address(model: str) -> str | None:
+    """The server of MODEL@URL."""
+    found = re.search(r"@(https?://.*)$", model)
+    return found[1] if found else None
+
+
+async def _look_at_references(verifier: Verifier, tasks: Tasks, quiet: bool) -> None:
+    """Check the first references with their own verifier, before any time is spent on a model."""
+    report = await check_references(verifier, islice(tasks.tasks(), FIRST))
+    faults = ", ".join(f"{count:,} {fault}" for fault, count in report.faults.most_common())
+    verdict = f"{faults} (the first: {report.example})" if faults else "all right"
+    say(f"references, the first {report.checked:,} checked by {verifier.name}: {verdict}", quiet)
+
+
+def verifier_settings(given: dict[str, Any]) -> Settings | None:
+    """The verifier that the options of `verifier_options` name.
+
+    Raises:
+        UsageError: there is no such verifier, or its schema cannot be read.
+    """
+    name: str | None = given["verifier"]
+    if name is None:
+        return None
+    if name not in registry.NAMES and ":" not in name:
+        near = get_close_matches(name, registry.NAMES)
+        hint = f"did you mean {' or '.join(near)}?" if near else f"take {', '.join(registry.NAMES)} or module:function"
+        raise UsageError(f"--verifier {name} is unknown; {hint}")
+    schema = None
+    if given["schema"] is not None:
+        try:
+            schema = Path(given["schema"]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"--schema {given['schema']} cannot be read: {error}") from error
+    return Settings(
+        name,
+        seconds=given["time_limit"],
+        memory=given["memory_limit"],
+        language=given["language"],
+        schema=schema,
+        pattern=given["pattern"],
+        unsafe=given["unsafe_no_sandbox"],
+    )
+
+
+def casting_of(given: dict[str, Any], **models: str | None) -> Casting:
+    """The models (by part; None is nobody) and the verifier of a command with `verifier_options`."""
+    if given["verifier"] == "judge":
+        models["judge"] = given["judge"]
+    named = {part: name for part, name in models.items() if name is not None}
+    if given["verifier"] == "judge" and not named.keys() & {"model", "judge"}:
+        raise UsageError("--verifier judge needs a model that judges: --judge MODEL")
+    return Casting(named, given, verifier_settings(given), given["judge_prompt"])
+
+
+def tasks_of(given: dict[str, Any]) -> Tasks:
+    """The rows that the options of `input_options` name, read once; what was recognised is said.
+
+    Raises:
+        UsageError: they cannot be read, or there are none.
+    """
+    rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
+    tasks = open_tasks(rows, given["limit"])
+    for note in rows.notes:
+        say(note, given["quiet"])
+    if not tasks.total:
+        raise UsageError(f"{rows.source} has no rows")
+    return tasks

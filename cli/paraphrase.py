@@ -1,0 +1,71 @@
+"""`synth paraphrase`."""
+
+from typing import Any
+
+import click
+
+from cli.options import (
+    MODEL,
+    PREFIX,
+    STOP,
+    engine_options,
+    input_options,
+    output_options,
+    sampling_options,
+    verifier_options,
+)
+
+
+@click.command()
+@input_options
+@MODEL
+@verifier_options(required=False)
+@click.option(
+    "--style",
+    default="paraphrase",
+    show_default=True,
+    metavar="NAME|FILE",
+    help="paraphrase (own words), step-by-step, detailed, concise, or a prompt with {question} and {reference}.",
+)
+@click.option("--tries", type=int, default=2, show_default=True, help="Restatements drawn before the original stands.")
+@sampling_options
+@PREFIX
+@STOP
+@engine_options
+@output_options
+def command(**given: Any) -> None:
+    """Let the model say the human answers again in its own words (SDFT).
+
+    A restatement is taken only if it does not talk about restating and, with --verifier, if its answer is
+    still right; else the human answer stands, as a row of method `gold` whose `note` says why.
+
+    \b
+    Examples:
+      synth paraphrase gsm8k.jsonl --model M --verifier math -o para
+      synth paraphrase alpaca.json --model M --style step-by-step -o para.jsonl
+      synth paraphrase faq.csv --model M --style my-prompt.txt --limit 20 | synth show
+    """  # noqa: D301 (\b is click's)
+    from cli.cast import casting_of, tasks_of
+    from cli.generate import Job, generate
+    from synth.engines.base import Sampling
+    from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, paraphrase, style_name
+
+    casting = casting_of(given, model=given["model"])
+    settings = ParaphraseSettings(
+        seed=given["seed"],
+        style=style_name(given["style"]),
+        tries=given["tries"],
+        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
+    )
+    tasks = tasks_of(given)
+    generate(
+        Job(
+            command="paraphrase",
+            settings=settings.record() | {"input": tasks.fingerprint},
+            method=lambda cast: paraphrase(cast.speaker, cast.verifier, settings),
+            rows=lambda recorded, _: tasks.rows("paraphrase", recorded, COLUMNS),
+            schema=tasks.schema(COLUMNS),
+            tasks=tasks,
+        ),
+        casting,
+    )

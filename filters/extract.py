@@ -1,0 +1,125 @@
+"""What a response says, found in its text: the final answer, the last number, fenced code; in linear time."""
+
+import re
+from collections import deque
+from fractions import Fraction
+
+LONGEST = 200_000
+"""Characters of a response that are looked at, its last ones: answers come last."""
+
+_MARK = re.compile(
+    r"####[ \t]*(?P<gsm>[^\n]*)"
+    r"|\b(?:final|correct) answer\b[\s*_]*(?:is|:|=)[\s:*_]*(?P<final>[^\n]*)"
+    r"|\banswer\b[\s*_]*(?:is|:|=)[\s:*_]*(?P<answer>[^\n]*)",
+    re.IGNORECASE,
+)
+
+_NUMBER = re.compile(
+    r"(?<![\w.])[-−+]?(?:"
+    r"\d+ \d+/\d+(?!\w)"  # 1 1/2
+    r"|(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,4})?(?:/\d+)?"  # 1,234.5 or 2e3 or 3/4
+    r"|\.\d+(?:[eE][-+]?\d{1,4})?"
+    r")"
+)
+
+_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n", re.MULTILINE)
+
+
+def tail(text: str) -> str:
+    """The last `LONGEST` characters."""
+    return text[-LONGEST:]
+
+
+def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
+    """The last place where a pattern is found."""
+    return next(iter(deque(pattern.finditer(text), 1)), None)
+
+
+def last_boxed(text: str) -> str | None:
+    r"""What the last `\boxed{…}` (or `\fbox{…}`) holds, braces balanced; None without one."""
+    start = max(text.rfind("\\boxed{"), text.rfind("\\fbox{"))
+    if start < 0:
+        return None
+    begin = text.index("{", start)
+    depth = 0
+    for at in range(begin, len(text)):
+        if text[at] == "{":
+            depth += 1
+        elif text[at] == "}":
+            depth -= 1
+            if depth == 0:
+                return text[begin + 1 : at]
+    return None
+
+
+def marked_answer(text: str) -> str | None:
+    """What follows the last `####`, "the answer is", "Answer:" on its line, without decoration; None without one."""
+    found = last_match(_MARK, text)
+    if found is None:
+        return None
+    answer = plain(found["gsm"] or found["final"] or found["answer"] or "")
+    return answer or None
+
+
+def plain(text: str) -> str:
+    """A short text without what surrounds an answer: emphasis, dollar signs, a full stop at the end."""
+    text = _undecorated(text)
+    for left, right in (("\\(", "\\)"), ("\\[", "\\]"), ("$$", "$$"), ("$", "$")):
+        if len(text) > len(left) + len(right) and text.startswith(left) and text.rstrip(".").endswith(right):
+            text = text.rstrip(".").removeprefix(left).removesuffix(right).strip()
+            break
+    return _undecorated(text)
+
+
+def _undecorated(text: str) -> str:
+    """Without emphasis and full stops at the end, in any order."""
+    return text.strip().rstrip("*_`. \t\n").lstrip("*_` \t\n")
+
+
+def last_number(text: str) -> str | None:
+    """The last number in the text, as written; None without one."""
+    found = last_match(_NUMBER, text)
+    return found[0] if found else None
+
+
+def first_number(text: str) -> str | None:
+    """The first number in the text, as written; None without one."""
+    found = _NUMBER.search(text)
+    return found[0] if found else None
+
+
+def number_of(text: str) -> Fraction | None:
+    """The exact value of a number as people write it: `1,234.50`, `3/4`, `2e3`; None if it is none, or too large."""
+    clean = text.replace(",", "").replace("−", "-").strip().rstrip(".")
+    if len(clean) > 400 or not clean.isascii():
+        return None
+    if exponent := re.search(r"[eE]([-+]?\d+)$", clean):
+        if abs(int(exponent[1])) > 400:
+            return None
+    elif mixed := re.fullmatch(r"(-?)(\d+)\s+(\d+/\d+)", clean):
+        part = number_of(mixed[3])
+        return None if part is None else (int(mixed[2]) + part) * (-1 if mixed[1] else 1)
+    try:
+        return Fraction(clean)
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+def final_answer(text: str) -> str | None:
+    """What a response gives as its answer: boxed, marked, or else the last number."""
+    text = tail(text)
+    return last_boxed(text) or marked_answer(text) or last_number(text)
+
+
+def fenced_blocks(text: str) -> list[tuple[str, str]]:
+    """Fenced code blocks as (language in lower case, code), in order. One that is never closed ends with the text."""
+    blocks: list[tuple[str, str]] = []
+    at = 0
+    while opening := _FENCE.search(text, at):
+        closing = re.compile(rf"^[ \t]*{re.escape(opening['fence'])}[`~]*[ \t]*$", re.MULTILINE).search(
+            text, opening.end()
+        )
+        end = closing.start() if closing else len(text)
+        blocks.append((opening["language"].lower(), text[opening.end() : end]))
+        at = closing.end() if closing else len(text)
+    return blocks

@@ -1,0 +1,292 @@
+"""Runs inside the sandbox: a warm interpreter that forks a process for each program, and one for its tests.
+
+What that gives up beside a new interpreter for each program: programs start with the modules of `_WARM` loaded, and
+share the sandbox's file system, whose only writable part (a temporary directory of limited size) is emptied after each.
+Each program has a process of its own under kernel limits, and a filter of system calls (`filters.sandbox_seccomp`)
+under which it can start, signal or look into no other process, so that nothing of it outlives it or reaches this one.
+
+Requests come on standard input, results go to standard output: JSON, length first.
+"""
+
+import contextlib
+import importlib
+import json
+import math
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from filters.sandbox_remote import ProgramEnded, Tests, serve
+from filters.sandbox_seccomp import confine
+
+_WARM = [
+    "array",
+    "bisect",
+    "cmath",
+    "collections",
+    "copy",
+    "dataclasses",
+    "datetime",
+    "decimal",
+    "enum",
+    "fractions",
+    "functools",
+    "heapq",
+    "itertools",
+    "json",
+    "math",
+    "operator",
+    "queue",
+    "random",
+    "re",
+    "statistics",
+    "string",
+    "sys",
+    "time",
+    "typing",
+]
+
+RESULT = 2**16
+"""Bytes of a result."""
+
+OUTPUT = 2**20
+"""Bytes a program may write to standard output."""
+
+FILES = 64
+"""Files a program may have open."""
+
+FILE_BYTES = 2**24
+"""Bytes a program may write to one file."""
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    for name in _WARM:
+        importlib.import_module(name)
+    requests, results = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.chdir(sys.argv[1])
+    while (request := _read(requests)) is not None:
+        deadline = time.monotonic() + request["seconds"]
+        run = _run_tests if request["kind"] == "tests" else _run_cases
+        result = run(request, deadline)
+        _empty(os.getcwd())
+        body = json.dumps(result).encode()
+        _write(results, struct.pack("<I", len(body)) + body)
+
+
+def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """The program in one process, its tests in another; what the tests say."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    program = _fork(request, lambda: serve(request["program"], theirs), keep=theirs.fileno())
+    tests = _fork(request, lambda: _report(writing, _test(ours, request)), keep=(ours.fileno(), writing))
+    ours.close()
+    theirs.close()
+    os.close(writing)
+    said, on_time = _collect(reading, deadline, RESULT)
+    statuses = [_end(process) for process in (program, tests)]
+    if not on_time:
+        return {"late": True}
+    try:
+        found: dict[str, Any] = json.loads(said)
+    except ValueError:
+        return {"failed": f"the tests died ({statuses[1]})"}
+    if found.get("ended") and statuses[0]:
+        found["failed"] = f"{found['failed']} ({statuses[0]})"
+    return found
+
+
+def _test(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+    """Run the tests against the program at the other end; in a process that never runs a line of the program."""
+    try:
+        code = [compile(text, "tests", "exec") for text in (request["setup"], *request["tests"])]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return {"unusable": f"the tests do not parse: {error}"}
+    setup, *tests = code
+    running = "its code"
+    program = None
+    try:
+        program = Tests(connection)
+        names = dict(program.names)
+        entry = request["entry"]
+        if entry and entry not in names:
+            return {"failed": f"the program defines no {entry}"}
+        running = "the tests' setup"
+        exec(setup, names)
+        for text, test in zip(request["tests"], tests, strict=True):
+            running = text if len(text) < 200 else "the tests"
+            exec(test, names)
+        if entry:
+            running = "the tests"
+            names["check"](program.names[entry])
+    except ProgramEnded as error:
+        return {"failed": str(error), "ended": True}
+    except SystemExit:
+        return {"unusable": "the tests exit"}
+    except BaseException as error:
+        if program and program.fault:
+            return {"failed": program.fault, "ended": True}
+        return {"failed": f"{running}: {type(error).__name__}{': ' if str(error) else ''}{str(error)[:200]}"}
+    if program.fault:
+        return {"failed": program.fault, "ended": True}
+    return {"passed": True}
+
+
+def _report(writing: int, result: dict[str, Any]) -> None:
+    _write(writing, json.dumps(result).encode()[:RESULT])
+
+
+def _run_cases(request: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """The program once for each input; what it writes to standard output."""
+    outputs = []
+    for given in request["inputs"]:
+        with open("input", "wb") as file:
+            file.write(given.encode("utf-8", "replace"))
+        source = os.open("input", os.O_RDONLY)
+        os.unlink("input")
+        reading, writing = os.pipe()
+        process = _fork(request, lambda: _as_script(request["program"]), stdin=source, stdout=writing)
+        os.close(source)
+        os.close(writing)
+        said, on_time = _collect(reading, deadline, OUTPUT)
+        status = _end(process, wait=on_time and len(said) <= OUTPUT, deadline=deadline)
+        if not on_time:
+            return {"late": True}
+        if len(said) > OUTPUT:
+            return {"failed": f"it writes more than {OUTPUT:,} bytes"}
+        if status:
+            return {"failed": f"it ended with {status}"}
+        outputs.append(said.decode("utf-8", "replace"))
+    return {"outputs": outputs}
+
+
+def _as_script(source: str) -> None:
+    """Run a program as `python program.py` would; the exit status tells how it ended."""
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    status: Any = 0
+    try:
+        exec(compile(source, "program", "exec"), {"__name__": "__main__"})
+    except SystemExit as stop:
+        status = stop.code
+    except BaseException:
+        status = 1
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    os._exit(status if isinstance(status, int) else 0 if status is None else 1)
+
+
+def _fork(
+    request: dict[str, Any],
+    work: Callable[[], None],
+    *,
+    keep: int | tuple[int, ...] = (),
+    stdin: int | None = None,
+    stdout: int | None = None,
+) -> int:
+    """A confined child process that does `work`, with no file descriptor but those named; its id."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        if stdin is not None:
+            os.dup2(stdin, 0)
+        if stdout is not None:
+            os.dup2(stdout, 1)
+        kept = sorted({0, 1, 2, *((keep,) if isinstance(keep, int) else keep)})
+        for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+            os.closerange(low + 1, high)
+        limits = {
+            resource.RLIMIT_AS: request["memory"] * 2**20,
+            resource.RLIMIT_CPU: math.ceil(request["seconds"]) + 1,
+            resource.RLIMIT_FSIZE: FILE_BYTES,
+            resource.RLIMIT_NOFILE: FILES,
+            resource.RLIMIT_CORE: 0,
+        }
+        for limit, value in limits.items():
+            resource.setrlimit(limit, (value, value))
+        confine()
+        work()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _collect(reading: int, deadline: float, most: int) -> tuple[bytes, bool]:
+    """What comes out of a pipe until it ends, or until there is more than `most`; and whether that was on time."""
+    parts = bytearray()
+    while len(parts) <= most:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([reading], [], [], left)[0]:
+            os.close(reading)
+            return bytes(parts), False
+        part = os.read(reading, 2**16)
+        if not part:
+            break
+        parts += part
+    os.close(reading)
+    return bytes(parts), True
+
+
+def _end(process: int, *, wait: bool = False, deadline: float = 0.0) -> str:
+    """Kill a process, unless it is to end by itself before the deadline; in words, how it ended, empty for well."""
+    status = 0
+    if wait:
+        while not (found := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if found[0]:
+            return _how(found[1])
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    return "" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else _how(status)
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return signal.Signals(os.WTERMSIG(status)).name
+    return f"status {os.WEXITSTATUS(status)}" if os.WEXITSTATUS(status) else ""
+
+
+def _empty(folder: str) -> None:
+    """Remove what programs left behind."""
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _read(stream: int) -> Any:
+    """One request; None at the end."""
+    head = _read_exactly(stream, 4)
+    if len(head) < 4:
+        return None
+    return json.loads(_read_exactly(stream, *struct.unpack("<I", head)))
+
+
+def _read_exactly(stream: int, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size and (part := os.read(stream, size - len(parts))):
+        parts += part
+    return bytes(parts)
+
+
+def _write(stream: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(stream, data) :]
+
+
+if __name__ == "__main__":
+    main()

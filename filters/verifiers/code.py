@@ -1,0 +1,116 @@
+"""`code`: the program in the response passes the row's tests, in a sandbox.
+
+Tests are found in the row's columns, in this order:
+
+    test_list (test_setup_code, test_imports)    assert statements, as in MBPP
+    test, entry_point (prompt)                   a function `check(candidate)`, as in HumanEval
+    tests                                        assert statements, a list or one text
+    inputs, outputs, or input_output             what the program reads and writes, as JSON or lists
+
+The program is the last fenced block of Python in the response that defines something (models explain with further
+blocks, and show how to call it in the last), or the whole response where it is Python. Where it does not define the
+entry point it is taken for the rest of the prompt. The program and its tests run in separate processes: see
+`filters.sandbox_remote`.
+"""
+
+import ast
+import json
+from typing import Any
+
+from filters.extract import fenced_blocks, tail
+from filters.sandbox import PythonSandbox
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+
+_PYTHON = ("python", "python3", "py", "")
+
+
+def checker(settings: Settings) -> Check:
+    """The check, with a sandbox that is started at its first use.
+
+    Raises:
+        VerifierError: programs cannot be isolated here.
+    """
+    sandbox = PythonSandbox(settings)
+
+    def check(response: str, task: Task) -> Verdict:
+        request, problem = _tests(task)
+        if request is None:
+            return Verdict(UNSCORABLE, None, problem)
+        program = program_in(response)
+        if program is None:
+            return Verdict(WRONG, None, "no program found")
+        if request["kind"] == "tests":
+            program = _completed(program, request["entry"], task)
+        return _verdict(sandbox.run(request | {"program": program}), request, program, settings)
+
+    return check
+
+
+def gold(task: Task) -> str | None:
+    """The reference program."""
+    return task.reference
+
+
+def program_in(response: str) -> str | None:
+    """The program of a response; None if there is none."""
+    blocks = [code for language, code in fenced_blocks(tail(response)) if language in _PYTHON and code.strip()]
+    if blocks:
+        return next((code for code in reversed(blocks) if "def " in code or "class " in code), blocks[-1])
+    return response if response.strip() and (_parses(response) or response.lstrip("\n")[0] in " \t") else None
+
+
+def _parses(source: str) -> bool:
+    try:
+        ast.parse(source)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
+
+
+def _completed(program: str, entry: str | None, task: Task) -> str:
+    """The program, with what the prompt has before the function where the program needs it."""
+    prompt = str(task.columns.get("prompt") or task.prompt)
+    if not entry or f"def {entry}" not in prompt:
+        return program
+    if f"def {entry}" in program:
+        return f"{prompt[: prompt.index(f'def {entry}')]}\n{program}"
+    return f"{prompt}{program}" if program.lstrip("\n")[:1] in " \t" else f"{prompt}\n{program}"
+
+
+def _tests(task: Task) -> tuple[dict[str, Any] | None, str | None]:
+    """The tests of a row as a request to the sandbox, or why there are none."""
+    columns = task.columns
+    request: dict[str, Any] = {"kind": "tests", "setup": "", "tests": [], "entry": None}
+    if listed := columns.get("test_list"):
+        imports = "\n".join(columns.get("test_imports") or [])
+        return request | {"setup": f"{imports}\n{columns.get('test_setup_code') or ''}", "tests": list(listed)}, None
+    if columns.get("test") and columns.get("entry_point"):
+        return request | {"setup": columns["test"], "entry": columns["entry_point"]}, None
+    if tests := columns.get("tests") or columns.get("test"):
+        return request | {"tests": [tests] if isinstance(tests, str) else [str(test) for test in tests]}, None
+    given = columns.get("input_output") or {"inputs": columns.get("inputs"), "outputs": columns.get("outputs")}
+    if isinstance(given, str):
+        try:
+            given = json.loads(given)
+        except ValueError:
+            return None, "input_output is no JSON"
+    if isinstance(given, dict) and (inputs := given.get("inputs")) and (outputs := given.get("outputs")):
+        if len(inputs) != len(outputs):
+            return None, f"{len(inputs)} inputs, but {len(outputs)} outputs"
+        return {"kind": "cases", "inputs": list(map(str, inputs)), "outputs": list(map(str, outputs))}, None
+    return None, "no tests in the columns test_list, test, tests, inputs or input_output"
+
+
+def _verdict(result: dict[str, Any], request: dict[str, Any], program: str, settings: Settings) -> Verdict:
+    if "fault" in result:
+        return Verdict(UNSCORABLE, program, result["fault"])
+    if "unusable" in result:
+        return Verdict(UNSCORABLE, program, result["unusable"])
+    if "late" in result:
+        return Verdict(WRONG, program, f"took longer than {settings.seconds:g} s")
+    if "failed" in result:
+        return Verdict(WRONG, program, " ".join(str(result["failed"]).split())[:300])
+    for number, (said, wanted) in enumerate(zip(result.get("outputs", ()), request.get("outputs", ()), strict=True), 1):
+        if said.split() != wanted.split():
+            return Verdict(WRONG, program, f"case {number} writes {said.strip()[:80]!r}, not {wanted.strip()[:80]!r}")
+    return Verdict(RIGHT, program)

@@ -1,0 +1,36 @@
+"""`regex`: a pattern (`--pattern`, or the row's reference) is found in the response. Time is the worker's to limit."""
+
+import re
+
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
+
+
+def checker(settings: Settings) -> Check:
+    """The check.
+
+    Raises:
+        VerifierError: the pattern is no regular expression.
+    """
+    try:
+        fixed = None if settings.pattern is None else re.compile(settings.pattern)
+    except re.error as error:
+        raise VerifierError(f"--pattern {settings.pattern!r} is no regular expression: {error}") from error
+
+    def check(response: str, task: Task) -> Verdict:
+        pattern = fixed
+        if pattern is None:
+            if not task.reference:
+                return Verdict(UNSCORABLE, None, "no pattern: neither --pattern nor a reference")
+            try:
+                pattern = re.compile(task.reference)
+            except re.error as error:
+                return Verdict(UNSCORABLE, None, f"the reference is no regular expression: {error}")
+        found = pattern.search(response)
+        return Verdict(RIGHT, found[0]) if found else Verdict(WRONG, None, "the pattern is not found")
+
+    return check
+
+
+def gold(task: Task) -> str | None:
+    """None: a pattern does not match itself."""
+    return None

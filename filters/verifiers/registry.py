@@ -1,0 +1,102 @@
+"""Verifiers by name, or a user's own function by import path."""
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
+
+NAMES = {
+    "math": "the final answer equals the reference's, as mathematics",
+    "number": "the last number equals the reference's",
+    "choice": "the option chosen is the right one",
+    "exact": "the response is the reference, white space and case aside",
+    "regex": "a pattern is found in the response",
+    "json": "the response is JSON, of the row's schema if there is one",
+    "function-call": "the function called, and its arguments, are among the possible ones",
+    "instructions": "checkable instructions (IFEval) are followed",
+    "refusal": "the response declines, or does not, as it should",
+    "code": "the program passes the row's tests, in a sandbox",
+    "compile": "the program compiles, in a sandbox",
+    "majority": "the answer that most samples of a task end in",
+    "judge": "a model is asked",
+}
+"""Every verifier's name, and when it takes a response for right."""
+
+
+def checker(settings: Settings) -> Check:
+    """The check that `settings.name` stands for.
+
+    Raises:
+        VerifierError: there is no such verifier, or it cannot work with these settings.
+    """
+    if ":" in settings.name:
+        return _own(settings.name)
+    check: Check = _module(settings.name).checker(settings)
+    return check
+
+
+def gold(settings: Settings, task: Task) -> str | None:
+    """The response that stands for a task's reference when references are checked; None if there is none."""
+    if ":" in settings.name:
+        return task.reference
+    module = _module(settings.name)
+    found: str | None = module.gold(task) if hasattr(module, "gold") else task.reference
+    return found
+
+
+def nearest(name: str) -> str:
+    """What to say of an unknown name."""
+    near = difflib.get_close_matches(name, NAMES, 2)
+    if near:
+        return f"there is no verifier {name}; did you mean {' or '.join(near)}?"
+    return f"there is no verifier {name}; there are {', '.join(NAMES)}, and functions of yours as module:function"
+
+
+def _module(name: str) -> Any:
+    if name not in NAMES:
+        raise VerifierError(nearest(name))
+    return importlib.import_module(f"filters.verifiers.{name.replace('-', '_')}")
+
+
+def _own(path: str) -> Check:
+    """A user's function of (response, reference) or (response, reference, row)."""
+    module_name, _, name = path.partition(":")
+    if os.getcwd() not in sys.path:
+        sys.path.insert(0, os.getcwd())  # as `python -m` has it: the user's module lies where the command is run
+    try:
+        function = getattr(importlib.import_module(module_name), name)
+    except Exception as error:  # a user's module may raise anything while it is imported
+        raise VerifierError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
+    if not callable(function):
+        raise VerifierError(f"{path} is no function")
+    try:
+        wants = len(inspect.signature(function).parameters)
+    except ValueError:
+        wants = 2
+    if wants not in (2, 3):
+        raise VerifierError(
+            f"{path} takes {wants} arguments; it is called with (response, reference) or with the row too"
+        )
+
+    def check(response: str, task: Task) -> Verdict:
+        given = (response, task.reference, dict(task.columns))[:wants]
+        return _as_verdict(function, given)
+
+    return check
+
+
+def _as_verdict(function: Callable[..., object], given: tuple[object, ...]) -> Verdict:
+    """A user's function may return a verdict, one of its words, or whether the response is right."""
+    found = function(*given)
+    if isinstance(found, Verdict):
+        return found
+    if isinstance(found, bool):
+        return Verdict(RIGHT if found else WRONG)
+    if found in (RIGHT, WRONG, UNSCORABLE):
+        return Verdict(found)
+    raise TypeError(f"it returned {found!r}: return a Verdict, True or False, or 'right', 'wrong' or 'unscorable'")

@@ -1,0 +1,100 @@
+"""What the methods of this family share: a model that speaks, and an answer of its own with what was found of it."""
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+from filters.verdict import RIGHT, WRONG, Task, Verdict
+from synth.chat import ChatFormat
+from synth.engines.base import Completion, Engine, Sampling
+from synth.methods.screen import text_fault
+from synth.row import Message, Row
+from synth.verifiers import Verifier
+
+NOT_OPEN: Any = None
+"""Stands for an engine while settings are checked, before anything is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """A model to talk to: its engine, how its conversations are written, and what it is called."""
+
+    engine: Engine
+    chat: ChatFormat
+    name: str
+
+    async def reply(self, messages: list[Message], sampling: Sampling) -> Completion:
+        """One answer to a conversation that ends in a user turn.
+
+        Raises:
+            RequestError: see `Engine.generate` and `ChatFormat.answer_prompt`.
+        """
+        ends = replace(sampling, stop_ids=self.chat.answer_stop_ids, stop=self.chat.answer_stop)
+        [completion] = await self.engine.generate(self.chat.answer_prompt(messages), ends)
+        return completion
+
+    async def logprob(self, messages: list[Message]) -> float:
+        """Log-probability (nats) of the last answer of a conversation, the token that ends it included.
+
+        Raises:
+            RequestError: the conversation is longer than the model's window, or holds a control token.
+        """
+        encoded = self.chat.encode(messages)
+        scores = await self.engine.logprobs(encoded.input_ids)
+        start, end = encoded.spans[-1]
+        return float(scores[start:end].sum())
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer as drawn, and its verdict."""
+
+    completion: Completion
+    verdict: Verdict
+
+    @property
+    def right(self) -> bool:
+        """Whether the verifier takes it for right."""
+        return self.verdict.kind == RIGHT
+
+    @property
+    def text(self) -> str:
+        """What is trained on."""
+        return self.completion.text.strip()
+
+    @property
+    def tokens(self) -> int:
+        """Tokens drawn, the one that ended it included."""
+        return len(self.completion.token_ids) + (self.completion.finish == "stop")
+
+    @property
+    def perplexity(self) -> float:
+        """Per token, under the model that wrote it, given the task."""
+        return math.exp(-(self.completion.logprob or 0.0) / max(self.tokens, 1))
+
+    def fill(self, row: Row, model: str) -> None:
+        """Make it the answer of a row."""
+        row.messages = [*row.messages, {"role": "assistant", "content": self.text}]
+        row.model = model
+        row.verdict, row.answer = self.verdict.kind, self.verdict.answer
+        row.logprob = self.completion.logprob
+        row.extra["tokens"] = self.tokens
+
+
+async def judged(completion: Completion, speaker: Speaker, verifier: Verifier | None, task: Task) -> Answer:
+    """An answer with its verdict. What no model should be trained on (cut off, repetitive, …) is `wrong` unseen.
+
+    Without a verifier every sound answer counts as right.
+    """
+    if fault := text_fault(completion, speaker.chat):
+        return Answer(completion, Verdict(WRONG, None, fault))
+    if verifier is None:
+        return Answer(completion, Verdict(RIGHT))
+    return Answer(completion, await verifier.check(completion.text.strip(), task))
+
+
+async def draw(
+    speaker: Speaker, messages: list[Message], task: Task, verifier: Verifier | None, sampling: Sampling
+) -> Answer:
+    """One answer to a conversation, verified."""
+    return await judged(await speaker.reply(messages, replace(sampling, logprob=True)), speaker, verifier, task)
