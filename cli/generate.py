@@ -149,11 +149,8 @@ def summary(run: Run, output: str | None, seconds: float, rows_before: int, quie
     if run.surplus and not run.stopping:
         say(f"  {run.surplus:,} more rows were begun and not needed", quiet)
     rate = max(seconds, 1e-6)
-    say(
-        f"{clock(seconds)}: {made / rate:,.1f} rows/s; tokens {into:,} in ({into / rate:,.0f}/s), "
-        f"{out:,} out ({out / rate:,.0f}/s)",
-        quiet,
-    )
+    tokens = f"; tokens {into:,} in ({into / rate:,.0f}/s), {out:,} out ({out / rate:,.0f}/s)" if run.usages else ""
+    say(f"{clock(seconds)}: {made / rate:,.1f} rows/s{tokens}", quiet)
 
 
 @contextmanager

@@ -39,9 +39,16 @@ COMPILERS = {
 }
 
 _ALIASES = {
-    "py": "python", "python3": "python", "cpp": "c++", "cxx": "c++", "cc": "c++", "js": "javascript", "node": "javascript",
-    "golang": "go", "rs": "rust",
-}  # fmt: skip
+    "py": "python",
+    "python3": "python",
+    "cpp": "c++",
+    "cxx": "c++",
+    "cc": "c++",
+    "js": "javascript",
+    "node": "javascript",
+    "golang": "go",
+    "rs": "rust",
+}
 
 
 def checker(settings: Settings) -> Check:

@@ -60,7 +60,7 @@ def answer_of(response: str) -> str | None:
 
 
 def reference_answer(reference: str) -> str | None:
-    """The answer of a reference: as for a response, or the whole of it where it is one short line without such a mark."""
+    """The answer of a reference: as for a response, or all of it where it is one short line without such a mark."""
     text = tail(reference)
     found = last_boxed(text) or marked_answer(text)
     if found is None:
@@ -70,7 +70,7 @@ def reference_answer(reference: str) -> str | None:
 
 
 def _within(marked: str | None) -> str | None:
-    """Of what follows "the answer is": the formula in it ("$x = 3$, as claimed"), or the number ("98 - 30 = 68 rolls")."""
+    """Of what follows "the answer is": its formula ("$x = 3$, as claimed"), or its number ("98 - 30 = 68 rolls")."""
     if marked is None:
         return None
     if formula := _last_formula(marked):
