@@ -1,216 +1,270 @@
-"""The process that lives in the sandbox, and forks one child for each run: warm, so that none waits for an interpreter.
+"""Runs inside the sandbox: a warm interpreter that forks a process for each program, and one for its tests.
 
-It is started by `filters.sandbox`, reads no program, no test and no output's meaning: a request is a few settings and an
-open file that only the child reads. So nothing of one run can be found in the memory of another.
+What that gives up beside a new interpreter for each program: programs start with the modules of `_WARM` loaded, and
+share the sandbox's file system, whose only writable part (a temporary directory of limited size) is emptied after each.
+Each program has a process of its own under kernel limits, and a filter of system calls (`filters.sandbox_seccomp`)
+under which it can start, signal or look into no other process, so that nothing of it outlives it or reaches this one.
+
+Requests come on standard input, results go to standard output: JSON, length first.
 """
 
-import gc
+import contextlib
+import importlib
 import json
+import math
 import os
+import resource
 import select
+import shutil
 import signal
 import socket
 import struct
 import sys
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from typing import Any
 
-from filters import sandbox_kernel as kernel
-from filters.sandbox_kernel import Limits
+from filters.sandbox_remote import ProgramEnded, Tests, serve
+from filters.sandbox_seccomp import confine
 
-TICK = 0.02
-"""Seconds between two looks at the memory in use."""
+_WARM = """
+    array bisect cmath collections copy dataclasses datetime decimal enum fractions functools heapq itertools json math
+    operator queue random re statistics string sys time typing
+"""
 
-CHUNK = 1 << 16
+RESULT = 2**16
+"""Bytes of a result."""
 
-WARM = (
-    "abc array ast base64 bisect calendar cmath collections collections.abc contextlib copy dataclasses datetime "
-    "decimal enum fractions functools hashlib heapq inspect io itertools json math numbers operator os pathlib queue "
-    "random re statistics string struct textwrap threading time traceback types typing unittest uuid"
-)
-"""Modules that programs use most; each child has them imported already."""
+OUTPUT = 2**20
+"""Bytes a program may write to standard output."""
+
+FILES = 64
+"""Files a program may have open."""
+
+FILE_BYTES = 2**24
+"""Bytes a program may write to one file."""
 
 
 def main() -> None:
-    """Serve until the other side closes. The answer to each request is one JSON object."""
-    control = socket.socket(fileno=0)
-    settings = json.loads(sys.argv[1])
-    sys.path += settings["packages"]
-    for name in WARM.split():
-        __import__(name)
-    import filters.code_program
-    import filters.code_tests  # noqa: F401 - imported before the first fork, not in every child
-
-    server = Server(isolated=settings["isolated"])
-    if server.isolated:
-        kernel.prctl(kernel.PR_SET_DUMPABLE, 0)
-    gc.collect()
-    gc.freeze()
-    _send(control, {"fresh": server.fresh})
-    while True:
-        head, files, *_ = socket.recv_fds(control, CHUNK, 1)
-        if not head:
-            return
-        request = json.loads(head)
-        try:
-            answer = server.run(request["kind"], Limits(**request["limits"]), files[0], control.fileno())
-        except OSError as error:
-            answer = {"fault": str(error)}
-        finally:
-            os.close(files[0])
-        _send(control, answer)
+    """Serve until standard input ends."""
+    for name in _WARM.split():
+        importlib.import_module(name)
+    requests, results = os.dup(0), os.dup(1)
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    os.chdir(sys.argv[1])
+    while (request := _read(requests)) is not None:
+        deadline = time.monotonic() + request["seconds"]
+        run = _run_tests if request["kind"] == "tests" else _run_cases
+        result = run(request, deadline)
+        _empty(os.getcwd())
+        body = json.dumps(result).encode()
+        _write(results, struct.pack("<I", len(body)) + body)
 
 
-class Server:
-    """Forks and watches.
-
-    Attributes:
-        isolated: it is in a sandbox; else only limits protect.
-        fresh: each run has namespaces of its own; else the sandbox must not be used again.
-    """
-
-    def __init__(self, *, isolated: bool) -> None:
-        self.isolated = isolated
-        self.fresh = isolated and self._can_nest()
-        if not isolated:
-            kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
-            kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self._own = _anonymous(os.getpid())
-
-    def run(self, kind: str, limits: Limits, payload: int, control: int) -> dict[str, Any]:
-        """One run, from fork to the death of everything that came of it."""
-        out, err = os.pipe(), os.pipe()
-        began = time.monotonic()
-        pid = self._fork()
-        if pid == 0:
-            _child(kind, limits, payload, out[1], err[1], isolated=self.isolated, fresh=self.fresh)
-        os.close(out[1])
-        os.close(err[1])
-        kept = {out[0]: bytearray(), err[0]: bytearray()}
-        try:
-            stopped = self._watch(pid, limits, began + limits.seconds, kept, control)
-        finally:
-            status = self._end(pid)
-            for pipe in kept:
-                _drain(pipe, kept[pipe], limits.output)
-                os.close(pipe)
-        text = [bytes(part).decode(errors="replace") for part in kept.values()]
-        return {"status": status, "stopped": stopped, "out": text[0], "err": text[1]}
-
-    def _fork(self) -> int:
-        if not self.fresh:
-            return os.fork()
-        kernel.new_pid_namespace()
-        try:
-            return os.fork()
-        finally:
-            if os.getpid() != 1:
-                kernel.back_to_pid_namespace(self._pids)
-
-    def _watch(
-        self, pid: int, limits: Limits, deadline: float, kept: dict[int, bytearray], control: int
-    ) -> str | None:
-        """Read what the child says until it ends, or has to be ended: then the reason, `time` or `memory`."""
-        done = os.pidfd_open(pid)
-        poll = select.poll()
-        poll.register(done, select.POLLIN)
-        poll.register(control, select.POLLRDHUP)
-        for pipe in kept:
-            os.set_blocking(pipe, False)
-            poll.register(pipe, select.POLLIN)
-        looked = time.monotonic()
-        try:
-            while True:
-                now = time.monotonic()
-                if now >= deadline:
-                    return "time"
-                if now - looked >= TICK:
-                    looked = now
-                    if self._memory() > limits.memory << 20:
-                        return "memory"
-                ready = {number for number, _ in poll.poll(1000 * min(TICK, deadline - now))}
-                if control in ready:
-                    sys.exit()  # nobody waits for an answer any more
-                for pipe in ready & kept.keys():
-                    if not _drain(pipe, kept[pipe], limits.output, most=16):
-                        poll.unregister(pipe)
-                if done in ready:
-                    return None
-        finally:
-            os.close(done)
-
-    def _memory(self) -> int:
-        """Bytes in use by the run's processes, beyond what they share with this one since the fork."""
-        return sum(max(0, _anonymous(pid) - self._own) for pid in self._family())
-
-    def _family(self) -> list[int]:
-        """Every process of the run."""
-        own = os.getpid()
-        pids = [int(name) for name in os.listdir("/proc") if name.isdecimal()]
-        if self.isolated:
-            return [pid for pid in pids if pid not in (1, own)]
-        parents = {pid: _parent(pid) for pid in pids}
-        family = [own]
-        for pid in family:  # grows as it goes
-            family += [child for child, parent in parents.items() if parent == pid]
-        return family[1:]
-
-    def _end(self, pid: int) -> int:
-        """Kill what is left of the run. The first child's exit status, or minus the signal that ended it."""
-        if not self.fresh:
-            for other in self._family():
-                if other != pid:
-                    _kill(other)
-        _kill(pid)
-        _, status = os.waitpid(pid, 0)  # process 1 of a namespace takes all others with it before it is gone
-        while not self.fresh and (family := self._family()):
-            for other in family:
-                _kill(other)
-            with suppress(ChildProcessError):
-                os.waitpid(-1, 0)
-        return os.waitstatus_to_exitcode(status)
-
-    def _can_nest(self) -> bool:
-        """Whether the kernel gives namespaces within the sandbox's."""
-        self._pids = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        self.fresh = True
-        try:
-            pid = self._fork()
-        except OSError:
-            return False
-        if pid == 0:
-            with suppress(BaseException):
-                kernel.new_namespaces(1, hide_processes=True)
-                kernel.new_pid_namespace()
-                os._exit(0)
-            os._exit(1)
-        _, status = os.waitpid(pid, 0)
-        return status == 0
-
-
-def _child(
-    kind: str, limits: Limits, payload: int, out: int, err: int, *, isolated: bool, fresh: bool
-) -> None:
-    """Become the run: new namespaces, limits, then what was asked for. Never returns."""
-    status = 255
+def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """The program in one process, its tests in another; what the tests say."""
+    ours, theirs = socket.socketpair()
+    reading, writing = os.pipe()
+    program = _fork(request, lambda: serve(request["program"], theirs), keep=theirs.fileno())
+    tests = _fork(request, lambda: _report(writing, _test(ours, request)), keep=(ours.fileno(), writing))
+    ours.close()
+    theirs.close()
+    os.close(writing)
+    said, on_time = _collect(reading, deadline, RESULT)
+    statuses = [_end(process) for process in (program, tests)]
+    if not on_time:
+        return {"late": True}
     try:
-        gc.enable()
-        null = os.open(os.devnull, os.O_RDWR)
-        os.dup2(null, 0)
-        payload = os.dup(payload) if payload < 6 else payload
-        os.dup2(out, 1)
-        os.dup2(err, 2)
-        kernel.close_files([0, 1, 2, payload])
-        if fresh:
-            kernel.new_namespaces(limits.disk, hide_processes=kind != "command")
-        elif isolated:
-            os.chdir("/tmp")
-        kernel.limit(limits, limits.processes)
-        status = _RUNS[kind](limits, payload, fresh, isolated)
+        found: dict[str, Any] = json.loads(said)
+    except ValueError:
+        return {"failed": f"the tests died ({statuses[1]})"}
+    if found.get("ended") and statuses[0]:
+        found["failed"] = f"{found['failed']} ({statuses[0]})"
+    return found
+
+
+def _test(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
+    """Run the tests against the program at the other end; in a process that never runs a line of the program."""
+    try:
+        code = [compile(text, "tests", "exec") for text in (request["setup"], *request["tests"])]
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        return {"unusable": f"the tests do not parse: {error}"}
+    setup, *tests = code
+    running = "its code"
+    program = None
+    try:
+        program = Tests(connection)
+        names = dict(program.names)
+        entry = request["entry"]
+        if entry and entry not in names:
+            return {"failed": f"the program defines no {entry}"}
+        running = "the tests' setup"
+        exec(setup, names)
+        for text, test in zip(request["tests"], tests, strict=True):
+            running = text if len(text) < 200 else "the tests"
+            exec(test, names)
+        if entry:
+            running = "the tests"
+            names["check"](program.names[entry])
+    except ProgramEnded as error:
+        return {"failed": str(error), "ended": True}
+    except SystemExit:
+        return {"unusable": "the tests exit"}
     except BaseException as error:
-        with suppress(BaseException):
-            os.write(2, f"sandbox: {type(error).__name__}: {error}".encode())
-    finally:
-        os._exit(status)
+        if program and program.fault:
+            return {"failed": program.fault, "ended": True}
+        return {"failed": f"{running}: {type(error).__name__}{': ' if str(error) else ''}{str(error)[:200]}"}
+    if program.fault:
+        return {"failed": program.fault, "ended": True}
+    return {"passed": True}
+
+
+def _report(writing: int, result: dict[str, Any]) -> None:
+    _write(writing, json.dumps(result).encode()[:RESULT])
+
+
+def _run_cases(request: dict[str, Any], deadline: float) -> dict[str, Any]:
+    """The program once for each input; what it writes to standard output."""
+    outputs = []
+    for given in request["inputs"]:
+        with open("input", "wb") as file:
+            file.write(given.encode("utf-8", "replace"))
+        source = os.open("input", os.O_RDONLY)
+        os.unlink("input")
+        reading, writing = os.pipe()
+        process = _fork(request, lambda: _as_script(request["program"]), stdin=source, stdout=writing)
+        os.close(source)
+        os.close(writing)
+        said, on_time = _collect(reading, deadline, OUTPUT)
+        status = _end(process, wait=on_time and len(said) <= OUTPUT, deadline=deadline)
+        if not on_time:
+            return {"late": True}
+        if len(said) > OUTPUT:
+            return {"failed": f"it writes more than {OUTPUT:,} bytes"}
+        if status:
+            return {"failed": f"it ended with {status}"}
+        outputs.append(said.decode("utf-8", "replace"))
+    return {"outputs": outputs}
+
+
+def _as_script(source: str) -> None:
+    """Run a program as `python program.py` would; the exit status tells how it ended."""
+    sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
+    status: Any = 0
+    try:
+        exec(compile(source, "program", "exec"), {"__name__": "__main__"})
+    except SystemExit as stop:
+        status = stop.code
+    except BaseException:
+        status = 1
+    with contextlib.suppress(Exception):
+        sys.stdout.flush()
+    os._exit(status if isinstance(status, int) else 0 if status is None else 1)
+
+
+def _fork(
+    request: dict[str, Any],
+    work: Callable[[], None],
+    *,
+    keep: int | tuple[int, ...] = (),
+    stdin: int | None = None,
+    stdout: int | None = None,
+) -> int:
+    """A confined child process that does `work`, with no file descriptor but those named; its id."""
+    process = os.fork()
+    if process:
+        return process
+    try:
+        if stdin is not None:
+            os.dup2(stdin, 0)
+        if stdout is not None:
+            os.dup2(stdout, 1)
+        kept = sorted({0, 1, 2, *((keep,) if isinstance(keep, int) else keep)})
+        for low, high in zip(kept, [*kept[1:], os.sysconf("SC_OPEN_MAX")], strict=True):
+            os.closerange(low + 1, high)
+        limits = {
+            resource.RLIMIT_AS: request["memory"] * 2**20,
+            resource.RLIMIT_CPU: math.ceil(request["seconds"]) + 1,
+            resource.RLIMIT_FSIZE: FILE_BYTES,
+            resource.RLIMIT_NOFILE: FILES,
+            resource.RLIMIT_CORE: 0,
+        }
+        for limit, value in limits.items():
+            resource.setrlimit(limit, (value, value))
+        confine()
+        work()
+    except BaseException:
+        os._exit(1)
+    os._exit(0)
+
+
+def _collect(reading: int, deadline: float, most: int) -> tuple[bytes, bool]:
+    """What comes out of a pipe until it ends, or until there is more than `most`; and whether that was on time."""
+    parts = bytearray()
+    while len(parts) <= most:
+        left = deadline - time.monotonic()
+        if left <= 0 or not select.select([reading], [], [], left)[0]:
+            os.close(reading)
+            return bytes(parts), False
+        part = os.read(reading, 2**16)
+        if not part:
+            break
+        parts += part
+    os.close(reading)
+    return bytes(parts), True
+
+
+def _end(process: int, *, wait: bool = False, deadline: float = 0.0) -> str:
+    """Kill a process, unless it is to end by itself before the deadline; in words, how it ended, empty for well."""
+    status = 0
+    if wait:
+        while not (found := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < deadline:
+            time.sleep(0.001)
+        if found[0]:
+            return _how(found[1])
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(process, signal.SIGKILL)
+    _, status = os.waitpid(process, 0)
+    return "" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else _how(status)
+
+
+def _how(status: int) -> str:
+    if os.WIFSIGNALED(status):
+        return signal.Signals(os.WTERMSIG(status)).name
+    return f"status {os.WEXITSTATUS(status)}" if os.WEXITSTATUS(status) else ""
+
+
+def _empty(folder: str) -> None:
+    """Remove what programs left behind."""
+    for entry in os.scandir(folder):
+        if entry.is_dir(follow_symlinks=False):
+            shutil.rmtree(entry.path, ignore_errors=True)
+        else:
+            with contextlib.suppress(OSError):
+                os.unlink(entry.path)
+
+
+def _read(stream: int) -> Any:
+    """One request; None at the end."""
+    head = _read_exactly(stream, 4)
+    if len(head) < 4:
+        return None
+    return json.loads(_read_exactly(stream, *struct.unpack("<I", head)))
+
+
+def _read_exactly(stream: int, size: int) -> bytes:
+    parts = bytearray()
+    while len(parts) < size and (part := os.read(stream, size - len(parts))):
+        parts += part
+    return bytes(parts)
+
+
+def _write(stream: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(stream, data) :]
+
+
+if __name__ == "__main__":
+    main()
