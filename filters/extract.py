@@ -7,12 +7,7 @@ from fractions import Fraction
 LONGEST = 200_000
 """Characters of a response that are looked at, its last ones: answers come last."""
 
-_MARK = re.compile(
-    r"####[ \t]*(?P<gsm>[^\n]*)"
-    r"|\b(?:final|correct) answer\b[\s*_]*(?:is|:|=)[\s:*_]*(?P<final>[^\n]*)"
-    r"|\banswer\b[\s*_]*(?:is|:|=)[\s:*_]*(?P<answer>[^\n]*)",
-    re.IGNORECASE,
-)
+_MARK = re.compile(r"####|\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*", re.IGNORECASE)
 
 _NUMBER = re.compile(
     r"(?<![\w.])[-−+]?(?:"
@@ -57,8 +52,8 @@ def marked_answer(text: str) -> str | None:
     found = last_match(_MARK, text)
     if found is None:
         return None
-    answer = plain(found["gsm"] or found["final"] or found["answer"] or "")
-    return answer or None
+    line, _, _ = text[found.end() :].partition("\n")
+    return plain(line) or None
 
 
 def plain(text: str) -> str:

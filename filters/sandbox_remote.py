@@ -216,6 +216,7 @@ class Thing:
         return object.__getattribute__(self, "_ask")(name, self, given, named)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
+        """Call it in the program's process."""
         return self._do("call", *given, **named)
 
     def __getattr__(self, name: str) -> Any:

@@ -94,7 +94,7 @@ def _letter_frequency(text: str, given: Arguments) -> bool:
 
 
 def _language(text: str, given: Arguments) -> bool:
-    return detect_language(text) == given["language"]
+    return detect_language(text) == str(given["language"])
 
 
 def detect_language(text: str) -> str:
@@ -116,7 +116,7 @@ def _constrained(text: str, given: Arguments) -> bool:
 
 
 def _number_paragraphs(text: str, given: Arguments) -> bool:
-    return len(paragraphs(text, r"\n?\s*\*\*\*\s*\n?")) == given["num_paragraphs"]
+    return bool(len(paragraphs(text, r"\n?\s*\*\*\*\s*\n?")) == given["num_paragraphs"])
 
 
 def _first_word(text: str, given: Arguments) -> bool:
@@ -130,13 +130,13 @@ def _first_word(text: str, given: Arguments) -> bool:
 
 def _sections(text: str, given: Arguments) -> bool:
     heading = rf"^\W*{re.escape(str(given['section_spliter']).strip())}\s+\d+"
-    return len(re.findall(heading, text, re.MULTILINE | re.IGNORECASE)) >= given["num_sections"]
+    return len(re.findall(heading, text, re.MULTILINE | re.IGNORECASE)) >= int(given["num_sections"])
 
 
 def _highlighted(text: str, given: Arguments) -> bool:
     bold = re.findall(r"\*\*([^*\n]+)\*\*", text)
     plain = re.findall(r"(?<!\*)\*([^*\n]+)\*(?!\*)", text)
-    return sum(bool(item.strip()) for item in (*bold, *plain)) >= given["num_highlights"]
+    return sum(bool(item.strip()) for item in (*bold, *plain)) >= int(given["num_highlights"])
 
 
 def _json(text: str, given: Arguments) -> bool:

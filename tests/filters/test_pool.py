@@ -1,0 +1,181 @@
+"""The worker pool: whatever a check does, it is one verdict, and the others go on."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from filters.pool import Pool, open_pool
+from filters.verdict import Settings, Task, Verdict, VerifierError
+
+HOSTILE = '''
+import os, signal, sys, time
+
+def check(response, reference):
+    if response == "hang":
+        while True: pass
+    if response == "sleep":
+        time.sleep(1000)
+    if response == "die":
+        os._exit(3)
+    if response == "kill":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if response == "raise":
+        raise ValueError("no\\nway")
+    if response == "eat":
+        return bytearray(10**11) == b""
+    if response == "deep":
+        return check("deep", reference)
+    if response == "print":
+        print("right " * 10**5, flush=True); sys.stderr.write("x" * 10**5)
+    if response == "pid":
+        time.sleep(0.2)
+        open(reference, "a").write(f"{os.getpid()} ")
+    return response == reference
+
+def strange(response, reference):
+    return "maybe"
+
+def with_row(response, reference, row):
+    return "right" if row["wanted"] == response else "unscorable"
+
+def three(a, b, c, d): pass
+'''
+
+
+@pytest.fixture
+def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    (tmp_path / "hostile_checks.py").write_text(HOSTILE)
+    monkeypatch.chdir(tmp_path)
+    return "hostile_checks"
+
+
+def verdicts(name: str, pairs: list[tuple[str, str]], *, seconds: float = 1.0, workers: int = 2) -> list[Verdict]:
+    async def go() -> list[Verdict]:
+        pool = await open_pool(Settings(name, seconds=seconds), workers)
+        try:
+            return list(await asyncio.gather(*(pool.check(response, Task(ref)) for response, ref in pairs)))
+        finally:
+            await pool.close()
+
+    return asyncio.run(go())
+
+
+def test_bad_checks_are_unscorable_and_the_others_go_on(hostile: str) -> None:
+    bad = ["hang", "die", "kill", "raise", "eat", "deep", "sleep"]
+    pairs = [("a", "a"), ("a", "b")] * 20
+    for at, name in enumerate(bad):
+        pairs.insert(3 * at, (name, "x"))
+    found = dict(zip(bad, [""] * len(bad), strict=True))
+    for (response, reference), verdict in zip(pairs, verdicts(f"{hostile}:check", pairs), strict=True):
+        if response in bad:
+            assert verdict.kind == "unscorable"
+            found[response] = verdict.reason or ""
+        else:
+            assert verdict.kind == ("right" if response == reference else "wrong")
+    assert found["hang"] == found["sleep"] == "the check took longer than 1 s"
+    assert found["die"] == found["kill"] == "the check crashed"
+    assert "ValueError: no" in found["raise"]
+    assert "memory" in found["eat"]
+    assert "deep" in found["deep"]
+
+
+def test_what_a_check_prints_is_no_reply(hostile: str) -> None:
+    assert [v.kind for v in verdicts(f"{hostile}:check", [("print", "print"), ("a", "b")], seconds=5)] == ["right", "wrong"]
+
+
+def test_long_responses_are_refused_unseen(hostile: str) -> None:
+    [verdict] = verdicts(f"{hostile}:check", [("x" * 5_000_000, "x")])
+    assert verdict.kind == "unscorable" and "1,000,000 characters" in (verdict.reason or "")
+
+
+def test_functions_of_a_users_own(hostile: str) -> None:
+    async def go() -> None:
+        pool = await open_pool(Settings(f"{hostile}:with_row"), 1)
+        assert (await pool.check("a", Task(None, columns={"wanted": "a"}))).kind == "right"
+        assert (await pool.check("b", Task(None, columns={"wanted": "a"}))).kind == "unscorable"
+        await pool.close()
+
+    asyncio.run(go())
+    [verdict] = verdicts(f"{hostile}:strange", [("a", "a")])
+    assert verdict.kind == "unscorable" and "'maybe'" in (verdict.reason or "")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("mth", "did you mean math"),
+        ("no_such_module:f", "cannot be imported"),
+        ("hostile_checks:nothing", "cannot be imported"),
+        ("hostile_checks:three", "takes 4 arguments"),
+        ("zzz", "there are math"),
+    ],
+)
+def test_what_cannot_work_fails_before_anything_is_checked(hostile: str, name: str, message: str) -> None:
+    with pytest.raises(VerifierError, match=message):
+        verdicts(name, [])
+
+
+def test_cancelled_checks_leave_the_pool_usable(hostile: str) -> None:
+    async def go() -> None:
+        pool = await open_pool(Settings(f"{hostile}:check", seconds=30), 1)
+        hanging = asyncio.ensure_future(pool.check("hang", Task("x")))
+        waiting = asyncio.ensure_future(pool.check("a", Task("a")))
+        await asyncio.sleep(0.2)
+        hanging.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await hanging
+        assert (await asyncio.wait_for(waiting, 10)).kind == "right"
+        await pool.close()
+
+    asyncio.run(go())
+
+
+def test_workers_run_side_by_side(hostile: str, tmp_path: Path) -> None:
+    pids = str(tmp_path / "pids")
+    verdicts(f"{hostile}:check", [("pid", pids)] * 4, seconds=10)
+    assert len(set(Path(pids).read_text().split())) == 2
+
+
+def test_workers_end_with_their_parent_even_in_the_middle_of_a_check(hostile: str, tmp_path: Path) -> None:
+    code = f"""
+import asyncio
+from filters.pool import open_pool
+from filters.verdict import Settings, Task
+async def go():
+    pool = await open_pool(Settings("{hostile}:check", seconds=100), 1)
+    print("ready", flush=True)
+    await pool.check("hang", Task("x"))
+asyncio.run(go())
+"""
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=tmp_path)
+    assert parent.stdout is not None and parent.stdout.readline() == "ready\n"
+    children = subprocess.run(["pgrep", "-P", str(parent.pid)], capture_output=True, text=True).stdout.split()
+    assert children
+    time.sleep(0.3)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    for _ in range(100):
+        if not any(os.path.exists(f"/proc/{pid}") for pid in children):
+            return
+        time.sleep(0.05)
+    raise AssertionError("a worker outlived its parent")
+
+
+def test_a_killed_worker_is_replaced(hostile: str) -> None:
+    async def go(pool: Pool) -> list[str]:
+        kinds = []
+        for response in ("die", "a", "kill", "a"):
+            kinds.append((await pool.check(response, Task("a"))).kind)
+        await pool.close()
+        return kinds
+
+    async def main() -> list[str]:
+        return await go(await open_pool(Settings(f"{hostile}:check"), 1))
+
+    assert asyncio.run(main()) == ["unscorable", "right", "unscorable", "right"]

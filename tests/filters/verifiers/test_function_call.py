@@ -1,0 +1,99 @@
+"""`function-call`, on the leaderboard's own possible answers."""
+
+import copy
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filters.verdict import Settings, Task
+from filters.verifiers.registry import checker, gold
+
+SETTINGS = Settings("function-call")
+ONE = '[{"geo.area": {"base": [10], "height": [5, 5.0], "unit": ["cm", ""]}}]'
+
+
+def lines(data: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (data / "bfcl" / name).read_text().splitlines()]
+
+
+@pytest.mark.parametrize(
+    "response",
+    [
+        "geo.area(base=10, height=5)",
+        "geo_area(base=10, height=5.0, unit='CM')",
+        "[geo.area(base=10, height=5)]",
+        "Of course:\n```python\ngeo.area(base=10, height=5)\n```",
+        "I will call\ngeo.area(base=10, height=5)\nto find out.",
+        '{"name": "geo.area", "arguments": {"base": 10, "height": 5}}',
+        '[{"name": "geo.area", "parameters": {"base": 10.0, "height": 5}}]',
+        '{"geo.area": {"base": 10, "height": 5}}',
+        '<tool_call>\n{"name": "geo.area", "arguments": {"base": 10, "height": 5}}\n</tool_call>',
+        '{"tool_calls": [{"type": "function", "function": {"name": "geo.area", "arguments": "{\\"base\\": 10, \\"height\\": 5}"}}]}',
+    ],
+)
+def test_forms_of_a_right_call(response: str) -> None:
+    verdict = checker(SETTINGS)(response, Task(ONE))
+    assert verdict.kind == "right", verdict
+
+
+@pytest.mark.parametrize(
+    ("response", "reason"),
+    [
+        ("geo.area(base=10)", "height is missing"),
+        ("geo.area(base=11, height=5)", "base is 11"),
+        ("geo.area(base='10', height=5)", "base is '10'"),
+        ("geo.area(base=True, height=5)", "base is True"),
+        ("geo.volume(base=10, height=5)", "calls geo.volume"),
+        ("geo.area(base=10, height=5, depth=1)", "not to be given depth"),
+        ("geo.area(base=10, height=5); geo.area(base=10, height=5)", "no call found"),
+        ("[geo.area(base=10, height=5), geo.area(base=10, height=5)]", "2 calls instead of 1"),
+        ("The area is 25.", "no call found"),
+        ("__import__('os').system('true')", "no call found"),
+        ("(" * 10**5, "no call found"),
+    ],
+)
+def test_forms_of_a_wrong_call(response: str, reason: str) -> None:
+    verdict = checker(SETTINGS)(response, Task(ONE))
+    assert verdict.kind == "wrong"
+    assert reason in (verdict.reason or "")
+
+
+def test_several_calls_in_any_order() -> None:
+    two = '[{"f": {"a": [1]}}, {"f": {"a": [2]}}]'
+    assert checker(SETTINGS)("[f(a=2), f(a=1)]", Task(two)).kind == "right"
+    assert checker(SETTINGS)("[f(a=1), f(a=1)]", Task(two)).kind == "wrong"
+
+
+def test_no_call_where_no_function_fits(data: Path) -> None:
+    check = checker(SETTINGS)
+    row = lines(data, "BFCL_v4_irrelevance.json")[0]
+    task = Task(None, columns={"function": row["function"]})
+    assert check("I have no function for that.", task).kind == "right"
+    assert check("determine_body_mass_index(weight=10, height=5)", task).kind == "wrong"
+    assert check("I have no function for that.", Task(None)).kind == "unscorable"
+    assert check("f(a=1)", Task("not JSON")).kind == "unscorable"
+
+
+@pytest.mark.parametrize("part", ["simple_python", "multiple"])
+def test_possible_answers_are_right_and_changed_ones_wrong(data: Path, part: str) -> None:
+    check = checker(SETTINGS)
+    answers = lines(data, f"possible_answer__BFCL_v4_{part}.json")
+    assert len(answers) in (400, 200)
+    for row in answers:
+        truth = row["ground_truth"]
+        for task in (Task(json.dumps(truth)), Task(None, columns={"ground_truth": truth})):
+            response = gold(SETTINGS, task)
+            assert response is not None
+            assert check(response, task).kind == "right", row["id"]
+        [(name, parameters)] = truth[0].items()
+        assert check(response.replace(name, f"{name}_x", 1), task).kind == "wrong", row["id"]
+        required = [key for key, values in parameters.items() if "" not in values]
+        if required:
+            without = copy.deepcopy(truth)
+            del without[0][name][required[0]]
+            assert check(gold(SETTINGS, Task(json.dumps(without))) or "", task).kind == "wrong", row["id"]
+            other = copy.deepcopy(truth)
+            other[0][name][required[0]] = ["something else"]
+            assert check(gold(SETTINGS, Task(json.dumps(other))) or "", task).kind == "wrong", row["id"]
