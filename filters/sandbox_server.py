@@ -5,7 +5,9 @@ share the sandbox's file system, whose only writable part (a temporary directory
 Each program has a process of its own under kernel limits, and a filter of system calls (`filters.sandbox_seccomp`)
 under which it can start, signal or look into no other process, so that nothing of it outlives it or reaches this one.
 
-Requests come on standard input, results go to standard output: JSON, length first.
+Requests come on standard input, results go to standard output: JSON, length first, with the number of the request. The
+tests follow their request. They are passed on to the tests' process within the kernel, and the result comes from there:
+what was ever in this process' memory can be found in that of every program it forks.
 """
 
 import contextlib
@@ -32,8 +34,11 @@ _WARM = """
     operator queue random re statistics string sys time typing
 """
 
-RESULT = 2**16
-"""Bytes of a result."""
+_REQUESTS, _RESULTS = 254, 255
+"""File descriptors of requests and results; no program has them."""
+
+_REPORTED = 77
+"""Exit status of tests that have written their result."""
 
 OUTPUT = 2**20
 """Bytes a program may write to standard output."""
@@ -49,40 +54,52 @@ def main() -> None:
     """Serve until standard input ends."""
     for name in _WARM.split():
         importlib.import_module(name)
-    requests, results = os.dup(0), os.dup(1)
+    os.dup2(0, _REQUESTS)
+    os.dup2(1, _RESULTS)
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     os.chdir(sys.argv[1])
-    while (request := _read(requests)) is not None:
+    while (request := _read(_REQUESTS)) is not None:
         deadline = time.monotonic() + request["seconds"]
         run = _run_tests if request["kind"] == "tests" else _run_cases
         result = run(request, deadline)
         _empty(os.getcwd())
-        body = json.dumps(result).encode()
-        _write(results, struct.pack("<I", len(body)) + body)
+        if result is not None:
+            _send(request["number"], result)
 
 
-def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any]:
-    """The program in one process, its tests in another; what the tests say."""
+def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any] | None:
+    """The program in one process, its tests in another; None where the tests have written the result themselves."""
     ours, theirs = socket.socketpair()
-    reading, writing = os.pipe()
+    reading, writing = os.pipe()  # ends when the tests do
+    here, there = os.pipe()
     program = _fork(request, lambda: serve(request["program"], theirs), keep=theirs.fileno())
-    tests = _fork(request, lambda: _report(writing, _test(ours, request)), keep=(ours.fileno(), writing))
-    ours.close()
-    theirs.close()
-    os.close(writing)
-    said, on_time = _collect(reading, deadline, RESULT)
-    statuses = [_end(process) for process in (program, tests)]
-    if not on_time:
-        return {"late": True}
-    try:
-        found: dict[str, Any] = json.loads(said)
-    except ValueError:
-        return {"failed": f"the tests died ({statuses[1]})"}
-    if found.get("ended") and statuses[0]:
-        found["failed"] = f"{found['failed']} ({statuses[0]})"
-    return found
+    tests = _fork(
+        request,
+        lambda: _report(request["number"], _test(ours, _read(here))),
+        keep=(ours.fileno(), writing, here, _RESULTS),
+    )
+    for one in (ours.detach(), theirs.detach(), writing, here):
+        os.close(one)
+    _pass_on(request["tests_size"], there)
+    _, on_time = _collect(reading, deadline, 0)
+    _end(program)
+    status = _end(tests, wait=on_time, deadline=deadline)
+    if status == f"status {_REPORTED}":
+        return None
+    return {"failed": f"the tests died ({status})"} if on_time else {"late": True}
+
+
+def _pass_on(size: int, there: int) -> None:
+    """Move so many bytes from the requests to a pipe, unread; what its reader does not want is thrown away."""
+    while size:
+        try:
+            size -= os.splice(_REQUESTS, there, size)
+        except BrokenPipeError:
+            os.close(there)
+            there = os.open(os.devnull, os.O_WRONLY)
+    os.close(there)
 
 
 def _test(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
@@ -121,8 +138,16 @@ def _test(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     return {"passed": True}
 
 
-def _report(writing: int, result: dict[str, Any]) -> None:
-    _write(writing, json.dumps(result).encode()[:RESULT])
+def _report(number: int, result: dict[str, Any]) -> None:
+    """Write a result, in one piece, as the tests' process; this process never sees it."""
+    result = {key: value[:600] if isinstance(value, str) else value for key, value in result.items()}
+    _send(number, result)
+    os._exit(_REPORTED)
+
+
+def _send(number: int, result: dict[str, Any]) -> None:
+    body = json.dumps(result | {"number": number}).encode()
+    _write(_RESULTS, struct.pack("<I", len(body)) + body)
 
 
 def _run_cases(request: dict[str, Any], deadline: float) -> dict[str, Any]:

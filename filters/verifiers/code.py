@@ -33,15 +33,18 @@ def checker(settings: Settings) -> Check:
     sandbox = PythonSandbox(settings)
 
     def check(response: str, task: Task) -> Verdict:
-        request, problem = _tests(task)
-        if request is None:
+        tests, problem = _tests(task)
+        if tests is None:
             return Verdict(UNSCORABLE, None, problem)
         program = program_in(response)
         if program is None:
             return Verdict(WRONG, None, "no program found")
-        if request["kind"] == "tests":
-            program = _completed(program, request["entry"], task)
-        return _verdict(sandbox.run(request | {"program": program}), request, program, settings)
+        if "inputs" in tests:
+            result = sandbox.run({"kind": "cases", "program": program, "inputs": tests["inputs"]})
+        else:
+            program = _completed(program, tests["entry"], task)
+            result = sandbox.run({"kind": "tests", "program": program}, tests)
+        return _verdict(result, tests, program, settings)
 
     return check
 
@@ -78,9 +81,9 @@ def _completed(program: str, entry: str | None, task: Task) -> str:
 
 
 def _tests(task: Task) -> tuple[dict[str, Any] | None, str | None]:
-    """The tests of a row as a request to the sandbox, or why there are none."""
+    """The tests of a row (`setup`, `tests`, `entry`; or `inputs` and `outputs`), or why there are none."""
     columns = task.columns
-    request: dict[str, Any] = {"kind": "tests", "setup": "", "tests": [], "entry": None}
+    request: dict[str, Any] = {"setup": "", "tests": [], "entry": None}
     if listed := columns.get("test_list"):
         imports = "\n".join(columns.get("test_imports") or [])
         return request | {"setup": f"{imports}\n{columns.get('test_setup_code') or ''}", "tests": list(listed)}, None
@@ -97,11 +100,11 @@ def _tests(task: Task) -> tuple[dict[str, Any] | None, str | None]:
     if isinstance(given, dict) and (inputs := given.get("inputs")) and (outputs := given.get("outputs")):
         if len(inputs) != len(outputs):
             return None, f"{len(inputs)} inputs, but {len(outputs)} outputs"
-        return {"kind": "cases", "inputs": list(map(str, inputs)), "outputs": list(map(str, outputs))}, None
+        return {"inputs": list(map(str, inputs)), "outputs": list(map(str, outputs))}, None
     return None, "no tests in the columns test_list, test, tests, inputs or input_output"
 
 
-def _verdict(result: dict[str, Any], request: dict[str, Any], program: str, settings: Settings) -> Verdict:
+def _verdict(result: dict[str, Any], tests: dict[str, Any], program: str, settings: Settings) -> Verdict:
     if "fault" in result:
         return Verdict(UNSCORABLE, program, result["fault"])
     if "unusable" in result:
@@ -110,7 +113,7 @@ def _verdict(result: dict[str, Any], request: dict[str, Any], program: str, sett
         return Verdict(WRONG, program, f"took longer than {settings.seconds:g} s")
     if "failed" in result:
         return Verdict(WRONG, program, " ".join(str(result["failed"]).split())[:300])
-    for number, (said, wanted) in enumerate(zip(result.get("outputs", ()), request.get("outputs", ()), strict=True), 1):
+    for number, (said, wanted) in enumerate(zip(result.get("outputs", ()), tests.get("outputs", ()), strict=True), 1):
         if said.split() != wanted.split():
             return Verdict(WRONG, program, f"case {number} writes {said.strip()[:80]!r}, not {wanted.strip()[:80]!r}")
     return Verdict(RIGHT, program)

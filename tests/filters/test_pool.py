@@ -13,7 +13,7 @@ import pytest
 from filters.pool import Pool, open_pool
 from filters.verdict import Settings, Task, Verdict, VerifierError
 
-HOSTILE = '''
+HOSTILE = """
 import os, signal, sys, time
 
 def check(response, reference):
@@ -45,7 +45,7 @@ def with_row(response, reference, row):
     return "right" if row["wanted"] == response else "unscorable"
 
 def three(a, b, c, d): pass
-'''
+"""
 
 
 @pytest.fixture
@@ -86,7 +86,10 @@ def test_bad_checks_are_unscorable_and_the_others_go_on(hostile: str) -> None:
 
 
 def test_what_a_check_prints_is_no_reply(hostile: str) -> None:
-    assert [v.kind for v in verdicts(f"{hostile}:check", [("print", "print"), ("a", "b")], seconds=5)] == ["right", "wrong"]
+    assert [v.kind for v in verdicts(f"{hostile}:check", [("print", "print"), ("a", "b")], seconds=5)] == [
+        "right",
+        "wrong",
+    ]
 
 
 def test_long_responses_are_refused_unseen(hostile: str) -> None:
@@ -169,7 +172,7 @@ asyncio.run(go())
 
 def test_a_killed_worker_is_replaced(hostile: str) -> None:
     async def go(pool: Pool) -> list[str]:
-        kinds = []
+        kinds: list[str] = []
         for response in ("die", "a", "kill", "a"):
             kinds.append((await pool.check(response, Task("a"))).kind)
         await pool.close()

@@ -108,6 +108,15 @@ def f(x):
 """,
     "a result without end": "def f(x):\n    return ['x' * 10**7] * 100",
     "a result too deep": "def f(x):\n    r = []\n    for _ in range(100000):\n        r = [r]\n    return r",
+    "an object that contains everything": """
+class Any:
+    def __contains__(self, item): return True
+    def __sub__(self, other): return 0
+    def __rsub__(self, other): return 0
+    def __lt__(self, other): return True
+def f(x):
+    return Any()
+""",
     "NUL bytes": "def f(x):\n    return '\\0' * 1000",
     "source with NUL": "x = 1\0\ndef f(x):\n    return x * x",
 }
@@ -119,6 +128,43 @@ def test_forged_success_is_wrong(check: Check, name: str) -> None:
     assert verdict.kind == "wrong", verdict
     assert verdict.reason
     assert check(HONEST, TASK).kind == "right"
+
+
+@pytest.mark.parametrize(
+    "tests", ["assert 4 in f(2)", "assert abs(f(2) - 4) < 1e-6", "assert f(2) < 5", "assert [f(2)] == [4]"]
+)
+def test_what_an_object_says_of_itself_counts_for_nothing(check: Check, tests: str) -> None:
+    program = FORGERIES["an object that contains everything"].replace("def __lt__", "def __eq__")
+    assert check(program, Task(columns={"tests": tests})).kind == "wrong"
+
+
+READER = """
+import ctypes, os, re
+def f(x):
+    # write() copies any page that is mapped into a pipe, and refuses the others without a fault
+    read, write = os.pipe()
+    libc = ctypes.CDLL(None)
+    libc.sbrk.restype = ctypes.c_void_p
+    pages = [libc.sbrk(0) - 4096 * n for n in range(1, 8192)]
+    for item in (object(), 'text' * 3, [], {}):
+        pages += [(id(item) & ~0xfffff) + 4096 * n for n in range(-2048, 2048)]
+    needle = bytes([97, 115, 115, 101, 114, 116]) + b' f[(]2[)] == ([0-9]{12})'
+    for page in pages:
+        if libc.write(write, ctypes.c_void_p(page), 4096) == 4096:
+            if found := re.search(needle, os.read(read, 4096)):
+                return int(found[1])
+    return 0
+"""
+
+
+def test_a_program_cannot_find_its_tests_in_memory(check: Check) -> None:
+    for answer in (271828182845, 314159265358):
+        task = Task(columns={"tests": [f"assert f(2) == {answer}"]})
+        assert check(f"def f(x): return {answer}", task).kind == "right"
+        assert check(f"```python{READER}```", task).kind == "wrong"
+    # The search itself works: a program that holds such a text finds it.
+    decoy = READER + "\nkept = ['as' + 'sert f(2) == ' + str(10**11 + n) for n in range(100)]\n"
+    assert check(f"```python{decoy}```", Task(columns={"tests": ["assert f(2) >= 10**11"]})).kind == "right"
 
 
 GREEDY = {

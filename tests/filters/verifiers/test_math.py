@@ -84,7 +84,9 @@ def test_what_was_read_is_shown(check: Check) -> None:
     assert check("5", Task("  ")).kind == "unscorable"
 
 
-@pytest.mark.parametrize("garbage", ["$" * 10**6, "\\boxed{" * 10**5, "####" * 10**5, "9" * 10**6, "{" * 10**6, "answer is " * 10**5])
+@pytest.mark.parametrize(
+    "garbage", ["$" * 10**6, "\\boxed{" * 10**5, "####" * 10**5, "9" * 10**6, "{" * 10**6, "answer is " * 10**5]
+)
 def test_garbage_ends_soon(check: Check, garbage: str) -> None:
     assert check(garbage, Task("5")).kind in ("wrong", "unscorable")
 
