@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from filters.pool import Pool, open_pool
-
 from filters.verdict import RIGHT, UNSCORABLE, Settings, Task, Verdict, VerifierError
 from filters.verifiers import majority, registry
 from synth.errors import UsageError

@@ -32,7 +32,7 @@ _TELLTALE = re.compile(
     r"\b(?:the|your|this|given|provided) (?:reference|original)(?: answer| solution| response)?\b"
     r"|\b(?:my|your) (?:own )?(?:response|version|rewording|words)\b"
     r"|\b(?:in|using) (?:my|your|other|different) (?:own )?words\b"
-    r"|\b(?:re-?phras|re-?word|paraphras|re-?stat|re-?writ)(?:e|es|ed|ing)\b"
+    r"|\b(?:re-?phras|re-?word|paraphras|re-?stat|re-?writ)(?:e|es|ed|en|t|ten|ing)\b"
     r"|\bnow it'?s your turn\b|^\W*your turn\b",
     re.IGNORECASE,
 )
@@ -143,6 +143,10 @@ def _fault(answer: Answer, task: Task) -> str:
     """Why a restatement is not accepted; empty if it is."""
     if answer.verdict.kind != RIGHT:
         return f"{answer.verdict.kind}: {answer.verdict.reason or answer.verdict.answer}"
-    known = f"{task.prompt} {task.reference}".casefold()
-    telltale = next((found[0] for found in _TELLTALE.finditer(answer.text) if found[0].casefold() not in known), None)
-    return f"talks about the task: {telltale}" if telltale else ""
+    talk = telltale(answer.text, f"{task.prompt} {task.reference}")
+    return f"talks about the task: {talk}" if talk else ""
+
+
+def telltale(text: str, known: str) -> str | None:
+    """The first words of a text that speak of rewriting or of a reference, unless they stand in `known` as well."""
+    return next((found[0] for found in _TELLTALE.finditer(text) if found[0].casefold() not in known.casefold()), None)

@@ -173,17 +173,19 @@ async def _draw_all(
 
 def _complete(row: Row, right: list[Answer], speaker: Speaker, settings: SelfOutputSettings) -> list[Row]:
     """Fill the row with the chosen answer; with `all`, further rows with the other right ones, each text once."""
+    row.method = "self-output"
     if settings.select == "all":
         distinct = list({answer.text: answer for answer in reversed(right)}.values())[::-1]
     else:
-        distinct = [_choose(right, settings.select, random.Random(seed_of(settings.seed, row.id, "choice")))]
+        distinct = [choose(right, settings.select, random.Random(seed_of(settings.seed, row.id, "choice")))]
     more = [replace(row, id=digest(row.id, number), extra=dict(row.extra)) for number in range(1, len(distinct))]
     for item, answer in zip([row, *more], distinct, strict=True):
         answer.fill(item, speaker.name)
     return more
 
 
-def _choose(right: Sequence[Answer], select: str, choice: random.Random) -> Answer:
+def choose(right: Sequence[Answer], select: str, choice: random.Random) -> Answer:
+    """One of the right answers, as `--select` says; the earlier where two are equal."""
     if select == "lowest-perplexity":
         return min(right, key=lambda answer: answer.perplexity)
     if select == "highest-perplexity":
