@@ -410,11 +410,11 @@ _AFTER_FIRST = ("Next up", "From there", "After that", "Once that is done", "Mov
 _ENDINGS = ("so", "hence", "which means", "and with that", "in short", "all told")
 
 
-def human_answer(rng: Random, item: Item, style: str) -> str:
-    """An answer to a two-step question in the style `own`, `natural` or `alien`."""
-    (a, p, b, r), (c, q, d, s) = steps_of(item.answer)
+def human_answer(rng: Random, answer: str, style: str) -> str:
+    """A two-step question's answer, given in the model's own style, in the style `own`, `natural` or `alien`."""
+    (a, p, b, r), (c, q, d, s) = steps_of(answer)
     if style == "own":
-        return item.answer
+        return answer
     if style == "natural":
         aside = f" ({rng.choice(_ASIDES)})" if rng.random() < 0.4 else ""
         second = f"{rng.choice(_AFTER_FIRST)}, {c} {q} {d} = {s}." if rng.random() < 0.5 else f"{c} {q} {d} = {s}."

@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from filters.verdict import RIGHT, WRONG, Task, Verdict
 from synth.chat import ChatFormat
@@ -10,6 +10,10 @@ from synth.engines.base import Completion, Engine, Sampling
 from synth.methods.screen import text_fault
 from synth.row import Message, Row
 from synth.verifiers import Verifier
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 NOT_OPEN: Any = None
 """Stands for an engine while settings are checked, before anything is loaded."""
@@ -33,8 +37,8 @@ class Speaker:
         [completion] = await self.engine.generate(self.chat.answer_prompt(messages), ends)
         return completion
 
-    async def logprob(self, messages: list[Message]) -> float:
-        """Log-probability (nats) of the last answer of a conversation, the token that ends it included.
+    async def logprobs(self, messages: list[Message]) -> "NDArray[np.float32]":
+        """Log-probabilities (nats, [tokens]) of the last answer of a conversation, the token that ends it included.
 
         Raises:
             RequestError: the conversation is longer than the model's window, or holds a control token.
@@ -42,7 +46,7 @@ class Speaker:
         encoded = self.chat.encode(messages)
         scores = await self.engine.logprobs(encoded.input_ids)
         start, end = encoded.spans[-1]
-        return float(scores[start:end].sum())
+        return scores[start:end]
 
 
 @dataclass(frozen=True, slots=True)

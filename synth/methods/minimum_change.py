@@ -146,7 +146,7 @@ def mending(
 async def _logprob(speaker: Speaker, row: Row) -> float | None:
     """The mended answer's log-probability under the model; None where it is too long to be scored."""
     try:
-        return await speaker.logprob(row.messages)
+        return float((await speaker.logprobs(row.messages)).sum())
     except RequestError:
         return None
 

@@ -68,7 +68,19 @@ def test_self_output_from_end_to_end(tasks: Path, model: str, tmp_path: Path) ->
 
 
 def test_killed_and_continued_it_writes_the_same_rows(tasks: Path, model: str, tmp_path: Path) -> None:
-    command = ["self-output", tasks, "--model", model, *ENGINE, "--verifier", "math", "--samples", 2, "--concurrency", 4]
+    command = [
+        "self-output",
+        tasks,
+        "--model",
+        model,
+        *ENGINE,
+        "--verifier",
+        "math",
+        "--samples",
+        2,
+        "--concurrency",
+        4,
+    ]
     assert synth(*command, "-o", tmp_path / "whole").returncode == 0
     child = subprocess.Popen([*SYNTH, *map(str, command), "-o", str(tmp_path / "killed")], env=ENVIRONMENT)
     journal = tmp_path / "killed" / "journal.jsonl"
@@ -94,7 +106,10 @@ def test_files_and_streams(tasks: Path, model: str, tmp_path: Path) -> None:
     names = {path.name for path in tmp_path.iterdir()}
     assert "own.jsonl" in names and names <= {"own.jsonl", "own.rejected.jsonl", "own.pairs.jsonl"}
     piped = subprocess.run(
-        [*SYNTH, *map(str, ["verify", "--verifier", "math", "--quiet"])], input=streamed.stdout, capture_output=True, text=True
+        [*SYNTH, *map(str, ["verify", "--verifier", "math", "--quiet"])],
+        input=streamed.stdout,
+        capture_output=True,
+        text=True,
     )
     assert piped.returncode == 0, piped.stderr
     assert all(json.loads(line)["verdict"] == "right" for line in piped.stdout.splitlines())
@@ -191,6 +206,9 @@ def test_a_users_own_verifier(tasks: Path, model: str, tmp_path: Path) -> None:
     command = ["self-output", tasks, "--model", model, *ENGINE, "--verifier", "checks:short", "--limit", 12]
     done = synth(*command, "-o", tmp_path / "own", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert "1 reference unscorable (the first: row 3, reference unscorable: checks:short raised RuntimeError" in done.stderr
+    assert (
+        "1 reference unscorable (the first: row 3, reference unscorable: checks:short raised RuntimeError"
+        in done.stderr
+    )
     rejected = load(tmp_path / "own" / "rejected")
     assert any("RuntimeError: no three" in row["reason"] for row in rejected)

@@ -97,7 +97,7 @@ def test_human_styles_keep_the_answer(style: str) -> None:
     rng = random.Random(3)
     for _ in range(100):
         item = skills.two_step.item(rng)
-        text = skills.human_answer(rng, item, style)
+        text = skills.human_answer(rng, item.answer, style)
         assert skills.two_step.check(item.prompt, text)
         assert skills.steps_of(text) == skills.steps_of(item.answer)
 
