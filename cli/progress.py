@@ -36,7 +36,7 @@ class _Rates:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.began = time.monotonic()
-        self.usable, self.next = run.usable, run.sink.next
+        self.usable, self.finished = run.usable, run.finished
 
     def text(self) -> str:
         run, record = self.run, self.run.sink.record
@@ -45,7 +45,7 @@ class _Rates:
         into = run.prompt_tokens / seconds
         out = run.completion_tokens / seconds
         goal, done = self.goal()
-        pace = (done - (self.usable if run.target is not None else self.next)) / seconds
+        pace = (done - (self.usable if run.target is not None else self.finished)) / seconds
         left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []
         return " · ".join(
             [*left, f"{rows:,.1f} rows/s", f"{record.rejected:,} rejected", f"tokens/s {into:,.0f} in, {out:,.0f} out"]
@@ -55,7 +55,7 @@ class _Rates:
         """What the run heads for (accepted rows, or all rows), and how far it is."""
         if self.run.target is not None:
             return self.run.target, min(self.run.usable, self.run.target)
-        return self.run.total, self.run.sink.next
+        return self.run.total, self.run.finished
 
 
 async def _in_terminal(run: Run, title: str) -> None:

@@ -34,7 +34,7 @@ def command(source: str, rows: int) -> None:
     for number, record in enumerate(islice(records, rows)):
         if number:
             console.print()
-        facts = [f"{name} {value}" for name, value in record.items() if _is_fact(name, value)]
+        facts = [f"{name} {_short(value)}" for name, value in record.items() if _is_fact(name, value)]
         console.print(Text(printable(" · ".join(facts)), style="dim"))
         turns = Table.grid(Column(width=9, justify="right"), Column(overflow="fold"), padding=(0, 2, 0, 0))
         for turn in record.get("messages") or []:
@@ -42,6 +42,10 @@ def command(source: str, rows: int) -> None:
             style = f"bold {COLOURS.get(role, 'yellow')}"
             turns.add_row(Text(printable(role), style), Text(printable(turn["content"] or "")))
         console.print(turns)
+
+
+def _short(value: object) -> object:
+    return f"{value:.4g}" if isinstance(value, float) else value
 
 
 def _is_fact(name: str, value: object) -> bool:

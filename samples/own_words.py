@@ -18,6 +18,7 @@ from pathlib import Path
 from random import Random
 
 import datasets
+import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from samples import skills
@@ -68,7 +69,7 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=300)
     parser.add_argument("--style", choices=("natural", "alien"), default="natural")
     arguments = parser.parse_args()
-    os.environ.setdefault("TQDM_DISABLE", "1")
+    transformers.utils.logging.disable_progress_bar()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only get in each other's way at this size
     with tempfile.TemporaryDirectory() as folder:
         tasks = Path(folder, "tasks.jsonl")

@@ -108,6 +108,11 @@ class Run:
         return len(self._flying)
 
     @property
+    def finished(self) -> int:
+        """Rows that are done, those included that wait for an earlier row to finish."""
+        return self.sink.next + len(self._waiting)
+
+    @property
     def usable(self) -> int:
         """Rows accepted so far, those included that wait for an earlier row to finish (duplicates among them)."""
         return self.sink.record.accepted + self._good

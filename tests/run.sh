@@ -5,6 +5,11 @@ cd "$(dirname "$0")/.."
 venv=${SYNTH_VENV:-.venv}
 samples/install.sh "$venv" dev vllm
 export PATH="$venv/bin:$PATH"
+if ! command -v bwrap >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+    # the sandbox of model-written programs; tests that need it are skipped where it cannot be had
+    apt-get install --yes --quiet=2 bubblewrap >/dev/null 2>&1 ||
+        { apt-get update --quiet=2 && apt-get install --yes --quiet=2 bubblewrap; } >/dev/null 2>&1 || true
+fi
 if [ $# = 0 ]; then
     ruff check .
     ruff format --check .

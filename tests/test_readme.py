@@ -19,9 +19,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
 
 
+def _joined(block: str) -> list[str]:
+    """The lines of a block, those that end in a backslash together with the next."""
+    return block.replace("\\\n", " ").splitlines()
+
+
 def commands() -> list[str]:
-    lines = [line for block in blocks("sh") for line in block.splitlines()]
-    lines += [line[2:] for block in blocks("console") for line in block.splitlines() if line.startswith("$ ")]
+    lines = [line for block in blocks("sh") for line in _joined(block)]
+    lines += [line[2:] for block in blocks("console") for line in _joined(block) if line.startswith("$ ")]
     found = [line.partition(" #")[0].partition(" | ")[0].strip() for line in lines]
     return [line for line in found if line.startswith("synth ")]
 
