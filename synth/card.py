@@ -60,7 +60,7 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         lines += [
             "## One row",
             "",
-            *_fenced(json.dumps(shown, indent=2, ensure_ascii=False)[:4000], "json"),
+            *_fenced(json.dumps(shown, indent=2, ensure_ascii=False, default=str)[:4000], "json"),
             "",
         ]
     versions = ", ".join(f"{package} {version}" for package, version in record.versions.items())

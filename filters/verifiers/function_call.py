@@ -81,21 +81,25 @@ def _possible(task: Task) -> list[tuple[str, dict[str, list[Any]]]] | None:
         return [] if offered else None
     found = []
     for item in given if isinstance(given, list) else [given]:
-        item = _known(item)
-        if not isinstance(item, dict) or len(item) != 1:
+        item = _object(item)
+        if item is None or len(item) != 1:
             return None
-        [(name, parameters)] = item.items()
-        if not isinstance(parameters, dict) or not all(isinstance(values, list) for values in parameters.values()):
+        [(name, inner)] = item.items()
+        parameters = _object(inner)
+        if parameters is None or not all(isinstance(values, list) for values in parameters.values()):
             return None
         found.append((name, parameters))
     return found
 
 
-def _known(value: Any) -> Any:
-    """Without the keys that Arrow gave to all rows for the sake of one."""
-    if isinstance(value, dict):
-        return {key: _known(inner) for key, inner in value.items() if inner is not None}
-    return [_known(inner) for inner in value] if isinstance(value, list) else value
+def _object(value: Any) -> dict[str, Any] | None:
+    """An object as a column holds it: as JSON text where rows have no one type, or with keys that other rows have."""
+    if isinstance(value, str):
+        try:
+            value = json.loads(value)
+        except (ValueError, RecursionError):
+            return None
+    return {key: inner for key, inner in value.items() if inner is not None} if isinstance(value, dict) else None
 
 
 def _first(values: list[Any]) -> Any:

@@ -48,6 +48,8 @@ def _check(response: str, task: Task) -> Verdict:
         return Verdict(UNSCORABLE, None, f"instruction {unknown[0]} is unknown")
     followed = []
     for name, given in zip(listed, arguments, strict=True):
+        if isinstance(given, str):  # as a column holds it whose rows have no one type
+            given = json.loads(given)
         known = {key: value for key, value in (given or {}).items() if value is not None}
         try:
             followed.append(bool(response.strip()) and INSTRUCTIONS[name](response, known))

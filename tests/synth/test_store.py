@@ -1,5 +1,6 @@
 """The run directory: what lands, what survives a kill between any two steps, what is refused."""
 
+import datetime
 import json
 import os
 import signal
@@ -311,3 +312,41 @@ def test_schema_of_shards_is_the_base(tmp_path: Path) -> None:
     run.finish()
     with pa.memory_map(str(tmp_path / "d" / "data-00000.arrow")) as file:
         assert pa.ipc.open_stream(file).schema == BASE
+
+
+def test_an_outcome_of_several_rows_and_pairs_survives_a_kill(tmp_path: Path) -> None:
+    schema = BASE.append(pa.field("tokens", pa.int32())).append(pa.field("when", pa.timestamp("us")))
+    when = datetime.datetime(2020, 1, 2)
+    turn = [{"role": "user", "content": "q"}]
+
+    def outcome(index: int) -> Outcome:
+        rows = [
+            Row(f"{index}.{part}", turn, "self-output", verdict="right", extra={"tokens": part}, carried={"when": when})
+            for part in range(3)
+        ]
+        pair = {"id": f"p{index}", "prompt": turn, "chosen": turn, "rejected": turn, "model": "m", "parent": "x"}
+        return Outcome(rows[0], None, rows[1:], [pair])
+
+    killed = RunDirectory.open(tmp_path / "d", RunRecord("test", {}), schema)
+    killed.keep(0, outcome(0))
+    killed.keep(1, outcome(1))
+    killed.commit(outcome(0))
+    killed.land()
+    killed.keep(2, outcome(2))
+    os.close(killed._lock)  # as the kernel does for a killed process
+    again = RunDirectory.open(tmp_path / "d", RunRecord("test", {}), schema)
+    assert again.next == 1 and sorted(again.ahead) == [1, 2]
+    for index in (1, 2):
+        recalled = again.ahead.pop(index)
+        for row in (recalled.row, *recalled.more):
+            assert row.carried == {}  # it comes with the input
+            row.carried = {"when": when}
+        again.keep(index, recalled)
+        again.commit(recalled)
+    again.finish()
+    rows = datasets.load_from_disk(str(tmp_path / "d"))
+    assert rows["id"][:] == [f"{index}.{part}" for index in range(3) for part in range(3)]
+    assert rows["tokens"][:] == [0, 1, 2] * 3 and set(rows["when"][:]) == {when}
+    assert datasets.load_from_disk(str(tmp_path / "d" / "pairs"))["id"][:] == ["p0", "p1", "p2"]
+    record = json.loads((tmp_path / "d" / "run.json").read_text())
+    assert (record["accepted"], record["methods"], record["verdicts"]) == (9, {"self-output": 9}, {"right": 9})
