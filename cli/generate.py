@@ -56,6 +56,28 @@ class Job:
         return self.tasks.total if self.tasks else None
 
 
+def task_job(
+    command: str, tasks: Tasks, added: pa.Schema, settings: dict[str, Any], method: Callable[[Cast], Method]
+) -> Job:
+    """A job that completes the rows of a data set one by one.
+
+    Args:
+        command: its name, and that of its method.
+        tasks: the rows.
+        added: the columns that the method adds.
+        settings: what decides the rows, beside the cast and the input.
+        method: as in `Job`.
+    """
+    return Job(
+        command,
+        settings | {"input": tasks.fingerprint},
+        method,
+        rows=lambda recorded, _: tasks.rows(command, recorded, added),
+        schema=tasks.schema(added),
+        tasks=tasks,
+    )
+
+
 def generate(job: Job, casting: Casting) -> None:
     """Run a job with the options of `engine_options` and `output_options`.
 
@@ -71,7 +93,14 @@ def generate(job: Job, casting: Casting) -> None:
     quiet: bool = given["quiet"]
     with claimed_stdout() as stream:
         settings = casting.settings() | job.settings
-        record = RunRecord(job.command, settings, model, versions(*casting.engine_kinds()), asked=job.target)
+        record = RunRecord(
+            job.command,
+            settings,
+            model,
+            versions(*casting.engine_kinds()),
+            source=job.tasks.source.source if job.tasks else None,
+            asked=job.target,
+        )
         sink = open_output(given["output"], stream, record, job.schema, restart=given["restart"])
         record = sink.record
         if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:

@@ -4,16 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import (
-    MODEL,
-    PREFIX,
-    STOP,
-    engine_options,
-    input_options,
-    output_options,
-    sampling_options,
-    verifier_options,
-)
+from cli.options import MODEL, answering_options, input_options, verifier_options
 
 
 @click.command()
@@ -28,11 +19,7 @@ from cli.options import (
     "--floor", type=float, default=0.5, show_default=True, help="Least similarity to the model's answer, 0-1."
 )
 @click.option("--retries", type=int, default=2, show_default=True, help="Further tries of the editor.")
-@sampling_options
-@PREFIX
-@STOP
-@engine_options
-@output_options
+@answering_options
 def command(**given: Any) -> None:
     """Mend the model's own answers with as few changes as possible.
 
@@ -48,7 +35,7 @@ def command(**given: Any) -> None:
           --editor Qwen/Qwen2.5-72B-Instruct@http://localhost:8000 -o edits
     """  # noqa: D301 (\b is click's)
     from cli.cast import casting_of, tasks_of
-    from cli.generate import Job, generate
+    from cli.generate import generate, task_job
     from synth.engines.base import Sampling
     from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings, minimum_change
 
@@ -62,13 +49,12 @@ def command(**given: Any) -> None:
     )
     tasks = tasks_of(given)
     generate(
-        Job(
-            command="minimum-change",
-            settings=settings.record() | {"input": tasks.fingerprint},
-            method=lambda cast: minimum_change(cast.speaker, cast.part("editor"), cast.referee, settings),
-            rows=lambda recorded, _: tasks.rows("minimum-change", recorded, COLUMNS),
-            schema=tasks.schema(COLUMNS),
-            tasks=tasks,
+        task_job(
+            "minimum-change",
+            tasks,
+            COLUMNS,
+            settings.record(),
+            lambda cast: minimum_change(cast.speaker, cast.part("editor"), cast.referee, settings),
         ),
         casting,
     )

@@ -128,3 +128,8 @@ def verifier_options(*, required: bool) -> Callable[[Command], Command]:
         click.option("--unsafe-no-sandbox", is_flag=True, help="Run programs of models without isolation."),
     ]
     return lambda command: _apply(options, command)
+
+
+def answering_options(command: Command) -> Command:
+    """How a model that answers tasks is talked to and run, and where its rows go."""
+    return _apply([sampling_options, PREFIX, STOP, engine_options, output_options], command)

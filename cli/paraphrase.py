@@ -4,16 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import (
-    MODEL,
-    PREFIX,
-    STOP,
-    engine_options,
-    input_options,
-    output_options,
-    sampling_options,
-    verifier_options,
-)
+from cli.options import MODEL, answering_options, input_options, verifier_options
 
 
 @click.command()
@@ -28,11 +19,7 @@ from cli.options import (
     help="paraphrase (own words), step-by-step, detailed, concise, or a prompt with {question} and {reference}.",
 )
 @click.option("--tries", type=int, default=2, show_default=True, help="Restatements drawn before the original stands.")
-@sampling_options
-@PREFIX
-@STOP
-@engine_options
-@output_options
+@answering_options
 def command(**given: Any) -> None:
     """Let the model say the human answers again in its own words (SDFT).
 
@@ -46,7 +33,7 @@ def command(**given: Any) -> None:
       synth paraphrase faq.csv --model M --style my-prompt.txt --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
     from cli.cast import casting_of, tasks_of
-    from cli.generate import Job, generate
+    from cli.generate import generate, task_job
     from synth.engines.base import Sampling
     from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, paraphrase, style_name
 
@@ -59,13 +46,12 @@ def command(**given: Any) -> None:
     )
     tasks = tasks_of(given)
     generate(
-        Job(
-            command="paraphrase",
-            settings=settings.record() | {"input": tasks.fingerprint},
-            method=lambda cast: paraphrase(cast.speaker, cast.verifier, settings),
-            rows=lambda recorded, _: tasks.rows("paraphrase", recorded, COLUMNS),
-            schema=tasks.schema(COLUMNS),
-            tasks=tasks,
+        task_job(
+            "paraphrase",
+            tasks,
+            COLUMNS,
+            settings.record(),
+            lambda cast: paraphrase(cast.speaker, cast.verifier, settings),
         ),
         casting,
     )

@@ -4,16 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import (
-    MODEL,
-    PREFIX,
-    STOP,
-    engine_options,
-    input_options,
-    output_options,
-    sampling_options,
-    verifier_options,
-)
+from cli.options import MODEL, answering_options, input_options, verifier_options
 
 
 @click.command()
@@ -39,11 +30,7 @@ from cli.options import (
 @click.option("--pairs", is_flag=True, help="Also write preference pairs, right against wrong, to pairs/.")
 @click.option("--few-shot", type=click.IntRange(0), default=0, help="Demonstrations from the data before each task.")
 @click.option("--answer-model", metavar="MODEL[@URL]", help="Another model answers; fallbacks stay with --model.")
-@sampling_options
-@PREFIX
-@STOP
-@engine_options
-@output_options
+@answering_options
 def command(**given: Any) -> None:
     """Turn tasks with human answers into data in the model's own words: its own answers, verified.
 
@@ -63,7 +50,7 @@ def command(**given: Any) -> None:
       synth self-output tasks.jsonl --model M --verifier checks:is_right | synth show
     """  # noqa: D301 (\b is click's)
     from cli.cast import casting_of, tasks_of
-    from cli.generate import Job, generate
+    from cli.generate import generate, task_job
     from synth.engines.base import Sampling
     from synth.errors import UsageError
     from synth.methods.few_shot import demonstrations
@@ -96,15 +83,14 @@ def command(**given: Any) -> None:
     rows = tasks.rows("self-output", {}, COLUMNS)
     shots = demonstrations(rows(0), given["few_shot"], given["seed"])
     generate(
-        Job(
-            command="self-output",
-            settings=settings.record() | {"few_shot": given["few_shot"], "input": tasks.fingerprint},
-            method=lambda cast: self_output(
+        task_job(
+            "self-output",
+            tasks,
+            COLUMNS,
+            settings.record() | {"few_shot": given["few_shot"]},
+            lambda cast: self_output(
                 cast.part("answers"), cast.referee, settings, editor=cast.speaker, demonstrations=shots
             ),
-            rows=lambda recorded, _: tasks.rows("self-output", recorded, COLUMNS),
-            schema=tasks.schema(COLUMNS),
-            tasks=tasks,
         ),
         casting,
     )

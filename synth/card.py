@@ -33,11 +33,20 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         f"# {name}",
         "",
         f"{record.accepted:,} rows made by `synth {record.command}`"
+        + (f" from `{Path(record.source).name}`" if record.source else "")
         + (f" with the model `{record.model}`." if record.model else "."),
     ]
     if record.note:
         lines += ["", f"**{record.note}**"]
     lines += ["", "```python", "import datasets", f'rows = datasets.load_from_disk("{name}")', "```", ""]
+    for kind, counts in (("method", record.methods), ("verdict", record.verdicts)):
+        if len(counts) > 1:
+            lines += [
+                f"| {kind} | rows |",
+                "|---|---:|",
+                *(f"| {name} | {count:,} |" for name, count in _by_count(counts)),
+                "",
+            ]
     if record.rejected:
         lines += [
             f"Of {attempts:,} attempts {record.rejected:,} were rejected; they are kept, with the reason, in "

@@ -18,6 +18,8 @@ class RunRecord:
     """What decides the rows (JSON values); a run is continued only with equal settings."""
     model: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
+    source: str | None = None
+    """The input's name, where there is one; what it holds is named by the settings."""
     asked: int | None = None
     """Rows wanted, where the command has a target."""
     next: int = 0

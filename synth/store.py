@@ -142,7 +142,13 @@ class RunDirectory:
                 "or add --restart to throw it away"
             )
         going_on = replace(
-            earlier, asked=fresh.asked, model=fresh.model, versions=fresh.versions, finished=None, note=None
+            earlier,
+            source=fresh.source,
+            asked=fresh.asked,
+            model=fresh.model,
+            versions=fresh.versions,
+            finished=None,
+            note=None,
         )
         return cls(path, going_on, schema, lock)
 
