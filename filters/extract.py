@@ -17,6 +17,8 @@ _NUMBER = re.compile(
     r")"
 )
 
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
+
 _FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n", re.MULTILINE)
 
 
@@ -85,7 +87,11 @@ def first_number(text: str) -> str | None:
 
 def number_of(text: str) -> Fraction | None:
     """The exact value of a number as people write it: `1,234.50`, `3/4`, `2e3`; None if it is none, or too large."""
-    clean = text.replace(",", "").replace("−", "-").strip().rstrip(".")
+    clean = text.strip().lstrip("$€£¥ ").replace("−", "-").rstrip(".")
+    if "," in clean:
+        if not _THOUSANDS.fullmatch(clean):  # 1,2,3 is a list
+            return None
+        clean = clean.replace(",", "")
     if len(clean) > 400 or not clean.isascii():
         return None
     if exponent := re.search(r"[eE]([-+]?\d+)$", clean):

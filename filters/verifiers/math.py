@@ -25,7 +25,8 @@ _FORMULA = re.compile(
 )
 _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
 _SPACE = re.compile(r"\\[ ,;!]|\s|\\left|\\right")
-_TOWER = re.compile(r"(?:\^|\*\*)\s*(?:\{?\s*\d{5,}|\{[^{}]*(?:\^|\*\*)|[\w(]+\s*(?:\^|\*\*))")
+_TOWER = re.compile(r"(?:\^|\*\*)\s*(?:[{(]?\s*\d{5,}|[{(][^{}]*\d\s*(?:\^|\*\*)|\d+\s*(?:\^|\*\*))")
+_UNIT = re.compile(r"([^\sA-Za-z\\]+)\s+[A-Za-z][A-Za-z/²³]*")
 
 
 def checker(settings: Settings) -> Check:
@@ -71,11 +72,11 @@ def reference_answer(reference: str) -> str | None:
 
 def _within(marked: str | None) -> str | None:
     """Of what follows "the answer is": its formula ("$x = 3$, as claimed"), or its number ("98 - 30 = 68 rolls")."""
-    if marked is None:
+    if marked is None or not any(map(str.isalnum, marked)):  # the formula stands on lines of its own
         return None
     if formula := _last_formula(marked):
         return formula
-    if _WORDS.search(marked):
+    if _WORDS.search(marked) or _UNIT.fullmatch(marked):
         return first_number(marked.rpartition("=")[2]) or marked
     return marked
 
@@ -104,10 +105,16 @@ def equal_answers(expected: str, found: str) -> bool | None:
             return False
     from math_verify import verify
 
-    gold = _parsed(expected)
+    gold = _parsed(_without_mixed(expected))
     if not gold:
         return None
-    return bool(verify(list(gold), list(_parsed(found)), timeout_seconds=None))
+    return bool(verify(list(gold), list(_parsed(_without_mixed(found))), timeout_seconds=None))
+
+
+def _without_mixed(answer: str) -> str:
+    """A mixed number such as `3 1/2`, which math-verify takes for a product, as a fraction; others as they are."""
+    value = number_of(answer) if " " in answer else None
+    return answer if value is None else str(value)
 
 
 def _normal(answer: str) -> str:

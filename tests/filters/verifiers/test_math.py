@@ -17,6 +17,13 @@ def check() -> Check:
 
 
 RIGHT = [
+    (r"\boxed{x^2y^2}", "y^2x^2"),
+    (r"\boxed{e^{x^2}}", "e^{x^{2}}"),
+    ("The answer is €1,234.50.", "1234.5"),
+    ("Answer: 42 km/h", "42"),
+    ("The answer is 3 1/2.", r"\frac{7}{2}"),
+    (r"\boxed{1,2,3}", "3,2,1"),
+    ("Therefore, the answer is:\n\n$$\n\\frac{3}{4}\n$$", "3/4"),
     ("The answer is **42**.", "42"),
     ("The answer is 42 apples because 6 * 7 is 42.", "42"),
     ("So he has $12 - $5 = $7.", "7"),
@@ -49,6 +56,8 @@ RIGHT = [
 ]
 
 WRONG = [
+    (r"\boxed{1,2,3}", "123"),
+    (r"\boxed{5x}", "5"),
     ("43", "42"),
     ("-42", "42"),
     (r"\boxed{[0,1]}", "[0,1)"),
