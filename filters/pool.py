@@ -30,6 +30,9 @@ START = 120.0
 REPLY = 16 * 2**20
 """Bytes of a reply; a worker that sends more is taken for broken."""
 
+PYTHON = os.path.abspath(sys.executable)
+"""This interpreter; its own name for itself may be relative to a directory that is left later."""
+
 STARTS = 3
 """Workers that may die before they are ready, one after the other, until the pool gives up."""
 
@@ -190,7 +193,7 @@ async def _start(settings: Settings) -> _Worker:
     loop = asyncio.get_running_loop()
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
+        PYTHON,
         "-P",  # a folder named like one of ours where the command is run is none of ours
         "-m",
         "filters.worker",

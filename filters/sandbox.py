@@ -31,6 +31,8 @@ FILES = 64 * 2**20
 OUTPUT = 2**16
 """Bytes of output that are kept."""
 
+PYTHON = os.path.abspath(sys.executable)
+
 GRACE = 1.0
 """Seconds that the sandbox has beyond a program's own, to say how it ended."""
 
@@ -119,7 +121,7 @@ class PythonSandbox:
             return self._server
         ours = str(Path(__file__).parent.parent)
         start = f"import sys; sys.path.append({ours!r}); from filters.sandbox_server import main; main()"
-        interpreter = [sys.executable, "-I", "-B", "-c", start]
+        interpreter = [PYTHON, "-I", "-B", "-c", start]
         if self._settings.unsafe:
             self._folder = tempfile.TemporaryDirectory()
             command = [*interpreter, self._folder.name]

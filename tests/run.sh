@@ -2,7 +2,7 @@
 # Sets up everything the tests need, real vLLM included, and runs them: tests/run.sh [PYTEST ARGUMENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
-venv=${SYNTH_VENV:-.venv}
+venv=$(realpath -m "${SYNTH_VENV:-.venv}")  # tests start Python from other directories
 samples/install.sh "$venv" dev vllm
 export PATH="$venv/bin:$PATH"
 if ! command -v bwrap >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then

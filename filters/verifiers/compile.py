@@ -88,7 +88,7 @@ def _language(name: str) -> str | None:
 
 
 def _executable(language: str) -> str:
-    return sys.executable if language == "python" else COMPILERS[language].command[0]
+    return sandbox.PYTHON if language == "python" else COMPILERS[language].command[0]
 
 
 def _program(response: str, language: str | None) -> tuple[str, str]:
