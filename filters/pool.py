@@ -6,6 +6,7 @@ than forks, since this one may hold a GPU.
 """
 
 import asyncio
+import glob
 import json
 import os
 import pickle
@@ -14,6 +15,7 @@ import struct
 import sys
 from collections import deque
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from filters.verdict import UNSCORABLE, Settings, Task, Verdict, VerifierError
@@ -45,10 +47,15 @@ class Pool:
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._waiting: deque[asyncio.Future[_Worker]] = deque()
-        self._closed = False
+        self._starting: set[asyncio.Task[None]] = set()
+        self._failure: VerifierError | None = None
 
     async def check(self, response: str, task: Task) -> Verdict:
-        """The verdict on one response. Thousands may be awaited at once; each waits for a free worker."""
+        """The verdict on one response. Thousands may be awaited at once; each waits for a free worker.
+
+        Raises:
+            VerifierError: the pool was closed, or its workers die as they start.
+        """
         if len(response) > LONGEST:
             return Verdict(UNSCORABLE, None, f"longer than {LONGEST:,} characters")
         request = pickle.dumps((response, task), pickle.HIGHEST_PROTOCOL)
@@ -56,22 +63,25 @@ class Pool:
         try:
             verdict = await asyncio.wait_for(worker.ask(request), self._settings.seconds + GRACE)
         except TimeoutError:
-            await self._replace(worker)
+            self._replace(worker)
             return Verdict(UNSCORABLE, None, f"the check took longer than {self._settings.seconds:g} s")
-        except (EOFError, OSError, ValueError):
-            await self._replace(worker)
+        except (EOFError, OSError, ValueError, RecursionError):
+            if self._failure is not None:
+                raise self._failure from None
+            self._replace(worker)
             return Verdict(UNSCORABLE, None, "the check crashed")
         except asyncio.CancelledError:
-            worker.kill()  # its reply would be taken for the next one's
-            if not self._closed:
-                await asyncio.shield(self._replace(worker))
+            self._replace(worker)  # its reply would be taken for the next one's
             raise
         self._free(worker)
         return verdict
 
     async def close(self) -> None:
-        """End the workers. Checks under way are abandoned."""
-        self._closed = True
+        """End the workers. Checks under way, or waiting, raise."""
+        self._fail(VerifierError("the pool was closed"))
+        for task in self._starting:
+            task.cancel()
+        await asyncio.gather(*self._starting, return_exceptions=True)
         await asyncio.gather(*(worker.end() for worker in list(self._all)))
 
     async def add_worker(self) -> None:
@@ -81,22 +91,23 @@ class Pool:
             VerifierError: the verifier cannot work with these settings, or its workers die.
         """
         for _ in range(STARTS):
-            worker = await _start(self._settings)
+            worker = await _start()
             self._all.add(worker)
             try:
                 reply = await asyncio.wait_for(worker.ask_raw(pickle.dumps(self._settings)), START)
             except (EOFError, OSError, ValueError, TimeoutError):
-                self._all.discard(worker)
-                await worker.end()
+                await self._drop(worker)
                 continue
             if "error" in reply:
-                await worker.end()
+                await self._drop(worker)
                 raise VerifierError(str(reply["error"]))
             self._free(worker)
             return
         raise VerifierError("its worker processes die as they start")
 
     async def _take(self) -> "_Worker":
+        if self._failure is not None:
+            raise self._failure
         if self._idle:
             return self._idle.pop()
         waiting: asyncio.Future[_Worker] = asyncio.get_running_loop().create_future()
@@ -104,7 +115,7 @@ class Pool:
         try:
             return await waiting
         except asyncio.CancelledError:
-            if waiting.done() and not waiting.cancelled():
+            if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
                 self._free(waiting.result())
             raise
 
@@ -116,11 +127,33 @@ class Pool:
                 return
         self._idle.append(worker)
 
-    async def _replace(self, worker: "_Worker") -> None:
+    def _replace(self, worker: "_Worker") -> None:
+        """Kill a worker now, and start another meanwhile."""
+        worker.kill()
+        if self._failure is None:
+            task = asyncio.create_task(self._start_instead_of(worker))
+            self._starting.add(task)
+            task.add_done_callback(self._starting.discard)
+
+    async def _start_instead_of(self, worker: "_Worker") -> None:
+        await self._drop(worker)
+        try:
+            await self.add_worker()
+        except (VerifierError, OSError) as error:
+            if not self._all:  # with others left, the pool goes on, with fewer
+                self._fail(VerifierError(f"the verifier's workers cannot be started any more: {error}"))
+
+    async def _drop(self, worker: "_Worker") -> None:
         self._all.discard(worker)
         await worker.end()
-        if not self._closed:
-            await self.add_worker()
+
+    def _fail(self, failure: VerifierError) -> None:
+        """Whoever waits for a worker would wait for ever."""
+        self._failure = failure
+        while self._waiting:
+            waiting = self._waiting.popleft()
+            if not waiting.done():
+                waiting.set_exception(failure)
 
 
 async def open_pool(settings: Settings, workers: int | None = None) -> Pool:
@@ -130,8 +163,12 @@ async def open_pool(settings: Settings, workers: int | None = None) -> Pool:
         VerifierError: there is no such verifier, or it cannot work with these settings.
     """
     pool = Pool(settings)
+    count = workers or len(os.sched_getaffinity(0))
     try:
-        await asyncio.gather(*(pool.add_worker() for _ in range(workers or len(os.sched_getaffinity(0)))))
+        started = await asyncio.gather(*(pool.add_worker() for _ in range(count)), return_exceptions=True)
+        for failure in started:
+            if failure is not None:
+                raise failure
     except BaseException:
         await pool.close()
         raise
@@ -173,9 +210,13 @@ class _Worker:
         return found
 
     def kill(self) -> None:
-        """End the process and what it started."""
+        """End the process and what it started, in whatever session that is."""
+        tree = _tree(self._process.pid) if self._process.returncode is None else []
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)
+            os.killpg(self._process.pid, signal.SIGKILL)  # what it left behind, too, unless it went elsewhere
+        for pid in tree:
+            with suppress(ProcessLookupError, PermissionError):
+                os.kill(pid, signal.SIGKILL)
 
     async def end(self) -> None:
         """Kill it, and wait until it is gone."""
@@ -185,7 +226,7 @@ class _Worker:
         self._pipe.close()
 
 
-async def _start(settings: Settings) -> _Worker:
+async def _start() -> _Worker:
     """A worker in a session of its own: it sees no Ctrl-C, and is killed with what it starts.
 
     It ends by itself when this process does, as its standard input ends.
@@ -208,3 +249,15 @@ async def _start(settings: Settings) -> _Worker:
     reader = asyncio.StreamReader(limit=REPLY)
     pipe, _ = await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(reading, "rb"))
     return _Worker(process, reader, pipe)
+
+
+def _tree(pid: int) -> list[int]:
+    """A process and those it has started, which are stopped as they are found so that none starts another."""
+    found = [pid]
+    for one in found:  # grows meanwhile
+        with suppress(ProcessLookupError, PermissionError):
+            os.kill(one, signal.SIGSTOP)
+        for children in glob.glob(f"/proc/{one}/task/*/children"):
+            with suppress(OSError):
+                found += map(int, Path(children).read_text().split())
+    return found

@@ -6,9 +6,10 @@ import inspect
 import os
 import sys
 from collections.abc import Callable
-from typing import Any
+from contextlib import suppress
+from typing import Any, get_args
 
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
+from filters.verdict import RIGHT, WRONG, Check, Kind, Settings, Task, Verdict, VerifierError
 
 NAMES = {
     "math": "the final answer equals the reference's, as mathematics",
@@ -26,6 +27,8 @@ NAMES = {
     "judge": "a model is asked",
 }
 """Every verifier's name, and when it takes a response for right."""
+
+_KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def checker(settings: Settings) -> Check:
@@ -70,33 +73,38 @@ def _own(path: str) -> Check:
         sys.path.insert(0, os.getcwd())  # as `python -m` has it: the user's module lies where the command is run
     try:
         function = getattr(importlib.import_module(module_name), name)
-    except Exception as error:  # a user's module may raise anything while it is imported
+    except (Exception, SystemExit) as error:  # a user's module may raise anything, and be a script that ends
         raise VerifierError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    if not callable(function):
-        raise VerifierError(f"{path} is no function")
-    try:
-        wants = len(inspect.signature(function).parameters)
-    except ValueError:
-        wants = 2
-    if wants not in (2, 3):
-        raise VerifierError(
-            f"{path} takes {wants} arguments; it is called with (response, reference) or with the row too"
-        )
+    if not callable(function) or inspect.iscoroutinefunction(function):
+        raise VerifierError(f"{path} is no plain function")
+    wants = _arguments(path, function)
 
     def check(response: str, task: Task) -> Verdict:
-        given = (response, task.reference, dict(task.columns))[:wants]
-        return _as_verdict(function, given)
+        return _as_verdict(function(*(response, task.reference, dict(task.columns))[:wants]))
 
     return check
 
 
-def _as_verdict(function: Callable[..., object], given: tuple[object, ...]) -> Verdict:
+def _arguments(path: str, function: Callable[..., object]) -> int:
+    """How many of (response, reference, row) a function takes. An optional third is the row only if it is named so."""
+    try:
+        signature = inspect.signature(function)
+    except ValueError:  # some functions that are written in C have none
+        return 2
+    for wants in (3, 2) if "row" in signature.parameters else (2, 3):
+        with suppress(TypeError):
+            signature.bind(*range(wants))
+            return wants
+    raise VerifierError(f"{path}{signature} cannot be called with (response, reference), nor with the row as a third")
+
+
+def _as_verdict(found: object) -> Verdict:
     """A user's function may return a verdict, one of its words, or whether the response is right."""
-    found = function(*given)
-    if isinstance(found, Verdict):
+    if isinstance(found, Verdict) and found.kind in _KINDS:
         return found
     if isinstance(found, bool):
         return Verdict(RIGHT if found else WRONG)
-    if found in (RIGHT, WRONG, UNSCORABLE):
-        return Verdict(found)
-    raise TypeError(f"it returned {found!r}: return a Verdict, True or False, or 'right', 'wrong' or 'unscorable'")
+    for kind in _KINDS:
+        if isinstance(found, str) and found == kind:
+            return Verdict(kind)
+    raise TypeError(f"it returned {found!r:.200}: return a Verdict, True or False, or one of {', '.join(_KINDS)}")

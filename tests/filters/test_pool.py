@@ -33,18 +33,30 @@ def check(response, reference):
         return check("deep", reference)
     if response == "print":
         print("right " * 10**5, flush=True); sys.stderr.write("x" * 10**5)
+    if response == "deep reply":
+        import gc, io
+        [pipe] = [f for f in gc.get_objects() if isinstance(f, io.BufferedWriter) and f.fileno() == int(sys.argv[1])]
+        pipe.write((10**6).to_bytes(4, "little") + b"[" * 10**6); pipe.flush()
+        time.sleep(1000)
+    if response == "stdin":
+        return sys.stdin.read() == ""
+    if response == "child":
+        import subprocess
+        child = subprocess.Popen(["sleep", "1000"], start_new_session=True)
+        open(reference, "w").write(str(child.pid))
+        time.sleep(1000)
+    if response == "unstartable":
+        open("hostile_checks.py", "w").write("1 / 0")
+        os._exit(3)
     if response == "pid":
         time.sleep(0.2)
         open(reference, "a").write(f"{os.getpid()} ")
     return response == reference
 
-def strange(response, reference):
-    return "maybe"
+def broken_row(response, reference, row):
+    return row[reference]
 
-def with_row(response, reference, row):
-    return "right" if row["wanted"] == response else "unscorable"
-
-def three(a, b, c, d): pass
+def four(a, b, c, d): pass
 """
 
 
@@ -66,8 +78,18 @@ def verdicts(name: str, pairs: list[tuple[str, str]], *, seconds: float = 1.0, w
     return asyncio.run(go())
 
 
+def gone(*pids: str) -> bool:
+    """Whether the processes end within seconds; one that is dead and not yet waited for has ended."""
+    for _ in range(100):
+        states = [Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in pids if os.path.exists(f"/proc/{pid}")]
+        if set(states) <= {"Z"}:
+            return True
+        time.sleep(0.05)
+    return False
+
+
 def test_bad_checks_are_unscorable_and_the_others_go_on(hostile: str) -> None:
-    bad = ["hang", "die", "kill", "raise", "eat", "deep", "sleep"]
+    bad = ["hang", "die", "kill", "raise", "eat", "deep", "sleep", "deep reply"]
     pairs = [("a", "a"), ("a", "b")] * 20
     for at, name in enumerate(bad):
         pairs.insert(3 * at, (name, "x"))
@@ -79,8 +101,8 @@ def test_bad_checks_are_unscorable_and_the_others_go_on(hostile: str) -> None:
         else:
             assert verdict.kind == ("right" if response == reference else "wrong")
     assert found["hang"] == found["sleep"] == "the check took longer than 1 s"
-    assert found["die"] == found["kill"] == "the check crashed"
-    assert "ValueError: no" in found["raise"]
+    assert found["die"] == found["kill"] == found["deep reply"] == "the check crashed"
+    assert found["raise"] == "hostile_checks:check raised ValueError: no way"
     assert "memory" in found["eat"]
     assert "deep" in found["deep"]
 
@@ -92,21 +114,50 @@ def test_what_a_check_prints_is_no_reply(hostile: str) -> None:
     ]
 
 
-def test_long_responses_are_refused_unseen(hostile: str) -> None:
-    [verdict] = verdicts(f"{hostile}:check", [("x" * 5_000_000, "x")])
-    assert verdict.kind == "unscorable" and "1,000,000 characters" in (verdict.reason or "")
+def test_a_check_that_reads_standard_input_finds_none(hostile: str) -> None:
+    found = verdicts(f"{hostile}:check", [("stdin", ""), ("a", "a"), ("a", "b")], seconds=5, workers=1)
+    assert [v.kind for v in found] == ["right", "right", "wrong"]
 
 
-def test_functions_of_a_users_own(hostile: str) -> None:
+def test_what_a_check_has_started_ends_with_it(hostile: str, tmp_path: Path) -> None:
+    [verdict] = verdicts(f"{hostile}:check", [("child", str(tmp_path / "pid"))])
+    assert verdict.reason == "the check took longer than 1 s"
+    assert gone((tmp_path / "pid").read_text())
+
+
+def test_a_pool_whose_workers_cannot_start_any_more_says_so(hostile: str) -> None:
     async def go() -> None:
-        pool = await open_pool(Settings(f"{hostile}:with_row"), 1)
-        assert (await pool.check("a", Task(None, columns={"wanted": "a"}))).kind == "right"
-        assert (await pool.check("b", Task(None, columns={"wanted": "a"}))).kind == "unscorable"
+        pool = await open_pool(Settings(f"{hostile}:check"), 1)
+        found = await asyncio.wait_for(
+            asyncio.gather(
+                *(pool.check(text, Task("a")) for text in ("unstartable", "a", "a")), return_exceptions=True
+            ),
+            20,
+        )
+        assert isinstance(found[0], Verdict) and found[0].reason == "the check crashed"
+        assert all(isinstance(one, VerifierError) and "division by zero" in str(one) for one in found[1:])
+        with pytest.raises(VerifierError, match="cannot be started any more"):
+            await pool.check("a", Task("a"))
         await pool.close()
 
     asyncio.run(go())
-    [verdict] = verdicts(f"{hostile}:strange", [("a", "a")])
-    assert verdict.kind == "unscorable" and "'maybe'" in (verdict.reason or "")
+
+
+def test_closing_leaves_nobody_waiting(hostile: str) -> None:
+    async def go() -> None:
+        pool = await open_pool(Settings(f"{hostile}:check", seconds=30), 1)
+        checks = [asyncio.ensure_future(pool.check(text, Task("a"))) for text in ("hang", "a")]
+        await asyncio.sleep(0.2)
+        await pool.close()
+        found = await asyncio.wait_for(asyncio.gather(*checks, return_exceptions=True), 5)
+        assert [type(one) for one in found] == [VerifierError, VerifierError]
+
+    asyncio.run(go())
+
+
+def test_long_responses_are_refused_unseen(hostile: str) -> None:
+    [verdict] = verdicts(f"{hostile}:check", [("x" * 5_000_000, "x")])
+    assert verdict.kind == "unscorable" and "1,000,000 characters" in (verdict.reason or "")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +166,7 @@ def test_functions_of_a_users_own(hostile: str) -> None:
         ("mth", "did you mean math"),
         ("no_such_module:f", "cannot be imported"),
         ("hostile_checks:nothing", "cannot be imported"),
-        ("hostile_checks:three", "takes 4 arguments"),
+        ("hostile_checks:four", "cannot be called with"),
         ("zzz", "there are math"),
     ],
 )
@@ -163,11 +214,7 @@ asyncio.run(go())
     time.sleep(0.3)
     parent.send_signal(signal.SIGKILL)
     parent.wait()
-    for _ in range(100):
-        if not any(os.path.exists(f"/proc/{pid}") for pid in children):
-            return
-        time.sleep(0.05)
-    raise AssertionError("a worker outlived its parent")
+    assert gone(*children)
 
 
 def test_a_killed_worker_is_replaced(hostile: str) -> None:
