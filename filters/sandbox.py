@@ -38,14 +38,17 @@ GRACE = 1.0
 
 _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc/alternatives", "/etc/ld.so.cache")
 
-_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "HOME": "/tmp", "LANG": "C.UTF-8"}
+FOLDER = "/sandbox"
+"""The one writable directory; not /tmp, since what has to be visible may lie there."""
+
+_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": FOLDER, "TMPDIR": FOLDER}
 """All that is in a program's environment, and in that of what runs it: it can be read from there."""
 
 _HINT = "install bubblewrap (Debian, Ubuntu, Fedora: package bubblewrap), or add --unsafe-no-sandbox"
 
 
 def sandbox_command(visible: Sequence[str] = (), *, proc: bool = False) -> list[str]:
-    """The `bwrap` command in front of a program's. Writable is a new `/tmp` of at most `FILES` bytes, held in memory.
+    """The `bwrap` command in front of a program's. Writable is a new `FOLDER` of at most `FILES` bytes, held in memory.
 
     Args:
         visible: files and directories of the host that can be read beside the system's.
@@ -57,12 +60,12 @@ def sandbox_command(visible: Sequence[str] = (), *, proc: bool = False) -> list[
         link = os.path.islink(path)
         command += ["--symlink", os.readlink(path), path] if link else ["--ro-bind", path, path]
     command += ["--dev", "/dev"]
-    command += [*(["--proc", "/proc"] if proc else []), "--size", str(FILES), "--tmpfs", "/tmp"]
+    command += [*(["--proc", "/proc"] if proc else []), "--size", str(FILES), "--tmpfs", FOLDER]
     for path in dict.fromkeys(os.path.realpath(path) for path in visible):
         if not any(path.startswith(f"{one}/") for one in system):
             command += ["--ro-bind", path, path]
     command += ["--remount-ro", "/dev", "--remount-ro", "/"]
-    return [*command, "--chdir", "/tmp", "--"]
+    return [*command, "--chdir", FOLDER, "--"]
 
 
 def isolation_missing() -> str | None:
@@ -127,7 +130,7 @@ class PythonSandbox:
             command = [*interpreter, self._folder.name]
         else:
             visible = [sys.base_prefix, sys.prefix, str(Path(__file__).parent)]
-            command = [*sandbox_command(visible), *interpreter, "/tmp"]
+            command = [*sandbox_command(visible), *interpreter, FOLDER]
         self._server = subprocess.Popen(
             command,
             stdin=subprocess.PIPE,

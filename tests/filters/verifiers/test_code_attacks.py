@@ -186,7 +186,7 @@ for _ in range(50): threading.Thread(target=eat).start()
     "fills the disk": """
 n = 0
 while True:
-    with open(f'/tmp/{n}', 'wb') as file: file.write(b'x' * 10**6)
+    with open(f'{n}', 'wb') as file: file.write(b'x' * 10**6)
     n += 1
 """,
     "deep recursion": "import sys\nsys.setrecursionlimit(10**9)\ndef g(): g()\ng()",
@@ -238,13 +238,13 @@ leak = True
     "new namespaces": "import ctypes\nleak = ctypes.CDLL(None).unshare(0x10000000) == 0",
     "another program": "import os\nos.execv('/usr/bin/env', ['env'])\nleak = True",
     "higher limits": "import resource\nresource.setrlimit(resource.RLIMIT_AS, (-1, -1))\nleak = True",
-    "what an earlier program left": "import os\nleak = os.path.exists('/tmp/left')",
+    "what an earlier program left": "import os\nleak = os.path.exists('left')",
 }
 
 
 @pytest.mark.parametrize("name", REACHES)
 def test_out_of_reach(check: Check, name: str) -> None:
-    check("open('/tmp/left', 'w').write('x')", TASK)
+    check("open('left', 'w').write('x')", TASK)
     attack = "\n".join(f"    {line}" for line in REACHES[name].splitlines())
     program = f"leak = False\ntry:\n{attack}\nexcept Exception:\n    leak = False\ndef f(x):\n    return leak"
     verdict = check(f"```python\n{program}\n```", Task(columns={"tests": ["assert f(0) is False"]}))
