@@ -7,7 +7,12 @@ from fractions import Fraction
 LONGEST = 200_000
 """Characters of a response that are looked at, its last ones: answers come last."""
 
-_MARK = re.compile(r"####|\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*", re.IGNORECASE)
+_MARK = re.compile(
+    r"####(?=[ \t]*[-−+$€£¥]*\d[\d.,]*[ \t%]*(?:\n|\Z))"  # GSM8K's mark, and no heading: a number alone on its line,
+    r"|####(?=[^\n#]*\s*\Z)"  # or the last line
+    r"|\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*",
+    re.IGNORECASE,
+)
 
 _NUMBER = re.compile(
     r"(?<![\w.])[-−+]?(?:"
@@ -25,6 +30,11 @@ _FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)
 def tail(text: str) -> str:
     """The last `LONGEST` characters."""
     return text[-LONGEST:]
+
+
+def conclusion(text: str) -> str:
+    """The last `LONGEST` characters of what is said after thinking aloud (`<think>…</think>`)."""
+    return tail(text.rpartition("</think>")[2])
 
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:
@@ -108,7 +118,7 @@ def number_of(text: str) -> Fraction | None:
 
 def final_answer(text: str) -> str | None:
     """What a response gives as its answer: boxed, marked, or else the last number."""
-    text = tail(text)
+    text = conclusion(text)
     return last_boxed(text) or marked_answer(text) or last_number(text)
 
 

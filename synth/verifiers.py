@@ -12,7 +12,7 @@ from typing import Protocol
 from filters.pool import Pool, open_pool
 from filters.verdict import RIGHT, UNSCORABLE, Settings, Task, Verdict, VerifierError
 from filters.verifiers import majority, registry
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 
 
 class Verifier(Protocol):
@@ -49,8 +49,15 @@ class PoolVerifier:
         self._pool = pool
 
     async def check(self, response: str, task: Task) -> Verdict:
-        """See `Verifier.check`."""
-        return await self._pool.check(response, task)
+        """See `Verifier.check`.
+
+        Raises:
+            RunError: no worker can be started any more.
+        """
+        try:
+            return await self._pool.check(response, task)
+        except VerifierError as error:
+            raise RunError(f"{error}. What was finished is kept: run the same command again") from error
 
     def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
         """See `Verifier.vote`."""

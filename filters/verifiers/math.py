@@ -11,20 +11,31 @@ import re
 from functools import lru_cache
 from typing import Any
 
-from filters.extract import final_answer, first_number, last_boxed, last_match, marked_answer, number_of, plain, tail
+from filters.extract import (
+    conclusion,
+    final_answer,
+    first_number,
+    last_boxed,
+    last_match,
+    marked_answer,
+    number_of,
+    plain,
+    tail,
+)
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 LONGEST = 1_000
 """Characters of an answer: what is longer is prose, and no answer."""
 
-_FORMULA = re.compile(
-    r"\$\$([^$]+)\$\$"
-    r"|\$(?!\s)([^$\n]*[^$\s])\$(?!\d)"  # "it costs $5, not $3" has no formula
-    r"|\\\(([^\\]*(?:\\(?!\))[^\\]*)*)\\\)"
-    r"|\\\[([^\\]*(?:\\(?!\])[^\\]*)*)\\\]"
-)
+SENTENCE = 3
+"""Words that make a line of a reference a sentence."""
+
+_DOLLARS = re.compile(r"\$\$([^$]+)\$\$|\$(?!\s)([^$\n]*[^$\s])\$(?!\d)")  # "it costs $5, not $3" has no formula
 _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
-_SPACE = re.compile(r"\\[ ,;!]|\s|\\left|\\right")
+_ASIDE = re.compile(r"\s\((?=[A-Za-z])|\b(?:because|since|where|which|so|as|for)\b")
+_SEVERAL = re.compile(r"\d\W{0,3}(?:[A-Za-z]+\W{1,2})?\b(?:or|and)\s+(?:[A-Za-z]+\s+)?[-$(]*\d")
+_SPACE = re.compile(r"\\[ ,;!]|(?<!\d)\s|\s(?!\d)|\\left|\\right")
+_BASE = re.compile(r"_\{?(\d+)\}?$")
 _TOWER = re.compile(r"(?:\^|\*\*)\s*(?:[{(]?\s*\d{5,}|[{(][^{}]*\d\s*(?:\^|\*\*)|\d+\s*(?:\^|\*\*))")
 _UNIT = re.compile(r"([^\sA-Za-z\\]+)\s+[A-Za-z][A-Za-z/²³]*")
 
@@ -55,30 +66,43 @@ def _check(response: str, task: Task) -> Verdict:
 
 def answer_of(response: str) -> str | None:
     """The final answer of a response, as written; None if it gives none."""
-    text = tail(response)
+    text = conclusion(response)
     found = last_boxed(text) or _within(marked_answer(text)) or _last_formula(text) or _bare(text) or final_answer(text)
     return found if found is not None and len(found) <= LONGEST else None
 
 
 def reference_answer(reference: str) -> str | None:
-    """The answer of a reference: as for a response, or all of it where it is one short line without such a mark."""
+    """The answer of a reference: as for a response, or all of it where it is one short line that is no sentence."""
     text = tail(reference)
     found = last_boxed(text) or marked_answer(text)
     if found is None:
         line = plain(text)
-        found = line if line and "\n" not in line and len(line) <= 100 else answer_of(text)
+        short = line and "\n" not in line and len(line) <= 100 and len(_WORDS.findall(line)) < SENTENCE
+        found = line if short else answer_of(text)
     return found if found and len(found) <= LONGEST else None
 
 
 def _within(marked: str | None) -> str | None:
-    """Of what follows "the answer is": its formula ("$x = 3$, as claimed"), or its number ("98 - 30 = 68 rolls")."""
+    """The answer in what follows "the answer is", which may go on as a sentence.
+
+    "$x = 3$, as claimed": x = 3. "98 - 30 = 68 rolls, since …": 68. "Paris": Paris. "5 or maybe 6": all of it, which
+    equals neither.
+    """
     if marked is None or not any(map(str.isalnum, marked)):  # the formula stands on lines of its own
         return None
     if formula := _last_formula(marked):
         return formula
-    if _WORDS.search(marked) or _UNIT.fullmatch(marked):
-        return first_number(marked.rpartition("=")[2]) or marked
-    return marked
+    clause = _ASIDE.split(marked, maxsplit=1)[0].rpartition("=")[2].strip() or marked
+    word = _WORDS.search(clause)
+    if _SEVERAL.search(clause) or not (word or _UNIT.fullmatch(clause)):
+        return clause if word else marked
+    before = clause[: word.start()].strip(" ,;:(") if word else ""
+    return before if _structured(before) else first_number(clause) or marked
+
+
+def _structured(text: str) -> bool:
+    """Whether it is more than a number and less than words: a tuple, a polynomial."""
+    return any(map(str.isdigit, text)) and number_of(text) is None and not re.search(r"(?<!\\)[A-Za-z]{2}", text)
 
 
 def _bare(text: str) -> str | None:
@@ -88,8 +112,16 @@ def _bare(text: str) -> str | None:
 
 
 def _last_formula(text: str) -> str | None:
-    found = last_match(_FORMULA, text)
-    return next(filter(None, found.groups())).strip() if found else None
+    r"""What is between the last pair of `$`, `$$`, `\(`…`\)` or `\[`…`\]`."""
+    ends = []
+    if dollars := last_match(_DOLLARS, text):
+        ends.append((dollars.end(), dollars[1] or dollars[2]))
+    for left, right in (("\\(", "\\)"), ("\\[", "\\]")):
+        end = text.rfind(right)
+        start = text.rfind(left, 0, max(end, 0))
+        if start >= 0:
+            ends.append((end, text[start + 2 : end]))
+    return max(ends)[1].strip() if ends else None
 
 
 def equal_answers(expected: str, found: str) -> bool | None:
@@ -103,6 +135,9 @@ def equal_answers(expected: str, found: str) -> bool | None:
             return True
         if left.denominator == right.denominator == 1:
             return False
+    bases = _BASE.search(expected), _BASE.search(found)
+    if bases[0] and bases[1] and bases[0][1] != bases[1][1]:  # math-verify reads 12_5 and 12_6 as 12
+        return False
     from math_verify import verify
 
     gold = _parsed(_without_mixed(expected))
