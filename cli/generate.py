@@ -165,8 +165,18 @@ def summary(run: Run, output: str | None, seconds: float, rows_before: int, quie
     record: RunRecord = run.sink.record
     into, out = run.prompt_tokens, run.completion_tokens
     made = record.accepted - rows_before
+    closing_lines(record, run.sink.next, output, quiet)
+    if run.surplus and not run.stopping:
+        say(f"  {run.surplus:,} more rows were begun and not needed", quiet)
+    rate = max(seconds, 1e-6)
+    tokens = f"; tokens {into:,} in ({into / rate:,.0f}/s), {out:,} out ({out / rate:,.0f}/s)" if run.usages else ""
+    say(f"{clock(seconds)}: {made / rate:,.1f} rows/s{tokens}", quiet)
+
+
+def closing_lines(record: RunRecord, attempts: int, output: str | None, quiet: bool) -> None:
+    """How many rows there are, of which methods and verdicts, and why the others are not."""
     where = f" in {output}" if output else ""
-    say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {run.sink.next:,} attempts rejected", quiet)
+    say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {attempts:,} attempts rejected", quiet)
     for counts in (record.methods, record.verdicts):
         if len(counts) > 1 or counts is record.verdicts:
             for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
@@ -175,11 +185,6 @@ def summary(run: Run, output: str | None, seconds: float, rows_before: int, quie
         say(f"  {count:>7,}  {reason}", quiet)
     if record.rejected and output is None:
         say("  rejected rows are not kept on standard output; with -o they are", quiet)
-    if run.surplus and not run.stopping:
-        say(f"  {run.surplus:,} more rows were begun and not needed", quiet)
-    rate = max(seconds, 1e-6)
-    tokens = f"; tokens {into:,} in ({into / rate:,.0f}/s), {out:,} out ({out / rate:,.0f}/s)" if run.usages else ""
-    say(f"{clock(seconds)}: {made / rate:,.1f} rows/s{tokens}", quiet)
 
 
 @contextmanager

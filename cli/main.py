@@ -13,6 +13,7 @@ COMMANDS = {
     "paraphrase": "The model says human answers again in its own words.",
     "minimum-change": "The model's own answers, mended with as few changes as possible.",
     "verify": "Judge answers, or references: right, wrong or unscorable.",
+    "score-tokens": "How likely a model finds every token; which of them are trained on.",
     "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
     "show": "Show rows of a data set in the terminal.",
     "export": "Copy a data set to another format.",

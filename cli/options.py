@@ -20,45 +20,54 @@ def _apply(options: Sequence[Callable[[Any], Any]], command: Command) -> Command
     return command
 
 
+ENGINE = click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    metavar="auto|vllm|transformers|URL",
+    help="What runs the model; URL is any server with /v1/completions.",
+)
+CONCURRENCY = click.option(
+    "--concurrency",
+    type=click.IntRange(1),
+    default=256,
+    show_default=True,
+    help="Requests at once: the engine's batch.",
+)
+DTYPE = click.option("--dtype", default="auto", show_default=True, help="Number format, such as bfloat16.")
+DEVICE = click.option("--device", default="auto", show_default=True, help="For transformers: cuda, mps or cpu.")
+MAX_LENGTH = click.option("--max-length", type=click.IntRange(2), help="The window, in tokens. [default: the model's]")
+TENSOR_PARALLEL = click.option(
+    "--tensor-parallel", type=click.IntRange(1), default=1, show_default=True, help="For vLLM: GPUs a model."
+)
+GPU_MEMORY = click.option(
+    "--gpu-memory",
+    type=click.FloatRange(0.05, 1),
+    default=0.9,
+    show_default=True,
+    help="For vLLM: share of the GPU's memory to take.",
+)
+API_KEY = click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. [env: SYNTH_API_KEY]")
+
+
 def engine_options(command: Command) -> Command:
     """How a model is run; `EngineOptions` has the same names."""
     return _apply(
-        [
-            click.option(
-                "--engine",
-                default="auto",
-                show_default=True,
-                metavar="auto|vllm|transformers|URL",
-                help="What runs the model; URL is any server with /v1/completions.",
-            ),
-            click.option(
-                "--concurrency",
-                type=click.IntRange(1),
-                default=256,
-                show_default=True,
-                help="Requests at once: the engine's batch.",
-            ),
-            click.option("--dtype", default="auto", show_default=True, help="Number format, such as bfloat16."),
-            click.option("--device", default="auto", show_default=True, help="For transformers: cuda, mps or cpu."),
-            click.option("--max-length", type=click.IntRange(2), help="The window, in tokens. [default: the model's]"),
-            click.option(
-                "--tensor-parallel",
-                type=click.IntRange(1),
-                default=1,
-                show_default=True,
-                help="For vLLM: GPUs a model.",
-            ),
-            click.option(
-                "--gpu-memory",
-                type=click.FloatRange(0.05, 1),
-                default=0.9,
-                show_default=True,
-                help="For vLLM: share of the GPU's memory to take.",
-            ),
-            click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. [env: SYNTH_API_KEY]"),
-        ],
+        [ENGINE, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, TENSOR_PARALLEL, GPU_MEMORY, API_KEY],
         command,
     )
+
+
+def scoring_options(command: Command) -> Command:
+    """How a model is run that only scores, and what of it is taken."""
+    engine = click.option(
+        "--engine",
+        default="auto",
+        show_default=True,
+        metavar="auto|transformers|URL",
+        help="Where the model runs: here, or on a server, whose prompt log-probabilities are taken.",
+    )
+    return _apply([engine, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, API_KEY], command)
 
 
 def output_options(command: Command) -> Command:

@@ -5,10 +5,14 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 import click
 
 from synth.runner import Run
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
 
 LOG_EVERY = 15.0
 """Seconds between lines where standard error is no terminal."""
@@ -17,17 +21,22 @@ LOG_EVERY = 15.0
 @asynccontextmanager
 async def progress(run: Run, title: str, *, quiet: bool) -> AsyncIterator[None]:
     """Show how a run stands while the body drives it."""
-    if quiet:
-        yield
-        return
-    watch = _in_terminal(run, title) if sys.stderr.isatty() else _in_log(run, title)
-    task = asyncio.ensure_future(watch)
-    try:
-        yield
-    finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+    with Meter(title, quiet=quiet) as meter:
+        task = asyncio.ensure_future(_watch(run, meter))
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+
+async def _watch(run: Run, meter: "Meter") -> None:
+    rates = _Rates(run)
+    while True:
+        goal, done = rates.goal()
+        meter.show(done, goal, rates.text())
+        await asyncio.sleep(0.25)
 
 
 class _Rates:
@@ -58,25 +67,40 @@ class _Rates:
         return self.run.total, self.run.finished
 
 
-async def _in_terminal(run: Run, title: str) -> None:
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+class Meter:
+    """A line that moves in a terminal, or a line now and then in a log; a context manager."""
 
-    rates = _Rates(run)
-    columns = (TextColumn(title), BarColumn(12), MofNCompleteColumn(), TextColumn("{task.fields[text]}"))
-    with Progress(*columns, console=Console(stderr=True), transient=True, refresh_per_second=4) as display:
-        line = display.add_task(title, total=rates.goal()[0], text="")
-        while True:
-            display.update(line, completed=rates.goal()[1], text=rates.text())
-            await asyncio.sleep(0.25)
+    def __init__(self, title: str, *, quiet: bool) -> None:
+        self._title = title
+        self._quiet = quiet
+        self._said = time.monotonic()
+        self._display: Progress | None = None
+        if not quiet and sys.stderr.isatty():
+            from rich import console, progress
 
+            text = progress.TextColumn("{task.fields[text]}")
+            columns = (progress.TextColumn(title), progress.BarColumn(12), progress.MofNCompleteColumn(), text)
+            self._display = progress.Progress(
+                *columns, console=console.Console(stderr=True), transient=True, refresh_per_second=4
+            )
+            self._line = self._display.add_task(title, total=None, text="")
 
-async def _in_log(run: Run, title: str) -> None:
-    rates = _Rates(run)
-    while True:
-        await asyncio.sleep(LOG_EVERY)
-        goal, done = rates.goal()
-        click.echo(f"{title}: {done:,}{f' of {goal:,}' if goal else ''} rows · {rates.text()}", err=True)
+    def show(self, done: int, goal: int | None, text: str) -> None:
+        """Say how far it is."""
+        if self._display is not None:
+            self._display.update(self._line, completed=done, total=goal, text=text)
+        elif not self._quiet and time.monotonic() - self._said > LOG_EVERY:
+            self._said = time.monotonic()
+            click.echo(f"{self._title}: {done:,}{f' of {goal:,}' if goal else ''} rows · {text}", err=True)
+
+    def __enter__(self) -> Self:
+        if self._display is not None:
+            self._display.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._display is not None:
+            self._display.stop()
 
 
 def clock(seconds: float) -> str:

@@ -1,10 +1,13 @@
 """The dataset card: what a person sees first in a dataset directory, here and on the Hub."""
 
 import json
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+from synth.row import SCORES
 
 if TYPE_CHECKING:
     from synth.record import RunRecord
@@ -57,6 +60,8 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
             *(f"| {reason} | {count:,} |" for reason, count in _by_count(record.reasons)),
             "",
         ]
+    if record.tokens.get("scored"):
+        lines += [token_line(record.tokens) + ".", ""]
     lines += [
         "## Settings",
         "",
@@ -65,7 +70,7 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
     ]
     if sample is not None and sample.num_rows:
         first = sample.slice(0, 1).to_pylist()[0]
-        shown = {column: value for column, value in first.items() if value is not None}
+        shown = {name: value for name, value in first.items() if value is not None and name not in SCORES.names}
         lines += [
             "## One row",
             "",
@@ -79,6 +84,20 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def token_line(tokens: dict[str, float]) -> str:
+    """What `RunRecord.tokens` says of a scored data set: tokens, perplexity, and what a mask left."""
+    scored, masked = tokens["scored"], tokens["masked"]
+    line = f"{int(tokens['tokens']):,} tokens, {int(scored):,} scored: perplexity {_exp(tokens['nats'] / scored)}"
+    if not masked:
+        return line
+    rest = _exp(tokens["nats_left"] / (scored - masked))
+    return f"{line}; {int(masked):,} masked ({masked / scored:.1%}), perplexity of the rest {rest}"
+
+
+def _exp(nats: float) -> str:
+    return f"{math.exp(min(nats, 700)):,.2f}"
 
 
 def _fenced(text: str, language: str) -> list[str]:

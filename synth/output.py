@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from synth.encode import JsonLines
 from synth.errors import UsageError
 from synth.record import RunRecord
 from synth.row import Outcome
@@ -52,6 +53,13 @@ class StreamSink:
         if time.monotonic() - self._flushed > FLUSH:
             self._stream.flush()
             self._flushed = time.monotonic()
+
+    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
+        """Write the next rows, whole batches of them."""
+        self.record.count_batches(accepted, rejected)
+        self.record.next += accepted.num_rows + rejected.num_rows
+        JsonLines(self._stream, accepted.schema).write_batch(accepted)
+        self._stream.flush()
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """None: a stream always begins anew."""

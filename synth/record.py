@@ -3,10 +3,13 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from synth.errors import UsageError
 from synth.row import Outcome
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 
 @dataclass(slots=True)
@@ -31,6 +34,8 @@ class RunRecord:
     """Accepted rows by method: what a row became may differ from row to row."""
     verdicts: dict[str, int] = field(default_factory=dict)
     """Accepted rows by verdict."""
+    tokens: dict[str, float] = field(default_factory=dict)
+    """Sums over the tokens of accepted rows, where they are scored: `synth.token_scores` has the names."""
     shards: list[str] = field(default_factory=list)
     rejected_shards: list[str] = field(default_factory=list)
     pair_shards: list[str] = field(default_factory=list)
@@ -55,6 +60,16 @@ class RunRecord:
             _increase(self.methods, row.method)
             if row.verdict is not None:
                 _increase(self.verdicts, row.verdict)
+
+    def count_batches(self, accepted: "pa.RecordBatch", rejected: "pa.RecordBatch") -> None:
+        """Count whole batches of rows in; `rejected` has the column `reason`."""
+        self.accepted += accepted.num_rows
+        self.rejected += rejected.num_rows
+        for counts, column in ((self.methods, accepted["method"]), (self.verdicts, accepted["verdict"])):
+            for name in column.drop_null().to_pylist():
+                _increase(counts, name)
+        for reason in rejected["reason"].to_pylist():
+            _increase(self.reasons, reason.split(":", 1)[0])
 
 
 def _increase(counts: dict[str, int], name: str) -> None:

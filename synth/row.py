@@ -1,7 +1,7 @@
 """The row: one conversation, with where it came from. Its columns are what every command reads and writes.
 
-`score-tokens` adds `input_ids` list<int32>, `labels` list<int32> (-100 = not trained on) and `logprobs`
-list<float32> (nats). Filters add flat columns. Columns the input had beside these are carried through.
+`score-tokens` adds those of `SCORES`, filters add flat columns, and columns the input had beside these are carried
+through.
 """
 
 import hashlib
@@ -44,6 +44,19 @@ PAIRS = pa.schema(
     ]
 )
 """Preference pairs, in the conversational form that trainers take for direct preference optimisation (DPO)."""
+
+SCORES = pa.schema(
+    [
+        ("input_ids", pa.list_(pa.int32())),
+        ("labels", pa.list_(pa.int32())),  # the token itself, or `IGNORED`
+        ("logprobs", pa.list_(pa.float32())),  # nats, given the tokens before it; null = not scored
+        ("scorer", pa.string()),  # model, revision and which tokens were scored
+    ]
+)
+"""What `score-tokens` adds. A token that is scored and whose label is `IGNORED` was masked."""
+
+IGNORED = -100
+"""The label of a token without loss, as every trainer on torch reads it."""
 
 REASON = pa.field("reason", pa.string())
 """Rejected rows have the columns of the accepted ones, and why."""

@@ -42,6 +42,8 @@ SHARD_ROWS = 5_000
 SHARD_BYTES = 128 * 2**20
 SHARD_SECONDS = 600.0
 """A shard ends at whichever comes first; a slow run's rows can be looked at, too."""
+BATCH_SECONDS = 60.0
+"""Rows that come in whole batches wait no longer than this to land."""
 BATCH_ROWS = 500
 """Rows that are held as Python objects before they become an Arrow batch."""
 
@@ -68,6 +70,14 @@ class Side:
         self.rows += 1
         if len(self.records) == BATCH_ROWS:
             self.pack()
+
+    def extend(self, batch: pa.RecordBatch) -> None:
+        """Take whole rows."""
+        self.pack()
+        if batch.num_rows:
+            self.batches.append(batch)
+            self.rows += batch.num_rows
+            self.bytes += batch.nbytes
 
     def pack(self) -> None:
         """Turn the rows that are still Python objects into a batch."""
@@ -219,6 +229,21 @@ class RunDirectory:
         self._lines.pop(self._committed, None)
         self._committed += 1
         if any(side.full for side in self._sides) or time.monotonic() - self._landed > SHARD_SECONDS:
+            self.land()
+
+    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
+        """Take the rows from `next` on, in order, whole batches of them; they land after `BATCH_SECONDS` at most.
+
+        Such rows are not kept before they land: after a kill those of the last minute are made again.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        self.accepted.extend(accepted)
+        self.rejected.extend(rejected)
+        self.record.count_batches(accepted, rejected)
+        self._committed += accepted.num_rows + rejected.num_rows
+        if any(side.full for side in self._sides) or time.monotonic() - self._landed > BATCH_SECONDS:
             self.land()
 
     def land(self) -> None:

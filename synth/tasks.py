@@ -1,11 +1,12 @@
 """Rows of a data set as tasks: the prompt to answer, the human answer beside it, everything else carried along."""
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
+from pyarrow import compute
 
 from filters.verdict import Task
 from synth.read import Rows
@@ -28,10 +29,13 @@ class Tasks:
     fingerprint: str
     limit: int | None = None
 
-    def schema(self, added: pa.Schema) -> pa.Schema:
-        """The columns of a run over these rows: ours, those `added` by the method, and those carried through."""
+    def schema(self, added: pa.Schema, without: Collection[str] = ()) -> pa.Schema:
+        """The columns of a run over these rows: ours, those `added` by the method, and those carried through.
+
+        The source's columns `without` are left behind.
+        """
         ours = [*BASE, *added]
-        carried = _carried(self.source.schema, [item.name for item in ours])
+        carried = _carried(self.source.schema, [item.name for item in ours], without)
         return pa.schema([*ours, *(self.source.schema.field(old).with_name(new) for old, new in carried.items())])
 
     def rows(self, method: str, settings: Mapping[str, Any], added: pa.Schema) -> Callable[[int], Iterator[Row]]:
@@ -63,17 +67,48 @@ class Tasks:
 
     def answered(self, added: pa.Schema) -> Callable[[int], Iterator[Row]]:
         """The rows as they are, answers and all, from any index on: to be judged, not completed."""
-        carried = _carried(self.source.schema, [item.name for item in (*BASE, *added)])
 
         def rows(start: int) -> Iterator[Row]:
-            for index, record in self.records(start):
-                ours: dict[str, Any] = {name: record.get(name) for name in BASE.names}
-                ours["messages"] = ours["messages"] or []
-                ours["id"] = ours["id"] or digest(ours["messages"], ours["reference"], index)
-                ours["method"] = ours["method"] or "input"
-                yield Row(**ours, carried={new: record[old] for old, new in carried.items()})
+            for _, batch in self.completed(added, start):
+                for record in batch.to_pylist():
+                    ours: dict[str, Any] = {name: record.pop(name) for name in BASE.names}
+                    ours["messages"] = ours["messages"] or []
+                    yield Row(**ours, carried=record)
 
         return rows
+
+    def completed(
+        self, added: pa.Schema, start: int = 0, without: Collection[str] = ()
+    ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """The rows from index `start` on, batch by batch: as they come, and with all columns of ours.
+
+        The second of each pair has the columns of `schema(added, without)` apart from those `added`. Rows without an
+        id get one of their content and place; rows of no known method are called `input`.
+        """
+        carried = _carried(self.source.schema, [item.name for item in (*BASE, *added)], without)
+        for at, batch in self._batches(start):
+            columns = [
+                batch.column(item.name).cast(item.type)
+                if item.name in batch.schema.names
+                else pa.nulls(batch.num_rows, item.type)
+                for item in BASE
+            ]
+            names = BASE.names
+            columns[names.index("method")] = compute.fill_null(columns[names.index("method")], "input")
+            ids = columns[names.index("id")]
+            if ids.null_count:
+                parts = zip(
+                    ids.to_pylist(),
+                    columns[names.index("messages")].to_pylist(),
+                    columns[names.index("reference")].to_pylist(),
+                    strict=True,
+                )
+                named = [
+                    own or digest(turns or [], reference, at + i) for i, (own, turns, reference) in enumerate(parts)
+                ]
+                columns[names.index("id")] = pa.array(named, pa.string())
+            fields = [*BASE, *(self.source.schema.field(old).with_name(new) for old, new in carried.items())]
+            yield batch, pa.record_batch([*columns, *(batch.column(old) for old in carried)], schema=pa.schema(fields))
 
     def tasks(self) -> Iterator[Task]:
         """What answers to the rows are checked against."""
@@ -81,11 +116,16 @@ class Tasks:
 
     def records(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         """The rows as they are, with their index, from index `start` on."""
+        for at, batch in self._batches(start):
+            yield from enumerate(batch.to_pylist(), at)
+
+    def _batches(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The rows from index `start` on, with the index of each batch's first."""
         at = 0
         for batch in self.source.batches(self.limit):
             if at + batch.num_rows > start:
                 skip = max(0, start - at)
-                yield from enumerate(batch.slice(skip).to_pylist(), at + skip)
+                yield at + skip, batch.slice(skip)
             at += batch.num_rows
 
 
@@ -109,7 +149,7 @@ def task_of(row: Row) -> Task:
     return Task(row.reference, prompt, row.carried)
 
 
-def _carried(schema: pa.Schema, ours: list[str]) -> dict[str, str]:
+def _carried(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) -> dict[str, str]:
     """Columns to carry through, and what they are called: a name that the method needs itself is changed.
 
     What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
@@ -117,7 +157,7 @@ def _carried(schema: pa.Schema, ours: list[str]) -> dict[str, str]:
     """
     carried = {}
     for name in schema.names:
-        if name in BASE.names:
+        if name in BASE.names or name in without:
             continue
         new = name
         while new in ours or (new != name and new in schema.names):

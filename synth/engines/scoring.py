@@ -1,74 +1,154 @@
-"""Log-probabilities of given tokens under a model: batches by length, target tokens only."""
+"""Log-probabilities of given tokens under a model: batches by length, target tokens only.
 
+Sequences of like length go through the model's body together. Its head is applied only to the positions whose next
+token is wanted, a few at a time, so that no tensor of sequence x vocabulary ever exists.
+"""
+
+import copy
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch.nn import functional
+from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from synth.engines.device import out_of_memory
 from synth.errors import RequestError, RunError
 
-_BATCH_TOKENS = 8192
+_BATCH_TOKENS = {"cpu": 4_096, "accelerator": 16_384}
 """Tokens of one forward pass, padding included, at most (a longer sequence goes alone)."""
-_BATCH_LOGITS = 1 << 26
-"""Logits that one forward pass makes at most: a vocabulary of 128,000 leaves room for 512 tokens."""
-_CHUNK_LOGITS = 1 << 22
-"""Logits that are turned to float32 and normalised at once."""
+_CHUNK_LOGITS = {"cpu": 1 << 22, "accelerator": 1 << 27}
+"""Logits that exist at once."""
 
 
 class Scorer:
     """Scores sequences with one model; used from one thread, under `torch.inference_mode`."""
 
     def __init__(self, model: Any) -> None:
-        self._model = model
-        self._budget = min(_BATCH_TOKENS, _BATCH_LOGITS // model.config.get_text_config().vocab_size)
+        kind = "cpu" if model.device.type == "cpu" else "accelerator"
+        self._device = model.device
+        self._budget = _BATCH_TOKENS[kind]
+        self._parts = _Parts(model, _CHUNK_LOGITS[kind])
 
-    def score(self, sequences: Sequence[list[int]]) -> list[NDArray[np.float32] | RequestError]:
-        """Log-probability (nats) of each token given those before it, NaN for the first, in the order given.
+    def score(
+        self, sequences: Sequence[Sequence[int] | NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]] | None = None
+    ) -> list[NDArray[np.float32] | RequestError]:
+        """Log-probability (nats) of each token given those before it, in the order given.
 
         A sequence that does not fit in memory even alone gets a RequestError in its place.
+
+        Args:
+            sequences: token ids, at least one a sequence.
+            wanted: for each sequence which tokens are scored, shape `[its length]`; all by default. The others are
+                NaN, and so is the first token, which nothing precedes.
 
         Raises:
             RunError: the model gives no numbers.
         """
         scores: dict[int, NDArray[np.float32] | RequestError] = {}
         left = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-        while left:
-            count = 1
-            while count < len(left) and (count + 1) * len(sequences[left[count]]) <= self._budget:
-                count += 1
-            batch = [sequences[i] for i in left[:count]]
+        while left:  # the longest first: if memory runs out, it does so at once
+            width = len(sequences[left[-1]])
+            count = max(1, min(len(left), self._budget // width))
+            batch = left[-count:]
             try:
-                found: Sequence[NDArray[np.float32] | RequestError] = self._score(batch)
+                found: Sequence[NDArray[np.float32] | RequestError] = self._score(
+                    [sequences[i] for i in batch], None if wanted is None else [wanted[i] for i in batch]
+                )
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error):
                     raise
                 if count > 1:
-                    self._budget = count * len(batch[-1]) // 2
+                    self._budget = count * width // 2
                     continue
-                found = [RequestError(f"out of memory on one sequence of {len(batch[0])} tokens")]
-            scores.update(zip(left[:count], found, strict=True))
-            left = left[count:]
+                found = [RequestError(f"out of memory on one sequence of {width} tokens")]
+            scores.update(zip(batch, found, strict=True))
+            del left[-count:]
         return [scores[i] for i in range(len(sequences))]
 
-    def _score(self, batch: list[list[int]]) -> list[NDArray[np.float32]]:
+    def _score(
+        self, batch: list[Sequence[int] | NDArray[np.int32]], wanted: list[NDArray[np.bool_]] | None
+    ) -> list[NDArray[np.float32]]:
         """Score sequences in one forward pass, padded on the right, where causal attention never looks."""
-        width = max(map(len, batch))
-        ids = np.zeros((len(batch), width), np.int64)
-        for row, tokens in zip(ids, batch, strict=True):
-            row[: len(tokens)] = tokens
-        inputs = torch.from_numpy(ids).to(self._model.device)
-        logits = self._model(input_ids=inputs, use_cache=False).logits
-        scores = torch.full(inputs.shape, float("nan"), dtype=torch.float32)
-        step = max(1, _CHUNK_LOGITS // (len(batch) * logits.shape[-1]))
-        for begin in range(0, width - 1, step):
-            end = min(begin + step, width - 1)
-            chunk = logits[:, begin:end].float()
-            target = inputs[:, begin + 1 : end + 1, None]
-            scores[:, begin + 1 : end + 1] = chunk.gather(-1, target)[..., 0] - chunk.logsumexp(-1)
-        found = [row[: len(tokens)] for row, tokens in zip(scores.numpy(), batch, strict=True)]
-        if any(np.isnan(score[1:]).any() for score in found):
+        shape = len(batch), max(map(len, batch))
+        ids, chosen = np.zeros(shape, np.int64), np.zeros(shape, bool)
+        for row, tokens in enumerate(batch):
+            ids[row, : len(tokens)] = tokens
+            chosen[row, : len(tokens)] = True if wanted is None else wanted[row]
+        chosen[:, 0] = False
+        scores = np.full(shape, np.nan, np.float32)
+        scores[chosen] = self._parts.score(torch.from_numpy(ids).to(self._device), *np.nonzero(chosen))
+        if np.isnan(scores[chosen]).any():
             raise RunError("the model is broken: its logits are not numbers (NaN)")
-        return found
+        return [row[: len(tokens)] for row, tokens in zip(scores, batch, strict=True)]
+
+
+class _Parts:
+    """A causal language model taken apart into its body and its head.
+
+    The head is the model itself with its body replaced by one that hands on given hidden states: so whatever the
+    model does with its logits (scales them, caps them) is done. Whether the parts make the whole is tried once; where
+    they do not, the whole model is used, and its logits of a batch exist at once.
+    """
+
+    def __init__(self, model: Any, chunk_logits: int) -> None:
+        self._model = model
+        self._chunk = max(1, chunk_logits // model.config.get_text_config().vocab_size)
+        self._body = getattr(model, model.base_model_prefix, None)
+        self._head = copy.copy(model)
+        if self._body is not None:
+            self._given = copy.copy(self._body)
+            self._head._modules = model._modules | {model.base_model_prefix: self._given}
+            if not self._parts_make_the_whole():
+                self._body = None
+
+    def score(self, ids: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Log-probabilities of the tokens `ids[rows, columns]`; every column is at least 1."""
+        if self._body is None:
+            found = self._model(input_ids=ids, use_cache=False).logits
+        else:
+            found = self._body(input_ids=ids, use_cache=False).last_hidden_state
+        row, column = torch.from_numpy(rows).to(ids.device), torch.from_numpy(columns).to(ids.device)
+        scores = torch.empty(len(rows), dtype=torch.float32, device=ids.device)
+        for begin in range(0, len(rows), self._chunk):
+            part = slice(begin, begin + self._chunk)
+            logits = found[row[part], column[part] - 1]
+            if self._body is not None:
+                logits = self._logits(logits)
+            scores[part] = -functional.cross_entropy(logits.float(), ids[row[part], column[part]], reduction="none")
+        found_scores: NDArray[np.float32] = scores.cpu().numpy()
+        return found_scores
+
+    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
+        """Logits `[n, vocabulary]` of hidden states `[n, width]`."""
+        self._given.forward = lambda *_, **__: _Hidden(last_hidden_state=hidden[None])
+        nothing = torch.zeros((1, len(hidden)), dtype=torch.int64, device=hidden.device)
+        return self._head(input_ids=nothing, use_cache=False).logits[0]
+
+    def _parts_make_the_whole(self) -> bool:
+        """Whether body and head give the model's own logits on a few tokens."""
+        with torch.inference_mode():
+            ids = torch.arange(1, 9, device=self._model.device)[None]
+            expected = self._model(input_ids=ids, use_cache=False).logits[0].float()
+            try:
+                hidden = self._body(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[misc]
+                found = self._logits(hidden[0]).float()
+            except Exception:  # whatever a model's own code makes of being taken apart
+                return False
+        if expected.isnan().any():
+            return True  # a broken model: scoring says so
+        tolerance = 1e-4 if self._model.dtype == torch.float32 else 2e-2
+        return found.shape == expected.shape and bool(
+            (found - expected).abs().max() <= tolerance * expected.abs().max()
+        )
+
+
+class _Hidden(BaseModelOutputWithPast):  # type: ignore[misc]  # transformers is untyped here
+    """A body's output of which only the last hidden states are known; whatever else a head looks for is None."""
+
+    def __getattr__(self, name: str) -> None:
+        """None for the outputs of some body that there are none of."""
+        if name.startswith("_"):
+            raise AttributeError(name)

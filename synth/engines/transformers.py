@@ -96,7 +96,7 @@ class TransformersEngine:
         """
         options = options or EngineOptions()
         self.usage = Usage()
-        self.max_length = _window(model, options.max_length)
+        self.max_length = window(model, options.max_length)
         dtype = str(model.dtype).removeprefix("torch.")
         self.description = f"transformers, {type(model).__name__} on {model.device}, {dtype}"
         # A fast tokenizer that encodes in one thread while it decodes in another raises "Already borrowed".
@@ -237,8 +237,12 @@ def _resolve(answers: list[_Answer]) -> None:
             request.future.set_result(result)
 
 
-def _window(model: Any, wanted: int | None) -> int:
-    """Tokens that prompt and completion hold at most: what was asked for, within what the model can take."""
+def window(model: Any, wanted: int | None) -> int:
+    """Tokens that prompt and completion hold at most: what was asked for, within what the model can take.
+
+    Raises:
+        UsageError: more was asked for, or nothing, of a model that names no window.
+    """
     longest: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     if wanted is None:
         if longest is None:

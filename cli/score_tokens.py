@@ -1,0 +1,84 @@
+"""`synth score-tokens`."""
+
+from typing import Any
+
+import click
+
+from cli.options import MODEL, PREFIX, STOP, input_options, output_options, scoring_options
+
+
+class Share(click.ParamType[float]):
+    """A share of a whole: 20% or 0.2."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share as a number; `synth.masks.Mask` checks its range."""
+        text = str(value)
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{text} is no share; write 20% or 0.2", param, ctx)
+
+
+@click.command()
+@input_options
+@MODEL
+@click.option("--scorer", metavar="MODEL", help="Another model that scores, with the same tokenizer.")
+@click.option(
+    "--train-on",
+    type=click.Choice(["assistant", "last", "all"]),
+    default="assistant",
+    show_default=True,
+    help="What is scored and trained on: all assistant turns, the last one, or every token.",
+)
+@click.option("--text-column", metavar="NAME", help="Plain texts as in pre-training, with --train-on all.")
+@click.option("--mask-above", type=float, metavar="P", help="Mask tokens of perplexity above P; 2.5 in the paper.")
+@click.option("--mask-hardest", type=Share(), metavar="SHARE", help="Or mask this share of the tokens, such as 20%.")
+@click.option("--mask-easiest", is_flag=True, help="A control: as many tokens, but the easiest.")
+@click.option("--mask-random", is_flag=True, help="A control: as many tokens, at random.")
+@click.option(
+    "--mask-over",
+    type=click.Choice(["row", "corpus"]),
+    default="row",
+    show_default=True,
+    help="Reckon shares and controls in each row, or over all rows together.",
+)
+@click.option(
+    "--protect",
+    metavar="end-of-turn,answer",
+    default="",
+    help="Never mask the tokens that end a turn, or those of the row's `answer` (from `synth verify`).",
+)
+@click.option(
+    "--overlong",
+    type=click.Choice(["drop", "truncate", "window"]),
+    default="drop",
+    show_default=True,
+    help="Rows longer than the window: rejected, cut at its end, or kept whole and scored in overlapping windows.",
+)
+@click.option("--preview", is_flag=True, help="Print what each threshold would mask, and write nothing.")
+@click.option("--seed", type=int, default=0, show_default=True, help="For --mask-random.")
+@PREFIX
+@STOP
+@scoring_options
+@output_options
+def command(**given: Any) -> None:
+    """Score every token under a model, and mask those that are not to be trained on.
+
+    Rows get `input_ids`, `labels` (-100 where nothing is learnt), `logprobs` (nats; empty where a token is not scored)
+    and `scorer`. Rows with these columns, scored by the same model, are not scored again: score once, then choose
+    masks. A row of which nothing is left to train on is rejected.
+
+    \b
+    Examples:
+      synth score-tokens own --model M --preview
+      synth score-tokens own --model M --mask-above 2.5 --protect end-of-turn -o masked
+      synth score-tokens own --model M -o scored && synth score-tokens scored --model M --mask-hardest 20% -o masked
+      synth score-tokens own --model M --mask-above 2.5 --mask-random -o control
+      synth score-tokens pages.parquet --model M --train-on all --text-column text --overlong window -o pages
+      synth score-tokens own --model M --engine http://localhost:8000 -o scored
+    """  # noqa: D301 (\b is click's)
+    from cli.scoring import score
+
+    score(given)

@@ -1,0 +1,296 @@
+"""What `synth score-tokens` does: check, open, score, sum up."""
+
+import math
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import click
+
+from cli.cast import Casting, tasks_of
+from cli.generate import claimed_stdout, closing_lines, quiet_libraries
+from cli.progress import Meter, clock, say
+from synth.card import token_line
+from synth.engines.base import EngineOptions
+from synth.engines.open import model_revision
+from synth.engines.token_scorer import check_vocabulary, open_scorer
+from synth.errors import UsageError
+from synth.masks import Cut, Mask
+from synth.output import StreamSink, open_output
+from synth.read import Rows, open_rows, open_source
+from synth.record import RunRecord
+from synth.row import BASE
+from synth.tasks import Tasks, open_tasks
+from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
+from synth.token_encoding import Protection, RowEncoder
+from synth.token_labels import corpus_cut, write_scored
+from synth.token_scores import TokenScores, all_scored
+from synth.versions import versions
+
+
+def score(given: dict[str, Any]) -> None:
+    """Run the command with its options.
+
+    Raises:
+        UsageError: something is wrong with the settings or the input; no model was loaded.
+        RunError: the run broke off; what has landed is kept.
+        click.exceptions.Exit: status 1 where the run was stopped.
+    """
+    quiet_libraries()
+    mask = _mask(given)
+    protect = _protections(given["protect"])
+    if given["engine"] == "vllm":
+        raise UsageError(
+            "--engine vllm: vLLM in process scores too slowly and holds logits of a whole prompt; leave it at auto, or "
+            "give the address of a server"
+        )
+    casting = Casting(
+        {"model": given["model"]}, given | {"engine": "transformers" if given["engine"] == "auto" else given["engine"]}
+    )
+    chat = casting.named().speaker.chat
+    scorer = given["scorer"] or given["model"]
+    if given["scorer"]:
+        _same_tokenizer(chat.tokenizer, given["model"], given["scorer"])
+    tasks = _tasks(given)
+    if "answer" in protect and "answer" not in tasks.source.schema.names:
+        raise UsageError("--protect answer needs the column `answer`, which `synth verify` writes")
+    address = f"@{given['engine']}" if given["engine"].startswith("http") else ""
+    name = f"{scorer}{address} {model_revision(scorer)} {given['train_on']}"
+    settings = casting.settings() | {
+        "scorer": name,
+        "text_column": given["text_column"],
+        "overlong": given["overlong"],
+        "input": tasks.fingerprint,
+    }
+    encoder = RowEncoder(chat, given["train_on"], protect, given["overlong"])
+    with ExitStack() as stack:
+        stream = stack.enter_context(claimed_stdout())
+        scores = TokenScores(tasks, encoder, None, name, given["text_column"])
+        work = _Work(given, scores, settings, stream, stack)
+        if given["preview"]:
+            work.preview(mask)
+        elif mask.needs_corpus:
+            work.score_then_mask(mask)
+        else:
+            work.write(given["output"], mask)
+
+
+class _Work:
+    """Scoring, to be shown, or written once or twice; the model is loaded when it is first needed."""
+
+    def __init__(
+        self,
+        given: dict[str, Any],
+        scores: TokenScores,
+        settings: dict[str, Any],
+        stream: BinaryIO,
+        stack: ExitStack,
+    ) -> None:
+        self._given = given
+        self._scores = scores
+        self._settings = settings
+        self._source = scores.tasks.source.source
+        self._stream = stream
+        self._stack = stack
+        self._quiet: bool = given["quiet"]
+
+    def preview(self, mask: Mask) -> None:
+        """Print the threshold table."""
+        scores = self._open(self._scores)
+        masks = [Mask(above=value) for value in PERPLEXITIES] + [Mask(hardest=value) for value in SHARES]
+        if mask.masks and mask not in masks:
+            masks.append(mask)
+        with Meter("score-tokens", quiet=self._quiet) as meter, stoppable(scores, self._quiet):
+            began = time.monotonic()
+            reasons: list[str] = []
+
+            def blocks() -> Iterator[Any]:
+                for block in scores.blocks():
+                    _report(meter, scores, 0, began)
+                    reasons.extend(reason for reason in block.reasons if reason)
+                    yield block.tokens()
+
+            found = preview(blocks(), masks)
+        for line in preview_lines(found):
+            self._stream.write(line.encode() + b"\n")
+        self._stream.flush()
+        say(
+            f"{len(reasons):,} rows would be rejected" + (f" (the first: {reasons[0]})" if reasons else ""), self._quiet
+        )
+
+    def score_then_mask(self, mask: Mask) -> None:
+        """Score all rows first, into a directory beside the output; then mask them, knowing them all."""
+        output = self._given["output"]
+        if output in (None, "-"):
+            stage = Path(self._stack.enter_context(tempfile.TemporaryDirectory()), "scores")
+        else:
+            stage = Path(f"{str(output).rstrip('/')}.scores")
+        self._sink(output, mask, self._scores)[0].pause()  # refuses what would be refused after the scoring
+        self.write(str(stage), Mask(), part=True)
+        source = open_rows(str(stage))
+        tasks = open_tasks(source)
+        settled = TokenScores(tasks, self._scores.encoder, None, self._scores.name)
+        if not tasks.total:
+            raise UsageError(f"no row of {self._source} can be scored; {stage}/rejected says why")
+        self._scores = settled
+        self.write(output, mask, corpus_cut(settled, mask))
+        shutil.rmtree(stage)
+
+    def write(self, output: str | None, mask: Mask, cut: Cut | None = None, *, part: bool = False) -> None:
+        """Score, mask and write; `part` is the first of two steps."""
+        sink, before = self._sink(output, mask, self._scores)
+        total = self._scores.tasks.total
+        if before and sink.next == total:
+            sink.finish()
+            say(f"{output} already holds {sink.record.accepted:,} rows", self._quiet)
+            return
+        if before:
+            say(f"going on with {output}: {before:,} rows are done", self._quiet)
+        try:
+            scores = self._open(self._scores)
+        except BaseException:
+            sink.pause()
+            raise
+        began = time.monotonic()
+        with Meter("score-tokens", quiet=self._quiet) as meter, stoppable(scores, self._quiet):
+            write_scored(scores, sink, mask, cut, report=lambda: _report(meter, scores, before, began))
+        if sink.next < total:
+            again = "; run the same command again to go on" if not isinstance(sink, StreamSink) else ""
+            say(f"stopped{again}", self._quiet)
+            raise click.exceptions.Exit(1)
+        closing_lines(sink.record, sink.next, output, self._quiet)
+        if not part and sink.record.tokens.get("scored"):
+            say(token_line(sink.record.tokens), self._quiet)
+        seconds = max(time.monotonic() - began, 1e-6)
+        rates = f"{scores.rows_done / seconds:,.1f} rows/s; {scores.tokens_done / seconds:,.0f} tokens/s"
+        say(f"{clock(seconds)}: {rates}", self._quiet)
+
+    def _sink(self, output: str | None, mask: Mask, scores: TokenScores) -> tuple[Any, int]:
+        settings = dict(self._settings)
+        if mask.masks:
+            settings |= {"mask": asdict(mask), "protect": sorted(scores.encoder.protect)}
+        record = RunRecord(
+            "score-tokens",
+            settings,
+            self._given["model"],
+            versions("transformers"),
+            source=self._source,
+        )
+        sink = open_output(output, self._stream, record, scores.schema, restart=self._given["restart"])
+        return sink, sink.next
+
+    def _open(self, scores: TokenScores) -> TokenScores:
+        """Load the model, unless all rows are scored already."""
+        given, encoder = self._given, scores.encoder
+        if scores.scorer is not None:
+            return scores
+        if all_scored(scores.tasks, scores.name):
+            say("scored before by the same model: nothing is loaded", self._quiet)
+            return scores
+        options = EngineOptions(**{item.name: given[item.name] for item in fields(EngineOptions) if item.name in given})
+        name = given["scorer"] or given["model"]
+        say(f"loading {name}", self._quiet)
+        began = time.monotonic()
+        scores.scorer = open_scorer(given["engine"], name, encoder.chat.tokenizer, options)
+        self._stack.callback(scores.scorer.close)
+        scores.encoder = RowEncoder(
+            encoder.chat, encoder.train_on, encoder.protect, encoder.overlong, scores.scorer.max_length
+        )
+        say(f"{scores.scorer.description}, ready in {clock(time.monotonic() - began)}", self._quiet)
+        return scores
+
+
+def _mask(given: dict[str, Any]) -> Mask:
+    if given["mask_easiest"] and given["mask_random"]:
+        raise UsageError("--mask-easiest and --mask-random are two controls: give one of them")
+    which = "easiest" if given["mask_easiest"] else "random" if given["mask_random"] else "hardest"
+    over = given["mask_over"]
+    return Mask(given["mask_above"], given["mask_hardest"], which, over, given["seed"])  # type: ignore[arg-type]
+
+
+def _protections(text: str) -> frozenset[Protection]:
+    names = frozenset(filter(None, (part.strip() for part in text.split(","))))
+    if unknown := names - {"end-of-turn", "answer"}:
+        raise UsageError(f"--protect {', '.join(sorted(unknown))} is unknown; take end-of-turn, answer, or both")
+    return cast(frozenset[Protection], names)
+
+
+def _tasks(given: dict[str, Any]) -> Tasks:
+    column = given["text_column"]
+    if column is None:
+        return tasks_of(given)
+    if given["train_on"] != "all":
+        raise UsageError("--text-column needs --train-on all: a plain text has no assistant turns")
+    rows: Rows = open_source(given["source"])
+    if column not in rows.schema.names:
+        raise UsageError(f"{rows.source} has no column {column!r}; there are: {', '.join(rows.schema.names)}")
+    if column in BASE.names or str(rows.schema.field(column).type) not in ("string", "large_string"):
+        raise UsageError(f"column {column!r} of {rows.source} holds no plain texts")
+    tasks = open_tasks(rows, given["limit"])
+    if not tasks.total:
+        raise UsageError(f"{rows.source} has no rows")
+    return tasks
+
+
+def _same_tokenizer(tokenizer: Any, model: str, scorer: str) -> None:
+    from synth.chat import load_tokenizer
+
+    check_vocabulary(scorer, tokenizer)
+    if load_tokenizer(scorer).get_vocab() != tokenizer.get_vocab():
+        raise UsageError(f"--scorer {scorer} has another tokenizer than {model}: what it scores are other tokens")
+
+
+@contextmanager
+def stoppable(scores: TokenScores, quiet: bool) -> Iterator[None]:
+    """Ctrl-C (and SIGTERM) finish the block of rows at hand; a second one breaks off."""
+
+    def stop(number: int, _: object) -> None:
+        if scores.stopping:
+            signal.signal(number, signal.SIG_DFL)
+            raise KeyboardInterrupt
+        scores.stopping = True
+        say("finishing the rows at hand; once more to break off", quiet)
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _report(meter: Meter, scores: TokenScores, before: int, began: float) -> None:
+    seconds = max(time.monotonic() - began, 1e-6)
+    done, total = before + scores.rows_done, scores.tasks.total
+    left = (total - done) * seconds / max(1, scores.rows_done)
+    rates = f"{scores.rows_done / seconds:,.1f} rows/s · {scores.tokens_done / seconds:,.0f} tokens/s"
+    meter.show(done, total, f"{clock(left)} left · {rates}")
+
+
+def preview_lines(found: Preview) -> list[str]:
+    """The threshold table and the histogram, for a terminal."""
+    lines = [f"{found.rows:,} rows, {found.tokens:,} scored tokens", ""]
+    lines.append(f"{'mask':<24}{'masked':>12}{'share':>9}{'perplexity left':>18}{'rows emptied':>14}")
+    for effect in found.effects:
+        left = "–" if math.isnan(effect.perplexity) else f"{effect.perplexity:,.2f}"
+        lines.append(
+            f"{_mask_name(effect.mask):<24}{effect.masked:>12,}{effect.share:>9.1%}{left:>18}{effect.emptied:>14,}"
+        )
+    lines += ["", f"{'perplexity of a token':<24}{'tokens':>12}{'share':>9}"]
+    most = max(found.histogram, default=0)
+    for low, high, count in zip(EDGES, EDGES[1:], found.histogram, strict=False):
+        name = f"{low:g} – {high:g}" if math.isfinite(high) else f"above {low:g}"
+        bar = "█" * round(40 * count / max(1, most))
+        lines.append(f"{name:<24}{count:>12,}{count / max(1, found.tokens):>9.1%}  {bar}".rstrip())
+    return lines
+
+
+def _mask_name(mask: Mask) -> str:
+    amount = f"above {mask.above:g}" if mask.above is not None else f"hardest {mask.hardest:.0%}"
+    return amount if mask.which == "hardest" else f"{amount}, {mask.which}"

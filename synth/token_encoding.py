@@ -1,0 +1,130 @@
+"""Rows as tokens: what is scored and trained on, and what no mask may take."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.chat import ChatFormat
+from synth.errors import RequestError
+from synth.row import Message
+
+TrainOn = Literal["all", "assistant", "last"]
+Overlong = Literal["drop", "truncate", "window"]
+Protection = Literal["end-of-turn", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """A row's tokens; arrays of shape `[tokens]`.
+
+    `wanted` tokens are scored and trained on; the first token never is, as nothing precedes it. `protected` ones are
+    never masked.
+    """
+
+    ids: NDArray[np.int32]
+    wanted: NDArray[np.bool_]
+    protected: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class RowEncoder:
+    """Turns rows into tokens.
+
+    Attributes:
+        chat: of the model that is to be trained.
+        train_on: every token, those of all assistant turns, or those of the last one.
+        protect: the tokens that end a turn, or those of the row's `answer` (its last mention in the last assistant
+            turn), or both.
+        overlong: what becomes of rows longer than `window`: rejected, cut at the end, or kept whole (and scored in
+            overlapping windows).
+        window: tokens; None where any length will do.
+    """
+
+    chat: ChatFormat
+    train_on: TrainOn = "assistant"
+    protect: Collection[Protection] = ()
+    overlong: Overlong = "drop"
+    window: int | None = None
+
+    def conversation(self, messages: Sequence[Message], answer: str | None = None) -> EncodedRow:
+        """The tokens of a conversation.
+
+        Raises:
+            RequestError: the chat template refuses it, a message holds a control token, nothing of it is trained on,
+                or it is too long.
+        """
+        if not messages:
+            raise RequestError("empty conversation")
+        encoded = self.chat.encode(messages)
+        spans = encoded.spans if self.train_on == "assistant" else encoded.spans[-1:]
+        if self.train_on == "all":
+            spans = [(0, len(encoded.input_ids))]
+        elif not spans:
+            raise RequestError("no assistant turn to train on")
+        wanted = np.zeros(len(encoded.input_ids), np.bool_)
+        for start, end in spans:
+            wanted[start:end] = True
+        marked = None
+        if "answer" in self.protect and answer and encoded.spans:
+            marked = _mention(encoded.text, encoded.offsets, encoded.spans[-1], answer)
+        return self._row(encoded.input_ids, wanted, marked)
+
+    def text(self, text: str) -> EncodedRow:
+        """The tokens of a plain text, as in pre-training: what the tokenizer puts before it, it, end of sequence.
+
+        Raises:
+            RequestError: it is empty or too long.
+        """
+        if not text.strip():
+            raise RequestError("empty text")
+        tokenizer = self.chat.tokenizer
+        ids: list[int] = tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
+        if tokenizer.eos_token_id is not None and ids[-1] != tokenizer.eos_token_id:
+            ids.append(tokenizer.eos_token_id)
+        return self._row(ids, np.ones(len(ids), np.bool_), None)
+
+    def _row(self, ids: list[int], wanted: NDArray[np.bool_], marked: slice | None) -> EncodedRow:
+        tokens = np.array(ids, np.int32)
+        wanted[0] = False
+        protected = np.zeros(len(tokens), np.bool_)
+        if "end-of-turn" in self.protect:
+            protected |= np.isin(tokens, self.chat.end_ids)
+        if marked is not None:
+            protected[marked] = True
+        if self.window is not None and len(tokens) > self.window:
+            if self.overlong == "drop":
+                raise RequestError(f"overlong: {len(tokens):,} tokens, the window holds {self.window:,}")
+            if self.overlong == "truncate":
+                tokens, wanted, protected = tokens[: self.window], wanted[: self.window], protected[: self.window]
+        if not wanted.any():
+            raise RequestError("no token to train on")
+        return EncodedRow(tokens, wanted, protected & wanted)
+
+
+def windows(length: int, size: int) -> list[tuple[int, int, int]]:
+    """How a sequence longer than the model's window is scored: as (start, end, first scored) of overlapping windows.
+
+    Each begins half a window after the one before, so that every token but those of the first window has at least half
+    a window before it; each token is scored once.
+    """
+    if length <= size:
+        return [(0, length, 0)]
+    found = [(0, size, 0)]
+    while found[-1][1] < length:
+        scored = found[-1][1]
+        end = min(length, scored + size - size // 2)
+        found.append((end - size, end, scored))
+    return found
+
+
+def _mention(text: str, offsets: Sequence[tuple[int, int]], span: tuple[int, int], answer: str) -> slice | None:
+    """The tokens of an answer's last mention in the tokens `span` of a text; None where it is not there."""
+    begin, end = offsets[span[0]][0], offsets[span[1] - 1][1]
+    found = text.rfind(answer, begin, end)
+    if found < 0:
+        return None
+    inside = [index for index in range(*span) if offsets[index][1] > found and offsets[index][0] < found + len(answer)]
+    return slice(inside[0], inside[-1] + 1)
