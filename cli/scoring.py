@@ -19,7 +19,7 @@ from cli.progress import Meter, clock, say
 from synth.card import token_line
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
-from synth.engines.token_scorer import check_vocabulary, open_scorer
+from synth.engines.token_scorer import open_scorer
 from synth.errors import UsageError
 from synth.masks import Cut, Mask
 from synth.output import StreamSink, open_output
@@ -241,7 +241,6 @@ def _tasks(given: dict[str, Any]) -> Tasks:
 def _same_tokenizer(tokenizer: Any, model: str, scorer: str) -> None:
     from synth.chat import load_tokenizer
 
-    check_vocabulary(scorer, tokenizer)
     if load_tokenizer(scorer).get_vocab() != tokenizer.get_vocab():
         raise UsageError(f"--scorer {scorer} has another tokenizer than {model}: what it scores are other tokens")
 
