@@ -30,7 +30,7 @@ from synth.tasks import Tasks, open_tasks
 from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
 from synth.token_encoding import Protection, RowEncoder
 from synth.token_labels import corpus_cut, write_scored
-from synth.token_scores import TokenScores, all_scored
+from synth.token_scores import TokenScores, all_scored, scorer_name
 from synth.versions import versions
 
 
@@ -61,7 +61,7 @@ def score(given: dict[str, Any]) -> None:
     if "answer" in protect and "answer" not in tasks.source.schema.names:
         raise UsageError("--protect answer needs the column `answer`, which `synth verify` writes")
     address = f"@{given['engine']}" if given["engine"].startswith("http") else ""
-    name = f"{scorer}{address} {model_revision(scorer)} {given['train_on']}"
+    name = scorer_name(f"{scorer}{address}", model_revision(scorer), given["train_on"])
     settings = casting.settings() | {
         "scorer": name,
         "text_column": given["text_column"],

@@ -31,6 +31,13 @@ echo "installing synth …" >&2
 case " $want " in *" dev "*) extras='[dev]' ;; *) extras='' ;; esac
 pip install --editable ".$extras"
 case " $want " in
+*" dev "*)
+    # Trainers that the tests load exported data with, apart from the rest: they pin other versions of what both need.
+    pip install --no-deps --target "$venv/trainers" --upgrade \
+        llamafactory==0.9.5 axolotl==0.19.0 addict colorama distro posthog
+    ;;
+esac
+case " $want " in
 *" vllm "*)
     echo "installing vLLM …" >&2
     if [ $gpu = yes ]; then

@@ -71,7 +71,15 @@ def open_rows(source: str | None, *, prompt_column: str | None = None, reference
     Raises:
         UsageError: the source is missing, damaged or of an unknown kind, or no conversation is recognised in it.
     """
-    raw = open_source(source)
+    return conversations(open_source(source), prompt_column=prompt_column, reference_column=reference_column)
+
+
+def conversations(raw: Rows, *, prompt_column: str | None = None, reference_column: str | None = None) -> Rows:
+    """Bring the rows of `open_source` to `messages` and `reference`.
+
+    Raises:
+        UsageError: no conversation is recognised in them.
+    """
     if not raw.schema.names:  # an empty file
         return Rows(raw.source, pa.schema([BASE.field("messages"), BASE.field("reference")]), raw.read, raw.notes)
     try:

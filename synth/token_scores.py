@@ -236,3 +236,13 @@ def _stored_scores(source: pa.RecordBatch, name: str) -> list[tuple[NDArray[np.i
         tokens = ids[index].values.to_numpy(zero_copy_only=False).astype(np.int32)
         found.append((tokens, flat[begin:end].astype(np.float32)) if len(tokens) == end - begin else None)
     return found
+
+
+def scorer_name(model: str, revision: str, train_on: str) -> str:
+    """What the column `scorer` says."""
+    return f"{model} {revision} {train_on}"
+
+
+def scorer_model(name: str) -> str:
+    """The model of a `scorer_name`; on a server, what the server's model was called."""
+    return name.rsplit(" ", 2)[0].partition("@http")[0]

@@ -45,7 +45,7 @@ def synth(capfd: pytest.CaptureFixture[str]) -> Synth:
 def conversations(count: int) -> list[dict[str, Any]]:
     """Tasks with answers as people write them."""
     chance = Random(5)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for question, answer in skills.suite("two_step", "train", count):
         human = skills.human_answer(chance, answer, "natural")
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": human}]
@@ -171,7 +171,7 @@ def test_rows_that_cannot_be_trained_on_are_kept_with_the_reason(
     def assistant(text: str) -> dict[str, str]:
         return {"role": "assistant", "content": text}
 
-    rows = [
+    rows: list[dict[str, Any]] = [
         {"messages": [user("What is 1 + 1?"), assistant("1 + 1 = 2. The answer is 2.")]},
         {"messages": None},
         {"messages": [user("And now?")]},

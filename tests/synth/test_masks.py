@@ -21,7 +21,7 @@ def some_tokens(seed: int, rows: int = 30) -> Tokens:
     return Tokens(np.repeat(np.arange(rows), sizes), logprobs, free, [f"row {seed} {i}" for i in range(rows)])
 
 
-def by_row(tokens: Tokens) -> Iterator[np.ndarray]:  # type: ignore[type-arg]
+def by_row(tokens: Tokens) -> Iterator[np.ndarray]:
     for row in range(len(tokens.ids)):
         yield np.flatnonzero(tokens.rows == row)
 
@@ -31,7 +31,7 @@ def test_above_masks_strictly_what_is_above() -> None:
     free = np.array([False, True, True, False, True])
     tokens = Tokens(np.zeros(5, np.int64), logprobs, free, ["a"])
     assert mask_rows(Mask(above=2.5), tokens).tolist() == [False, False, True, False, False]
-    exactly = Tokens(np.zeros(1, np.int64), -np.log(np.float32([2.5])), np.array([True]), ["a"])
+    exactly = Tokens(np.zeros(1, np.int64), -np.log(np.array([2.5], np.float32)), np.array([True]), ["a"])
     assert not mask_rows(Mask(above=math.exp(-float(exactly.logprobs[0]))), exactly).any()
 
 

@@ -15,7 +15,7 @@ TALK = [
 ]
 
 
-def text(chat: ChatFormat, row: EncodedRow, which: np.ndarray) -> str:  # type: ignore[type-arg]
+def text(chat: ChatFormat, row: EncodedRow, which: np.ndarray) -> str:
     return str(chat.tokenizer.decode(row.ids[which]))
 
 

@@ -62,7 +62,7 @@ def test_a_sequence_that_does_not_fit_is_refused_alone(monkeypatch: pytest.Monke
     scorer = Scorer(model)
     whole = scorer._parts.score
 
-    def limited(ids: torch.Tensor, *places: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+    def limited(ids: torch.Tensor, *places: np.ndarray) -> np.ndarray:
         if ids.numel() > 120:
             raise torch.OutOfMemoryError("out of memory")
         return whole(ids, *places)
