@@ -15,6 +15,7 @@ COMMANDS = {
     "verify": "Judge answers, or references: right, wrong or unscorable.",
     "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
     "show": "Show rows of a data set in the terminal.",
+    "report": "One page to look at: token heat maps, perplexity by method, reasons, rows.",
     "export": "Copy a data set to another format.",
 }
 
