@@ -64,6 +64,8 @@ class _Taken:
 
     limit: int
     """Characters of a row at most."""
+    cut: bool
+    """Whether any row has more."""
     index: dict[str, list[Any]]
     """For each row its data set (d), status (s: 1 is rejected), method (m), verdict (v, null if none), characters
     (n), tokens (t) and perplexity (p, null where not scored)."""
@@ -162,7 +164,7 @@ def _take(sets: Sequence[DataSet], choice: Choice, tokenizers: Tokenizers) -> _T
     picked = evenly(int(starts[-1]), MOST_ROWS)
     lengths = np.concatenate([scan.columns["chars"] for *_, scan in tables]).astype(np.int64)[picked]
     limit = level(np.minimum(lengths, ROW_CHARS), ALL_CHARS)
-    taken = _Taken(limit or ROW_CHARS, {name: [] for name in "dsmvntp"})
+    taken = _Taken(limit, bool((lengths > limit).any()), {name: [] for name in "dsmvntp"})
     shown = [group[:MOST_VERSIONS] for group in choice.chosen]
     heated = {pair for group in shown for pair in group}
     versions: dict[tuple[int, int], dict[str, Any]] = {}
@@ -282,7 +284,7 @@ def _render(sets: Sequence[DataSet], choice: Choice, taken: _Taken, notes: Seque
         all_groups=choice.groups,
         rows=len(taken.index["d"]),
         all_rows=sum(scan.rows for scan in scans),
-        limit=taken.limit,
+        limit=taken.limit if taken.cut else None,
         heat=packed(taken.groups),
         index=packed(index),
         blocks=taken.blocks,

@@ -101,7 +101,8 @@ class Scan:
         scored = self.columns["scored"].astype(np.float64)
         with np.errstate(invalid="ignore", divide="ignore"):
             own: Floats = self.columns["nats"].astype(np.float64) / scored
-        return np.exp(np.where(scored > 0, own, np.nan))
+        perplexity: Floats = np.exp(np.where(scored > 0, own, np.nan))
+        return perplexity
 
 
 @dataclass(slots=True)

@@ -8,8 +8,8 @@ import numpy as np
 
 from synth.report_data import BIN_NATS, BINS, DataSet, Figures, figures
 
-WIDTH, HEIGHT = 320.0, 168.0
-LEFT, RIGHT, TOP, BOTTOM = 38.0, 8.0, 16.0, 34.0
+WIDTH, HEIGHT = 320.0, 178.0
+LEFT, RIGHT, TOP, BOTTOM = 38.0, 8.0, 26.0, 34.0
 """Geometry of a chart, in pixels of its view box."""
 
 MOST_PANELS = 24
@@ -181,6 +181,8 @@ def perplexity_panels(sets: Sequence[DataSet]) -> list[Panel]:
     width = (WIDTH - LEFT - RIGHT) / bins
     marks = [value for value in (1, 2.5, 10, 100, 1000) if math.log(value) / BIN_NATS <= bins]
     across = [(_round(LEFT + math.log(value) / BIN_NATS * width), f"{value:,g}") for value in marks]
+    if bins == BINS:
+        across.append((WIDTH - RIGHT, "more"))
     up = [(_height(share, top, 0.5), f"{share:.0%}") for share in (0, 0.01, 0.05, 0.2, 0.5, 1) if share <= top + 1e-9]
     panels = []
     for name, colour, method, shares, total in found:
@@ -314,9 +316,9 @@ def category_cards(sets: Sequence[DataSet]) -> list[Card]:
     cards = []
     for name in names:
         sources = [(colour, title, scan.categories[name]) for colour, title, scan in scans if name in scan.categories]
-        rows = sum(scan.rows for *_, scan in scans if name in scan.categories)
+        known = sum(sum(counts.values()) for *_, counts in sources)
         values = {value for *_, counts in sources for value in counts}
-        if len(values) < 2 or (rows >= 10 and len(values) > rows / 2):
+        if len(values) < 2 or len(values) > max(10, known / 2):
             continue
         bars, more = _stacked(sources)
         cards.append(Card(short(name, 60), bars, f"and {more:,} more values" if more else ""))
