@@ -182,7 +182,7 @@ def scan_rows(rows: Rows, *, rejected: bool = False) -> Scan:
     parts: list[dict[str, NDArray[np.generic]]] = []
     first = 0
     for batch in small_batches(rows):
-        part = _row_figures(batch, methods, verdicts, first)
+        part = _row_figures(batch, methods, verdicts, rows.source, first)
         if has_tokens:
             tokens, token_rows, nats, odd = _token_figures(batch, rows.source, first)
             part |= tokens
@@ -259,14 +259,14 @@ def method_label(method: str | None, model: str | None) -> str:
 
 
 def _row_figures(
-    batch: pa.RecordBatch, methods: Labels, verdicts: Labels, first: int
+    batch: pa.RecordBatch, methods: Labels, verdicts: Labels, source: str, first: int
 ) -> dict[str, NDArray[np.generic]]:
     labels = map(method_label, column(batch, "method"), column(batch, "model"))
     chars, prompts = [], []
     for number, turns in enumerate(conversations(batch), first):
         chars.append(sum(len(content) for _, content in turns))
         prompt = split_answer(turns)[0]
-        prompts.append(hash(tuple(prompt)) if prompt else hash(("no prompt", id(methods), number)))
+        prompts.append(hash(tuple(prompt)) if prompt else hash((source, number)))
     found: dict[str, list[int]] = {
         "method": [methods.code(label) for label in labels],
         "verdict": [-1 if verdict is None else verdicts.code(verdict) for verdict in column(batch, "verdict")],

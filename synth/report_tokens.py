@@ -119,7 +119,7 @@ class Tokenizers:
             return load_tokenizer(name)
         except UsageError as error:
             reason = str(error).removeprefix("--model ")
-            self.notes.append(f"no heat maps of what was scored by {name}: its tokenizer is missing ({reason}); {hint}")
+            self.notes.append(f"no heat maps: the tokenizer of {name} cannot be loaded ({reason}); {hint}")
             return None
 
 

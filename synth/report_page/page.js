@@ -324,8 +324,8 @@
   async function start() {
     index = await unpack("index-data");
     sets = index.sets;
-    await startRows();
     await startHeat();
+    await startRows();
     document.documentElement.dataset.ready = Math.round(performance.now());
   }
 

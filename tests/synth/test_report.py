@@ -55,7 +55,8 @@ def scored_row(chat: ChatFormat, model: str, prompt: str, answer: str, seed: int
     chance = Random(seed)
     logprobs = [-chance.expovariate(0.7) if trained else None for trained in encoded.trained]
     third = [at for at, trained in enumerate(encoded.trained) if trained][2]
-    return {"messages": talk(prompt, answer)} | tokens(encoded.input_ids, logprobs, (third,), f"{model} r all") | more
+    scores = tokens(encoded.input_ids, logprobs, (third,), f"{model} r all")
+    return {"messages": talk(prompt, answer), **scores, **more}
 
 
 def scanned(source: str) -> Scan:
@@ -264,7 +265,7 @@ def test_odd_data_sets(tmp_path: Path) -> None:
     nothing = tmp_path / "nothing.jsonl"
     nothing.write_text("")
     built(tmp_path, str(nothing), empty)
-    nulls = [
+    nulls: list[dict[str, Any]] = [
         {"messages": None},
         {"messages": []},
         {"messages": [None]},
@@ -282,7 +283,7 @@ def test_scorer_that_cannot_be_found(tmp_path: Path, model: str) -> None:
     row = {"messages": talk("a", "b")} | tokens([60, 61], [None, -1.0], scorer="/no/such/model rev assistant")
     source = write(tmp_path / "d", [row], scored=True)
     page, [note] = built(tmp_path, source)
-    assert "scored by /no/such/model" in note and "--model M" in note and note in page.words
+    assert "tokenizer of /no/such/model" in note and "--model M" in note and note in page.words
     assert "No heat maps" in page.words and page.block("heat-data") == []
     assert "hard, over 2.5" in page.words  # the rest is there
     page, notes = built(tmp_path, source, model=model)
@@ -290,7 +291,7 @@ def test_scorer_that_cannot_be_found(tmp_path: Path, model: str) -> None:
 
 
 def test_run_record_reasons_and_categories(tmp_path: Path) -> None:
-    rows = [{"messages": talk("a", str(at)), "skill": f"skill {at % 3}"} for at in range(20)]
+    rows: list[dict[str, Any]] = [{"messages": talk("a", str(at)), "skill": f"skill {at % 3}"} for at in range(20)]
     folder = write(tmp_path / "run", rows, pa.field("skill", pa.string()))
     rejected = [{"messages": talk("no", "no"), "reason": "too short: 3 characters"}]
     write(tmp_path / "run" / "rejected", rejected, pa.field("reason", pa.string()))
