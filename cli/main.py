@@ -16,6 +16,7 @@ COMMANDS = {
     "score-tokens": "How likely a model finds every token; which of them are trained on.",
     "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
     "show": "Show rows of a data set in the terminal.",
+    "report": "One page to look at: token heat maps, perplexity by method, reasons, rows.",
     "export": "Copy a data set to another format.",
 }
 

@@ -1,0 +1,33 @@
+"""`synth report`."""
+
+import click
+
+
+@click.command()
+@click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
+@click.option("-o", "--output", metavar="FILE.html", required=True, help="The page.")
+@click.option(
+    "--model", help="Whose tokenizer turns tokens into text: a directory or a Hub id. [default: the one that scored]"
+)
+@click.option("--force", is_flag=True, help="Replace the page if it exists.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+def command(sources: tuple[str, ...], output: str, model: str | None, force: bool, quiet: bool) -> None:
+    """Make one HTML page of one or several data sets, to look at and to compare.
+
+    Token heat maps side by side, perplexity by method, reasons of rejection, lengths, and a searchable browser of the
+    rows. The page is one file that fetches nothing. What is shown of tokens and perplexity needs rows that
+    `synth score-tokens` wrote.
+
+    \b
+    Examples:
+      synth report replay -o replay.html
+      synth report human-scored self-output-scored -o own-words.html
+      synth report tasks.jsonl own/rejected -o look.html --force
+    """  # noqa: D301 (\b is click's)
+    from synth.report import build_report
+
+    made = build_report(sources, output, model=model, force=force)
+    if not quiet:
+        for note in made.notes:
+            click.echo(note, err=True)
+        click.echo(f"{made.rows:,} rows → {output} ({made.size / 1e6:,.1f} MB)", err=True)

@@ -1,0 +1,291 @@
+"""`synth report`: one HTML page of one or several data sets.
+
+Two passes over the rows: `synth.report_data` finds the figures of all, then the rows that the page holds are taken.
+The page fetches nothing and runs one script, named in its content policy by its hash. Texts are hostile: what the
+template writes is escaped, and all else reaches the page's script as compressed blocks and the document as text.
+"""
+
+import base64
+import gzip
+import hashlib
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from synth.errors import RunError, UsageError
+from synth.read import open_rows
+from synth.record import RunRecord, read_record
+from synth.report_data import DataSet, Labels, Scan, column, conversations, scan_rows, small_batches, split_answer
+from synth.report_tokens import VERSIONS as MOST_VERSIONS
+from synth.report_tokens import Choice, Tokenizers, choose, cut, evenly, heat_map, level
+from synth.report_view import (
+    category_cards,
+    figure,
+    length_panels,
+    outcomes,
+    percent,
+    perplexity_panels,
+    short,
+    table,
+    tiles,
+)
+from synth.write import replace_text
+
+PAGE = Path(__file__).parent / "report_page"
+
+MOST_ROWS = 50_000
+ROW_CHARS = 4_000
+ALL_CHARS = 80_000_000
+"""Characters of text in the page at most: of one row, and of all, before compression."""
+PROMPT_CHARS = 2_000
+BLOCK_ROWS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What was written: rows read, bytes of the page, and notes for people."""
+
+    rows: int
+    size: int
+    notes: list[str]
+
+
+@dataclass(slots=True)
+class _Taken:
+    """What the second pass takes: blocks of rows, what to filter them by, and heat maps."""
+
+    limit: int
+    """Characters of a row at most."""
+    cut: bool
+    """Whether any row has more."""
+    index: dict[str, list[Any]]
+    """For each row its data set (d), status (s: 1 is rejected), method (m), verdict (v, null if none), characters
+    (n), tokens (t) and perplexity (p, null where not scored)."""
+    blocks: list[str] = field(default_factory=list)
+    methods: Labels = field(default_factory=lambda: Labels(200))
+    verdicts: Labels = field(default_factory=lambda: Labels(200))
+    groups: list[dict[str, Any]] = field(default_factory=list)
+
+
+def build_report(sources: Sequence[str], output: str, *, model: str | None = None, force: bool = False) -> Made:
+    """Write the page.
+
+    Args:
+        sources: whatever `synth.read.open_rows` reads; a run's directory brings its record and rejected rows.
+        output: the file to write; it lands whole.
+        model: whose tokenizer turns tokens into text, instead of the model named in the rows' `scorer`.
+        force: replace a file that exists.
+
+    Raises:
+        UsageError: a source cannot be read, or the output exists, is a source or is not writable.
+        RunError: the disk is full.
+    """
+    path = Path(output)
+    _check_output(path, sources, force)
+    notes: list[str] = []
+    sets = [_open(source, name, notes) for source, name in zip(sources, _names(sources), strict=True)]
+    choice = choose([scan for item in sets for _, scan in item.tables])
+    tokenizers = Tokenizers(model)
+    taken = _take(sets, choice, tokenizers)
+    notes += [note for note in tokenizers.notes if note not in notes]
+    page = _render(sets, choice, taken, notes).encode("utf-8", "replace").decode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(path, page)
+    except OSError as error:  # nothing of ours is left then
+        raise RunError(f"cannot write {output}: {error.strerror or error}; mend that, or choose another -o") from error
+    rows = sum(scan.rows for item in sets for _, scan in item.tables)
+    return Made(rows, path.stat().st_size, notes)
+
+
+def _check_output(path: Path, sources: Sequence[str], force: bool) -> None:
+    if path.is_dir():
+        raise UsageError(f"{path} is a directory; give -o a file, such as {path / 'report.html'}")
+    if any(Path(source).exists() and path.exists() and path.samefile(source) for source in sources):
+        raise UsageError(f"{path} is the input itself; choose another -o")
+    if path.exists() and not force:
+        raise UsageError(f"{path} exists; choose another -o, or add --force to replace it")
+
+
+def _names(sources: Sequence[str]) -> list[str]:
+    """A name for each source, all different."""
+    names: list[str] = []
+    for source in sources:
+        path = Path(source)
+        name = source
+        if source == "-":
+            name = "standard input"
+        elif path.exists():
+            path = Path(os.path.abspath(path))
+            name = path.name if path.is_dir() else path.stem
+            name = f"{path.parent.name}/rejected" if name == "rejected" and path.is_dir() else name
+        name = name.encode("utf-8", "replace").decode()
+        unique = [name, *(f"{name} ({number})" for number in range(2, len(sources) + 1))]
+        names.append(next(candidate for candidate in unique if candidate not in names))
+    return names
+
+
+def _open(source: str, name: str, notes: list[str]) -> DataSet:
+    """The figures of a source and, where it is the directory of a run, of its rejected rows."""
+    path = Path(source)
+    rows = open_rows(source)
+    is_rejected = path.is_dir() and Path(os.path.abspath(path)).name == "rejected"
+    found = DataSet(name, [(rows, scan_rows(rows, rejected=is_rejected))], _record(path, notes))
+    if (path / "rejected" / "state.json").is_file():
+        side = open_rows(str(path / "rejected"))
+        found.tables.append((side, scan_rows(side, rejected=True)))
+    notes += [note for table, _ in found.tables for note in table.notes]
+    for _, scan in found.tables:
+        if scan.odd:
+            notes.append(f"{name}: {scan.odd:,} log-probabilities are not finite numbers; they count as not scored")
+    return found
+
+
+def _record(path: Path, notes: list[str]) -> RunRecord | None:
+    try:
+        return read_record(path)
+    except UsageError as error:
+        notes.append(f"no counts of the run: {str(error).partition(';')[0]}")
+        return None
+
+
+def _take(sets: Sequence[DataSet], choice: Choice, tokenizers: Tokenizers) -> _Taken:
+    """The second pass: the rows of the browser, and those of the heat maps."""
+    tables = [(number, rows, scan) for number, item in enumerate(sets) for rows, scan in item.tables]
+    starts = np.cumsum([0, *(scan.rows for *_, scan in tables)])
+    picked = evenly(int(starts[-1]), MOST_ROWS)
+    lengths = np.concatenate([scan.columns["chars"] for *_, scan in tables]).astype(np.int64)[picked]
+    limit = level(np.minimum(lengths, ROW_CHARS), ALL_CHARS)
+    taken = _Taken(limit, bool((lengths > limit).any()), {name: [] for name in "dsmvntp"})
+    shown = [group[:MOST_VERSIONS] for group in choice.chosen]
+    heated = {pair for group in shown for pair in group}
+    versions: dict[tuple[int, int], dict[str, Any]] = {}
+    waiting: list[Any] = []
+    for place, (number, rows, scan) in enumerate(tables):
+        first = int(starts[place])
+        for batch in small_batches(rows):
+            mine = picked[(picked >= first) & (picked < first + batch.num_rows)] - first
+            waiting += _rows(batch, mine, taken.limit, scan.rejected)
+            _index(taken, number, scan, mine + (first - starts[place]))
+            while len(waiting) >= BLOCK_ROWS:
+                taken.blocks.append(packed(waiting[:BLOCK_ROWS]))
+                del waiting[:BLOCK_ROWS]
+            for offset in range(batch.num_rows if heated else 0):
+                row = first - int(starts[place]) + offset
+                if (place, row) in heated:
+                    name = scan.methods[int(scan.columns["method"][row])]
+                    found = _version(batch.slice(offset, 1), tokenizers)
+                    versions[place, row] = found | {"d": number, "m": short(name, 40)} if found else {}
+            first += batch.num_rows
+    if waiting:
+        taken.blocks.append(packed(waiting))
+    for group, all_of_it in zip(shown, choice.chosen, strict=True):
+        if found_versions := [versions[pair] for pair in group if versions[pair]]:
+            taken.groups.append({"v": found_versions, "of": len(all_of_it)})
+    return taken
+
+
+def _rows(batch: pa.RecordBatch, mine: NDArray[np.int64], limit: int, rejected: bool) -> list[list[Any]]:
+    """Rows as the page's script reads them: id, turns, whether they were cut, and the reason of rejection."""
+    if not len(mine):
+        return []
+    kept = batch.take(pa.array(mine))
+    reasons = column(kept, "reason") if rejected else [None] * len(mine)
+    found: list[list[Any]] = []
+    for name, turns, reason in zip(column(kept, "id"), conversations(kept), reasons, strict=True):
+        shorter, was_cut = cut(turns, limit)
+        found.append([(name or "")[:200], shorter, int(was_cut), (reason or "")[:1000]])
+    return found
+
+
+def _index(taken: _Taken, number: int, scan: Scan, mine: NDArray[np.int64]) -> None:
+    columns = scan.columns
+    methods = [taken.methods.code(short(name, 40)) for name in scan.methods]
+    verdicts = [taken.verdicts.code(short(name, 40)) for name in scan.verdicts]
+    perplexity = scan.perplexity()[mine]
+    for name, values in {
+        "d": [number] * len(mine),
+        "s": [int(scan.rejected)] * len(mine),
+        "m": [methods[code] for code in columns["method"][mine]],
+        "v": [None if code < 0 else verdicts[code] for code in columns["verdict"][mine]],
+        "n": columns["chars"][mine].tolist(),
+        "t": columns["tokens"][mine].tolist(),
+        "p": [float(f"{value:.4g}") if np.isfinite(value) else None for value in perplexity],
+    }.items():
+        taken.index[name] += values
+
+
+def _version(row: pa.RecordBatch, tokenizers: Tokenizers) -> dict[str, Any] | None:
+    """One row's heat map with its id and prompt; None where its tokens cannot be turned into text."""
+    tokenizer = tokenizers.of(column(row, "scorer")[0])
+    if tokenizer is None:
+        return None
+    prompt, _ = cut(split_answer(conversations(row)[0])[0], PROMPT_CHARS)
+    return heat_map(row, tokenizer) | {"id": (column(row, "id")[0] or "")[:200], "prompt": prompt}
+
+
+def packed(value: Any) -> str:
+    """JSON, compressed, in letters that mean nothing to HTML."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
+
+
+def _render(sets: Sequence[DataSet], choice: Choice, taken: _Taken, notes: Sequence[str]) -> str:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
+
+    script = (PAGE / "page.js").read_text(encoding="utf-8")
+    style = (PAGE / "page.css").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    pages = Environment(
+        loader=FileSystemLoader(PAGE),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=StrictUndefined,
+    )
+    pages.filters |= {"figure": figure, "percent": percent, "count": "{:,}".format}
+    lines = table(sets)
+    unit, lengths = length_panels(sets)
+    scans = [scan for item in sets for _, scan in item.tables]
+    names = [short(item.name, 60) for item in sets]
+    index = {
+        "sets": names,
+        "methods": taken.methods.names,
+        "verdicts": taken.verdicts.names,
+        "block": BLOCK_ROWS,
+        "rows": taken.index,
+    }
+    return pages.get_template("page.html.jinja").render(
+        script=Markup(script),
+        style=Markup(style),
+        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
+        "base-uri 'none'; form-action 'none'",
+        names=names,
+        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
+        scorers=list(dict.fromkeys(scorer for scan in scans for scorer in scan.scorers)),
+        notes=notes,
+        tiles=tiles(sets, lines),
+        lines=lines,
+        perplexity=perplexity_panels(sets),
+        unit=unit,
+        lengths=lengths,
+        outcomes=outcomes(sets),
+        cards=category_cards(sets),
+        groups=len(taken.groups),
+        all_groups=choice.groups,
+        rows=len(taken.index["d"]),
+        all_rows=sum(scan.rows for scan in scans),
+        limit=taken.limit if taken.cut else None,
+        heat=packed(taken.groups),
+        index=packed(index),
+        blocks=taken.blocks,
+    )
