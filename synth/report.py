@@ -25,7 +25,7 @@ from synth.read import open_rows
 from synth.record import RunRecord, read_record
 from synth.report_data import DataSet, Labels, Scan, column, conversations, scan_rows, small_batches, split_answer
 from synth.report_tokens import VERSIONS as MOST_VERSIONS
-from synth.report_tokens import Choice, Tokenizers, choose, cut, evenly, heat_map, level
+from synth.report_tokens import Choice, choose, cut, evenly, heat_map, level
 from synth.report_view import (
     category_cards,
     figure,
@@ -37,6 +37,7 @@ from synth.report_view import (
     table,
     tiles,
 )
+from synth.token_cells import Tokenizers
 from synth.write import replace_text
 
 PAGE = Path(__file__).parent / "report_page"

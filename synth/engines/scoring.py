@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.nn import functional
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from synth.engines.device import out_of_memory
@@ -20,7 +19,9 @@ from synth.errors import RequestError, RunError
 _BATCH_TOKENS = {"cpu": 4_096, "accelerator": 16_384}
 """Tokens of one forward pass, padding included, at most (a longer sequence goes alone)."""
 _CHUNK_LOGITS = {"cpu": 1 << 22, "accelerator": 1 << 27}
-"""Logits that exist at once."""
+"""Logits that exist at once: as many as a CPU's cache holds, or as keep an accelerator busy."""
+_MOST_LOGITS = 1 << 26
+"""On a CPU there may be more, up to this, for a wide model: else it would read its head's weights again and again."""
 
 
 class Scorer:
@@ -95,7 +96,9 @@ class _Parts:
 
     def __init__(self, model: Any, chunk_logits: int) -> None:
         self._model = model
-        self._chunk = max(1, chunk_logits // model.config.get_text_config().vocab_size)
+        config = model.config.get_text_config()
+        least = min(config.hidden_size // 4, _MOST_LOGITS // config.vocab_size)
+        self._chunk = max(1, least, chunk_logits // config.vocab_size)
         self._body = getattr(model, model.base_model_prefix, None)
         self._head = copy.copy(model)
         if self._body is not None:
@@ -117,7 +120,7 @@ class _Parts:
             logits = found[row[part], column[part] - 1]
             if self._body is not None:
                 logits = self._logits(logits)
-            scores[part] = -functional.cross_entropy(logits.float(), ids[row[part], column[part]], reduction="none")
+            scores[part] = _logprobs(logits.float(), ids[row[part], column[part]])
         found_scores: NDArray[np.float32] = scores.cpu().numpy()
         return found_scores
 
@@ -143,6 +146,13 @@ class _Parts:
         return found.shape == expected.shape and bool(
             (found - expected).abs().max() <= tolerance * expected.abs().max()
         )
+
+
+def _logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities `[n]` of tokens under logits `[n, vocabulary]`, which are used up to save their size again."""
+    chosen = logits.gather(1, tokens[:, None])[:, 0]
+    highest = logits.amax(-1)
+    return chosen - highest - logits.sub_(highest[:, None]).exp_().sum(-1).log()
 
 
 class _Hidden(BaseModelOutputWithPast):  # type: ignore[misc]  # transformers is untyped here

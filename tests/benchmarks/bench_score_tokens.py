@@ -32,11 +32,11 @@ ROOT = Path(__file__).parents[2]
 SHAPES = {  # hidden size, feed-forward, layers, heads, vocabulary
     "2M": (192, 512, 4, 6, 1_024),
     "20M": (256, 768, 6, 4, 32_000),
-    "20M-wide": (128, 384, 4, 4, 151_936),
     "110M": (768, 2_048, 10, 12, 32_000),
     "1B": (2_048, 8_192, 16, 32, 128_256),
 }
 BATCH, LENGTH = 8, 512
+WORDS = "the a of one red box is not 12 7 find list add buy sells coins because answer then 3 + ="
 
 
 def build(size: str, folder: Path, dtype: str) -> None:
@@ -54,7 +54,7 @@ def build(size: str, folder: Path, dtype: str) -> None:
         num_attention_heads=heads,
         num_key_value_heads=heads if heads < 32 else 8,
         max_position_embeddings=2_048,
-        tie_word_embeddings=size in ("2M", "20M-wide", "1B"),
+        tie_word_embeddings=size in ("2M", "1B"),
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
@@ -68,7 +68,7 @@ def build(size: str, folder: Path, dtype: str) -> None:
 def write_rows(path: Path, count: int, shortest: int = 10, longest: int = 1_000) -> None:
     """Conversations of random words, of mixed length."""
     chance = random.Random(1)
-    words = "the a of one red box is not 12 7 find list add buy sells coins because answer then 3 + =".split()
+    words = WORDS.split()
     with open(path, "w") as file:
         for _ in range(count):
             tokens = math.exp(chance.uniform(math.log(shortest), math.log(longest)))
@@ -137,8 +137,8 @@ def vllm_side(model: Path, rows: Path, options: argparse.Namespace) -> float:
 
     lists = token_lists(model, rows)
     extra = {} if options.device == "cuda" else {"enable_chunked_prefill": False}
-    llm = LLM(model=str(model), dtype=options.dtype, max_model_len=2_048, use_tqdm_on_load=False, **extra)  # type: ignore[arg-type]
-    score = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=0)
+    llm = LLM(model=str(model), dtype=options.dtype, max_model_len=2_048, use_tqdm_on_load=False, **extra)
+    score = SamplingParams(max_tokens=1, temperature=0, prompt_logprobs=options.prompt_logprobs)
     prompts: Any = [{"prompt_token_ids": tokens} for tokens in lists]
     llm.generate(prompts[:8], score, use_tqdm=False)
     began = time.perf_counter()
@@ -203,6 +203,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, help="of torch; all cores by default")
     parser.add_argument("--dtype", default="float32")
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--prompt-logprobs", type=int, default=0, help="vLLM: alternatives beside each token")
     parser.add_argument("--sides", default=",".join(SIDES))
     parser.add_argument("--side", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -221,12 +222,14 @@ def main() -> None:
         write_rows(rows, options.rows)
         tokens = sum(map(len, token_lists(model, rows)))
         where = options.device if options.device != "cpu" else f"{options.threads or os.cpu_count()} cores"
-        print(f"{options.size} parameters, {options.dtype}, {where}; {options.rows} rows, {tokens:,} tokens", flush=True)
+        print(
+            f"{options.size} parameters, {options.dtype}, {where}; {options.rows} rows, {tokens:,} tokens", flush=True
+        )
         rates: dict[str, list[float]] = {side: [] for side in sides}
         for number in range(options.rounds):
             for side in sides if number % 2 == 0 else sides[::-1]:
                 command = [sys.executable, __file__, "--side", side, str(model), str(rows), "--dtype", options.dtype]
-                command += ["--device", options.device]
+                command += ["--device", options.device, "--prompt-logprobs", str(options.prompt_logprobs)]
                 command += ["--threads", str(options.threads)] if options.threads else []
                 done = subprocess.run(command, capture_output=True, text=True)
                 if done.returncode:

@@ -18,8 +18,9 @@ from synth.errors import UsageError
 from synth.read import open_rows
 from synth.report import build_report, packed
 from synth.report_data import BIN_NATS, Scan, figures, method_label, scan_rows
-from synth.report_tokens import cells, choose, cut, evenly, heat_map, level
+from synth.report_tokens import choose, cut, evenly, heat_map, level
 from synth.row import MESSAGES
+from synth.token_cells import cells
 from synth.write import open_writer, replace_text
 
 EVIL = "</script><img src=x onerror=alert(1)><!-- & \u2028 \u202e"
