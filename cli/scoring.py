@@ -7,11 +7,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import click
+import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
 from cli.generate import claimed_stdout, closing_lines, quiet_libraries
@@ -24,8 +25,9 @@ from synth.errors import UsageError
 from synth.masks import Cut, Mask
 from synth.output import StreamSink, open_output
 from synth.read import Rows, open_rows, open_source
-from synth.record import RunRecord
+from synth.record import RunRecord, read_record
 from synth.row import BASE
+from synth.store import RunDirectory, read_shards
 from synth.tasks import Tasks, open_tasks
 from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
 from synth.token_encoding import Protection, RowEncoder
@@ -96,13 +98,15 @@ class _Work:
         self._scores = scores
         self._settings = settings
         self._source = scores.tasks.source.source
+        self._total = scores.tasks.total
         self._stream = stream
         self._stack = stack
         self._quiet: bool = given["quiet"]
 
     def preview(self, mask: Mask) -> None:
         """Print the threshold table."""
-        scores = self._open(self._scores)
+        self._load()
+        scores = self._scores
         masks = [Mask(above=value) for value in PERPLEXITIES] + [Mask(hardest=value) for value in SHARES]
         if mask.masks and mask not in masks:
             masks.append(mask)
@@ -120,9 +124,8 @@ class _Work:
         for line in preview_lines(found):
             self._stream.write(line.encode() + b"\n")
         self._stream.flush()
-        say(
-            f"{len(reasons):,} rows would be rejected" + (f" (the first: {reasons[0]})" if reasons else ""), self._quiet
-        )
+        first = f" (the first: {reasons[0]})" if reasons else ""
+        say(f"{len(reasons):,} rows would be rejected{first}", self._quiet)
 
     def score_then_mask(self, mask: Mask) -> None:
         """Score all rows first, into a directory beside the output; then mask them, knowing them all."""
@@ -131,36 +134,43 @@ class _Work:
             stage = Path(self._stack.enter_context(tempfile.TemporaryDirectory()), "scores")
         else:
             stage = Path(f"{str(output).rstrip('/')}.scores")
-        self._sink(output, mask, self._scores)[0].pause()  # refuses what would be refused after the scoring
+        sink = self._sink(output, mask)  # refuses now what would be refused after the scoring
+        if self._is_done(sink, output):
+            return
+        sink.pause()
         self.write(str(stage), Mask(), part=True)
-        source = open_rows(str(stage))
-        tasks = open_tasks(source)
-        settled = TokenScores(tasks, self._scores.encoder, None, self._scores.name)
+        tasks = open_tasks(open_rows(str(stage)))
         if not tasks.total:
             raise UsageError(f"no row of {self._source} can be scored; {stage}/rejected says why")
-        self._scores = settled
-        self.write(output, mask, corpus_cut(settled, mask))
+        self._scores = TokenScores(tasks, self._scores.encoder, None, self._scores.name)
+        self.write(output, mask, corpus_cut(self._scores, mask), _rejected(stage))
         shutil.rmtree(stage)
 
-    def write(self, output: str | None, mask: Mask, cut: Cut | None = None, *, part: bool = False) -> None:
-        """Score, mask and write; `part` is the first of two steps."""
-        sink, before = self._sink(output, mask, self._scores)
-        total = self._scores.tasks.total
-        if before and sink.next == total:
-            sink.finish()
-            say(f"{output} already holds {sink.record.accepted:,} rows", self._quiet)
+    def write(
+        self,
+        output: str | None,
+        mask: Mask,
+        cut: Cut | None = None,
+        rejected: pa.RecordBatch | None = None,
+        *,
+        part: bool = False,
+    ) -> None:
+        """Score, mask and write; `part` is the first of two steps, `rejected` what it left over for the second."""
+        sink = self._sink(output, mask)
+        if self._is_done(sink, output):
             return
+        before = sink.next
         if before:
             say(f"going on with {output}: {before:,} rows are done", self._quiet)
         try:
-            scores = self._open(self._scores)
+            self._load()
         except BaseException:
             sink.pause()
             raise
-        began = time.monotonic()
+        began, scores = time.monotonic(), self._scores
         with Meter("score-tokens", quiet=self._quiet) as meter, stoppable(scores, self._quiet):
-            write_scored(scores, sink, mask, cut, report=lambda: _report(meter, scores, before, began))
-        if sink.next < total:
+            write_scored(scores, sink, mask, cut, rejected, report=lambda: _report(meter, scores, before, began))
+        if sink.next < scores.tasks.total:
             again = "; run the same command again to go on" if not isinstance(sink, StreamSink) else ""
             say(f"stopped{again}", self._quiet)
             raise click.exceptions.Exit(1)
@@ -171,39 +181,45 @@ class _Work:
         rates = f"{scores.rows_done / seconds:,.1f} rows/s; {scores.tokens_done / seconds:,.0f} tokens/s"
         say(f"{clock(seconds)}: {rates}", self._quiet)
 
-    def _sink(self, output: str | None, mask: Mask, scores: TokenScores) -> tuple[Any, int]:
+    def _is_done(self, sink: RunDirectory | StreamSink, output: str | None) -> bool:
+        """Whether a finished run is there already; then it is left as it was."""
+        if not sink.next or sink.next < self._total:
+            return False
+        sink.finish()
+        say(f"{output} already holds {sink.record.accepted:,} rows", self._quiet)
+        return True
+
+    def _sink(self, output: str | None, mask: Mask) -> RunDirectory | StreamSink:
         settings = dict(self._settings)
         if mask.masks:
-            settings |= {"mask": asdict(mask), "protect": sorted(scores.encoder.protect)}
-        record = RunRecord(
-            "score-tokens",
-            settings,
-            self._given["model"],
-            versions("transformers"),
-            source=self._source,
-        )
-        sink = open_output(output, self._stream, record, scores.schema, restart=self._given["restart"])
-        return sink, sink.next
+            settings |= {"mask": asdict(mask), "protect": sorted(self._scores.encoder.protect)}
+        model = self._given["model"]
+        record = RunRecord("score-tokens", settings, model, versions("transformers"), source=self._source)
+        return open_output(output, self._stream, record, self._scores.schema, restart=self._given["restart"])
 
-    def _open(self, scores: TokenScores) -> TokenScores:
-        """Load the model, unless all rows are scored already."""
-        given, encoder = self._given, scores.encoder
+    def _load(self) -> None:
+        """Load the model, unless that is done, or all rows are scored already."""
+        given, scores, encoder = self._given, self._scores, self._scores.encoder
         if scores.scorer is not None:
-            return scores
+            return
         if all_scored(scores.tasks, scores.name):
             say("scored before by the same model: nothing is loaded", self._quiet)
-            return scores
+            return
         options = EngineOptions(**{item.name: given[item.name] for item in fields(EngineOptions) if item.name in given})
         name = given["scorer"] or given["model"]
         say(f"loading {name}", self._quiet)
         began = time.monotonic()
         scores.scorer = open_scorer(given["engine"], name, encoder.chat.tokenizer, options)
         self._stack.callback(scores.scorer.close)
-        scores.encoder = RowEncoder(
-            encoder.chat, encoder.train_on, encoder.protect, encoder.overlong, scores.scorer.max_length
-        )
+        scores.encoder = replace(encoder, window=scores.scorer.max_length)
         say(f"{scores.scorer.description}, ready in {clock(time.monotonic() - began)}", self._quiet)
-        return scores
+
+
+def _rejected(folder: Path) -> pa.RecordBatch | None:
+    """The rejected rows of a run that is finished."""
+    record = read_record(folder)
+    batches = list(read_shards(folder / "rejected", record.rejected_shards)) if record else []
+    return pa.Table.from_batches(batches).combine_chunks().to_batches()[0] if batches else None
 
 
 def _mask(given: dict[str, Any]) -> Mask:

@@ -22,6 +22,7 @@ def write_scored(
     sink: RunDirectory | StreamSink,
     mask: Mask,
     cut: Cut | None = None,
+    rejected: pa.RecordBatch | None = None,
     *,
     report: Callable[[], None],
 ) -> None:
@@ -32,6 +33,7 @@ def write_scored(
         sink: where they go.
         mask: what is masked.
         cut: where the mask ends, if it is one over the whole corpus.
+        rejected: rows that were rejected in a step before, with the reason; they come last.
         report: called after every block.
 
     Raises:
@@ -63,7 +65,9 @@ def write_scored(
                 report()
             if behind is not None:
                 behind.result()
-        complete = not scores.stopping or sink.next == scores.tasks.total
+        complete = not scores.stopping or sink.next >= scores.tasks.total
+        if complete and rejected is not None and sink.next == scores.tasks.total:  # at once: all of them land, or none
+            sink.extend(pa.RecordBatch.from_pylist([], schema), rejected)
     finally:
         if complete:
             sink.finish()

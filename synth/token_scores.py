@@ -96,14 +96,14 @@ class TokenScores:
     _pace: float = 0.0
 
     @property
-    def scored_before(self) -> bool:
-        """Whether the rows come with scores of ours."""
-        return scored_before(self.tasks)
-
-    @property
     def schema(self) -> pa.Schema:
         """The columns of what comes out."""
-        return self.tasks.schema(SCORES, SCORES.names if self.scored_before else ())
+        return self.tasks.schema(SCORES, self._replaced)
+
+    @property
+    def _replaced(self) -> Sequence[str]:
+        """The columns of earlier scores, which new ones replace; other people's columns of these names are kept."""
+        return SCORES.names if scored_before(self.tasks) else ()
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The rows from index `start` on, scored, in order.
@@ -121,8 +121,7 @@ class TokenScores:
 
     def _encoded(self, start: int) -> Iterator[Block]:
         """The rows as tokens, in blocks."""
-        without = SCORES.names if self.scored_before else ()
-        for source, completed in self.tasks.completed(SCORES, start, without):
+        for source, completed in self.tasks.completed(SCORES, start, self._replaced):
             at = 0
             while at < source.num_rows:
                 count = self._block_rows(source)
@@ -137,7 +136,7 @@ class TokenScores:
     def _encode(self, source: pa.RecordBatch, completed: pa.RecordBatch) -> Block:
         block = Block(completed, [], [], [])
         texts = source[self.text_column].to_pylist() if self.text_column else None
-        stored = _stored_scores(source, self.name) if self.scored_before else None
+        stored = _stored_scores(source, self.name) if self._replaced else None
         answers = completed["answer"].to_pylist()
         for index, messages in enumerate(completed["messages"].to_pylist()):
             row, reason, scores = None, None, None

@@ -5,11 +5,15 @@ cd "$(dirname "$0")/.."
 venv=$(realpath -m "${SYNTH_VENV:-.venv}")  # tests start Python from other directories
 samples/install.sh "$venv" dev vllm
 export PATH="$venv/bin:$PATH"
-if ! command -v bwrap >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-    # the sandbox of model-written programs; tests that need it are skipped where it cannot be had
-    apt-get install --yes --quiet=2 bubblewrap >/dev/null 2>&1 ||
-        { apt-get update --quiet=2 && apt-get install --yes --quiet=2 bubblewrap; } >/dev/null 2>&1 || true
-fi
+# The sandbox of model-written programs, and a browser to look at the report with; tests that need what cannot be had are
+# skipped.
+for package in bubblewrap:bwrap chromium:chromium; do
+    if ! command -v "${package#*:}" >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+        name=${package%:*}
+        apt-get install --yes --quiet=2 "$name" >/dev/null 2>&1 ||
+            { apt-get update --quiet=2 && apt-get install --yes --quiet=2 "$name"; } >/dev/null 2>&1 || true
+    fi
+done
 if [ $# = 0 ]; then
     ruff check .
     ruff format --check .

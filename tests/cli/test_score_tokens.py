@@ -141,11 +141,16 @@ def test_scored_once_masked_often(
 
 def test_a_share_of_the_whole_corpus_with_its_controls(synth: Synth, model: str, talks: Path, tmp_path: Path) -> None:
     counts = {}
+    with talks.open("a") as file:
+        file.write(json.dumps({"messages": [{"role": "user", "content": "And?"}]}) + "\n")
     common = ["score-tokens", talks, "--model", model, "--mask-hardest", "20%", "--mask-over", "corpus"]
     for control in ("", "--mask-easiest", "--mask-random"):
         out = tmp_path / f"out{control}"
         assert synth(*common, *([control] if control else []), "--protect", "end-of-turn", "-o", out)[0] == 0
         rows = load(out)
+        assert [row["reason"] for row in load(out / "rejected")] == ["no assistant turn to train on"] and len(
+            rows
+        ) == 60
         scored = [value for row in rows for value in row["logprobs"] if value is not None]
         taken = [
             value
@@ -158,6 +163,8 @@ def test_a_share_of_the_whole_corpus_with_its_controls(synth: Synth, model: str,
         assert json.loads((out / "run.json").read_text())["source"].endswith("talks.jsonl")
     assert counts[""] < counts["--mask-random"] < counts["--mask-easiest"] <= 0
     assert not list(tmp_path.glob("*.scores"))
+    status, _, err = synth(*common, "--protect", "end-of-turn", "-o", tmp_path / "out")
+    assert status == 0 and "already holds 60 rows" in err and not list(tmp_path.glob("*.scores"))
     status, lines, _ = synth(*common, "--quiet")
     assert status == 0 and len(lines.splitlines()) == 60
 
