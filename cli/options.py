@@ -14,6 +14,20 @@ PREFIX = click.option(
 STOP = click.option("--stop", metavar="TEXT", help="What ends a user message, with --prefix.")
 
 
+class Share(click.ParamType[float]):
+    """A share of a whole: 20% or 0.2."""
+
+    name = "share"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The share as a number, whatever its range."""
+        text = str(value)
+        try:
+            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+        except ValueError:
+            self.fail(f"{text} is no share; write 20% or 0.2", param, ctx)
+
+
 def _apply(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:
     for option in reversed(options):
         command = option(command)

@@ -4,21 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, PREFIX, STOP, input_options, output_options, scoring_options
-
-
-class Share(click.ParamType[float]):
-    """A share of a whole: 20% or 0.2."""
-
-    name = "share"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number; `synth.masks.Mask` checks its range."""
-        text = str(value)
-        try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
-        except ValueError:
-            self.fail(f"{text} is no share; write 20% or 0.2", param, ctx)
+from cli.options import MODEL, PREFIX, STOP, Share, input_options, output_options, scoring_options
 
 
 @click.command()

@@ -60,6 +60,14 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
             *(f"| {reason} | {count:,} |" for reason, count in _by_count(record.reasons)),
             "",
         ]
+    if record.parts:
+        names = ("name", "available", "duplicates", "rows", "tokens")
+        lines += [
+            f"| set | {' | '.join(names[1:])} |",
+            "|---|" + "---:|" * (len(names) - 1),
+            *("| " + " | ".join(_cell(part[name]) for name in names) + " |" for part in record.parts),
+            "",
+        ]
     if record.tokens.get("scored"):
         lines += [token_line(record.tokens) + ".", ""]
     lines += [
@@ -94,6 +102,10 @@ def token_line(tokens: dict[str, float]) -> str:
         return line
     rest = _exp(tokens["nats_left"] / (scored - masked))
     return f"{line}; {int(masked):,} masked ({masked / scored:.1%}), perplexity of the rest {rest}"
+
+
+def _cell(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
 
 
 def _exp(nats: float) -> str:

@@ -34,6 +34,8 @@ class RunRecord:
     """Accepted rows by method: what a row became may differ from row to row."""
     verdicts: dict[str, int] = field(default_factory=dict)
     """Accepted rows by verdict."""
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    """Of a mixture: for each set its name, rows available, duplicates, rows and tokens taken."""
     tokens: dict[str, float] = field(default_factory=dict)
     """Sums over the tokens of accepted rows, where they are scored: `synth.token_scores` has the names."""
     shards: list[str] = field(default_factory=list)

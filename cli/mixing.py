@@ -1,0 +1,157 @@
+"""What `synth mix` does: open the sets, plan, write, sum up."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import click
+import pyarrow as pa
+
+from cli.generate import claimed_stdout, quiet_libraries
+from cli.options import Share
+from cli.progress import Meter, say
+from synth.errors import UsageError
+from synth.mix import CountTokens, Mixture, Part, duplicates, mixed, plan
+from synth.output import open_output
+from synth.read import Rows, open_rows
+from synth.record import RunRecord
+from synth.row import REASON, SCORES
+from synth.tasks import open_tasks
+from synth.versions import versions
+
+
+def mix(given: dict[str, Any]) -> None:
+    """Run the command with its options.
+
+    Raises:
+        UsageError: a set cannot be read, is too small, or the sets have no form in common.
+        RunError: the disk failed; what has landed is kept.
+    """
+    quiet_libraries()
+    quiet: bool = given["quiet"]
+    count = _token_counter(given["model"]) if given["model"] else None
+    sources = [(given["target"], None), *map(_replay, given["replays"])]
+    names = _names([source for source, _ in sources])
+    parts = [_part(name, source, share, given, quiet) for name, (source, share) in zip(names, sources, strict=True)]
+    settings = {name: given[name] for name in ("by", "order", "oversample", "form", "seed")}
+    settings["sets"] = [{"name": part.name, "input": part.tasks.fingerprint, "share": part.share} for part in parts]
+    mixture = plan(
+        parts,
+        by=given["by"],
+        order=given["order"],
+        oversample=given["oversample"],
+        seed=given["seed"],
+        count_tokens=count,
+    )
+    record = RunRecord("mix", settings, versions=versions(), source=given["target"])
+    with claimed_stdout() as stream:
+        sink = open_output(given["output"], stream, record, mixture.schema, restart=given["restart"])
+        if sink.next >= mixture.rows:
+            sink.finish()
+            say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)
+            return
+        sink.record.parts = _facts(mixture)
+        done = False
+        nothing = pa.RecordBatch.from_pylist([], mixture.schema.append(REASON))
+        try:
+            with Meter("mix", quiet=quiet) as meter:
+                for batch in mixed(mixture, sink.next):
+                    sink.extend(batch, nothing)
+                    meter.show(sink.next, mixture.rows, "")
+            left_out = list(duplicates(mixture))
+            if left_out:
+                whole = pa.Table.from_batches(left_out).combine_chunks().to_batches()[0]
+                sink.extend(pa.RecordBatch.from_pylist([], mixture.schema), whole)
+            done = True
+        finally:
+            if done:
+                sink.finish()
+            else:
+                sink.pause()
+    for line in _lines(mixture, given["output"]):
+        say(line, quiet)
+
+
+def _part(name: str, source: str, share: float | None, given: dict[str, Any], quiet: bool) -> Part:
+    rows = open_rows(source)
+    for note in rows.notes:
+        say(f"{name}: {note}", quiet)
+    if given["form"] == "messages":
+        rows = _without_tokens(rows)
+    tasks = open_tasks(rows, given["limit"] if share is None else None)
+    if not tasks.total:
+        raise UsageError(f"{source} has no rows")
+    return Part(name, tasks, share)
+
+
+def _without_tokens(rows: Rows) -> Rows:
+    kept = [name for name in rows.schema.names if name not in SCORES.names]
+    schema = pa.schema([rows.schema.field(name) for name in kept])
+    return replace(rows, schema=schema, read=lambda: (batch.select(kept) for batch in rows.read()))
+
+
+def _replay(text: str) -> tuple[str, float]:
+    source, colon, share = text.rpartition(":")
+    if not colon or not source:
+        raise UsageError(f"--replay {text} does not say how much: write {text}:5%")
+    try:
+        found = Share().convert(share, None, None)
+    except click.UsageError as error:
+        raise UsageError(f"--replay {text}: {error.message}") from error
+    if not found > 0:
+        raise UsageError(f"--replay {text}: a share is more than nothing")
+    return source, found
+
+
+def _names(sources: Sequence[str]) -> list[str]:
+    """What each set is called: the name of its directory or file, numbered where two are alike."""
+    found: list[str] = []
+    for source in sources:
+        name = stem = Path(source).stem if source != "-" else "input"
+        number = 2
+        while name in found:
+            name, number = f"{stem}-{number}", number + 1
+        found.append(name)
+    return found
+
+
+def _token_counter(model: str) -> CountTokens:
+    from synth.chat import format_for
+    from synth.errors import RequestError
+
+    chat = format_for(model)
+
+    def count(messages: list[dict[str, str]]) -> int:
+        try:
+            return len(chat.encode(messages).input_ids)
+        except RequestError:
+            return 0  # such a row is rejected when it is scored
+
+    return count
+
+
+def _facts(mixture: Mixture) -> list[dict[str, Any]]:
+    """What `run.json` and the card say of each set."""
+    return [
+        {
+            "name": part.name,
+            "available": part.tasks.total,
+            "duplicates": len(part.duplicates),
+            "rows": len(part.taken),
+            "tokens": part.tokens,
+        }
+        for part in mixture.parts
+    ]
+
+
+def _lines(mixture: Mixture, output: str | None) -> list[str]:
+    target = mixture.parts[0]
+    counted = any(part.tokens for part in mixture.parts)
+    lines = [f"{mixture.rows:,} rows{f' in {output}' if output else ''}"]
+    for part in mixture.parts:
+        share = f"{len(part.taken) / max(1, len(target.taken)):.1%} of the target's rows"
+        tokens = f"; {part.tokens:,} tokens, {part.tokens / max(1, target.tokens):.1%}" if counted else ""
+        left_out = f"; {len(part.duplicates):,} that the target asks, too, left out" if len(part.duplicates) else ""
+        lines.append(f"  {len(part.taken):>7,}  {part.name} ({share}{tokens}{left_out})")
+    return lines

@@ -1,0 +1,65 @@
+"""`synth mix`, as a person runs it."""
+
+import json
+from pathlib import Path
+
+import datasets
+import pytest
+
+from cli.main import main
+
+
+def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    capfd.readouterr()
+    with pytest.raises(SystemExit) as stop:
+        main([str(argument) for argument in arguments])
+    out, err = capfd.readouterr()
+    assert isinstance(stop.value.code, int)
+    return stop.value.code, out, err
+
+
+def write(path: Path, prefix: str, count: int) -> Path:
+    lines = [json.dumps({"question": f"{prefix} {n}?", "answer": f"{n}"}) + "\n" for n in range(count)]
+    path.write_text("".join(lines))
+    return path
+
+
+def test_from_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target, replay = write(tmp_path / "own.jsonl", "t", 200), write(tmp_path / "replay.jsonl", "a", 50)
+    with replay.open("a") as file:
+        file.write(json.dumps({"question": "t 3?", "answer": "3"}) + "\n")
+    command = ["mix", target, "--replay", f"{replay}:5%"]
+    status, _, err = run(capfd, *command, "-o", tmp_path / "train")
+    assert status == 0, err
+    rows = datasets.load_from_disk(str(tmp_path / "train"))
+    assert len(rows) == 210 and rows["source"].count("replay") == 10
+    assert "10  replay (5.0% of the target's rows; 1 that the target asks, too, left out)" in err
+    record = json.loads((tmp_path / "train" / "run.json").read_text())
+    assert record["parts"][1] == {"name": "replay", "available": 51, "duplicates": 1, "rows": 10, "tokens": 0}
+    assert (record["accepted"], record["rejected"]) == (210, 1)
+    assert "| replay | 51 | 1 | 10 | 0 |" in (tmp_path / "train" / "README.md").read_text()
+    [left_out] = datasets.load_from_disk(str(tmp_path / "train" / "rejected"))
+    assert left_out["messages"][0]["content"] == "t 3?" and left_out["reason"] == "duplicate of a target row"
+    status, _, err = run(capfd, *command, "-o", tmp_path / "train")
+    assert status == 0 and "already holds 210 rows" in err
+    status, _, err = run(capfd, "mix", target, "--replay", f"{replay}:6%", "-o", tmp_path / "train")
+    assert status == 2 and "other settings" in err
+    status, out, _ = run(capfd, *command, "--quiet")
+    assert status == 0 and len(out.splitlines()) == 210
+
+
+@pytest.mark.parametrize(
+    ("replay", "words"),
+    [
+        ("replay.jsonl", "how much"),
+        ("replay.jsonl:lots", "no share"),
+        ("replay.jsonl:0%", "more than nothing"),
+        ("replay.jsonl:50%", "--oversample"),
+        ("nothing.jsonl:5%", "does not exist"),
+    ],
+)
+def test_bad_settings(tmp_path: Path, capfd: pytest.CaptureFixture[str], replay: str, words: str) -> None:
+    target = write(tmp_path / "own.jsonl", "t", 200)
+    write(tmp_path / "replay.jsonl", "a", 50)
+    status, _, err = run(capfd, "mix", target, "--replay", tmp_path / replay, "-o", tmp_path / "train")
+    assert status == 2 and words in err and not (tmp_path / "train").exists()
