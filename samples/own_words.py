@@ -7,7 +7,6 @@ answer under the same model, and prints the table of samples/README.md.
 """
 
 import argparse
-import asyncio
 import json
 import math
 import os
@@ -18,15 +17,9 @@ from pathlib import Path
 from random import Random
 
 import datasets
-import transformers
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from samples import skills
-from synth.chat import format_for
-from synth.engines.base import EngineOptions
-from synth.engines.transformers import open_transformers
-from synth.methods.answers import Speaker
-from synth.row import Message
 
 MODEL = str(Path(__file__).parent / "model")
 HARD = 2.5
@@ -48,19 +41,13 @@ def synth(*arguments: object) -> None:
     subprocess.run(command, check=True, stderr=subprocess.DEVNULL)
 
 
-async def score(found: dict[str, list[list[Message]]]) -> dict[str, tuple[float, float]]:
-    """Perplexity per token (the answers' ends included) and the share of hard tokens, of each set of conversations."""
-    chat = format_for(MODEL)
-    engine = await open_transformers(MODEL, chat.tokenizer, EngineOptions(device="cpu"))
-    speaker = Speaker(engine, chat, MODEL)
-    scores = {}
-    for name, conversations in found.items():
-        spans = await asyncio.gather(*map(speaker.logprobs, conversations))
-        tokens = [float(value) for span in spans for value in span]
-        hard = sum(value < -math.log(HARD) for value in tokens) / len(tokens)
-        scores[name] = math.exp(-sum(tokens) / len(tokens)), hard
-    await engine.close()
-    return scores
+def scores(rows: Path, folder: Path) -> tuple[int, float, float]:
+    """Rows in the model's own words, their perplexity per token (ends of answers included), the share of hard tokens."""
+    synth("score-tokens", rows, "--model", MODEL, "--device", "cpu", "-o", folder)
+    own = [row for row in datasets.load_from_disk(str(folder)) if row["method"] != "gold"]
+    tokens = [value for row in own for value in row["logprobs"] if value is not None]
+    hard = sum(value < -math.log(HARD) for value in tokens) / len(tokens)
+    return len(own), math.exp(-sum(tokens) / len(tokens)), hard
 
 
 def main() -> None:
@@ -69,7 +56,6 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=300)
     parser.add_argument("--style", choices=("natural", "alien"), default="natural")
     arguments = parser.parse_args()
-    transformers.utils.logging.disable_progress_bar()
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # more threads only get in each other's way at this size
     with tempfile.TemporaryDirectory() as folder:
         tasks = Path(folder, "tasks.jsonl")
@@ -80,20 +66,12 @@ def main() -> None:
         synth("minimum-change", tasks, *common, "-o", paths["minimum-change"])
         chosen = ["--samples", 8, "--select", "lowest-perplexity"]
         synth("self-output", tasks, *common, *chosen, "-o", paths["self-output"])
-        human = [json.loads(line) for line in tasks.read_text().splitlines()]
-        found = {"human": [[_turn("user", row["question"]), _turn("assistant", row["answer"])] for row in human]}
-        for name, path in paths.items():
-            rows = datasets.load_from_disk(str(path)).to_list()
-            found[name] = [row["messages"] for row in rows if row["method"] != "gold"]
-    print(f"{arguments.tasks} tasks, human answers in the style `{arguments.style}`\n")
-    print("| answers | verified right | perplexity | hard tokens |")
-    print("|---|---:|---:|---:|")
-    for name, (perplexity, hard) in asyncio.run(score(found)).items():
-        print(f"| {name} | {len(found[name])} | {perplexity:.2f} | {hard:.1%} |")
-
-
-def _turn(role: str, content: str) -> Message:
-    return {"role": role, "content": content}
+        print(f"{arguments.tasks} tasks, human answers in the style `{arguments.style}`\n")
+        print("| answers | verified right | perplexity | hard tokens |")
+        print("|---|---:|---:|---:|")
+        for name, path in ({"human": tasks} | paths).items():
+            rows, perplexity, hard = scores(path, Path(folder, f"{name}-scored"))
+            print(f"| {name} | {rows} | {perplexity:.2f} | {hard:.1%} |", flush=True)
 
 
 if __name__ == "__main__":
