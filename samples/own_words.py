@@ -42,7 +42,7 @@ def synth(*arguments: object) -> None:
 
 
 def scores(rows: Path, folder: Path) -> tuple[int, float, float]:
-    """Rows in the model's own words, their perplexity per token (ends of answers included), the share of hard tokens."""
+    """Verified rows, their perplexity per token (the answers' ends included), and the share of hard tokens."""
     synth("score-tokens", rows, "--model", MODEL, "--device", "cpu", "-o", folder)
     own = [row for row in datasets.load_from_disk(str(folder)) if row["method"] != "gold"]
     tokens = [value for row in own for value in row["logprobs"] if value is not None]
