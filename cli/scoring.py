@@ -169,6 +169,7 @@ class _Work:
             raise
         began, scores = time.monotonic(), self._scores
         with Meter("score-tokens", quiet=self._quiet) as meter, stoppable(scores, self._quiet):
+            _report(meter, scores, before, began)
             write_scored(scores, sink, mask, cut, rejected, report=lambda: _report(meter, scores, before, began))
         if sink.next < scores.tasks.total:
             again = "; run the same command again to go on" if not isinstance(sink, StreamSink) else ""
@@ -283,7 +284,10 @@ def stoppable(scores: TokenScores, quiet: bool) -> Iterator[None]:
 def _report(meter: Meter, scores: TokenScores, before: int, began: float) -> None:
     seconds = max(time.monotonic() - began, 1e-6)
     done, total = before + scores.rows_done, scores.tasks.total
-    left = (total - done) * seconds / max(1, scores.rows_done)
+    if not scores.rows_done:
+        meter.show(done, total, "")
+        return
+    left = (total - done) * seconds / scores.rows_done
     rates = f"{scores.rows_done / seconds:,.1f} rows/s · {scores.tokens_done / seconds:,.0f} tokens/s"
     meter.show(done, total, f"{clock(left)} left · {rates}")
 
