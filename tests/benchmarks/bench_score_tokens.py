@@ -31,7 +31,6 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 SHAPES = {  # hidden size, feed-forward, layers, heads, vocabulary
     "2M": (192, 512, 4, 6, 1_024),
-    "3M": (64, 192, 4, 4, 32_000),
     "20M": (256, 768, 6, 4, 32_000),
     "110M": (768, 2_048, 10, 12, 32_000),
     "1B": (2_048, 8_192, 16, 32, 128_256),
@@ -55,7 +54,7 @@ def build(size: str, folder: Path, dtype: str) -> None:
         num_attention_heads=heads,
         num_key_value_heads=heads if heads < 32 else 8,
         max_position_embeddings=2_048,
-        tie_word_embeddings=size in ("2M", "3M", "1B"),
+        tie_word_embeddings=size in ("2M", "1B"),
         bos_token_id=1,
         eos_token_id=2,
         pad_token_id=0,
