@@ -15,6 +15,7 @@ COMMANDS = {
     "verify": "Judge answers, or references: right, wrong or unscorable.",
     "score-tokens": "How likely a model finds every token; which of them are trained on.",
     "mix": "A task's rows with a share of replay among them.",
+    "train": "Train on it, and watch what is learnt and what is forgotten.",
     "merge": "Between the weights before training and after it.",
     "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
     "show": "Show rows of a data set in the terminal.",

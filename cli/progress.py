@@ -70,8 +70,8 @@ class _Rates:
 class Meter:
     """A line that moves in a terminal, or a line now and then in a log; a context manager."""
 
-    def __init__(self, title: str, *, quiet: bool) -> None:
-        self._title = title
+    def __init__(self, title: str, *, unit: str = "rows", quiet: bool) -> None:
+        self._title, self._unit = title, unit
         self._quiet = quiet
         self._said = time.monotonic()
         self._display: Progress | None = None
@@ -91,7 +91,7 @@ class Meter:
             self._display.update(self._line, completed=done, total=goal, text=text)
         elif not self._quiet and time.monotonic() - self._said > LOG_EVERY:
             self._said = time.monotonic()
-            click.echo(f"{self._title}: {done:,}{f' of {goal:,}' if goal else ''} rows · {text}", err=True)
+            click.echo(f"{self._title}: {done:,}{f' of {goal:,}' if goal else ''} {self._unit} · {text}", err=True)
 
     def __enter__(self) -> Self:
         if self._display is not None:

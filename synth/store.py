@@ -137,7 +137,7 @@ class RunDirectory:
             if earlier is None and path.exists() and not all(_ours(entry.name) for entry in path.iterdir()):
                 raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
             path.mkdir(parents=True, exist_ok=True)
-            lock = _lock(path)
+            lock = lock_directory(path)
             if earlier and restart:
                 _clear(path)
                 earlier = None
@@ -374,7 +374,12 @@ def _ours(name: str) -> bool:
     return name == ".lock" or (name.startswith(".") and name.endswith(".tmp"))
 
 
-def _lock(path: Path) -> int:
+def lock_directory(path: Path) -> int:
+    """Claim a directory for this process; the handle, closed, gives it back.
+
+    Raises:
+        UsageError: another process has it.
+    """
     handle = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -1,0 +1,116 @@
+"""`synth train`."""
+
+from typing import Any
+
+import click
+
+from cli.options import DEVICE, MODEL, PREFIX, STOP, Share, input_options
+
+
+@click.command()
+@input_options
+@MODEL
+@click.option("-o", "--output", metavar="DIR", help="Where the trained model goes; needed but for --dry-run.")
+@click.option(
+    "--train-on",
+    type=click.Choice(["assistant", "last", "all"]),
+    default="assistant",
+    show_default=True,
+    help="What of a conversation is trained on. Rows with `labels` are trained on as these say.",
+)
+@click.option("--text-column", metavar="NAME", help="Train on plain texts, as in pre-training.")
+@click.option("--steps", type=click.IntRange(1), help="Optimiser steps. [default: go by --epochs]")
+@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option(
+    "--lr",
+    type=click.FloatRange(0, min_open=True),
+    help="The highest learning rate. [default: 1e-5, for adapters 2e-4]",
+)
+@click.option(
+    "--schedule",
+    type=click.Choice(["cosine", "linear", "constant_with_warmup"]),
+    default="cosine",
+    show_default=True,
+    help="How the learning rate falls.",
+)
+@click.option("--warmup", type=Share(), default="3%", show_default=True, help="Share of the steps in which it rises.")
+@click.option(
+    "--batch-tokens",
+    type=click.IntRange(2),
+    default=8192,
+    show_default=True,
+    help="Tokens of a batch on one device; rows are packed, and none sees another.",
+)
+@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches a step.")
+@click.option(
+    "--overlong",
+    type=click.Choice(["drop", "truncate"]),
+    default="drop",
+    show_default=True,
+    help="Rows longer than the model's window or a batch: left out, or cut.",
+)
+@click.option("--max-length", type=click.IntRange(2), help="The window, in tokens. [default: the model's]")
+@click.option("--clip", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Gradient norm.")
+@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True)
+@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
+@click.option(
+    "--freeze",
+    multiple=True,
+    metavar="PART",
+    help="Leave as it is: embeddings, attention, mlp or layers:FIRST-LAST. May be given several times.",
+)
+@click.option("--lora", type=click.IntRange(1), metavar="RANK", help="Train low-rank adapters on all linear layers.")
+@click.option("--lora-alpha", type=click.IntRange(1), help="[default: twice the rank]")
+@click.option("--lora-dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
+@click.option("--peft", metavar="FILE", help="Or another method of peft: its configuration as JSON.")
+@click.option("--lm-loss", type=click.FloatRange(0), default=0.0, show_default=True, help="LAMOL's; 0.25 in the paper.")
+@click.option(
+    "--kl", type=click.FloatRange(0), default=0.0, show_default=True, help="Weight of the KL from the foundation model."
+)
+@click.option(
+    "--kl-on", multiple=True, metavar="SOURCE", help="Take it on rows of this `source` (of `synth mix`). [default: all]"
+)
+@click.option("--gradient-checkpointing", is_flag=True, help="Less memory, a third more time.")
+@click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16"]),
+    default="auto",
+    show_default=True,
+    help="What is computed in; weights that are trained are float32. auto: bfloat16 where the GPU can.",
+)
+@DEVICE
+@click.option("--save-every", type=click.IntRange(1), default=200, show_default=True, help="Steps between checkpoints.")
+@click.option("--eval", "suites", multiple=True, metavar="SUITE", help="Old abilities to watch; see synth eval.")
+@click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="Suites of the new task.")
+@click.option("--eval-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between evaluations.")
+@click.option("--eval-limit", type=click.IntRange(1), default=100, show_default=True, help="Items taken of each suite.")
+@click.option("--eval-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
+@click.option("--keep", type=Share(), metavar="SHARE", help="Stop once less than this of the old abilities is left.")
+@click.option("--seed", type=int, default=0, show_default=True)
+@PREFIX
+@STOP
+@click.option("--dry-run", is_flag=True, help="Show what would be trained on, and train nothing.")
+@click.option("--restart", is_flag=True, help="Throw away what an earlier run left in the output.")
+@click.option("--quiet", is_flag=True, help="Print errors only.")
+def command(**given: Any) -> None:
+    """Train a model on a data set, and watch what it learns and forgets.
+
+    Rows may be conversations, or tokens with `labels` (and `weights`), as `synth score-tokens` writes them. The trained
+    model is saved in DIR as any model is, an adapter merged into it. A killed run is continued by the same command,
+    with the same result. Several GPUs: accelerate launch -m cli train …, or torchrun -m.
+
+    \b
+    Examples:
+      synth train mixed --model M --dry-run
+      synth train mixed --model M -o tuned --epochs 2 --lr 1e-5
+      synth train mixed --model M -o tuned --lora 16 --eval old.jsonl --new task.jsonl --keep 95%
+      synth train masked --model M -o tuned --kl 0.1 --kl-on replay
+      synth train pages.parquet --model M -o tuned --text-column text --batch-tokens 32768
+      synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
+    """  # noqa: D301 (\b is click's)
+    from cli.generate import quiet_libraries
+
+    quiet_libraries()  # transformers reads what it may print when it is imported
+    from cli.training import train
+
+    train(given)

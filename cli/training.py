@@ -1,0 +1,319 @@
+"""What `synth train` does: read the rows, check the settings, train, say what came of it."""
+
+import signal
+import sys
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+
+from cli.progress import Meter, clock, say
+from cli.show import printable
+from synth.chat import ChatFormat, format_for
+from synth.engines.open import model_revision
+from synth.errors import UsageError
+from synth.read import Rows, conversations, open_source
+from synth.record import RunRecord
+from synth.tasks import open_tasks
+from synth.token_cells import cells
+from synth.token_encoding import RowEncoder
+from synth.training.card import training_card
+from synth.training.folder import TrainingFolder
+from synth.training.model import Trained, check_memory
+from synth.training.rows import TrainingRows, read_training_rows
+from synth.training.run import Settings, Stop, process_index
+from synth.training.run import train as run_training
+from synth.versions import versions
+
+SHOWN = 3
+"""Rows that a dry run shows."""
+
+
+def train(given: dict[str, Any]) -> None:
+    """Run the command with its options.
+
+    Raises:
+        UsageError: something is wrong with the settings or the rows; no model was loaded.
+        RunError: the run broke off; its last checkpoint is kept.
+        click.exceptions.Exit: status 1 where the run was stopped.
+    """
+    main = process_index() == 0
+    quiet: bool = given["quiet"] or not main
+    if not given["dry_run"] and not given["output"]:
+        raise UsageError("say where the model goes: -o DIR (or --dry-run)")
+    settings, trained = _settings(given), _trained(given)
+    if trained.adapts:
+        trained.adapter()
+    curve = _curve(given)
+    chat = _chat(given)
+    source = _source(given)
+    tasks = open_tasks(source, given["limit"])
+    encoder = RowEncoder(chat, given["train_on"], (), given["overlong"], _window(given))
+    rows = read_training_rows(
+        source, encoder, _vocabulary(given["model"], chat), text_column=given["text_column"], limit=given["limit"]
+    )
+    for note in source.notes:
+        say(note, quiet)
+    if missing := set(settings.near) - set(rows.sources):
+        raise UsageError(
+            f"--kl-on {sorted(missing)[0]}: no row is of that source; there are: "
+            f"{', '.join(sorted(set(rows.sources) - {''})) or 'none (see synth mix)'}"
+        )
+    if given["dry_run"]:
+        _dry_run(rows, settings, chat)
+        return
+    check_memory(given["model"], trained, given["device"], _processes())
+    recorded = asdict(settings) | asdict(trained) | {"revision": model_revision(given["model"])}
+    recorded |= {name: given[name] for name in ("train_on", "text_column", "overlong", "prefix", "stop", "max_length")}
+    recorded |= {"input": tasks.fingerprint} | (curve.settings() if curve else {})
+    record = RunRecord("train", recorded, given["model"], versions("transformers"), source=source.source)
+    record.accepted, record.rejected = len(rows), len(rows.rejected)
+    record.reasons = dict(Counter(reason.split(":", 1)[0] for _, reason in rows.rejected))
+    record.tokens = {"tokens": float(len(rows.tokens)), "trained": float(rows.trained)}
+    folder = TrainingFolder(Path(given["output"]), record, restart=given["restart"], writes=main)
+    try:
+        if folder.finished:
+            say(f"{given['output']} already holds the trained model", quiet)
+            return
+        folder.reject(rows.rejected)
+        _say_rows(rows, quiet)
+        stop = Stop()
+        with interruptible(stop, quiet), Meter("train", unit="steps", quiet=quiet) as meter:
+            progress = _Progress(folder, meter, quiet)
+            evaluate = curve.evaluator(chat, folder) if curve and main else None
+            outcome = run_training(
+                rows,
+                given["model"],
+                chat.tokenizer,
+                settings,
+                trained,
+                folder,
+                device=given["device"],
+                evaluate=evaluate,
+                evaluates=curve is not None,
+                report=progress.report,
+                stop=stop,
+                say=lambda line: say(line, quiet),
+                card=training_card,
+            )
+    finally:
+        folder.close()
+    if outcome.stopped:
+        say(f"stopped after step {outcome.steps:,}; run the same command again to go on", quiet)
+        raise click.exceptions.Exit(1)
+    say(f"{given['output']} holds the trained model: {outcome.steps:,} steps, {clock(folder.record.seconds)}", quiet)
+
+
+class _Progress:
+    """The line that moves, and the curve of what was learnt and kept, as it goes."""
+
+    def __init__(self, folder: TrainingFolder, meter: Meter, quiet: bool) -> None:
+        import time
+
+        self._folder, self._meter, self._quiet = folder, meter, quiet
+        self._clock = time.monotonic
+        self._began, self._tokens, self._steps = self._clock(), 0, 0
+
+    def report(self, entry: dict[str, Any], steps: int) -> None:
+        """Show one entry of the log."""
+        if "evaluation" in entry:
+            found = entry["evaluation"]
+            if self._folder.writes:
+                say(f"step {entry['step']:>6,}: {_evaluation_line(found)}", self._quiet)
+            return
+        self._tokens += entry["tokens"]
+        self._steps += 1
+        seconds = max(self._clock() - self._began, 1e-6)
+        left = clock((steps - entry["step"]) * seconds / self._steps)
+        text = f"{left} left · loss {entry['loss']:.4f} · {self._tokens / seconds:,.0f} tokens/s"
+        self._meter.show(entry["step"], steps, text)
+
+
+def _evaluation_line(found: dict[str, Any]) -> str:
+    return " · ".join(f"{name} {found[name]:.1%}" for name in ("new", "old", "kept") if found.get(name) is not None)
+
+
+def _settings(given: dict[str, Any]) -> Settings:
+    if given["steps"] is not None and given["epochs"] != 1.0:
+        raise UsageError("--steps and --epochs are two ways to say how long: give one of them")
+    if given["keep"] is not None and not (given["suites"] and 0 < given["keep"] <= 1):
+        raise UsageError("--keep is a share up to 100% of what the suites of --eval measure: give both")
+    if given["kl_on"] and not given["kl"]:
+        raise UsageError("--kl-on says where --kl is taken: give its weight, too")
+    if not 0 <= given["warmup"] < 1:
+        raise UsageError(f"--warmup is a share of the steps, such as 3%, not {given['warmup']}")
+    adapts = given["lora"] is not None or given["peft"] is not None
+    return Settings(
+        steps=given["steps"],
+        epochs=given["epochs"],
+        rate=given["lr"] or (2e-4 if adapts else 1e-5),
+        schedule=given["schedule"],
+        warmup=given["warmup"],
+        budget=given["batch_tokens"],
+        accumulate=given["accumulate"],
+        decay=given["weight_decay"],
+        clip=given["clip"],
+        language=given["lm_loss"],
+        nearness=given["kl"],
+        near=given["kl_on"],
+        dtype=given["dtype"],
+        save_every=given["save_every"],
+        evaluate_every=given["eval_every"],
+        keep=given["keep"],
+        checkpointing=given["gradient_checkpointing"],
+        seed=given["seed"],
+    )
+
+
+def _trained(given: dict[str, Any]) -> Trained:
+    return Trained(
+        freeze=given["freeze"],
+        dropout=given["dropout"],
+        lora=given["lora"],
+        lora_alpha=given["lora_alpha"],
+        lora_dropout=given["lora_dropout"],
+        peft=given["peft"],
+    )
+
+
+def _curve(given: dict[str, Any]) -> Any:
+    """What is measured while it trains, or None."""
+    if not given["suites"] and not given["new_suites"]:
+        return None
+    from cli.curve import Curve
+
+    return Curve.of(given)
+
+
+def _chat(given: dict[str, Any]) -> ChatFormat:
+    try:
+        return format_for(given["model"], prefix=given["prefix"], stop=given["stop"])
+    except UsageError:
+        if given["text_column"] is None or given["prefix"] is not None:
+            raise
+        return format_for(given["model"], prefix="Text: ", stop="\n")  # no conversation is ever written
+
+
+def _source(given: dict[str, Any]) -> Rows:
+    """The rows, brought to `messages` where they are neither tokens nor plain texts."""
+    raw = open_source(given["source"])
+    column = given["text_column"]
+    if column is not None:
+        texts = [field.name for field in raw.schema if str(field.type) in ("string", "large_string")]
+        if column not in texts:
+            raise UsageError(f"{raw.source} has no column of texts {column!r}; there are: {', '.join(texts) or 'none'}")
+        return raw
+    if "input_ids" in raw.schema.names:
+        if given["train_on"] == "assistant" or "labels" in raw.schema.names:
+            return raw
+        raise UsageError(f"{raw.source} holds tokens without labels: --train-on {given['train_on']} cannot be told")
+    return conversations(raw, prompt_column=given["prompt_column"], reference_column=given["reference_column"])
+
+
+def _window(given: dict[str, Any]) -> int:
+    """Tokens a row may have: what the model, a batch and the user allow."""
+    from transformers import AutoConfig
+
+    try:
+        config = AutoConfig.from_pretrained(given["model"]).get_text_config()
+    except (OSError, ValueError) as error:
+        raise UsageError(f"--model {given['model']}: {' '.join(str(error).split())}") from error
+    most = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    if given["max_length"] is not None and given["max_length"] > most:
+        raise UsageError(f"--max-length {given['max_length']:,}: the model's window holds {most:,} tokens")
+    return int(min(most, given["batch_tokens"], given["max_length"] or sys.maxsize))
+
+
+def _vocabulary(model: str, chat: ChatFormat) -> int:
+    """Token ids the model knows: the rows of its embedding, of which the tokenizer may use fewer."""
+    from transformers import AutoConfig
+
+    known: int = getattr(AutoConfig.from_pretrained(model).get_text_config(), "vocab_size", len(chat.tokenizer))
+    return known
+
+
+def _processes() -> int:
+    import os
+
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _say_rows(rows: TrainingRows, quiet: bool) -> None:
+    say(f"{len(rows):,} rows, {len(rows.tokens):,} tokens, {rows.trained:,} with loss", quiet)
+    reasons = Counter(reason.split(":", 1)[0] for _, reason in rows.rejected)
+    for reason, count in reasons.most_common():
+        say(f"  {count:>7,} left out: {reason} (see rejected.jsonl)", quiet)
+
+
+def _dry_run(rows: TrainingRows, settings: Settings, chat: ChatFormat) -> None:
+    """Print what would be trained on."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from synth.training.batches import plan_steps
+
+    console = Console(highlight=False)
+    sizes = rows.sizes
+    batches = plan_steps(
+        sizes,
+        budget=settings.budget,
+        per_step=settings.accumulate * _processes(),
+        steps=settings.steps,
+        epochs=settings.epochs,
+        seed=settings.seed,
+    )
+    seen = sum(int(sizes[batch].sum()) for batch in batches)
+    table = Table(box=None, pad_edge=False, header_style="bold")
+    for name in ("source", "rows", "tokens", "with loss", "share"):
+        table.add_column(name, justify="left" if name == "source" else "right")
+    starts = rows.starts[:-1]
+    trained = np.add.reduceat((rows.weights > 0).astype(np.int64), starts)
+    names = np.array(rows.sources)
+    for name in dict.fromkeys(rows.sources):
+        mine = names == name
+        tokens, learnt = int(sizes[mine].sum()), int(trained[mine].sum())
+        numbers = (f"{mine.sum():,}", f"{tokens:,}", f"{learnt:,}", f"{learnt / tokens:.1%}")
+        table.add_row(printable(name) or "all rows", *numbers)
+    console.print(table)
+    for reason, count in Counter(reason.split(":", 1)[0] for _, reason in rows.rejected).most_common():
+        console.print(f"left out: {count:,} rows, {reason}")
+    steps = len(batches) // (settings.accumulate * _processes())
+    console.print(
+        f"{steps:,} steps of up to {settings.budget * settings.accumulate * _processes():,} tokens: {seen:,} tokens, "
+        f"{seen / sizes.sum():.2f} passes over the rows"
+    )
+    console.print(Text("\ntrained on, ").append("not trained on", "dim").append(":"))
+    for index in range(min(SHOWN, len(rows))):
+        part = slice(rows.starts[index], rows.starts[index + 1])
+        shown, at = Text(), 0
+        for cell in cells(chat.tokenizer, rows.tokens[part].tolist()):
+            has_loss = (rows.weights[part][at : at + cell.tokens] > 0).any()
+            shown.append(printable(cell.text), "bold green" if has_loss else "dim")
+            at += cell.tokens
+        console.print()
+        console.print(Text(printable(rows.names[index]), "dim"))
+        console.print(shown)
+
+
+@contextmanager
+def interruptible(stop: Stop, quiet: bool) -> Iterator[None]:
+    """Ctrl-C (and SIGTERM) end a run after the step it is in, with a checkpoint; a second one ends it at once."""
+
+    def interrupt(number: int, _: Any) -> None:
+        if stop.asked:
+            raise KeyboardInterrupt
+        stop.asked = True
+        say("finishing this step and saving a checkpoint; once more to end at once", quiet)
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

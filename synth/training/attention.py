@@ -1,0 +1,158 @@
+"""Attention over rows laid end to end, each row for itself.
+
+Rows of like length are attended to together, a group at a time, by torch's own attention: the cost grows with the rows'
+own lengths, where a mask over the whole packed sequence would cost its square. Whether a model may be packed at all is
+not looked up but tried (`can_pack`): recurrent layers, for one, carry a state across rows.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn.functional import scaled_dot_product_attention
+
+PACKED = "synth_packed"
+_UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
+"""Arguments that change what attention is, and that this one does not know."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Rows of like length.
+
+    `padded` holds the position of each token of each row, all as long as the longest; `back` undoes it. None where all
+    are equally long.
+    """
+
+    start: int
+    end: int
+    count: int
+    longest: int
+    padded: torch.Tensor | None
+    back: torch.Tensor | None
+
+
+@dataclass(slots=True)
+class _Layout:
+    groups: list[_Group] = field(default_factory=list)
+
+
+_layout = _Layout()
+"""How the batch that is in the model lies. One model trains at a time in a process, and the layout must still be there
+when activations are computed once more in the backward pass."""
+
+
+def lay_out(lengths: list[int], device: torch.device) -> None:
+    """Say how the next packed batch lies: the tokens of each row, longest row first."""
+    groups: list[_Group] = []
+    at = first = 0
+    while first < len(lengths):
+        longest, last = lengths[first], first
+        while last < len(lengths) and 4 * lengths[last] > 3 * longest:
+            last += 1
+        members = torch.tensor(lengths[first:last])
+        count, total = last - first, int(members.sum())
+        padded = back = None
+        if total != count * longest:
+            starts = members.cumsum(0) - members
+            place = torch.arange(longest)[None]
+            real = place < members[:, None]
+            padded = torch.where(real, starts[:, None] + place, starts[:, None]).flatten().to(device)
+            back = real.flatten().nonzero().flatten().to(device)
+        groups.append(_Group(at, at + total, count, longest, padded, back))
+        at, first = at + total, last
+    _layout.groups = groups
+
+
+def packed_attention(
+    module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    dropout: float = 0.0,
+    scaling: float | None = None,
+    sliding_window: int | None = None,
+    **others: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention within each row; an attention function of transformers.
+
+    Args:
+        module: the attention layer.
+        query: shape `[1, heads, tokens, size]`.
+        key: shape `[1, key heads, tokens, size]`.
+        value: like `key`.
+        attention_mask: not used.
+        dropout: of attention weights.
+        scaling: of scores.
+        sliding_window: tokens that a token sees, itself included.
+        others: what the model passes besides.
+
+    Returns:
+        Outputs, shape `[1, tokens, heads, size]`, and no weights.
+
+    Raises:
+        NotImplementedError: the model's attention is of another kind.
+    """
+    if any(others.get(name) is not None for name in _UNKNOWN) or others.get("is_causal") is False:
+        raise NotImplementedError("attention with a cap, sinks or a bias of its own")
+    grouped = key.shape[1] != query.shape[1]
+    heads = [states[0].transpose(0, 1) for states in (query, key, value)]  # [tokens, heads, size]
+    outputs = []
+    for group in _layout.groups:
+        states = [part[group.start : group.end] for part in heads]
+        if group.padded is not None:
+            states = [part.index_select(0, group.padded) for part in states]
+        # Padding stands after a row's last token: no token of the row sees it.
+        q, k, v = (part.unflatten(0, (group.count, group.longest)).transpose(1, 2) for part in states)
+        mask = None
+        if sliding_window is not None and group.longest > sliding_window:
+            places = torch.arange(group.longest, device=query.device)
+            distance = places[:, None] - places[None]
+            mask = (distance >= 0) & (distance < sliding_window)
+        found = scaled_dot_product_attention(
+            q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=grouped
+        )
+        found = found.transpose(1, 2).flatten(0, 1)
+        outputs.append(found if group.back is None else found.index_select(0, group.back))
+    return torch.cat(outputs)[None], None
+
+
+def register() -> None:
+    """Make `PACKED` known to transformers; it needs no mask."""
+    from transformers import AttentionInterface
+    from transformers.masking_utils import AttentionMaskInterface
+
+    AttentionInterface.register(PACKED, packed_attention)
+    AttentionMaskInterface.register(PACKED, lambda *_, **__: None)
+
+
+def can_pack(model: Any) -> bool:
+    """Whether rows packed by `PACKED` give the model's own logits: tried on three rows of odd lengths.
+
+    The model's attention is left as it was found.
+    """
+    from transformers.modeling_utils import PreTrainedModel
+
+    if not isinstance(model, PreTrainedModel):
+        return False
+    register()
+    before, device, training = model.config._attn_implementation, model.device, model.training
+    sizes = [13, 11, 5]
+    vocabulary = model.get_input_embeddings().num_embeddings
+    ids = [torch.arange(7 * size, 8 * size, device=device)[None] * 31 % vocabulary for size in sizes]
+    model.eval()
+    try:
+        with torch.no_grad():
+            alone = torch.cat([model(input_ids=row, use_cache=False).logits[0] for row in ids]).float()
+            model.set_attn_implementation(PACKED)
+            lay_out(sizes, device)
+            positions = torch.cat([torch.arange(size, device=device) for size in sizes])[None]
+            packed = model(input_ids=torch.cat(ids, 1), position_ids=positions, use_cache=False).logits[0].float()
+    except (NotImplementedError, TypeError, ValueError, RuntimeError):
+        return False
+    finally:
+        model.set_attn_implementation(before)
+        model.train(training)
+    precise = model.dtype == torch.float32
+    return bool((packed - alone).abs().max() <= (1e-3 if precise else 5e-2) * alone.abs().max())

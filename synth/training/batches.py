@@ -1,0 +1,144 @@
+"""From rows to batches: which rows a step takes, and how they lie side by side in the model.
+
+A step takes rows in a random order until their tokens fill its budget. They are *packed*: laid end to end in one
+sequence, with positions that begin anew at each row and attention that ends there (`synth.training.attention`), so that
+nothing is padding and no row sees another. Models that cannot be packed get the same rows padded; the loss is the same.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synth.errors import UsageError
+from synth.row import IGNORED
+from synth.training.rows import TrainingRows
+
+Batch = dict[str, torch.Tensor]
+"""What the model is fed, and what its loss is made of. With K predicted positions and N tokens with loss:
+
+input_ids       `[1, tokens]` if packed, else `[rows, longest]`
+position_ids    packed only: positions in the row
+attention_mask  padded only
+lengths         tokens of each row, longest row first; `[rows]`
+keep            the positions along the sequence whose logits are needed; `[K]`
+at              which of the rows × K logits belong to the N tokens; `[N]`
+targets         the tokens to predict; `[N]`
+weights         of their loss; `[N]`
+near            whether the divergence from the foundation model counts there; `[N]`
+totals          sums that losses are divided by: weights, N, and tokens `near`; `[3]`, float64
+rows            indices of the rows; `[rows]`
+"""
+
+
+def plan_steps(
+    sizes: NDArray[np.int64], *, budget: int, per_step: int, steps: int | None, epochs: float, seed: int
+) -> list[NDArray[np.int64]]:
+    """The rows of every batch of a run, in order: `per_step` batches make one step.
+
+    Rows are shuffled anew in each epoch; a batch takes rows while their tokens fit the budget, across the end of an
+    epoch. Every step has all its batches, so that all processes go in step: the rows of an unfinished last step are
+    spread over its batches.
+
+    Args:
+        sizes: tokens of each row.
+        budget: tokens a batch may hold.
+        per_step: batches a step: gradient accumulation times processes.
+        steps: steps wanted; None goes by `epochs`.
+        epochs: passes over all rows (the last may be partial), where `steps` is None.
+        seed: of the shuffles.
+
+    Raises:
+        UsageError: there are fewer rows than one step has batches.
+    """
+    if len(sizes) < per_step:
+        raise UsageError(
+            f"{len(sizes):,} rows are too few for steps of {per_step} batches: lower --accumulate, or the number of "
+            "processes"
+        )
+    batches: list[NDArray[np.int64]] = []
+    left = round(epochs * len(sizes)) if steps is None else None
+    open_rows: list[int] = []
+    held = epoch = 0
+    while left != 0 and (steps is None or len(batches) < steps * per_step):
+        order = np.random.default_rng((seed, epoch)).permutation(len(sizes))[:left]
+        for row in order.tolist():
+            if open_rows and held + sizes[row] > budget:
+                batches.append(np.array(open_rows))
+                open_rows, held = [], 0
+            open_rows.append(row)
+            held += int(sizes[row])
+        left = None if left is None else left - len(order)
+        epoch += 1
+    if steps is not None:
+        return batches[: steps * per_step]
+    if open_rows:
+        batches.append(np.array(open_rows))
+    whole = len(batches) // per_step * per_step
+    rest = np.concatenate(batches[whole:]) if batches[whole:] else np.zeros(0, np.int64)
+    if len(rest) >= per_step:
+        return batches[:whole] + np.array_split(rest, per_step)
+    if len(rest):  # too few rows for a step of their own: they join the last
+        last = np.concatenate([*batches[whole - per_step : whole], rest])
+        return batches[: whole - per_step] + np.array_split(last, per_step)
+    return batches
+
+
+@dataclass(frozen=True, slots=True)
+class Collator:
+    """Turns the rows of a batch into tensors.
+
+    Attributes:
+        rows: all rows.
+        packed: lay rows end to end; else pad them.
+        everything: predict every token, for a language-model loss beside that on the labels.
+        near: sources of rows whose tokens' divergence from the foundation model counts; None counts all.
+        padding: the token id to pad with.
+    """
+
+    rows: TrainingRows
+    packed: bool
+    everything: bool = False
+    near: frozenset[str] | None = None
+    padding: int = 0
+
+    def __call__(self, indices: Sequence[int]) -> Batch:
+        """The batch of the rows at `indices`."""
+        sizes = self.rows.sizes
+        chosen = sorted(indices, key=lambda index: (-sizes[index], index))
+        parts = [slice(self.rows.starts[index], self.rows.starts[index + 1]) for index in chosen]
+        lengths = sizes[chosen]
+        tokens = np.concatenate([self.rows.tokens[part] for part in parts])
+        labels = np.concatenate([self.rows.labels[part] for part in parts])
+        weights = np.concatenate([self.rows.weights[part] for part in parts])
+        row = np.repeat(np.arange(len(chosen)), lengths)
+        place = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+        near = np.array([self.near is None or self.rows.sources[index] in self.near for index in chosen])[row]
+        predicted = np.flatnonzero(place > 0 if self.everything else (labels != IGNORED) & (weights > 0))
+        # The logits at one position predict the token at the next.
+        before = predicted - 1 if self.packed else place[predicted] - 1
+        keep, inverse = np.unique(before, return_inverse=True)
+        targets = np.where(labels[predicted] == IGNORED, tokens[predicted], labels[predicted])
+        loss_weights = weights[predicted]
+        counted = near[predicted] & (loss_weights > 0)
+        batch: dict[str, Any] = {
+            "lengths": lengths,
+            "keep": keep,
+            "at": inverse if self.packed else row[predicted] * len(keep) + inverse,
+            "targets": targets.astype(np.int64),
+            "weights": loss_weights,
+            "near": counted,
+            "totals": np.array([loss_weights.sum(dtype=np.float64), len(predicted), counted.sum()], np.float64),
+            "rows": np.array(chosen),
+        }
+        if self.packed:
+            batch |= {"input_ids": tokens[None].astype(np.int64), "position_ids": place[None]}
+        else:
+            shape = (len(chosen), int(lengths.max()))
+            ids, mask = np.full(shape, self.padding, np.int64), np.zeros(shape, np.int64)
+            ids[row, place], mask[row, place] = tokens, 1
+            batch |= {"input_ids": ids, "attention_mask": mask}
+        return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}

@@ -1,0 +1,197 @@
+"""The model that is trained: loaded, and what of it is trained: all, some parts, or an adapter."""
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from synth.engines.base import EngineOptions
+from synth.engines.device import pick_device
+from synth.engines.transformers import load_model
+from synth.errors import UsageError
+
+_PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
+_BYTES = 16
+"""Of a trained number in float32: weight, gradient and Adam's two moments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """What of a model is trained, and what else holds it back: the remedies of the literature beside ours.
+
+    Attributes:
+        freeze: parts that stay as they are: `embeddings`, `attention`, `mlp`, `layers:FIRST-LAST` (arXiv 2401.03129).
+        dropout: share of the outputs of every attention and MLP block that is dropped (residual dropout).
+        lora: rank of low-rank adapters on all linear layers, or None (arXiv 2106.09685).
+        lora_alpha: their scale, twice the rank by default (arXiv 2405.09673, section 5).
+        lora_dropout: dropout before them.
+        peft: or the file of a peft configuration (JSON), for any other method of peft.
+    """
+
+    freeze: tuple[str, ...] = ()
+    dropout: float = 0.0
+    lora: int | None = None
+    lora_alpha: int | None = None
+    lora_dropout: float = 0.0
+    peft: str | None = None
+
+    @property
+    def adapts(self) -> bool:
+        """Whether an adapter is trained, not the model's own weights."""
+        return self.lora is not None or self.peft is not None
+
+    def adapter(self) -> Any:
+        """The configuration of the adapter.
+
+        Raises:
+            UsageError: peft is not installed, or the file is none of its configurations.
+        """
+        try:
+            import peft
+        except ImportError as error:
+            raise UsageError("--lora and --peft need the package peft: pip install peft") from error
+        if self.lora is not None and self.peft is not None:
+            raise UsageError("--lora and --peft are two ways to say what is trained: give one of them")
+        if self.lora is not None:
+            alpha = 2 * self.lora if self.lora_alpha is None else self.lora_alpha
+            return peft.LoraConfig(
+                r=self.lora,
+                lora_alpha=alpha,
+                lora_dropout=self.lora_dropout,
+                target_modules="all-linear",
+                task_type="CAUSAL_LM",
+            )
+        try:
+            settings = json.loads(Path(str(self.peft)).read_text(encoding="utf-8"))
+            kind = settings.pop("peft_type")
+            return peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](**{"task_type": "CAUSAL_LM"} | settings)
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise UsageError(
+                f"--peft {self.peft} holds no configuration of peft ({type(error).__name__}: {error}). It is JSON such "
+                'as {"peft_type": "LORA", "r": 16, "target_modules": "all-linear"}'
+            ) from error
+
+
+def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
+    """Load a model on the CPU and make the chosen parts of it trainable.
+
+    Args:
+        name: a directory or a Hub id.
+        dtype: of the weights: "float32", or "bfloat16" where they are frozen and an adapter is trained.
+        trained: what is trained.
+
+    Returns:
+        A model of transformers, or one of peft around it.
+
+    Raises:
+        UsageError: it cannot be loaded, nothing of it would be trained, or peft refuses it.
+    """
+    model = load_model(name, EngineOptions(device="cpu", dtype=dtype))
+    model.config.use_cache = False
+    for part in trained.freeze:
+        _freeze(model, part)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(f"--freeze {' --freeze '.join(trained.freeze)} leaves nothing to train")
+    if trained.dropout:
+        _drop_residuals(model, trained.dropout)
+    if not trained.adapts:
+        return model
+    import peft
+
+    try:
+        return peft.get_peft_model(model, trained.adapter())
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"peft refuses this model or configuration: {' '.join(str(error).split())}") from error
+
+
+def check_memory(name: str, trained: Trained, device: str, processes: int) -> None:
+    """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
+
+    Raises:
+        UsageError: it does not fit. Nothing is said of activations: they depend on the batch.
+    """
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    try:
+        config = AutoConfig.from_pretrained(name)
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(config)
+    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, ImportError):
+        return  # what is wrong with it is said when it is loaded
+    for part in trained.freeze:
+        _freeze(model, part)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    learnt = 0 if trained.adapts else sum(p.numel() for p in model.parameters() if p.requires_grad)
+    sharded = (
+        os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true") or "ACCELERATE_USE_DEEPSPEED" in os.environ
+    )
+    needed = (_BYTES * learnt + 2 * (total - learnt)) / (processes if sharded else 1)
+    place = pick_device(device)
+    if place.type == "cuda":
+        there = torch.cuda.get_device_properties(place).total_memory
+    else:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    if needed > there:
+        raise UsageError(
+            f"{name} does not fit: {learnt:,} of its {total:,} weights are to be trained, which takes "
+            f"{needed / 2**30:,.1f} GiB for weights, gradients and optimiser; {place} has {there / 2**30:,.1f} GiB. "
+            "Train an adapter (--lora 16), or share the model among GPUs: accelerate launch --use_fsdp …"
+        )
+
+
+def _freeze(model: Any, part: str) -> None:
+    if part == "embeddings":
+        tables = {id(table.weight) for table in (model.get_input_embeddings(), model.get_output_embeddings()) if table}
+        chosen = [parameter for parameter in model.parameters() if id(parameter) in tables]
+    elif part in _PARTS:
+        chosen = [parameter for name, parameter in model.named_parameters() if _PARTS[part].search(name)]
+    elif found := re.fullmatch(r"layers:(\d+)-(\d+)", part):
+        layers = _layers(model)
+        first, last = int(found[1]), int(found[2])
+        if not first <= last < len(layers):
+            raise UsageError(f"--freeze {part}: the model has the layers 0-{len(layers) - 1}")
+        chosen = [parameter for layer in layers[first : last + 1] for parameter in layer.parameters()]
+    else:
+        raise UsageError(f"--freeze {part} is unknown; take embeddings, attention, mlp or layers:FIRST-LAST")
+    if not chosen:
+        there = sorted({re.sub(r"\.\d+\.", ".N.", name) for name, _ in model.named_parameters()})
+        raise UsageError(f"--freeze {part}: {type(model).__name__} has nothing called so; there are {', '.join(there)}")
+    for parameter in chosen:
+        parameter.requires_grad_(False)
+
+
+def _layers(model: Any) -> Any:
+    """The list of a model's layers."""
+    depth = model.config.get_text_config().num_hidden_layers
+    lists = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == depth]
+    if not lists:
+        raise UsageError(f"--freeze layers: no list of {depth} layers is found in {type(model).__name__}")
+    return lists[0]
+
+
+def _drop_residuals(model: Any, share: float) -> None:
+    """Drop a share of what each attention and MLP block adds, while the model is in training mode."""
+
+    def drop(module: torch.nn.Module, _: Any, output: Any) -> Any:
+        if isinstance(output, tuple):
+            return (torch.nn.functional.dropout(output[0], share, module.training), *output[1:])
+        return torch.nn.functional.dropout(output, share, module.training)
+
+    blocks = list(_blocks(model))
+    if not blocks:
+        raise UsageError(f"--dropout: no attention or MLP blocks are found in {type(model).__name__}")
+    for block in blocks:
+        block.register_forward_hook(drop)
+
+
+def _blocks(model: Any) -> Iterator[torch.nn.Module]:
+    """The direct children of the layers that are attention or MLP blocks."""
+    for layer in _layers(model):
+        for name, child in layer.named_children():
+            if any(kind.search(name) for kind in _PARTS.values()) and "norm" not in name:
+                yield child

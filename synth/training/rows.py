@@ -1,0 +1,206 @@
+"""Rows to train on, as tokens with labels and loss weights.
+
+Three forms come in: tokens with labels (what `synth score-tokens` writes, and what other tools prepare; used as they
+are), conversations (encoded here, trained on what the assistant says), and plain texts (trained on every token).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from synth.errors import RequestError, UsageError
+from synth.read import Rows
+from synth.row import IGNORED
+from synth.token_encoding import EncodedRow, RowEncoder
+
+CHECKED = 50
+"""Tokenised rows whose messages are tokenised again, to see that the tokens are this tokenizer's."""
+
+
+@dataclass(slots=True)
+class TrainingRows:
+    """Rows end to end: row i is `tokens[starts[i]:starts[i + 1]]`, and so for the other arrays.
+
+    Attributes:
+        names: the rows' ids.
+        sources: the set each row is of (the column `source` of `synth mix`), "" where nothing is said.
+        starts: shape `[rows + 1]`.
+        tokens: token ids, shape `[tokens]`.
+        labels: what is to be predicted at each token, or `IGNORED`; shape `[tokens]`.
+        weights: of each token's loss, 0 where it is not trained on; shape `[tokens]`.
+        rejected: (id, reason) of the rows that cannot be trained on.
+    """
+
+    names: list[str]
+    sources: list[str]
+    starts: NDArray[np.int64]
+    tokens: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+    @property
+    def sizes(self) -> NDArray[np.int64]:
+        """Tokens of each row; shape `[rows]`."""
+        return np.diff(self.starts)
+
+    @property
+    def trained(self) -> int:
+        """Tokens with loss."""
+        return int(np.count_nonzero(self.weights))
+
+
+@dataclass(slots=True)
+class _Row:
+    tokens: NDArray[np.int32]
+    labels: NDArray[np.int32]
+    weights: NDArray[np.float32] | None = None
+
+
+def read_training_rows(
+    rows: Rows, encoder: RowEncoder, vocabulary: int, *, text_column: str | None = None, limit: int | None = None
+) -> TrainingRows:
+    """Read all rows.
+
+    Args:
+        rows: the source; its columns decide the form: `input_ids` (with `labels`, and `weights` if there are any), the
+            `text_column`, or else `messages`.
+        encoder: of the model to be trained; its window and its rule for overlong rows hold for every form.
+        vocabulary: token ids that the model knows.
+        text_column: the column with plain texts, or None.
+        limit: rows to take; None takes all.
+
+    Raises:
+        UsageError: the tokens are another tokenizer's, a column has another type than it should, or nothing is left.
+    """
+    tokenised = "input_ids" in rows.schema.names
+    if tokenised:
+        _check_types(rows)
+        _check_tokenizer(rows, encoder)
+    kept: list[_Row] = []
+    names: list[str] = []
+    sources: list[str] = []
+    rejected: list[tuple[str, str]] = []
+    for index, record in enumerate(_records(rows, limit)):
+        name = str(record.get("id") or f"row {index}")
+        try:
+            if tokenised:
+                row = _tokenised(record, encoder, vocabulary)
+            elif text_column is not None:
+                row = _encoded(encoder.text(record[text_column] or ""))
+            else:
+                row = _encoded(encoder.conversation(record["messages"] or [], record.get("answer")))
+        except RequestError as error:
+            rejected.append((name, str(error)))
+            continue
+        kept.append(row)
+        names.append(name)
+        sources.append(record.get("source") or "")
+    if not kept:
+        raise UsageError(f"{rows.source} has nothing to train on{_first_reason(rejected)}")
+    for row in kept:
+        row.weights = np.ones(len(row.tokens), np.float32) if row.weights is None else row.weights
+        row.weights[row.labels == IGNORED] = 0
+    return TrainingRows(
+        names,
+        sources,
+        np.cumsum([0, *(len(row.tokens) for row in kept)]),
+        np.concatenate([row.tokens for row in kept]),
+        np.concatenate([row.labels for row in kept]),
+        np.concatenate([row.weights for row in kept if row.weights is not None]),
+        rejected,
+    )
+
+
+def _records(rows: Rows, limit: int | None) -> Iterator[dict[str, Any]]:
+    wanted = {"id", "source", "input_ids", "labels", "weights", "messages", "answer"}
+    names = [name for name in rows.schema.names if name in wanted or _is_text(rows.schema.field(name).type)]
+    for batch in rows.batches(limit):
+        yield from batch.select(names).to_pylist()
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return str(kind) in ("string", "large_string")
+
+
+def _encoded(row: EncodedRow) -> _Row:
+    return _Row(row.ids, np.where(row.wanted, row.ids, np.int32(IGNORED)))
+
+
+def _tokenised(record: dict[str, Any], encoder: RowEncoder, vocabulary: int) -> _Row:
+    """A row as its columns say; nothing precedes its first token, so that one is never predicted."""
+    if not record["input_ids"]:
+        raise RequestError("no tokens")
+    tokens = np.array(record["input_ids"], np.int32)
+    labels = np.array(tokens if record.get("labels") is None else record["labels"], np.int32)
+    weights = None if record.get("weights") is None else np.array(record["weights"], np.float32)
+    for name, values in (("labels", labels), ("weights", weights)):
+        if values is not None and len(values) != len(tokens):
+            raise RequestError(f"{len(values):,} {name} for {len(tokens):,} tokens")
+    for name, values in (("input_ids", tokens), ("labels", labels[labels != IGNORED])):
+        if len(values) and not 0 <= values.min() <= values.max() < vocabulary:
+            raise UsageError(
+                f"{name} of row {record.get('id')} go from {values.min():,} to {values.max():,}; the model knows "
+                f"{vocabulary:,} tokens: they are of another tokenizer. Encode the messages again: synth mix … --as "
+                "messages"
+            )
+    if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
+        raise RequestError("weights that are negative or no numbers")
+    if encoder.window is not None and len(tokens) > encoder.window:
+        if encoder.overlong == "drop":
+            raise RequestError(f"overlong: {len(tokens):,} tokens, the window holds {encoder.window:,}")
+        cut = slice(0, encoder.window)
+        tokens, labels, weights = tokens[cut], labels[cut], None if weights is None else weights[cut]
+    labels[0] = IGNORED
+    if not (labels != IGNORED)[slice(None) if weights is None else weights > 0].any():
+        raise RequestError("no token to train on")
+    return _Row(tokens, labels, weights)
+
+
+def _check_types(rows: Rows) -> None:
+    for name in ("input_ids", "labels", "weights"):
+        if name not in rows.schema.names:
+            continue
+        kind = rows.schema.field(name).type
+        inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
+        fits = pa.types.is_floating if name == "weights" else pa.types.is_integer
+        if inner is None or not (fits(inner) or (name == "weights" and pa.types.is_integer(inner))):
+            wanted = "numbers" if name == "weights" else "whole numbers"
+            raise UsageError(f"column {name} of {rows.source} is {kind}; it must hold lists of {wanted}")
+
+
+def _check_tokenizer(rows: Rows, encoder: RowEncoder) -> None:
+    """Tokenise some messages again and compare.
+
+    Raises:
+        UsageError: the tokens differ from those in the data.
+    """
+    if "messages" not in rows.schema.names:
+        return
+    for record in islice(_records(rows, CHECKED), CHECKED):
+        try:
+            own = encoder.chat.encode(record["messages"] or []).input_ids
+        except RequestError:
+            continue
+        given: Sequence[int] = record["input_ids"] or []
+        if list(given) != own[: len(given)]:
+            raise UsageError(
+                f"the tokens of row {record.get('id')} are not those of the model's tokenizer and chat template: score "
+                "the rows with the model that is to be trained (synth score-tokens --model …), or train on their "
+                "messages (synth mix … --as messages)"
+            )
+
+
+def _first_reason(rejected: Sequence[tuple[str, str]]) -> str:
+    if not rejected:
+        return ""
+    name, reason = rejected[0]
+    return f": of {len(rejected):,} rows none can be trained on; {name}: {reason}"

@@ -1,0 +1,352 @@
+"""One training run, from rows to a saved model."""
+
+import datetime
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from transformers import PrinterCallback, TrainerCallback, TrainingArguments
+
+from synth.engines.base import Tokenizer
+from synth.engines.device import out_of_memory, pick_device
+from synth.errors import RunError, UsageError
+from synth.training.attention import can_pack
+from synth.training.batches import Collator, plan_steps
+from synth.training.folder import TrainingFolder
+from synth.training.model import Trained, load_for_training
+from synth.training.rows import TrainingRows
+from synth.training.trainer import TokenTrainer, use_packed_attention
+
+Evaluate = Callable[[Any], dict[str, Any]]
+"""Measures a model; what it returns is logged as it is, and has `kept`, the share of the old abilities that is left,
+once there is a first measurement to compare with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """How a model is trained.
+
+    Attributes:
+        steps: optimiser steps; None goes by epochs.
+        epochs: passes over the rows.
+        rate: the highest learning rate.
+        schedule: how it falls: a schedule of transformers (cosine, linear, constant_with_warmup, …).
+        warmup: share of the steps in which it rises.
+        budget: tokens of one batch on one device.
+        accumulate: batches a step.
+        decay: weight decay (AdamW).
+        clip: gradients are clipped to this norm.
+        language: weight of the language-model loss over all tokens (LAMOL).
+        nearness: weight of the divergence from the foundation model.
+        near: sources of the rows whose tokens it is taken on; empty takes all.
+        dtype: "float32"; "bfloat16": float32 weights, computed in bfloat16; "auto": bfloat16 on a GPU that can.
+        save_every: steps between checkpoints.
+        evaluate_every: steps between evaluations.
+        keep: stop once less than this share of the old abilities is kept, and go back to where it was.
+        checkpointing: compute activations again in the backward pass, to save memory.
+        seed: of the order of the rows, of adapters and of dropout.
+    """
+
+    steps: int | None = None
+    epochs: float = 1.0
+    rate: float = 1e-5
+    schedule: str = "cosine"
+    warmup: float = 0.03
+    budget: int = 8192
+    accumulate: int = 1
+    decay: float = 0.0
+    clip: float = 1.0
+    language: float = 0.0
+    nearness: float = 0.0
+    near: tuple[str, ...] = ()
+    dtype: str = "auto"
+    save_every: int = 200
+    evaluate_every: int = 50
+    keep: float | None = None
+    checkpointing: bool = False
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a run ended: steps taken, whether a person stopped it, and the step where it fell below the floor, if any."""
+
+    steps: int
+    stopped: bool = False
+    fell_at: int | None = None
+
+
+class Stop:
+    """Asks a run to end after the step it is in."""
+
+    def __init__(self) -> None:
+        self.asked = False
+
+
+def train(
+    rows: TrainingRows,
+    name: str,
+    tokenizer: Tokenizer,
+    settings: Settings,
+    trained: Trained,
+    folder: TrainingFolder,
+    *,
+    device: str = "auto",
+    evaluate: Evaluate | None = None,
+    evaluates: bool = False,
+    report: Callable[[dict[str, Any], int], None] = lambda entry, steps: None,
+    stop: Stop | None = None,
+    say: Callable[[str], None] = lambda line: None,
+    card: Callable[[TrainingFolder], str] = lambda folder: "",
+) -> Outcome:
+    """Train a model, going on from the last checkpoint where there is one, and save it.
+
+    Args:
+        rows: what it is trained on.
+        name: the model to begin with, a directory or a Hub id: the foundation model.
+        tokenizer: its tokenizer, saved beside it.
+        settings: how.
+        trained: what of it.
+        folder: where everything goes.
+        device: "auto", "cuda", "cpu", …
+        evaluate: measures the model before the first step, every `settings.evaluate_every` steps and at the end; given
+            to the first process only.
+        evaluates: whether there is such a process.
+        report: called with every logged entry and the number of steps in all.
+        stop: asked to end early, a run saves a checkpoint and ends.
+        say: takes a line for people.
+        card: writes the model card.
+
+    Raises:
+        UsageError: the model cannot be loaded or trained so.
+        RunError: the loss is no number, or memory ran out; the last checkpoint is kept.
+    """
+    place = pick_device(device)
+    half = settings.dtype == "bfloat16" or (
+        settings.dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
+    )
+    torch.manual_seed(settings.seed)  # an adapter's first weights
+    model = load_for_training(name, "bfloat16" if half and trained.adapts else "float32", trained)
+    base = model.get_base_model() if trained.adapts else model
+    packed = can_pack(base)
+    foundation = None
+    if settings.nearness and not trained.adapts:
+        foundation = load_for_training(name, "bfloat16" if half else "float32", Trained()).to(place).eval()
+    if packed:
+        use_packed_attention(*(one for one in (base, foundation) if one is not None))
+    arguments = _arguments(settings, folder, place, half)
+    processes, rank = arguments.world_size, arguments.process_index
+    batches = plan_steps(
+        rows.sizes,
+        budget=settings.budget,
+        per_step=settings.accumulate * processes,
+        steps=settings.steps,
+        epochs=settings.epochs,
+        seed=settings.seed,
+    )
+    collator = Collator(
+        rows,
+        packed,
+        everything=settings.language > 0,
+        near=frozenset(settings.near) if settings.near else None,
+        padding=tokenizer.pad_token_id or 0,
+    )
+    arguments.max_steps = len(batches) // (settings.accumulate * processes)
+    arguments.warmup_steps = round(settings.warmup * arguments.max_steps)
+    trainer = TokenTrainer(
+        model=model,
+        args=arguments,
+        processing_class=tokenizer,
+        batches=batches[rank::processes],
+        collator=collator,
+        language=settings.language,
+        nearness=settings.nearness,
+        foundation=foundation,
+    )
+    if evaluates and trainer.is_fsdp_enabled:
+        raise UsageError(
+            "--eval and --new need the whole model in one process: leave them out, and run synth eval after"
+        )
+    watch = _Watch(trainer, base, packed, settings, folder, evaluate, evaluates, report, stop or Stop())
+    trainer.add_callback(watch)
+    trainer.remove_callback(PrinterCallback)
+    say(
+        f"{type(base).__name__} on {place}, {'bfloat16' if half else 'float32'}: "
+        f"{sum(p.numel() for p in model.parameters() if p.requires_grad):,} weights to train; "
+        f"{arguments.max_steps:,} steps; rows {'packed' if packed else 'padded: this model cannot be packed'}"
+    )
+    last = folder.checkpoint()
+    if last is not None:
+        say(f"going on from {last.name}")
+    began = time.monotonic()
+    try:
+        trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except (RuntimeError, MemoryError) as error:
+        if not out_of_memory(error):
+            raise
+        raise RunError(
+            f"memory ran out on {place}: lower --batch-tokens (now {settings.budget:,}) and raise --accumulate, add "
+            "--gradient-checkpointing, or train an adapter (--lora 16). The last checkpoint is kept"
+        ) from error
+    finally:
+        folder.record.seconds += time.monotonic() - began
+    if watch.stopped:
+        return Outcome(trainer.state.global_step, stopped=True)
+    if watch.fell_at is not None:
+        good = folder.checkpoint()
+        if good is None:
+            raise RunError(
+                f"less than {settings.keep:.0%} was kept at the first evaluation: lower --lr or --eval-every"
+            )
+        trainer._load_from_checkpoint(str(good))
+        say(f"below {settings.keep:.0%} at step {watch.fell_at}: back to {good.name}")
+    _save(trainer, model, base, name, tokenizer, trained, settings, folder, card)
+    return Outcome(trainer.state.global_step, fell_at=watch.fell_at)
+
+
+class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
+    """Logs, evaluates, and ends a run early."""
+
+    def __init__(
+        self,
+        trainer: TokenTrainer,
+        base: Any,
+        packed: bool,
+        settings: Settings,
+        folder: TrainingFolder,
+        evaluate: Evaluate | None,
+        evaluates: bool,
+        report: Callable[[dict[str, Any], int], None],
+        stop: Stop,
+    ) -> None:
+        self._trainer, self._base, self._packed = trainer, base, packed
+        self._settings, self._folder = settings, folder
+        self._evaluate, self._evaluates = evaluate, evaluates
+        self._report, self._stop = report, stop
+        self.stopped = False
+        self.fell_at: int | None = None
+
+    def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """Measure the foundation model, unless an earlier part of the run has."""
+        if state.global_step == 0:
+            self._measure(state)
+
+    def on_log(
+        self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
+    ) -> None:
+        """Log a step."""
+        if logs and "loss" in logs:
+            entry = {"step": state.global_step, "loss": logs["loss"], "rate": logs["learning_rate"]}
+            entry |= {"gradient": logs.get("grad_norm"), "tokens": self._trainer.take_tokens()}
+            self._folder.note(entry)
+            self._report(entry, state.max_steps)
+
+    def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """Evaluate, save and stop where it is time."""
+        step, ends = state.global_step, state.global_step >= state.max_steps
+        kept = None
+        if self._evaluates and (step % self._settings.evaluate_every == 0 or ends):
+            kept = self._measure(state)
+        floor = self._settings.keep
+        if floor is None:
+            control.should_save = step % self._settings.save_every == 0 and not ends
+        elif kept is not None:
+            if kept < floor:
+                self.fell_at = step
+                control.should_training_stop = True
+            else:
+                control.should_save = True
+        if self._trainer.any_process(self._stop.asked) and not ends and self.fell_at is None:
+            self.stopped = control.should_training_stop = True
+            control.should_save = floor is None or control.should_save
+
+    def _measure(self, state: Any) -> float | None:
+        """Evaluate the model as it stands, in one process; training is not disturbed."""
+        if not self._evaluates:
+            return None
+        result: dict[str, Any] = {}
+        if self._evaluate is not None:
+            threads = torch.random.get_rng_state()
+            if self._packed:
+                self._base.set_attn_implementation("sdpa")
+            self._base.eval()
+            result = self._evaluate(self._base)
+            self._base.train()
+            if self._packed:
+                use_packed_attention(self._base)
+            torch.random.set_rng_state(threads)
+        result = self._trainer.from_first(result)
+        entry = {"step": state.global_step, "evaluation": result}
+        self._folder.note(entry)
+        self._report(entry, state.max_steps)
+        kept: float | None = result.get("kept")
+        return kept
+
+
+def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, half: bool) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=str(folder.checkpoints),
+        per_device_train_batch_size=1,
+        gradient_accumulation_steps=settings.accumulate,
+        max_steps=1,  # set once the batches are planned, and the warmup with it
+        learning_rate=settings.rate,
+        lr_scheduler_type=settings.schedule,
+        weight_decay=settings.decay,
+        max_grad_norm=settings.clip,
+        bf16=half,
+        use_cpu=place.type == "cpu",
+        seed=settings.seed,
+        gradient_checkpointing=settings.checkpointing,
+        logging_steps=1,
+        logging_nan_inf_filter=False,
+        save_strategy="no",  # the callback says when
+        save_total_limit=1,
+        report_to="none",
+        disable_tqdm=True,
+        log_level="error",
+        remove_unused_columns=False,
+        dataloader_pin_memory=place.type == "cuda",
+    )
+
+
+def _save(
+    trainer: TokenTrainer,
+    model: Any,
+    base: Any,
+    name: str,
+    tokenizer: Tokenizer,
+    trained: Trained,
+    settings: Settings,
+    folder: TrainingFolder,
+    card: Callable[[TrainingFolder], str],
+) -> None:
+    """Save the model in the number format it came in, or in float32 where that was asked for."""
+    from transformers import AutoConfig
+
+    fresh = folder.path / ".saving"
+    if folder.writes:
+        shutil.rmtree(fresh, ignore_errors=True)
+    dtype = torch.float32 if settings.dtype == "float32" else AutoConfig.from_pretrained(name).dtype or torch.float32
+    if trainer.is_fsdp_enabled:
+        trainer.save_model(str(fresh))  # gathers the shards; weights stay in float32
+    elif folder.writes:
+        if trained.adapts:
+            model.save_pretrained(fresh / "adapter")
+            base = model.merge_and_unload()
+        base.set_attn_implementation("sdpa")
+        base.config.use_cache = True
+        base.to(dtype).save_pretrained(fresh)
+    if folder.writes:
+        tokenizer.save_pretrained(fresh)
+        (fresh / "training_args.bin").unlink(missing_ok=True)
+        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        folder.finish(fresh, card(folder), now)
+
+
+def process_index() -> int:
+    """Which of the processes of a distributed run this is (as torchrun says); 0 where there is one."""
+    return int(os.environ.get("RANK", "0"))

@@ -1,0 +1,178 @@
+"""The training loop: transformers' Trainer with a loss over tokens.
+
+    L  =  Σ w·nll / Σ w    over the tokens with labels: learn the task, and replay with it
+        + λ · Σ nll / N    over all tokens, questions too: LAMOL's language-model loss (arXiv 1909.03329, section 3)
+        + β · Σ KL / N     over trained tokens, or those of replay: stay near the foundation (2501.14315, section 5)
+
+Each sum is over all tokens of a step, whatever batch and process they are in, so that a token weighs the same wherever
+it lies. Trainer does what it does well: optimiser, schedule, precision, gradient accumulation, checkpoints, many
+processes.
+"""
+
+import inspect
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast_object_list
+from torch.utils.data import DataLoader
+from transformers import Trainer
+
+from synth.errors import RunError
+from synth.training.attention import PACKED, lay_out
+from synth.training.batches import Batch, Collator
+from synth.training.loss import divergences, token_losses
+
+
+class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
+    """Trains on planned batches."""
+
+    def __init__(
+        self,
+        *,
+        batches: Sequence[Any],
+        collator: Collator,
+        language: float = 0.0,
+        nearness: float = 0.0,
+        foundation: Any = None,
+        **others: Any,
+    ) -> None:
+        """Take what `Trainer` does not know.
+
+        Args:
+            batches: the rows of each batch of this process.
+            collator: turns them into tensors.
+            language: λ, the weight of the language-model loss.
+            nearness: β, the weight of the divergence from the foundation model.
+            foundation: that model; None where the model in training is an adapter, which is then switched off.
+            others: arguments of `Trainer`.
+        """
+        self._batches, self._collator = batches, collator
+        self._language, self._nearness, self._foundation = language, nearness, foundation
+        super().__init__(data_collator=collator, train_dataset=range(len(collator.rows)), **others)
+        self.loss_is_scaled_for_ga = True  # losses are divided by the sums of a whole step
+        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
+        self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
+        self._tokens = 0
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """The planned batches; each process has its own."""
+        return DataLoader(
+            self.train_dataset,
+            batch_sampler=self._batches,
+            collate_fn=self._collator,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
+    ) -> tuple[list[Batch], torch.Tensor]:
+        """The batches of one step, and the sums that its losses are divided by."""
+        batches = [next(epoch_iterator) for _ in range(num_batches)]
+        totals = torch.stack([batch["totals"] for batch in batches]).sum(0).float().to(device)
+        self._tokens += sum(int(batch["lengths"].sum()) for batch in batches)
+        return batches, self.accelerator.reduce(totals, "sum")
+
+    def take_tokens(self) -> int:
+        """Tokens that went through the model in this process since the last call."""
+        tokens, self._tokens = self._tokens, 0
+        return tokens
+
+    def any_process(self, said: bool) -> bool:
+        """Whether any process says so; all of them must ask."""
+        if self.accelerator.num_processes == 1:
+            return said
+        return bool(self.accelerator.reduce(torch.tensor(float(said), device=self.args.device), "sum") > 0)
+
+    def from_first(self, result: dict[str, Any]) -> dict[str, Any]:
+        """What the first process found, in all of them."""
+        if self.accelerator.num_processes > 1:
+            [result] = broadcast_object_list([result])
+        return result
+
+    def compute_loss(
+        self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
+    ) -> torch.Tensor:
+        """This batch's part of the step's loss.
+
+        Raises:
+            RunError: it is no number; nothing was learnt from this step.
+        """
+        logits = self._logits(model, inputs)
+        weights, everything, near = num_items_in_batch.clamp(min=1e-9)
+        losses = token_losses(logits, inputs["targets"])
+        loss = (losses * (inputs["weights"] / weights + self._language / everything)).sum()
+        if self._nearness:
+            with torch.no_grad(), self._as_foundation(model) as foundation:
+                before = self._logits(foundation, inputs)
+            chosen = inputs["near"]
+            loss = loss + self._nearness * divergences(before[chosen], logits[chosen]).sum() / near
+        if not torch.isfinite(loss):
+            names = [self._collator.rows.names[row] for row in inputs["rows"].tolist()]
+            raise RunError(
+                f"the loss of step {self.state.global_step + 1} is {loss.item()}, on the rows {_some(names)}. The last "
+                "checkpoint is good: look at these rows, lower --lr, or train in float32"
+            )
+        # Processes' gradients are averaged; the sums above are over all of them.
+        return loss * self.accelerator.num_processes
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Clip gradients as Trainer does.
+
+        Raises:
+            RunError: they are no numbers; the weights are as they were before the step.
+        """
+        norm = super()._clip_grad_norm(model)
+        if norm is not None and not torch.isfinite(torch.as_tensor(float(norm))):
+            raise RunError(
+                f"the gradients of step {self.state.global_step + 1} are no numbers. The last checkpoint is good: "
+                "lower --lr, or train in float32"
+            )
+        return norm
+
+    def _logits(self, model: Any, batch: Batch) -> torch.Tensor:
+        """The logits that predict the targets; shape `[N, vocabulary]`."""
+        given = {name: batch[name] for name in ("input_ids", "position_ids", "attention_mask") if name in batch}
+        if self._collator.packed:
+            lay_out(batch["lengths"].tolist(), batch["input_ids"].device)
+        keep = batch["keep"]
+        if self._keeps:
+            logits = model(**given, use_cache=False, logits_to_keep=keep).logits
+        else:
+            logits = model(**given, use_cache=False).logits[:, keep]
+        flat = logits.flatten(0, 1)
+        # Packed, and no row's first token predicted: the logits are the targets' already.
+        return flat if len(flat) == len(batch["at"]) else flat[batch["at"]]
+
+    def _as_foundation(self, model: Any) -> AbstractContextManager[Any]:
+        if self._foundation is not None:
+            return nullcontext(self._foundation)
+        return _without_adapter(self.accelerator.unwrap_model(model), model)
+
+
+class _without_adapter(AbstractContextManager[Any]):
+    """The model with its adapter switched off and dropout off."""
+
+    def __init__(self, adapted: Any, model: Any) -> None:
+        self._off = adapted.disable_adapter()
+        self._model = model
+
+    def __enter__(self) -> Any:
+        self._model.eval()
+        self._off.__enter__()
+        return self._model
+
+    def __exit__(self, *what: Any) -> None:
+        self._off.__exit__(*what)
+        self._model.train()
+
+
+def use_packed_attention(*models: Any) -> None:
+    """Let models attend within the rows of a packed batch only."""
+    for model in models:
+        model.set_attn_implementation(PACKED)
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")

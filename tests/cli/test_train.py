@@ -1,0 +1,186 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+
+import pytest
+from safetensors.torch import load_file
+
+from cli.main import main
+from samples import skills
+
+Run = Callable[..., tuple[int, str, str]]
+FAST = ("--device", "cpu", "--dtype", "float32", "--batch-tokens", 700, "--lr", 1e-3)
+
+
+@pytest.fixture(scope="module")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    chance = Random(5)
+    file = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
+    with open(file, "w", encoding="utf-8") as lines:
+        for question, answer in skills.suite("two_step", "train", 80):
+            human = skills.human_answer(chance, answer, "natural")
+            lines.write(json.dumps({"question": question, "answer": human}) + "\n")
+    return file
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main(["train", *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+def command(*arguments: object) -> list[str]:
+    return [sys.executable, "-c", "from cli.main import main; main()", "train", *map(str, arguments)]
+
+
+def same(one: Path, other: Path) -> float:
+    """The largest difference of two models' weights."""
+    left, right = load_file(one / "model.safetensors"), load_file(other / "model.safetensors")
+    assert left.keys() == right.keys()
+    return max(float((left[name] - right[name]).abs().max()) for name in left)
+
+
+def test_a_run_and_what_it_says(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "tuned"
+    status, stdout, err = run(tasks, "--model", model, "-o", out, *FAST, "--steps", 3)
+    assert status == 0 and stdout == ""
+    assert "80 rows" in err and "with loss" in err and "LlamaForCausalLM on cpu, float32" in err
+    assert f"{out} holds the trained model: 3 steps" in err
+    record = json.loads((out / "run.json").read_text())
+    assert record["command"] == "train" and record["accepted"] == 80 and record["settings"]["rate"] == 1e-3
+    assert "trained by `synth train` on 80 rows of `tasks.jsonl`" in (out / "README.md").read_text()
+    status, _, err = run(tasks, "--model", model, "-o", out, *FAST, "--steps", 3)
+    assert status == 0 and "already holds the trained model" in err
+    status, _, err = run(tasks, "--model", model, "-o", out, *FAST, "--steps", 4)
+    assert status == 2 and "holds a run with other settings (steps: 3, now 4)" in err
+    status, _, err = run(tasks, "--model", model, "-o", out, *FAST, "--steps", 4, "--restart", "--quiet")
+    assert status == 0 and err == ""
+
+
+def test_a_dry_run_trains_nothing(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+    status, out, _ = run(tasks, "--model", model, "--dry-run", "--epochs", 2, "-o", tmp_path / "none")
+    assert status == 0 and not (tmp_path / "none").exists()
+    assert "2.00 passes over the rows" in out and "row 2" in out and "row 3" not in out
+    assert "<|assistant|>" in out
+
+
+def test_killed_anywhere_it_ends_where_it_would_have(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+    options = (tasks, "--model", model, *FAST, "--steps", 12, "--save-every", 2, "--dropout", 0.1)
+    assert run(*options, "-o", tmp_path / "whole")[0] == 0
+    parts = tmp_path / "parts"
+    chance = Random(time.time_ns())  # anywhere: another place each time
+    for _ in range(2):
+        process = subprocess.Popen(command(*options, "-o", parts), stderr=subprocess.DEVNULL)
+        log, wanted = parts / "log.jsonl", chance.randint(1, 9)
+        while process.poll() is None and (not log.exists() or log.read_text().count("\n") < wanted):
+            time.sleep(0.01)
+        time.sleep(chance.random() * 0.3)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert run(*options, "-o", parts)[0] == 0
+    assert same(tmp_path / "whole", parts) <= 1e-6
+    assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 13))
+
+
+def test_an_interrupt_saves_and_says_how_to_go_on(tasks: Path, model: str, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        command(tasks, "--model", model, *FAST, "--steps", 400, "-o", out), stderr=subprocess.PIPE, text=True
+    )
+    log = out / "log.jsonl"
+    while process.poll() is None and (not log.exists() or not log.read_text()):
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "finishing this step" in err and "run the same command again to go on" in err
+    step = json.loads(log.read_text().splitlines()[-1])["step"]
+    assert (out / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").exists()
+
+
+def test_two_processes_train_as_one(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+    options = (tasks, "--model", model, *FAST, "--steps", 3)
+    assert run(*options, "--accumulate", 2, "-o", tmp_path / "one")[0] == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cli"]
+    done = subprocess.run(
+        [*torchrun, "train", *map(str, options), "-o", str(tmp_path / "two")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stderr.count("holds the trained model") == 1
+    assert same(tmp_path / "one", tmp_path / "two") <= 2e-5
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "two")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "say where the model goes"),
+        (("-o", "x", "--steps", 3, "--epochs", 2), "two ways to say how long"),
+        (("-o", "x", "--keep", "95%"), "--keep is a share"),
+        (("-o", "x", "--kl-on", "replay"), "--kl-on says where --kl is taken"),
+        (("-o", "x", "--kl", 0.1, "--kl-on", "replay"), "no row is of that source"),
+        (("-o", "x", "--freeze", "everything"), "--freeze everything is unknown"),
+        (("-o", "x", "--lora", 4, "--peft", "f.json"), "give one of them"),
+        (("-o", "x", "--warmup", "150%"), "--warmup is a share"),
+        (("-o", "x", "--text-column", "nowhere"), "no column of texts 'nowhere'"),
+        (("-o", "x", "--max-length", 100_000), "the model's window holds 512"),
+        (("-o", "x", "--batch-tokens", 4), "nothing to train on: of 80 rows none"),
+        (("-o", "x", "--accumulate", 500), "80 rows are too few for steps of 500 batches"),
+        (("-o", "x", "--device", "cuda"), "not available"),
+        (("-o", "x", "--eval", "nowhere.jsonl"), "nowhere.jsonl"),
+    ],
+)
+def test_bad_settings_end_with_status_2(
+    run: Run, tasks: Path, model: str, tmp_path: Path, options: tuple[object, ...], message: str
+) -> None:
+    given = [tmp_path / "x" if option == "x" else option for option in options]
+    status, _, err = run(tasks, "--model", model, *given)
+    assert status == 2 and message in err and len(err.strip().splitlines()[-1]) < 500
+
+
+def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
+    run: Run, tasks: Path, model: str, tmp_path: Path
+) -> None:
+    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
+        (tmp_path / name).write_bytes((Path(model) / name).read_bytes())
+    config = json.loads((Path(model) / "config.json").read_text())
+    config |= {"hidden_size": 16384, "num_hidden_layers": 126, "intermediate_size": 53248, "num_attention_heads": 128}
+    config |= {"num_key_value_heads": 8, "head_dim": 128}
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    status, _, err = run(tasks, "--model", tmp_path, "-o", tmp_path / "out")
+    assert status == 2 and "does not fit" in err and "--lora 16" in err
+
+
+def test_masked_tokens_are_not_learnt(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+    """What `score-tokens` masks has no loss: the number of tokens with loss is that of its labels."""
+    masked = tmp_path / "masked"
+    with pytest.raises(SystemExit) as stop:
+        main(
+            ["score-tokens", str(tasks), "--model", model, "--mask-above", "2.5", "--device", "cpu", "-o", str(masked)]
+        )
+    assert stop.value.code == 0
+    import datasets
+
+    labels = [label for row in datasets.load_from_disk(str(masked)) for label in row["labels"]]
+    out = tmp_path / "out"
+    assert run(masked, "--model", model, "-o", out, *FAST, "--steps", 1)[0] == 0
+    tokens = json.loads((out / "run.json").read_text())["tokens"]
+    assert tokens == {"tokens": len(labels), "trained": sum(label != -100 for label in labels)}

@@ -1,0 +1,73 @@
+"""Training on the sample model."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+
+from samples import skills
+from synth.chat import ChatFormat
+from synth.read import open_rows
+from synth.record import RunRecord
+from synth.token_encoding import RowEncoder
+from synth.training.folder import TrainingFolder
+from synth.training.model import Trained
+from synth.training.rows import TrainingRows, read_training_rows
+from synth.training.run import Outcome, Settings, train
+
+VOCABULARY = 1024
+
+
+@pytest.fixture(scope="session")
+def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty tasks of the new skill, with human answers, and ten of an old one."""
+    chance = Random(5)
+    file = tmp_path_factory.mktemp("tasks") / "tasks.jsonl"
+    with open(file, "w", encoding="utf-8") as lines:
+        for question, answer in skills.suite("two_step", "train", 60):
+            human = skills.human_answer(chance, answer, "natural")
+            lines.write(json.dumps({"question": question, "answer": human, "source": "tasks"}) + "\n")
+        for question, answer in skills.suite("strings", "train", 10):
+            lines.write(json.dumps({"question": question, "answer": answer, "source": "replay"}) + "\n")
+    return file
+
+
+@pytest.fixture(scope="session")
+def rows(tasks: Path, chat: ChatFormat) -> TrainingRows:
+    return read_training_rows(open_rows(str(tasks)), RowEncoder(chat, window=512), VOCABULARY)
+
+
+Train = Callable[..., tuple[Outcome, TrainingFolder]]
+
+
+@pytest.fixture
+def run(tmp_path: Path, rows: TrainingRows, chat: ChatFormat, model: str) -> Train:
+    """Train the sample model into a folder of this test."""
+    torch.set_num_threads(1)
+
+    def start(name: str = "out", settings: Settings | None = None, **options: Any) -> tuple[Outcome, TrainingFolder]:
+        used = settings or Settings(steps=4, rate=1e-3, budget=1024, dtype="float32")
+        folder = TrainingFolder(tmp_path / name, RunRecord("train", {}, model, source="tasks"))
+        folder.record.tokens = {"tokens": 1.0, "trained": 1.0}
+        chosen = options.pop("rows", rows)
+        foundation = options.pop("model", model)
+        what = options.pop("trained", Trained())
+        try:
+            done = train(chosen, foundation, chat.tokenizer, used, what, folder, device="cpu", **options)
+        finally:
+            folder.close()
+        return done, folder
+
+    return start
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a saved model."""
+    from safetensors.torch import load_file
+
+    found: dict[str, torch.Tensor] = load_file(path / "model.safetensors")
+    return found

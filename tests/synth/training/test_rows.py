@@ -1,0 +1,99 @@
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from synth.chat import ChatFormat
+from synth.errors import UsageError
+from synth.read import open_rows, open_source
+from synth.token_encoding import RowEncoder
+from synth.training.rows import TrainingRows, read_training_rows
+
+VOCABULARY = 1024
+
+
+def read(file: Path, chat: ChatFormat, records: list[dict[str, Any]], **encoder: Any) -> TrainingRows:
+    file.write_text("".join(json.dumps(record) + "\n" for record in records))
+    rows = open_source(str(file)) if "input_ids" in records[0] or "text" in records[0] else open_rows(str(file))
+    text = "text" if "text" in records[0] else None
+    return read_training_rows(rows, RowEncoder(chat, **encoder), VOCABULARY, text_column=text)
+
+
+def test_conversations_are_trained_on_what_the_assistant_says(tmp_path: Path, chat: ChatFormat) -> None:
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello there"}]
+    rows = read(tmp_path / "a.jsonl", chat, [{"id": "x", "messages": turns, "source": "s"}, {"messages": turns[:1]}])
+    assert rows.names == ["x"] and rows.sources == ["s"]
+    assert chat.tokenizer.decode(rows.tokens[rows.weights > 0]) == "Hello there<|end|>"
+    assert (rows.labels[rows.weights > 0] == rows.tokens[rows.weights > 0]).all()
+    assert rows.rejected == [("row 1", "no assistant turn to train on")]
+
+
+def test_labels_and_weights_are_used_as_they_are(tmp_path: Path, chat: ChatFormat) -> None:
+    records: list[dict[str, Any]] = [
+        {"input_ids": [5, 6, 7, 8], "labels": [5, -100, 9, 8], "weights": [1, 1, 0.5, 2]},
+        {"input_ids": [5, 6], "labels": [5, 6]},
+    ]
+    rows = read(tmp_path / "a.jsonl", chat, records)
+    assert rows.labels.tolist() == [-100, -100, 9, 8, -100, 6]  # nothing precedes a first token
+    assert rows.weights.tolist() == [0, 0, 0.5, 2, 0, 1]
+    assert rows.starts.tolist() == [0, 4, 6] and rows.trained == 3
+
+
+def test_texts_are_trained_on_whole(tmp_path: Path, chat: ChatFormat) -> None:
+    rows = read(tmp_path / "a.jsonl", chat, [{"text": "a short text"}, {"text": " "}], train_on="all")
+    assert rows.trained == len(rows.tokens) - 1
+    assert rows.rejected == [("row 1", "empty text")]
+
+
+@pytest.mark.parametrize(
+    ("record", "reason"),
+    [
+        ({"input_ids": [], "labels": []}, "no tokens"),
+        ({"input_ids": [1, 2], "labels": [1]}, "1 labels for 2 tokens"),
+        ({"input_ids": [1, 2], "labels": [-100, -100]}, "no token to train on"),
+        ({"input_ids": [1, 2], "labels": [1, -100]}, "no token to train on"),
+        ({"input_ids": [1, 2], "labels": [1, 2], "weights": [1, -1]}, "weights that are negative or no numbers"),
+        ({"input_ids": [1, 2], "labels": [1, 2], "weights": [0, 0]}, "no token to train on"),
+        ({"input_ids": [1] * 20, "labels": [1] * 20}, "overlong: 20 tokens, the window holds 16"),
+    ],
+)
+def test_bad_rows_are_kept_with_the_reason(
+    tmp_path: Path, chat: ChatFormat, record: dict[str, Any], reason: str
+) -> None:
+    good = {"id": "good", "input_ids": [1, 2], "labels": [1, 2], "weights": [1.0, 1.0]}
+    rows = read(tmp_path / "a.jsonl", chat, [good, {"id": "bad", **record}], window=16)
+    assert rows.names == ["good"] and rows.rejected == [("bad", reason)]
+
+
+def test_overlong_rows_can_be_cut(tmp_path: Path, chat: ChatFormat) -> None:
+    record = {"input_ids": list(range(20)), "labels": list(range(20))}
+    rows = read(tmp_path / "a.jsonl", chat, [record], window=16, overlong="truncate")
+    assert rows.tokens.tolist() == list(range(16))
+
+
+def test_tokens_of_another_tokenizer_are_refused(tmp_path: Path, chat: ChatFormat) -> None:
+    with pytest.raises(UsageError, match="another tokenizer"):
+        read(tmp_path / "a.jsonl", chat, [{"input_ids": [1, 5000], "labels": [1, 5000]}])
+    turns = [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello"}]
+    own = chat.encode(turns).input_ids
+    assert len(read(tmp_path / "b.jsonl", chat, [{"messages": turns, "input_ids": own, "labels": own}])) == 1
+    other = [*own[:-1], 77]
+    with pytest.raises(UsageError, match="not those of the model's tokenizer"):
+        read(tmp_path / "c.jsonl", chat, [{"messages": turns, "input_ids": other, "labels": other}])
+
+
+def test_columns_of_other_types_are_refused(tmp_path: Path, chat: ChatFormat) -> None:
+    with pytest.raises(UsageError, match=r"column labels of .* must hold lists of whole numbers"):
+        read(tmp_path / "a.jsonl", chat, [{"input_ids": [1, 2], "labels": "1 2"}])
+
+
+def test_nothing_to_train_on_says_why(tmp_path: Path, chat: ChatFormat) -> None:
+    with pytest.raises(UsageError, match="of 2 rows none can be trained on; row 0: no token to train on"):
+        read(tmp_path / "a.jsonl", chat, [{"input_ids": [3], "labels": [3]}] * 2)
+
+
+def test_sizes_add_up(rows: TrainingRows) -> None:
+    assert rows.sizes.sum() == len(rows.tokens) == len(rows.labels) == len(rows.weights)
+    assert np.array_equal(np.diff(rows.starts), rows.sizes) and len(rows) == 70

@@ -1,0 +1,154 @@
+import json
+import shutil
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from synth.errors import UsageError
+from synth.training.model import Trained
+from synth.training.run import Settings, Stop
+from tests.synth.training.conftest import Train, weights
+
+SIX = Settings(steps=6, rate=1e-3, budget=700, dtype="float32", save_every=2)
+
+
+def test_a_run_leaves_a_model_that_loads(run: Train, model: str) -> None:
+    outcome, folder = run("out", replace(SIX, dtype="auto"))
+    assert outcome.steps == 6 and folder.record.finished
+    assert [entry["step"] for entry in folder.log] == [1, 2, 3, 4, 5, 6]
+    assert folder.log[-1]["loss"] < folder.log[0]["loss"]
+    loaded = AutoModelForCausalLM.from_pretrained(folder.path)
+    assert loaded.dtype == torch.bfloat16 and loaded.config.use_cache  # as the foundation model's files
+    assert (folder.path / "chat_template.jinja").read_text() == (Path(model) / "chat_template.jinja").read_text()
+    assert not folder.checkpoints.exists() and not (folder.path / "progress.json").exists()
+    before = weights(Path(model))
+    assert any(not torch.equal(tensor, before[name]) for name, tensor in weights(folder.path).items())
+
+
+def test_stopped_and_continued_it_ends_where_it_would_have(run: Train) -> None:
+    """Dropout included: the draws go on where they stopped."""
+    trained = Trained(dropout=0.1)
+    _, whole = run("whole", SIX, trained=trained)
+    stop = Stop()
+
+    def after_the_third(entry: dict[str, Any], steps: int) -> None:
+        stop.asked = entry["step"] == 3
+
+    outcome, folder = run("parts", SIX, trained=trained, report=after_the_third, stop=stop)
+    assert outcome.stopped and not folder.finished
+    lost = folder.checkpoint()
+    assert lost is not None
+    shutil.copytree(lost, folder.checkpoints / "checkpoint-9")
+    (folder.checkpoints / "checkpoint-9" / "trainer_state.json").write_text('{"global')  # a kill while it was saved
+    outcome, again = run("parts", SIX, trained=trained)
+    assert outcome.steps == 6 and again.finished
+    found = weights(again.path)
+    for name, tensor in weights(whole.path).items():
+        assert (found[name] - tensor).abs().max() <= 1e-6, name
+    assert [entry["step"] for entry in again.log] == [1, 2, 3, 4, 5, 6]
+    assert [entry["loss"] for entry in again.log] == pytest.approx([entry["loss"] for entry in whole.log])
+
+
+@pytest.mark.parametrize(
+    ("freeze", "kept"),
+    [
+        (("embeddings",), "embed_tokens"),
+        (("attention",), "self_attn"),
+        (("mlp",), "mlp"),
+        (("layers:1-2",), r"layers.1.|layers.2."),
+        (("mlp", "embeddings"), "mlp|embed_tokens"),
+    ],
+)
+def test_frozen_parts_stay(run: Train, model: str, freeze: tuple[str, ...], kept: str) -> None:
+    _, folder = run("out", replace(SIX, steps=2), trained=Trained(freeze=freeze))
+    before, after = weights(Path(model)), weights(folder.path)
+    for name, tensor in after.items():
+        if name.endswith("proj.weight") or "embed" in name:
+            frozen = any(part in name for part in kept.split("|"))
+            assert torch.equal(before[name].float(), tensor) == frozen, name
+
+
+def test_an_adapter_is_saved_and_merged_in(run: Train, model: str) -> None:
+    import peft
+
+    _, folder = run("out", SIX, trained=Trained(lora=4))
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    adapted = peft.PeftModel.from_pretrained(base, folder.path / "adapter")
+    merged = AutoModelForCausalLM.from_pretrained(folder.path, dtype=torch.float32)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        assert torch.allclose(adapted(ids).logits, merged(ids).logits, atol=1e-4)
+        with adapted.disable_adapter():
+            assert not torch.allclose(adapted(ids).logits, merged(ids).logits, atol=1e-2)
+
+
+def test_an_adapter_near_the_foundation_model(run: Train) -> None:
+    settings = replace(SIX, steps=3, rate=1e-2)
+    _, free = run("free", settings, trained=Trained(lora=4))
+    _, held = run("held", replace(settings, nearness=1.0), trained=Trained(lora=4))
+    assert held.log[0]["loss"] == pytest.approx(free.log[0]["loss"], abs=1e-5)  # the adapter begins as nothing
+    assert held.log[-1]["loss"] != pytest.approx(free.log[-1]["loss"], abs=1e-4)
+
+
+def test_other_methods_of_peft(run: Train, tmp_path: Path) -> None:
+    file = tmp_path / "ia3.json"
+    settings = {"peft_type": "IA3", "target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]}
+    file.write_text(json.dumps(settings))
+    outcome, folder = run("out", replace(SIX, steps=2), trained=Trained(peft=str(file)))
+    assert outcome.steps == 2 and (folder.path / "adapter" / "adapter_config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("trained", "message"),
+    [
+        (Trained(freeze=("heads",)), "--freeze heads is unknown"),
+        (Trained(freeze=("layers:0-9",)), "the model has the layers 0-3"),
+        (Trained(freeze=("embeddings", "layers:0-3", "attention")), None),  # the last norm is left
+        (Trained(peft="nowhere.json"), "holds no configuration of peft"),
+        (Trained(lora=4, peft="x.json"), "give one of them"),
+    ],
+)
+def test_what_cannot_be_trained(run: Train, trained: Trained, message: str | None) -> None:
+    if message is None:
+        run("out", replace(SIX, steps=1), trained=trained)
+        return
+    with pytest.raises(UsageError, match=message):
+        run("out", SIX, trained=trained)
+
+
+def test_below_the_floor_it_goes_back(run: Train) -> None:
+    """The share kept falls as told; the run ends with the weights of the last evaluation above the floor."""
+    shares = iter([1.0, 0.99, 0.97, 0.80])
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def evaluate(net: Any) -> dict[str, Any]:
+        assert not net.training and net.config._attn_implementation == "sdpa"
+        seen.append({name: tensor.clone() for name, tensor in net.state_dict().items()})
+        return {"old": 0.5, "new": 0.5, "kept": next(shares)}
+
+    settings = replace(SIX, steps=20, evaluate_every=2, keep=0.95)
+    outcome, folder = run("out", settings, evaluate=evaluate, evaluates=True)
+    assert outcome.fell_at == 6
+    assert [entry["step"] for entry in folder.log if "evaluation" in entry] == [0, 2, 4, 6]
+    found = weights(folder.path)
+    for name, tensor in found.items():
+        assert torch.equal(tensor, seen[2][name]), name
+    assert not torch.equal(seen[2]["model.norm.weight"], seen[3]["model.norm.weight"])
+
+
+def test_evaluation_does_not_disturb_training(run: Train) -> None:
+    def evaluate(net: Any) -> dict[str, Any]:
+        torch.rand(7)
+        return {"kept": 1.0}
+
+    trained = Trained(dropout=0.1)
+    _, plain = run("plain", replace(SIX, steps=3), trained=trained)
+    _, watched = run(
+        "watched", replace(SIX, steps=3, evaluate_every=1), trained=trained, evaluate=evaluate, evaluates=True
+    )
+    found = weights(watched.path)
+    assert all(torch.equal(found[name], tensor) for name, tensor in weights(plain.path).items())

@@ -1,0 +1,116 @@
+"""The loss of a step, against one computed by hand from the model's plain logits."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM
+
+from synth.errors import RunError
+from synth.row import IGNORED
+from synth.training.batches import plan_steps
+from synth.training.rows import TrainingRows
+from synth.training.run import Settings
+from tests.synth.training.conftest import Train
+
+ONE = Settings(rate=1e-3, budget=10_000, schedule="constant_with_warmup", dtype="float32")
+
+
+def first_rows(rows: TrainingRows, count: int) -> TrainingRows:
+    end = rows.starts[count]
+    return TrainingRows(
+        rows.names[:count],
+        rows.sources[:count],
+        rows.starts[: count + 1],
+        rows.tokens[:end].copy(),
+        rows.labels[:end].copy(),
+        rows.weights[:end].copy(),
+    )
+
+
+def logged(run: Train, rows: TrainingRows, settings: Settings, name: str = "out", **options: Any) -> dict[str, Any]:
+    _, folder = run(name, settings, rows=rows, **options)
+    return folder.log[-1]
+
+
+def by_hand(model: str, rows: TrainingRows) -> tuple[torch.Tensor, torch.Tensor]:
+    """-log p of every token but the first of each row, one row at a time, and whether its label is itself."""
+    net = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    losses, trained = [], []
+    for start, end in zip(rows.starts[:-1], rows.starts[1:], strict=True):
+        ids = torch.tensor(rows.tokens[start:end]).long()
+        with torch.no_grad():
+            logs = net(input_ids=ids[None]).logits[0].log_softmax(-1)
+        losses.append(-logs[:-1].gather(1, ids[1:, None])[:, 0])
+        trained.append(torch.tensor(rows.labels[start + 1 : end] != IGNORED))
+    return torch.cat(losses), torch.cat(trained)
+
+
+def test_the_loss_is_that_of_the_unmasked_tokens(run: Train, rows: TrainingRows, model: str) -> None:
+    few = first_rows(rows, 12)
+    few.labels[5:200:3] = IGNORED
+    few.weights[5:200:3] = 0
+    losses, trained = by_hand(model, few)
+    assert 0 < trained.sum() < len(trained) / 2
+    found = logged(run, few, ONE)
+    assert found["loss"] == pytest.approx(float(losses[trained].mean()), abs=2e-6)
+    assert found["tokens"] == len(few.tokens)
+
+
+def test_tokens_weigh_as_their_weights_say(run: Train, rows: TrainingRows, model: str) -> None:
+    few = first_rows(rows, 6)
+    few.weights[few.weights > 0] = torch.rand(few.trained, generator=torch.Generator().manual_seed(2)).numpy() + 0.1
+    losses, trained = by_hand(model, few)
+    weights = torch.cat(
+        [torch.tensor(few.weights[a + 1 : b]) for a, b in zip(few.starts[:-1], few.starts[1:], strict=True)]
+    )
+    expected = (losses * weights)[trained].sum() / weights.sum()
+    assert logged(run, few, ONE)["loss"] == pytest.approx(float(expected), abs=2e-6)
+
+
+def test_lamols_language_model_loss(run: Train, rows: TrainingRows, model: str) -> None:
+    few = first_rows(rows, 6)
+    losses, trained = by_hand(model, few)
+    expected = losses[trained].mean() + 0.25 * losses.mean()
+    assert logged(run, few, replace(ONE, language=0.25))["loss"] == pytest.approx(float(expected), abs=2e-6)
+
+
+def test_divergence_from_the_foundation_model(run: Train, rows: TrainingRows, model: str) -> None:
+    """None at the first step, as the models are still one; at a second, that of the model trained so far."""
+    few = first_rows(rows, 6)
+    plain = logged(run, few, ONE, "plain")
+    near = logged(run, few, replace(ONE, nearness=10.0), "near")
+    assert near["loss"] == pytest.approx(plain["loss"], abs=1e-5)
+    two = replace(ONE, budget=int(few.sizes.sum()), epochs=2, rate=3e-3)
+    apart = logged(run, few, two, "two")["loss"]
+    held = logged(run, few, replace(two, nearness=1.0), "held")["loss"]
+    assert held > apart + 1e-3
+    # only rows of other sources: their divergence counts, and these have none of it
+    other = logged(run, few, replace(two, nearness=1.0, near=("replay",)), "other")["loss"]
+    assert other == pytest.approx(apart, abs=1e-6)
+
+
+def test_batches_of_a_step_are_one(run: Train, rows: TrainingRows) -> None:
+    """A token weighs the same however a step is cut into batches, packed or not."""
+    whole = logged(run, rows, ONE, "whole")
+    budget = int(rows.sizes.sum()) // 3
+    assert len(plan_steps(rows.sizes, budget=budget, per_step=4, steps=None, epochs=1, seed=0)) == 4
+    cut = logged(run, rows, replace(ONE, budget=budget, accumulate=4), "cut")
+    assert cut["loss"] == pytest.approx(whole["loss"], abs=1e-6)
+    assert cut["gradient"] == pytest.approx(whole["gradient"], rel=1e-5)
+
+
+def test_padded_rows_give_the_same_loss(run: Train, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch) -> None:
+    packed = logged(run, rows, ONE, "packed")
+    monkeypatch.setattr("synth.training.run.can_pack", lambda _: False)
+    padded = logged(run, rows, ONE, "padded")
+    assert padded["loss"] == pytest.approx(packed["loss"], abs=1e-6)
+    assert padded["gradient"] == pytest.approx(packed["gradient"], rel=1e-5)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_rows_named(run: Train, rows: TrainingRows) -> None:
+    few = first_rows(rows, 3)
+    few.weights[int(few.weights.nonzero()[0][0])] = float("inf")
+    with pytest.raises(RunError, match=r"the loss of step 1 is .*, on the rows .*row 0.*lower --lr"):
+        run("out", ONE, rows=few)
