@@ -113,6 +113,7 @@ def clock(seconds: float) -> str:
 
 
 def say(message: str, quiet: bool) -> None:
-    """A line for people, on standard error."""
+    """A line for people, on standard error: above the line that moves, where there is one."""
     if not quiet:
-        click.echo(message, err=True)
+        sys.stderr.write(f"{message}\n")  # click.echo would write past rich, into that line
+        sys.stderr.flush()

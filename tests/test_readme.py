@@ -1,4 +1,4 @@
-"""What the README shows must be so: its Python runs, its commands and options exist, its files are there."""
+"""What the README and the guide show must be so: their Python runs, commands and options exist, files are there."""
 
 import re
 import shlex
@@ -12,11 +12,13 @@ import pytest
 from cli.main import cli
 
 ROOT = Path(__file__).parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
+README, GUIDE = ROOT / "README.md", ROOT / "samples" / "guide.md"
+DOCS = (README, GUIDE)
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+    text = "\n".join(file.read_text(encoding="utf-8") for file in DOCS)
+    return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
 def _joined(block: str) -> list[str]:
@@ -49,8 +51,13 @@ def test_python_runs() -> None:
     assert re.search(r"-\d+\.\d+$", done.stdout.strip()), done.stdout
 
 
-def test_links_and_length() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert target.startswith("https://") or (ROOT / target).exists(), target
-    assert len(README.splitlines()) < 300
-    assert "_OUTPUT" not in README and "MEASURED" not in README
+@pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
+def test_links(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    for target in re.findall(r"\]\(([^)#]+)\)", text):
+        assert target.startswith("https://") or (file.parent / target).exists(), target
+    assert "_OUTPUT" not in text and "MEASURED" not in text
+
+
+def test_length() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) < 300
