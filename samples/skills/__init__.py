@@ -1,16 +1,16 @@
 """What the sample model is taught: question generators, their solvers and their checkers.
 
 A skill is a list of forms (`base`). A form is a few *wordings* (`wordings`) plus one function that draws the values
-to put into them and one that solves the question from those values. Each skill has a module of its own; `registry`
-knows them all by name.
+to put into them and one that solves the question from those values. Each skill, or pair of
+skills, has a module of its own; `registry` knows them all by name.
 
 Pure Python, no dependencies. All randomness comes from the `random.Random` that is passed in.
 """
 
-from samples.skills.base import Item, Skill, split
-from samples.skills.other_answers import human_answer
+from samples.skills.base import Item, Skill
+from samples.skills.human_answers import human_answer
 from samples.skills.programs import code, run_function
-from samples.skills.registry import BASIC, OLD, SKILLS, TRAINED, make, question_in, recognise, suite
+from samples.skills.registry import BASIC, OLD, SKILLS, TRAINED, make, recognise, split, suite
 from samples.skills.rewriting import Rewrite
 from samples.skills.stories import two_step
 from samples.skills.working import steps_of
@@ -26,7 +26,6 @@ __all__ = [
     "code",
     "human_answer",
     "make",
-    "question_in",
     "recognise",
     "run_function",
     "split",

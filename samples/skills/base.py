@@ -5,7 +5,6 @@ All randomness comes from the `random.Random` that is passed in.
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -17,8 +16,8 @@ Judge = Callable[[Slots, str, str], bool]
 Follow = Callable[[Random, Slots, str], tuple[str, str]]
 
 # Said before or after a question of any skill. They carry nothing; they make questions differ.
-BEFORE = "(|||||Hi! |Hello. |Please help: |Quick question: |A question: |Next one: |Help me with this: )"
-AFTER = "(|||||| Thanks!| Thank you.| Be brief.| Please answer.)"
+_BEFORE = "(|||||Hi! |Hello. |Please help: |Quick question: |A question: |Next one: |Help me with this: )"
+_AFTER = "(|||||| Thanks!| Thank you.| Be brief.| Please answer.)"
 
 
 def _thank(rng: Random, slots: Slots, gold: str) -> tuple[str, str]:
@@ -63,7 +62,7 @@ class Skill:
         """Draw one question."""
         form = rng.choice(self.forms)
         slots = form.draw(rng)
-        wording = BEFORE + rng.choice(form.wordings) + AFTER
+        wording = _BEFORE + rng.choice(form.wordings) + _AFTER
         return Item(self.name, write(wording, slots, rng), form.solve(slots), form, slots)
 
     def make(self, rng: Random) -> tuple[str, str]:
@@ -75,7 +74,7 @@ class Skill:
         """Read a question back, whoever asked it; None if this skill could not have asked it."""
         for form in self.forms:
             for wording in form.wordings:
-                slots = read(BEFORE + wording + AFTER, prompt)
+                slots = read(_BEFORE + wording + _AFTER, prompt)
                 if slots is not None:
                     try:
                         return Item(self.name, prompt, form.solve(slots), form, slots)
@@ -87,8 +86,3 @@ class Skill:
         """Whether `text` answers `prompt` rightly; False also for a question that is not this skill's."""
         item = self.solve(prompt)
         return item is not None and item.form.judge(item.slots, item.answer, text)
-
-
-def split(question: str) -> str:
-    """Which split a question belongs to, for good: 1 in 20 is `test`, 1 in 20 is `dev`, the rest `train`."""
-    return {0: "test", 1: "dev"}.get(zlib.crc32(question.encode()) % 20, "train")

@@ -89,7 +89,6 @@ def _record(kind: str) -> Form:
             "(Turn this into|Make) JSON with {{fields}}: {s}",
         )
     )
-    wordings = tuple(w.replace("{{", "{").replace("}}", "}") for w in wordings)
     return Form(wordings, draw, solve, same_json, follow)
 
 

@@ -65,7 +65,7 @@ def _world(fact: str) -> Form:
 
 
 def _world_back(fact: str) -> Form:
-    back = {value: land for land, facts in WORLD.items() for value in [facts[fact]]}
+    back = {facts[fact]: land for land, facts in WORLD.items()}
     said = _FACT_WORDS[fact][1:].split("|")[0]
 
     def solve(slots: Slots) -> str:

@@ -9,6 +9,7 @@ from samples.skills.wordings import Slots
 
 
 def exact(slots: Slots, gold: str, text: str) -> bool:
+    """The very same text, but for space around it."""
     return text.strip() == gold
 
 
@@ -19,10 +20,12 @@ def final_number(text: str) -> str | None:
 
 
 def same_number(slots: Slots, gold: str, text: str) -> bool:
+    """Any text that comes to the same number."""
     return final_number(text) == final_number(gold)
 
 
 def same_json(slots: Slots, gold: str, text: str) -> bool:
+    """JSON of the same value: neither the order of the keys nor space matters."""
     try:
         return bool(json.loads(text) == json.loads(gold))
     except ValueError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import zlib
 from random import Random
 
-from samples.skills.base import Skill, split
+from samples.skills.base import Skill
 from samples.skills.extraction import json_fields
 from samples.skills.geography import world
 from samples.skills.number_lists import lists
@@ -20,11 +21,17 @@ BASIC = {s.name: s for s in (arithmetic, json_fields, code, safety, tools, world
 OLD: dict[str, Skill | Rewrite] = {**BASIC, restate.name: restate, repair.name: repair}
 SKILLS: dict[str, Skill | Rewrite] = {**OLD, two_step.name: two_step}  # what the model is measured on
 TRAINED: dict[str, Skill | Rewrite] = {**OLD, two_step_seen.name: two_step_seen}  # what it is trained on
+_ALL = TRAINED | SKILLS
+
+
+def split(question: str) -> str:
+    """Which split a question belongs to, for good: 1 in 20 is `test`, 1 in 20 is `dev`, the rest `train`."""
+    return {0: "test", 1: "dev"}.get(zlib.crc32(question.encode()) % 20, "train")
 
 
 def question_in(skill: str, prompt: str) -> str:
     """The question that decides a prompt's split: the prompt, or for a rewrite the question inside it."""
-    found = (TRAINED | SKILLS)[skill]
+    found = _ALL[skill]
     parts = found.parts(prompt) if isinstance(found, Rewrite) else None
     return parts["question"] if parts else prompt
 
@@ -32,7 +39,7 @@ def question_in(skill: str, prompt: str) -> str:
 def make(skill: str, rng: Random, part: str) -> tuple[str, str]:
     """Draw a (prompt, answer) pair of a skill whose question lies in the split `train`, `dev` or `test`."""
     while True:
-        prompt, answer = (TRAINED | SKILLS)[skill].make(rng)
+        prompt, answer = _ALL[skill].make(rng)
         if split(question_in(skill, prompt)) == part:
             return prompt, answer
 

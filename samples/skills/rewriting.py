@@ -10,14 +10,14 @@ from pathlib import Path
 from random import Random
 
 from samples.skills.base import Item
+from samples.skills.foreign_answers import foreign_answer, spoil
 from samples.skills.geography import world
 from samples.skills.number_lists import lists
-from samples.skills.other_answers import foreign_answer, spoil
 from samples.skills.stories import two_step, two_step_seen
 from samples.skills.sums import arithmetic
 
-PROMPTS = Path(__file__).resolve().parents[2] / "synth" / "prompts"
-
+_PROMPTS = Path(__file__).resolve().parents[2] / "synth" / "prompts"
+# How a draft is put, of which a repair leaves all but the mistake. Most often it is the bare answer.
 _DRAFTS = (
     "{}",
     "{}",
@@ -35,7 +35,7 @@ _DRAFTS = (
 @functools.cache
 def prompt_text(name: str) -> str:
     """The shipped prompt file of that name, without its last newline."""
-    return (PROMPTS / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
+    return (_PROMPTS / f"{name}.txt").read_text(encoding="utf-8").rstrip("\n")
 
 
 @functools.cache
@@ -43,7 +43,16 @@ def _prompt_reader(name: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w+)\\\}", r"(?P<\1>.+?)", re.escape(prompt_text(name))), re.S)
 
 
-REWRITABLE = (arithmetic, world, lists, two_step_seen)  # what prompts are made from
+def _unframed(text: str) -> str:
+    """A repaired draft without the small talk that it rightly kept."""
+    for frame in _DRAFTS:
+        before, after = frame.split("{}")
+        if frame != "{}" and text.startswith(before) and text.endswith(after):
+            return text[len(before) : len(text) - len(after)]
+    return text
+
+
+_REWRITABLE = (arithmetic, world, lists, two_step_seen)  # what prompts are made from
 _REWRITE_SHARES = (0.35, 0.25, 0.2, 0.2)
 
 
@@ -66,7 +75,7 @@ class Rewrite:
 
     def make(self, rng: Random) -> tuple[str, str]:
         """Draw one (prompt, answer) pair."""
-        skill = rng.choices(REWRITABLE, _REWRITE_SHARES)[0]
+        skill = rng.choices(_REWRITABLE, _REWRITE_SHARES)[0]
         return self.pair(rng, skill.item(rng))
 
     def parts(self, prompt: str) -> dict[str, str] | None:
@@ -77,20 +86,11 @@ class Rewrite:
     def check(self, prompt: str, text: str) -> bool:
         """Right if the answer is right, and is new words (restate) or mostly the draft's words (repair)."""
         parts = self.parts(prompt)
-        if parts is None or not any(s.check(parts["question"], _unframed(text)) for s in (*REWRITABLE, two_step)):
+        if parts is None or not any(s.check(parts["question"], _unframed(text)) for s in (*_REWRITABLE, two_step)):
             return False
         if self.name == "restate":
             return text.strip() != parts["reference"]
         return difflib.SequenceMatcher(None, parts["answer"].split(), text.split()).ratio() >= 0.5
-
-
-def _unframed(text: str) -> str:
-    """A repaired draft without the small talk that it rightly kept."""
-    for frame in _DRAFTS:
-        before, after = frame.split("{}")
-        if frame != "{}" and text.startswith(before) and text.endswith(after):
-            return text[len(before) : len(text) - len(after)]
-    return text
 
 
 restate = Rewrite("restate", ("restating answers",), "paraphrase")

@@ -9,7 +9,7 @@ from samples.skills.base import Form, Skill
 from samples.skills.judges import same_number
 from samples.skills.vocabulary import DAYS, PLACES, THINGS, two_names
 from samples.skills.wordings import Slots
-from samples.skills.working import change_total, work
+from samples.skills.working import change_total, work_out
 
 
 def _story(ops: str, *wordings: str, large: bool = False) -> Form:
@@ -42,7 +42,7 @@ def _story(ops: str, *wordings: str, large: bool = False) -> Form:
 
     def solve(slots: Slots) -> str:
         a, b, c = (int(slots[key]) for key in "abc")
-        return work(a, (ops[0], b), (ops[1], c))
+        return work_out(a, (ops[0], b), (ops[1], c))
 
     return Form(wordings, draw, solve, same_number, change_total)
 

@@ -10,7 +10,7 @@ from samples.skills.base import Form, Skill
 from samples.skills.judges import same_number
 from samples.skills.vocabulary import CITIES, DAYS, PACKS, PLACES, THINGS, two_names
 from samples.skills.wordings import Slots
-from samples.skills.working import change_total, work
+from samples.skills.working import change_total, work_out
 
 
 def _numbers(kind: str) -> Callable[[Random], tuple[int, int]]:
@@ -37,7 +37,7 @@ def _sum(kind: str, *wordings: str) -> Form:
         return {"a": str(a), "b": str(b), **places, **two_names(rng), "day": rng.choice(DAYS)}
 
     def solve(slots: Slots) -> str:
-        return work(int(slots["a"]), (kind, int(slots["b"])))
+        return work_out(int(slots["a"]), (kind, int(slots["b"])))
 
     return Form(wordings, draw, solve, same_number, change_total)
 

@@ -37,9 +37,11 @@ WORDS = (
 
 
 def pick(rng: Random, **lists: Sequence[str]) -> Slots:
+    """One value for each slot from the list given for it, drawn in the order of the arguments."""
     return {key: rng.choice(values) for key, values in lists.items()}
 
 
 def two_names(rng: Random) -> Slots:
+    """Two different people, as the slots `name` and `other`."""
     name, other = rng.sample(NAMES, 2)
     return {"name": name, "other": other}

@@ -36,6 +36,7 @@ def write(wording: str, slots: Slots, rng: Random) -> str:
 
 @functools.cache
 def _reader(wording: str) -> re.Pattern[str]:
+    """The regular expression that reads back what `write` makes of a wording."""
     seen: set[str] = set()
 
     def slot(m: re.Match[str]) -> str:
