@@ -1,8 +1,8 @@
 """What the sample model is taught: question generators, their solvers and their checkers.
 
 A skill is a list of forms (`base`). A form is a few *wordings* (`wordings`) plus one function that draws the values
-to put into them and one that solves the question from those values. Each skill, or pair of
-skills, has a module of its own; `registry` knows them all by name.
+to put into them and one that solves the question from those values. Each skill, or pair of closely related skills,
+has a module of its own; `registry` knows them all by name.
 
 Pure Python, no dependencies. All randomness comes from the `random.Random` that is passed in.
 """

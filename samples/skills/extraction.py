@@ -76,9 +76,8 @@ def _record(kind: str) -> Form:
 
     def follow(rng: Random, slots: Slots, gold: str) -> tuple[str, str]:
         field = rng.choice(sorted(fields))
-        return rng.choice(["Now only the {}.", "And just the {}?"]).format(field), json.dumps(
-            {field: value(slots, field)}
-        )
+        ask = rng.choice(["Now only the {}.", "And just the {}?"])
+        return ask.format(field), json.dumps({field: value(slots, field)})
 
     wordings = tuple(
         wording.format(s=s)

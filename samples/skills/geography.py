@@ -47,9 +47,8 @@ def _world(fact: str) -> Form:
             land = rng.choice(_LANDS)
             return rng.choice(["And in {}?", "What about {}?", "And of {}?"]).format(land), answer(fact, land)
         name = rng.choice(_FACT_WORDS[other].strip("()").split("|"))
-        return rng.choice(["And its {}?", "And what is its {}?", "What about the {}?"]).format(name), answer(
-            other, slots["land"]
-        )
+        ask = rng.choice(["And its {}?", "And what is its {}?", "What about the {}?"])
+        return ask.format(name), answer(other, slots["land"])
 
     wordings = (
         f"(What|Which) is the {words} of {{land}}?",
