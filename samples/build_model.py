@@ -1,6 +1,6 @@
 """Train the sample model from nothing: `python samples/build_model.py`.
 
-Everything is made here: the conversations (by `samples/skills.py`), the tokenizer, the chat template and
+Everything is made here: the conversations (by `samples/skills`), the tokenizer, the chat template and
 the weights. Seeds are fixed. The result in `samples/model` loads with plain `AutoModelForCausalLM` and
 `AutoTokenizer`, and the last thing the script does is to measure it on questions it was not trained on.
 
