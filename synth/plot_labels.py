@@ -13,11 +13,13 @@ GAPS = (4.0, NEAR, 9.0, 13.0, 18.0, 24.0, 31.0, 40.0, 51.0, 65.0, 85.0, 110.0, 1
 SIDES = np.array([side for side in itertools.product((-1, -0.5, 0, 0.5, 1), repeat=2) if max(map(abs, side)) == 1])
 """Places tried around a point: gaps, and directions with half the name's width and height as their units."""
 
-OUTSIDE, NAME, MARKER, BAR = 30.0, 10.0, 5.0, 1.2
+OUTSIDE, NAME, MARKER, BAR = 30.0, 10.0, 5.0, 0.8
 """Costs of a square point of a name outside the frame, over another name, over a marker and over an error bar."""
-DISTANT = 1.5
+DISTANT, DOUBTFUL = 1.5, 1.5
+"""Costs of a point more between a name and its point, and less than `CLEAR` between a name and another's point."""
+CLEAR = 14.0
 UNDER, ACROSS = 30.0, 40.0
-"""Costs of a point between name and point, of a step of a line under a name or marker, and of two lines crossing."""
+"""Costs of a step of a line under a name or marker, and of two lines crossing."""
 
 RADIUS = 4.0
 MARGIN = 1.5
@@ -28,8 +30,8 @@ ROUNDS = 12
 def place(points: Floats, sizes: Floats, bars: Floats, frame: Floats) -> Floats:
     """Find a place for each point's name: near it, inside the frame, and free if there is a free one.
 
-    Names start with the most crowded point, each at its best place given those before, and are then moved by turns
-    until none would rather be elsewhere.
+    Names are placed one after the other, each at its best place given those before, and then moved by turns until
+    none would rather be elsewhere. Where that ends depends on who goes first, so the best of a few orders is taken.
 
     Args:
         points: x and y of each point, (n, 2), in typographic points.
@@ -40,28 +42,35 @@ def place(points: Floats, sizes: Floats, bars: Floats, frame: Floats) -> Floats:
     Returns:
         The centres of the names, (n, 2).
     """
-    total = len(points)
-    centres = np.zeros((total, 2))
-    placed = np.zeros(total, bool)
-    markers = np.concatenate([points - RADIUS, points + RADIUS], axis=1)
-    distances = np.linalg.norm(points[:, None] - points[None], axis=2)
-    crowded = np.argsort(np.sort(distances, axis=1)[:, :5].sum(axis=1), kind="stable")
-    own = [_own_costs(points[name], sizes[name], np.delete(markers, name, 0), bars, frame) for name in range(total)]
+    own = [
+        _own_costs(point, size, np.delete(points, name, 0), bars, frame)
+        for name, (point, size) in enumerate(zip(points, sizes, strict=True))
+    ]
+    distances = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)[:, :5].sum(axis=1)
+    keys = (distances, -distances, points[:, 0], -points[:, 0], points[:, 1], -points[:, 1])
+    settled = (_settle(np.argsort(key, kind="stable"), points, sizes, own) for key in keys)
+    return min(settled, key=lambda found: found[1])[0]
+
+
+def _settle(
+    order: NDArray[np.int64], points: Floats, sizes: Floats, own: list[tuple[Floats, Floats]]
+) -> tuple[Floats, float]:
+    """Place the names in an order, and move them until none gains by it; the centres, and what they cost in all."""
+    centres, costs = np.zeros_like(points), np.zeros(len(points))
+    placed = np.zeros(len(points), bool)
     for _ in range(ROUNDS):
-        moved = False
-        for name in crowded:
-            others = placed.copy()
-            others[name] = False
-            candidates, costs = own[name]
-            hidden = _costs_beside(
-                points[name], candidates, sizes[name], points[others], centres[others], sizes[others]
+        before = centres.copy()
+        for name in order:
+            placed[name] = False  # not in its own way
+            candidates, alone = own[name]
+            beside = _costs_beside(
+                points[name], candidates, sizes[name], points[placed], centres[placed], sizes[placed]
             )
-            best = candidates[(costs + hidden).argmin()]
-            moved |= not placed[name] or bool((best != centres[name]).any())
-            centres[name], placed[name] = best, True
-        if not moved:
+            best = (alone + beside).argmin()
+            centres[name], costs[name], placed[name] = candidates[best], (alone + beside)[best], True
+        if (centres == before).all():
             break
-    return centres
+    return centres, float(costs.sum())
 
 
 def far(point: Floats, centre: Floats, size: Floats) -> bool:
@@ -70,18 +79,21 @@ def far(point: Floats, centre: Floats, size: Floats) -> bool:
     return float(gaps.max()) > NEAR + 1e-6
 
 
-def _own_costs(point: Floats, size: Floats, markers: Floats, bars: Floats, frame: Floats) -> tuple[Floats, Floats]:
+def _own_costs(point: Floats, size: Floats, others: Floats, bars: Floats, frame: Floats) -> tuple[Floats, Floats]:
     """Places for a name, and what they cost whatever the places of the other names."""
     gaps = np.repeat(GAPS, len(SIDES))
     sides = np.tile(SIDES, (len(GAPS), 1))
     candidates = point + sides * (gaps[:, None] + size / 2)
     boxes = _boxes(candidates, size)
+    markers = np.concatenate([others - RADIUS, others + RADIUS], axis=1)
     outside = float(np.prod(size + 2 * MARGIN)) - _overlaps(boxes, frame[None])
     hidden = MARKER * _overlaps(boxes, markers) + BAR * _overlaps(boxes, bars)
     under = UNDER * _held(_lines(point, candidates), markers)
+    between = np.linalg.norm(np.clip(np.abs(candidates[:, None] - others) - size / 2, 0, None), axis=2)
+    doubt = np.clip(CLEAR - between, 0, None).sum(axis=1)
     # The better of equal places is on the right, then above: where a name is looked for first.
     liking = 0.3 * (1 - sides[:, 0]) + 0.1 * (1 - sides[:, 1])
-    return candidates, liking + DISTANT * gaps + OUTSIDE * outside + hidden + under
+    return candidates, liking + DISTANT * gaps + DOUBTFUL * doubt + OUTSIDE * outside + hidden + under
 
 
 def _costs_beside(
@@ -120,8 +132,9 @@ def _overlaps(boxes: Floats, others: Floats) -> Floats:
 
 def _holds(boxes: Floats, spots: Floats) -> NDArray[np.bool_]:
     """Whether each box holds each spot, (boxes, spots)."""
-    inside = (spots[None] > boxes[:, None, :2]) & (spots[None] < boxes[:, None, 2:])
-    return np.logical_and.reduce(inside, axis=2)
+    (x, y), (left, bottom, right, top) = spots.T, boxes.T[:, :, None]
+    held: NDArray[np.bool_] = (left < x) & (x < right) & (bottom < y) & (y < top)
+    return held
 
 
 def _held(lines: Floats, boxes: Floats) -> Floats:

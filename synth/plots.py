@@ -25,6 +25,8 @@ MARKERS = ("o", "s", "^", "D", "v", "P")
 INK, GREY, PALE = "#222222", "#6b6b6b", "#e3e3e3"
 
 STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans", "Verdana", "sans-serif"],  # the first comes with matplotlib; both are as wide
     "font.size": 10,
     "axes.edgecolor": GREY,
     "axes.labelcolor": INK,
@@ -152,6 +154,7 @@ def draw_tradeoff(arms: Sequence[Arm], path: Path) -> None:
                 xerr=arm.kept_spread or None,
                 yerr=arm.new_spread or None,
                 color=colour,
+                ecolor=(colour, 0.5),
                 marker=marker,
                 markersize=6.5,
                 markeredgecolor="white",
