@@ -16,6 +16,7 @@ COMMANDS = {
     "score-tokens": "How likely a model finds every token; which of them are trained on.",
     "mix": "A task's rows with a share of replay among them.",
     "train": "Train on it, and watch what is learnt and what is forgotten.",
+    "eval": "What models can do: accuracies, and what was kept and lost between them.",
     "merge": "Between the weights before training and after it.",
     "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
     "show": "Show rows of a data set in the terminal.",

@@ -4,7 +4,7 @@ import signal
 import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -83,9 +83,12 @@ def train(given: dict[str, Any]) -> None:
         folder.reject(rows.rejected)
         _say_rows(rows, quiet)
         stop = Stop()
-        with interruptible(stop, quiet), Meter("train", unit="steps", quiet=quiet) as meter:
-            progress = _Progress(folder, meter, quiet)
-            evaluate = curve.evaluator(chat, folder) if curve and main else None
+        with ExitStack() as stack:
+            evaluate = stack.enter_context(curve.evaluator(chat, folder)) if curve and main else None
+            stack.enter_context(interruptible(stop, quiet))
+            progress = _Progress(
+                folder, settings.keep, stack.enter_context(Meter("train", unit="steps", quiet=quiet)), quiet
+            )
             outcome = run_training(
                 rows,
                 given["model"],
@@ -112,10 +115,10 @@ def train(given: dict[str, Any]) -> None:
 class _Progress:
     """The line that moves, and the curve of what was learnt and kept, as it goes."""
 
-    def __init__(self, folder: TrainingFolder, meter: Meter, quiet: bool) -> None:
+    def __init__(self, folder: TrainingFolder, floor: float | None, meter: Meter, quiet: bool) -> None:
         import time
 
-        self._folder, self._meter, self._quiet = folder, meter, quiet
+        self._folder, self._floor, self._meter, self._quiet = folder, floor, meter, quiet
         self._clock = time.monotonic
         self._began, self._tokens, self._steps = self._clock(), 0, 0
 
@@ -124,7 +127,10 @@ class _Progress:
         if "evaluation" in entry:
             found = entry["evaluation"]
             if self._folder.writes:
+                from cli.curve import draw
+
                 say(f"step {entry['step']:>6,}: {_evaluation_line(found)}", self._quiet)
+                draw(self._folder, self._floor)
             return
         self._tokens += entry["tokens"]
         self._steps += 1

@@ -17,6 +17,7 @@ MODEL = str(ROOT / "samples" / "model")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here loads from a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, by whichever test comes first
 
 
 @pytest.fixture(scope="session")

@@ -16,9 +16,9 @@ from transformers.modeling_outputs import BaseModelOutputWithPast
 from synth.engines.device import out_of_memory
 from synth.errors import RequestError, RunError
 
-_BATCH_TOKENS = {"cpu": 4_096, "accelerator": 16_384}
+BATCH_TOKENS = {"cpu": 4_096, "accelerator": 16_384}
 """Tokens of one forward pass, padding included, at most (a longer sequence goes alone)."""
-_CHUNK_LOGITS = {"cpu": 1 << 22, "accelerator": 1 << 27}
+CHUNK_LOGITS = {"cpu": 1 << 22, "accelerator": 1 << 27}
 """Logits that exist at once: as many as a CPU's cache holds, or as keep an accelerator busy."""
 _MOST_LOGITS = 1 << 26
 """On a CPU there may be more, up to this, for a wide model: else it would read its head's weights again and again."""
@@ -30,8 +30,8 @@ class Scorer:
     def __init__(self, model: Any) -> None:
         kind = "cpu" if model.device.type == "cpu" else "accelerator"
         self._device = model.device
-        self._budget = _BATCH_TOKENS[kind]
-        self._parts = _Parts(model, _CHUNK_LOGITS[kind])
+        self._budget = BATCH_TOKENS[kind]
+        self._parts = Parts(model, CHUNK_LOGITS[kind])
 
     def score(
         self, sequences: Sequence[Sequence[int] | NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]] | None = None
@@ -86,7 +86,7 @@ class Scorer:
         return [row[: len(tokens)] for row, tokens in zip(scores, batch, strict=True)]
 
 
-class _Parts:
+class Parts:
     """A causal language model taken apart into its body and its head.
 
     The head is the model itself with its body replaced by one that hands on given hidden states: so whatever the
@@ -98,7 +98,8 @@ class _Parts:
         self._model = model
         config = model.config.get_text_config()
         least = min(config.hidden_size // 4, _MOST_LOGITS // config.vocab_size)
-        self._chunk = max(1, least, chunk_logits // config.vocab_size)
+        self.chunk = max(1, least, chunk_logits // config.vocab_size)
+        """States whose logits may exist at once."""
         self._body = getattr(model, model.base_model_prefix, None)
         self._head = copy.copy(model)
         if self._body is not None:
@@ -109,20 +110,27 @@ class _Parts:
 
     def score(self, ids: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Log-probabilities of the tokens `ids[rows, columns]`; every column is at least 1."""
-        if self._body is None:
-            found = self._model(input_ids=ids, use_cache=False).logits
-        else:
-            found = self._body(input_ids=ids, use_cache=False).last_hidden_state
+        found = self.states(ids)
         row, column = torch.from_numpy(rows).to(ids.device), torch.from_numpy(columns).to(ids.device)
         scores = torch.empty(len(rows), dtype=torch.float32, device=ids.device)
-        for begin in range(0, len(rows), self._chunk):
-            part = slice(begin, begin + self._chunk)
-            logits = found[row[part], column[part] - 1]
-            if self._body is not None:
-                logits = self._logits(logits)
+        for begin in range(0, len(rows), self.chunk):
+            part = slice(begin, begin + self.chunk)
+            logits = self.logits(found[row[part], column[part] - 1])
             scores[part] = _logprobs(logits.float(), ids[row[part], column[part]])
         found_scores: NDArray[np.float32] = scores.cpu().numpy()
         return found_scores
+
+    def states(self, ids: torch.Tensor) -> torch.Tensor:
+        """What `logits` takes, for each token of `ids` `[rows, columns]`: hidden states, or logits of the whole."""
+        if self._body is None:
+            whole: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
+            return whole
+        states: torch.Tensor = self._body(input_ids=ids, use_cache=False).last_hidden_state
+        return states
+
+    def logits(self, states: torch.Tensor) -> torch.Tensor:
+        """Logits `[n, vocabulary]` of states `[n, width]`; ask for `chunk` of them at a time."""
+        return states if self._body is None else self._logits(states)
 
     def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
         """Logits `[n, vocabulary]` of hidden states `[n, width]`."""

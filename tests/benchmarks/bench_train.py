@@ -1,10 +1,11 @@
-"""Trained tokens a second of `synth train` beside TRL's SFTTrainer with packing: same model, rows, tokens a step, dtype.
+"""Trained tokens a second of `synth train` beside TRL's SFTTrainer: same model, rows, tokens a step, dtype.
 
 Both train a randomly initialised Llama of 20 million parameters (or the sample model) on the same pre-tokenised rows of
 10 to 1,000 tokens, half of each with loss; speeds are tokens of rows that went through the model, divided by the time
-of the training loop. TRL packs with its best strategy (first fit, decreasing) into sequences of 1,024; with attention
-that is not FlashAttention its packed rows see each other, which is cheaper than what `synth` does and not the same loss.
-So TRL is also run without packing, where its loss is comparable, and the two curves of losses are printed side by side.
+of the training loop. TRL packs with its best strategy (first fit, decreasing) into sequences of 1,024; with
+attention that is not FlashAttention its packed rows see each other, which is cheaper than what `synth` does, and not
+the same loss. So TRL is also run without packing, where its loss is comparable, and the curves of losses are printed
+side by side.
 
     python tests/benchmarks/bench_train.py [--steps 12] [--rounds 3] [--model sample|20m]
 """
@@ -59,7 +60,7 @@ def make_model(folder: Path, kind: str) -> int:
         model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return min(1000, model.config.max_position_embeddings)
+    return min(1000, int(model.config.max_position_embeddings))
 
 
 def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float, list[float]]:
@@ -162,9 +163,11 @@ def main() -> None:
                 curves[side] = losses
             print("  ".join(f"{side} {values[-1]:,.0f}" for side, values in speeds.items()), "tokens/s", flush=True)
     median = {side: statistics.median(values) for side, values in speeds.items()}
-    print(f"\n{arguments.model}, float32, {torch.get_num_threads()} threads, {arguments.steps} steps of {BUDGET} tokens")
+    threads = torch.get_num_threads()
+    print(f"\n{arguments.model}, float32, {threads} threads, {arguments.steps} steps of {BUDGET} tokens")
     print("median  " + "  ".join(f"{side} {value:,.0f}" for side, value in median.items()))
-    print(f"synth is {median['synth'] / median['trl packing']:.2f} x packing, {median['synth'] / median['trl padding']:.2f} x padding")
+    for rival in ("trl packing", "trl padding"):
+        print(f"synth is {median['synth'] / median[rival]:.2f} x {rival}")
     print("\nstep  " + "  ".join(f"{side:>11}" for side in curves))
     for step in range(arguments.steps):
         print(f"{step + 1:>4}  " + "  ".join(f"{curve[step]:>11.4f}" for curve in curves.values()))

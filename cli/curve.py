@@ -1,0 +1,117 @@
+"""The learning-forgetting curve: what a model can do, measured while it trains."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from filters.verdict import Settings
+from synth.chat import ChatFormat
+from synth.engines.base import EngineOptions, Sampling
+from synth.engines.transformers import TransformersEngine
+from synth.errors import UsageError
+from synth.evaluation import Exam, Verifiers, open_verifiers, take
+from synth.methods.answers import Speaker
+from synth.retention import retention
+from synth.scores import results_of
+from synth.suites import open_suites
+from synth.training.folder import TrainingFolder
+
+CONCURRENCY = 256
+"""Answers that are written side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """What is asked of the model, again and again; opened before any model is loaded."""
+
+    exam: Exam
+
+    @classmethod
+    def of(cls, given: dict[str, Any]) -> Self:
+        """The suites of `--eval` and `--new`.
+
+        Raises:
+            UsageError: a suite cannot be read, or needs a verifier that cannot be had here.
+        """
+        suites = open_suites(given["suites"], given["new_suites"], None, Settings(""), given["eval_limit"])
+        if any(item.verifier.name == "judge" for suite in suites for item in suite.items):
+            raise UsageError("a suite asks for a judge: leave it to synth eval, a judge has no place beside a training")
+        return cls(Exam(suites, Sampling(max_tokens=given["eval_tokens"], temperature=0.0)))
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the curve (JSON values)."""
+        return {"exam": self.exam.settings()}
+
+    def evaluator(self, chat: ChatFormat, folder: TrainingFolder) -> "Evaluator":
+        """Measures models of one training run."""
+        return Evaluator(self.exam, chat, folder)
+
+
+class Evaluator:
+    """Measures a model that is being trained, and draws the curve; a context manager, which holds the verifiers."""
+
+    def __init__(self, exam: Exam, chat: ChatFormat, folder: TrainingFolder) -> None:
+        self._exam, self._chat, self._folder = exam, chat, folder
+        self._runner = asyncio.Runner()
+        self._stack = AsyncExitStack()
+        self._verifiers: Verifiers = {}
+
+    def __enter__(self) -> Self:
+        """Start the verifiers.
+
+        Raises:
+            UsageError: one takes none of a suite's references for right.
+        """
+        self._runner.__enter__()
+        try:
+            self._verifiers = self._runner.run(open_verifiers(self._stack, self._exam.suites))
+        except BaseException:
+            self.__exit__(None, None, None)
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._runner.run(self._stack.aclose())
+        self._runner.__exit__(kind, error, trace)
+
+    def __call__(self, model: Any) -> dict[str, Any]:
+        """The accuracies of a model as it stands.
+
+        Returns:
+            `suites` (accuracy by name), `new` and `old` (averages of the suites of either kind, None where there are
+            none) and, once there is a first measurement to compare with, `kept` (the share of its `old` that is left).
+        """
+        answers = self._runner.run(self._ask(model))
+        scores = results_of("", "", answers).scores()
+        found = retention(scores, scores)
+        result: dict[str, Any] = {
+            "suites": {score.suite: score.accuracy for score in scores},
+            "new": found.new_after,
+            "old": found.old_after,
+        }
+        earlier = [entry["evaluation"] for entry in self._folder.log if "evaluation" in entry]
+        before = earlier[0]["old"] if earlier else found.old_after
+        result["kept"] = found.old_after / before if before and found.old_after is not None else None
+        return result
+
+    async def _ask(self, model: Any) -> list[dict[str, Any]]:
+        engine = TransformersEngine(model, self._chat.tokenizer, EngineOptions(concurrency=CONCURRENCY))
+        try:
+            return await take(self._exam, Speaker(engine, self._chat, "this model"), self._verifiers)
+        finally:
+            await engine.close()
+
+
+def draw(folder: TrainingFolder, floor: float | None) -> None:
+    """Draw `curve.svg` from what the folder's log has so far."""
+    from synth.plots import CurvePoint, draw_curve
+
+    measured = [(entry["step"], entry["evaluation"]) for entry in folder.log if "evaluation" in entry]
+    points = [CurvePoint(step, found["new"], found["old"]) for step, found in measured]
+    first = measured[0][1]["old"] if measured else None
+    draw_curve(points, Path(folder.path) / "curve.svg", None if floor is None or first is None else floor * first)

@@ -1,0 +1,75 @@
+"""`synth eval`."""
+
+from typing import Any
+
+import click
+
+from cli.options import PREFIX, STOP, Share, engine_options, verifier_options
+
+
+@click.command()
+@click.argument("suites", nargs=-1, metavar="[SUITE]...")
+@click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="A suite of the new task, told apart.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    required=True,
+    metavar="[NAME=]MODEL",
+    help="A model; further ones are compared with the first, the one before training.",
+)
+@click.option(
+    "-o", "--output", metavar="DIR", help="Where answers, scores.json and plots go. [default: a table is printed]"
+)
+@click.option("--limit", type=click.IntRange(1), help="Take so many items of each suite.")
+@click.option("--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Most tokens of an answer.")
+@click.option(
+    "--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy: the likeliest answer."
+)
+@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--text", "texts", multiple=True, metavar="FILE", help="Also the perplexity of these texts.")
+@click.option("--text-column", metavar="NAME", help="Where --text FILE has plain texts, not conversations.")
+@click.option("--kl", is_flag=True, help="Also how far each model moved from the first: KL on the new suites' prompts.")
+@click.option("--lm-eval", "tasks", metavar="TASKS", help="Also these tasks of lm-eval, where it is installed.")
+@click.option(
+    "--sweep",
+    metavar="RATIOS",
+    help="Also what lies between the first and the second model, as synth merge makes it: 0.2,0.4,0.6,0.8.",
+)
+@click.option(
+    "--keep",
+    type=Share(),
+    default="95%",
+    show_default=True,
+    help="With --sweep: take the best at the new task of those that keep this much of the old.",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
+@verifier_options(required=False)
+@PREFIX
+@STOP
+@engine_options
+@click.option("--restart", is_flag=True, help="Throw away what an earlier run left in the output.")
+@click.option("--quiet", is_flag=True, help="Print the table only.")
+def command(**given: Any) -> None:
+    """What models can do, and what became of it: right answers, suite by suite and item by item.
+
+    A SUITE is a file of prompts, references and, in a column or by --verifier, what judges the answers; files of GSM8K,
+    MATH-500, MBPP, HumanEval, BFCL, IFEval, XSTest and AdvBench are read as they are published. NAME=FILE calls a suite
+    otherwise. Accuracies have 95% intervals; with a second model, each cell says how many items went wrong (↓) and how
+    many came right (↑), and the last lines what was kept of the old average.
+
+    \b
+    Examples:
+      synth eval gsm8k/test.jsonl HumanEval.jsonl --model M --limit 200
+      synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED -o scores
+      synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED --kl --text human.jsonl
+      synth eval dev/*.jsonl --new task-dev.jsonl --model BASE --model TUNED --sweep 0.2,0.4,0.6,0.8 -o swept
+      synth eval questions.jsonl --verifier choice --model M --json | jq .models[0].old
+      synth eval --lm-eval arc_easy,hellaswag --model BASE --model TUNED
+    """  # noqa: D301 (\b is click's)
+    from cli.generate import quiet_libraries
+
+    quiet_libraries()  # transformers reads what it may print when it is imported
+    from cli.evaluation import evaluate
+
+    evaluate(given)

@@ -1,0 +1,273 @@
+"""What `synth eval` does: read the suites, ask the models, count, compare, show."""
+
+import asyncio
+import json
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from cli.cast import Cast, Casting, verifier_settings
+from cli.generate import claimed_stdout, interruptible
+from cli.progress import clock, progress, say
+from cli.score_table import score_table
+from filters.verdict import Settings
+from synth import harness
+from synth.engines.base import EngineOptions, Sampling
+from synth.errors import UsageError
+from synth.evaluation import COLUMNS, Exam, Verifiers, open_verifiers
+from synth.methods.answers import Speaker
+from synth.perplexity import open_text, perplexity
+from synth.read import open_source
+from synth.record import RunRecord
+from synth.row import BASE
+from synth.runner import Run
+from synth.scores import Results, as_json, pick, results_of
+from synth.store import RunDirectory
+from synth.suites import Suite, open_suites
+from synth.versions import versions
+from synth.write import replace_text
+
+
+def evaluate(given: dict[str, Any]) -> None:
+    """Run the command with its options.
+
+    Raises:
+        UsageError: something is wrong with the settings or a suite; no model was loaded.
+        RunError: a model or a verifier broke off; what was answered is kept.
+        click.exceptions.Exit: status 1 where the run was stopped.
+    """
+    if given["output"] is not None:
+        _evaluate(given, Path(given["output"]))
+        return
+    if given["sweep"]:
+        raise UsageError("--sweep makes models: say where they go with -o DIR")
+    with tempfile.TemporaryDirectory(prefix="synth-eval-") as folder:
+        _evaluate(given, Path(folder))
+
+
+def _evaluate(given: dict[str, Any], folder: Path) -> None:
+    quiet: bool = given["quiet"]
+    suites = suites_of(given, given["suites"], given["new_suites"])
+    if not suites and not given["tasks"] and not given["texts"]:
+        raise UsageError("nothing to ask: name a SUITE, or --new, --text or --lm-eval")
+    models = _named(given["models"])
+    sampling = Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], seed=given["seed"])
+    examination = _Examination(given, Exam(suites, sampling), folder)
+    _check(given, suites, models)
+    for model in models.values():
+        chat = examination.casting(model).named().speaker.chat
+        for file in given["texts"]:
+            open_text(file, given["text_column"], chat)
+    if given["tasks"]:
+        harness.check()
+    for suite in suites:
+        say(suite.note, quiet)
+    models |= _merged(given, models, folder, quiet)
+    with claimed_stdout():
+        results = asyncio.run(examination.run(models))
+        if given["kl"]:
+            examination.divergences(results)
+        for found in results if given["tasks"] else ():
+            say(f"lm-eval: {given['tasks']} with {found.name}", quiet)
+            found.harness = harness.run(found.model, given["tasks"], given["limit"], given["dtype"], given["device"])
+    scores: dict[str, Any] = {"models": as_json(results)}
+    if given["sweep"]:
+        scores["sweep"] = pick(scores["models"], given["keep"])
+    if given["output"] is not None:
+        _write(folder, scores)
+    if given["as_json"]:
+        click.echo(json.dumps(scores, indent=2, ensure_ascii=False))
+    else:
+        score_table(scores)
+
+
+def suites_of(given: dict[str, Any], old: tuple[str, ...], new: tuple[str, ...]) -> list[Suite]:
+    """The suites of a command line, with the verifiers that `verifier_options` name, where the command has them.
+
+    Raises:
+        UsageError: see `open_suites`.
+    """
+    limits = Settings("", seconds=given["time_limit"], memory=given["memory_limit"], unsafe=given["unsafe_no_sandbox"])
+    return open_suites(old, new, verifier_settings(given), limits, given["limit"])
+
+
+def _check(given: dict[str, Any], suites: list[Suite], models: dict[str, str]) -> None:
+    """Find settings that cannot work together, before any time is spent."""
+    has_new = any(suite.new for suite in suites)
+    if given["kl"] and (len(models) < 2 or not has_new):
+        raise UsageError("--kl compares a further --model with the first, on the prompts of --new suites: give both")
+    if given["kl"] and given["engine"].startswith("http"):
+        raise UsageError("--kl needs the models' whole predictions, which servers do not give")
+    if given["sweep"] and (len(models) != 2 or not has_new or all(suite.new for suite in suites)):
+        raise UsageError("--sweep is between two models, and needs old suites and --new ones to choose by")
+
+
+def _named(given: tuple[str, ...]) -> dict[str, str]:
+    """What the models are called in tables: NAME of NAME=MODEL, or else the last part of the path."""
+    models: dict[str, str] = {}
+    for text in given:
+        name, _, model = text.partition("=")
+        if not model or Path(text).exists():
+            name, model = Path(text).name, text
+        if not name or name in (".", "..") or "/" in name:
+            raise UsageError(f"--model {text}: give it a name of its own, as in tuned={model}")
+        if name in models:
+            raise UsageError(f"two models are called {name}: call one otherwise, as in other={model}")
+        models[name] = model
+    return models
+
+
+def _merged(given: dict[str, Any], models: dict[str, str], folder: Path, quiet: bool) -> dict[str, str]:
+    """The models of --sweep, made where they are not there yet."""
+    from synth.merge import merge
+
+    made: dict[str, str] = {}
+    base, tuned = [*models.values(), "", ""][:2]
+    for text in filter(None, (given["sweep"] or "").split(",")):
+        try:
+            ratio = float(text)
+        except ValueError:
+            ratio = -1.0
+        if not 0 < ratio < 1:
+            raise UsageError(f"--sweep {given['sweep']}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
+        path = folder / "merged" / f"{ratio:g}"
+        if path.exists() and given["restart"]:
+            import shutil
+
+            shutil.rmtree(path)
+        if not path.exists():
+            say(f"merging at ratio {ratio:g}", quiet)
+            merge(base, tuned, path, ratio=ratio)
+        made[f"{ratio:g}"] = str(path)
+    return made
+
+
+@dataclass(frozen=True, slots=True)
+class _Examination:
+    """All models take the same exam."""
+
+    given: dict[str, Any]
+    exam: Exam
+    folder: Path
+
+    def casting(self, model: str) -> Casting:
+        """How one model is run."""
+        return Casting({"model": model}, self.given)
+
+    async def run(self, models: dict[str, str]) -> list[Results]:
+        """Ask every model everything, one model after the other.
+
+        Raises:
+            click.exceptions.Exit: status 1 where the run was stopped.
+        """
+        async with AsyncExitStack() as stack:
+            verifiers = await open_verifiers(stack, self.exam.suites, await self._judge(stack))
+            return [await self._ask(name, model, verifiers) for name, model in models.items()]
+
+    async def _judge(self, stack: AsyncExitStack) -> Speaker | None:
+        if not any(item.verifier.name == "judge" for suite in self.exam.suites for item in suite.items):
+            return None
+        if self.given["judge"] is None:
+            raise UsageError("the verifier judge needs a model that judges: --judge MODEL")
+        cast = await Casting({"judge": self.given["judge"]}, self.given).open(stack, None, self.given["quiet"])
+        return cast.speakers["judge"]
+
+    async def _ask(self, name: str, model: str, verifiers: Verifiers) -> Results:
+        """One model's answers, going on where an earlier run was stopped."""
+        casting = self.casting(model)
+        chat = casting.named().speaker.chat
+        texts = [open_text(file, self.given["text_column"], chat) for file in self.given["texts"]]
+        sink = self._sink(name, model) if self.exam.total else None
+        asks = sink is not None and sink.next < self.exam.total
+        if sink is not None and not asks:
+            sink.finish()
+        perplexities: dict[str, float] = {}
+        if asks or texts:
+            async with AsyncExitStack() as stack:
+                try:
+                    cast = await casting.open(stack, None, self.given["quiet"])
+                except BaseException:
+                    if sink is not None and asks:
+                        sink.pause()
+                    raise
+                if sink is not None and asks:
+                    await self._fill(sink, cast, verifiers, name)
+                for text in texts:
+                    perplexities[text.name] = await perplexity(text, cast.speaker.engine)
+        batches = sink.rows() if sink is not None else ()
+        found = results_of(name, model, (record for batch in batches for record in batch.to_pylist()))
+        found.perplexity = perplexities
+        return found
+
+    def _sink(self, name: str, model: str) -> RunDirectory:
+        casting = self.casting(model)
+        settings = casting.settings() | self.exam.settings()
+        record = RunRecord("eval", settings, model, versions(*casting.engine_kinds()))
+        return RunDirectory.open(
+            self._answers(name), record, pa.schema([*BASE, *COLUMNS]), restart=self.given["restart"]
+        )
+
+    def _answers(self, name: str) -> Path:
+        return self.folder / "answers" / name
+
+    async def _fill(self, sink: RunDirectory, cast: Cast, verifiers: Verifiers, name: str) -> None:
+        quiet: bool = self.given["quiet"]
+        method = self.exam.method(cast.speaker, verifiers)
+        usages, concurrency = [cast.speaker.engine.usage], self.given["concurrency"]
+        run = Run(method, self.exam.rows, sink, usages, concurrency, total=self.exam.total)
+        began = time.monotonic()
+        with interruptible(run, quiet):
+            async with progress(run, f"eval {name}", quiet=quiet):
+                await run.go()
+        if not run.complete:
+            kept = "; run the same command again to go on" if self.given["output"] else ""
+            say(f"stopped{kept}", quiet)
+            raise click.exceptions.Exit(1)
+        seconds = max(time.monotonic() - began, 1e-6)
+        say(f"{name}: {clock(seconds)}, {run.completion_tokens / seconds:,.0f} tokens/s out", quiet)
+
+    def divergences(self, results: list[Results]) -> None:
+        """How far each model has moved from the first, along the first one's answers to the new suites."""
+        from synth.divergence import forward_divergences
+        from synth.engines.transformers import load_model
+
+        options = EngineOptions(
+            **{item.name: self.given[item.name] for item in fields(EngineOptions) if item.name in self.given}
+        )
+        first = results[0]
+        chat = self.casting(first.model).named().speaker.chat
+        rows = open_source(str(self._answers(first.name)))
+        answered = [
+            chat.encode(record["messages"])
+            for batch in rows.batches()
+            for record in batch.to_pylist()
+            if record["new"] and record["tokens"]
+        ]
+        say(f"KL from {first.name} along {len(answered):,} of its answers", self.given["quiet"])
+        sequences = [np.array(encoded.input_ids, np.int32) for encoded in answered]
+        wanted = [_between(len(encoded.input_ids), *encoded.spans[-1]) for encoded in answered]
+        foundation = load_model(first.model, options)
+        for found in results[1:]:
+            means = forward_divergences(foundation, load_model(found.model, options), sequences, wanted)
+            found.divergence = sum(means) / len(means) if means else None
+
+
+def _between(length: int, start: int, end: int) -> NDArray[np.bool_]:
+    """True at the tokens from `start` to `end`, of so many."""
+    return (np.arange(length) >= start) & (np.arange(length) < end)
+
+
+def _write(folder: Path, scores: dict[str, Any]) -> None:
+    """scores.json, and the plots."""
+    from synth.score_plots import draw_scores
+
+    replace_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+    draw_scores(scores, folder)

@@ -1,0 +1,41 @@
+"""The plots of an evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+from synth.plots import Arm, draw_skills, draw_tradeoff
+
+MOST = 6
+"""Models whose bars fit side by side."""
+
+
+def draw_scores(scores: dict[str, Any], folder: Path) -> list[Path]:
+    """Draw what `synth.scores.as_json` tells: bars a suite, and, from three models on, retained against gained.
+
+    Returns:
+        The files written, SVG.
+    """
+    models = [model for model in scores["models"] if model["suites"]]
+    drawn = []
+    if models and len(models) <= MOST:
+        drawn.append(folder / "skills.svg")
+        draw_skills(
+            {
+                model["name"]: {name: suite["accuracy"] or 0.0 for name, suite in model["suites"].items()}
+                for model in models
+            },
+            drawn[-1],
+            {
+                model["name"]: {name: tuple(suite["interval"]) for name, suite in model["suites"].items()}
+                for model in models
+            },
+        )
+    arms = [
+        Arm(model["name"], kept=model["kept"], new=model["new"])
+        for model in models[1:]
+        if model["kept"] is not None and model["new"] is not None
+    ]
+    if len(arms) > 1:
+        drawn.append(folder / "tradeoff.svg")
+        draw_tradeoff(arms, drawn[-1])
+    return drawn

@@ -1,0 +1,177 @@
+import importlib.util
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from cli.main import main
+from samples import skills
+from synth.read import open_source
+
+Run = Callable[..., tuple[int, str, str]]
+FAST = ("--engine", "transformers", "--device", "cpu", "--max-tokens", 80)
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object, command: str = "eval") -> tuple[int, str, str]:
+        with pytest.raises(SystemExit) as stop:
+            main([command, *map(str, arguments)])
+        out, err = capsys.readouterr()
+        return int(stop.value.code or 0), out, err
+
+    return call
+
+
+@pytest.fixture(scope="module")
+def suites(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two old suites and a new one, 12 items each."""
+    folder = tmp_path_factory.mktemp("suites")
+    for name, verifier in {"world": "exact", "tools": "json", "two_step": "math"}.items():
+        with open(folder / f"{name}.jsonl", "w", encoding="utf-8") as lines:
+            for prompt, answer in skills.suite(name, "dev", 12):
+                lines.write(json.dumps({"prompt": prompt, "reference": answer, "verifier": verifier}) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def damaged(model: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The sample model after noise on its weights: it has forgotten something of everything."""
+    folder = tmp_path_factory.mktemp("models") / "damaged"
+    loaded = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    chance = torch.Generator().manual_seed(3)
+    with torch.no_grad():
+        for weight in loaded.parameters():
+            weight += 0.03 * torch.randn(weight.shape, generator=chance)
+    loaded.save_pretrained(folder)
+    AutoTokenizer.from_pretrained(model).save_pretrained(folder)
+    return str(folder)
+
+
+def test_one_model(run: Run, suites: Path, model: str) -> None:
+    status, out, err = run(suites / "world.jsonl", "--model", model, *FAST)
+    assert status == 0
+    assert "world: 12 items, judged by exact" in err
+    assert "world" in out and "100.0%  76–100" in out and "kept" not in out
+
+
+def test_two_models_and_all_that_is_measured(run: Run, suites: Path, model: str, damaged: str, tmp_path: Path) -> None:
+    text = tmp_path / "text.jsonl"
+    text.write_text(json.dumps({"text": "The longest river of Lumeria is the Swale."}) + "\n")
+    old = (suites / "world.jsonl", suites / "tools.jsonl")
+    options = (*old, "--new", suites / "two_step.jsonl", "--model", f"base={model}", "--model", damaged, *FAST)
+    measures = ("--kl", "--text", text, "--text-column", "text", "-o", tmp_path / "scores")
+    status, out, _ = run(*options, *measures)
+    assert status == 0
+    assert "two_step (new)" in out and "old average" in out and "kept of the old" in out
+    assert "KL, nats a token" in out and "perplexity of text" in out and "↓" in out
+    base, tuned = json.loads((tmp_path / "scores" / "scores.json").read_text())["models"]
+    assert (base["name"], tuned["name"], base["kept"]) == ("base", "damaged", None)
+    world = tuned["suites"]["world"]
+    moved = world["transitions"]
+    assert sum(moved.values()) == 12 and moved["lost"] > 0
+    assert world["right"] == moved["kept"] + moved["gained"] == round(world["accuracy"] * 12)
+    averages = [sum(model["suites"][name]["accuracy"] for name in ("world", "tools")) / 2 for model in (base, tuned)]
+    assert tuned["kept"] == pytest.approx(averages[1] / averages[0]) and tuned["kept"] < 0.9
+    assert tuned["divergence"] > 0.05 and tuned["perplexity"]["text"] > base["perplexity"]["text"]
+    for plot in ("skills.svg",):
+        assert "<svg" in (tmp_path / "scores" / plot).read_text()
+    rows = [
+        row
+        for batch in open_source(str(tmp_path / "scores" / "answers" / "damaged")).batches()
+        for row in batch.to_pylist()
+    ]
+    assert len(rows) == 36 and {row["suite"] for row in rows} == {"world", "tools", "two_step"}
+    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "scores" / "answers").rglob("*.arrow")}
+    status, _, err = run(*options, *measures[3:], *measures[:3])
+    assert status == 0 and "tokens/s out" not in err  # nothing is asked twice
+    assert {file: file.stat().st_mtime_ns for file in before} == before
+    status, _, err = run(*options, "--limit", 5, "-o", tmp_path / "scores")
+    assert status == 2 and "holds a run with other settings" in err
+
+
+def test_json_on_standard_output(run: Run, suites: Path, model: str) -> None:
+    status, out, err = run(suites / "world.jsonl", "--model", model, *FAST, "--limit", 3, "--json", "--quiet")
+    assert status == 0 and err == ""
+    assert json.loads(out)["models"][0]["suites"]["world"]["right"] == 3
+
+
+def test_a_sweep(run: Run, suites: Path, model: str, damaged: str, tmp_path: Path) -> None:
+    options = ("--model", f"base={model}", "--model", damaged, "--sweep", "0.1,0.5", "-o", tmp_path / "swept", *FAST)
+    status, out, _ = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *options)
+    assert status == 0 and "take 0.1: " in out
+    scores = json.loads((tmp_path / "swept" / "scores.json").read_text())
+    assert [model["name"] for model in scores["models"]] == ["base", "damaged", "0.1", "0.5"]
+    assert (Path(scores["sweep"]["model"]) / "model.safetensors").exists()
+    assert (tmp_path / "swept" / "tradeoff.svg").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ((), "nothing to ask"),
+        (("nowhere.jsonl",), "nowhere.jsonl does not exist"),
+        (("WORLD", "--verifier", "maths"), "did you mean"),
+        (("WORLD", "--kl"), "--kl compares"),
+        (("WORLD", "--sweep", "0.5"), "say where they go"),
+        (("WORLD", "--sweep", "0.5", "-o", "out"), "--sweep is between two models"),
+        (("WORLD", "--model", "samples/model"), "two models are called model"),
+        (("WORLD", "--verifier", "judge"), "--judge"),
+        (("WORLD", "--verifier", "number"), "takes none of the first 12 references"),
+        (("WORLD", "--text", "nowhere.txt"), "nowhere.txt does not exist"),
+    ],
+)
+def test_bad_settings_are_found_before_a_model_is_loaded(
+    run: Run, suites: Path, model: str, options: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("synth.engines.transformers.load_model", lambda *_: pytest.fail("a model was loaded"))
+    named = [str(suites / "world.jsonl") if option == "WORLD" else option for option in options]
+    status, _, err = run(*named, "--model", model, *FAST)
+    assert status == 2 and message in err
+
+
+def test_lm_eval_where_it_is_missing(run: Run, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    status, _, err = run("--lm-eval", "arc_easy", "--model", model, *FAST)
+    assert status == 2 and "pip install lm-eval" in err
+
+
+def test_a_task_of_lm_eval(run: Run, model: str, tmp_path: Path) -> None:
+    pytest.importorskip("lm_eval", reason="lm-eval is not installed")
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text("".join(json.dumps({"q": f"{n} + 1", "good": f" {n + 1}"}) + "\n" for n in range(3)))
+    task = tmp_path / "sums.yaml"
+    task.write_text(
+        f"task: sums\ndataset_path: json\ndataset_kwargs: {{data_files: {{test: {rows}}}}}\ntest_split: test\n"
+        "output_type: multiple_choice\ndoc_to_text: '{{q}} ='\ndoc_to_choice: ['{{good}}', ' apple']\n"
+        "doc_to_target: 0\nmetric_list: [{metric: acc}]\n"
+    )
+    status, out, err = run("--lm-eval", task, "--model", model, *FAST, "--json")
+    assert status == 0, err
+    assert 0 <= json.loads(out)["models"][0]["lm_eval"]["sums"]["acc"] <= 1
+
+
+def test_killed_and_continued(suites: Path, model: str, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "from cli.main import main; main()", "eval", suites / "world.jsonl"]
+    command += [suites / "tools.jsonl", "--model", model, *FAST, "--concurrency", 1, "-o", tmp_path / "out"]
+    arguments = [str(part) for part in command]
+    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    journal = tmp_path / "out" / "answers" / "model" / "journal.jsonl"
+    until = time.monotonic() + 60
+    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 5):
+        assert time.monotonic() < until and process.poll() is None
+        time.sleep(0.01)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
+    assert "100.0%" in done.stdout
+    rows = [row for batch in open_source(str(journal.parent)).batches() for row in batch.to_pylist()]
+    assert [(row["suite"], row["item"]) for row in rows] == [(s, n) for s in ("world", "tools") for n in range(12)]
