@@ -49,8 +49,6 @@ STYLE: dict[str, Any] = {
 PNG_DPI = 200
 LONGEST = 26
 """Characters of a name in one line."""
-LETTER, HANDLE = 6.2, 42.0
-"""About how wide (typographic points) a letter is, and what a legend has beside a name."""
 CROWD = 12
 """Arms whose names fit in a plot of the usual size."""
 
@@ -143,7 +141,10 @@ def draw_tradeoff(arms: Sequence[Arm], path: Path) -> None:
     if not arms:
         raise ValueError("no arm to draw")
     groups = list(dict.fromkeys(arm.group for arm in arms))
-    look = {group: (PALETTE[index % 6], MARKERS[(index + index // 6) % 6]) for index, group in enumerate(groups)}
+    look = {  # every colour with its own shape, then every colour with the next shape
+        group: (PALETTE[index % len(PALETTE)], MARKERS[(index + index // len(PALETTE)) % len(MARKERS)])
+        for index, group in enumerate(groups)
+    }
     with rc_context(STYLE):
         figure, axes = _figure(7.2, 5.2) if len(arms) <= CROWD else _figure(9.0, 7.2)
         for arm in arms:
@@ -201,27 +202,32 @@ def draw_skills(
         raise ValueError(f"{len(models)} models, of which {len(PALETTE)} can be told apart")
     thick = 0.8 / len(models)
     with rc_context(STYLE):
-        figure, axes = _figure(6.4, 1.2 + len(suites) * (0.2 + 0.15 * len(models)))
+        names = [_wrapped(suite) for suite in suites]
+        lines = max(name.count("\n") + 1 for name in names)
+        figure, axes = _figure(6.4, 1.2 + len(suites) * max(0.2 + 0.15 * len(models), 0.18 * lines))
+        handles = []
         for index, (name, scores) in enumerate(models.items()):
             known = [at for at, suite in enumerate(suites) if suite in scores]
-            places = [at + (index - (len(models) - 1) / 2) * thick for at in known]
+            heights = [at + (index - (len(models) - 1) / 2) * thick for at in known]
             values = [scores[suites[at]] for at in known]
             colour = PALETTE[index]
             # With an edge, and before the axis, a bar of 0 can be told from none.
-            axes.barh(places, values, 0.88 * thick, color=colour, edgecolor=colour, linewidth=1.2, zorder=3, label=name)
+            handles.append(
+                axes.barh(heights, values, 0.88 * thick, color=colour, edgecolor=colour, linewidth=1.2, zorder=3)
+            )
             bounds = (intervals or {}).get(name, {})
-            for height, suite in zip(places, (suites[at] for at in known), strict=True):
+            for height, suite in zip(heights, (suites[at] for at in known), strict=True):
                 if suite in bounds:
                     for width, shade in ((2.6, "white"), (1.2, INK)):  # light around dark shows on any bar
                         axes.plot(bounds[suite], [height] * 2, color=shade, linewidth=width, zorder=4)
         axes.set_ylim(len(suites) - 0.5, -0.5)
-        axes.set_yticks(range(len(suites)), [_wrapped(suite) for suite in suites])
+        axes.set_yticks(range(len(suites)), names)
         axes.tick_params(axis="y", length=0)
         axes.set_xlim(0, 1)
         axes.set_xlabel("Accuracy")
         axes.xaxis.set_major_formatter(PercentFormatter(1))
         axes.grid(axis="x")
-        _legend(figure, *axes.get_legend_handles_labels())
+        _legend(figure, handles, list(models))
         _save(figure, path)
 
 
@@ -240,13 +246,13 @@ def _wrapped(name: str) -> str:
 def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
     """Put the legend above the axes, where it hides nothing, in as many columns as fit."""
     names = [_wrapped(label) for label in labels]
-    widths = [LETTER * max(map(len, name.split("\n"))) + HANDLE for name in names]
-    fitting = (
-        columns
-        for columns in range(len(names), 1, -1)
-        if sum(max(column) for column in np.array_split(widths, columns)) <= 72 * figure.get_figwidth()
-    )
-    figure.legend(handles, names, loc="outside upper left", ncols=next(fitting, 1), handlelength=1.8, columnspacing=1.5)
+    for columns in range(len(names), 0, -1):
+        legend = figure.legend(
+            handles, names, loc="outside upper left", ncols=columns, handlelength=1.8, columnspacing=1.5
+        )
+        if columns == 1 or legend.get_window_extent().width <= figure.bbox.width:
+            break
+        legend.remove()
 
 
 def _limits(values: Sequence[float], spreads: Sequence[float]) -> tuple[float, float]:
