@@ -1,7 +1,8 @@
 """lm-eval, the evaluation harness of EleutherAI, for its hundreds of tasks, where it is installed."""
 
 import importlib.util
-from typing import Any
+import re
+from pathlib import Path
 
 from synth.errors import UsageError
 
@@ -33,16 +34,16 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
         UsageError: it does not know a task, or cannot load what the task needs.
     """
     import lm_eval
-    from lm_eval.utils import load_yaml_config
+    from lm_eval.tasks import TaskManager
 
-    wanted: list[Any] = [
-        load_yaml_config(name, mode="full") if name.endswith((".yaml", ".yml")) else name for name in tasks.split(",")
-    ]
+    files = [Path(name) for name in tasks.split(",") if name.endswith((".yaml", ".yml"))]
+    names = [_name(Path(name)) if Path(name) in files else name for name in tasks.split(",")]
     try:
         found = lm_eval.simple_evaluate(
             model="hf",
             model_args={"pretrained": model, "dtype": dtype},
-            tasks=wanted,
+            tasks=names,
+            task_manager=TaskManager(include_path=[str(file.parent) for file in files] or None),
             limit=limit,
             device=None if device == "auto" else device,
             batch_size="auto",
@@ -54,3 +55,14 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
         task: {name.removesuffix(",none"): value for name, value in metrics.items() if isinstance(value, int | float)}
         for task, metrics in found["results"].items()
     }
+
+
+def _name(file: Path) -> str:
+    """What a task's file calls it."""
+    try:
+        found = re.search(r"^task:\s*(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError as error:
+        raise UsageError(f"--lm-eval {file}: {error.strerror or error}") from error
+    if found is None:
+        raise UsageError(f"--lm-eval {file} names no task")
+    return found[1]

@@ -21,11 +21,11 @@ FAST = ("--engine", "transformers", "--device", "cpu", "--max-tokens", 80)
 
 
 @pytest.fixture
-def run(capsys: pytest.CaptureFixture[str]) -> Run:
+def run(capfd: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: object, command: str = "eval") -> tuple[int, str, str]:
         with pytest.raises(SystemExit) as stop:
             main([command, *map(str, arguments)])
-        out, err = capsys.readouterr()
+        out, err = capfd.readouterr()
         return int(stop.value.code or 0), out, err
 
     return call
