@@ -26,7 +26,10 @@ PERMUTATIONS = 128
 FOUND_AT_THRESHOLD = 0.98
 """The least chance with which a pair exactly at the threshold becomes a candidate."""
 
-_BUCKET_ROWS = 32  # more kept rows in one bucket are not compared with: what a row may cost is bounded
+_BUCKET_ROWS = 32
+"""Only so many kept rows of a bucket are compared with, so that what a row may cost is bounded. Fuller buckets come of
+shingles that many unlike rows have in common (a template); rows really alike share other buckets besides."""
+
 _SHINGLE_BITS = 48  # the upper 16 bits of a sort key hold the row of the piece
 _SIGNATURE_BLOCK = 1 << 16  # shingles; small enough for the cache
 _COSINE_ROWS = 1024
@@ -196,7 +199,7 @@ def _shingle_sets(piece: Words) -> tuple[Hashes, Places]:
         shingles = ngram_hashes(piece.hashes, places, width) >> np.uint64(64 - _SHINGLE_BITS)
         parts.append(shingles | (rows.astype(np.uint64) << np.uint64(_SHINGLE_BITS)))
     keys = np.sort(np.concatenate(parts))
-    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # numpy.unique hashes, which takes 50 times as long
+    keys = keys[np.diff(keys, prepend=~keys[:1]) != 0]  # numpy.unique (2.3) takes some 50 times as long
     rows = (keys >> np.uint64(_SHINGLE_BITS)).astype(np.int64)
     return keys << np.uint64(64 - _SHINGLE_BITS), np.bincount(rows, minlength=len(piece.starts) - 1)
 

@@ -52,7 +52,7 @@ def split(texts: pl.Series, operators: bool = False) -> Iterator[Words]:
 
     Args:
         texts: strings; null is read as empty.
-        operators: count a sign before a number or a single letter as a word, so that “3 + 4” and “3 - 4” differ.
+        operators: count the signs before a number or a single letter as words, so that “3 + 4” and “3 - 4” differ.
     """
     texts = texts.cast(pl.String).fill_null("")
     ends = texts.str.len_bytes().cast(pl.Int64).cum_sum().to_numpy()
@@ -114,13 +114,13 @@ def _split_piece(first: int, texts: pl.Series, operators: bool) -> Words:
 
 
 def _without_loose_operators(words: pl.Series, starts: Places) -> NDArray[np.bool_]:
-    """Which words to keep: a hyphen, bullet or asterisk of emphasis stands before no operand and is punctuation."""
-    kept = np.ones(len(words), np.bool_)
-    signs = np.flatnonzero(words.str.contains(f"^{_OPERATOR}$").to_numpy())
+    """Which words to keep: a hyphen, bullet or asterisk of emphasis has no operand behind it."""
+    kept = ~words.str.contains(f"^{_OPERATOR}$").to_numpy()
+    signs, others = np.flatnonzero(~kept), np.flatnonzero(kept)
     row_ends = starts[np.searchsorted(starts, signs, side="right")]
-    inside = signs[signs + 1 < row_ends]
-    kept[signs] = False
-    kept[inside] = words.gather(inside + 1).str.contains(_OPERAND).to_numpy()
+    following = np.append(others, len(words))[np.searchsorted(others, signs)]
+    inside = following < row_ends
+    kept[signs[inside]] = words.gather(following[inside]).str.contains(_OPERAND).to_numpy()
     return kept
 
 

@@ -42,7 +42,7 @@ def make_rows(count: int, file: Path) -> None:
     words = np.array([f"word{number:x}" for number in range(30_000)], dtype=object)
     weight = 1 / np.arange(10, 30_010)
     instructions = [" ".join(chance.choice(words[:500], 8)) for _ in range(40)]
-    lengths = np.clip(chance.lognormal(3.6, 0.7, count), 8, 2000).astype(int)
+    lengths = np.clip(chance.lognormal(3.73, 0.7, count), 8, 2000).astype(int)
     drawn = words[chance.choice(30_000, lengths.sum(), p=weight / weight.sum())]
     ends = np.cumsum(lengths)
     prompts: list[str] = []

@@ -67,6 +67,19 @@ def test_near_duplicates_are_those_of_every_pair(threshold: float) -> None:
     assert len(found & truth) / len(found) >= 0.98
 
 
+def test_near_duplicates_among_rows_of_one_template() -> None:
+    chance = random.Random(0)
+    words = [f"w{number}" for number in range(3000)]
+    template = " ".join(chance.choices(words, k=24))
+    texts = [f"{template} {' '.join(chance.choices(words, k=12))}" for _ in range(600)]
+    texts += [text.rsplit(" ", 1)[0] + " changed" for text in texts[::6]]
+    truth = greedy(texts, 0.8)
+    found = {row for row, reason in enumerate(near_duplicates(frame(texts), threshold=0.8)) if reason is not None}
+    assert truth == set(range(600, 700))
+    assert found <= truth
+    assert len(found) >= 95
+
+
 def test_the_reason_names_the_twin_and_its_similarity() -> None:
     texts = planted(1000)
     fallen = set()
