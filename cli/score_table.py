@@ -66,7 +66,7 @@ def _summary(table: Table, models: list[Model]) -> None:
         table.add_row(f"perplexity of {printable(name)}", *(f"{model['perplexity'][name]:.2f}" for model in models))
     for task, metrics in models[0]["lm_eval"].items():
         for metric in metrics:
-            if "stderr" not in metric:
+            if "stderr" not in metric and metric != "sample_len":
                 values = (model["lm_eval"].get(task, {}).get(metric) for model in models)
                 table.add_row(f"{task} {metric}", *("" if value is None else f"{value:.4g}" for value in values))
 

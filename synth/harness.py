@@ -25,7 +25,7 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
         tasks: names of its tasks, or YAML files of own ones, with commas between them.
         limit: items of each task.
         dtype: "auto" is the model's own.
-        device: "auto" lets it choose.
+        device: "auto", "cuda", "cpu", …
 
     Returns:
         Metrics by name (`acc`, `exact_match,strict-match`, …), task by task.
@@ -36,6 +36,8 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
     import lm_eval
     from lm_eval.tasks import TaskManager
 
+    from synth.engines.device import pick_device
+
     files = [Path(name) for name in tasks.split(",") if name.endswith((".yaml", ".yml"))]
     names = [_name(Path(name)) if Path(name) in files else name for name in tasks.split(",")]
     try:
@@ -45,7 +47,7 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
             tasks=names,
             task_manager=TaskManager(include_path=[str(file.parent) for file in files] or None),
             limit=limit,
-            device=None if device == "auto" else device,
+            device=str(pick_device(device)),
             batch_size="auto",
             log_samples=False,
         )

@@ -18,6 +18,7 @@ from synth.read import open_source
 
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--engine", "transformers", "--device", "cpu", "--max-tokens", 80)
+START = (sys.executable, "-c", "from cli.main import main; main()", "eval")
 
 
 @pytest.fixture
@@ -144,7 +145,7 @@ def test_lm_eval_where_it_is_missing(run: Run, model: str, monkeypatch: pytest.M
     assert status == 2 and "pip install lm-eval" in err
 
 
-def test_a_task_of_lm_eval(run: Run, model: str, tmp_path: Path) -> None:
+def test_a_task_of_lm_eval(model: str, tmp_path: Path) -> None:
     pytest.importorskip("lm_eval", reason="lm-eval is not installed")
     rows = tmp_path / "rows.jsonl"
     rows.write_text("".join(json.dumps({"q": f"{n} + 1", "good": f" {n + 1}"}) + "\n" for n in range(3)))
@@ -154,14 +155,25 @@ def test_a_task_of_lm_eval(run: Run, model: str, tmp_path: Path) -> None:
         "output_type: multiple_choice\ndoc_to_text: '{{q}} ='\ndoc_to_choice: ['{{good}}', ' apple']\n"
         "doc_to_target: 0\nmetric_list: [{metric: acc}]\n"
     )
-    status, out, err = run("--lm-eval", task, "--model", model, *FAST, "--json")
-    assert status == 0, err
-    assert 0 <= json.loads(out)["models"][0]["lm_eval"]["sums"]["acc"] <= 1
+    arguments = [*START, "--lm-eval", task, "--model", model, *FAST, "--json"]
+    done = subprocess.run([str(part) for part in arguments], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert 0 <= json.loads(done.stdout)["models"][0]["lm_eval"]["sums"]["acc"] <= 1
 
 
 def test_killed_and_continued(suites: Path, model: str, tmp_path: Path) -> None:
-    command = [sys.executable, "-c", "from cli.main import main; main()", "eval", suites / "world.jsonl"]
-    command += [suites / "tools.jsonl", "--model", model, *FAST, "--concurrency", 1, "-o", tmp_path / "out"]
+    command = [
+        *START,
+        suites / "world.jsonl",
+        suites / "tools.jsonl",
+        "--model",
+        model,
+        *FAST,
+        "--concurrency",
+        1,
+        "-o",
+        tmp_path / "out",
+    ]
     arguments = [str(part) for part in command]
     process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     journal = tmp_path / "out" / "answers" / "model" / "journal.jsonl"
