@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from filters.verifiers.refusal import OPENING, refuses
@@ -35,16 +36,24 @@ _CONTROL_TOKEN = (
 )
 _TURN_MARKER = r"(?m:^(?:\*\*)?(?:User|Assistant|Human|USER|ASSISTANT|HUMAN)(?:\*\*)?:)"
 
-# A necessary condition for what `refuses` looks for, which no regular answer meets often.
+# Literals, one of which every match of the above has: polars looks for them many times as fast as for a pattern.
+_DEBRIS_HINTS = [
+    *("<|", "<｜", "INST]", "SYS>>", "_of_turn>", "<bos>", "<eos>", "<pad>", "<unk>", "<s>", "</s>", "##"),
+    *("User", "Assistant", "Human", "USER", "ASSISTANT", "HUMAN"),
+]
+
+# Necessary conditions for what `refuses` looks for, the first cheap, the second met by few regular answers.
+_REFUSAL_HINTS = [
+    *("sorry", "afraid", "apolog", "declin", "refuse", "illegal", "ethical", "immoral", "appropriate", "wrong"),
+    *("acceptable", "never", "against", "not", "n't", "n’t", "cant", "wont", "dont"),
+]
 _MAY_REFUSE = (
-    r"(?i)sorry|afraid|apolog|declin|refus|illegal|ethical|immoral|acceptable|appropriate|against (?:my|the law|our)"
+    r"(?i)sorry|afraid|apolog|declin|refuse|illegal|ethical|immoral|acceptable|appropriate|against (?:my|the law|our)"
     r"|\b(?:i|we)\b.{0,30}n(?:o|['’]?)t\b|\b(?:it|this|that)(?: is| would be|['’]s) (?:not|wrong|never)"
     r"|\b(?:is|are) never|\bno[,.]? (?:it|this|that)\b"
 )
 
-_STOPS_SHORT = (
-    r"[[\p{L}\p{Mn}\p{Mc}]--[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u{FE0F}]]\z|[,\-–—(\[{&/=+]\z"
-)
+_STOPS_SHORT = r"(?:[[\p{L}\p{Mn}\p{Mc}]--[\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}\u{FE0F}]]|[,\-–—(\[{&/=+])\s*\z"
 _ENDS_WITHOUT_STOP = (
     r"(?:\A|\n)(?:"
     r"\s*(?:[-*•+–·]|\d{1,3}[.)]|\(?[A-Za-z][.)])\s[^\n]*[^,\-–—(\[{&/=+\n]"  # an item of a list
@@ -58,8 +67,9 @@ _FEW_WORDS = 8
 """Answers of fewer words need no full stop: names, titles, classes."""
 
 _TAIL = 200
-_SLICE = 1 << 16
+_SLICE = 1 << 13
 _HASH_BITS = np.uint64(48)
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)  # odd, so that no bits of a hash are lost
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +123,7 @@ def repeated_words(n: int = 5, maximum: float = 0.2) -> Heuristic:
     wide = _where(text.str.len_bytes() > text.str.len_chars(), text)
     spaced = pl.coalesce(wide.str.replace_all(rf"[{_UNSPACED}]", " $0 "), text)
     spaced = spaced.str.replace_many(["\n", "\t", "\r"], [" ", " ", " "])
-    share = spaced.map_batches(lambda series: _repeated_ngrams(series, n), return_dtype=pl.Float64, is_elementwise=True)
+    share = spaced.map_batches(lambda texts: _repeated(texts, " ", 1, n), return_dtype=pl.Float64, is_elementwise=True)
     return Heuristic(_over("repeated words", share, maximum, f" of the {n}-grams occurred before"))
 
 
@@ -124,9 +134,10 @@ def repeated_lines(maximum: float = 0.3) -> Heuristic:
         maximum: largest share that passes, 0 to 1 (Gopher: 0.3).
     """
     text = _text("answer")
-    lines = _where(text.str.contains("\n", literal=True), text).str.extract_all(r"\S[^\n]{6,}\S")
-    share = 1 - lines.list.n_unique() / lines.list.len()
-    return Heuristic(_over("repeated lines", share.fill_nan(0), maximum, " of the lines occurred before"))
+    share = _where(text.str.contains("\n", literal=True), text).map_batches(
+        lambda texts: _repeated(texts, "\n", 8, 1), return_dtype=pl.Float64, is_elementwise=True
+    )
+    return Heuristic(_over("repeated lines", share, maximum, " of the lines occurred before"))
 
 
 def symbols(maximum: float = 0.4) -> Heuristic:
@@ -156,9 +167,9 @@ def unfinished() -> Heuristic:
     """
     text = _text("answer")
     fence_open = text.str.count_matches("```", literal=True) % 2 == 1
-    tail = text.str.strip_chars_end().str.tail(_TAIL)
-    stopped = tail.str.contains(_STOPS_SHORT)
-    stopped &= ~_where(stopped, tail).str.contains(_ENDS_WITHOUT_STOP).fill_null(True)
+    stopped = text.str.contains(_STOPS_SHORT)  # reads backwards from the end
+    tail = _where(stopped, text).str.strip_chars_end().str.tail(_TAIL)
+    stopped &= ~tail.str.contains(_ENDS_WITHOUT_STOP).fill_null(True)
     stopped &= (_where(stopped, text).str.count_matches(_WORD) >= _FEW_WORDS).fill_null(False)
     ending = _where(stopped, tail).str.tail(20).str.replace_all(r"\s+", " ")
     return Heuristic(
@@ -170,8 +181,9 @@ def unfinished() -> Heuristic:
 
 def refusal() -> Heuristic:
     """Answers that open by declining what was asked; see `filters.verifiers.refusal` for what counts."""
-    opening = _text("answer").str.head(2 * OPENING)  # white space in it is not counted there
-    candidates = _where(opening.str.contains(_MAY_REFUSE), opening)
+    opening = _text("answer").str.strip_chars_start().str.head(OPENING)
+    hinted = _where(opening.str.contains_any(_REFUSAL_HINTS, ascii_case_insensitive=True), opening)
+    candidates = _where(hinted.str.contains(_MAY_REFUSE), hinted)
     return Heuristic(candidates.map_batches(_refusals, return_dtype=pl.String, is_elementwise=True))
 
 
@@ -180,9 +192,7 @@ def template_debris() -> Heuristic:
 
     Prompts may hold a transcript, so that names of roles do not count there.
     """
-    debris = pl.coalesce(
-        _first("prompt", _CONTROL_TOKEN), _first("answer", _CONTROL_TOKEN), _first("answer", _TURN_MARKER)
-    )
+    debris = pl.coalesce(_first("prompt", _CONTROL_TOKEN), _first("answer", f"{_CONTROL_TOKEN}|{_TURN_MARKER}"))
     return Heuristic(pl.lit("template debris: ") + debris.str.strip_chars())
 
 
@@ -242,10 +252,10 @@ def _share(category: str, pattern: str, maximum: float) -> pl.Expr:
     return _over(category, share, maximum, " of the characters")
 
 
-def _first(column: str, pattern: str) -> pl.Expr:
+def _first(column: str, debris: str) -> pl.Expr:
     """The first match, or null."""
     text = _text(column)
-    return _where(text.str.contains(pattern), text).str.extract(f"({pattern})")
+    return _where(text.str.contains_any(_DEBRIS_HINTS), text).str.extract(f"({debris})")
 
 
 def _refusals(openings: pl.Series) -> pl.Series:
@@ -256,29 +266,44 @@ def _refusals(openings: pl.Series) -> pl.Series:
     return pl.Series(openings.name, reasons, pl.String)
 
 
-def _repeated_ngrams(texts: pl.Series, n: int) -> pl.Series:
-    """The share of each text's n-grams of words (between single spaces) that occurred earlier in it; 0 if it has none.
+def _repeated(texts: pl.Series, separator: str, shortest: int, n: int) -> pl.Series:
+    """The share of each text's n-grams of pieces that occurred earlier in it; 0 if it has none, null for null.
 
-    Slices bound the memory, and leave room for a row's number above the hash of an n-gram in 64 bits: one sort then
-    brings the equal n-grams of each row together. Two of a million n-grams of one row collide once in 500 rows.
+    Slices keep what is worked on in the processor's cache, and leave room for a row's number above the hash of an
+    n-gram in 64 bits: one sort then brings the equal n-grams of each row together. With 2 ** 48 hashes, a row of a
+    million n-grams counts one repeat too many once in 500 such rows.
+
+    Args:
+        texts: the rows.
+        separator: what stands between pieces.
+        shortest: bytes under which a piece is left out, white space around it not counted.
+        n: pieces in an n-gram.
     """
-    shares = [_repeated_in_slice(texts.slice(start, _SLICE), n) for start in range(0, len(texts), _SLICE)]
-    return pl.Series(texts.name, np.concatenate([np.empty(0), *shares]), pl.Float64)
+    present = texts.drop_nulls()
+    shares = [
+        _repeated_in_slice(present.slice(start, _SLICE), separator, shortest, n)
+        for start in range(0, len(present), _SLICE)
+    ]
+    result = np.full(len(texts), np.nan)
+    result[texts.is_not_null().to_numpy()] = np.concatenate([np.empty(0), *shares])
+    return pl.Series(texts.name, result, pl.Float64, nan_to_null=True)
 
 
-def _repeated_in_slice(texts: pl.Series, n: int) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    lists = texts.str.split(" ")
-    words = lists.explode()
-    kept = (words.str.len_bytes() > 0).to_numpy()  # two spaces have an empty word between them
+def _repeated_in_slice(texts: pl.Series, separator: str, shortest: int, n: int) -> npt.NDArray[np.float64]:
+    lists = texts.str.split(separator)
+    pieces = lists.explode()
+    if shortest > 1:
+        pieces = pieces.str.strip_chars()
+    kept = (pieces.str.len_bytes() >= shortest).to_numpy()
     row = np.repeat(np.arange(len(texts), dtype=np.uint64), lists.list.len().to_numpy())[kept]
-    hashes = words.hash().to_numpy()[kept]
+    hashes = pieces.hash().to_numpy()[kept]
     count = max(0, len(hashes) - n + 1)
     ngram = hashes[:count]
     for step in range(1, n):
-        ngram = ngram * np.uint64(0x9E3779B97F4A7C15) + hashes[step : step + count]
-    within = row[:count] == row[n - 1 :]
-    key = ((row[:count] << _HASH_BITS) | (ngram >> (np.uint64(64) - _HASH_BITS)))[within]
+        ngram = ngram * _MULTIPLIER + hashes[step : step + count]
+    key = ((row[:count] << _HASH_BITS) | (ngram >> (np.uint64(64) - _HASH_BITS)))[row[:count] == row[n - 1 :]]
     key.sort()
     repeats = (key[1:][key[1:] == key[:-1]] >> _HASH_BITS).astype(np.int64)
-    total = np.bincount(row[:count][within].astype(np.int64), minlength=len(texts))
-    return np.bincount(repeats, minlength=len(texts)) / np.maximum(total, 1)
+    starts = np.searchsorted(key, np.arange(len(texts) + 1, dtype=np.uint64) << _HASH_BITS)
+    share: npt.NDArray[np.float64] = np.bincount(repeats, minlength=len(texts)) / np.maximum(np.diff(starts), 1)
+    return share

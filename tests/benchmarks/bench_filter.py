@@ -93,9 +93,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=200_000)
     frame = rows(parser.parse_args().rows)
-    size = frame["text"].str.len_bytes().sum() / 1e6
-    words = frame["text"].str.count_matches(r"\S+").mean()
-    print(f"{len(frame):,} rows, {words} words each, {size:.0f} MB, {pl.thread_pool_size()} threads")
+    size = sum(frame["text"].str.len_bytes()) / 1e6
+    words = frame["text"].str.count_matches(r"\S+").sum() / len(frame)
+    print(f"{len(frame):,} rows, {words:.0f} words each, {size:.0f} MB, {pl.thread_pool_size()} threads")
     for name, heuristic in HEURISTICS.items():
         took = seconds(lambda heuristic=heuristic: heuristic(frame))  # type: ignore[misc]
         failed = len(heuristic(frame).drop_nulls())
