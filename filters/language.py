@@ -7,6 +7,7 @@ Off-the-shelf Language Identification Tool" (ACL demonstrations), of which py3la
 from collections.abc import Callable, Sequence
 from functools import cache
 
+import numpy as np
 import polars as pl
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
@@ -14,7 +15,7 @@ CONFIDENCE = 0.7
 """Probability, over all languages of the model, under which a language is not taken for told."""
 
 FEWEST_LETTERS = 20
-_SAMPLE = 200
+_SAMPLE = 150
 _MOST_CODE = 0.06
 
 _FENCED = r"(?s)```.*?(?:```|\z)|`[^`\n]+`|https?://\S+"
@@ -70,4 +71,8 @@ def _sample() -> pl.Expr:
 @cache
 def _identifier() -> LanguageIdentifier:
     """The model, loaded once; probabilities over all languages."""
-    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    identifier.nb_ptc = identifier.nb_ptc.astype(
+        np.float32
+    )  # it comes in half precision, which numpy multiplies slowly
+    return identifier

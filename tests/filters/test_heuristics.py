@@ -23,7 +23,13 @@ ALL = [
     heuristics.template_debris(),
     heuristics.roles(),
 ]
-SCHEMA = {"id": pl.String, "prompt": pl.String, "answer": pl.String, "text": pl.String, "roles": pl.List(pl.String)}
+SCHEMA: dict[str, pl.DataType | type[pl.DataType]] = {
+    "id": pl.String,
+    "prompt": pl.String,
+    "answer": pl.String,
+    "text": pl.String,
+    "roles": pl.List(pl.String),
+}
 
 
 def frame(rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -277,14 +283,9 @@ def test_empty_turns(empty: str | None) -> None:
 @pytest.mark.parametrize("heuristic", ALL)
 def test_odd_frames(heuristic: Heuristic) -> None:
     none = {"prompt": None, "answer": None, "text": None, "roles": None}
-    for rows in (
-        [],
-        [{}],
-        [none],
-        [none] * 3,
-        [{}] * 3,
-        [{"answer": "\ufffd\x00\u200b👩‍👩‍👧 אבג नी 漢字 \U0001f600"}, none],
-    ):
+    odd = {"answer": "\ufffd\x00\u200b👩‍👩‍👧 אבג नी 漢字 \U0001f600"}
+    frames: list[list[dict[str, Any]]] = [[], [{}], [none], [none] * 3, [{}] * 3, [odd, none]]
+    for rows in frames:
         reasons = heuristic(frame(rows))
         assert reasons.dtype == pl.String
         assert len(reasons) == len(rows)
