@@ -36,17 +36,16 @@ _CONTROL_TOKEN = (
 )
 _TURN_MARKER = r"(?m:^(?:\*\*)?(?:User|Assistant|Human|USER|ASSISTANT|HUMAN)(?:\*\*)?:)"
 
-# Literals, one of which every match of the above has: polars looks for them many times as fast as for a pattern.
-_DEBRIS_HINTS = [
-    *("<|", "<｜", "INST]", "SYS>>", "_of_turn>", "<bos>", "<eos>", "<pad>", "<unk>", "<s>", "</s>", "##"),
-    *("User", "Assistant", "Human", "USER", "ASSISTANT", "HUMAN"),
-]
+# Literals, one of which every match of the above has: a pattern of literals alone is ten times as fast.
+_DEBRIS_HINT = (
+    r"<\||<｜|INST\]|SYS>>|_of_turn>|<bos>|<eos>|<pad>|<unk>|<s>|</s>|##|User|Assistant|Human|USER|ASSISTANT|HUMAN"
+)
 
-# Necessary conditions for what `refuses` looks for, the first cheap, the second met by few regular answers.
-_REFUSAL_HINTS = [
-    *("sorry", "afraid", "apolog", "declin", "refuse", "illegal", "ethical", "immoral", "appropriate", "wrong"),
-    *("acceptable", "never", "against", "not", "n't", "n’t", "cant", "wont", "dont"),
-]
+# Necessary conditions for what `refuses` looks for (in capitals throughout aside), the first of literals alone, the
+# second met by few regular answers.
+_REFUSAL_HINT = (
+    "orry|fraid|polog|eclin|efuse|llegal|thical|mmoral|ppropriate|rong|cceptable|ever|gainst|not|n't|n’t|cant|wont|dont"
+)
 _MAY_REFUSE = (
     r"(?i)sorry|afraid|apolog|declin|refuse|illegal|ethical|immoral|acceptable|appropriate|against (?:my|the law|our)"
     r"|\b(?:i|we)\b.{0,30}n(?:o|['’]?)t\b|\b(?:it|this|that)(?: is| would be|['’]s) (?:not|wrong|never)"
@@ -90,7 +89,7 @@ class Heuristic:
 def apply(heuristics: Sequence[Heuristic], frame: pl.DataFrame) -> list[pl.Series]:
     """The reasons of every heuristic, evaluated together: much faster than one after another."""
     expressions = [heuristic.expression.alias(str(position)) for position, heuristic in enumerate(heuristics)]
-    return frame.lazy().select(expressions).collect().get_columns()
+    return frame.select(expressions).get_columns()
 
 
 def characters(column: str, minimum: int = 0, maximum: int | None = None) -> Heuristic:
@@ -120,8 +119,7 @@ def repeated_words(n: int = 5, maximum: float = 0.2) -> Heuristic:
         maximum: largest share that passes, 0 to 1.
     """
     text = _text("answer")
-    wide = _where(text.str.len_bytes() > text.str.len_chars(), text)
-    spaced = pl.coalesce(wide.str.replace_all(rf"[{_UNSPACED}]", " $0 "), text)
+    spaced = pl.coalesce(_beyond_ascii(text).str.replace_all(rf"[{_UNSPACED}]", " $0 "), text)
     spaced = spaced.str.replace_many(["\n", "\t", "\r"], [" ", " ", " "])
     share = spaced.map_batches(lambda texts: _repeated(texts, " ", 1, n), return_dtype=pl.Float64, is_elementwise=True)
     return Heuristic(_over("repeated words", share, maximum, f" of the {n}-grams occurred before"))
@@ -146,7 +144,8 @@ def symbols(maximum: float = 0.4) -> Heuristic:
     Args:
         maximum: largest share that passes, 0 to 1.
     """
-    return Heuristic(_share("symbols", r"[^\p{L}\p{M}\p{N}\s]", maximum))
+    text = _text("answer")
+    return Heuristic(_share("symbols", text, text.str.count_matches(r"[^\p{L}\p{M}\p{N}\s]"), maximum))
 
 
 def digits(maximum: float = 0.4) -> Heuristic:
@@ -155,7 +154,10 @@ def digits(maximum: float = 0.4) -> Heuristic:
     Args:
         maximum: largest share that passes, 0 to 1.
     """
-    return Heuristic(_share("digits", r"\p{N}", maximum))
+    text = _text("answer")
+    # Ten times as fast as \p{N}, which only text beyond ASCII needs.
+    count = pl.coalesce(_beyond_ascii(text).str.count_matches(r"\p{N}"), text.str.count_matches("[0-9]"))
+    return Heuristic(_share("digits", text, count, maximum))
 
 
 def unfinished() -> Heuristic:
@@ -166,7 +168,8 @@ def unfinished() -> Heuristic:
     full stop (Thai) need none. An answer cut right after a number or a sentence cannot be told from a finished one.
     """
     text = _text("answer")
-    fence_open = text.str.count_matches("```", literal=True) % 2 == 1
+    fenced = _where(text.str.contains("```", literal=True), text)
+    fence_open = fenced.str.count_matches("```", literal=True) % 2 == 1
     stopped = text.str.contains(_STOPS_SHORT)  # reads backwards from the end
     tail = _where(stopped, text).str.strip_chars_end().str.tail(_TAIL)
     stopped &= ~tail.str.contains(_ENDS_WITHOUT_STOP).fill_null(True)
@@ -182,7 +185,7 @@ def unfinished() -> Heuristic:
 def refusal() -> Heuristic:
     """Answers that open by declining what was asked; see `filters.verifiers.refusal` for what counts."""
     opening = _text("answer").str.strip_chars_start().str.head(OPENING)
-    hinted = _where(opening.str.contains_any(_REFUSAL_HINTS, ascii_case_insensitive=True), opening)
+    hinted = _where(opening.str.contains(_REFUSAL_HINT), opening)
     candidates = _where(hinted.str.contains(_MAY_REFUSE), hinted)
     return Heuristic(candidates.map_batches(_refusals, return_dtype=pl.String, is_elementwise=True))
 
@@ -245,17 +248,20 @@ def _over(category: str, share: pl.Expr, maximum: float, of_what: str) -> pl.Exp
     return pl.when(share > maximum).then(pl.format(f"{category}: {{}}{of_what}", share.round(2)))
 
 
-def _share(category: str, pattern: str, maximum: float) -> pl.Expr:
-    text = _text("answer")
+def _beyond_ascii(text: pl.Expr) -> pl.Expr:
+    return _where(text.str.len_bytes() > text.str.len_chars(), text)
+
+
+def _share(category: str, text: pl.Expr, count: pl.Expr, maximum: float) -> pl.Expr:
     length = text.str.len_chars()
-    share = _where(length >= SHORT, text).str.count_matches(pattern) / length
+    share = pl.when(length >= SHORT).then(count / length)
     return _over(category, share, maximum, " of the characters")
 
 
 def _first(column: str, debris: str) -> pl.Expr:
     """The first match, or null."""
     text = _text(column)
-    return _where(text.str.contains_any(_DEBRIS_HINTS), text).str.extract(f"({debris})")
+    return _where(text.str.contains(_DEBRIS_HINT), text).str.extract(f"({debris})")
 
 
 def _refusals(openings: pl.Series) -> pl.Series:
@@ -295,13 +301,16 @@ def _repeated_in_slice(texts: pl.Series, separator: str, shortest: int, n: int) 
     if shortest > 1:
         pieces = pieces.str.strip_chars()
     kept = (pieces.str.len_bytes() >= shortest).to_numpy()
-    row = np.repeat(np.arange(len(texts), dtype=np.uint64), lists.list.len().to_numpy())[kept]
+    row = np.repeat(np.arange(len(texts), dtype=np.uint64) << _HASH_BITS, lists.list.len().to_numpy())[kept]
     hashes = pieces.hash().to_numpy()[kept]
     count = max(0, len(hashes) - n + 1)
-    ngram = hashes[:count]
+    ngram = hashes[:count].copy()
     for step in range(1, n):
-        ngram = ngram * _MULTIPLIER + hashes[step : step + count]
-    key = ((row[:count] << _HASH_BITS) | (ngram >> (np.uint64(64) - _HASH_BITS)))[row[:count] == row[n - 1 :]]
+        ngram *= _MULTIPLIER
+        ngram += hashes[step : step + count]
+    ngram >>= np.uint64(64) - _HASH_BITS
+    ngram |= row[:count]
+    key = ngram[row[:count] == row[n - 1 :]]
     key.sort()
     repeats = (key[1:][key[1:] == key[:-1]] >> _HASH_BITS).astype(np.int64)
     starts = np.searchsorted(key, np.arange(len(texts) + 1, dtype=np.uint64) << _HASH_BITS)
