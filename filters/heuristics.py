@@ -108,7 +108,7 @@ def words(column: str, minimum: int = 0, maximum: int | None = None) -> Heuristi
     return Heuristic(_length(column, short < minimum, short, long.str.count_matches(_WORD), maximum, "words"))
 
 
-def repeated_words(n: int = 5, maximum: float = 0.2) -> Heuristic:
+def repeated_words(n: int = 5, maximum: float = 0.3) -> Heuristic:
     """Share of the answer's word n-grams that occurred earlier in it.
 
     Gopher's rule counts the characters of n-grams that occur more than once, their first occurrence too, and so gives
@@ -148,7 +148,7 @@ def symbols(maximum: float = 0.4) -> Heuristic:
     return Heuristic(_share("symbols", text, text.str.count_matches(r"[^\p{L}\p{M}\p{N}\s]"), maximum))
 
 
-def digits(maximum: float = 0.4) -> Heuristic:
+def digits(maximum: float = 0.5) -> Heuristic:
     """Share of the answer's characters that are digits, of any script; `SHORT` answers pass.
 
     Args:
@@ -183,7 +183,10 @@ def unfinished() -> Heuristic:
 
 
 def refusal() -> Heuristic:
-    """Answers that open by declining what was asked; see `filters.verifiers.refusal` for what counts."""
+    """Answers that open by declining what was asked; see `filters.verifiers.refusal` for what counts.
+
+    Refusals in capitals throughout are not seen.
+    """
     opening = _text("answer").str.strip_chars_start().str.head(OPENING)
     hinted = _where(opening.str.contains(_REFUSAL_HINT), opening)
     candidates = _where(hinted.str.contains(_MAY_REFUSE), hinted)

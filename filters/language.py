@@ -15,7 +15,7 @@ CONFIDENCE = 0.7
 """Probability, over all languages of the model, under which a language is not taken for told."""
 
 FEWEST_LETTERS = 20
-_SAMPLE = 150
+_SAMPLE = 100
 _MOST_CODE = 0.06
 
 _FENCED = r"(?s)```.*?(?:```|\z)|`[^`\n]+`|https?://\S+"

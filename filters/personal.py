@@ -5,7 +5,7 @@ searched by Python, whose patterns look around themselves, and what is found mus
 and shapes, not mere digits. Every repetition is bounded, so that a search is linear in the text too.
 
 What names nobody passes: addresses of example domains, private and documentation networks, the test cards of payment
-providers, placeholders such as `sk-xxxx`. Reasons show a find masked.
+providers, toll-free numbers, placeholders such as `sk-xxxx`. Reasons show a find masked.
 """
 
 import base64
@@ -95,6 +95,10 @@ _COUNTRY = re.compile(
 """Assigned country codes (ITU-T E.164)."""
 
 
+_TOLL_FREE = {"800", "833", "844", "855", "866", "877", "888"}
+"""Area codes of North America that only businesses have."""
+
+
 def _is_phone(match: Match) -> bool:
     number = match["international"]
     if number:
@@ -102,7 +106,7 @@ def _is_phone(match: Match) -> bool:
         return bool(_COUNTRY.match(digits)) and 8 <= len(digits) <= 15 and _is_somebodys(digits)
     if match["american"]:
         digits = re.sub(r"\D", "", match["american"])
-        return digits[1:3] != "11" and _is_somebodys(digits)
+        return digits[1:3] != "11" and digits[:3] not in _TOLL_FREE and _is_somebodys(digits)
     digits = re.sub(r"\D", "", match["labelled"])
     return 7 <= len(digits) <= 15 and _is_somebodys(digits)
 

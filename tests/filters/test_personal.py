@@ -77,7 +77,7 @@ def test_personal_data_is_found_and_masked(text: str, expected: str) -> None:
         "mail user@example.com, x@test.invalid, noreply@github.com, git@github.com:me/it.git",
         "icon@2x.png, react@18.2.0, @app.route, a @ b.c, matrix A@B, me@localhost",
         "call (415) 555-0123 or +1 212 555 0199, or 123-456-7890",
-        "1-800-FLOWERS, dial 911 or 112; phone 12",
+        "1-800-FLOWERS, (800) 867-5309, dial 911 or 112; phone 12",
         "GB82WEST12345698765431, DE00 0000 0000 0000 0000 00, AB12 CDEF 3456",
         "tracking 1Z999AA10123456784, order 20231012-4455667, SKU 8675-309-1",
         "The answer is 84.5.23 of 7/8/9; ratio 415.867; phi = 1.618033988749",
