@@ -64,8 +64,8 @@ def _sample() -> pl.Expr:
         .otherwise(pl.concat_str(prose.str.head(_SAMPLE), prose.str.tail(_SAMPLE), separator="\n"))
     )
     code = sample.str.count_matches(r"[{}()\[\];=<>_]") > _MOST_CODE * sample.str.len_chars()
-    letters = sample.str.count_matches(r"\p{L}")
-    return pl.when(letters >= FEWEST_LETTERS, ~code).then(sample)
+    enough = sample.str.contains(rf"(?:\p{{L}}\P{{L}}*){{{FEWEST_LETTERS}}}")  # stops at the last it needs
+    return pl.when(enough, ~code).then(sample)
 
 
 @cache
