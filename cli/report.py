@@ -30,4 +30,4 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
     if not quiet:
         for note in made.notes:
             click.echo(note, err=True)
-        click.echo(f"{made.rows:,} rows → {output} ({made.size / 1e6:,.1f} MB)", err=True)
+        click.echo(f"{made.holds} → {output} ({made.size / 1e6:,.1f} MB)", err=True)
