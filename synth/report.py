@@ -1,6 +1,7 @@
-"""`synth report`: one HTML page of one or several data sets.
+"""`synth report`: one HTML page of one or several data sets, of an evaluation or of a training run.
 
-Two passes over the rows: `synth.report_data` finds the figures of all, then the rows that the page holds are taken.
+Of data sets, two passes over the rows: `synth.report_data` finds the figures of all, then the rows that the page holds
+are taken. The other two have modules of their own: `synth.report_scores` and `synth.report_training`.
 """
 
 import os
@@ -18,8 +19,10 @@ from synth.read import open_rows
 from synth.record import RunRecord, read_record
 from synth.report_data import DataSet, Labels, Scan, column, conversations, scan_rows, small_batches, split_answer
 from synth.report_html import Made, check_output, packed, render, save
+from synth.report_scores import SCORES, build_scores_report
 from synth.report_tokens import VERSIONS as MOST_VERSIONS
 from synth.report_tokens import Choice, choose, cut, evenly, heat_map, level
+from synth.report_training import LOG, build_training_report
 from synth.report_view import (
     category_cards,
     length_panels,
@@ -60,7 +63,8 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     """Write the page.
 
     Args:
-        sources: whatever `synth.read.open_rows` reads; a run's directory brings its record and rejected rows.
+        sources: whatever `synth.read.open_rows` reads; a run's directory brings its record and rejected rows. Or one
+            directory that `synth eval` or `synth train` wrote.
         output: the file to write; it lands whole.
         model: whose tokenizer turns tokens into text, instead of the model named in the rows' `scorer`.
         force: replace a file that exists.
@@ -71,6 +75,11 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     """
     path = Path(output)
     check_output(path, sources, force)
+    for file, build in ((SCORES, build_scores_report), (LOG, build_training_report)):
+        if found := next((source for source in sources if (Path(source) / file).is_file()), None):
+            if len(sources) > 1 or model:
+                raise UsageError(f"{found} is no data set, but has a page of its own: report it alone, without --model")
+            return build(Path(found), path)
     notes: list[str] = []
     sets = [_open(source, name, notes) for source, name in zip(sources, _names(sources), strict=True)]
     choice = choose([scan for item in sets for _, scan in item.tables])

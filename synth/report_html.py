@@ -50,11 +50,11 @@ def packed(value: Any) -> str:
     return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
 
 
-def render(name: str, **values: Any) -> str:
-    """A page from its template NAME.html.jinja and, where there is one, its script NAME.js.
+def render(template: str, **values: Any) -> str:
+    """A page from TEMPLATE.html.jinja and, where there is one, its script TEMPLATE.js.
 
     Args:
-        name: of the page.
+        template: its name.
         values: what the template shows; `title` is the page's.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -69,11 +69,11 @@ def render(name: str, **values: Any) -> str:
     )
     pages.filters |= {"figure": figure, "percent": percent, "count": "{:,}".format}
     script, runs = "", "'none'"
-    if (PAGE / f"{name}.js").exists():
-        parts = [(PAGE / file).read_text(encoding="utf-8") for file in ("common.js", f"{name}.js")]
+    if (PAGE / f"{template}.js").exists():
+        parts = [(PAGE / file).read_text(encoding="utf-8") for file in ("common.js", f"{template}.js")]
         script = '"use strict";\n{\n' + "\n".join(parts) + "}\n"
         runs = f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'"
-    return pages.get_template(f"{name}.html.jinja").render(
+    return pages.get_template(f"{template}.html.jinja").render(
         script=Markup(script),
         style=Markup((PAGE / "page.css").read_text(encoding="utf-8")),
         policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src {runs}; base-uri 'none'; form-action 'none'",
