@@ -98,12 +98,8 @@ def _themed(image: str) -> str:
     element = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", element, flags=re.DOTALL)
     element = re.sub(r' id="[\w.]+_\d+"', "", element)  # of several plots they would be the same; none is referred to
     element = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" role="img" \1>', element, count=1)
-    return re.sub(
-        r'style="[^"]*"',
-        lambda style: re.sub(
-            r"#[0-9a-f]{6}",
-            lambda colour: f"var({COLOURS[colour[0]]})" if colour[0] in COLOURS else colour[0],
-            style[0],
-        ),
-        element,
-    )
+    return re.sub(r'style="[^"]*"', lambda style: re.sub(r"#[0-9a-f]{6}", _themed_colour, style[0]), element)
+
+
+def _themed_colour(found: re.Match[str]) -> str:
+    return f"var({COLOURS[found[0]]})" if found[0] in COLOURS else found[0]

@@ -147,13 +147,13 @@ def _values(scores: dict[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     told = models[1:] or models
     if sweep:
         told = [model for model in models if model["name"] == sweep["name"]]
-    moves = {
-        short(model["name"], 60): [
-            _move(number, at, suite, model["suites"][suite]) for at, suite in enumerate(first["suites"])
-        ]
+    order = sorted(first["suites"], key=lambda name: not first["suites"][name]["new"])
+    numbers = {name: number for number, name in enumerate(first["suites"])}
+    moves = [
+        (short(model["name"], 60), [_move(number, numbers[name], name, model["suites"][name]) for name in order])
         for number, model in enumerate(models[1:], 1)
         if model["suites"]
-    }
+    ]
     return {
         "told": [_told(model, first) for model in told[:TOLD]],
         "untold": len(told) - len(told[:TOLD]),
@@ -164,10 +164,12 @@ def _values(scores: dict[str, Any], models: Sequence[Model]) -> dict[str, Any]:
             for number, model in enumerate(models)
         ],
         "lines": [
-            Line(short(name, 60), new, [_cell(model["suites"][name], first["suites"][name]) for model in models])
-            for new in (True, False)
-            for name, suite in first["suites"].items()
-            if suite["new"] is new
+            Line(
+                short(name, 60),
+                first["suites"][name]["new"],
+                [_cell(model["suites"][name], first["suites"][name]) for model in models],
+            )
+            for name in order
         ],
         "sums": list(_sums(models)),
         "alarms": [(short(model["name"], 60), short(text, 300)) for model in models for text in model["alarms"]],
@@ -244,10 +246,8 @@ def _sums(models: Sequence[Model]) -> Iterator[Sum]:
     if sum(not suite["new"] for suite in suites) > 1:
         yield Sum("old average", [(percent(model["old"]), "") for model in models], strong=True)
     if any(model["kept"] is not None for model in models):
-        values = [
-            ("" if model["kept"] is None else percent(model["kept"]), retention_colour(model["kept"]))
-            for model in models
-        ]
+        shares = [model["kept"] for model in models]
+        values = [("" if share is None else percent(share), retention_colour(share)) for share in shares]
         yield Sum("kept of the old", values, strong=True)
     for sign, words in (("refused", "refusals"), ("repetitive", "answers in circles"), ("cut_off", "answers cut off")):
         shares = [_share(model, sign) for model in models]
