@@ -108,7 +108,7 @@ def build_scores_report(folder: Path, output: Path) -> Made:
     index = {"models": names, "suites": [short(name, 60) for name in suites], "verdicts": VERDICTS, "signs": SIGNS}
     page = render(
         "scores",
-        title=f"{', '.join(names)}: what was kept",
+        title=", ".join(names),
         notes=notes,
         plots=plots,
         items=items,
@@ -132,7 +132,7 @@ def _items(folder: Path, models: Sequence[Model], notes: list[str]) -> Items | N
     folders = []
     for model in models:
         name = model["name"]
-        if not name or "/" in name or name in (".", ".."):
+        if not name or {"/", "\0"} & set(name) or name in (".", ".."):
             raise UsageError(f"{folder / SCORES} is damaged (a model is called {name!r}); run synth eval again")
         folders.append(folder / "answers" / name)
     if missing := next((path for path in folders if not path.is_dir()), None):
@@ -144,7 +144,7 @@ def _items(folder: Path, models: Sequence[Model], notes: list[str]) -> Items | N
 def _values(scores: dict[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     """What the template shows."""
     first, sweep = models[0], scores.get("sweep")
-    told = models[1:] or models
+    told = (models[1:] or models) if first["suites"] else []
     if sweep:
         told = [model for model in models if model["name"] == sweep["name"]]
     order = sorted(first["suites"], key=lambda name: not first["suites"][name]["new"])
@@ -157,7 +157,7 @@ def _values(scores: dict[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     return {
         "told": [_told(model, first) for model in told[:TOLD]],
         "untold": len(told) - len(told[:TOLD]),
-        "findings": _findings(told[0], models) if len(told) == 1 else "",
+        "findings": _findings(told[0]) if len(told) == 1 and moves else None,
         "pick": _pick(sweep) if sweep else "",
         "models": [
             {"name": short(model["name"], 60), "path": short(model["model"], 200), "colour": number % COLOURS}
@@ -193,15 +193,13 @@ def _told(model: Model, first: Model) -> Told:
     return Told(name, "" if kept is None else f"kept {percent(kept)}", retention_colour(kept), ", ".join(rest))
 
 
-def _findings(model: Model, models: Sequence[Model]) -> str:
-    """Which suites changed beyond chance."""
-    if model is models[0] or not model["suites"]:
-        return ""
-    sure = {name: suite for name, suite in model["suites"].items() if suite["chance"] < BEYOND_CHANCE}
-    if not sure:
-        return f"On none of the {_count(len(model['suites']), 'suite')} is the change beyond chance."
-    changes = ", ".join(f"{short(name, 40)} {_change(suite['transitions'])}" for name, suite in sure.items())
-    return f"Changed beyond chance, in points: {changes}."
+def _findings(model: Model) -> list[tuple[str, str]]:
+    """The suites that changed beyond chance, and by how much."""
+    return [
+        (short(name, 40), _change(suite["transitions"]))
+        for name, suite in model["suites"].items()
+        if suite["chance"] < BEYOND_CHANCE
+    ]
 
 
 def _change(moved: dict[str, int]) -> str:
