@@ -74,7 +74,7 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
         RunError: the disk is full.
     """
     path = Path(output)
-    check_output(path, sources, force)
+    check_output(path, [*sources, *(str(Path(source) / file) for source in sources for file in (SCORES, LOG))], force)
     for file, build in ((SCORES, build_scores_report), (LOG, build_training_report)):
         if found := next((source for source in sources if (Path(source) / file).is_file()), None):
             if len(sources) > 1 or model:

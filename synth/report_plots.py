@@ -97,7 +97,7 @@ def _themed(image: str) -> str:
     element = image[image.index("<svg") :]
     element = re.sub(r"<metadata>.*?</metadata>|<style[^>]*>.*?</style>|<!--.*?-->", "", element, flags=re.DOTALL)
     element = re.sub(r' id="[\w.]+_\d+"', "", element)  # of several plots they would be the same; none is referred to
-    element = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" role="img" \1>', element, count=1)
+    element = re.sub(r'<svg [^>]*?(viewBox="[^"]*")[^>]*>', r'<svg class="plot" \1>', element, count=1)
     return re.sub(r'style="[^"]*"', lambda style: re.sub(r"#[0-9a-f]{6}", _themed_colour, style[0]), element)
 
 

@@ -241,12 +241,15 @@ def _cell(suite: dict[str, Any], before: dict[str, Any]) -> Cell:
 def _sums(models: Sequence[Model]) -> Iterator[Sum]:
     """The lines below the suites."""
     suites = models[0]["suites"].values()
+    unscorable = [sum(suite["unscorable"] for suite in model["suites"].values()) for model in models]
     if sum(not suite["new"] for suite in suites) > 1:
         yield Sum("old average", [(percent(model["old"]), "") for model in models], strong=True)
     if any(model["kept"] is not None for model in models):
         shares = [model["kept"] for model in models]
         values = [("" if share is None else percent(share), retention_colour(share)) for share in shares]
         yield Sum("kept of the old", values, strong=True)
+    if any(unscorable):
+        yield Sum("answers not judged", [(f"{count:,}", "") for count in unscorable])
     for sign, words in (("refused", "refusals"), ("repetitive", "answers in circles"), ("cut_off", "answers cut off")):
         shares = [_share(model, sign) for model in models]
         if any(shares):

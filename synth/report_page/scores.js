@@ -9,6 +9,8 @@ let index;
 
 const other = () => index.models.length > 1 ? +$("m").value || 1 : 0;
 
+const pair = () => other() ? [0, other()] : [0];
+
 function kind(i) {
   const before = index.v[0][i], after = index.v[other()][i];
   if (!other()) return index.verdicts[after];
@@ -43,12 +45,12 @@ function answer(i, model, [text, reason, tokens, signs]) {
 }
 
 function card(i, [turns, reference, answers]) {
-  const what = kind(i), pair = other() ? [0, other()] : [0];
+  const what = kind(i);
   const facts = make("div", "facts", make("span", `chip m-${what}`, (other() ? KINDS : ALONE)[what]));
   facts.append(make("bdi", "", visible(index.suites[index.s[i]])), make("span", "", `item ${count(index.i[i] + 1)}`));
   const asked = turns.length ? turns[turns.length - 1][1] : "no prompt";
   const summary = make("summary", "", facts, said("head", excerpt(asked)));
-  for (const model of pair) {
+  for (const model of pair()) {
     const line = said("tail", "");
     line.append(dot(model), excerpt(answers[model][0] || (answers[model][0] === null ? "no answer" : "nothing")));
     summary.append(line);
@@ -58,7 +60,7 @@ function card(i, [turns, reference, answers]) {
     if (!made.open || made.children.length > 1) return;
     made.append(...turns.map(([role, content]) => turn(role, content, marked(content))));
     if (reference) made.append(turn("reference", reference, marked(reference)));
-    made.append(make("div", "versions", ...pair.map((model) => answer(i, model, answers[model]))));
+    made.append(make("div", "versions", ...pair().map((model) => answer(i, model, answers[model]))));
   });
   return made;
 }
@@ -74,7 +76,7 @@ async function startItems() {
   fill("t", "all items", Object.entries(second === undefined ? ALONE : KINDS));
   $("o").replaceChildren(new Option(second === undefined ? "wrong ones first" : "changed ones first", ""), new Option("as given", "given"));
   const texts = ([turns, reference, answers]) =>
-    [reference, ...turns.map((one) => one[1]), ...answers.flatMap(([text, reason]) => [text ?? "", reason])];
+    [reference, ...turns.map((one) => one[1]), ...pair().flatMap((model) => [answers[model][0] ?? "", answers[model][1]])];
   await new Browser({
     noun: "items", size: index.s.length, perBlock: index.block, controls: ["m", "s", "t", "o"], found: listed, texts, card,
   }).start();

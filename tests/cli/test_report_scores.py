@@ -91,7 +91,7 @@ def test_verdict_table_and_transitions(two: str, tmp_path: Path) -> None:
     assert "tuned , world: 15% of the answers go round in circles (0% before)" in words
     assert re.search(r"world 100.0% 84–100 60.0% 39–78 ↓8", words)
     assert re.search(r"tools 90.0% 60–98 90.0% 60–98 ↓1 ↑1", words)
-    assert "old average 95.0% 75.0% kept of the old 78.9%" in words
+    assert "old average 95.0% 75.0% kept of the old 78.9% answers not judged 1 1" in words
     assert "KL, nats a token 0.250 perplexity of text 11.50 12.50 arc_easy acc 0.5 0.625" in words
     assert "stderr" not in words and "sample_len" not in words
     links = [attrs["href"] for tag, attrs in page.tags if tag == "a"]
@@ -179,6 +179,8 @@ def test_what_is_damaged_is_said(two: str, tmp_path: Path) -> None:
     shutil.copytree(two, copy)
     with pytest.raises(UsageError, match="report it alone"):
         build_report([two, two], page)
+    with pytest.raises(UsageError, match="is the input itself"):
+        build_report([two], f"{two}/scores.json", force=True)
     whole = json.loads((copy / "scores.json").read_text())
     for text in ("{", "[]", '{"models": []}', '{"models": [{"suites": 1}]}'):
         (copy / "scores.json").write_text(text)
@@ -264,7 +266,7 @@ def test_a_training_under_way(tmp_path: Path) -> None:
     source = training(tmp_path / "run", [*map(json.dumps, log), '{"step": 61, "lo'], reasons={EVIL: 3}, rejected=3)
     page = built(source, tmp_path / "page.html")
     assert "run kept 75.0% of the old, new task 0.0 → 60.0" in page.words
-    assert "after step 60" in page.words and "The loss of 1 steps is not a finite number" in page.words
+    assert "after step 60" in page.words and "The loss of 1 step is not a finite number" in page.words
     assert "step 0 0.0% 80.0% 100.0% 80.0% 0.0%" in page.words and "step 60 60.0% 60.0% 75.0%" in page.words
     assert "rate 1e-05 keep 0.9" in page.words and "lora" not in page.words
     assert "Floor of the old average" in page.words and "<img" not in page.text
