@@ -14,7 +14,7 @@ from synth.report_data import Ints, Turn, column, conversations, small_batches
 from synth.report_html import packed
 from synth.report_tokens import cut, evenly
 
-MOST_ITEMS = 2_000
+MOST_ITEMS = 4_000
 TEXT_CHARS = 8_000
 ALL_CHARS = 80_000_000
 """Characters in the page at most: of one text, and of all, before compression."""

@@ -302,7 +302,7 @@ def _move(number: int, at: int, name: str, suite: dict[str, Any]) -> Move:
             for what in ("kept", "lost", "gained", "never", "unscorable")
         ],
         change=_change(counts),
-        interval=f"{100 * low:+.0f} to {100 * high:+.0f}".replace("-", "−"),
+        interval=f"{100 * low:+.1f} to {100 * high:+.1f}".replace("-", "−"),
         chance="< 0.001" if suite["chance"] < 0.001 else f"{suite['chance']:.2g}",
         sure=suite["chance"] < BEYOND_CHANCE,
     )

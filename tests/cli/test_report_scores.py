@@ -171,7 +171,7 @@ def test_bounds_are_kept_and_said(two: str, tmp_path: Path, monkeypatch: pytest.
     assert entries[0][2][0][0] == "Model 0 \n… 12 characters left out …\no 0."
     monkeypatch.setattr("synth.report_items.MOST_ITEMS", 10)
     page = built(two, tmp_path / "page.html")
-    assert "10 of 50 items: of the 25 on which models differ 10, evenly chosen; 40 are left out." in page.words
+    assert "10 of 50 items, evenly chosen from the 25 on which models differ; 40 are left out." in page.words
 
 
 def test_what_is_damaged_is_said(two: str, tmp_path: Path) -> None:
