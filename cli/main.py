@@ -12,6 +12,7 @@ COMMANDS = {
     "self-output": "The model answers tasks itself; its right answers become the data.",
     "paraphrase": "The model says human answers again in its own words.",
     "minimum-change": "The model's own answers, mended with as few changes as possible.",
+    "distil": "A stronger model answers prompts, at a cost that is counted and bounded.",
     "rephrase": "Documents said again in other styles, to go on pre-training with.",
     "continue": "The model goes on where passages break off: chat data without instructions.",
     "refuse": "Safety rehearsal: its refusals of harmful prompts, its answers to harmless ones.",
