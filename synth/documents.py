@@ -20,7 +20,7 @@ Cut = Callable[[str, str], Iterable[dict[str, Any]]]
 """From a document's id and its text (stripped; empty where there is none) to the rows it becomes."""
 
 _CHARACTERS = 6
-"""Characters looked at for each token that a passage may have: texts of any length are tokenised in pieces."""
+"""Characters looked at, at most, for each token of a passage: texts of any length are tokenised in pieces."""
 
 _DOCUMENTS, _ROWS = 64, 1024
 """Documents, and rows made of them, that are held at a time."""
@@ -89,16 +89,18 @@ def passages(text: str, tokenizer: Tokenizer, most: int) -> Iterator[str]:
 
     A passage ends with a sentence, or else with a word, if one ends behind its first quarter; a longer word is divided.
     """
-    at = 0
+    at, size = 0, most * _CHARACTERS
     while at < len(text):
-        window = text[at : at + most * _CHARACTERS]
-        offsets = tokenizer(window, add_special_tokens=False, return_offsets_mapping=True)["offset_mapping"]
+        window = text[at : at + size]
+        tokens = tokenizer(window, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        offsets = tokens["offset_mapping"]
         end = len(window) if len(offsets) <= most else max(1, offsets[most][0])
         if at + end < len(text):
             end = _last_end(window, end)
         if passage := text[at : at + end].strip():
             yield passage
         at += end
+        size = min(most * _CHARACTERS, max(most, 2 * end))  # where tokens are short, no more than twice what is needed
 
 
 def halves(text: str) -> tuple[str, str] | None:

@@ -99,7 +99,7 @@ def continuation(speaker: Speaker, settings: ContinuationSettings) -> Callable[[
     tokenizer = speaker.chat.tokenizer
 
     def tokens_of(text: str) -> list[int]:
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     async def method(row: Row) -> Outcome:

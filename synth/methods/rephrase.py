@@ -132,7 +132,7 @@ def rephrase(speaker: Speaker, settings: RephraseSettings) -> Callable[[Row], Aw
     tokenizer = speaker.chat.tokenizer
 
     def tokens_of(text: str) -> list[int]:
-        ids: list[int] = tokenizer(text, add_special_tokens=False)["input_ids"]
+        ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     async def method(row: Row) -> Outcome:
