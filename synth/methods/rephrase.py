@@ -42,12 +42,11 @@ SHORTEST, LONGEST = 0.25, 3.0
 COPY = 0.8
 """Share of a text that may not stand in its chunk word for word."""
 
+_ANNOUNCES = r"(?:sure|certainly|of course|absolutely|okay|ok|here(?: is|['’]s| are)|below|this is|the following)\b"
+_TASK = r"(?:re-?phras\w*|paraphras\w*|re-?writ\w*|re-?word\w*|simplified|text|continuation)\b"
 _LEAD_IN = re.compile(
-    r"\A\W*(?:(?:sure|certainly|of course|absolutely|okay|ok)\b[^\n:]{0,160}"
-    r"|(?:here(?: is|['’]s| are)|below (?:is|are)|this is|the following)\b[^\n:]{0,160}"
-    r"|(?:re-?phrased|paraphrased?|re-?written|rewrite|simplified|encyclopedi[ac]\w*)\b[^\n:]{0,60}"
-    r"|(?:new )?text)"
-    r":[*_]*\s+",
+    rf"\A\W*(?:{_ANNOUNCES}[^\n:]{{0,160}}:[*_]*[ \t]*(?:\n|\Z)"  # an announcement on a line of its own
+    rf"|(?:{_ANNOUNCES}[^\n:]{{0,100}}\b)?{_TASK}[^\n:]{{0,60}}:[*_]*(?:\s|\Z))",  # or one that names the task
     re.IGNORECASE,
 )
 _REMARK = re.compile(
