@@ -210,11 +210,13 @@ def _outcome(row: Row, answers: list[Answer], model: str) -> Outcome:
         first = answers[0].verdict
         why = first.reason or first.answer
         return Outcome(row, f"no right answer: of {len(answers)} the first is {first.kind}: {why}")
-    distinct = list({answer.text: answer for answer in reversed(right)}.values())[::-1]
+    first_of: dict[str, Answer] = {}
+    for answer in right:
+        first_of.setdefault(answer.text, answer)
     more = [
-        replace(row, id=digest(row.id, number), extra=row.extra | {"cost": None}) for number in range(1, len(distinct))
+        replace(row, id=digest(row.id, number), extra=row.extra | {"cost": None}) for number in range(1, len(first_of))
     ]
-    for item, answer in zip([row, *more], distinct, strict=True):
+    for item, answer in zip([row, *more], first_of.values(), strict=True):
         answer.fill(item, model)
         if item.verifier is None:
             item.verdict = None
