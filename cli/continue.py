@@ -26,7 +26,7 @@ def command(**given: Any) -> None:
     Examples:
       synth continue pages.jsonl --model M -o continued
       synth continue pages.parquet --model M --answer-model big@http://localhost:8000 -o taught
-      synth continue books.jsonl --model M --text-column body --passage-tokens 1000 --limit 20 | synth show
+      synth continue books.jsonl --model M --text-column body --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
     from cli.cast import Casting
     from cli.generate import generate, task_job

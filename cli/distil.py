@@ -36,6 +36,7 @@ def command(**given: Any) -> None:
     from cli.generate import generate, task_job
     from cli.progress import say
     from synth.engines.base import Sampling
+    from synth.errors import UsageError
     from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices, distil
 
     casting = casting_of(given, model=given["teacher"])
@@ -47,6 +48,8 @@ def command(**given: Any) -> None:
     priced = given["price_in"] is not None or given["price_out"] is not None
     prices = Prices(given["price_in"] or 0.0, given["price_out"] or 0.0) if priced else None
     ledger = Ledger(prices, given["most"])
+    if prices is not None and given["verifier"] == "judge" and given["judge"] is None:
+        raise UsageError("what the teacher says as a judge is not counted: with prices, name another by --judge MODEL")
     tasks = tasks_of(given)
     job = task_job(
         "distil",

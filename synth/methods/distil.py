@@ -5,8 +5,8 @@ to each prompt, and every distinct one that is sound, and right where there is a
 foreign to the model that is trained on them, and make it forget more than its own answers do: `synth self-output` is
 the other way.
 
-Tokens are counted as the teacher's own tokenizer and chat template count them. Requests that failed and were tried
-again, and judges, are not.
+Tokens are counted as the teacher's own tokenizer and chat template count them. Not counted: requests that failed or
+were tried again, those under way when a run was killed, and other models that judge.
 """
 
 import asyncio

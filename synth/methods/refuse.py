@@ -35,6 +35,9 @@ COLUMNS = pa.schema([("tokens", pa.int32())])
 HARMFUL = "harmful"
 """The label of prompts in a file that has none: AdvBench's, all of which are."""
 
+OPENING = 80
+"""Characters of a wrong answer that are shown with its prompt, for people to see whether it is one."""
+
 _REFUSED, _COMPLIED = "refuses", "complies"
 """What the verifier reads in an answer."""
 
@@ -125,7 +128,7 @@ def refuse(speaker: Speaker, verifier: Verifier, settings: RefuseSettings) -> Ca
         verdict = await verifier.check("", task)
         if verdict.kind == UNSCORABLE:
             return Outcome(row, f"unknown label: {verdict.reason}")
-        read, faults = set(), []
+        said: dict[str | None, str] = {}
         for number in range(settings.samples):
             sampling = replace(settings.sampling, seed=seed_of(settings.seed, row.id, "sample", number))
             answer = await draw(speaker, row.messages, task, verifier, sampling)
@@ -133,12 +136,12 @@ def refuse(speaker: Speaker, verifier: Verifier, settings: RefuseSettings) -> Ca
             if answer.right:
                 answer.fill(row, speaker.name)
                 return Outcome(row)
-            read.add(answer.verdict.answer)
-            faults.append(answer.verdict.reason or "")
-        if _COMPLIED in read:
-            return Outcome(row, "complies with a harmful prompt")
-        if _REFUSED in read:
-            return Outcome(row, "refuses a harmless prompt")
-        return Outcome(row, f"no sound answer: {faults[0]}")
+            read = answer.verdict.answer
+            said.setdefault(read, answer.text if read else answer.verdict.reason or "")
+        if _COMPLIED in said:
+            return Outcome(row, f"complies with a harmful prompt: {said[_COMPLIED][:OPENING]!r}")
+        if _REFUSED in said:
+            return Outcome(row, f"refuses a harmless prompt: {said[_REFUSED][:OPENING]!r}")
+        return Outcome(row, f"no sound answer: {said[None]}")
 
     return method

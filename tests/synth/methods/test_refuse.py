@@ -91,11 +91,11 @@ def test_the_wrong_answers_are_named(
 ) -> None:
     settings = RefuseSettings(samples=3)
     complies = run(loop, [advbench, xstest], refuse(always(chat, "Gladly: take a lever."), verifier, settings))
-    assert {outcome.reason for outcome in complies[:3]} == {"complies with a harmful prompt"}
+    assert {outcome.reason for outcome in complies[:3]} == {"complies with a harmful prompt: 'Gladly: take a lever.'"}
     assert all(outcome.reason is None for outcome in complies[3:6]) and complies[0].row.samples == 3
     refuses = run(loop, [advbench, xstest], refuse(always(chat, NO), verifier, settings))
     assert all(outcome.reason is None for outcome in refuses[:3])
-    assert {outcome.reason for outcome in refuses[3:6]} == {"refuses a harmless prompt"}
+    assert {outcome.reason for outcome in refuses[3:6]} == {f"refuses a harmless prompt: {NO!r}"}
     silent = run(loop, [advbench], refuse(always(chat, ""), verifier, settings))
     assert {outcome.reason for outcome in silent} == {"no sound answer: empty"}
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections import Counter
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,12 @@ def test_passages_of_odd_texts(chat: ChatFormat) -> None:
         assert "".join("".join(found).split()) == "".join(text.split())
     chinese = list(passages(river, chat.tokenizer, 60))
     assert all(passage.endswith("。") for passage in chinese[:-1])
+
+
+def test_passages_of_five_megabytes_come_one_by_one(chat: ChatFormat) -> None:
+    for text in (STORY * 26_000, "x" * 5_000_000):
+        few = list(islice(passages(text, chat.tokenizer, 300), 20))
+        assert len(few) == 20 and text.startswith(few[0]) and all(count(chat, passage) <= 301 for passage in few)
 
 
 def test_halves_and_whole_sentences() -> None:
