@@ -49,7 +49,7 @@ def command(**given: Any) -> None:
     prices = Prices(given["price_in"] or 0.0, given["price_out"] or 0.0) if priced else None
     ledger = Ledger(prices, given["most"])
     if prices is not None and given["verifier"] == "judge" and given["judge"] is None:
-        raise UsageError("what the teacher says as a judge is not counted: with prices, name another by --judge MODEL")
+        raise UsageError("what the teacher says as a judge is not counted: with prices, name another with --judge")
     tasks = tasks_of(given)
     job = task_job(
         "distil",
