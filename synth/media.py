@@ -7,7 +7,7 @@ from typing import BinaryIO
 
 
 class FileFault(Exception):
-    """A file that cannot be used. The message becomes the row's reason."""
+    """A file, or what a manifest says of it, that cannot be used. The message becomes the row's reason."""
 
 
 def open_media(path: Path) -> BinaryIO:
