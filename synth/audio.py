@@ -79,8 +79,8 @@ def measure_sound(file: BinaryIO, longest: float) -> Sound:
         # By its number: from a name, soundfile would take the format that the suffix says.
         with soundfile.SoundFile(file.fileno(), closefd=False) as sound:
             return _measure(sound, longest)
-    except soundfile.SoundFileError as error:
-        raise FileFault(f"not readable as audio: {error}") from error
+    except soundfile.LibsndfileError as error:
+        raise FileFault(f"not readable as audio: {error.error_string}") from error
 
 
 def _measure(sound: Any, longest: float) -> Sound:
