@@ -25,6 +25,9 @@ TIMES = ("start", "end")
 SEGMENTS = "segments"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
+MEASURED = {"audio": ("duration", "energy", "pitch"), "image": ("width", "height")}
+"""Attributes that files of a kind have, whether the manifest says them or not: they can be measured."""
+
 FILE = "file"
 """What the column of files is called once it is read."""
 
@@ -64,7 +67,7 @@ def open_manifest(
         attributes: what descriptions speak of, instead of every column that may be.
 
     Raises:
-        UsageError: the manifest cannot be read, or has no such columns.
+        UsageError: the manifest cannot be read, has no column of files, or not those attributes.
     """
     raw = open_source(source)
     names = raw.schema.names
@@ -77,16 +80,15 @@ def open_manifest(
     segments = SEGMENTS if SEGMENTS in left and _is_records(raw.schema.field(SEGMENTS).type) else None
     used = {words, *times, segments, "id"}
     may = [name for name in left if name not in used and _is_plain(raw.schema.field(name).type)]
-    if attributes is None:
-        taken = may
-    else:
-        taken = [name for name in attributes if name in left]
-        if unusable := [name for name in taken if not _is_plain(raw.schema.field(name).type)]:
-            raise UsageError(f"--attributes: {unusable[0]} holds {raw.schema.field(unusable[0]).type}, no plain values")
+    kind = "image" if _first_file(raw, file).lower().endswith(PICTURES) else "audio"
+    if unknown := [name for name in attributes or () if name not in (*may, *MEASURED[kind])]:
+        there = ", ".join([*may, *MEASURED[kind]])
+        raise UsageError(f"--attributes: {unknown[0]} is unknown, or holds no plain values; there are {there}")
+    taken = may if attributes is None else [name for name in attributes if name in may]
     carried = _carried(raw.schema, left, added)
     new = {old: name for name, old in carried.items()}
-    kind = "image" if _first_file(raw, file).lower().endswith(PICTURES) else "audio"
-    said = [f"words: {words}"] * bool(words) + ["segments"] * bool(segments) + [f"attributes: {', '.join(taken)}"]
+    said = [f"words: {words}"] * bool(words) + ["segments"] * bool(segments)
+    said.append(f"attributes: {', '.join(taken) or 'none'}")
     rows = _rows(raw, file, carried)
     rows.notes.append(f"{kind} files of column {file}; {'; '.join(said)}")
     return Manifest(

@@ -36,18 +36,10 @@ FORMATS: dict[str, Callable[[BinaryIO, pa.Schema], Encoder]] = {
 
 
 MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-"""A file of sound or of a picture, as `datasets` stores it."""
+"""A file of sound or of a picture, as `datasets` stores it: what it holds, or where it is."""
 
-_MEDIA_MARK = b"datasets"
-_MEDIA_FEATURES = (b"Audio", b"Image")
-
-
-def media_field(name: str, feature: str) -> pa.Field:
-    """A column of files that `datasets` opens as `feature`: Audio or Image.
-
-    The mark goes with the column through Arrow files, so that every dataset directory made of them has the feature.
-    """
-    return pa.field(name, MEDIA, metadata={_MEDIA_MARK: feature})
+MEDIA_FEATURES = {"audio": "Audio", "image": "Image"}
+"""Columns of `MEDIA` by these names are described so that `datasets` opens their files."""
 
 
 class _Target(Protocol):
@@ -285,7 +277,7 @@ def finish_dataset_dir(folder: Path, shard_names: Sequence[str], schema: pa.Sche
     """
     info: dict[str, Any] = {"citation": "", "description": "", "homepage": "", "license": ""}
     with suppress(KeyError):
-        info["features"] = {field.name: _media(field) or _feature(field.type) for field in schema}
+        info["features"] = {field.name: _column_feature(field) for field in schema}
     state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in shard_names],
         "_fingerprint": secrets.token_hex(8),  # `datasets` caches by it: other contents, other fingerprint
@@ -334,10 +326,11 @@ _DTYPES = {
 }
 
 
-def _media(field: pa.Field) -> dict[str, Any] | None:
-    """The feature of a `media_field`; None for any other column."""
-    feature = (field.metadata or {}).get(_MEDIA_MARK)
-    return {"_type": feature.decode()} if feature in _MEDIA_FEATURES and field.type == MEDIA else None
+def _column_feature(field: pa.Field) -> dict[str, Any]:
+    """A column as `dataset_info.json` spells it. Raises KeyError as `_feature` does."""
+    if field.type == MEDIA and field.name in MEDIA_FEATURES:
+        return {"_type": MEDIA_FEATURES[field.name]}
+    return _feature(field.type)
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:

@@ -24,7 +24,7 @@ import pyarrow as pa
 from synth.audio import check_soundfile, measure_sound
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.manifest import FILE, WORDS, Manifest, text_of
+from synth.manifest import FILE, MEASURED, WORDS, Manifest, text_of
 from synth.media import FileFault, open_media
 from synth.methods.answers import Speaker
 from synth.methods.prompt import fill, load_prompt, prompt_names
@@ -32,7 +32,7 @@ from synth.methods.screen import text_fault
 from synth.picture import measure_picture
 from synth.row import Outcome, Row
 from synth.seeds import seed_of
-from synth.write import media_field
+from synth.write import MEDIA
 
 QUESTIONS = {
     "describe-audio": "What can you hear?",
@@ -41,15 +41,13 @@ QUESTIONS = {
 }
 """The question of each style of ours where no pool of prompts is given."""
 
-MEASURED = {"audio": ("duration", "energy", "pitch"), "image": ("width", "height")}
-"""What is measured of a file; names of attributes like those of the manifest."""
-
 UNITS = {"duration": "s", "energy": "dB", "pitch": "Hz", "width": "pixels", "height": "pixels"}
+"""Of what is measured."""
 
 COLUMNS = {
     kind: pa.schema(
         [
-            media_field(kind, kind.capitalize()),
+            (kind, MEDIA),  # the file, which `datasets` opens
             ("description", pa.string()),  # as the text model was given it
             ("prompt", pa.string()),
             ("measured", pa.struct([(name, pa.float64()) for name in names])),  # in `UNITS`
@@ -134,12 +132,9 @@ def describe(speaker: Speaker, manifest: Manifest, settings: DescribeSettings) -
     """The method for one text model and one manifest.
 
     Raises:
-        UsageError: an attribute is neither in the manifest nor measured, or recordings cannot be read here.
+        UsageError: the prompt cannot be used, or recordings cannot be read here.
     """
     prompt = settings.prompt()
-    known = {*manifest.attributes, *MEASURED[manifest.kind]}
-    if unknown := [name for name in settings.attributes or () if name not in known]:
-        raise UsageError(f"--attributes: {unknown[0]} is unknown; there are {', '.join(sorted(known))}")
     if manifest.kind == "audio":
         check_soundfile()
 
