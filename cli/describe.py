@@ -86,7 +86,7 @@ def command(manifest: str, **given: Any) -> None:
             "describe",
             tasks,
             COLUMNS[files.kind],
-            settings.record() | {"files": given["file_column"]},
+            settings.record() | {"file_column": given["file_column"]},
             lambda cast: describe(cast.speaker, files, settings),
         ),
         Casting({"model": given["model"]}, given),

@@ -139,7 +139,7 @@ def _pitches(frames: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
     """
     frames = frames[np.square(frames).mean(axis=1) > QUIET]
     window, longest = _window(rate), _longest_lag(rate)
-    size = 1 << (window + 2 * longest).bit_length()
+    size = 1 << (window + longest - 1).bit_length()  # of the transform: as long as a frame, none of the lags wraps
     spectrum = np.fft.rfft(frames, size) * np.fft.rfft(frames[:, :window], size).conj()
     products = np.fft.irfft(spectrum, size)[:, :longest]
     running = np.cumsum(np.pad(np.square(frames), ((0, 0), (1, 0))), axis=1)
