@@ -16,6 +16,7 @@ COMMANDS = {
     "rephrase": "Documents said again in other styles, to go on pre-training with.",
     "continue": "The model goes on where passages break off: chat data without instructions.",
     "refuse": "Safety rehearsal: its refusals of harmful prompts, its answers to harmless ones.",
+    "describe": "A text model answers for recordings or pictures that it is told of in words.",
     "verify": "Judge answers, or references: right, wrong or unscorable.",
     "score-tokens": "How likely a model finds every token; which of them are trained on.",
     "mix": "A task's rows with a share of replay among them.",
