@@ -1,10 +1,6 @@
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
-
-import pytest
 
 from filters.verdict import Settings
 from filters.verifiers import registry
@@ -12,9 +8,8 @@ from samples import skills
 from samples.lab.arms import ARMS, Arm
 from samples.lab.suites import write_suites
 from samples.lab.table import draw, table
+from samples.lab.trial import Lab, run_arm
 from synth.suites import open_suites
-
-ROOT = Path(__file__).parents[2]
 
 
 def test_suites_take_the_models_own_answers_for_right(tmp_path: Path) -> None:
@@ -73,21 +68,15 @@ def test_the_table_has_mean_and_deviation(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"tradeoff-alien.svg", "skills.svg"}
 
 
-def test_a_small_lab_runs_through_and_goes_on(tmp_path: Path) -> None:
-    """A training with masks and scored replay; what it makes is made once."""
-    pytest.importorskip("matplotlib")
-    command = [sys.executable, "-m", "samples.lab", "-o", str(tmp_path / "lab"), "--scale", "0.01", "--seeds", "2"]
-    command += ["--only", "natural: mask hard + Magpie 10%"]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    if "sandbox" in done.stderr and done.returncode:
-        pytest.skip("programs cannot be isolated here")
-    assert done.returncode == 0, done.stderr[-2000:]
-    [found] = json.loads((tmp_path / "lab" / "results.json").read_text())
-    assert len(found["test"]) == 2 and found["steps"] == 6
+def test_an_arm_in_small_and_again(tmp_path: Path) -> None:
+    """One with masks and scored replay; what is made is made once."""
+    arm = next(arm for arm in ARMS if arm.name == "natural: mask hard + Magpie 10%")
+    lab = Lab(tmp_path / "lab", steps=4, tasks=40, replay=10)
+    write_suites(lab.folder / "suites" / "test", "test", 2, 4, ("world", "tools"))
+    found = run_arm(lab, arm, 1, "1e-3")
+    assert len(found["test"]) == 1 and found["steps"] == 4
     assert 0 < found["base"]["old"] <= 1 and found["perplexity"] > 1
-    assert (tmp_path / "lab" / "tradeoff-natural.svg").exists()
-    before = {file: file.stat().st_mtime_ns for file in (tmp_path / "lab" / "trained").rglob("*.safetensors")}
-    assert len(before) == 2
-    again = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=600)
-    assert again.stdout == done.stdout
-    assert {file: file.stat().st_mtime_ns for file in before} == before
+    [model] = (lab.folder / "trained").rglob("model.safetensors")
+    before = model.stat().st_mtime_ns
+    assert run_arm(lab, arm, 1, "1e-3") == found
+    assert model.stat().st_mtime_ns == before
