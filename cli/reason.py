@@ -31,7 +31,7 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
     type=int,
     default=0,
     metavar="K",
-    help="Put up to K wrong attempts, each turned back from, before it.",
+    help="Put up to K wrong attempts before the right one, and turn back from each.",
 )
 @click.option(
     "--step-rollouts", type=int, default=0, metavar="K", help="Value each step by K completions that go on from it."

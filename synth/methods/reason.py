@@ -216,14 +216,12 @@ class _Reasoning:
 
         It cannot where the verifier does not take the joined trace for right, or the model's window does not hold it.
         """
-        markers = self.settings.markers
-        wrong = {
-            markers.take_apart(other.text).working: None
-            for other in drawn
-            if other.verdict.kind == WRONG and self.fault(other.completion) is None
-        }
-        chance = self.chance(row, "search")
-        attempts = chance.sample(list(wrong), min(self.settings.search, len(wrong)))
+        if not self.settings.search:
+            return trace, 0
+        markers, chance = self.settings.markers, self.chance(row, "search")
+        sound = (one for one in drawn if one.verdict.kind == WRONG and self.fault(one.completion) is None)
+        wrong = list(dict.fromkeys(markers.take_apart(one.text).working for one in sound))
+        attempts = chance.sample(wrong, min(self.settings.search, len(wrong)))
         if not attempts:
             return trace, 0
         text = join(attempts, trace.completion.text, markers, chance)

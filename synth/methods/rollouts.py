@@ -24,7 +24,7 @@ _BREAKS = {
 UNITS = tuple(_BREAKS)
 """What a step may be."""
 
-_NUMBERING = re.compile(r"\W*\d+[.)]\W*")
+_NUMBERING = re.compile(r"[\s*#>-]*\d+[.)]\s*")
 
 
 def cut(text: str, unit: str, markers: Markers) -> list[tuple[int, int]]:

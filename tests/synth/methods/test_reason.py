@@ -260,6 +260,7 @@ def test_joining() -> None:
         ("<think>\na\n\nb\n</think>\n\nc", "line", ["<think>\na", "b", "</think>\n\nc"]),
         ("1. a\n2) b. c", "sentence", ["1. a", "2) b.", "c"]),
         ("a\n---\nb\n---", "line", ["a", "---\nb\n---"]),
+        ("3 + 4\n= 7.\n7.", "line", ["3 + 4", "= 7.\n7."]),
         ("---", "line", ["---"]),
     ],
 )
@@ -299,6 +300,22 @@ def test_the_value_of_a_step_is_the_share_that_ends_right(ask: Ask, template: st
     assert weak.row.extra["step_values"] == [0.25, 1.0, 1.0]
     fine, _ = ask(say, template, step_rollouts=4, min_step_value=0.25)
     assert fine.reason is None
+
+
+def test_of_all_right_traces_those_with_a_weak_step_are_left_out(ask: Ask) -> None:
+    traces = ["A guess.\nThe answer is 7.", "3 + 4 = 7.\nThe answer is 7."]
+
+    def say(prompt: str, number: int) -> str:
+        if number < 2:
+            return traces[number]
+        return "\nThe answer is 8." if "guess" in prompt else "\nThe answer is 7."
+
+    settings: dict[str, Any] = {"samples": 2, "select": "all", "step_rollouts": 2}
+    outcome, _ = ask(say, min_step_value=0.5, **settings)
+    assert outcome.reason is None and not outcome.more
+    assert content(outcome.row) == traces[1]
+    outcome, _ = ask(say, **settings)
+    assert [row.extra["step_values"] for row in (outcome.row, *outcome.more)] == [[0.0, 1.0], [1.0, 1.0]]
 
 
 @pytest.fixture(scope="module")
