@@ -3,7 +3,8 @@
 The command runs as a person runs it, its requests are noted, and then the very same requests go to the same engine all
 at once, with nothing between them: no verifier, no choice, no files, no request that waits for the answer to another.
 The command's time is from its first request to the end of its run. A first round is not counted; then the order of the
-two changes from round to round, and medians are compared.
+two changes from round to round. Where other work shares the machine, look at the ratio by processor time: that of this
+process, in which an engine on the CPU does its work.
 
     python tests/benchmarks/bench_methods.py [--rows 400] [--rounds 5] COMMAND [ARGUMENTS]
 
@@ -34,15 +35,30 @@ from synth.engines.open import open_engine
 SKILLS = ("arithmetic", "two_step")
 
 
+class Clock:
+    """Output tokens of an engine a second, by the clock and by this process's processor time."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.usage = engine.usage
+        self.before = self._now()
+
+    def _now(self) -> tuple[int, float, float]:
+        return self.usage.completion_tokens, time.perf_counter(), time.process_time()
+
+    def rates(self) -> tuple[float, float]:
+        tokens, seconds, busy = (now - then for now, then in zip(self._now(), self.before, strict=True))
+        return tokens / seconds, tokens / busy
+
+
 @dataclass
 class Rounds:
-    """What is measured over the rounds: rates in output tokens a second."""
+    """What is measured over the rounds: see `Clock.rates`."""
 
     requests: list[tuple[tuple[int, ...], Sampling | None]] = field(default_factory=list)
     """Of the latest run of the command; without a sampling, tokens to score."""
     bare_first: bool = False
-    command: list[float] = field(default_factory=list)
-    bare: list[float] = field(default_factory=list)
+    command: list[tuple[float, float]] = field(default_factory=list)
+    bare: list[tuple[float, float]] = field(default_factory=list)
 
 
 class Noting:
@@ -53,7 +69,7 @@ class Noting:
         self.rounds = rounds
         self.name, self.description, self.usage = engine.name, engine.description, engine.usage
         self.max_length = engine.max_length
-        self._began: float | None = None
+        self._clock: Clock | None = None
         self._requests: list[tuple[tuple[int, ...], Sampling | None]] = []
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
@@ -65,16 +81,14 @@ class Noting:
         return await self.engine.logprobs(token_ids)
 
     def _note(self, token_ids: Sequence[int], sampling: Sampling | None) -> None:
-        if self._began is None:
-            self._began, self._before = time.perf_counter(), self.usage.completion_tokens
+        self._clock = self._clock or Clock(self.engine)
         self._requests.append((tuple(token_ids), sampling))
 
     async def close(self) -> None:
         """The run is over: measure it, and the bare engine after it unless that came first."""
-        if self._began is None:
+        if self._clock is None:
             raise SystemExit("the command asked nothing of its engine")
-        drawn = self.usage.completion_tokens - self._before
-        self.rounds.command.append(drawn / (time.perf_counter() - self._began))
+        self.rounds.command.append(self._clock.rates())
         self.rounds.requests = self._requests
         if not self.rounds.bare_first:
             await self.go_bare()
@@ -82,15 +96,14 @@ class Noting:
 
     async def go_bare(self) -> None:
         """The latest requests, all at once."""
-        before, began = self.usage.completion_tokens, time.perf_counter()
+        clock = Clock(self.engine)
         await asyncio.gather(
             *(
                 self.engine.logprobs(ids) if sampling is None else self.engine.generate(ids, sampling)
                 for ids, sampling in self.rounds.requests
             )
         )
-        seconds = time.perf_counter() - began
-        self.rounds.bare.append((self.usage.completion_tokens - before) / seconds)
+        self.rounds.bare.append(clock.rates())
 
 
 def tasks(rows: int, folder: str) -> str:
@@ -137,13 +150,18 @@ def main() -> None:
             rounds.bare_first = number % 2 == 1
             run(command, rounds)
             if number:
-                ours, bare = rounds.command[-1], rounds.bare[-1]
-                requests = len(rounds.requests)
-                print(
-                    f"round {number}: {requests:,} requests, command {ours:,.0f}, bare {bare:,.0f} tokens/s", flush=True
-                )
-    ours, bare = statistics.median(rounds.command[1:]), statistics.median(rounds.bare[1:])
-    print(f"median output tokens/s: command {ours:,.0f}, bare engine {bare:,.0f}, ratio {ours / bare:.2f}")
+                print(f"round {number}: {len(rounds.requests):,} requests", flush=True)
+    for by, ours, bare in zip(
+        ("by the clock", "by processor time"),
+        zip(*rounds.command[1:], strict=True),
+        zip(*rounds.bare[1:], strict=True),
+        strict=True,
+    ):
+        ratio = statistics.median(mine / theirs for mine, theirs in zip(ours, bare, strict=True))
+        print(
+            f"{by:17} output tokens/s, medians: command {statistics.median(ours):,.0f}, bare engine "
+            f"{statistics.median(bare):,.0f}, ratio within a round {ratio:.2f}"
+        )
 
 
 if __name__ == "__main__":
