@@ -10,6 +10,7 @@ import click
 COMMANDS = {
     "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
     "self-output": "The model answers tasks itself; its right answers become the data.",
+    "reason": "Reasoning traces of the model's own: verified, short, searched, valued step by step.",
     "paraphrase": "The model says human answers again in its own words.",
     "minimum-change": "The model's own answers, mended with as few changes as possible.",
     "distil": "A stronger model answers prompts, at a cost that is counted and bounded.",
