@@ -32,6 +32,8 @@ SENTENCE = 3
 
 _DOLLARS = re.compile(r"\$\$([^$]+)\$\$|\$(?!\s)([^$\n]*[^$\s])\$(?!\d)")  # "it costs $5, not $3" has no formula
 _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
+_SAID = re.compile(r"(?<!\\)\b(?:[A-Za-z]{3,}|is|it|so|we|be)\b", re.IGNORECASE)
+"""Words of a sentence, however short: "It is 7." is more than its answer."""
 _ASIDE = re.compile(r"\s\((?=[A-Za-z])|\b(?:because|since|where|which|so|as|for)\b")
 _SEVERAL = re.compile(r"\d\W{0,3}(?:[A-Za-z]+\W{1,2})?\b(?:or|and)\s+(?:[A-Za-z]+\s+)?[-$(]*\d")
 _SPACE = re.compile(r"\\[ ,;!]|(?<!\d)\s|\s(?!\d)|\\left|\\right")
@@ -108,7 +110,7 @@ def _structured(text: str) -> bool:
 def _bare(text: str) -> str | None:
     """A response that is nothing but an answer, such as `x^2 + 1`."""
     line = text.strip()
-    return line if line and "\n" not in line and len(line) <= 100 and not _WORDS.search(line) else None
+    return line if line and "\n" not in line and len(line) <= 100 and not _SAID.search(line) else None
 
 
 def _last_formula(text: str) -> str | None:

@@ -35,6 +35,7 @@ RIGHT = [
     (r"so \(x=\frac{3}{4}\).", "0.75"),
     ("The answer is Paris.", "Paris"),
     (r"\boxed{\text{Paris}}", "Paris"),
+    ("It is 7.", "7"),
     ("x^8+1", "x^8 + 1"),
     (r"\boxed{1,234}", "1234"),
     ("#### 1,234", "1234"),
@@ -56,6 +57,7 @@ RIGHT = [
 ]
 
 WRONG = [
+    ("So it is 3.", "7"),
     (r"\boxed{1,2,3}", "123"),
     (r"\boxed{5x}", "5"),
     ("43", "42"),
