@@ -14,7 +14,7 @@ from samples.skills.wordings import Slots
 
 _VERBS = "get make find do run calc build take show test try pick form give tell read".split()
 _NOUNS = "it value result item part score total data answer name box text code list word number".split()
-_SAMPLES: dict[str, list[object]] = {
+SAMPLES: dict[str, list[object]] = {
     "number": [0, 1, 2, 3, 7, 10, 15, 24, 36, -4],
     "text": ["", "a", "abc", "banana", "Level", "hello world", "xyzzy eel"],
     "list": [[1], [3, 1, 2], [5, 5, -1, 8], [10, 20, 30, 40, 7], [2, 4, 6, 9, 12, 33]],
@@ -63,7 +63,7 @@ def run_function(code: str, name: str, kind: str, seconds: float = 5.0) -> str |
     Runs in a bare interpreter of its own, since the code is a model's. That guards against crashes and
     endless loops, not against malice.
     """
-    task = json.dumps({"code": code, "name": name, "inputs": _SAMPLES[kind]})
+    task = json.dumps({"code": code, "name": name, "inputs": SAMPLES[kind]})
     try:
         done = subprocess.run(
             [sys.executable, "-I", "-S", "-c", _CHILD],

@@ -1,0 +1,1 @@
+"""The forgetting lab: every recipe against forgetting, on the sample model, at equal steps, over several seeds."""

@@ -1,0 +1,101 @@
+"""Run the lab: `python -m samples.lab -o lab`. Killed at any moment, the same command goes on.
+
+About two hours on two cores. Writes results.json, table.md and the plots into the folder, as arms are done.
+"""
+
+import argparse
+import json
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+from samples.lab.arms import ADAPTER_RATES, ARMS, RATES, STEPS, Arm
+from samples.lab.suites import write_suites
+from samples.lab.table import draw, table
+from samples.lab.trial import Lab, choose_rate, run_arm
+
+SHOWN = ("plain SFT", "Magpie 10%", "self-output", "self-output + Magpie 20%")
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("-o", "--output", type=Path, default=Path("lab"))
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--steps", type=int, default=STEPS)
+    parser.add_argument("--jobs", type=int, default=2, help="trainings side by side, one thread each")
+    parser.add_argument("--items", type=int, default=100, help="of each old suite; the new one has twice as many")
+    parser.add_argument("--only", nargs="+", metavar="ARM", help="these arms alone")
+    given = parser.parse_args()
+    known = [arm.name for arm in ARMS]
+    if unknown := [name for name in given.only or () if name not in known]:
+        parser.error(f"no arm {unknown[0]!r}; there are: {', '.join(known)}")
+    arms = [arm for arm in ARMS if not given.only or arm.name in given.only]
+    lab = Lab(given.output, given.steps)
+    for split in ("dev", "test"):
+        if not (lab.folder / "suites" / split / "new").exists():
+            write_suites(lab.folder / "suites" / split, split, given.items, 2 * given.items)
+    _make_data(lab, arms)
+    rates = _rates(lab, arms)
+    _run(lab, arms, rates, given.seeds, given.jobs)
+
+
+def _make_data(lab: Lab, arms: list[Arm]) -> None:
+    """All sets, before any training, since several arms share them."""
+    for arm in arms:
+        lab.data.target(arm.target, arm.style)
+        for name, _ in arm.replay:
+            lab.data.replay(name, scored=arm.target.startswith("masked"))
+
+
+def _rates(lab: Lab, arms: list[Arm]) -> dict[tuple[str, bool], str]:
+    """The learning rate of each style, for whole models and for adapters, chosen on the development split."""
+    file = lab.folder / "rates.json"
+    chosen = {}
+    found = {}
+    for style in dict.fromkeys(arm.style for arm in arms):
+        for adapter in (False, True):
+            sort = [arm for arm in arms if arm.style == style and ("--lora" in arm.train) is adapter]
+            if sort:
+                plain = Arm(
+                    f"{style} {'adapter' if adapter else 'whole'}",
+                    "",
+                    style=style,
+                    train=sort[0].train if adapter else (),
+                )
+                rate, tried = choose_rate(lab, plain, ADAPTER_RATES if adapter else RATES, seeds=1)
+                chosen[style, adapter] = rate
+                found[plain.name] = {"chosen": rate, "tried": tried}
+                _say(f"{plain.name}: rate {rate}")
+    file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return chosen
+
+
+def _run(lab: Lab, arms: list[Arm], rates: dict[tuple[str, bool], str], seeds: int, jobs: int) -> None:
+    began = time.monotonic()
+    results = {}
+    with ThreadPoolExecutor(jobs) as pool:
+        asked = {
+            pool.submit(run_arm, lab, arm, seeds, rates[arm.style, "--lora" in arm.train]): arm.name for arm in arms
+        }
+        for future in as_completed(asked):
+            results[asked[future]] = future.result()
+            found = [results[arm.name] for arm in arms if arm.name in results]
+            (lab.folder / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            (lab.folder / "table.md").write_text(table(found), encoding="utf-8")
+            kept = sum(run["kept"] for run in results[asked[future]]["test"]) / seeds
+            new = sum(run["new"] for run in results[asked[future]]["test"]) / seeds
+            _say(
+                f"{asked[future]}: new {new:.1%}, kept {kept:.1%} ({len(results)} of {len(arms)} arms, {(time.monotonic() - began) / 60:.0f} min)"
+            )
+    draw(list(results.values()), lab.folder, SHOWN)
+    print(table([results[arm.name] for arm in arms]))
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    main()

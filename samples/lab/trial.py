@@ -1,0 +1,143 @@
+"""One arm: train a model a seed, and evaluate them together. What is done is not done again."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from samples.lab.arms import BATCH_TOKENS, RATIOS, STEPS, Arm
+from samples.lab.commands import ENGINE, MAX_TOKENS, MODEL, read_json, synth
+from samples.lab.data import Data
+
+KEEP = 0.95
+EARLY_STOP = ("--eval-every", "25", "--eval-limit", "30", "--eval-tokens", MAX_TOKENS)
+
+
+@dataclass(frozen=True, slots=True)
+class Lab:
+    """Where everything is.
+
+    Attributes:
+        folder: of the whole lab.
+        steps: of every training.
+    """
+
+    folder: Path
+    steps: int = STEPS
+
+    @property
+    def data(self) -> Data:
+        """The sets to train on."""
+        return Data(self.folder / "data", self.folder / "suites")
+
+    def suites(self, split: str) -> list[object]:
+        """The suites of a split, as arguments of `synth eval`."""
+        folder = self.folder / "suites" / split
+        new = [word for file in sorted((folder / "new").iterdir()) for word in ("--new", file)]
+        return [*sorted((folder / "old").iterdir()), *new]
+
+    def watched(self) -> list[object]:
+        """The development suites, as arguments of `synth train`."""
+        folder = self.folder / "suites" / "dev"
+        old = [word for file in sorted((folder / "old").iterdir()) for word in ("--eval", file)]
+        return [*old, *(word for file in sorted((folder / "new").iterdir()) for word in ("--new", file))]
+
+    def evaluate(self, split: str, models: dict[str, Path], output: Path, *more: object) -> list[dict[str, Any]]:
+        """Models beside the one they were trained from; that one comes first."""
+        named = [word for name, path in models.items() for word in ("--model", f"{name}={path}")]
+        synth(
+            *("eval", *self.suites(split), "--model", f"base={MODEL}", *named, *ENGINE, "--max-tokens", MAX_TOKENS),
+            *("--kl", "-o", output, *more),
+            log=output / "log.txt",
+        )
+        found: list[dict[str, Any]] = read_json(output / "scores.json")["models"]
+        return found
+
+
+def train(lab: Lab, arm: Arm, seed: int, rate: str, output: Path) -> float:
+    """Train one model; returns the minutes it took."""
+    mixed = lab.data.mixed(arm, seed, output.with_name(f"{output.name}-data"))
+    if not (output / "run.json").exists():
+        options = [str(float(rate) / 3) if word == "RATE/3" else word for word in arm.train]
+        watched = [*lab.watched(), *EARLY_STOP] if "--keep" in arm.train else []
+        lr = [] if "--lr" in options else ["--lr", rate]
+        synth(
+            *("train", mixed, "--model", MODEL, "-o", output, "--steps", lab.steps, "--batch-tokens", BATCH_TOKENS),
+            *("--dtype", "bfloat16", "--device", "cpu", "--seed", seed, *lr, *options, *watched),
+            log=output.with_name(f"{output.name}.log"),
+        )
+    return float(read_json(output / "run.json")["seconds"]) / 60
+
+
+def run_arm(lab: Lab, arm: Arm, seeds: int, rate: str) -> dict[str, Any]:
+    """Train and measure one arm on the test split: `test` has one entry a seed."""
+    folder = lab.folder / "arms" / arm.name.replace(" ", "_").replace("/", "-")
+    done = folder / "result.json"
+    if done.exists():
+        found: dict[str, Any] = read_json(done)
+        if len(found["test"]) >= seeds and found["rate"] == rate and found["steps"] == lab.steps:
+            return found
+        shutil.rmtree(folder)
+    models: dict[str, Path] = {}
+    minutes, ratios = [], []
+    for seed in range(seeds):
+        output = folder / f"seed-{seed}"
+        minutes.append(train(lab, arm, seed, rate, output))
+        if arm.merge:
+            ratio, output = _merge(lab, output)
+            ratios.append(ratio)
+        models[f"seed-{seed}"] = output
+    target = lab.data.target(arm.target, arm.style)
+    scores = lab.evaluate("test", models, folder / "scores", "--text", target)
+    base, *trained = scores
+    kept = {
+        name: {suite: found["accuracy"] for suite, found in model["suites"].items()}
+        for model in scores
+        for name in [model["name"]]
+    }
+    result = {
+        "arm": arm.name,
+        "group": arm.group,
+        "style": arm.style,
+        "rate": rate,
+        "steps": lab.steps,
+        "perplexity": next(iter(base["perplexity"].values())),
+        "minutes": minutes,
+        "ratios": ratios,
+        "base": {"new": base["new"], "old": base["old"], "suites": kept["base"]},
+        "test": [
+            {name: model[name] for name in ("new", "old", "kept", "divergence")} | {"suites": kept[model["name"]]}
+            for model in trained
+        ],
+    }
+    done.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    return result
+
+
+def _merge(lab: Lab, tuned: Path) -> tuple[float, Path]:
+    """The merge of a trained model with its base that the development split picks."""
+    swept = tuned.with_name(f"{tuned.name}-swept")
+    if not (swept / "scores.json").exists():
+        lab.evaluate("dev", {"tuned": tuned}, swept, "--sweep", RATIOS, "--keep", str(KEEP))
+    picked = read_json(swept / "scores.json")["sweep"]
+    return (1.0 if picked["name"] == "tuned" else float(picked["name"])), Path(picked["model"])
+
+
+def choose_rate(lab: Lab, arm: Arm, rates: tuple[str, ...], seeds: int) -> tuple[str, dict[str, Any]]:
+    """The rate that brings an arm furthest at the new skill on the development split.
+
+    Returns:
+        The rate, and for each one tried its mean accuracies.
+    """
+    folder = lab.folder / "rates" / arm.name.replace(" ", "_")
+    table: dict[str, Any] = {}
+    for rate in rates:
+        models = {f"seed-{seed}": folder / f"{rate}-seed-{seed}" for seed in range(seeds)}
+        for seed, output in enumerate(models.values()):
+            train(lab, arm, seed, rate, output)
+        scores = folder / f"{rate}-scores"
+        file = scores / "scores.json"
+        found = read_json(file)["models"] if file.exists() else lab.evaluate("dev", models, scores)
+        table[rate] = {name: sum(model[name] for model in found[1:]) / seeds for name in ("new", "old", "kept")}
+    return max(rates, key=lambda rate: table[rate]["new"]), table
