@@ -12,7 +12,6 @@ from cli.generate import claimed_stdout
 from cli.progress import Meter, say
 from cli.show import printable
 from synth.curation import Curation, Removal, columns_of, curate, curated, frame_of, schema_of
-from synth.curation_filters import Workshop
 from synth.curation_steps import described, steps_of
 from synth.errors import UsageError
 from synth.output import StreamSink, open_output
@@ -21,6 +20,7 @@ from synth.record import RunRecord
 from synth.store import RunDirectory
 from synth.tasks import Tasks, open_tasks
 from synth.versions import versions
+from synth.workshop import Workshop
 
 EXAMPLES = 3
 """Rows that --explain shows of each category."""
@@ -30,6 +30,12 @@ _OF_ANOTHER = {"exact duplicate", "near duplicate", "semantic duplicate", "alike
 
 _NAMED = re.compile(r"^.*?(?:of|to|by) (.*?)(?:, (?:similarity|cosine) [\d.]+)?$")
 
+_ABOUT = (
+    "Settings are shown with their defaults; an empty one has no bound. Values in capitals come without a name, in "
+    "this order. MODEL is a causal language model, whose hidden states are taken, or sentence-transformers:NAME or "
+    "model2vec:NAME where that is installed. A function of yours, module:function, takes a polars data frame with the "
+    "columns id, row, prompt, answer, text, system, roles and those of the set."
+)
 _WIDTH = 100
 _SHOWN = 160
 
@@ -48,7 +54,7 @@ def curate_set(given: dict[str, Any]) -> None:
     tasks = open_tasks(rows, given["limit"])
     for note in rows.notes:
         say(note, quiet)
-    shop = Workshop(columns_of(tasks), given["seed"])
+    shop = Workshop(columns_of(tasks), given["seed"], given["device"])
     steps = steps_of(given["steps"], shop)
     if given["explain"] and given["output"] in (None, "-"):
         frame = frame_of(tasks)
@@ -99,12 +105,7 @@ def print_list() -> None:
             lines += [f"  {name}", *(f"      {line}" for line in wrap(one.says, _WIDTH - 6))]
         lines.append("")
     lines += [
-        *wrap(
-            "Settings are shown with their defaults; an empty one has no bound. Values in capitals come without a "
-            "name, in this order. A function of yours, module:function, takes a polars data frame with the columns "
-            "id, row, prompt, answer, text, system, roles and those of the set.",
-            _WIDTH,
-        )
+        *wrap(_ABOUT, _WIDTH),
     ]
     _print(lines, err=False)
 

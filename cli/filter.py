@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import input_options, output_options
+from cli.options import DEVICE, input_options, output_options
 
 
 class _InOrder(click.Command):
@@ -40,6 +40,7 @@ class _InOrder(click.Command):
     "--explain", is_flag=True, help="Print what each step removed, with examples; without -o nothing is written."
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn at random.")
+@DEVICE
 @output_options
 def command(**given: Any) -> None:
     """Curate a data set: remove rows that filters find, keep those that are chosen.

@@ -86,18 +86,19 @@ def stratified(frame: pl.DataFrame, column: str, count: int, shares: Shares, see
     return _all_but(np.concatenate([np.zeros(0, np.int64), *chosen]), ["not chosen: at random"] * len(frame))
 
 
-def budget(frame: pl.DataFrame, tokens: Sequence[int], total: int, order: Places) -> pl.Series:
-    """Rows in an order of preference, until one more would make more tokens than `total`.
+def budget(tokens: Sequence[int], total: int, scores: pl.Series | None, seed: int) -> pl.Series:
+    """Rows until the next would make more than `total` tokens: the best first, or at random.
 
     Args:
-        frame: the rows.
         tokens: of each row.
         total: most tokens of the rows chosen.
-        order: places of the rows, the preferred first.
+        scores: the highest come first; None takes rows at random.
+        seed: of the draw.
     """
+    order = np.random.default_rng(seed).permutation(len(tokens)) if scores is None else _ranked(scores, lowest=False)
     sums = np.cumsum(np.asarray(tokens, np.int64)[order])
     fits = int(np.searchsorted(sums, total, side="right"))
-    return _all_but(order[:fits], [f"over the budget: of {total} tokens"] * len(frame))
+    return _all_but(order[:fits], [f"over the budget: {count} tokens" for count in tokens])
 
 
 def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], count: int, distance: float) -> pl.Series:
@@ -137,29 +138,24 @@ def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], co
     return _all_but(kept[:count], reasons)
 
 
-def representatives(frame: pl.DataFrame, embeddings: NDArray[Any], clusters: NDArray[Any]) -> pl.Series:
-    """Of each cluster of rows the one nearest its mean.
+def representatives(frame: pl.DataFrame, clusters: NDArray[Any], distances: NDArray[Any]) -> pl.Series:
+    """Of each cluster of rows the one nearest its middle.
 
     Args:
         frame: rows with an `id`.
-        embeddings: [rows, width], of any length; directions are compared.
         clusters: the number of each row's cluster.
+        distances: of each row from the middle of its cluster, of any measure.
 
     Returns:
         Reasons, `represented: by ID`.
     """
-    lengths = np.linalg.norm(embeddings, axis=1, keepdims=True)
-    units = np.divide(embeddings, lengths, out=np.zeros(embeddings.shape, np.float32), where=lengths > 0)
-    ids = frame["id"].to_list()
-    reasons: list[str] = [""] * len(frame)
-    chosen = []
-    for cluster in np.unique(clusters):
-        rows = np.flatnonzero(clusters == cluster)
-        nearest = int(rows[np.argmax(units[rows] @ units[rows].mean(axis=0))])
-        chosen.append(nearest)
-        for row in rows:
-            reasons[row] = f"represented: by {ids[nearest]}"
-    return _all_but(np.array(chosen, np.int64), reasons)
+    order = np.lexsort((np.arange(len(frame)), distances, clusters))
+    _, first, cluster = np.unique(clusters[order], return_index=True, return_inverse=True)
+    ids = frame["id"].gather(order[first]).to_list()
+    reasons = [""] * len(frame)
+    for row, number in zip(order.tolist(), cluster.tolist(), strict=True):
+        reasons[row] = f"represented: by {ids[number]}"
+    return _all_but(order[first], reasons)
 
 
 def _ranked(scores: pl.Series, lowest: bool) -> Places:

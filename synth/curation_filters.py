@@ -4,8 +4,7 @@ Each is made by a function of that name. Its parameters are the settings, with t
 `--list` says of it; `synth.curation_steps` reads both. The parameter `shop` is no setting.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -13,58 +12,15 @@ import polars as pl
 
 from filters import contamination as benchmarks
 from filters import duplicates as twins
-from filters import heuristics, personal, selection
+from filters import heuristics, personal
 from filters import language as languages
-from synth.curation import Filter, frame_of, nearest
+from synth.curation import Filter, frame_of
 from synth.errors import UsageError
-from synth.read import open_rows, open_source
-from synth.tasks import Tasks, open_tasks
+from synth.tasks import Tasks
+from synth.workshop import Text, Workshop
 
-Text = Literal["answer", "prompt", "text"]
-
-
-_SPLITS = {"train", "dev", "validation", "test"}
-
-
-@dataclass(slots=True)
-class Workshop:
-    """What filters are made with.
-
-    Attributes:
-        columns: of the frame they will see.
-        seed: of what is drawn.
-        inputs: fingerprints of the files that filters read, by name; filled as filters are made.
-    """
-
-    columns: Sequence[str]
-    seed: int = 0
-    inputs: dict[str, str] = field(default_factory=dict)
-
-    def column(self, name: str) -> str:
-        """The name of a column, if there is one.
-
-        Raises:
-            UsageError: there is none.
-        """
-        if name not in self.columns:
-            raise UsageError(f"there is no column {name}{nearest(name, self.columns)}")
-        return name
-
-    def open(self, source: str) -> Tasks:
-        """A data set of conversations."""
-        tasks = open_tasks(open_rows(source))
-        self.inputs[source] = tasks.fingerprint
-        return tasks
-
-    def open_questions(self, source: str) -> list[str | None]:
-        """What a benchmark asks, item by item."""
-        tasks = open_tasks(open_source(source))
-        self.inputs[source] = tasks.fingerprint
-        try:
-            column = benchmarks.question_column(tasks.source.schema.names)
-        except ValueError as error:
-            raise UsageError(f"{source}: {error}") from error
-        return [text for batch in tasks.source.batches() for text in batch[column].cast("string").to_pylist()]
+SPLITS = {"train", "dev", "validation", "test"}
+"""Names of files that say nothing of which benchmark they are of."""
 
 
 def length(
@@ -142,6 +98,12 @@ def near_duplicates(threshold: float = 0.7, of: Text = "text") -> Filter:
     return lambda frame: twins.near_duplicates(frame, of, threshold)
 
 
+def semantic_duplicates(shop: Workshop, model: str, threshold: float = 0.95, of: Text = "text") -> Filter:
+    """Rows that mean what an earlier row does: cosine of their vectors; see below for MODEL."""
+    embed = shop.embedding(model, of)
+    return lambda frame: twins.semantic_duplicates(frame, embed(frame), threshold)
+
+
 def against(shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prompt") -> Filter:
     """Rows much like one of another data set: against:target.jsonl."""
     if not sets:
@@ -200,7 +162,7 @@ def _named(source: str, tasks: Tasks, of: Text) -> pl.DataFrame:
 
 def _benchmark(file: Path) -> str:
     """What a benchmark is called: a file of a split goes by its folder's name, too."""
-    return f"{file.parent.name}/{file.stem}" if file.stem in _SPLITS and file.parent.name else file.stem
+    return f"{file.parent.name}/{file.stem}" if file.stem in SPLITS and file.parent.name else file.stem
 
 
 def _braceless(name: str) -> str:
@@ -224,78 +186,9 @@ FILTERS: dict[str, Callable[..., Filter]] = {
         secrets,
         duplicates,
         near_duplicates,
+        semantic_duplicates,
         against,
         contamination,
         column,
     )
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Amount:
-    """How many rows: a number, or a share of those that are left, as in 10%."""
-
-    text: str
-
-    def __post_init__(self) -> None:
-        """Read it once, to see that it can be.
-
-        Raises:
-            UsageError: it is no amount.
-        """
-        self.of(0)
-
-    def of(self, rows: int) -> int:
-        """The number, where there are so many rows."""
-        try:
-            if self.text.endswith("%"):
-                share = float(self.text[:-1]) / 100
-                if 0 <= share <= 1:
-                    return round(share * rows)
-            elif (number := float(self.text)).is_integer() and number >= 0:
-                return int(number)
-        except (ValueError, OverflowError):
-            pass
-        raise UsageError(f"{self.text} is no number of rows; write 1000 or 10%")
-
-
-def top(shop: Workshop, column: str, rows: Amount) -> Filter:
-    """The rows with the highest values of a column: top:quality,1000 or top:quality,10%."""
-    shop.column(column)
-    return lambda frame: selection.best(frame, frame[column], rows.of(len(frame)))
-
-
-def bottom(shop: Workshop, column: str, rows: Amount) -> Filter:
-    """The rows with the lowest values of a column: bottom:perplexity,1000."""
-    shop.column(column)
-    return lambda frame: selection.best(frame, frame[column], rows.of(len(frame)), lowest=True)
-
-
-def longest(rows: Amount, of: Text = "answer") -> Filter:
-    """The longest answers, in characters (arXiv 2402.04833): longest:1000."""
-    return lambda frame: selection.best(
-        frame, frame[of].fill_null("").str.len_chars().alias(f"length of the {of}"), rows.of(len(frame))
-    )
-
-
-def shortest_right(shop: Workshop) -> Filter:
-    """The shortest right answer to each prompt (arXiv 2502.20122); synth verify says which are right."""
-    shop.column("verdict")
-    return selection.shortest_right
-
-
-def random(shop: Workshop, rows: Amount) -> Filter:
-    """Rows at random: random:1000."""
-    return lambda frame: selection.sample(frame, rows.of(len(frame)), shop.seed)
-
-
-def stratified(shop: Workshop, column: str, rows: Amount, shares: selection.Shares = "proportional") -> Filter:
-    """Rows at random from each value of a column: stratified:topic,1000,shares=equal."""
-    shop.column(column)
-    return lambda frame: selection.stratified(frame, column, rows.of(len(frame)), shares, shop.seed)
-
-
-SELECTIONS: dict[str, Callable[..., Filter]] = {
-    function.__name__.replace("_", "-"): function
-    for function in (top, bottom, longest, shortest_right, random, stratified)
 }

@@ -17,8 +17,10 @@ from typing import Any, Literal, get_args, get_origin
 import polars as pl
 
 from synth.curation import Filter, Step, nearest
-from synth.curation_filters import FILTERS, SELECTIONS, Workshop
+from synth.curation_filters import FILTERS
+from synth.curation_selections import SELECTIONS
 from synth.errors import UsageError
+from synth.workshop import Workshop
 
 Kind = Literal["filter", "keep"]
 

@@ -12,12 +12,12 @@ import pytest
 from pyarrow import parquet
 
 from synth.curation import REASON_LENGTH, Curation, Step, columns_of, curate, curated, frame_of, schema_of
-from synth.curation_filters import Workshop
 from synth.curation_steps import Kind, described, steps_of
 from synth.errors import UsageError
 from synth.read import open_rows
 from synth.row import MESSAGES
 from synth.tasks import Tasks, open_tasks
+from synth.workshop import Workshop
 
 
 def tasks_of(folder: Path, rows: Sequence[dict[str, Any]], name: str = "set.jsonl") -> Tasks:
@@ -269,3 +269,28 @@ def test_a_step_after_nothing_is_left(tmp_path: Path) -> None:
     never = Step("never", "never", lambda frame: pytest.fail("it was called"))
     everything = Step("all", "all", lambda frame: pl.Series(["gone"] * len(frame)))
     assert curate(frame_of(tasks), [everything, never]).removals[1].seen == 0
+
+
+def test_choosing_by_a_model_s_vectors(tmp_path: Path, model: str) -> None:
+    rows = [pair(f"Swap the first and the last word. The text is “{word} kitten”.", "a") for word in ("eagle", "owl")]
+    rows += [pair("Will it rain in Leeds on Thursday. Use a function.", "b", quality=5)] * 2
+    tasks = tasks_of(tmp_path, rows)
+    same = run(tasks, ("filter", f"semantic-duplicates:{model},threshold=0.999")).reasons
+    assert [reason is None for reason in same] == [True, True, True, False]
+    assert (same[3] or "").startswith("semantic-duplicates / semantic duplicate: of ")
+    few = run(tasks, ("keep", f"representatives:2,{model}"))
+    assert sorted(row // 2 for row, reason in enumerate(few.reasons) if reason is None) == [0, 1]
+    best = run(tasks, ("keep", f"diverse:1,{model},by=quality"), ("keep", f"representatives:50%,{model}"))
+    assert [reason is None for reason in best.reasons] == [False, False, True, False]
+
+
+def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
+    tasks = tasks_of(tmp_path, [pair(f"Say {n}.", f"{n}", quality=n) for n in range(9)] + [pair("", "")])
+    frame = frame_of(tasks)
+    with pytest.raises(UsageError, match="model=M"):
+        run(tasks, ("keep", "tokens:50"))
+    found = curate(frame, steps_of([("keep", f"tokens:50,quality,{model}")], Workshop(frame.columns)))
+    kept = [row for row, reason in enumerate(found.reasons) if reason is None]
+    assert kept and kept == list(range(9 - len(kept), 9))
+    words = {reason for reason in found.reasons if reason}
+    assert all("over the budget: " in word for word in words)
