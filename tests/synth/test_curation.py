@@ -274,14 +274,17 @@ def test_a_step_after_nothing_is_left(tmp_path: Path) -> None:
 def test_choosing_by_a_model_s_vectors(tmp_path: Path, model: str) -> None:
     rows = [pair(f"Swap the first and the last word. The text is “{word} kitten”.", "a") for word in ("eagle", "owl")]
     rows += [pair("Will it rain in Leeds on Thursday. Use a function.", "b", quality=5)] * 2
-    tasks = tasks_of(tmp_path, rows)
-    same = run(tasks, ("filter", f"semantic-duplicates:{model},threshold=0.999")).reasons
-    assert [reason is None for reason in same] == [True, True, True, False]
-    assert (same[3] or "").startswith("semantic-duplicates / semantic duplicate: of ")
-    few = run(tasks, ("keep", f"representatives:2,{model}"))
-    assert sorted(row // 2 for row, reason in enumerate(few.reasons) if reason is None) == [0, 1]
-    best = run(tasks, ("keep", f"diverse:1,{model},by=quality"), ("keep", f"representatives:50%,{model}"))
-    assert [reason is None for reason in best.reasons] == [False, False, True, False]
+    frame = frame_of(tasks_of(tmp_path, rows))
+    shop = Workshop(frame.columns)  # loads the model once
+
+    def stay(*asked: tuple[Kind, str]) -> list[int]:
+        found = curate(frame, steps_of(asked, shop))
+        return [row for row, reason in enumerate(found.reasons) if reason is None]
+
+    assert stay(("filter", f"semantic-duplicates:{model},threshold=0.999")) == [0, 1, 2]
+    assert [row // 2 for row in stay(("keep", f"representatives:2,{model}"))] == [0, 1]
+    assert stay(("keep", f"diverse:1,{model},by=quality"), ("keep", f"representatives:50%,{model}")) == [2]
+    assert list(shop.inputs) == [model]
 
 
 def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
