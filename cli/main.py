@@ -13,6 +13,7 @@ COMMANDS = {
     "paraphrase": "The model says human answers again in its own words.",
     "minimum-change": "The model's own answers, mended with as few changes as possible.",
     "verify": "Judge answers, or references: right, wrong or unscorable.",
+    "rate": "Numbers for every row: quality, complexity, perplexity, reward; to filter by.",
     "filter": "Remove bad rows, duplicates, benchmark items; keep the best, the longest, a sample.",
     "score-tokens": "How likely a model finds every token; which of them are trained on.",
     "mix": "A task's rows with a share of replay among them.",
