@@ -37,7 +37,7 @@ _ABOUT = (
     "columns id, row, prompt, answer, text, system, roles and those of the set."
 )
 _WIDTH = 100
-_SHOWN = 160
+_SHOWN = 76
 
 
 def curate_set(given: dict[str, Any]) -> None:
@@ -51,6 +51,12 @@ def curate_set(given: dict[str, Any]) -> None:
     quiet: bool = given["quiet"]
     if not given["steps"]:
         raise UsageError("nothing to do: give --filter or --keep (synth filter --list shows them all)")
+    if (
+        given["output"]
+        and given["source"] != "-"
+        and Path(given["output"]).resolve() == Path(given["source"]).resolve()
+    ):
+        raise UsageError(f"{given['output']} is the input itself; choose another -o")
     rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
     tasks = open_tasks(rows, given["limit"])
     for note in rows.notes:
@@ -128,17 +134,20 @@ def _note(sink: StreamSink | RunDirectory, tasks: Tasks) -> str | None:
 def _counted(found: Curation) -> Iterator[str]:
     """What each step removed, by category."""
     for number, removal in enumerate(found.removals, 1):
-        yield f"{number}. {printable(removal.step.text)}: {_removed(removal)}"
+        yield f"{number}. {printable(removal.step.text)}: {_share(removal)}"
         if len(removal.categories) > 1:
             for category, count in removal.categories.most_common():
                 yield f"  {count:>9,}  {printable(category)}"
 
 
-def _removed(removal: Removal) -> str:
+def _share(removal: Removal) -> str:
     count = len(removal.rows)
     if not removal.seen:
         return "no row was left to look at"
-    return f"{count:,} of {removal.seen:,} removed ({count / removal.seen:.1%})"
+    if removal.step.keeps:
+        count = removal.seen - count
+    done = "kept" if removal.step.keeps else "removed"
+    return f"{count:,} of {removal.seen:,} {done} ({count / removal.seen:.1%})"
 
 
 def _explained(found: Curation, frame: pl.DataFrame) -> Iterator[str]:
@@ -146,7 +155,7 @@ def _explained(found: Curation, frame: pl.DataFrame) -> Iterator[str]:
     places = {name: row for row, name in enumerate(frame["id"].to_list())}
     for number, removal in enumerate(found.removals, 1):
         title = click.style(f"{number}. {printable(removal.step.text)}", bold=True)
-        yield f"{title}  {_removed(removal)}"
+        yield f"{title}  {_share(removal)}"
         for category, count in removal.categories.most_common():
             yield f"  {count:>9,}  {printable(category)}"
             examples = [

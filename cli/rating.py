@@ -1,6 +1,7 @@
 """What `synth rate` does: ask a model about rows or measure them, or take a reward model's word."""
 
 import time
+from collections import Counter
 from dataclasses import fields
 from typing import Any
 
@@ -39,17 +40,24 @@ def rate_rows(given: dict[str, Any]) -> None:
     tasks = tasks_of(given)
     _refuse_rated(tasks, settings.columns)
     answered = tasks.answered(settings.columns)
+    missing: Counter[str] = Counter()
     generate(
         Job(
             command="rate",
             settings=settings.record() | {"input": tasks.fingerprint},
-            method=lambda cast: rate(cast.speaker, settings),
+            method=lambda cast: rate(cast.speaker, settings, missing),
             rows=lambda *_: answered,
             schema=tasks.schema(settings.columns),
             tasks=tasks,
         ),
         Casting({"model": given["model"]}, given | {"prefix": None, "stop": None}),
     )
+    _say_missing(missing, given["quiet"])
+
+
+def _say_missing(missing: Counter[str], quiet: bool) -> None:
+    for name, count in missing.items():
+        say(f"{count:,} rows have no {name}: {name}_fault says why", quiet)
 
 
 def _refuse_rated(tasks: Tasks, added: pa.Schema) -> None:
@@ -83,7 +91,7 @@ def _reward(given: dict[str, Any]) -> None:
             sink.finish()
             say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)
             return
-        before, done = sink.next, False
+        before, done, missing = sink.next, False, Counter[str]()
         try:
             say(f"loading {name}", quiet)
             options = {item.name: given[item.name] for item in fields(EngineOptions) if item.name in given}
@@ -93,6 +101,7 @@ def _reward(given: dict[str, Any]) -> None:
             nothing = pa.RecordBatch.from_pylist([], schema.append(REASON))
             with Meter("rate", quiet=quiet) as meter:
                 for batch in rewarded(model, tasks, before):
+                    missing["reward"] += batch["reward"].null_count
                     sink.extend(batch, nothing)
                     meter.show(sink.next, tasks.total, "")
             done = True
@@ -102,5 +111,6 @@ def _reward(given: dict[str, Any]) -> None:
             else:
                 sink.pause()
     closing_lines(sink.record, sink.next, given["output"], quiet)
+    _say_missing(+missing, quiet)
     seconds = max(time.monotonic() - began, 1e-6)
     say(f"{clock(seconds)}: {(sink.next - before) / seconds:,.1f} rows/s", quiet)

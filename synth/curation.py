@@ -37,11 +37,13 @@ class Step:
         text: as given, `length:min=20`.
         name: what its reasons begin with.
         find: gives the reasons.
+        keeps: whether it says which rows to keep, not which to remove.
     """
 
     text: str
     name: str
     find: Filter
+    keeps: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,7 +199,8 @@ def _reasons(step: Step, frame: pl.DataFrame) -> pl.Series:
     try:
         found = step.find(frame)
     except (ValueError, pl.exceptions.PolarsError) as error:
-        raise UsageError(f"{step.text}: {error}") from error
+        first = str(error).partition("\n")[0]  # polars goes on with the whole expression
+        raise UsageError(f"{step.text}: {first}") from error
     if not isinstance(found, pl.Series) or len(found) != len(frame) or found.dtype not in (pl.String, pl.Null):
         raise UsageError(
             f"{step.text}: it gave {_described(found)}, not a reason or null for each of {len(frame)} rows"

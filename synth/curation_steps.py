@@ -54,7 +54,7 @@ def steps_of(asked: Sequence[tuple[Kind, str]], shop: Workshop) -> list[Step]:
     for kind, text in asked:
         name, find = _made(kind, text, shop)
         number = 1 + sum(step.name.partition(" (")[0] == name for step in steps)
-        steps.append(Step(text, name if number == 1 else f"{name} ({number})", find))
+        steps.append(Step(text, name if number == 1 else f"{name} ({number})", find, kind == "keep"))
     return steps
 
 
@@ -102,10 +102,10 @@ def _read(make: Callable[..., Filter], text: str) -> tuple[list[Any], dict[str, 
         elif left := [setting for setting in unnamed if setting.name not in named]:
             named[left[0].name] = _value(left[0], part)
         else:
-            raise UsageError(f"{part} is one value too many; it is written {_pattern(settings)}")
+            raise UsageError(f"{part} is one value too many; it is written {_pattern(make)}")
     for setting in by_name.values():
         if setting.default is setting.empty and setting.name not in named:
-            raise UsageError(f"{setting.name} is missing; it is written {_pattern(settings)}")
+            raise UsageError(f"{setting.name} is missing; it is written {_pattern(make)}")
     return values, named
 
 
@@ -143,8 +143,10 @@ def _written(setting: inspect.Parameter) -> str:
     return f"{setting.name}={'' if setting.default is None else setting.default}"
 
 
-def _pattern(settings: list[inspect.Parameter]) -> str:
-    return ":" + ",".join(map(_written, settings)) if settings else "without settings"
+def _pattern(make: Callable[..., Filter]) -> str:
+    settings = ",".join(map(_written, _settings(make)))
+    name = make.__name__.replace("_", "-")
+    return f"{name}:{settings}" if settings else name
 
 
 def _own(kind: Kind, text: str, module: str, name: str) -> Filter:

@@ -9,7 +9,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from filters.contamination import question_column
-from synth.curation import nearest
+from synth.curation import frame_of, nearest
 from synth.embeddings import open_embedder
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
@@ -74,11 +74,11 @@ class Workshop:
         return embed
 
     def open_questions(self, source: str) -> list[str | None]:
-        """What a benchmark asks, item by item."""
+        """What a benchmark asks, item by item: of a column known for it, or the user's turns of conversations."""
         tasks = open_tasks(open_source(source))
-        self.inputs[source] = tasks.fingerprint
         try:
             column = question_column(tasks.source.schema.names)
-        except ValueError as error:
-            raise UsageError(f"{source}: {error}") from error
+        except ValueError:
+            return frame_of(self.open(source))["prompt"].to_list()
+        self.inputs[source] = tasks.fingerprint
         return [text for batch in tasks.source.batches() for text in batch[column].cast("string").to_pylist()]

@@ -8,6 +8,7 @@ measured: they come of the model's own log-probabilities.
 import asyncio
 import math
 import re
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -101,8 +102,16 @@ def fault_of(name: str) -> str:
     return f"{name}_fault"
 
 
-def rate(speaker: Speaker, settings: RateSettings) -> Callable[[Row], Awaitable[Outcome]]:
-    """The method: every row comes out, with a number for each aspect, or null and the reason."""
+def rate(
+    speaker: Speaker, settings: RateSettings, missing: Counter[str] | None = None
+) -> Callable[[Row], Awaitable[Outcome]]:
+    """The method: every row comes out, with a number for each aspect, or null and the reason.
+
+    Args:
+        speaker: the model.
+        settings: what to rate by.
+        missing: counts, by column, rows without a number.
+    """
     prompts = settings.prompts()
     sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
     measures: dict[str, Rating] = {
@@ -123,6 +132,8 @@ def rate(speaker: Speaker, settings: RateSettings) -> Callable[[Row], Awaitable[
         for aspect, (number, fault) in zip(settings.aspects, found, strict=True):
             name = column_of(aspect)
             row.extra |= {name: number, fault_of(name): fault}
+            if missing is not None and fault is not None:
+                missing[name] += 1
         return Outcome(row)
 
     return method

@@ -39,7 +39,7 @@ def test_from_end_to_end(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixtur
     steps = ["--filter", "duplicates", "--filter", "length:min=3", "--keep", "top:level,2", "--keep", "random:1"]
     status, out, err = run(capfd, rows, *steps, "-o", tmp_path / "clean")
     assert (status, out) == (0, ""), err
-    assert "1. duplicates: 1 of 10 removed (10.0%)" in err and "3. top:level,2: 6 of 8 removed (75.0%)" in err
+    assert "1. duplicates: 1 of 10 removed (10.0%)" in err and "3. top:level,2: 2 of 8 kept (25.0%)" in err
     assert f"1 of 10 rows in {tmp_path / 'clean'}" in err
     [row] = datasets.load_from_disk(str(tmp_path / "clean"))
     assert row["level"] == 1 and row["messages"][1]["content"].startswith("The answer")
@@ -101,6 +101,12 @@ def test_a_filter_that_removes_everything(tmp_path: Path, rows: Path, capfd: pyt
     assert "nothing is left" in (tmp_path / "none" / "README.md").read_text()
     status, _, _ = run(capfd, tmp_path / "none", "--filter", "duplicates", "-o", tmp_path / "again.jsonl")
     assert status == 0 and (tmp_path / "again.jsonl").read_text() == ""
+
+
+def test_a_set_is_never_written_over_itself(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    before = rows.read_text()
+    status, _, err = run(capfd, rows, "--filter", "length:min=5000", "--restart", "-o", tmp_path / "." / "rows.jsonl")
+    assert status == 2 and "is the input itself" in err and rows.read_text() == before
 
 
 def test_files_and_standard_output(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:

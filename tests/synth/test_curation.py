@@ -132,6 +132,23 @@ def test_other_sets_and_benchmarks(tmp_path: Path) -> None:
         assert list(shop.inputs) == [str(other)]
 
 
+def test_benchmarks_of_conversations(tmp_path: Path) -> None:
+    question = "Which of these four rivers flows through three countries before it reaches the sea in the north?"
+    benchmark = tasks_of(tmp_path, [pair(question, "The second.")], "exam.jsonl")
+    tasks = tasks_of(tmp_path, [pair("Hear this: " + question, "The second."), pair("Hello.", "Hello.")])
+    found = run(tasks, ("filter", f"contamination:{benchmark.source.source}"))
+    assert "exam item 0" in (found.reasons[0] or "") and found.reasons[1] is None
+
+
+def test_columns_that_are_no_numbers(tmp_path: Path) -> None:
+    tasks = tasks_of(tmp_path, [pair("q", "a", kind="good")])
+    steps: list[tuple[Kind, str]] = [("filter", "column:kind,min=1"), ("keep", "top:messages,1")]
+    for step in steps:
+        with pytest.raises(UsageError) as error:
+            run(tasks, step)
+        assert "\n" not in str(error.value) and step[1] in str(error.value)
+
+
 def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [*sys.path])
@@ -176,7 +193,7 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("filter", "column:row", "min=, max= or equals="),
         ("filter", "column:nothing,min=1", "no column nothing"),
         ("filter", "against:nowhere.jsonl", "does not exist"),
-        ("keep", "top:row", "rows is missing; it is written :COLUMN,ROWS"),
+        ("keep", "top:row", "rows is missing; it is written top:COLUMN,ROWS"),
         ("keep", "top:row,-5", "no number of rows"),
         ("keep", "top:row,1e999", "no number of rows"),
         ("keep", "top:row,200%", "no number of rows"),
