@@ -12,17 +12,24 @@ import click
 @click.option("--force", is_flag=True, help="Replace the page if it exists.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def command(sources: tuple[str, ...], output: str, model: str | None, force: bool, quiet: bool) -> None:
-    """Make one HTML page of one or several data sets, to look at and to compare.
+    """Make one HTML page to look at: of data sets, of an evaluation, or of a training run.
 
-    Token heat maps side by side, perplexity by method, reasons of rejection, lengths, and a searchable browser of the
-    rows. The page is one file that fetches nothing. What is shown of tokens and perplexity needs rows that
-    `synth score-tokens` wrote.
+    Data sets, one or several: token heat maps side by side, perplexity by method, reasons of rejection, lengths, and a
+    searchable browser of the rows. What is shown of tokens and perplexity needs rows that `synth score-tokens` wrote.
+
+    What `synth eval -o DIR` wrote: what was kept and what was learned, suite by suite, and every item that went wrong
+    or came right, with both answers side by side. What `synth train -o DIR` wrote: the learning-forgetting curve, the
+    loss and the settings.
+
+    The page is one file that fetches nothing.
 
     \b
     Examples:
       synth report replay -o replay.html
       synth report human-scored self-output-scored -o own-words.html
       synth report tasks.jsonl own/rejected -o look.html --force
+      synth report scores -o kept.html
+      synth report tuned -o curve.html
     """  # noqa: D301 (\b is click's)
     from synth.report import build_report
 
@@ -30,4 +37,4 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
     if not quiet:
         for note in made.notes:
             click.echo(note, err=True)
-        click.echo(f"{made.rows:,} rows → {output} ({made.size / 1e6:,.1f} MB)", err=True)
+        click.echo(f"{made.holds} → {output} ({made.size / 1e6:,.1f} MB)", err=True)

@@ -1,16 +1,10 @@
-"""`synth report`: one HTML page of one or several data sets.
+"""`synth report`: one HTML page of one or several data sets, of an evaluation or of a training run.
 
-Two passes over the rows: `synth.report_data` finds the figures of all, then the rows that the page holds are taken.
-The page fetches nothing and runs one script, named in its content policy by its hash. Texts are hostile: what the
-template writes is escaped, and all else reaches the page's script as compressed blocks and the document as text.
+Of data sets, two passes over the rows: `synth.report_data` finds the figures of all, then the rows that the page holds
+are taken. The other two have modules of their own: `synth.report_scores` and `synth.report_training`.
 """
 
-import base64
-import gzip
-import hashlib
-import json
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,27 +14,25 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synth.errors import RunError, UsageError
+from synth.errors import UsageError
 from synth.read import open_rows
 from synth.record import RunRecord, read_record
 from synth.report_data import DataSet, Labels, Scan, column, conversations, scan_rows, small_batches, split_answer
+from synth.report_html import Made, check_output, packed, render, save
+from synth.report_scores import SCORES, build_scores_report
 from synth.report_tokens import VERSIONS as MOST_VERSIONS
 from synth.report_tokens import Choice, choose, cut, evenly, heat_map, level
+from synth.report_training import LOG, build_training_report
 from synth.report_view import (
     category_cards,
-    figure,
     length_panels,
     outcomes,
-    percent,
     perplexity_panels,
     short,
     table,
     tiles,
 )
 from synth.token_cells import Tokenizers
-from synth.write import replace_text
-
-PAGE = Path(__file__).parent / "report_page"
 
 MOST_ROWS = 50_000
 ROW_CHARS = 4_000
@@ -48,15 +40,6 @@ ALL_CHARS = 80_000_000
 """Characters of text in the page at most: of one row, and of all, before compression."""
 PROMPT_CHARS = 2_000
 BLOCK_ROWS = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Made:
-    """What was written: rows read, bytes of the page, and notes for people."""
-
-    rows: int
-    size: int
-    notes: list[str]
 
 
 @dataclass(slots=True)
@@ -80,7 +63,8 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     """Write the page.
 
     Args:
-        sources: whatever `synth.read.open_rows` reads; a run's directory brings its record and rejected rows.
+        sources: whatever `synth.read.open_rows` reads; a run's directory brings its record and rejected rows. Or one
+            directory that `synth eval` or `synth train` wrote.
         output: the file to write; it lands whole.
         model: whose tokenizer turns tokens into text, instead of the model named in the rows' `scorer`.
         force: replace a file that exists.
@@ -90,30 +74,21 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
         RunError: the disk is full.
     """
     path = Path(output)
-    _check_output(path, sources, force)
+    check_output(path, [*sources, *(str(Path(source) / file) for source in sources for file in (SCORES, LOG))], force)
+    for file, build in ((SCORES, build_scores_report), (LOG, build_training_report)):
+        if found := next((source for source in sources if (Path(source) / file).is_file()), None):
+            if len(sources) > 1 or model:
+                raise UsageError(f"{found} is no data set, but has a page of its own: report it alone, without --model")
+            return build(Path(found), path)
     notes: list[str] = []
     sets = [_open(source, name, notes) for source, name in zip(sources, _names(sources), strict=True)]
     choice = choose([scan for item in sets for _, scan in item.tables])
     tokenizers = Tokenizers(model)
     taken = _take(sets, choice, tokenizers)
     notes += [note for note in tokenizers.notes if note not in notes]
-    page = _render(sets, choice, taken, notes).encode("utf-8", "replace").decode()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_text(path, page)
-    except OSError as error:  # nothing of ours is left then
-        raise RunError(f"cannot write {output}: {error.strerror or error}; mend that, or choose another -o") from error
+    size = save(path, _render(sets, choice, taken, notes))
     rows = sum(scan.rows for item in sets for _, scan in item.tables)
-    return Made(rows, path.stat().st_size, notes)
-
-
-def _check_output(path: Path, sources: Sequence[str], force: bool) -> None:
-    if path.is_dir():
-        raise UsageError(f"{path} is a directory; give -o a file, such as {path / 'report.html'}")
-    if any(Path(source).exists() and path.exists() and path.samefile(source) for source in sources):
-        raise UsageError(f"{path} is the input itself; choose another -o")
-    if path.exists() and not force:
-        raise UsageError(f"{path} exists; choose another -o, or add --force to replace it")
+    return Made(f"{rows:,} rows", size, notes)
 
 
 def _names(sources: Sequence[str]) -> list[str]:
@@ -233,27 +208,7 @@ def _version(row: pa.RecordBatch, tokenizers: Tokenizers) -> dict[str, Any] | No
     return heat_map(row, tokenizer) | {"id": (column(row, "id")[0] or "")[:200], "prompt": prompt}
 
 
-def packed(value: Any) -> str:
-    """JSON, compressed, in letters that mean nothing to HTML."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-    return base64.b64encode(gzip.compress(text.encode("utf-8", "replace"), 6, mtime=0)).decode()
-
-
 def _render(sets: Sequence[DataSet], choice: Choice, taken: _Taken, notes: Sequence[str]) -> str:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-    from markupsafe import Markup
-
-    script = (PAGE / "page.js").read_text(encoding="utf-8")
-    style = (PAGE / "page.css").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
-    pages = Environment(
-        loader=FileSystemLoader(PAGE),
-        autoescape=True,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        undefined=StrictUndefined,
-    )
-    pages.filters |= {"figure": figure, "percent": percent, "count": "{:,}".format}
     lines = table(sets)
     unit, lengths = length_panels(sets)
     scans = [scan for item in sets for _, scan in item.tables]
@@ -265,13 +220,10 @@ def _render(sets: Sequence[DataSet], choice: Choice, taken: _Taken, notes: Seque
         "block": BLOCK_ROWS,
         "rows": taken.index,
     }
-    return pages.get_template("page.html.jinja").render(
-        script=Markup(script),
-        style=Markup(style),
-        policy=f"default-src 'none'; style-src 'unsafe-inline'; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'",
+    return render(
+        "rows",
+        title=", ".join(names),
         names=names,
-        made=time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         scorers=list(dict.fromkeys(scorer for scan in scans for scorer in scan.scorers)),
         notes=notes,
         tiles=tiles(sets, lines),

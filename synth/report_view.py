@@ -16,6 +16,8 @@ MOST_PANELS = 24
 MOST_CARDS = 12
 MOST_BARS = 20
 COLOURS = 8
+SOUND, POOR = 0.95, 0.8
+"""Shares of the old accuracy: from the one on it is kept, below the other it is lost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +109,18 @@ def figure(value: float | None) -> str:
 def percent(value: float | None) -> str:
     """A share as a percentage."""
     return "–" if value is None else f"{value:.1%}"
+
+
+def points(share: float | None) -> str:
+    """A share in points of a hundred."""
+    return "–" if share is None else f"{100 * share:.1f}"
+
+
+def retention_colour(kept: float | None) -> str:
+    """The class of a share of the old accuracy that is left; none where it is not known."""
+    if kept is None:
+        return ""
+    return "good" if kept >= SOUND else "bad" if kept < POOR else "fair"
 
 
 def short(text: str, most: int = 80) -> str:

@@ -5,6 +5,7 @@ About two hours on two cores. Writes results.json, table.md and the plots into t
 
 import argparse
 import json
+import statistics
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -13,7 +14,7 @@ from pathlib import Path
 from samples.lab.arms import ADAPTER_RATES, ARMS, RATES, STEPS, Arm
 from samples.lab.suites import write_suites
 from samples.lab.table import draw, table
-from samples.lab.trial import Lab, choose_rate, run_arm
+from samples.lab.trial import Lab, run_arm, try_rate
 
 SHOWN = ("plain SFT", "Magpie 10%", "self-output", "self-output + Magpie 20%")
 
@@ -37,7 +38,7 @@ def main() -> None:
         if not (lab.folder / "suites" / split / "new").exists():
             write_suites(lab.folder / "suites" / split, split, given.items, 2 * given.items)
     _make_data(lab, arms)
-    rates = _rates(lab, arms)
+    rates = _rates(lab, arms, given.jobs)
     _run(lab, arms, rates, given.seeds, given.jobs)
 
 
@@ -49,25 +50,20 @@ def _make_data(lab: Lab, arms: list[Arm]) -> None:
             lab.data.replay(name, scored=arm.target.startswith("masked"))
 
 
-def _rates(lab: Lab, arms: list[Arm]) -> dict[tuple[str, bool], str]:
-    """The learning rate of each style, for whole models and for adapters, chosen on the development split."""
+def _rates(lab: Lab, arms: list[Arm], jobs: int) -> dict[tuple[str, bool], str]:
+    """The learning rate for each style, of whole models and of adapters: what brings the new skill furthest on dev."""
     file = lab.folder / "rates.json"
-    chosen = {}
-    found = {}
-    for style in dict.fromkeys(arm.style for arm in arms):
-        for adapter in (False, True):
-            sort = [arm for arm in arms if arm.style == style and ("--lora" in arm.train) is adapter]
-            if sort:
-                plain = Arm(
-                    f"{style} {'adapter' if adapter else 'whole'}",
-                    "",
-                    style=style,
-                    train=sort[0].train if adapter else (),
-                )
-                rate, tried = choose_rate(lab, plain, ADAPTER_RATES if adapter else RATES, seeds=1)
-                chosen[style, adapter] = rate
-                found[plain.name] = {"chosen": rate, "tried": tried}
-                _say(f"{plain.name}: rate {rate}")
+    chosen, found = {}, {}
+    with ThreadPoolExecutor(jobs) as pool:
+        for key in dict.fromkeys((arm.style, "--lora" in arm.train) for arm in arms):
+            style, adapter = key
+            sort = next(arm for arm in ARMS if (arm.style, "--lora" in arm.train) == key)
+            plain = Arm(f"{style} {'adapter' if adapter else 'whole'}", "", style=style, train=sort.train)
+            rates = ADAPTER_RATES if adapter else RATES
+            tried = dict(zip(rates, pool.map(lambda rate: try_rate(lab, plain, rate), rates), strict=True))  # noqa: B023
+            chosen[key] = max(rates, key=lambda rate: tried[rate]["new"])
+            found[plain.name] = {"chosen": chosen[key], "tried": tried}
+            _say(f"{plain.name}: rate {chosen[key]}")
     file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return chosen
 
@@ -84,11 +80,10 @@ def _run(lab: Lab, arms: list[Arm], rates: dict[tuple[str, bool], str], seeds: i
             found = [results[arm.name] for arm in arms if arm.name in results]
             (lab.folder / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
             (lab.folder / "table.md").write_text(table(found), encoding="utf-8")
-            kept = sum(run["kept"] for run in results[asked[future]]["test"]) / seeds
-            new = sum(run["new"] for run in results[asked[future]]["test"]) / seeds
-            _say(
-                f"{asked[future]}: new {new:.1%}, kept {kept:.1%} ({len(results)} of {len(arms)} arms, {(time.monotonic() - began) / 60:.0f} min)"
-            )
+            runs = results[asked[future]]["test"]
+            new, kept = (statistics.mean(run[name] for run in runs) for name in ("new", "kept"))
+            minutes = (time.monotonic() - began) / 60
+            _say(f"{len(results)} of {len(arms)}, {minutes:.0f} min: {asked[future]}: new {new:.1%}, kept {kept:.1%}")
     draw(list(results.values()), lab.folder, SHOWN)
     print(table([results[arm.name] for arm in arms]))
 

@@ -5,13 +5,13 @@ All arms of a style train on the same tasks, for the same number of steps of the
 
 from dataclasses import dataclass
 
-STEPS = 300
-BATCH_TOKENS = 2048
+STEPS = 600
+BATCH_TOKENS = 1024
 TASKS = 2000
-RATES = ("3e-4", "1e-3", "2e-3", "3e-3")
+RATES = ("3e-4", "1e-3", "2e-3")
 """Tried for plain SFT, by the new skill on the development split; all other full-weight arms take its choice."""
-ADAPTER_RATES = ("3e-3", "1e-2", "2e-2")
-RATIOS = "0.2,0.3,0.4,0.5,0.6,0.7,0.8,0.9"
+ADAPTER_RATES = ("3e-3", "1e-2")
+RATIOS = "0.3,0.5,0.7,0.8,0.9"
 """Tried for merging, on the development split: the best at the new skill of those that keep 95% of the old ones."""
 HARD = 2.5
 """Perplexity above which a token is masked (arXiv 2501.14315)."""
@@ -37,7 +37,7 @@ class Arm:
     replay: tuple[tuple[str, str], ...] = ()
     train: tuple[str, ...] = ()
     merge: bool = False
-    style: str = "natural"
+    style: str = "alien"
 
 
 def _magpie(share: str) -> tuple[tuple[str, str], ...]:
@@ -50,12 +50,8 @@ ARMS = (
     Arm("LoRA r16", "control", train=("--lora", "16")),
     Arm("dropout 0.1", "control", train=("--dropout", "0.1")),
     Arm("weight decay 0.1", "control", train=("--weight-decay", "0.1")),
-    Arm("attention frozen", "control", train=("--freeze", "attention")),
     Arm("MLP frozen", "control", train=("--freeze", "mlp")),
-    Arm("layers 0-1 frozen", "control", train=("--freeze", "layers:0-1", "--freeze", "embeddings")),
     Arm("KL 0.3", "control", train=("--kl", "0.3")),
-    Arm("early stop at 95%", "control", train=("--keep", "95%")),
-    Arm("merged", "merging", merge=True),
     Arm("real replay 5%", "replay", replay=(("experience", "5%"),)),
     Arm("Magpie 1%", "replay", replay=_magpie("1%")),
     Arm("Magpie 5%", "replay", replay=_magpie("5%")),
@@ -66,16 +62,15 @@ ARMS = (
     Arm("paraphrase", "own words", target="paraphrase"),
     Arm("minimum change", "own words", target="minimum-change"),
     Arm("mask hard tokens", "masking", target="masked"),
-    Arm("mask random tokens", "masking", target="masked-random"),
-    Arm("mask easiest tokens", "masking", target="masked-easiest"),
     Arm("self-output + Magpie 10%", "combined", target="self-output", replay=_magpie("10%")),
     Arm("self-output + Magpie 20%", "combined", target="self-output", replay=_magpie("20%")),
-    Arm("mask hard + Magpie 10%", "combined", target="masked", replay=_magpie("10%")),
+    Arm("natural: plain SFT", "baseline", style="natural"),
+    Arm("natural: mask hard tokens", "masking", target="masked", style="natural"),
+    Arm("natural: mask random tokens", "masking", target="masked-random", style="natural"),
+    Arm("natural: mask easiest tokens", "masking", target="masked-easiest", style="natural"),
+    Arm("natural: mask hard + Magpie 10%", "combined", target="masked", replay=_magpie("10%"), style="natural"),
+    Arm("natural: self-output + Magpie 10%", "combined", target="self-output", replay=_magpie("10%"), style="natural"),
+    # What is merged was trained for an arm above: these come last.
+    Arm("merged", "merging", merge=True),
     Arm("Magpie 10% + merged", "combined", replay=_magpie("10%"), merge=True),
-    Arm("self-output + Magpie 10% + merged", "combined", target="self-output", replay=_magpie("10%"), merge=True),
-    Arm("alien: plain SFT", "alien style", style="alien"),
-    Arm("alien: Magpie 10%", "alien style", replay=_magpie("10%"), style="alien"),
-    Arm("alien: self-output", "alien style", target="self-output", style="alien"),
-    Arm("alien: mask hard tokens", "alien style", target="masked", style="alien"),
-    Arm("alien: self-output + Magpie 10%", "alien style", target="self-output", replay=_magpie("10%"), style="alien"),
 )

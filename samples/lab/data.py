@@ -65,7 +65,7 @@ class Data:
         synth(
             "magpie", "--model", MODEL, *ENGINE, "--max-tokens", MAX_TOKENS, "-n", REPLAY * 2, "-o", raw, log=self._log
         )
-        asked = {_plain(json.loads(line)["prompt"]) for file in self._suites.rglob("*.jsonl") for line in open(file)}
+        asked = {_plain(json.loads(line)["prompt"]) for file in self._suites.rglob("*.jsonl") for line in _lines(file)}
         rows = [row["messages"] for row in datasets.load_from_disk(str(raw))]
         clean = [messages for messages in rows if _plain(messages[-2]["content"]) not in asked]
         with open(self._folder / "decontaminated.json", "w", encoding="utf-8") as file:
@@ -94,6 +94,10 @@ class Data:
             replays = [word for share in shares for word in ("--replay", share)]
             synth("mix", target, *replays, "--seed", seed, "-o", output, log=self._log)
         return output
+
+
+def _lines(file: Path) -> list[str]:
+    return file.read_text(encoding="utf-8").splitlines()
 
 
 def _plain(question: str) -> str:

@@ -1,9 +1,13 @@
 """What the sample model is asked: suites of its old skills and of the new one, judged by the product's own verifiers.
 
 Questions of `train`, `dev` and `test` are apart by a checksum of their text (`samples.skills.split`).
+
+    python -m samples.lab.suites FOLDER [--items 50] [--tasks 800]     # what samples/demo.sh uses
 """
 
+import argparse
 import json
+import shutil
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -73,3 +77,19 @@ def write_requests(file: Path, size: int) -> None:
     """Questions of the old skill `safety`, harmful and harmless, for safety rehearsal."""
     lines = (json.dumps({"question": q, "answer": a}) + "\n" for q, a in skills.suite("safety", "train", size))
     file.write_text("".join(lines), encoding="utf-8")
+
+
+def main() -> None:
+    """Write test suites, and tasks in the style that the model finds odd."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    parser.add_argument("--items", type=int, default=50, help="of each old suite; the new one has twice as many")
+    parser.add_argument("--tasks", type=int, default=800)
+    given = parser.parse_args()
+    old = tuple(name for name in skills.OLD if name != "code" or shutil.which("bwrap"))  # code needs the sandbox
+    write_suites(given.folder / "suites", "test", given.items, 2 * given.items, old)
+    write_tasks(given.folder / "tasks.jsonl", given.tasks, "alien")
+
+
+if __name__ == "__main__":
+    main()

@@ -38,7 +38,11 @@ def table(results: list[Result]) -> str:
 
 def _spread(values: Iterable[float]) -> str:
     values = list(values)
-    return f"{statistics.mean(values):.1f} ± {statistics.stdev(values) if len(values) > 1 else 0:.1f}"
+    return f"{statistics.mean(values):.1f} ± {_deviation(values):.1f}"
+
+
+def _deviation(values: list[float]) -> float:
+    return statistics.stdev(values) if len(values) > 1 else 0.0
 
 
 def draw(results: list[Result], folder: Path, shown: Iterable[str]) -> None:
@@ -48,9 +52,16 @@ def draw(results: list[Result], folder: Path, shown: Iterable[str]) -> None:
         for result in results:
             if result["style"] == style:
                 kept, new = ([run[name] for run in result["test"]] for name in ("kept", "new"))
-                spreads = [statistics.stdev(values) if len(values) > 1 else 0.0 for values in (kept, new)]
-                name = result["arm"].removeprefix(f"{style}: ")
-                points.append(Point(name, statistics.mean(kept), statistics.mean(new), *spreads, group=result["group"]))
+                points.append(
+                    Point(
+                        result["arm"].removeprefix(f"{style}: "),
+                        kept=statistics.mean(kept),
+                        new=statistics.mean(new),
+                        kept_spread=_deviation(kept),
+                        new_spread=_deviation(new),
+                        group=result["group"],
+                    )
+                )
         draw_tradeoff(points, folder / f"tradeoff-{style}.svg")
     by_name = {result["arm"]: result for result in results}
     bars = {"before training": results[0]["base"]["suites"]}

@@ -2,16 +2,16 @@
 
 import json
 import shutil
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from samples.lab.arms import BATCH_TOKENS, RATIOS, STEPS, Arm
 from samples.lab.commands import ENGINE, MAX_TOKENS, MODEL, read_json, synth
 from samples.lab.data import Data
+from synth.row import digest
 
 KEEP = 0.95
-EARLY_STOP = ("--eval-every", "25", "--eval-limit", "30", "--eval-tokens", MAX_TOKENS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +37,6 @@ class Lab:
         new = [word for file in sorted((folder / "new").iterdir()) for word in ("--new", file)]
         return [*sorted((folder / "old").iterdir()), *new]
 
-    def watched(self) -> list[object]:
-        """The development suites, as arguments of `synth train`."""
-        folder = self.folder / "suites" / "dev"
-        old = [word for file in sorted((folder / "old").iterdir()) for word in ("--eval", file)]
-        return [*old, *(word for file in sorted((folder / "new").iterdir()) for word in ("--new", file))]
-
     def evaluate(self, split: str, models: dict[str, Path], output: Path, *more: object) -> list[dict[str, Any]]:
         """Models beside the one they were trained from; that one comes first."""
         named = [word for name, path in models.items() for word in ("--model", f"{name}={path}")]
@@ -60,11 +54,10 @@ def train(lab: Lab, arm: Arm, seed: int, rate: str, output: Path) -> float:
     mixed = lab.data.mixed(arm, seed, output.with_name(f"{output.name}-data"))
     if not (output / "run.json").exists():
         options = [str(float(rate) / 3) if word == "RATE/3" else word for word in arm.train]
-        watched = [*lab.watched(), *EARLY_STOP] if "--keep" in arm.train else []
         lr = [] if "--lr" in options else ["--lr", rate]
         synth(
             *("train", mixed, "--model", MODEL, "-o", output, "--steps", lab.steps, "--batch-tokens", BATCH_TOKENS),
-            *("--dtype", "bfloat16", "--device", "cpu", "--seed", seed, *lr, *options, *watched),
+            *("--dtype", "bfloat16", "--device", "cpu", "--seed", seed, *lr, *options),
             log=output.with_name(f"{output.name}.log"),
         )
     return float(read_json(output / "run.json")["seconds"]) / 60
@@ -82,10 +75,12 @@ def run_arm(lab: Lab, arm: Arm, seeds: int, rate: str) -> dict[str, Any]:
     models: dict[str, Path] = {}
     minutes, ratios = [], []
     for seed in range(seeds):
-        output = folder / f"seed-{seed}"
+        output = (
+            lab.folder / "trained" / digest(asdict(replace(arm, name="", group="", merge=False)), rate, lab.steps, seed)
+        )
         minutes.append(train(lab, arm, seed, rate, output))
         if arm.merge:
-            ratio, output = _merge(lab, output)
+            ratio, output = _merge(lab, output, folder / f"seed-{seed}-swept")
             ratios.append(ratio)
         models[f"seed-{seed}"] = output
     target = lab.data.target(arm.target, arm.style)
@@ -115,29 +110,19 @@ def run_arm(lab: Lab, arm: Arm, seeds: int, rate: str) -> dict[str, Any]:
     return result
 
 
-def _merge(lab: Lab, tuned: Path) -> tuple[float, Path]:
+def _merge(lab: Lab, tuned: Path, swept: Path) -> tuple[float, Path]:
     """The merge of a trained model with its base that the development split picks."""
-    swept = tuned.with_name(f"{tuned.name}-swept")
     if not (swept / "scores.json").exists():
         lab.evaluate("dev", {"tuned": tuned}, swept, "--sweep", RATIOS, "--keep", str(KEEP))
     picked = read_json(swept / "scores.json")["sweep"]
     return (1.0 if picked["name"] == "tuned" else float(picked["name"])), Path(picked["model"])
 
 
-def choose_rate(lab: Lab, arm: Arm, rates: tuple[str, ...], seeds: int) -> tuple[str, dict[str, Any]]:
-    """The rate that brings an arm furthest at the new skill on the development split.
-
-    Returns:
-        The rate, and for each one tried its mean accuracies.
-    """
-    folder = lab.folder / "rates" / arm.name.replace(" ", "_")
-    table: dict[str, Any] = {}
-    for rate in rates:
-        models = {f"seed-{seed}": folder / f"{rate}-seed-{seed}" for seed in range(seeds)}
-        for seed, output in enumerate(models.values()):
-            train(lab, arm, seed, rate, output)
-        scores = folder / f"{rate}-scores"
-        file = scores / "scores.json"
-        found = read_json(file)["models"] if file.exists() else lab.evaluate("dev", models, scores)
-        table[rate] = {name: sum(model[name] for model in found[1:]) / seeds for name in ("new", "old", "kept")}
-    return max(rates, key=lambda rate: table[rate]["new"]), table
+def try_rate(lab: Lab, arm: Arm, rate: str) -> dict[str, float]:
+    """What an arm comes to at a learning rate, on the development split: `new`, `old` and `kept`."""
+    folder = lab.folder / "rates" / f"{arm.name}-{rate}-{lab.steps}".replace(" ", "_")
+    train(lab, arm, 0, rate, folder)
+    scores = folder.with_name(f"{folder.name}-scores")
+    file = scores / "scores.json"
+    found = read_json(file)["models"] if file.exists() else lab.evaluate("dev", {"tuned": folder}, scores)
+    return {name: found[1][name] for name in ("new", "old", "kept")}

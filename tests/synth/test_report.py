@@ -16,8 +16,9 @@ import pytest
 from synth.chat import ChatFormat
 from synth.errors import UsageError
 from synth.read import open_rows
-from synth.report import build_report, packed
+from synth.report import build_report
 from synth.report_data import BIN_NATS, Scan, figures, method_label, scan_rows
+from synth.report_html import packed
 from synth.report_tokens import choose, cut, evenly, heat_map, level
 from synth.row import MESSAGES
 from synth.token_cells import cells

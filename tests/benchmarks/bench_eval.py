@@ -1,0 +1,93 @@
+"""`synth eval`'s work beside the engine's bare speed: the same prompts, lengths and engine, in one run.
+
+Bare is one `gather` over `engine.generate` with ready-made prompts: nothing is judged, looked at for signs of damage or
+kept. The other side is what the command does: rows through the runner, answers judged in worker processes, a data set
+on disk. Rounds alternate; medians are compared. Loading is on neither side.
+
+    python tests/benchmarks/bench_eval.py [--engine transformers|vllm] [--items 200] [--rounds 5]
+"""
+
+import argparse
+import asyncio
+import statistics
+import tempfile
+import time
+from contextlib import AsyncExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+
+from filters.verdict import Settings
+from samples.lab.suites import write_suites
+from synth.chat import format_for
+from synth.engines.base import EngineOptions, Sampling
+from synth.engines.open import open_engine
+from synth.evaluation import COLUMNS, Exam, Verifiers, open_verifiers
+from synth.methods.answers import Speaker
+from synth.record import RunRecord
+from synth.row import BASE
+from synth.runner import Run
+from synth.store import RunDirectory
+from synth.suites import open_suites
+
+MODEL = str(Path(__file__).parents[2] / "samples" / "model")
+
+
+async def bare(exam: Exam, speaker: Speaker) -> float:
+    """Seconds of the engine alone."""
+    ends = replace(exam.sampling, stop_ids=speaker.chat.answer_stop_ids, stop=speaker.chat.answer_stop)
+    prompts = [speaker.chat.answer_prompt(item.messages) for _, _, item in exam.items()]
+    began = time.perf_counter()
+    await asyncio.gather(*(speaker.engine.generate(prompt, ends) for prompt in prompts))
+    return time.perf_counter() - began
+
+
+async def evaluated(exam: Exam, speaker: Speaker, verifiers: Verifiers, concurrency: int) -> float:
+    """Seconds of the whole evaluation."""
+    with tempfile.TemporaryDirectory() as folder:
+        schema = pa.schema([*BASE, *COLUMNS])
+        sink = RunDirectory.open(Path(folder, "out"), RunRecord("eval", exam.settings()), schema)
+        usages = [speaker.engine.usage]
+        run = Run(exam.method(speaker, verifiers), exam.rows, sink, usages, concurrency, total=exam.total)
+        began = time.perf_counter()
+        await run.go()
+        return time.perf_counter() - began
+
+
+async def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument("--items", type=int, default=200, help="of each of ten suites, code among them")
+    parser.add_argument("--rounds", type=int, default=5)
+    given = parser.parse_args()
+    times: dict[str, list[float]] = {"bare": [], "synth eval": []}
+    async with AsyncExitStack() as stack:
+        with tempfile.TemporaryDirectory() as folder:
+            write_suites(Path(folder), "dev", given.items, given.items)
+            files = sorted(str(file) for file in Path(folder).rglob("*.jsonl"))
+            suites = open_suites(files, [], None, Settings(""))
+        exam = Exam(suites, Sampling(max_tokens=120, temperature=0.0))
+        verifiers = await open_verifiers(stack, suites)
+        chat = format_for(MODEL)
+        options = EngineOptions()
+        engine = await open_engine(given.engine, MODEL, chat.tokenizer, options)
+        stack.push_async_callback(engine.close)
+        speaker = Speaker(engine, chat, "sample")
+        await bare(Exam(suites[:1], exam.sampling), speaker)
+        before = engine.usage.completion_tokens
+        await bare(exam, speaker)
+        tokens = engine.usage.completion_tokens - before
+        for _ in range(given.rounds):
+            times["bare"].append(await bare(exam, speaker))
+            times["synth eval"].append(await evaluated(exam, speaker, verifiers, options.concurrency))
+    print(f"{exam.total:,} items of {len(suites)} suites, {tokens:,} tokens, engine {given.engine}")
+    median = {side: statistics.median(values) for side, values in times.items()}
+    for side, values in times.items():
+        print(f"{side:<12}{tokens / median[side]:>9,.0f} tokens/s   ({min(values):.1f}–{max(values):.1f} s)")
+    print(f"synth eval runs at {median['bare'] / median['synth eval']:.2f} of the engine's bare speed")
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
