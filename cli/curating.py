@@ -1,5 +1,6 @@
 """What `synth filter` does: make the steps, take them, write what is left, say what is gone."""
 
+import os
 import re
 from collections.abc import Iterator
 from textwrap import wrap
@@ -12,7 +13,7 @@ from cli.generate import claimed_stdout, quiet_libraries
 from cli.progress import Meter, say
 from cli.show import printable
 from synth.curation import Curation, Removal, columns_of, curate, curated, frame_of, schema_of
-from synth.curation_steps import described, steps_of
+from synth.curation_steps import Kind, described, steps_of
 from synth.errors import UsageError
 from synth.output import StreamSink, open_output
 from synth.read import open_rows
@@ -51,19 +52,16 @@ def curate_set(given: dict[str, Any]) -> None:
     quiet: bool = given["quiet"]
     if not given["steps"]:
         raise UsageError("nothing to do: give --filter or --keep (synth filter --list shows them all)")
-    if (
-        given["output"]
-        and given["source"] != "-"
-        and Path(given["output"]).resolve() == Path(given["source"]).resolve()
-    ):
-        raise UsageError(f"{given['output']} is the input itself; choose another -o")
+    output: str | None = given["output"]
+    if output is not None and output != "-" and os.path.realpath(output) == os.path.realpath(given["source"]):
+        raise UsageError(f"{output} is the input itself; choose another -o")
     rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
     tasks = open_tasks(rows, given["limit"])
     for note in rows.notes:
         say(note, quiet)
     shop = Workshop(columns_of(tasks), given["seed"], given["device"])
     steps = steps_of(given["steps"], shop)
-    if given["explain"] and given["output"] in (None, "-"):
+    if given["explain"] and output in (None, "-"):
         frame = frame_of(tasks)
         _print(_explained(curate(frame, steps), frame), err=False)
         return
@@ -75,10 +73,10 @@ def curate_set(given: dict[str, Any]) -> None:
     }
     record = RunRecord("filter", settings, versions=versions(), source=rows.source)
     with claimed_stdout() as stream:
-        sink = open_output(given["output"], stream, record, schema_of(tasks), restart=given["restart"])
+        sink = open_output(output, stream, record, schema_of(tasks), restart=given["restart"])
         if sink.next and sink.next >= tasks.total:
             sink.finish(_note(sink, tasks))
-            say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)
+            say(f"{output} already holds {sink.record.accepted:,} rows", quiet)
             return
         done = False
         try:
@@ -96,7 +94,7 @@ def curate_set(given: dict[str, Any]) -> None:
     else:
         for line in _counted(found):
             say(line, quiet)
-    where = f" in {given['output']}" if given["output"] else ""
+    where = f" in {output}" if output else ""
     say(f"{sink.record.accepted:,} of {tasks.total:,} rows{where}", quiet)
     if sink.record.note:
         click.echo(f"synth: {sink.record.note}", err=True)
@@ -105,16 +103,14 @@ def curate_set(given: dict[str, Any]) -> None:
 def print_list() -> None:
     """Print all filters and ways to choose, with their settings."""
     lines = []
-    for kind, title in (("filter", "--filter removes"), ("keep", "--keep keeps")):
+    titles: dict[Kind, str] = {"filter": "--filter removes", "keep": "--keep keeps"}
+    for kind, title in titles.items():
         lines += [click.style(title, bold=True), ""]
-        for one in described(kind):  # type: ignore[arg-type]
+        for one in described(kind):
             name = f"{one.name}:{one.settings}" if one.settings else one.name
             lines += [f"  {name}", *(f"      {line}" for line in wrap(one.says, _WIDTH - 6))]
         lines.append("")
-    lines += [
-        *wrap(_ABOUT, _WIDTH),
-    ]
-    _print(lines, err=False)
+    _print([*lines, *wrap(_ABOUT, _WIDTH)], err=False)
 
 
 def _write(sink: StreamSink | RunDirectory, tasks: Tasks, found: Curation, quiet: bool) -> None:
