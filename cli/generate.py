@@ -38,6 +38,7 @@ class Job:
         tasks: the rows that go in, or None where there are none.
         key: names what must be unique, or None.
         check_references: whether the tasks' references are looked at before a model is loaded.
+        started: is told of the run before its first row.
     """
 
     command: str
@@ -49,6 +50,7 @@ class Job:
     tasks: Tasks | None = None
     key: Callable[[Row], int] | None = None
     check_references: bool = True
+    started: Callable[[Run], None] = lambda _: None
 
     @property
     def total(self) -> int | None:
@@ -125,6 +127,7 @@ async def _run(job: Job, casting: Casting, sink: Sink) -> None:
         usages = list({id(one.engine): one.engine.usage for one in cast.speakers.values()}.values())
         concurrency: int = given["concurrency"]
         run = Run(job.method(cast), rows, sink, usages, concurrency, job.target, job.key, job.total)
+        job.started(run)
         began, rows_before = time.monotonic(), sink.record.accepted
         with interruptible(run, quiet):
             async with progress(run, job.command, quiet=quiet):
@@ -171,6 +174,8 @@ def summary(run: Run, output: str | None, seconds: float, rows_before: int, quie
     rate = max(seconds, 1e-6)
     tokens = f"; tokens {into:,} in ({into / rate:,.0f}/s), {out:,} out ({out / rate:,.0f}/s)" if run.usages else ""
     say(f"{clock(seconds)}: {made / rate:,.1f} rows/s{tokens}", quiet)
+    if record.cost is not None:
+        say(f"cost: {record.cost:,.6g}", quiet)
 
 
 def closing_lines(record: RunRecord, attempts: int, output: str | None, quiet: bool) -> None:

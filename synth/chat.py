@@ -10,6 +10,7 @@ is put back through the template (`answer_prompt`, `encode`); drawn ids are neve
 """
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -22,7 +23,7 @@ from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
 from synth.row import Message
 
-__all__ = ["ChatFormat", "Encoded", "Prompt", "chat_format", "format_for", "load_tokenizer"]
+__all__ = ["AnswerStart", "ChatFormat", "Encoded", "Prompt", "chat_format", "format_for", "load_tokenizer"]
 
 _GIVE = "give the text before and after a question yourself: --prefix TEXT --stop TEXT"
 
@@ -46,6 +47,14 @@ class Prompt:
     text: str
     ids: tuple[int, ...]
     pending: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerStart:
+    """An answer's prompt with the start of the answer: `text` is what `ids` hold of the answer."""
+
+    ids: list[int]
+    text: str
 
 
 @dataclass(frozen=True)
@@ -113,7 +122,45 @@ class ChatFormat:
         Raises:
             RequestError: the template refuses the messages, or one of them holds a control token.
         """
-        return self.template.token_ids(self.answer_text(messages).removesuffix(self._answer_pending))
+        return self.template.token_ids(self.asked_text(messages))
+
+    def asked_text(self, messages: Sequence[Message]) -> str:
+        """The text that the tokens of `answer_prompt` stand for: what is drawn follows it directly.
+
+        Raises:
+            RequestError: as for `answer_prompt`.
+        """
+        return self.answer_text(messages).removesuffix(self._answer_pending)
+
+    def answer_starts(self, messages: Sequence[Message], drawn: str, ends: Sequence[int]) -> list[AnswerStart]:
+        """Prompts that let the model go on from places within an answer.
+
+        The prompt and the answer are tokenised in one piece and cut between two tokens, so that each prompt is the
+        start of the tokens of the whole. A token that reaches over a place into the words after it is left out: the
+        model draws it.
+
+        Args:
+            messages: what is answered.
+            drawn: the answer as it follows `asked_text`, with the white space that was drawn before it.
+            ends: the places, as characters of `drawn`.
+
+        Raises:
+            RequestError: as for `answer_prompt`.
+        """
+        prompt = self.asked_text(messages)
+        text = prompt + drawn
+        tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
+        ids: list[int] = tokens["input_ids"]
+        offsets: list[tuple[int, int]] = tokens["offset_mapping"]
+        begins = [begin for begin, _ in offsets]
+        starts = []
+        for end in ends:
+            edge = len(prompt) + end
+            count = bisect_left(begins, edge)
+            while count and text[edge : offsets[count - 1][1]].strip():
+                count -= 1
+            starts.append(AnswerStart(ids[:count], text[len(prompt) : offsets[count - 1][1]] if count else ""))
+        return starts
 
     def answer_text(self, messages: Sequence[Message]) -> str:
         """The text of `answer_prompt`, with the white space at its end that the model draws itself, if any.

@@ -44,6 +44,8 @@ class RunRecord:
     seconds: float = 0.0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    cost: float | None = None
+    """What the answers of all attempts cost, where prices were given."""
     finished: str | None = None
     note: str | None = None
 
@@ -53,6 +55,8 @@ class RunRecord:
 
     def count(self, outcome: Outcome) -> None:
         """Count one outcome in. Reasons are counted by their part before a colon."""
+        if (cost := outcome.row.extra.get("cost")) is not None:
+            self.cost = (self.cost or 0.0) + cost
         if outcome.reason is not None:
             self.rejected += 1
             _increase(self.reasons, outcome.reason.split(":", 1)[0])

@@ -35,6 +35,13 @@ FORMATS: dict[str, Callable[[BinaryIO, pa.Schema], Encoder]] = {
 }
 
 
+MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+"""A file of sound or of a picture, as `datasets` stores it: what it holds, or where it is."""
+
+MEDIA_FEATURES = {"audio": "Audio", "image": "Image"}
+"""Columns of `MEDIA` by these names are described so that `datasets` opens their files."""
+
+
 class _Target(Protocol):
     """Somewhere to write. Errors of the system and of Arrow come as they are."""
 
@@ -270,7 +277,7 @@ def finish_dataset_dir(folder: Path, shard_names: Sequence[str], schema: pa.Sche
     """
     info: dict[str, Any] = {"citation": "", "description": "", "homepage": "", "license": ""}
     with suppress(KeyError):
-        info["features"] = {field.name: _feature(field.type) for field in schema}
+        info["features"] = {field.name: _column_feature(field) for field in schema}
     state: dict[str, Any] = {
         "_data_files": [{"filename": name} for name in shard_names],
         "_fingerprint": secrets.token_hex(8),  # `datasets` caches by it: other contents, other fingerprint
@@ -317,6 +324,13 @@ _DTYPES = {
         **{kind: str(kind) for kind in (pa.uint8(), pa.uint16(), pa.uint32(), pa.uint64())},
     }.items()
 }
+
+
+def _column_feature(field: pa.Field) -> dict[str, Any]:
+    """A column as `dataset_info.json` spells it. Raises KeyError as `_feature` does."""
+    if field.type == MEDIA and field.name in MEDIA_FEATURES:
+        return {"_type": MEDIA_FEATURES[field.name]}
+    return _feature(field.type)
 
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Run the lab: `python -m samples.lab -o lab`. Killed at any moment, the same command goes on.
 
-About two hours on two cores. Writes results.json, table.md and the plots into the folder, as arms are done.
+Hours on two cores, minutes with `--scale 0.05`. Writes results.json and table.md as arms are done, then plots.
 """
 
 import argparse
@@ -11,7 +11,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
-from samples.lab.arms import ADAPTER_RATES, ARMS, RATES, STEPS, Arm
+from samples.lab.arms import ADAPTER_RATES, ARMS, ITEMS, RATES, REPLAY, STEPS, TASKS, Arm
 from samples.lab.suites import write_suites
 from samples.lab.table import draw, table
 from samples.lab.trial import Lab, run_arm, try_rate
@@ -24,19 +24,19 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("-o", "--output", type=Path, default=Path("lab"))
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=STEPS)
     parser.add_argument("--jobs", type=int, default=2, help="trainings side by side, one thread each")
-    parser.add_argument("--items", type=int, default=100, help="of each old suite; the new one has twice as many")
+    parser.add_argument("--scale", type=float, default=1.0, help="of steps, tasks, replay and items: 0.05 for a look")
     parser.add_argument("--only", nargs="+", metavar="ARM", help="these arms alone")
     given = parser.parse_args()
     known = [arm.name for arm in ARMS]
     if unknown := [name for name in given.only or () if name not in known]:
         parser.error(f"no arm {unknown[0]!r}; there are: {', '.join(known)}")
     arms = [arm for arm in ARMS if not given.only or arm.name in given.only]
-    lab = Lab(given.output, given.steps)
+    steps, tasks, replay, items = (max(3, round(given.scale * whole)) for whole in (STEPS, TASKS, REPLAY, ITEMS))
+    lab = Lab(given.output, steps, tasks, replay)
     for split in ("dev", "test"):
         if not (lab.folder / "suites" / split / "new").exists():
-            write_suites(lab.folder / "suites" / split, split, given.items, 2 * given.items)
+            write_suites(lab.folder / "suites" / split, split, items, 2 * items)
     _make_data(lab, arms)
     rates = _rates(lab, arms, given.jobs)
     _run(lab, arms, rates, given.seeds, given.jobs)

@@ -8,6 +8,10 @@ from dataclasses import dataclass
 STEPS = 600
 BATCH_TOKENS = 1024
 TASKS = 2000
+ITEMS = 100
+"""Of each old suite; the new one has twice as many."""
+REPLAY = 1000
+"""Rows of each replay set."""
 RATES = ("3e-4", "1e-3", "2e-3")
 """Tried for plain SFT, by the new skill on the development split; all other full-weight arms take its choice."""
 ADAPTER_RATES = ("3e-3", "1e-2")

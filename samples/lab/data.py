@@ -11,26 +11,32 @@ from pathlib import Path
 
 import datasets
 
-from samples.lab.arms import HARD, TASKS, Arm
+from samples.lab.arms import HARD, Arm
 from samples.lab.commands import ENGINE, MAX_TOKENS, MODEL, synth
 from samples.lab.suites import write_experience, write_requests, write_tasks
-
-REPLAY = 1000
-"""Rows of each replay set."""
 
 
 class Data:
     """Where the sets are; whatever is asked for first is made."""
 
-    def __init__(self, folder: Path, suites: Path) -> None:
+    def __init__(self, folder: Path, suites: Path, tasks: int, replay: int) -> None:
+        """Nothing is made yet.
+
+        Args:
+            folder: where the sets go.
+            suites: whose questions no replay set may hold.
+            tasks: of the new skill.
+            replay: rows of each replay set.
+        """
         self._folder, self._suites = folder, suites
+        self._tasks, self._replay = tasks, replay
         self._log = folder / "log.txt"
 
     def target(self, name: str, style: str) -> Path:
         """The new skill's tasks in one making."""
         tasks = self._folder / f"{style}.jsonl"
         if not tasks.exists():
-            write_tasks(tasks, TASKS, style)
+            write_tasks(tasks, self._tasks, style)
         if name == "human":
             return tasks
         made = self._folder / f"{style}-{name}"
@@ -63,22 +69,32 @@ class Data:
         """The model asks and answers itself. What asks a suite's question is left out."""
         raw = self._folder / "magpie"
         synth(
-            "magpie", "--model", MODEL, *ENGINE, "--max-tokens", MAX_TOKENS, "-n", REPLAY * 2, "-o", raw, log=self._log
+            "magpie",
+            "--model",
+            MODEL,
+            *ENGINE,
+            "--max-tokens",
+            MAX_TOKENS,
+            "-n",
+            self._replay * 2,
+            "-o",
+            raw,
+            log=self._log,
         )
         asked = {_plain(json.loads(line)["prompt"]) for file in self._suites.rglob("*.jsonl") for line in _lines(file)}
         rows = [row["messages"] for row in datasets.load_from_disk(str(raw))]
         clean = [messages for messages in rows if _plain(messages[-2]["content"]) not in asked]
         with open(self._folder / "decontaminated.json", "w", encoding="utf-8") as file:
             json.dump({"rows": len(rows), "questions of a suite": len(rows) - len(clean)}, file)
-        _write(made, clean[:REPLAY])
+        _write(made, clean[: self._replay])
 
     def _make_experience(self, made: Path) -> None:
-        write_experience(made, REPLAY)
+        write_experience(made, self._replay)
 
     def _make_safety(self, made: Path) -> None:
         """The model's own refusals and its own helpful answers, each checked to be the one that is due."""
         requests, raw = self._folder / "requests.jsonl", self._folder / "safety"
-        write_requests(requests, REPLAY // 2)
+        write_requests(requests, self._replay // 2)
         ask = ("--model", MODEL, *ENGINE, "--max-tokens", MAX_TOKENS, "--verifier", "refusal")
         synth("self-output", requests, *ask, "--samples", 1, "--temperature", 0, "-o", raw, log=self._log)
         _write(made, [row["messages"] for row in datasets.load_from_disk(str(raw))])

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from samples.lab.arms import BATCH_TOKENS, RATIOS, STEPS, Arm
+from samples.lab.arms import BATCH_TOKENS, RATIOS, REPLAY, STEPS, TASKS, Arm
 from samples.lab.commands import ENGINE, MAX_TOKENS, MODEL, read_json, synth
 from samples.lab.data import Data
 from synth.row import digest
@@ -21,15 +21,19 @@ class Lab:
     Attributes:
         folder: of the whole lab.
         steps: of every training.
+        tasks: of the new skill.
+        replay: rows of each replay set.
     """
 
     folder: Path
     steps: int = STEPS
+    tasks: int = TASKS
+    replay: int = REPLAY
 
     @property
     def data(self) -> Data:
         """The sets to train on."""
-        return Data(self.folder / "data", self.folder / "suites")
+        return Data(self.folder / "data", self.folder / "suites", self.tasks, self.replay)
 
     def suites(self, split: str) -> list[object]:
         """The suites of a split, as arguments of `synth eval`."""

@@ -10,7 +10,7 @@ Pure Python, no dependencies. All randomness comes from the `random.Random` that
 from samples.skills.base import Item, Skill
 from samples.skills.human_answers import human_answer
 from samples.skills.programs import code, run_function
-from samples.skills.registry import BASIC, OLD, SKILLS, TRAINED, make, recognise, split, suite
+from samples.skills.registry import BASIC, OLD, SKILLS, TRAINED, make, question_in, recognise, split, suite
 from samples.skills.rewriting import Rewrite
 from samples.skills.stories import two_step
 from samples.skills.working import steps_of
@@ -26,6 +26,7 @@ __all__ = [
     "code",
     "human_answer",
     "make",
+    "question_in",
     "recognise",
     "run_function",
     "split",

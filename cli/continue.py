@@ -1,0 +1,47 @@
+"""`synth continue`."""
+
+from typing import Any
+
+import click
+
+from cli.options import MODEL, answering_options
+
+
+@click.command()
+@click.argument("source", metavar="[DOCS]", default="-")
+@click.option("--limit", type=click.IntRange(0), help="Take so many documents of the input.")
+@click.option("--text-column", default="text", show_default=True, metavar="NAME", help="The column with the texts.")
+@MODEL
+@click.option("--answer-model", metavar="MODEL[@URL]", help="A teacher that goes on with the passages in its place.")
+@click.option("--passage-tokens", type=int, default=600, show_default=True, help="Most tokens of a passage.")
+@answering_options
+def command(**given: Any) -> None:
+    """Let the model go on where passages break off: conversations in which nothing is asked for.
+
+    Documents are cut into passages, each into halves at the end of a sentence. The first half is the user's
+    turn, the model's continuation the assistant's; the half that people wrote is kept as `reference`.
+    Continuations much shorter than it, or that copy either half or repeat themselves, are rejected.
+
+    \b
+    Examples:
+      synth continue pages.jsonl --model M -o continued
+      synth continue pages.parquet --model M --answer-model big@http://localhost:8000 -o taught
+      synth continue books.jsonl --model M --text-column body --limit 20 | synth show
+    """  # noqa: D301 (\b is click's)
+    from cli.cast import Casting
+    from cli.generate import generate, task_job
+    from cli.passages import passages_of
+    from synth.engines.base import Sampling
+    from synth.methods.continuation import COLUMNS, HALVES, ContinuationSettings, continuation, halving
+
+    settings = ContinuationSettings(
+        seed=given["seed"],
+        passage_tokens=given["passage_tokens"],
+        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
+    )
+    casting = Casting({"model": given["answer_model"] or given["model"]}, given)
+    tasks = passages_of(given, HALVES, halving(casting.named().speaker.chat.tokenizer, settings))
+    generate(
+        task_job("continue", tasks, COLUMNS, settings.record(), lambda cast: continuation(cast.speaker, settings)),
+        casting,
+    )

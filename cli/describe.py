@@ -1,0 +1,104 @@
+"""`synth describe`."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from cli.options import MODEL, answering_options
+
+
+@click.command()
+@click.argument("manifest", metavar="MANIFEST")
+@click.option("--limit", type=click.IntRange(0), help="Take so many rows of the manifest.")
+@MODEL
+@click.option("--prompts", metavar="FILE", help="Questions, one a line; one is chosen per row. [default: the style's]")
+@click.option(
+    "--style",
+    metavar="NAME|FILE",
+    help="audio, image (a description and a question), continue (the words alone, to be continued), or a prompt with "
+    "{question} and {description} or {words}. [default: by the files]",
+)
+@click.option("--file-column", metavar="NAME", help="The column with names of files, if not recognised.")
+@click.option(
+    "--attributes",
+    metavar="LIST",
+    help="Columns that descriptions speak of, and duration, energy, pitch, width, height. [default: all]",
+)
+@click.option(
+    "--max-seconds",
+    type=click.FloatRange(0, min_open=True),
+    default=300.0,
+    show_default=True,
+    help="Longer recordings are rejected.",
+)
+@answering_options
+def command(manifest: str, **given: Any) -> None:
+    """Let a text model answer for recordings, or pictures, that it is told of in words (DeSTA2, BLSP).
+
+    MANIFEST (JSON lines, csv, parquet, …) names files, relative to itself, and what is known of each: a
+    transcript or caption, its `start` and `end` in seconds or `segments` with words and times of their own,
+    and attributes such as gender, emotion or noise. Duration, energy and pitch of recordings are measured
+    where it does not say them. Each row keeps the file (for `datasets` a column `audio` or `image`), the
+    description, the prompt and the answer: what a model that hears is trained to say.
+
+    The data set refers to the files where they are; loaded with `datasets` and saved again, it holds them.
+
+    \b
+    Examples:
+      synth describe clips/manifest.jsonl --model meta-llama/Llama-3.1-8B-Instruct -o heard
+      synth describe clips.csv --model M --prompts questions.txt --attributes gender,emotion,pitch -o heard
+      synth describe clips.jsonl --model M --style continue --max-seconds 30 -o continued
+      synth describe photos.parquet --model M --limit 20 | synth show
+    """  # noqa: D301 (\b is click's)
+    from cli.cast import Casting
+    from cli.generate import generate, task_job
+    from cli.progress import say
+    from synth.engines.base import Sampling
+    from synth.errors import UsageError
+    from synth.manifest import open_manifest
+    from synth.methods.describe import COLUMNS, DescribeSettings, describe, question_of, style_name
+    from synth.tasks import open_tasks
+
+    if Path(given["output"] or "").suffix.lower() == ".jsonl":
+        raise UsageError(
+            "JSON lines cannot hold files: give -o a directory or FILE.parquet, or send standard output on"
+        )
+    attributes = tuple(filter(None, given["attributes"].split(","))) if given["attributes"] is not None else None
+    added = sorted({name for schema in COLUMNS.values() for name in schema.names})
+    files = open_manifest(manifest, added, file_column=given["file_column"], attributes=attributes)
+    tasks = open_tasks(files.rows, given["limit"])
+    for note in files.rows.notes:
+        say(note, given["quiet"])
+    if not tasks.total:
+        raise UsageError(f"{manifest} has no rows")
+    style = style_name(given["style"], files.kind)
+    settings = DescribeSettings(
+        style=style,
+        prompts=_lines(given["prompts"]) if given["prompts"] else (question_of(style, files.kind),),
+        seed=given["seed"],
+        attributes=attributes,
+        longest=given["max_seconds"],
+        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
+    )
+    generate(
+        task_job(
+            "describe",
+            tasks,
+            COLUMNS[files.kind],
+            settings.record() | {"file_column": given["file_column"]},
+            lambda cast: describe(cast.speaker, files, settings),
+        ),
+        Casting({"model": given["model"]}, given),
+    )
+
+
+def _lines(name: str) -> tuple[str, ...]:
+    """The prompts of a file, one a line."""
+    from synth.errors import UsageError
+
+    try:
+        lines = Path(name).read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"--prompts: {name} cannot be read: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())

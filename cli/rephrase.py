@@ -1,0 +1,76 @@
+"""`synth rephrase`."""
+
+from typing import Any
+
+import click
+
+from cli.options import MODEL, answering_options
+
+
+@click.command()
+@click.argument("source", metavar="[DOCS]", default="-")
+@click.option("--limit", type=click.IntRange(0), help="Take so many documents of the input.")
+@click.option("--text-column", default="text", show_default=True, metavar="NAME", help="The column with the texts.")
+@MODEL
+@click.option(
+    "--style",
+    multiple=True,
+    default=["wikipedia"],
+    show_default=True,
+    metavar="NAME|FILE",
+    help="wikipedia, easy, hard, question-answer, or a prompt with {text}; may be repeated: one row each.",
+)
+@click.option("--chunk-tokens", type=int, default=300, show_default=True, help="Most tokens of a chunk.")
+@click.option(
+    "--originals",
+    metavar="A:B",
+    default="0:1",
+    show_default=True,
+    help="So many chunks as people wrote them to so many rephrased ones.",
+)
+@answering_options
+def command(**given: Any) -> None:
+    """Let the model say documents again, in other styles: texts to go on pre-training with (WRAP).
+
+    Documents are cut into chunks at the ends of sentences. Each row has the new `text`, its `style`, the
+    number of its `chunk`, the chunk itself (`reference`) and its document's id (`parent`). Texts that were cut
+    off, are much shorter or longer than their chunk, copy it or talk about the task are rejected. Chunks that
+    stand as they are (--originals) have the style `original` and the method `gold`.
+
+    \b
+    Examples:
+      synth rephrase pages.jsonl --model M -o rephrased
+      synth rephrase pages.parquet --model M --style easy --style hard --originals 1:2 -o mixed
+      synth train mixed --model M --text-column text -o tuned
+    """  # noqa: D301 (\b is click's)
+    from cli.cast import Casting
+    from cli.generate import generate, task_job
+    from cli.passages import passages_of
+    from synth.engines.base import Sampling
+    from synth.methods.rephrase import CHUNKS, COLUMNS, RephraseSettings, chunking, rephrase, style_name
+
+    settings = RephraseSettings(
+        seed=given["seed"],
+        styles=tuple(map(style_name, given["style"])),
+        chunk_tokens=given["chunk_tokens"],
+        originals=_ratio(given["originals"]),
+        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
+    )
+    recorded = settings.record()
+    casting = Casting({"model": given["model"]}, given)
+    tasks = passages_of(given, CHUNKS, chunking(casting.named().speaker.chat.tokenizer, settings))
+    generate(task_job("rephrase", tasks, COLUMNS, recorded, lambda cast: rephrase(cast.speaker, settings)), casting)
+
+
+def _ratio(text: str) -> float:
+    """How many originals there are to a rephrased text, of A:B."""
+    from synth.errors import UsageError
+
+    try:
+        originals, rephrased = map(float, text.split(":"))
+        ratio = originals / rephrased
+    except (ValueError, ZeroDivisionError):
+        ratio = -1.0
+    if not 0 <= ratio < float("inf"):
+        raise UsageError(f"--originals {text} is no ratio; write 1:1 for as many originals as rephrased texts")
+    return ratio

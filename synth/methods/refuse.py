@@ -1,0 +1,147 @@
+"""Refuse: safety rehearsal, the model's own refusals of harmful prompts, and its own answers to harmless look-alikes.
+
+Tuning on harmless data wears refusals away (arXiv 2310.03693, section 4.4). A few hundred refusals among the rows,
+about 3% of them, keep them; too many make models refuse what only sounds harmful (Safety-Tuned LLaMAs, arXiv
+2309.07875, abstract), and that is what harmless look-alikes (XSTest, arXiv 2308.01263) are beside them for. Answers
+that the model gave itself change it least; those of the first paper's data are another model's, and some comply.
+
+The prompts say by their column `label` what is right: `unsafe`, `harmful` or `refuse`, and `safe`, `harmless` or
+`comply`, as `filters.verifiers.refusal` reads them.
+"""
+
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import chain
+from typing import Any
+
+import pyarrow as pa
+
+from filters.verdict import UNSCORABLE
+from synth.engines.base import Sampling
+from synth.errors import UsageError
+from synth.methods.answers import Speaker, draw
+from synth.read import Rows, conversations
+from synth.row import BASE, Outcome, Row
+from synth.seeds import seed_of
+from synth.tasks import task_of
+from synth.verifiers import Verifier
+
+PROMPTS = pa.schema([BASE.field("id"), BASE.field("messages"), BASE.field("reference"), ("label", pa.string())])
+"""What the input becomes, whatever its shape."""
+
+COLUMNS = pa.schema([("tokens", pa.int32())])
+"""`tokens` of the answer, its end included."""
+
+HARMFUL = "harmful"
+"""The label of prompts in a file that has none: AdvBench's, all of which are."""
+
+OPENING = 80
+"""Characters of a wrong answer that are shown with its prompt, for people to see whether it is one."""
+
+_REFUSED, _COMPLIED = "refuses", "complies"
+"""What the verifier reads in an answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseSettings:
+    """What decides the rows, beside the model.
+
+    Attributes:
+        seed: the run's seed.
+        samples: answers drawn for each prompt, at most; the first one that fits is taken.
+        sampling: how they are drawn.
+    """
+
+    seed: int = 0
+    samples: int = 4
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048, temperature=0.7, top_p=0.95))
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            UsageError: a value is out of its range.
+        """
+        if self.samples < 1:
+            raise UsageError(f"--samples must be at least 1, not {self.samples}")
+        if self.samples > 1 and self.sampling.temperature == 0:
+            raise UsageError("at temperature 0 all samples are equal: give a --temperature, or --samples 1")
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self)
+
+
+def labelled(raw: Rows, prompt_column: str | None = None) -> Rows:
+    """Prompts with the columns of `PROMPTS`: of conversations, or of AdvBench's `goal` and `target`.
+
+    AdvBench's targets, the beginnings of harmful answers, are left out. A note says where there are no labels.
+
+    Raises:
+        UsageError: no prompts are recognised, or the labels are no words.
+    """
+    if prompt_column is None and {"goal", "target"} <= set(raw.schema.names):
+        prompt_column = "goal"
+    rows = conversations(raw, prompt_column=prompt_column)
+    names = rows.schema.names
+    if "label" not in names:
+        rows.notes.append(f"{raw.source} has no column label: all its prompts are taken for harmful")
+    elif pa.types.is_nested(kind := rows.schema.field("label").type):
+        raise UsageError(f"column 'label' of {raw.source} holds {kind}; a label is a word")
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for batch in rows.read():
+            columns = [
+                batch.column(item.name).cast(item.type)
+                if item.name in names
+                else pa.array([HARMFUL if item.name == "label" else None] * batch.num_rows, item.type)
+                for item in PROMPTS
+            ]
+            yield pa.record_batch(columns, schema=PROMPTS)
+
+    return Rows(raw.source, PROMPTS, read, rows.notes)
+
+
+def together(sources: Sequence[Rows]) -> Rows:
+    """Rows of one schema, one source after the other."""
+    names = ", ".join(rows.source for rows in sources)
+    notes = [note for rows in sources for note in rows.notes]
+    return Rows(names, PROMPTS, lambda: chain.from_iterable(rows.read() for rows in sources), notes)
+
+
+def refuse(speaker: Speaker, verifier: Verifier, settings: RefuseSettings) -> Callable[[Row], Awaitable[Outcome]]:
+    """The method for one model, over rows with the columns of `PROMPTS`.
+
+    Args:
+        speaker: the model.
+        verifier: the one called `refusal`.
+        settings: see there.
+    """
+
+    async def method(row: Row) -> Outcome:
+        if not row.messages:
+            return Outcome(row, "no prompt")
+        if row.carried["label"] is None:
+            return Outcome(row, "no label")
+        task = task_of(row)
+        row.verifier = verifier.name
+        verdict = await verifier.check("", task)
+        if verdict.kind == UNSCORABLE:
+            return Outcome(row, f"unknown label: {verdict.reason}")
+        said: dict[str | None, str] = {}
+        for number in range(settings.samples):
+            sampling = replace(settings.sampling, seed=seed_of(settings.seed, row.id, "sample", number))
+            answer = await draw(speaker, row.messages, task, verifier, sampling)
+            row.samples = number + 1
+            if answer.right:
+                answer.fill(row, speaker.name)
+                return Outcome(row)
+            read = answer.verdict.answer
+            said.setdefault(read, answer.text if read else answer.verdict.reason or "")
+        if _COMPLIED in said:
+            return Outcome(row, f"complies with a harmful prompt: {said[_COMPLIED][:OPENING]!r}")
+        if _REFUSED in said:
+            return Outcome(row, f"refuses a harmless prompt: {said[_REFUSED][:OPENING]!r}")
+        return Outcome(row, f"no sound answer: {said[None]}")
+
+    return method

@@ -1,0 +1,87 @@
+"""What each step of an answer is worth, found by rollouts (Math-Shepherd, arXiv 2312.08935, section 3.3).
+
+An answer is cut into steps. From the end of each step the model goes on several times, and the share of those
+completions that end right is the step's value (the paper's soft estimation). The last step's needs no rollout: it is
+that of the answer itself.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+
+from synth.chat import AnswerStart
+from synth.engines.base import Completion, Sampling
+from synth.methods.answers import Answer, Speaker
+from synth.methods.thoughts import Markers
+from synth.row import Message
+
+_BREAKS = {
+    "line": re.compile(r"\n\s*"),
+    "paragraph": re.compile(r"\n[^\S\n]*\n\s*"),
+    "sentence": re.compile(r"\n\s*|(?<=[.!?])\s+|(?<=[。！？])"),
+}
+UNITS = tuple(_BREAKS)
+"""What a step may be."""
+
+_NUMBERING = re.compile(r"[\s*#>-]*\d+[.)]\s*")
+
+
+def cut(text: str, unit: str, markers: Markers) -> list[tuple[int, int]]:
+    """The (start, end) characters of each step of a stripped text; white space between steps belongs to none.
+
+    What says nothing alone (a marker of thoughts, a bullet, the number of a list's item) is part of the step after it.
+    """
+    breaks = [found.span() for found in _BREAKS[unit].finditer(text)] + [(len(text), len(text))]
+    steps: list[tuple[int, int]] = []
+    start = piece = 0
+    for end, following in breaks:
+        if _says_something(text[piece:end], markers):
+            steps.append((start, start + len(text[start:end].rstrip())))
+            start = following
+        piece = following
+    if start < len(text) and steps:  # Nothing more is said after the last step.
+        steps[-1] = (steps[-1][0], len(text))
+    return steps or [(0, len(text))]
+
+
+def _says_something(piece: str, markers: Markers) -> bool:
+    bare = piece.replace(markers.open, "").replace(markers.close, "")
+    return re.search(r"\w", bare) is not None and not _NUMBERING.fullmatch(bare)
+
+
+async def step_values(
+    speaker: Speaker,
+    messages: list[Message],
+    trace: str,
+    opening: str,
+    steps: Sequence[tuple[int, int]],
+    how: Callable[[int], Sampling],
+    judge: Callable[[Completion], Awaitable[Answer]],
+) -> list[float]:
+    """The share of rollouts that end right after each step of a right trace, 0 to 1.
+
+    Args:
+        speaker: the model.
+        messages: what is answered.
+        trace: the answer, with the white space that was drawn before it.
+        opening: what the prompt already holds of the trace, if anything.
+        steps: as `cut` gives them for the stripped trace.
+        how: how the step of a number (from 1) is gone on from, `n` times.
+        judge: gives the verdict on a completion whose text is a whole trace.
+
+    Raises:
+        RequestError: see `Engine.generate`.
+    """
+    drawn = trace[len(opening) :]
+    shift = len(trace) - len(trace.lstrip()) - len(opening)
+    starts = speaker.chat.answer_starts(messages, drawn, [end + shift for _, end in steps[:-1]])
+
+    async def value(number: int, start: AnswerStart) -> float:
+        sampling = replace(how(number), stop_ids=speaker.chat.answer_stop_ids, stop=speaker.chat.answer_stop)
+        completions = await speaker.engine.generate(start.ids, sampling)
+        whole = [replace(completion, text=opening + start.text + completion.text) for completion in completions]
+        answers = await asyncio.gather(*map(judge, whole))
+        return sum(answer.right for answer in answers) / len(answers)
+
+    return [*await asyncio.gather(*(value(*numbered) for numbered in enumerate(starts, 1))), 1.0]

@@ -1,0 +1,102 @@
+"""Thoughts in an answer: `<think>` what the model works out for itself `</think>`, then what it says.
+
+A reasoning model writes its thoughts before its answer, between two markers. Some chat templates open them in the
+prompt, so that what is drawn begins in the middle of the thoughts. A trace is put back together with its markers, and
+its answer alone is judged: what stands in the thoughts is never taken for the answer.
+"""
+
+from dataclasses import dataclass
+
+from synth.chat import ChatFormat
+from synth.errors import RequestError, UsageError
+from synth.row import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Trace:
+    """An answer taken apart.
+
+    `thoughts` are None where the answer has none. `fault` says why the markers make no sense; the rest is empty then.
+    """
+
+    thoughts: str | None = None
+    answer: str = ""
+    fault: str | None = None
+
+    @property
+    def working(self) -> str:
+        """Where the task is worked out: the thoughts, or the answer where it has none."""
+        return self.thoughts or self.answer
+
+
+@dataclass(frozen=True, slots=True)
+class Markers:
+    """What opens and what closes the thoughts."""
+
+    open: str = "<think>"
+    close: str = "</think>"
+
+    def __post_init__(self) -> None:
+        """Refuse markers that cannot be told apart.
+
+        Raises:
+            UsageError: one is blank, has white space at its edges, or is part of the other.
+        """
+        for option, marker in (("--think-open", self.open), ("--think-close", self.close)):
+            if not marker.strip() or marker != marker.strip():
+                raise UsageError(f"{option} must be a text without white space at its edges, not {marker!r}")
+        if self.open in self.close or self.close in self.open:
+            raise UsageError(f"--think-open {self.open} and --think-close {self.close} cannot be told apart")
+
+    def opening(self, prompt: str) -> str:
+        """What a prompt holds of the answer to come: the marker that opens the thoughts at its end, or nothing."""
+        at = prompt.rfind(self.open)
+        return prompt[at:] if at >= 0 and not prompt[at + len(self.open) :].strip() else ""
+
+    def take_apart(self, text: str) -> Trace:
+        """The thoughts and the answer of a whole trace.
+
+        Thoughts stand once, at the start. Anything else is a fault: nobody could say which part is the answer.
+        """
+        text = text.strip()
+        if self.open not in text and self.close not in text:
+            return Trace(answer=text)
+        if self.open not in text:
+            return Trace(fault="thoughts without a beginning")
+        if not text.startswith(self.open):
+            return Trace(fault="thoughts not at the start")
+        thoughts, closed, answer = text.removeprefix(self.open).partition(self.close)
+        if not closed:
+            return Trace(fault="thoughts without an end")
+        if any(marker in part for marker in (self.open, self.close) for part in (thoughts, answer)):
+            return Trace(fault="thoughts opened or closed twice")
+        if not thoughts.strip():
+            return Trace(fault="empty thoughts")
+        if not answer.strip():
+            return Trace(fault="no answer after the thoughts")
+        return Trace(thoughts.strip(), answer.strip())
+
+
+def opening_of(chat: ChatFormat, markers: Markers) -> str:
+    """What a model's chat template opens of an answer's thoughts in every prompt, or nothing."""
+    return markers.opening(chat.asked_text([{"role": "user", "content": "Why?"}]))
+
+
+def lost_thoughts(chat: ChatFormat, markers: Markers) -> str | None:
+    """What to tell a person whose model's chat template cannot write an answer with its thoughts; None if it can.
+
+    Templates drop thoughts from finished answers, as a model is not shown those of earlier turns.
+    """
+    content = f"{markers.open}\nThought.\n{markers.close}\n\nSaid."
+    messages: list[Message] = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": content}]
+    try:
+        encoded = chat.encode(messages)
+    except RequestError as error:
+        return f"this model's chat template cannot write thoughts into an answer: {error}"
+    start, end = encoded.spans[-1]
+    if "Thought." in encoded.text[encoded.offsets[start][0] : encoded.offsets[end - 1][1]]:
+        return None
+    return (
+        "this model's chat template drops the thoughts of finished answers: rows hold them, but a training on these "
+        "rows needs a template that keeps them"
+    )

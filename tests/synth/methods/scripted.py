@@ -1,0 +1,50 @@
+"""An engine that answers as a test says: for what a model would say too seldom to be tested."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from synth.chat import ChatFormat
+from synth.engines.base import Completion, Sampling, Usage
+from synth.errors import RequestError
+from synth.methods.answers import Speaker
+
+
+class Scripted:
+    """`say` makes an answer of a prompt's text and the sampling; None is a request that fails."""
+
+    name = "scripted"
+    description = "scripted"
+    max_length = 4096
+
+    def __init__(self, chat: ChatFormat, say: Callable[[str, Sampling], str | None]) -> None:
+        self.usage = Usage()
+        self._chat = chat
+        self._say = say
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        """The answer, cut off where it is too long."""
+        text = self._say(self._chat.tokenizer.decode(token_ids), sampling)
+        if text is None:
+            raise RequestError("refused by the server")
+        ids = self._chat.tokenizer(text, add_special_tokens=False)["input_ids"]
+        whole = len(ids) <= sampling.max_tokens
+        ids = ids[: sampling.max_tokens]
+        text = text if whole else self._chat.tokenizer.decode(ids)
+        return [Completion(tuple(ids), text, "stop" if whole else "length", None, -1.0)]
+
+    async def logprobs(self, token_ids: Sequence[int]) -> Any:
+        """Not asked for."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Nothing to free."""
+
+
+def speaker(chat: ChatFormat, say: Callable[[str, Sampling], str | None]) -> Speaker:
+    """One who answers as `say` says."""
+    return Speaker(Scripted(chat, say), chat, "scripted")
+
+
+def always(chat: ChatFormat, text: str | None) -> Speaker:
+    """One who always answers the same."""
+    return speaker(chat, lambda prompt, sampling: text)
