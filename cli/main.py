@@ -19,6 +19,8 @@ COMMANDS = {
     "refuse": "Safety rehearsal: its refusals of harmful prompts, its answers to harmless ones.",
     "describe": "A text model answers for recordings or pictures that it is told of in words.",
     "verify": "Judge answers, or references: right, wrong or unscorable.",
+    "rate": "Numbers for every row: quality, complexity, perplexity, reward; to filter by.",
+    "filter": "Remove bad rows, duplicates, benchmark items; keep the best, the longest, a sample.",
     "score-tokens": "How likely a model finds every token; which of them are trained on.",
     "mix": "A task's rows with a share of replay among them.",
     "train": "Train on it, and watch what is learnt and what is forgotten.",

@@ -1,0 +1,116 @@
+"""What `synth rate` does: ask a model about rows or measure them, or take a reward model's word."""
+
+import time
+from collections import Counter
+from dataclasses import fields
+from typing import Any
+
+import pyarrow as pa
+
+from cli.cast import Casting, tasks_of
+from cli.generate import Job, claimed_stdout, closing_lines, generate, quiet_libraries
+from cli.progress import Meter, clock, say
+from synth.engines.base import EngineOptions
+from synth.engines.open import model_revision
+from synth.errors import UsageError
+from synth.methods.rate import RateSettings, rate
+from synth.output import open_output
+from synth.record import RunRecord
+from synth.rewards import COLUMNS, open_reward_model, rewarded
+from synth.row import REASON
+from synth.tasks import Tasks
+from synth.versions import versions
+
+
+def rate_rows(given: dict[str, Any]) -> None:
+    """Run the command with its options.
+
+    Raises:
+        UsageError: something is wrong with the settings or the input; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        click.exceptions.Exit: status 1 where the run was stopped.
+    """
+    aspects = tuple(filter(None, (part.strip() for part in given["by"].split(","))))
+    if "reward" in aspects:
+        if aspects != ("reward",):
+            raise UsageError("--by reward goes alone: --model is a reward model then")
+        _reward(given)
+        return
+    settings = RateSettings(aspects, given["max_tokens"])
+    tasks = tasks_of(given)
+    _refuse_rated(tasks, settings.columns)
+    answered = tasks.answered(settings.columns)
+    missing: Counter[str] = Counter()
+    generate(
+        Job(
+            command="rate",
+            settings=settings.record() | {"input": tasks.fingerprint},
+            method=lambda cast: rate(cast.speaker, settings, missing),
+            rows=lambda *_: answered,
+            schema=tasks.schema(settings.columns),
+            tasks=tasks,
+        ),
+        Casting({"model": given["model"]}, given | {"prefix": None, "stop": None}),
+    )
+    _say_missing(missing, given["quiet"])
+
+
+def _say_missing(missing: Counter[str], quiet: bool) -> None:
+    for name, count in missing.items():
+        say(f"{count:,} rows have no {name}: {name}_fault says why", quiet)
+
+
+def _refuse_rated(tasks: Tasks, added: pa.Schema) -> None:
+    there = [name for name in added.names if name in tasks.source.schema.names]
+    if there:
+        raise UsageError(
+            f"{tasks.source.source} has a column {there[0]} already: filter by it, or rate by something else"
+        )
+
+
+def _reward(given: dict[str, Any]) -> None:
+    quiet_libraries()
+    quiet: bool = given["quiet"]
+    if given["engine"] not in ("auto", "transformers"):
+        raise UsageError("--by reward: reward models run in transformers; leave --engine at auto")
+    tasks = tasks_of(given)
+    _refuse_rated(tasks, COLUMNS)
+    name: str = given["model"]
+    settings = {
+        "by": "reward",
+        "revision": model_revision(name),
+        "dtype": given["dtype"],
+        "max_length": given["max_length"],
+        "input": tasks.fingerprint,
+    }
+    record = RunRecord("rate", settings, name, versions("transformers"), source=tasks.source.source)
+    schema = tasks.schema(COLUMNS)
+    with claimed_stdout() as stream:
+        sink = open_output(given["output"], stream, record, schema, restart=given["restart"])
+        if sink.next >= tasks.total:
+            sink.finish()
+            say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)
+            return
+        before, done, missing = sink.next, False, Counter[str]()
+        try:
+            say(f"loading {name}", quiet)
+            options = {item.name: given[item.name] for item in fields(EngineOptions) if item.name in given}
+            model = open_reward_model(name, EngineOptions(**options))
+            say(model.description, quiet)
+            began = time.monotonic()
+            nothing = pa.RecordBatch.from_pylist([], schema.append(REASON))
+            with Meter("rate", quiet=quiet) as meter:
+                for batch in rewarded(model, tasks, before):
+                    missing["reward"] += batch["reward"].null_count
+                    sink.extend(batch, nothing)
+                    meter.show(sink.next, tasks.total, "")
+            done = True
+        finally:
+            if done:
+                sink.finish()
+            else:
+                sink.pause()
+    closing_lines(sink.record, sink.next, given["output"], quiet)
+    _say_missing(+missing, quiet)
+    seconds = max(time.monotonic() - began, 1e-6)
+    say(f"{clock(seconds)}: {(sink.next - before) / seconds:,.1f} rows/s", quiet)

@@ -1,0 +1,194 @@
+"""The filters that `synth filter` knows by name.
+
+Each is made by a function of that name. Its parameters are the settings, with their defaults; its first line is what
+`--list` says of it; `synth.curation_steps` reads both. The parameter `shop` is no setting.
+"""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal
+
+import polars as pl
+
+from filters import contamination as benchmarks
+from filters import duplicates as twins
+from filters import heuristics, personal
+from filters import language as languages
+from synth.curation import Filter, frame_of
+from synth.errors import UsageError
+from synth.tasks import Tasks
+from synth.workshop import Text, Workshop
+
+SPLITS = {"train", "dev", "validation", "test"}
+"""Names of files that say nothing of which benchmark they are of."""
+
+
+def length(
+    min: int = 1, max: int | None = None, unit: Literal["characters", "words"] = "characters", of: Text = "answer"
+) -> Filter:
+    """Too short or too long."""
+    measure = heuristics.characters if unit == "characters" else heuristics.words
+    return measure(of, min, max)
+
+
+def repeated_words(max: float = 0.3, n: int = 5) -> Filter:
+    """Answers that go round in circles: share of word n-grams that occurred before."""
+    return heuristics.repeated_words(n, max)
+
+
+def repeated_lines(max: float = 0.3) -> Filter:
+    """The same line by line."""
+    return heuristics.repeated_lines(max)
+
+
+def symbols(max: float = 0.4) -> Filter:
+    """Answers of signs: share of characters that are no letters, digits or spaces."""
+    return heuristics.symbols(max)
+
+
+def digits(max: float = 0.5) -> Filter:
+    """Answers of digits: share of the characters."""
+    return heuristics.digits(max)
+
+
+def unfinished() -> Filter:
+    """Answers that stop in the middle of a sentence or of code."""
+    return heuristics.unfinished()
+
+
+def refusal() -> Filter:
+    """Answers that decline what was asked."""
+    return heuristics.refusal()
+
+
+def template_debris() -> Filter:
+    """Control tokens and role names of chat templates left in a turn."""
+    return heuristics.template_debris()
+
+
+def roles() -> Filter:
+    """Turns out of order, or empty."""
+    return heuristics.roles()
+
+
+def language(*codes: str) -> Filter:
+    """Rows in none of these languages: language:en,zh."""
+    if not codes:
+        raise UsageError("name the languages that stay, as in language:en,zh")
+    return languages.language(codes)
+
+
+def personal_data() -> Filter:
+    """E-mail addresses, numbers of phones, cards and accounts, IP addresses."""
+    return _with_system(personal.personal_data())
+
+
+def secrets() -> Filter:
+    """API keys, tokens, private keys."""
+    return _with_system(personal.secrets())
+
+
+def duplicates(of: Text = "text") -> Filter:
+    """Rows with the same words as an earlier row."""
+    return lambda frame: twins.exact_duplicates(frame, of)
+
+
+def near_duplicates(threshold: float = 0.7, of: Text = "text") -> Filter:
+    """Rows much like an earlier row: Jaccard index of their word triples."""
+    return lambda frame: twins.near_duplicates(frame, of, threshold)
+
+
+def semantic_duplicates(shop: Workshop, model: str, threshold: float = 0.95, of: Text = "text") -> Filter:
+    """Rows that mean what an earlier row does: cosine of their vectors; see below for MODEL."""
+    embed = shop.embedding(model, of)
+    return lambda frame: twins.semantic_duplicates(frame, embed(frame), threshold)
+
+
+def against(shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prompt") -> Filter:
+    """Rows much like one of another data set: against:target.jsonl."""
+    if not sets:
+        raise UsageError("name the data sets to stay clear of, as in against:target.jsonl")
+    others = pl.concat([_named(source, shop.open(source), of) for source in sets])
+    return lambda frame: twins.near_duplicates(frame, of, threshold, against=others)
+
+
+def contamination(shop: Workshop, *files: str) -> Filter:
+    """Rows that hold items of benchmarks (13 words in a row): contamination:gsm8k/test.jsonl."""
+    if not files:
+        raise UsageError("name files of benchmarks, as in contamination:gsm8k/test.jsonl,HumanEval.jsonl")
+    items = [
+        (_benchmark(Path(file)), number, text)
+        for file in files
+        for number, text in enumerate(shop.open_questions(file))
+        if text is not None
+    ]
+    return lambda frame: benchmarks.contaminated(frame, items)
+
+
+def column(
+    shop: Workshop, name: str, min: float | None = None, max: float | None = None, equals: str | None = None
+) -> Filter:
+    """Rows whose column is out of bounds, another value, or empty: column:quality,min=4."""
+    shop.column(name)
+    if min is None and max is None and equals is None:
+        raise UsageError(f"say what of {name} stays: min=, max= or equals=")
+    value = pl.col(name)
+    number = value.cast(pl.Float64)
+    reasons = [pl.when(value.is_null()).then(pl.lit(f"no {name}"))]
+    if equals is not None:
+        reasons.append(
+            pl.when(value.cast(pl.String) != equals).then(pl.format(f"other {_braceless(name)}: {{}}", value))
+        )
+    if min is not None:
+        low = (number < min) | number.is_nan()
+        reasons.append(pl.when(low).then(pl.format(f"low {_braceless(name)}: {{}}", value)))
+    if max is not None:
+        high = (number > max) | number.is_nan()
+        reasons.append(pl.when(high).then(pl.format(f"high {_braceless(name)}: {{}}", value)))
+    return lambda frame: frame.select(pl.coalesce(reasons).alias("reason")).to_series()
+
+
+def _with_system(find: Filter) -> Filter:
+    """A filter of `text` that looks at the system's turns, too."""
+    whole = pl.concat_str("system", "text", separator="\n\n", ignore_nulls=True).alias("text")
+    return lambda frame: find(frame.with_columns(whole))
+
+
+def _named(source: str, tasks: Tasks, of: Text) -> pl.DataFrame:
+    """A set to stay clear of: a text of each row, and which row it is."""
+    name = pl.format(f"{_braceless(Path(source).stem)} row {{}}", "row").alias("id")
+    return frame_of(tasks).select(name, of)
+
+
+def _benchmark(file: Path) -> str:
+    """What a benchmark is called: a file of a split goes by its folder's name, too."""
+    return f"{file.parent.name}/{file.stem}" if file.stem in SPLITS and file.parent.name else file.stem
+
+
+def _braceless(name: str) -> str:
+    return name.replace("{", "(").replace("}", ")")
+
+
+FILTERS: dict[str, Callable[..., Filter]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        length,
+        repeated_words,
+        repeated_lines,
+        symbols,
+        digits,
+        unfinished,
+        refusal,
+        template_debris,
+        roles,
+        language,
+        personal_data,
+        secrets,
+        duplicates,
+        near_duplicates,
+        semantic_duplicates,
+        against,
+        contamination,
+        column,
+    )
+}

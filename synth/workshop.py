@@ -1,0 +1,84 @@
+"""What filters are made with: the columns of the set, files to read, models that turn texts into vectors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from filters.contamination import question_column
+from synth.curation import frame_of, nearest
+from synth.embeddings import open_embedder
+from synth.engines.base import EngineOptions
+from synth.engines.open import model_revision
+from synth.errors import UsageError
+from synth.read import open_rows, open_source
+from synth.tasks import Tasks, open_tasks
+
+Text = Literal["answer", "prompt", "text"]
+"""Columns that may be measured and compared."""
+
+
+@dataclass(slots=True)
+class Workshop:
+    """What filters are made with.
+
+    Attributes:
+        columns: of the frame they will see.
+        seed: of what is drawn.
+        device: where models run.
+        inputs: fingerprints of the files and revisions of the models that filters read, by name; filled as they are
+            made.
+    """
+
+    columns: Sequence[str]
+    seed: int = 0
+    device: str = "auto"
+    inputs: dict[str, str | None] = field(default_factory=dict)
+    _vectors: dict[tuple[str, str], tuple[pl.Series, NDArray[np.float32]]] = field(default_factory=dict)
+
+    def column(self, name: str) -> str:
+        """The name of a column, if there is one.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if name not in self.columns:
+            raise UsageError(f"there is no column {name}{nearest(name, self.columns)}")
+        return name
+
+    def open(self, source: str) -> Tasks:
+        """A data set of conversations."""
+        tasks = open_tasks(open_rows(source))
+        self.inputs[source] = tasks.fingerprint
+        return tasks
+
+    def embedding(self, model: str, of: Text) -> Callable[[pl.DataFrame], NDArray[np.float32]]:
+        """What turns the texts of a frame into unit vectors. The model is loaded when the first are wanted.
+
+        Rows keep their vectors: the next filter, which sees some of them, need not make them again.
+        """
+        if ":" not in model:  # what other libraries load is named by the step alone
+            self.inputs[model] = model_revision(model)
+
+        def embed(frame: pl.DataFrame) -> NDArray[np.float32]:
+            if (model, of) not in self._vectors:
+                embedder = open_embedder(model, EngineOptions(device=self.device))
+                self._vectors[model, of] = frame["row"], embedder(frame[of].fill_null("").to_list())
+            rows, vectors = self._vectors[model, of]
+            known: NDArray[np.float32] = vectors[rows.search_sorted(frame["row"]).to_numpy()]
+            return known
+
+        return embed
+
+    def open_questions(self, source: str) -> list[str | None]:
+        """What a benchmark asks, item by item: of a column known for it, or the user's turns of conversations."""
+        tasks = open_tasks(open_source(source))
+        try:
+            column = question_column(tasks.source.schema.names)
+        except ValueError:
+            return frame_of(self.open(source))["prompt"].to_list()
+        self.inputs[source] = tasks.fingerprint
+        return [text for batch in tasks.source.batches() for text in batch[column].cast("string").to_pylist()]
