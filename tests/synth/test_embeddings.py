@@ -80,7 +80,7 @@ def test_a_named_library_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
     fake = SimpleNamespace(StaticModel=SimpleNamespace(from_pretrained=lambda name: Static()))
     monkeypatch.setitem(sys.modules, "model2vec", fake)
-    assert np.allclose(open_embedder("model2vec:some/model", CPU)(["a", ""]), [[0.6, 0.8], [0, 0]])
+    assert np.allclose(open_embedder("model2vec:some/model", CPU)(["a", ""]), np.array([[0.6, 0.8], [0.0, 0.0]]))
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(UsageError, match="pip install sentence-transformers"):
         open_embedder("sentence-transformers:some/model", CPU)
