@@ -12,6 +12,7 @@ COMMANDS = {
     "self-output": "The model answers tasks itself; its right answers become the data.",
     "paraphrase": "The model says human answers again in its own words.",
     "minimum-change": "The model's own answers, mended with as few changes as possible.",
+    "lamol": "A model trained to do so writes examples of its old tasks: pseudo-replay.",
     "ssr": "New examples of an old task from a few that were kept.",
     "verify": "Judge answers, or references: right, wrong or unscorable.",
     "score-tokens": "How likely a model finds every token; which of them are trained on.",
