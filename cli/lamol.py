@@ -14,7 +14,8 @@ from cli.options import MODEL, Share, engine_options, output_options
     "--tokens",
     multiple=True,
     metavar="TEXT",
-    help="A task's generation token; give that of each old task. May also be the tokenizer's own, such as <s>. "
+    help="A task's generation token, once for each task to sample; --prepare gives the first to rows that name none. "
+    "May also be one of the tokenizer's own, such as <s>. "
     "[default: [GEN]]",
 )
 @click.option("--answer-token", default="[ANS]", show_default=True, help="What stands between question and answer.")

@@ -2,13 +2,12 @@
 
 import math
 import shlex
-from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
-from cli.generate import Job, generate, quiet_libraries, task_job
+from cli.generate import Job, generate, quiet_libraries
 from cli.progress import say
 from synth.chat import load_tokenizer
 from synth.engines.base import Sampling
@@ -18,6 +17,7 @@ from synth.methods.lamol import (
     GENERATION,
     PREPARED,
     LamolSettings,
+    answered_rows,
     before_answer,
     before_question,
     lamol,
@@ -27,7 +27,6 @@ from synth.methods.lamol import (
 from synth.methods.magpie import magpie_key
 from synth.read import open_source
 from synth.row import BASE, digest
-from synth.tasks import Tasks
 
 _KEPT = ("id", "method", "parent")
 """Columns of ours that prepared rows have; `messages` would be taken for the chat template's."""
@@ -49,8 +48,17 @@ def prepare(given: dict[str, Any]) -> None:
     method = preparing(tokenizer, settings)
     tasks = tasks_of(given | {"source": given["prepare"]})
     decides = {"tokens": settings.tokens, "answer": settings.answer, "tokenizer": _fingerprint(tokenizer)}
-    job = task_job("lamol", tasks, PREPARED, decides, lambda _: method)
-    generate(_without_turns(job, tasks), Casting({}, given))
+    generate(
+        Job(
+            command="lamol",
+            settings=decides | {"input": tasks.fingerprint},
+            method=lambda _: method,
+            rows=lambda recorded, _: answered_rows(tasks, recorded),
+            schema=_without_turns(tasks.schema(PREPARED)),
+            tasks=tasks,
+        ),
+        Casting({}, given),
+    )
     words = ["synth", "train", given["output"], "--model", given["model"], "--lm-loss", "0.25"]
     if not tokenizer.chat_template:  # then training and asking need to be told how a question is put
         words += ["--prefix", before_question(settings.tokens[0]), "--stop", before_answer(settings.answer)]
@@ -108,10 +116,9 @@ def _wanted(given: dict[str, Any]) -> int:
     return math.ceil(gamma * size)
 
 
-def _without_turns(job: Job, tasks: Tasks) -> Job:
-    """The job without the columns of conversations."""
-    schema = [item for item in tasks.schema(PREPARED) if item.name in _KEPT or item.name not in BASE.names]
-    return replace(job, schema=pa.schema(schema))
+def _without_turns(schema: pa.Schema) -> pa.Schema:
+    """The schema without the columns of conversations."""
+    return pa.schema([item for item in schema if item.name in _KEPT or item.name not in BASE.names])
 
 
 def _fingerprint(tokenizer: Any) -> str:

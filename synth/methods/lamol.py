@@ -26,8 +26,9 @@ from synth.chat import ChatFormat, chat_format
 from synth.engines.base import Completion, Engine, Sampling, Tokenizer
 from synth.errors import RequestError, UsageError
 from synth.methods.screen import text_fault
-from synth.row import IGNORED, Outcome, Row, digest
+from synth.row import IGNORED, Message, Outcome, Row, digest
 from synth.seeds import seed_of
+from synth.tasks import Tasks
 
 GENERATION, ANSWER = "[GEN]", "[ANS]"
 """The tokens where none are named: before an example, and between question and answer."""
@@ -105,6 +106,17 @@ def before_answer(token: str) -> str:
     return f"\n{token}\n"
 
 
+def answered_rows(tasks: Tasks, settings: dict[str, Any]) -> Callable[[int], Iterator[Row]]:
+    """A task's rows with their answers, whoever wrote them, from any index on; `settings` are all that decide them."""
+    name = digest("lamol", settings)
+
+    def rows(start: int) -> Iterator[Row]:
+        for row in tasks.answered(PREPARED)(start):
+            yield replace(row, id=digest(name, row.id), method="lamol", parent=row.id)
+
+    return rows
+
+
 def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method that makes a task's rows into examples: tokens with labels, the columns of `PREPARED`.
 
@@ -119,10 +131,10 @@ def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], 
     async def prepare(row: Row) -> Outcome:
         token = row.carried.get(f"input_{TOKEN}") or settings.tokens[0]
         row.extra[TOKEN] = token
-        if [turn["role"] for turn in row.messages] not in (["user"], ["system", "user"]) or row.reference is None:
+        asked, answer = split_answer(row)
+        if [turn["role"] for turn in asked] not in (["user"], ["system", "user"]) or answer is None:
             return Outcome(row, "not one question with its answer")
-        question = "\n\n".join(turn["content"].strip() for turn in row.messages).strip()
-        answer = row.reference.strip()
+        question = "\n\n".join(turn["content"].strip() for turn in asked).strip()
         if not question or not answer:
             return Outcome(row, f"empty {'answer' if question else 'question'}")
         if token not in formats:
@@ -141,6 +153,13 @@ def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], 
         return Outcome(row)
 
     return prepare
+
+
+def split_answer(row: Row) -> tuple[list[Message], str | None]:
+    """A conversation up to its answer, and that: its closing turn, or else its reference."""
+    if row.messages and row.messages[-1]["role"] == "assistant":
+        return row.messages[:-1], row.messages[-1]["content"].strip()
+    return row.messages, None if row.reference is None else row.reference.strip()
 
 
 def lamol_rows(tokens: Sequence[str]) -> Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]:
