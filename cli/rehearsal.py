@@ -40,7 +40,7 @@ def rehearse(given: dict[str, Any]) -> None:
 
     Raises:
         UsageError: the examples or the settings cannot be used; no model was loaded.
-        RunError: too few inputs came out, or the run broke off; what was finished is kept.
+        RunError: too few inputs or answers can be used, or the run broke off; what was finished is kept.
     """
     quiet_libraries()
     wanted: int = given["rows"]
@@ -75,7 +75,7 @@ def rehearse(given: dict[str, Any]) -> None:
         )
         chosen = _choose(folder, given, settings)
     name = digest([one.name for one in chosen])
-    generate(
+    record = generate(
         Job(
             command="ssr",
             settings=settings.record() | {"inputs": name, "embed": given["embed"]},
@@ -86,6 +86,11 @@ def rehearse(given: dict[str, Any]) -> None:
         ),
         casting,
     )
+    if record.accepted < wanted:
+        raise RunError(
+            f"all {candidates:,} inputs were answered, and {record.accepted:,} of the {wanted:,} rows wanted came out: "
+            "give more --candidates"
+        )
 
 
 @contextmanager

@@ -76,6 +76,15 @@ def test_exactly_as_many_as_wanted_and_the_same_after_a_kill(
     assert len(load(killed)) == 9
 
 
+def test_too_few_answers_are_an_error(
+    kept: Path, model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    command = ["ssr", kept, "--model", model, *ENGINE, "-n", 3, "--candidates", 4]
+    assert synth(*command, "--max-tokens", 1, "-o", tmp_path / "rows.jsonl") == 1
+    told = capfd.readouterr().err
+    assert "answer cut off" in told and "0 of the 3 rows wanted came out: give more --candidates" in told
+
+
 def test_files_streams_and_what_cannot_work(
     kept: Path, model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
