@@ -80,8 +80,11 @@ def task_job(
     )
 
 
-def generate(job: Job, casting: Casting) -> None:
+def generate(job: Job, casting: Casting) -> RunRecord:
     """Run a job with the options of `engine_options` and `output_options`.
+
+    Returns:
+        What is known of the run, now that it is complete.
 
     Raises:
         UsageError: something is wrong with the settings; no model was loaded.
@@ -109,10 +112,11 @@ def generate(job: Job, casting: Casting) -> None:
             sink.finish()
             more = "; give a larger -n for more" if job.target is not None else ""
             say(f"{given['output'] or 'done'} already holds {record.accepted:,} rows{more}", quiet)
-            return
+            return record
         if sink.next or sink.ahead:
             say(f"going on with {given['output']}: {record.accepted:,} rows are there", quiet)
         asyncio.run(_run(job, casting, sink))
+        return record
 
 
 async def _run(job: Job, casting: Casting, sink: Sink) -> None:

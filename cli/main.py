@@ -13,6 +13,8 @@ COMMANDS = {
     "reason": "Reasoning traces of the model's own: verified, short, searched, valued step by step.",
     "paraphrase": "The model says human answers again in its own words.",
     "minimum-change": "The model's own answers, mended with as few changes as possible.",
+    "lamol": "A model trained to do so writes examples of its old tasks: pseudo-replay.",
+    "ssr": "New examples of an old task from a few that were kept.",
     "distil": "A stronger model answers prompts, at a cost that is counted and bounded.",
     "rephrase": "Documents said again in other styles, to go on pre-training with.",
     "continue": "The model goes on where passages break off: chat data without instructions.",

@@ -36,11 +36,24 @@ def open_embedder(name: str, options: EngineOptions) -> Embedder:
         UsageError: there is no such model, or its library is not installed.
     """
     library, colon, model = name.partition(":")
-    if colon and library == "sentence-transformers":
-        return _sentence_transformer(model, options)
-    if colon and library == "model2vec":
-        return _static_model(model)
+    if colon and library in _LIBRARIES:
+        return _LIBRARIES[library](model, options)
     return _language_model(name, options)
+
+
+def check_embedder(name: str) -> None:
+    """Find out what can be told of an embedder without loading its model: before other work is begun.
+
+    Raises:
+        UsageError: its library is not installed, or there is no such language model.
+    """
+    library, colon, _ = name.partition(":")
+    if colon and library in _LIBRARIES:
+        _imported(library)
+        return
+    from synth.chat import load_tokenizer
+
+    load_tokenizer(name)
 
 
 def mean_states(model: Any, sequences: Sequence[Sequence[int]]) -> Vectors:
@@ -133,7 +146,7 @@ def _language_model(name: str, options: EngineOptions) -> Embedder:
 
 
 def _sentence_transformer(name: str, options: EngineOptions) -> Embedder:
-    library = _library("sentence_transformers")
+    library = _imported("sentence-transformers")
     from synth.engines.device import pick_device
 
     try:
@@ -145,8 +158,8 @@ def _sentence_transformer(name: str, options: EngineOptions) -> Embedder:
     return lambda texts: unit(np.asarray(model.encode(list(texts), show_progress_bar=False), np.float32))
 
 
-def _static_model(name: str) -> Embedder:
-    library = _library("model2vec")
+def _static_model(name: str, _: EngineOptions) -> Embedder:
+    library = _imported("model2vec")
     try:
         model = library.StaticModel.from_pretrained(name)
     except (OSError, ValueError) as error:
@@ -154,10 +167,12 @@ def _static_model(name: str) -> Embedder:
     return lambda texts: unit(np.asarray(model.encode(list(texts)), np.float32))
 
 
-def _library(name: str) -> Any:
+def _imported(library: str) -> Any:
     """A library that only those install who name it."""
     try:
-        return import_module(name)
+        return import_module(library.replace("-", "_"))
     except ImportError as error:
-        package = name.replace("_", "-")
-        raise UsageError(f"{package} is not installed: pip install {package}") from error
+        raise UsageError(f"{library} is not installed: pip install {library}") from error
+
+
+_LIBRARIES = {"sentence-transformers": _sentence_transformer, "model2vec": _static_model}

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 class Sampling:
     """How one prompt is continued.
 
-    `temperature` 0 is greedy. `seed` fixes the draw of this request alone. Generation ends at a token of
+    `temperature` 0 is greedy. `top_k` is how many of the likeliest tokens may be drawn (None: all of them), of which
+    `top_p` keeps its share. `seed` fixes the draw of this request alone. Generation ends at a token of
     `stop_ids`, at the end of the first occurrence of a string of `stop`, or after `max_tokens` tokens; whatever
     ended it is not part of the completion's text or tokens. Nothing else ends it: an engine adds no
     end-of-sequence id of its own (the chat format lists them all in `stop_ids`).
@@ -28,6 +29,7 @@ class Sampling:
     max_tokens: int = 1024
     temperature: float = 1.0
     top_p: float = 1.0
+    top_k: int | None = None
     n: int = 1
     seed: int = 0
     stop_ids: tuple[int, ...] = ()
@@ -46,6 +48,8 @@ class Sampling:
             raise UsageError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+        if self.top_k is not None and self.top_k < 1:
+            raise UsageError(f"top-k must be at least 1, not {self.top_k}")
         if self.n < 1:
             raise UsageError(f"samples must be at least 1, not {self.n}")
 
@@ -57,7 +61,7 @@ class Completion:
     `token_ids` and `text` are without what ended it (a stop id, a stop string and what follows it).
     `finish` is "stop", or "length" where `max_tokens` or the model's window cut it off. `stop_reason` is the
     stop id or stop string that ended it. `logprob` is the sum over the drawn tokens (the stop id included), in
-    nats, of the model's own log-probabilities (temperature 1, no top-p), where `Sampling.logprob` asked for it.
+    nats, of the model's own log-probabilities (temperature 1, all tokens), where `Sampling.logprob` asked for it.
     `text` keeps special tokens and white space as drawn.
     """
 

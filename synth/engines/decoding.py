@@ -26,7 +26,9 @@ _JOIN_SHARE = 8
 _JOIN_PATIENCE = 16
 """… or after this many steps."""
 
-_ROW = np.dtype([("key", "u8"), ("drawn", "i8"), ("token", "i8"), ("temperature", "f4"), ("top_p", "f4")])
+_ROW = np.dtype(
+    [("key", "u8"), ("drawn", "i8"), ("token", "i8"), ("temperature", "f4"), ("top_p", "f4"), ("top_k", "i8")]
+)
 
 
 @dataclass(slots=True, eq=False)
@@ -189,7 +191,7 @@ class Decoder:
         for i, draft in enumerate(group, begin):
             settings = draft.sampling
             key = sampler.stream_key(settings.seed, draft.sample)
-            self._rows[i] = (key, len(draft.tokens), 0, settings.temperature, settings.top_p)
+            self._rows[i] = (key, len(draft.tokens), 0, settings.temperature, settings.top_p, settings.top_k or 0)
         self._drafts += group
         self._joining.popleft()
         self._usage.prompt_tokens += sum(len(d.prompt) for d in group if d.sample == 0 and not d.tokens)
@@ -221,7 +223,7 @@ class Decoder:
         drafts = self._drafts[begin:]
         rows = self._rows[begin : len(self._drafts)]
         uniform = sampler.uniforms(rows["key"], rows["drawn"])
-        drawn = sampler.draw(logits, rows["temperature"], rows["top_p"], uniform)
+        drawn = sampler.draw(logits, rows["temperature"], rows["top_p"], uniform, rows["top_k"])
         tokens = drawn.cpu().numpy()
         if (tokens < 0).any():
             raise RunError("the model is broken: its logits are not finite numbers (NaN or infinity)")

@@ -53,30 +53,37 @@ def draw(
     temperature: NDArray[np.float32],
     top_p: NDArray[np.float32],
     uniform: NDArray[np.float64],
+    top_k: NDArray[np.int64] | None = None,
 ) -> "Tensor":
     """Draw a token per row; shape `[rows]`, int64, -1 for a row whose logits are not numbers.
 
     A row of temperature 0 takes its likeliest token. Another inverts its cumulative distribution at its `uniform`,
-    after cutting the distribution to its nucleus where `top_p` is below 1 (Holtzman et al.: The Curious Case of
-    Neural Text Degeneration, ICLR 2020).
+    after cutting the distribution to its `top_k` likeliest tokens (Fan et al.: Hierarchical Neural Story Generation,
+    ACL 2018, section 5.2), and what is left to its nucleus where `top_p` is below 1 (Holtzman et al.: The Curious Case
+    of Neural Text Degeneration, ICLR 2020).
 
     Args:
         logits: float32, shape `[rows, vocabulary]`, on a device that has float64.
         temperature: shape `[rows]`.
         top_p: shape `[rows]`, in (0, 1].
         uniform: shape `[rows]`, in [0, 1).
+        top_k: shape `[rows]`, 0 where any token may be drawn; None: so it is for all rows.
     """
     peak, token = logits.max(dim=-1)
-    plain = np.flatnonzero((temperature > 0) & (top_p >= 1))
-    nucleus = np.flatnonzero((temperature > 0) & (top_p < 1))
-    for rows, invert in ((plain, _invert), (nucleus, _invert_nucleus)):
+    most = np.zeros(len(top_p), np.int64) if top_k is None else top_k
+    any_token = (temperature > 0) & (most == 0)
+    plain = np.flatnonzero(any_token & (top_p >= 1))
+    nucleus = np.flatnonzero(any_token & (top_p < 1))
+    likeliest = np.flatnonzero((temperature > 0) & (most > 0))
+    for rows, invert in ((plain, _invert), (nucleus, _invert_nucleus), (likeliest, _invert_likeliest)):
         if rows.size == 0:
             continue
         index = slice(None) if rows.size == len(logits) else _to(rows, logits)
         heat = _to(temperature[rows], logits)[:, None]
         # Not yet divided by their sum: the inversion scales the uniform number instead of the vocabulary.
         weights = (logits[index] - peak[index][:, None]).div_(heat).exp_()
-        token[index] = invert(weights, _to(uniform[rows], logits)[:, None], _to(top_p[rows], logits)[:, None])
+        settings = (_to(values[rows], logits)[:, None] for values in (uniform, top_p, most))
+        token[index] = invert(weights, *settings)
     return torch.where(peak.isfinite(), token, -1)
 
 
@@ -85,7 +92,7 @@ def chosen_logprobs(logits: "Tensor", tokens: "Tensor") -> "Tensor":
     return logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
 
 
-def _invert(weights: "Tensor", uniform: "Tensor", _top_p: "Tensor") -> "Tensor":
+def _invert(weights: "Tensor", uniform: "Tensor", _top_p: "Tensor", _top_k: "Tensor") -> "Tensor":
     """Invert the cumulative distribution of all tokens, the likeliest first, the many unlikely ones in any order."""
     target = uniform * weights.sum(dim=-1, keepdim=True, dtype=torch.float64)
     head, order = weights.topk(min(_HEAD, weights.shape[-1]))
@@ -99,7 +106,9 @@ def _invert(weights: "Tensor", uniform: "Tensor", _top_p: "Tensor") -> "Tensor":
     return token
 
 
-def _invert_nucleus(weights: "Tensor", uniform: "Tensor", top_p: "Tensor", head: int = _HEAD) -> "Tensor":
+def _invert_nucleus(
+    weights: "Tensor", uniform: "Tensor", top_p: "Tensor", top_k: "Tensor", head: int = _HEAD
+) -> "Tensor":
     """Invert the cumulative distribution of the fewest, likeliest tokens that hold `top_p` of the probability."""
     wanted = top_p * weights.sum(dim=-1, keepdim=True, dtype=torch.float64)
     ordered, order = weights.topk(min(head, weights.shape[-1]))
@@ -109,8 +118,18 @@ def _invert_nucleus(weights: "Tensor", uniform: "Tensor", top_p: "Tensor", head:
     token = order.gather(-1, rank)[:, 0]
     short = (cumulative[:, -1:] < wanted)[:, 0].nonzero()[:, 0]
     if len(short):
-        token[short] = _invert_nucleus(weights[short], uniform[short], top_p[short], weights.shape[-1])
+        token[short] = _invert_nucleus(weights[short], uniform[short], top_p[short], top_k[short], weights.shape[-1])
     return token
+
+
+def _invert_likeliest(weights: "Tensor", uniform: "Tensor", top_p: "Tensor", top_k: "Tensor") -> "Tensor":
+    """Invert the cumulative distribution of the nucleus of the `top_k` (shape `[rows, 1]`) likeliest tokens."""
+    ordered, order = weights.topk(min(int(top_k.max()), weights.shape[-1]))
+    ordered = ordered * (torch.arange(ordered.shape[-1], device=ordered.device) < top_k)
+    cumulative = ordered.cumsum(dim=-1, dtype=torch.float64)
+    kept = (cumulative - ordered < top_p * cumulative[:, -1:]).logical_and(ordered > 0).sum(dim=-1, keepdim=True)
+    rank = torch.searchsorted(cumulative, uniform * cumulative.gather(-1, kept - 1), right=True)
+    return order.gather(-1, rank)[:, 0]
 
 
 def _to(values: NDArray[Any], like: "Tensor") -> "Tensor":

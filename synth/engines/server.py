@@ -208,7 +208,7 @@ class ServerEngine:
 
     def _sum(self, logprobs: tuple[float | None, ...] | None, sampling: Sampling) -> float | None:
         """The sum of the drawn tokens' log-probabilities, where they are those of the model itself."""
-        raw = self.dialect.logprobs == "raw" or (sampling.temperature == 1 and sampling.top_p == 1)
+        raw = self.dialect.logprobs == "raw" or _unshaped(sampling)
         if not sampling.logprob or not raw or not logprobs:
             return None
         known = [value for value in logprobs if value is not None]
@@ -340,3 +340,8 @@ def _window(card: ModelCard, options: EngineOptions, tokenizer: Tokenizer) -> in
         return min(given)
     limit = getattr(tokenizer, "model_max_length", None)
     return int(limit) if isinstance(limit, int) and 0 < limit <= LARGEST_WINDOW else DEFAULT_WINDOW
+
+
+def _unshaped(sampling: Sampling) -> bool:
+    """Whether tokens are drawn from the model's own distribution."""
+    return sampling.temperature == 1 and sampling.top_p == 1 and sampling.top_k is None

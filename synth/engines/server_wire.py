@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from synth.engines.base import Sampling
 from synth.engines.server_http import Failed, printable
+from synth.errors import UsageError
 
 MAX_STOPS = 4
 """OpenAI's limit on stop strings, which many servers share. What does not fit is cut off on our side."""
@@ -96,7 +97,17 @@ def request_body(
 
     `stop_texts` are the stop ids as text, for a server that may not know them as ids. Without extensions only
     fields that differ from OpenAI's defaults are sent: some servers refuse the others (TGI: top_p 1).
+
+    `top_k` is no field of OpenAI's. A server that takes the extensions is sent it by vLLM's name; whether it heeds it
+    cannot be told from its answers.
+
+    Raises:
+        UsageError: `top_k` is asked for, and the server does not take it.
     """
+    if sampling.top_k is not None and not dialect.extensions:
+        raise UsageError(
+            "this server takes no top_k: go without (--top-k 0), or use --engine vllm or --engine transformers"
+        )
     body: dict[str, Any] = {
         "model": model,
         "prompt": prompt if isinstance(prompt, str) else list(prompt),
@@ -108,6 +119,8 @@ def request_body(
         body |= EXTENSIONS
     if sampling.top_p < 1:
         body["top_p"] = sampling.top_p
+    if sampling.top_k is not None:
+        body["top_k"] = sampling.top_k
     if sampling.n > 1:
         body["n"] = sampling.n
     if dialect.returns_ids:

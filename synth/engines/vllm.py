@@ -53,6 +53,7 @@ class VllmEngine:
             n=sampling.n if sampling.temperature > 0 else 1,  # vLLM refuses several greedy samples: they are equal
             temperature=sampling.temperature,
             top_p=sampling.top_p,
+            top_k=sampling.top_k or -1,
             seed=sampling.seed if sampling.temperature > 0 else None,
             max_tokens=room,
             stop=list(sampling.stop),

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from synth import embeddings
-from synth.embeddings import mean_states, open_embedder, unit
+from synth.embeddings import check_embedder, mean_states, open_embedder, unit
 from synth.engines.base import EngineOptions
 from synth.errors import RunError, UsageError
 from tests.synth.engines.tiny import CONFIGS, VOCABULARY, tiny_model
@@ -80,10 +80,13 @@ def test_a_named_library_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
 
     fake = SimpleNamespace(StaticModel=SimpleNamespace(from_pretrained=lambda name: Static()))
     monkeypatch.setitem(sys.modules, "model2vec", fake)
-    assert np.allclose(open_embedder("model2vec:some/model", CPU)(["a", ""]), [[0.6, 0.8], [0, 0]])
+    assert np.allclose(open_embedder("model2vec:some/model", CPU)(["a", ""]), np.array([[0.6, 0.8], [0.0, 0.0]]))
     monkeypatch.setitem(sys.modules, "sentence_transformers", None)
     with pytest.raises(UsageError, match="pip install sentence-transformers"):
         open_embedder("sentence-transformers:some/model", CPU)
+    with pytest.raises(UsageError, match="pip install sentence-transformers"):
+        check_embedder("sentence-transformers:some/model")
+    check_embedder("model2vec:some/model")
 
 
 def test_no_such_model() -> None:

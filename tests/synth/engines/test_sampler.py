@@ -1,6 +1,7 @@
 """The sampler draws from the right distribution, and every row from its own."""
 
 import numpy as np
+import pytest
 import torch
 from numpy.typing import NDArray
 
@@ -10,11 +11,12 @@ ROWS = 40_000
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, 1.5, -20.0, float("-inf"), 0.5])
 
 
-def draw_many(temperature: float, top_p: float, logits: torch.Tensor = LOGITS) -> NDArray[np.int64]:
+def draw_many(temperature: float, top_p: float, logits: torch.Tensor = LOGITS, top_k: int = 0) -> NDArray[np.int64]:
     keys = np.array([stream_key(0, i) for i in range(ROWS)], np.uint64)
     numbers = uniforms(keys, np.zeros(ROWS, np.int64))
     settings = np.full(ROWS, temperature, np.float32), np.full(ROWS, top_p, np.float32)
-    tokens: NDArray[np.int64] = draw(logits.repeat(ROWS, 1), *settings, numbers).numpy()
+    ranks = np.full(ROWS, top_k, np.int64)
+    tokens: NDArray[np.int64] = draw(logits.repeat(ROWS, 1), *settings, numbers, ranks).numpy()
     return tokens
 
 
@@ -51,6 +53,17 @@ def test_top_p_keeps_the_nucleus_and_its_proportions() -> None:
     assert set(draw_many(1.0, 1e-6)) == {0}
 
 
+@pytest.mark.parametrize(("top_k", "top_p"), [(3, 1.0), (5, 0.6), (100, 0.7)])
+def test_top_k_keeps_the_likeliest_and_top_p_its_share_of_them(top_k: int, top_p: float) -> None:
+    p = LOGITS.double().softmax(-1).numpy()
+    likeliest = np.argsort(-p)[:top_k]
+    shares = p[likeliest] / p[likeliest].sum()
+    kept = likeliest[: min(len(likeliest), int(np.searchsorted(shares.cumsum(), top_p)) + 1)]
+    expected = np.zeros_like(p)
+    expected[kept] = p[kept] / p[kept].sum()
+    assert chi_square(draw_many(1.0, top_p, top_k=top_k), expected) < LIMIT
+
+
 def test_flat_distributions_are_drawn_from_to_their_end() -> None:
     logits = torch.randn(200, generator=torch.Generator().manual_seed(0)) / 4
     p = logits.double().softmax(-1).numpy()
@@ -70,8 +83,10 @@ def test_rows_of_different_settings_do_not_touch_each_other() -> None:
     temperature = rng.choice([0.0, 0.7, 1.0], 60).astype(np.float32)
     top_p = rng.choice([0.5, 1.0], 60).astype(np.float32)
     numbers = rng.random(60)
-    together = draw(logits, temperature, top_p, numbers)
-    alone = [draw(logits[i : i + 1], temperature[i : i + 1], top_p[i : i + 1], numbers[i : i + 1]) for i in range(60)]
+    top_k = rng.choice([0, 3, 200], 60)
+    together = draw(logits, temperature, top_p, numbers, top_k)
+    rows = [slice(i, i + 1) for i in range(60)]
+    alone = [draw(logits[i], temperature[i], top_p[i], numbers[i], top_k[i]) for i in rows]
     assert together.tolist() == torch.cat(alone).tolist()
     greedy = temperature == 0
     assert together[greedy].tolist() == logits[greedy].argmax(-1).tolist()
@@ -83,6 +98,8 @@ def test_extreme_uniform_numbers_draw_possible_tokens() -> None:
     ends = np.array([0.0, 1 - 2.0**-40])
     assert draw(logits, ones, ones, ends).tolist() == [2, 1]  # likeliest first
     assert draw(logits, ones, ones * np.float32(0.99), ends).tolist() == [2, 1]
+    for top_k in (2, 4):
+        assert draw(logits, ones, ones, ends, np.full(2, top_k)).tolist() == [2, 1]
 
 
 def test_logits_that_are_not_numbers_are_marked() -> None:

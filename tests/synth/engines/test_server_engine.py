@@ -8,7 +8,7 @@ import pytest
 
 from synth.engines.base import Sampling
 from synth.engines.server import ServerEngine
-from synth.errors import RequestError
+from synth.errors import RequestError, UsageError
 from tests.synth.engines.misbehaving import (
     Body,
     MisbehavingServer,
@@ -40,6 +40,24 @@ def test_the_best_form_that_the_server_takes(ids: bool, extensions: bool, tiny_t
         assert completion.token_ids == tuple(tiny_tokenizer.encode(" fine"))
 
     with_engine(server, tiny_tokenizer, use)
+
+
+def test_top_k_is_sent_to_servers_that_take_it_and_to_no_others(tiny_tokenizer: Any) -> None:
+    server = MisbehavingServer(refuse=strict(ids=True, extensions=True))
+
+    async def use(engine: ServerEngine) -> None:
+        await engine.generate(PROMPT, Sampling(top_k=20))
+        assert server.bodies[-1]["top_k"] == 20
+        await engine.generate(PROMPT, Sampling())
+        assert server.bodies[-1]["top_k"] == -1
+
+    with_engine(server, tiny_tokenizer, use)
+
+    async def refused(engine: ServerEngine) -> None:
+        with pytest.raises(UsageError, match="takes no top_k"):
+            await engine.generate(PROMPT, Sampling(top_k=20))
+
+    with_engine(MisbehavingServer(refuse=strict(ids=True, extensions=False)), tiny_tokenizer, refused)
 
 
 def test_ids_that_are_counted_as_something_else_are_not_sent(tiny_tokenizer: Any) -> None:
@@ -164,6 +182,7 @@ def scores(*, processed: bool) -> Callable[[Body], Any]:
         (False, Sampling(temperature=0.5, logprob=True), -4.0),
         (True, Sampling(temperature=0.5, logprob=True), None),
         (True, Sampling(temperature=1.0, logprob=True), -4.0),
+        (True, Sampling(temperature=1.0, top_k=5, logprob=True), None),
         (False, Sampling(temperature=1.0), None),
     ],
 )

@@ -87,7 +87,7 @@ def test_greedy_tokens_and_logprobs_are_those_of_the_plain_model(name: str) -> N
 def test_a_request_is_answered_alike_whatever_runs_beside_it() -> None:
     model = tiny_model(initializer_range=0.15)
     asked = [
-        (prompt, Sampling(max_tokens=5 + i % 30, temperature=(0.7, 1.0, 0)[i % 3], top_p=(1.0, 0.9)[i % 2], seed=i))
+        (prompt, Sampling(5 + i % 30, (0.7, 1.0, 0)[i % 3], (1.0, 0.9)[i % 2], (None, 9, 1)[i % 5 % 3], seed=i))
         for i, prompt in enumerate(some_prompts(80))
     ]
 

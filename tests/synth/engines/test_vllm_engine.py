@@ -86,6 +86,13 @@ def test_completion_logprob_is_the_models_own(loop: Any, vllm_engine: Engine, ch
         assert completion.logprob == pytest.approx(float(scores[len(prompt) :].sum()), abs=2e-3)
 
 
+def test_one_likeliest_token_is_greedy(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+    prompt = ask(chat, QUESTIONS[2])
+    settings = [Sampling(max_tokens=20, temperature=0), Sampling(max_tokens=20, temperature=2, top_k=1, seed=3)]
+    greedy, only = generate(loop, vllm_engine, [prompt], *settings)
+    assert greedy[0].token_ids == only[0].token_ids
+
+
 def test_seeds_decide_the_draw(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
     prompt = list(chat.user_prompt().ids)
     seeds = [Sampling(max_tokens=30, seed=seed, stop_ids=chat.stop_ids) for seed in range(20)]

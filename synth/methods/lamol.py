@@ -1,0 +1,217 @@
+"""LAMOL: a language model that learns tasks and their examples alike (Sun et al. 2020, arXiv 1909.03329, section 3).
+
+An example is one text: a generation token, the question, the answer token, the answer, end of sequence. Trained with
+the loss on the answer and a language-model loss on all of it (`synth train --lm-loss 0.25`), a model can answer, and
+can also write examples of the task from nothing but the task's generation token. Before it learns a new task it writes
+examples of the old ones, which are learnt again with the new: pseudo-replay.
+
+The tokens are texts on lines of their own, `[GEN]` and `[ANS]`, not new entries of the vocabulary: so no embedding has
+to be learnt from nothing, adapters and frozen embeddings do, every engine and server runs the model as it is, and it is
+asked as any base model is (`--prefix` the generation token, `--stop` the answer token). Where the tokenizer has a token
+of that very text, such as `<s>`, that one token is what is written.
+
+Differs from the paper's repository: a question is asked behind the generation token, too, so that one sequence serves
+both losses; examples that were written before are rejected; samples are drawn until as many as are wanted parse.
+"""
+
+import copy
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import count
+from typing import Any
+
+import pyarrow as pa
+
+from synth.chat import ChatFormat, chat_format
+from synth.engines.base import Completion, Engine, Sampling, Tokenizer
+from synth.errors import RequestError, UsageError
+from synth.methods.screen import text_fault
+from synth.row import IGNORED, Message, Outcome, Row, digest
+from synth.seeds import seed_of
+from synth.tasks import Tasks
+
+GENERATION, ANSWER = "[GEN]", "[ANS]"
+"""The tokens where none are named: before an example, and between question and answer."""
+
+TOKEN = "generation_token"
+"""The column that says which task's token an example was written after; preparing heeds it."""
+
+COLUMNS = pa.schema([(TOKEN, pa.string())])
+
+PREPARED = pa.schema(
+    [
+        (TOKEN, pa.string()),
+        ("text", pa.string()),  # the whole example
+        ("input_ids", pa.list_(pa.int32())),
+        ("labels", pa.list_(pa.int32())),  # the answer's tokens and the end of sequence; `IGNORED` elsewhere
+    ]
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LamolSettings:
+    """What decides the rows of a run, beside the model.
+
+    Attributes:
+        seed: the run's seed.
+        tokens: the generation token of each old task; they take turns.
+        answer: the answer token.
+        sampling: how examples are drawn (top-k 20 in the paper's repository).
+    """
+
+    seed: int = 0
+    tokens: tuple[str, ...] = (GENERATION,)
+    answer: str = ANSWER
+    sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=1024, top_k=20))
+
+    def __post_init__(self) -> None:
+        """Refuse settings that cannot work.
+
+        Raises:
+            UsageError: a token is empty or has white space around it or several lines, or holds another.
+        """
+        tokens = [*self.tokens, self.answer]
+        for token in tokens:
+            if not token or token != token.strip() or len(token.splitlines()) > 1:
+                raise UsageError(f"{token!r} is no token: give one line of text without white space around it")
+        for index, token in enumerate(tokens):
+            if any(token in other for other in tokens[:index] + tokens[index + 1 :]):
+                raise UsageError(f"{token} is also (in) another of the tokens: an example could not be told apart")
+
+    def record(self) -> dict[str, Any]:
+        """The settings as JSON values."""
+        return asdict(self)
+
+
+def example_format(tokenizer: Tokenizer, token: str, answer: str) -> ChatFormat:
+    """How examples of one task are written: as conversations of one turn, whatever chat template the model has.
+
+    Raises:
+        UsageError: the tokenizer has no end-of-sequence token, or the tokens cannot be written with it.
+    """
+    if tokenizer.eos_token is None:
+        raise UsageError("this tokenizer has no end-of-sequence token: the end of an example could not be learnt")
+    plain = copy.deepcopy(tokenizer)
+    plain.chat_template = None
+    return chat_format(plain, prefix=before_question(token), stop=before_answer(answer))
+
+
+def before_question(token: str) -> str:
+    """What precedes a question: the generation token on a line of its own."""
+    return f"{token}\n"
+
+
+def before_answer(token: str) -> str:
+    """What stands between question and answer: the answer token on a line of its own."""
+    return f"\n{token}\n"
+
+
+def answered_rows(tasks: Tasks, settings: dict[str, Any]) -> Callable[[int], Iterator[Row]]:
+    """A task's rows with their answers, whoever wrote them, from any index on; `settings` are all that decide them."""
+    name = digest("lamol", settings)
+
+    def rows(start: int) -> Iterator[Row]:
+        for row in tasks.answered(PREPARED)(start):
+            yield replace(row, id=digest(name, row.id), method="lamol", parent=row.id)
+
+    return rows
+
+
+def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], Awaitable[Outcome]]:
+    """The method that makes a task's rows into examples: tokens with labels, the columns of `PREPARED`.
+
+    A row with a generation token of its own (pseudo-replay of an old task) keeps it; all others get the first of
+    `settings.tokens`.
+
+    Raises:
+        UsageError: as for `example_format`.
+    """
+    formats = {token: example_format(tokenizer, token, settings.answer) for token in settings.tokens}
+
+    async def prepare(row: Row) -> Outcome:
+        token = row.carried.get(f"input_{TOKEN}") or settings.tokens[0]
+        row.extra[TOKEN] = token
+        asked, answer = split_answer(row)
+        if [turn["role"] for turn in asked] not in (["user"], ["system", "user"]) or answer is None:
+            return Outcome(row, "not one question with its answer")
+        question = "\n\n".join(turn["content"].strip() for turn in asked).strip()
+        if not question or not answer:
+            return Outcome(row, f"empty {'answer' if question else 'question'}")
+        if token not in formats:
+            return Outcome(row, f"a generation token that was not named: {token}")
+        if held := next((word for word in (*formats, settings.answer) if word in question or word in answer), None):
+            return Outcome(row, f"holds a token of the format: {held}")
+        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+        try:
+            encoded = formats[token].encode(turns)
+        except RequestError as error:
+            return Outcome(row, f"cannot be written: {error}")
+        begin, end = encoded.spans[-1]
+        ids = list(encoded.input_ids)
+        row.extra |= {"text": encoded.text, "input_ids": ids}
+        row.extra["labels"] = [tid if begin <= at < end else IGNORED for at, tid in enumerate(ids)]
+        return Outcome(row)
+
+    return prepare
+
+
+def split_answer(row: Row) -> tuple[list[Message], str | None]:
+    """A conversation up to its answer, and that: its closing turn, or else its reference."""
+    if row.messages and row.messages[-1]["role"] == "assistant":
+        return row.messages[:-1], row.messages[-1]["content"].strip()
+    return row.messages, None if row.reference is None else row.reference.strip()
+
+
+def lamol_rows(tokens: Sequence[str]) -> Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]:
+    """Endless empty rows for the tokens by turns; see `synth.methods.magpie.magpie_rows`."""
+
+    def of(settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
+        source = digest("lamol", settings)
+
+        def rows(start: int) -> Iterator[Row]:
+            for index in count(start):
+                own = {TOKEN: tokens[index % len(tokens)]}
+                yield Row(digest(source, index), [], "lamol", model=model, extra=own)
+
+        return rows
+
+    return of
+
+
+def lamol(engine: Engine, tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], Awaitable[Outcome]]:
+    """The method that writes examples: completes an empty row with a question and its answer.
+
+    Raises:
+        UsageError: as for `example_format`.
+    """
+    formats = {token: example_format(tokenizer, token, settings.answer) for token in settings.tokens}
+
+    async def write(row: Row) -> Outcome:
+        form = formats[row.extra[TOKEN]]
+        seed = seed_of(settings.seed, row.id, "example")
+        ask = replace(settings.sampling, seed=seed, stop_ids=form.answer_stop_ids, stop=form.answer_stop)
+        [drawn] = await engine.generate(form.user_prompt().ids, ask)
+        question, *answers = drawn.text.split(settings.answer)
+        row.messages = [{"role": "user", "content": question.strip()}]
+        row.messages += [{"role": "assistant", "content": text.strip()} for text in answers]
+        row.logprob = drawn.logprob
+        return Outcome(row, example_fault(drawn, question, answers, formats))
+
+    return write
+
+
+def example_fault(
+    drawn: Completion, question: str, answers: Sequence[str], formats: dict[str, ChatFormat]
+) -> str | None:
+    """Why a drawn example is none, or None: it must be one question and one answer, and end."""
+    if drawn.finish == "length":
+        return "cut off"
+    if len(answers) != 1:
+        return "several answer tokens" if answers else "no answer token"
+    for name, text in (("question", question), ("answer", answers[0])):
+        if not text.strip():
+            return f"empty {name}"
+        if held := next((token for token in formats if token in text), None):
+            return f"holds a generation token: {held}"
+    form = next(iter(formats.values()))
+    return text_fault(replace(drawn, text=f"{question.strip()} {answers[0].strip()}"), form)
