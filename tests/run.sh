@@ -18,5 +18,7 @@ if [ $# = 0 ]; then
     ruff check .
     ruff format --check .
     mypy
+    export OMP_NUM_THREADS=1  # two processes share two cores
+    set -- --numprocesses 2 --dist loadfile --durations 25
 fi
 python -m pytest "$@"

@@ -30,7 +30,7 @@ def table(results: list[Result]) -> str:
             *(f"{100 * statistics.mean(run['suites'][name] for run in runs):.0f}" for name in old),
             f"{statistics.mean(run['divergence'] for run in runs):.2f}",
             f"{result['perplexity']:.2f}",
-            f"{statistics.mean(result['minutes']):.1f}",
+            f"{statistics.median(result['minutes']):.1f}",
         ]
         lines.append(f"| {result['arm']} | {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
