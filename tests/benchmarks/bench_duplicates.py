@@ -80,7 +80,7 @@ def make_items(data: Path | None) -> list[Item]:
 
 def datasketch_duplicates(texts: list[str]) -> int:
     """How many rows datasketch drops."""
-    from datasketch import MinHash, MinHashLSH  # type: ignore[import-untyped,unused-ignore]
+    from datasketch import MinHash, MinHashLSH
 
     lsh = MinHashLSH(threshold=0.7, num_perm=128)
     sets = []
