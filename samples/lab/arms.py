@@ -61,6 +61,7 @@ ARMS = (
     Arm("Magpie 5%", "replay", replay=_magpie("5%")),
     Arm("Magpie 10%", "replay", replay=_magpie("10%")),
     Arm("Magpie 20%", "replay", replay=_magpie("20%")),
+    Arm("SSR 10%", "replay", replay=(("ssr", "10%"),)),
     Arm("safety 3%", "replay", replay=(("safety", "3%"),)),
     Arm("self-output", "own words", target="self-output"),
     Arm("paraphrase", "own words", target="paraphrase"),

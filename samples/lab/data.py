@@ -2,8 +2,8 @@
 
 For a style:  human, self-output, paraphrase, minimum-change (fallback: the human answer), and scored with loss masks:
 masked (perplexity above 2.5), masked-random and masked-easiest (as many tokens).
-For all:      magpie (the model's own questions and answers), experience (what the model was trained on), safety (its
-own answers to harmful and harmless requests).
+For all:      magpie (the model's own questions and answers), experience (what the model was trained on), ssr, safety
+(its own answers to harmful and harmless requests).
 """
 
 import json
@@ -14,6 +14,9 @@ import datasets
 from samples.lab.arms import HARD, Arm
 from samples.lab.commands import ENGINE, MAX_TOKENS, MODEL, synth
 from samples.lab.suites import write_experience, write_requests, write_tasks
+
+KEPT = 20
+"""Examples that self-synthesised rehearsal begins with (arXiv 2403.01244)."""
 
 
 class Data:
@@ -81,12 +84,16 @@ class Data:
             raw,
             log=self._log,
         )
+        _write(made, self._clean("magpie", raw)[: self._replay])
+
+    def _clean(self, name: str, raw: Path) -> list[list[dict[str, str]]]:
+        """The conversations of a data set that ask no question of any suite; how many did is written down."""
         asked = {_plain(json.loads(line)["prompt"]) for file in self._suites.rglob("*.jsonl") for line in _lines(file)}
         rows = [row["messages"] for row in datasets.load_from_disk(str(raw))]
         clean = [messages for messages in rows if _plain(messages[-2]["content"]) not in asked]
-        with open(self._folder / "decontaminated.json", "w", encoding="utf-8") as file:
-            json.dump({"rows": len(rows), "questions of a suite": len(rows) - len(clean)}, file)
-        _write(made, clean[: self._replay])
+        counts = {"rows": len(rows), "questions of a suite": len(rows) - len(clean)}
+        (self._folder / f"{name}-decontaminated.json").write_text(json.dumps(counts) + "\n", encoding="utf-8")
+        return clean
 
     def _make_experience(self, made: Path) -> None:
         write_experience(made, self._replay)
@@ -98,6 +105,14 @@ class Data:
         ask = ("--model", MODEL, *ENGINE, "--max-tokens", MAX_TOKENS, "--verifier", "refusal")
         synth("self-output", requests, *ask, "--samples", 1, "--temperature", 0, "-o", raw, log=self._log)
         _write(made, [row["messages"] for row in datasets.load_from_disk(str(raw))])
+
+    def _make_ssr(self, made: Path) -> None:
+        """Self-synthesised rehearsal from twenty examples of what the model was trained on before."""
+        kept, raw = self._folder / "kept.jsonl", self._folder / "ssr"
+        write_experience(kept, KEPT)
+        ask = ("--model", MODEL, *ENGINE, "--max-tokens", MAX_TOKENS)
+        synth("ssr", kept, *ask, "-n", self._replay // 5, "-o", raw, log=self._log)
+        _write(made, self._clean("ssr", raw))
 
     def mixed(self, arm: Arm, seed: int, output: Path) -> Path:
         """What an arm trains on."""
