@@ -111,7 +111,7 @@ class Data:
         kept, raw = self._folder / "kept.jsonl", self._folder / "ssr"
         write_experience(kept, KEPT)
         ask = ("--model", MODEL, *ENGINE, "--max-tokens", MAX_TOKENS)
-        synth("ssr", kept, *ask, "-n", self._replay // 5, "-o", raw, log=self._log)
+        synth("ssr", kept, *ask, "-n", self._replay // 4, "-o", raw, log=self._log)
         _write(made, self._clean("ssr", raw))
 
     def mixed(self, arm: Arm, seed: int, output: Path) -> Path:
