@@ -1,6 +1,5 @@
 """What `synth filter` does: make the steps, take them, write what is left, say what is gone."""
 
-import os
 import re
 from collections.abc import Iterator
 from textwrap import wrap
@@ -53,8 +52,6 @@ def curate_set(given: dict[str, Any]) -> None:
     if not given["steps"]:
         raise UsageError("nothing to do: give --filter or --keep (synth filter --list shows them all)")
     output: str | None = given["output"]
-    if output is not None and output != "-" and os.path.realpath(output) == os.path.realpath(given["source"]):
-        raise UsageError(f"{output} is the input itself; choose another -o")
     rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
     tasks = open_tasks(rows, given["limit"])
     for note in rows.notes:

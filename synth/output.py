@@ -116,11 +116,13 @@ def open_output(
         restart: as for `RunDirectory.open`; also replaces a file that exists.
 
     Raises:
-        UsageError: something else is there already; see `RunDirectory.open`.
+        UsageError: something else is there already (see `RunDirectory.open`), or it is the run's own input.
     """
     if output in (None, "-"):
         return StreamSink(stream, record)
     path = Path(str(output))
+    if record.source is not None and path.exists() and path.resolve() == Path(record.source).resolve():
+        raise UsageError(f"{path} is the input itself; choose another -o")
     if path.suffix.lower() not in FORMATS or path.is_dir():
         return RunDirectory.open(path, record, schema, restart=restart)
     if path.exists():

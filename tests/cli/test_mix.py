@@ -63,3 +63,20 @@ def test_bad_settings(tmp_path: Path, capfd: pytest.CaptureFixture[str], replay:
     write(tmp_path / "replay.jsonl", "a", 50)
     status, _, err = run(capfd, "mix", target, "--replay", tmp_path / replay, "-o", tmp_path / "train")
     assert status == 2 and words in err and not (tmp_path / "train").exists()
+
+
+@pytest.mark.parametrize("restart", [(), ("--restart",)])
+def test_the_input_is_never_overwritten(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], restart: tuple[str, ...]
+) -> None:
+    """Neither a file nor what an earlier run wrote, which --restart would throw away."""
+    target, replay = write(tmp_path / "own.jsonl", "t", 20), write(tmp_path / "replay.jsonl", "a", 5)
+    before = target.read_text()
+    status, _, err = run(capfd, "mix", target, "--replay", f"{replay}:5%", "-o", tmp_path / "." / "own.jsonl", *restart)
+    assert status == 2 and "is the input itself" in err and target.read_text() == before
+    assert run(capfd, "mix", target, "--replay", f"{replay}:5%", "-o", tmp_path / "train")[0] == 0
+    status, _, err = run(
+        capfd, "mix", tmp_path / "train", "--replay", f"{replay}:5%", "-o", tmp_path / "train", *restart
+    )
+    assert status == 2 and "is the input itself" in err
+    assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 21
