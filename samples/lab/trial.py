@@ -115,9 +115,9 @@ def run_arm(lab: Lab, arm: Arm, seeds: int, rate: str) -> dict[str, Any]:
 
 
 def _merge(lab: Lab, tuned: Path, swept: Path) -> tuple[float, Path]:
-    """The merge of a trained model with its base that the development split picks."""
+    """The merge of a trained model with its base that half of the development split picks."""
     if not (swept / "scores.json").exists():
-        lab.evaluate("dev", {"tuned": tuned}, swept, "--sweep", RATIOS, "--keep", str(KEEP))
+        lab.evaluate("dev", {"tuned": tuned}, swept, "--limit", 50, "--sweep", RATIOS, "--keep", KEEP)
     picked = read_json(swept / "scores.json")["sweep"]
     return (1.0 if picked["name"] == "tuned" else float(picked["name"])), Path(picked["model"])
 
