@@ -89,7 +89,7 @@ def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float,
 def run_trl(model: Path, rows: Path, steps: int, folder: Path, packing: bool) -> tuple[float, list[float]]:
     """The same of TRL."""
     import datasets
-    from transformers import AutoModelForCausalLM, TrainerCallback
+    from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
     data = datasets.load_dataset("json", data_files=str(rows), split="train").remove_columns("id")
@@ -121,6 +121,7 @@ def run_trl(model: Path, rows: Path, steps: int, folder: Path, packing: bool) ->
     )
     net = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     trainer = SFTTrainer(model=net, args=config, train_dataset=data, callbacks=[Watch()])
+    trainer.remove_callback(PrinterCallback)
     step = trainer.training_step
 
     def counted(model: Any, inputs: Any, *rest: Any) -> Any:
