@@ -16,7 +16,7 @@ from samples.lab.suites import write_suites
 from samples.lab.table import draw, table
 from samples.lab.trial import Lab, run_arm, try_rate
 
-SHOWN = ("plain SFT", "Magpie 10%", "self-output", "self-output + Magpie 20%")
+SHOWN = ("plain SFT", "Magpie 20%", "Magpie 20%, a third of the rate", "self-output + Magpie 20%, a third of the rate")
 
 
 def main() -> None:
