@@ -7,6 +7,7 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.show import printable
+from synth.retention import POOR, SOUND
 
 MARGIN = 2
 """Models whose intervals are shown, too; with more there is no room for them."""
@@ -87,7 +88,7 @@ def _cell(suite: dict[str, Any], wide: bool) -> Text:
 
 def _kept(share: float) -> Text:
     return Text(
-        _percent(share).rjust(6), "bold green" if share >= 0.95 else "bold red" if share < 0.8 else "bold yellow"
+        _percent(share).rjust(6), "bold green" if share >= SOUND else "bold red" if share < POOR else "bold yellow"
     )
 
 

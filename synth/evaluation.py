@@ -5,7 +5,7 @@ counted from them (`synth.scores`).
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from itertools import islice
@@ -118,7 +118,7 @@ class Exam:
             extra = {"suite": suite.name, "item": at, "new": suite.new}
             yield Row(name, item.messages, "eval", reference=item.task.reference, extra=extra)
 
-    def method(self, speaker: Speaker, verifiers: Verifiers) -> Callable[[Row], "asyncio.Future[Outcome] | Any"]:
+    def method(self, speaker: Speaker, verifiers: Verifiers) -> Callable[[Row], Awaitable[Outcome]]:
         """The method for one model: every row comes out, with the answer and its verdict.
 
         A question that the model cannot be asked (it does not fit in the window, holds a control token, …) is

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from synth.report_data import BIN_NATS, BINS, DataSet, Figures, figures
+from synth.retention import POOR, SOUND
 
 WIDTH, HEIGHT = 320.0, 178.0
 LEFT, RIGHT, TOP, BOTTOM = 38.0, 8.0, 26.0, 34.0
@@ -16,8 +17,6 @@ MOST_PANELS = 24
 MOST_CARDS = 12
 MOST_BARS = 20
 COLOURS = 8
-SOUND, POOR = 0.95, 0.8
-"""Shares of the old accuracy: from the one on it is kept, below the other it is lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,9 @@ from statistics import NormalDist
 
 from filters.verdict import RIGHT, UNSCORABLE, WRONG
 
+SOUND, POOR = 0.95, 0.8
+"""Shares of the old average: what is kept from the first on is good, what is kept below the second is bad."""
+
 VERDICTS = frozenset({RIGHT, WRONG, UNSCORABLE})
 
 
@@ -44,7 +47,6 @@ class SuiteScore:
         right: items answered correctly.
         wrong: items answered incorrectly.
         unscorable: items of which nothing can be said; they count neither for nor against the model.
-        refusals: items the model declined to answer; each is among the three counts above as well.
     """
 
     suite: str
@@ -52,7 +54,6 @@ class SuiteScore:
     right: int
     wrong: int
     unscorable: int = 0
-    refusals: int = 0
 
     @property
     def judged(self) -> int:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from filters.verdict import RIGHT, WRONG, Task, Verdict
 from synth.chat import ChatFormat
 from synth.engines.base import Completion, Engine, Sampling
+from synth.errors import UsageError
 from synth.methods.screen import text_fault
 from synth.row import Message, Row
 from synth.verifiers import Verifier
@@ -17,6 +18,18 @@ if TYPE_CHECKING:
 
 NOT_OPEN: Any = None
 """Stands for an engine while settings are checked, before anything is loaded."""
+
+
+def check_samples(samples: int, sampling: Sampling) -> None:
+    """Refuse numbers of samples that cannot be drawn, or that would all be the same.
+
+    Raises:
+        UsageError: there is none, or there are several at temperature 0.
+    """
+    if samples < 1:
+        raise UsageError(f"--samples must be at least 1, not {samples}")
+    if samples > 1 and sampling.temperature == 0:
+        raise UsageError("at temperature 0 all samples are equal: give a --temperature, or --samples 1")
 
 
 @dataclass(frozen=True, slots=True)

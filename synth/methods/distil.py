@@ -19,7 +19,7 @@ import pyarrow as pa
 
 from synth.engines.base import Sampling, sequence_room
 from synth.errors import RequestError, UsageError
-from synth.methods.answers import Answer, Speaker, draw
+from synth.methods.answers import Answer, Speaker, check_samples, draw
 from synth.row import Outcome, Row, digest
 from synth.runner import Run
 from synth.seeds import seed_of
@@ -131,10 +131,7 @@ class DistilSettings:
         Raises:
             UsageError: a value is out of its range.
         """
-        if self.samples < 1:
-            raise UsageError(f"--samples must be at least 1, not {self.samples}")
-        if self.samples > 1 and self.sampling.temperature == 0:
-            raise UsageError("at temperature 0 all samples are equal: give a --temperature, or --samples 1")
+        check_samples(self.samples, self.sampling)
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -17,7 +17,7 @@ import pyarrow as pa
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
 from synth.engines.base import Completion, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Answer, Speaker
+from synth.methods.answers import Answer, Speaker, check_samples
 from synth.methods.rollouts import UNITS, cut, step_values
 from synth.methods.screen import text_fault
 from synth.methods.search import join
@@ -76,8 +76,7 @@ class ReasonSettings:
         Raises:
             UsageError: a value is out of its range or unknown.
         """
-        if self.samples < 1:
-            raise UsageError(f"--samples must be at least 1, not {self.samples}")
+        check_samples(self.samples, self.sampling)
         if self.select not in SELECT:
             raise UsageError(f"--select {self.select} is unknown; take {', '.join(SELECT)}")
         if self.length_limit not in (None, MEAN) and not (self.length_limit.isdecimal() and int(self.length_limit)):
@@ -96,8 +95,8 @@ class ReasonSettings:
             raise UsageError("--min-step-value needs the values of steps: give --step-rollouts")
         if self.min_step_value is not None and self.search:
             raise UsageError("--min-step-value would reject the mistakes that --search puts in: give one of the two")
-        if max(self.samples, self.step_rollouts) > 1 and self.sampling.temperature == 0:
-            raise UsageError("at temperature 0 all samples are equal: give a --temperature, or --samples 1")
+        if self.step_rollouts:
+            check_samples(self.step_rollouts, self.sampling)
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -19,7 +19,7 @@ import pyarrow as pa
 from filters.verdict import UNSCORABLE
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Speaker, draw
+from synth.methods.answers import Speaker, check_samples, draw
 from synth.read import Rows, conversations
 from synth.row import BASE, Outcome, Row
 from synth.seeds import seed_of
@@ -62,10 +62,7 @@ class RefuseSettings:
         Raises:
             UsageError: a value is out of its range.
         """
-        if self.samples < 1:
-            raise UsageError(f"--samples must be at least 1, not {self.samples}")
-        if self.samples > 1 and self.sampling.temperature == 0:
-            raise UsageError("at temperature 0 all samples are equal: give a --temperature, or --samples 1")
+        check_samples(self.samples, self.sampling)
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""

@@ -20,7 +20,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.methods import minimum_change as edits
 from synth.methods import paraphrase as restatements
-from synth.methods.answers import Answer, Speaker, draw
+from synth.methods.answers import Answer, Speaker, check_samples, draw
 from synth.row import Message, Outcome, Row, digest
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -68,15 +68,12 @@ class SelfOutputSettings:
         Raises:
             UsageError: a value is out of its range or unknown.
         """
-        if self.samples < 1:
-            raise UsageError(f"--samples must be at least 1, not {self.samples}")
+        check_samples(self.samples, self.sampling)
         if self.select not in SELECT:
             raise UsageError(f"--select {self.select} is unknown; take {', '.join(SELECT)}")
         for way in self.fallback:
             if way not in FALLBACKS:
                 raise UsageError(f"--fallback {way} is unknown; take {', '.join(FALLBACKS)}, in the order to be tried")
-        if self.samples > 1 and self.sampling.temperature == 0:
-            raise UsageError("at temperature 0 all samples are equal: give a --temperature, or --samples 1")
         if self.pairs and self.samples < 2:
             raise UsageError("--pairs needs right and wrong answers to the same task: give --samples 2 or more")
 

@@ -135,7 +135,7 @@ def test_sign_test_beside_scipy() -> None:
 
 
 def test_suite_score() -> None:
-    score = SuiteScore("gsm8k", new=False, right=81, wrong=182, unscorable=7, refusals=3)
+    score = SuiteScore("gsm8k", new=False, right=81, wrong=182, unscorable=7)
     assert score.judged == 263
     assert score.accuracy == 81 / 263
     assert score.interval == wilson(81, 263)
