@@ -1,9 +1,12 @@
 """The language of a row."""
 
+import random
+
 import polars as pl
 import pytest
+from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
-from filters.language import language
+from filters.language import identify, language
 
 ENGLISH = "How do I bake bread at home? Mix flour and water, then wait for an hour."
 SPANISH = "¿Cómo hago pan en casa? Mezcla harina y agua, luego espera una hora."
@@ -81,3 +84,20 @@ def test_a_column_of_nulls_needs_no_type() -> None:
 def test_an_unknown_language_is_refused() -> None:
     with pytest.raises(ValueError, match="no such language: xx, yy"):
         language(["en", "yy", "xx"])
+
+
+def test_many_at_once_are_told_as_the_library_tells_each() -> None:
+    chance = random.Random(0)
+    # Serbian is in two scripts of the model under one label; the last five hold no feature at all.
+    whole = [ENGLISH, SPANISH, GERMAN, "Како да испечем хлеб код куће? Помешајте брашно и воду.", "Ǆ ŉ " * 9]
+    whole += ["Kako da ispečem hleb kod kuće? Pomešajte brašno i vodu.", "我怎样在家里做面包?", "e\u0301te\u0301 " * 7]
+    pieces = [text[(cut := chance.randrange(len(text))) :] + chance.choice(whole)[:cut] for text in whole * 300]
+    texts = [*whole, *map(str.upper, whole), *pieces, "", " ", "\x00", "7", "\U0010ffff"]
+    library = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    told = identify(texts)
+    assert len(told) == len(texts) > 2048  # more than one batch
+    for text, (code, sure) in zip(texts, told, strict=True):
+        expected, probability = library.classify(text)
+        assert sure == pytest.approx(probability, abs=1e-3), text  # the library adds in half precision
+        assert code == expected or sure < 0.5, text
+    assert {"en", "es", "de", "sr", "zh"} <= {code for code, _ in told}
