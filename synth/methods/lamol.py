@@ -1,4 +1,4 @@
-"""LAMOL: a language model that learns tasks and their examples alike (Sun et al. 2020, arXiv 1909.03329, section 3).
+"""LAMOL: a language model that learns tasks and their examples alike (Sun et al. 2020, arXiv 1909.03329).
 
 An example is one text: a generation token, the question, the answer token, the answer, end of sequence. Trained with
 the loss on the answer and a language-model loss on all of it (`synth train --lm-loss 0.25`), a model can answer, and
