@@ -19,7 +19,7 @@ from cli.progress import clock, progress, say
 from synth.output import StreamSink, open_output
 from synth.record import RunRecord
 from synth.row import BASE, Row
-from synth.runner import Method, Run, Sink
+from synth.runner import Kinds, Method, Run, Sink
 from synth.tasks import Tasks
 from synth.versions import versions
 
@@ -37,6 +37,7 @@ class Job:
         target: accepted rows wanted, or None.
         tasks: the rows that go in, or None where there are none.
         key: names what must be unique, or None.
+        kinds: rows of which equally many are wanted, or None.
         check_references: whether the tasks' references are looked at before a model is loaded.
         started: is told of the run before its first row.
     """
@@ -49,6 +50,7 @@ class Job:
     target: int | None = None
     tasks: Tasks | None = None
     key: Callable[[Row], int] | None = None
+    kinds: Kinds | None = None
     check_references: bool = True
     started: Callable[[Run], None] = lambda _: None
 
@@ -114,7 +116,8 @@ def generate(job: Job, casting: Casting) -> RunRecord:
             say(f"{given['output'] or 'done'} already holds {record.accepted:,} rows{more}", quiet)
             return record
         if sink.next or sink.ahead:
-            say(f"going on with {given['output']}: {record.accepted:,} rows are there", quiet)
+            done = sink.next + len(sink.ahead)
+            say(f"going on with {given['output']}: {done:,} attempts are done, and stay", quiet)
         asyncio.run(_run(job, casting, sink))
         return record
 
@@ -130,7 +133,7 @@ async def _run(job: Job, casting: Casting, sink: Sink) -> None:
         rows = job.rows(sink.record.settings, casting.models.get("model", ""))
         usages = list({id(one.engine): one.engine.usage for one in cast.speakers.values()}.values())
         concurrency: int = given["concurrency"]
-        run = Run(job.method(cast), rows, sink, usages, concurrency, job.target, job.key, job.total)
+        run = Run(job.method(cast), rows, sink, usages, concurrency, job.target, job.key, job.kinds, job.total)
         job.started(run)
         began, rows_before = time.monotonic(), sink.record.accepted
         with interruptible(run, quiet):

@@ -16,6 +16,7 @@ from synth.methods.lamol import (
     COLUMNS,
     GENERATION,
     PREPARED,
+    TOKEN,
     LamolSettings,
     answered_rows,
     before_answer,
@@ -27,6 +28,7 @@ from synth.methods.lamol import (
 from synth.methods.magpie import magpie_key
 from synth.read import open_source
 from synth.row import BASE, digest
+from synth.runner import Kinds
 
 _KEPT = ("id", "method", "parent")
 """Columns of ours that prepared rows have; `messages` would be taken for the chat template's."""
@@ -84,6 +86,7 @@ def sample(given: dict[str, Any]) -> None:
             schema=pa.schema([*BASE, *COLUMNS]),
             target=wanted,
             key=magpie_key,
+            kinds=Kinds(TOKEN, settings.tokens),
         ),
         Casting({"model": given["model"]}, given | asked),
     )

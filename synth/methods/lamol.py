@@ -11,7 +11,8 @@ asked as any base model is (`--prefix` the generation token, `--stop` the answer
 of that very text, such as `<s>`, that one token is what is written.
 
 Differs from the paper's repository: a question is asked behind the generation token, too, so that one sequence serves
-both losses; examples that were written before are rejected; samples are drawn until as many as are wanted parse.
+both losses; examples that were written before are rejected; samples are drawn until as many as are wanted parse, and of
+every old task equally many (there, equally many are drawn, and a task whose examples parse less often gets fewer).
 """
 
 import copy
