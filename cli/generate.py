@@ -14,7 +14,6 @@ import click
 import pyarrow as pa
 
 from cli.cast import Cast, Casting
-from cli.main import debugging
 from cli.progress import clock, progress, say
 from synth.output import StreamSink, open_output
 from synth.record import RunRecord
@@ -93,7 +92,6 @@ def generate(job: Job, casting: Casting) -> RunRecord:
         RunError: the run broke off; what was finished is kept.
         click.exceptions.Exit: status 1 where the run was stopped or fell short of its target.
     """
-    quiet_libraries()
     given = casting.given
     job.method(casting.named())  # what cannot work is found before a model is loaded
     model = casting.models.get("model")
@@ -215,14 +213,3 @@ def claimed_stdout() -> Iterator[BinaryIO]:
         sys.stdout.flush()
         os.dup2(saved, 1)
         os.close(saved)
-
-
-def quiet_libraries() -> None:
-    """Keep the chatter of model libraries out of a person's terminal; --debug lets it through."""
-    if debugging():
-        return
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

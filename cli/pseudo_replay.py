@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
-from cli.generate import Job, generate, quiet_libraries
+from cli.generate import Job, generate
 from cli.progress import say
 from synth.chat import load_tokenizer
 from synth.engines.base import Sampling
@@ -40,7 +40,6 @@ def prepare(given: dict[str, Any]) -> None:
     Raises:
         UsageError: the data or the settings cannot be used.
     """
-    quiet_libraries()
     if given["rows"] is not None or given["new_data"] is not None:
         raise UsageError("-n and --of say how many rows to sample; --prepare takes all rows of its data")
     if given["output"] in (None, "-"):

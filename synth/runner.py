@@ -286,7 +286,7 @@ class Run:
         return self.usable + likely < self.target
 
     def _recall(self) -> None:
-        """Learn from the rows of an earlier, interrupted run what is no longer new, and how many there are of a kind."""
+        """Learn from the rows of an earlier, interrupted run what is no longer new, and how many are of each kind."""
         if self.key is None and self.kinds is None:
             return
         for batch in self.sink.rows():
