@@ -7,22 +7,10 @@ from typing import Any
 
 import pytest
 
-from cli.main import main
-from synth.read import open_source
+from tests.cli.running import load, synth
 
 ENGINE = ["--engine", "transformers", "--device", "cpu", "--max-tokens", "80"]
 TOKENS = ["--tokens", "[sums]", "--tokens", "[lists]"]
-
-
-def synth(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, arguments)])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
-
-
-def load(path: Path) -> list[dict[str, Any]]:
-    return [row for batch in open_source(str(path)).batches() for row in batch.to_pylist()]
 
 
 @pytest.fixture(scope="module")
