@@ -8,7 +8,7 @@ from typing import Any
 import click
 import polars as pl
 
-from cli.generate import claimed_stdout, quiet_libraries
+from cli.generate import claimed_stdout
 from cli.progress import Meter, say
 from cli.show import printable
 from synth.curation import Curation, Removal, columns_of, curate, curated, frame_of, schema_of
@@ -47,7 +47,6 @@ def curate_set(given: dict[str, Any]) -> None:
         UsageError: the set cannot be read, a step is unknown or cannot be made, or a filter failed.
         RunError: the disk failed; what has landed is kept.
     """
-    quiet_libraries()
     quiet: bool = given["quiet"]
     if not given["steps"]:
         raise UsageError("nothing to do: give --filter or --keep (synth filter --list shows them all)")

@@ -67,9 +67,6 @@ def command(**given: Any) -> None:
       synth eval questions.jsonl --verifier choice --model M --json | jq .models[0].old
       synth eval --lm-eval arc_easy,hellaswag --model BASE --model TUNED
     """  # noqa: D301 (\b is click's)
-    from cli.generate import quiet_libraries
-
-    quiet_libraries()  # transformers reads what it may print when it is imported
     from cli.evaluation import evaluate
 
     evaluate(given)

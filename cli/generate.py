@@ -14,12 +14,11 @@ import click
 import pyarrow as pa
 
 from cli.cast import Cast, Casting
-from cli.main import debugging
 from cli.progress import clock, progress, say
 from synth.output import StreamSink, open_output
 from synth.record import RunRecord
 from synth.row import BASE, Row
-from synth.runner import Method, Run, Sink
+from synth.runner import Kinds, Method, Run, Sink
 from synth.tasks import Tasks
 from synth.versions import versions
 
@@ -37,6 +36,7 @@ class Job:
         target: accepted rows wanted, or None.
         tasks: the rows that go in, or None where there are none.
         key: names what must be unique, or None.
+        kinds: rows of which equally many are wanted, or None.
         check_references: whether the tasks' references are looked at before a model is loaded.
         started: is told of the run before its first row.
     """
@@ -49,6 +49,7 @@ class Job:
     target: int | None = None
     tasks: Tasks | None = None
     key: Callable[[Row], int] | None = None
+    kinds: Kinds | None = None
     check_references: bool = True
     started: Callable[[Run], None] = lambda _: None
 
@@ -91,7 +92,6 @@ def generate(job: Job, casting: Casting) -> RunRecord:
         RunError: the run broke off; what was finished is kept.
         click.exceptions.Exit: status 1 where the run was stopped or fell short of its target.
     """
-    quiet_libraries()
     given = casting.given
     job.method(casting.named())  # what cannot work is found before a model is loaded
     model = casting.models.get("model")
@@ -114,7 +114,8 @@ def generate(job: Job, casting: Casting) -> RunRecord:
             say(f"{given['output'] or 'done'} already holds {record.accepted:,} rows{more}", quiet)
             return record
         if sink.next or sink.ahead:
-            say(f"going on with {given['output']}: {record.accepted:,} rows are there", quiet)
+            done = sink.next + len(sink.ahead)
+            say(f"going on with {given['output']}: {done:,} attempts are done, and stay", quiet)
         asyncio.run(_run(job, casting, sink))
         return record
 
@@ -130,7 +131,7 @@ async def _run(job: Job, casting: Casting, sink: Sink) -> None:
         rows = job.rows(sink.record.settings, casting.models.get("model", ""))
         usages = list({id(one.engine): one.engine.usage for one in cast.speakers.values()}.values())
         concurrency: int = given["concurrency"]
-        run = Run(job.method(cast), rows, sink, usages, concurrency, job.target, job.key, job.total)
+        run = Run(job.method(cast), rows, sink, usages, concurrency, job.target, job.key, job.kinds, job.total)
         job.started(run)
         began, rows_before = time.monotonic(), sink.record.accepted
         with interruptible(run, quiet):
@@ -212,14 +213,3 @@ def claimed_stdout() -> Iterator[BinaryIO]:
         sys.stdout.flush()
         os.dup2(saved, 1)
         os.close(saved)
-
-
-def quiet_libraries() -> None:
-    """Keep the chatter of model libraries out of a person's terminal; --debug lets it through."""
-    if debugging():
-        return
-    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
-    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
-    os.environ.setdefault("TQDM_DISABLE", "1")
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

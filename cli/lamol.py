@@ -36,7 +36,8 @@ def command(**given: Any) -> None:
 
     A model trained on prepared data can write examples from a task's generation token alone. Those that are one
     question and one answer are kept, as conversations for synth mix; each says in `generation_token` which task it is
-    of, and preparing the mixture heeds that.
+    of, and preparing the mixture heeds that. There are equally many of each task: a task that the model writes
+    less well is tried more often, and what is left over of the others is rejected.
 
     \b
     Examples:

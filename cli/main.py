@@ -81,6 +81,7 @@ def cli(debug: bool) -> None:
     """  # noqa: D301 (\b is click's)
     if debug:
         os.environ["SYNTH_DEBUG"] = "1"
+    _quiet_libraries()
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -122,6 +123,20 @@ def _run(arguments: list[str]) -> int:
 def debugging() -> bool:
     """Whether --debug was given."""
     return os.environ.get("SYNTH_DEBUG") == "1"
+
+
+def _quiet_libraries() -> None:
+    """Keep the chatter of model libraries out of a person's terminal; --debug lets it through.
+
+    They read what they may print when they are imported: no command has imported them yet.
+    """
+    if debugging():
+        return
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+    os.environ.setdefault("HF_HUB_VERBOSITY", "error")
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
 
 def _complain(message: str) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from cli.generate import claimed_stdout, quiet_libraries
+from cli.generate import claimed_stdout
 from cli.options import Share
 from cli.progress import Meter, say
 from synth.errors import UsageError
@@ -28,7 +28,6 @@ def mix(given: dict[str, Any]) -> None:
         UsageError: a set cannot be read, is too small, or the sets have no form in common.
         RunError: the disk failed; what has landed is kept.
     """
-    quiet_libraries()
     quiet: bool = given["quiet"]
     count = _token_counter(given["model"]) if given["model"] else None
     sources = [(given["target"], None), *map(_replay, given["replays"])]

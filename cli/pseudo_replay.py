@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
-from cli.generate import Job, generate, quiet_libraries
+from cli.generate import Job, generate
 from cli.progress import say
 from synth.chat import load_tokenizer
 from synth.engines.base import Sampling
@@ -16,6 +16,7 @@ from synth.methods.lamol import (
     COLUMNS,
     GENERATION,
     PREPARED,
+    TOKEN,
     LamolSettings,
     answered_rows,
     before_answer,
@@ -27,6 +28,7 @@ from synth.methods.lamol import (
 from synth.methods.magpie import magpie_key
 from synth.read import open_source
 from synth.row import BASE, digest
+from synth.runner import Kinds
 
 _KEPT = ("id", "method", "parent")
 """Columns of ours that prepared rows have; `messages` would be taken for the chat template's."""
@@ -38,7 +40,6 @@ def prepare(given: dict[str, Any]) -> None:
     Raises:
         UsageError: the data or the settings cannot be used.
     """
-    quiet_libraries()
     if given["rows"] is not None or given["new_data"] is not None:
         raise UsageError("-n and --of say how many rows to sample; --prepare takes all rows of its data")
     if given["output"] in (None, "-"):
@@ -84,6 +85,7 @@ def sample(given: dict[str, Any]) -> None:
             schema=pa.schema([*BASE, *COLUMNS]),
             target=wanted,
             key=magpie_key,
+            kinds=Kinds(TOKEN, settings.tokens),
         ),
         Casting({"model": given["model"]}, given | asked),
     )

@@ -8,7 +8,7 @@ from typing import Any
 import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
-from cli.generate import Job, claimed_stdout, closing_lines, generate, quiet_libraries
+from cli.generate import Job, claimed_stdout, closing_lines, generate
 from cli.progress import Meter, clock, say
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
@@ -69,7 +69,6 @@ def _refuse_rated(tasks: Tasks, added: pa.Schema) -> None:
 
 
 def _reward(given: dict[str, Any]) -> None:
-    quiet_libraries()
     quiet: bool = given["quiet"]
     if given["engine"] not in ("auto", "transformers"):
         raise UsageError("--by reward: reward models run in transformers; leave --engine at auto")

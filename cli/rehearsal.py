@@ -10,7 +10,7 @@ import click
 import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
-from cli.generate import Job, generate, quiet_libraries
+from cli.generate import Job, generate
 from cli.progress import say
 from synth.embeddings import check_embedder, open_embedder
 from synth.engines.base import EngineOptions, Sampling
@@ -42,7 +42,6 @@ def rehearse(given: dict[str, Any]) -> None:
         UsageError: the examples or the settings cannot be used; no model was loaded.
         RunError: too few inputs or answers can be used, or the run broke off; what was finished is kept.
     """
-    quiet_libraries()
     wanted: int = given["rows"]
     candidates: int = given["candidates"] or CANDIDATES * wanted
     if candidates < wanted:

@@ -26,7 +26,7 @@ from cli.options import MODEL, answering_options
     metavar="A:B",
     default="0:1",
     show_default=True,
-    help="So many chunks as people wrote them to so many rephrased ones.",
+    help="So many chunks as people wrote them to so many rephrased ones, before any of these are rejected.",
 )
 @answering_options
 def command(**given: Any) -> None:

@@ -15,7 +15,7 @@ import click
 import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
-from cli.generate import claimed_stdout, closing_lines, quiet_libraries
+from cli.generate import claimed_stdout, closing_lines
 from cli.progress import Meter, clock, say
 from synth.card import token_line
 from synth.engines.base import EngineOptions
@@ -44,7 +44,6 @@ def score(given: dict[str, Any]) -> None:
         RunError: the run broke off; what has landed is kept.
         click.exceptions.Exit: status 1 where the run was stopped.
     """
-    quiet_libraries()
     mask = _mask(given)
     protect = _protections(given["protect"])
     if given["engine"] == "vllm":

@@ -56,10 +56,8 @@ def command(model: str, as_json: bool, system: str | None, prefix: str | None, s
       synth template --model Qwen/Qwen2.5-7B-Instruct --json | jq -r .prefix
       synth template --model BASE --prefix "Question: " --stop $'\\nAnswer: '
     """  # noqa: D301 (\b is click's)
-    from cli.generate import quiet_libraries
     from synth.chat import format_for
 
-    quiet_libraries()
     chat = format_for(model, prefix=prefix, stop=stop)
     found = {"model": model, **describe(chat, system)}
     if as_json:

@@ -108,9 +108,6 @@ def command(**given: Any) -> None:
       synth train pages.parquet --model M -o tuned --text-column text --batch-tokens 32768
       synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
     """  # noqa: D301 (\b is click's)
-    from cli.generate import quiet_libraries
-
-    quiet_libraries()  # transformers reads what it may print when it is imported
     from cli.training import train
 
     train(given)

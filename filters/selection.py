@@ -102,7 +102,7 @@ def budget(tokens: Sequence[int], total: int, scores: pl.Series | None, seed: in
 
 
 def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], count: int, distance: float) -> pl.Series:
-    """The best rows that are unlike each other (DEITA, Liu et al. 2024, arXiv 2312.15685, section 3).
+    """The best rows that are unlike each other (DEITA, Liu et al. 2024, arXiv 2312.15685).
 
     From the best row down, a row is kept if its cosine distance to the nearest row kept is more than `distance`, until
     there are `count`. The paper's score is complexity times quality, its distance 0.1.

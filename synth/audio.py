@@ -21,10 +21,10 @@ RATES_HZ = (2_000, 768_000)
 """Sample rates that recordings have; a header that says another is broken."""
 
 WINDOW, HOP = 0.025, 0.02
-"""Seconds over which a frame is compared with itself (YIN, section II), and from one frame to the next."""
+"""Seconds over which a frame is compared with itself (YIN), and from one frame to the next."""
 
 APERIODIC = 0.1
-"""A frame is voiced where less than about this share of its power is not periodic (YIN, section II.D)."""
+"""A frame is voiced where less than about this share of its power is not periodic (YIN, step 4)."""
 
 QUIET = 1e-7
 """A frame of less power than this (-70 dB) is silence, whatever its period."""
@@ -132,7 +132,7 @@ def _frames(samples: NDArray[np.float64], rate: int) -> tuple[NDArray[np.float64
 
 
 def _pitches(frames: NDArray[np.float64], rate: int) -> NDArray[np.float64]:
-    """The pitch of each voiced frame, Hz, by YIN (de Cheveigné and Kawahara 2002, JASA 111(4), section II).
+    """The pitch of each voiced frame, Hz, by YIN (de Cheveigné and Kawahara 2002, JASA 111(4)).
 
     The lag of the first dip of the normalised difference function is the period. Lags are searched from the shortest
     on, so that a tone above `PITCH_HZ` is not taken for one of an octave or two below.

@@ -2,7 +2,7 @@
 
 `format_for(model)` derives from the tokenizer's chat template, without a table of model families, what stands
 before a question, what ends a question and an answer, the prompt for an answer, and which tokens of a conversation
-are the assistant's. Magpie (arXiv 2406.08464, section 2) samples questions from exactly that text before a user
+are the assistant's. Magpie (arXiv 2406.08464) samples questions from exactly that text before a user
 turn; its table of prefixes per family is what rendering the template gives.
 
 Exactness: every prompt is the start of the tokens of the whole conversation, tokenised in one piece. A drawn text

@@ -1,6 +1,6 @@
 """Groups of like vectors (k-means), and items that represent them in proportion.
 
-Lloyd's iteration from k-means++ seeding (Arthur and Vassilvitskii 2007, section 2), on float32 vectors; the same seed
+Lloyd's iteration from k-means++ seeding (Arthur and Vassilvitskii 2007), on float32 vectors; the same seed
 gives the same clusters.
 """
 

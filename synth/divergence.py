@@ -1,7 +1,7 @@
 """How far a model has moved from the one it was, on given answers: the forward divergence of its predictions.
 
 KL(foundation ‖ tuned), in nats a token, over the whole vocabulary at every token of answers that the foundation model
-gave itself to the new task's prompts: what forgetting goes with (arXiv 2509.04259, section 4, which samples the
+gave itself to the new task's prompts: what forgetting goes with (arXiv 2509.04259, which samples the
 answers; with greedy ones it is lower, and the same from run to run).
 """
 

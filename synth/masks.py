@@ -1,4 +1,4 @@
-"""Which tokens are taken out of the loss: Selective Token Masking and its controls (arXiv 2501.14315, section 4).
+"""Which tokens are taken out of the loss: Selective Token Masking and its controls (arXiv 2501.14315).
 
 The paper masks the tokens that the model finds hardest: perplexity above 2.5. Its controls, masks at random and of the
 easiest tokens, say something only if they mask as many tokens as the mask they stand beside; so here they do, row by

@@ -1,7 +1,7 @@
 """Merge the weights of two models of one family: between the one before training and the one after lies a trade.
 
-    ratio r          (1 - r) base + r tuned                  interpolation (arXiv 2412.19512, section 3)
-    add a chat model tuned + r (chat - base)                 the chat vector (arXiv 2310.04799, section 3)
+    ratio r          (1 - r) base + r tuned                  interpolation (arXiv 2412.19512)
+    add a chat model tuned + r (chat - base)                 the chat vector (arXiv 2310.04799)
 
 Weights are read, merged in float32 and written tensor by tensor, in the shards of the tuned model: what is held is one
 shard of the result.

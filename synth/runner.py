@@ -8,6 +8,7 @@ committed in row order, so what a run writes does not depend on the concurrency,
 import asyncio
 import math
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -67,6 +68,22 @@ class Sink(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Kinds of rows of which a run shall take equally many, such as the old tasks of pseudo-replay.
+
+    A row of a kind that is ahead of another is rejected, not put back for later: so what is taken depends on the order
+    of rows alone, and a larger target extends a run.
+
+    Attributes:
+        column: of ours (`Row.extra`), names a row's kind.
+        names: of all kinds.
+    """
+
+    column: str
+    names: tuple[str, ...]
+
+
 @dataclass(slots=True)
 class Run:
     """One run of a method; `go` drives it, the attributes tell how it stands.
@@ -79,6 +96,7 @@ class Run:
         concurrency: requests the engine works on at once; `OVERLAP` times as many rows are in flight.
         target: accepted rows wanted; None takes every row once.
         key: names what must be unique among accepted rows; a later row with the same key is rejected.
+        kinds: rows of which equally many are taken, or None.
         total: how many rows there are, where known.
     """
 
@@ -89,6 +107,7 @@ class Run:
     concurrency: int
     target: int | None = None
     key: Callable[[Row], int] | None = None
+    kinds: Kinds | None = None
     total: int | None = None
     stopping: bool = False
     gave_up: bool = False
@@ -99,6 +118,7 @@ class Run:
     _landed: list["asyncio.Task[Outcome]"] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
     _seen: set[int] = field(default_factory=set)
+    _taken: Counter[str] = field(default_factory=Counter)
     _started: int = 0
     _good: int = 0
 
@@ -230,15 +250,23 @@ class Run:
             if outcome is None:
                 return
             self._good -= outcome.reason is None
-            if outcome.reason is None and self.key is not None:
-                name = self.key(outcome.row)
-                if name in self._seen:
-                    outcome.reason = "duplicate"
-                else:
-                    self._seen.add(name)
+            outcome.reason = outcome.reason or self._unwanted(outcome.row)
             self.sink.commit(outcome)
             if self.target is not None and self.sink.next >= PATIENCE:
                 self.gave_up = self.sink.record.accepted < LEAST_YIELD * self.sink.next and not self._reached()
+
+    def _unwanted(self, row: Row) -> str | None:
+        """Why a good row is one too many, or None; then it counts among those taken."""
+        kind = row.extra[self.kinds.column] if self.kinds else ""
+        if self.kinds and self._taken[kind] > min(self._taken[name] for name in self.kinds.names):
+            return f"surplus: there are fewer rows of another {self.kinds.column} than of {kind}"
+        if self.key is not None:
+            name = self.key(row)
+            if name in self._seen:
+                return "duplicate"
+            self._seen.add(name)
+        self._taken[kind] += 1
+        return None
 
     def _reached(self) -> bool:
         return self.target is not None and self.sink.record.accepted >= self.target
@@ -258,12 +286,14 @@ class Run:
         return self.usable + likely < self.target
 
     def _recall(self) -> None:
-        """Learn from the rows of an earlier, interrupted run what is no longer new."""
-        if self.key is None:
+        """Learn from the rows of an earlier, interrupted run what is no longer new, and how many are of each kind."""
+        if self.key is None and self.kinds is None:
             return
         for batch in self.sink.rows():
-            for messages in batch.column("messages").to_pylist():
-                self._seen.add(self.key(Row("", messages, "")))
+            if self.key is not None:
+                self._seen.update(self.key(Row("", messages, "")) for messages in batch.column("messages").to_pylist())
+            if self.kinds is not None:
+                self._taken.update(batch.column(self.kinds.column).to_pylist())
 
     async def _abandon(self, *, keep: bool) -> None:
         """Cancel what is still in flight: rows beyond the target, or all of them when the run breaks off.

@@ -1,6 +1,6 @@
 """Score every token of a data set under a model.
 
-One forward pass a conversation, nothing is generated (arXiv 2501.14315, section 4). While a block of rows is in the
+One forward pass a conversation, nothing is generated (arXiv 2501.14315). While a block of rows is in the
 model, the next is read and tokenised.
 """
 

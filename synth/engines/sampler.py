@@ -59,7 +59,7 @@ def draw(
 
     A row of temperature 0 takes its likeliest token. Another inverts its cumulative distribution at its `uniform`,
     after cutting the distribution to its `top_k` likeliest tokens (Fan et al.: Hierarchical Neural Story Generation,
-    ACL 2018, section 5.2), and what is left to its nucleus where `top_p` is below 1 (Holtzman et al.: The Curious Case
+    ACL 2018), and what is left to its nucleus where `top_p` is below 1 (Holtzman et al.: The Curious Case
     of Neural Text Degeneration, ICLR 2020).
 
     Args:

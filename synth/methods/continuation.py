@@ -1,8 +1,8 @@
 """Continuation: the first half of a passage is the prompt, what a model makes of the second half is the answer.
 
-Non-instructional data (arXiv 2409.00096, section 3): rows are conversations, yet hardly anything is asked for in them,
-and models that were trained on them still follow instructions better than before. The paper takes passages of
-OpenWebText, and their continuations from stronger models.
+Non-instructional data (arXiv 2409.00096): rows are conversations, yet hardly anything is asked for in them, and models
+that were trained on them still follow instructions better than before. The paper takes passages of OpenWebText, and
+their continuations from stronger models.
 
 Differs from the paper: the model is asked to go on by a prompt that is not part of the row, so that chat models do not
 talk about the passage; a continuation is as long as the half it stands for, about; and those that recite the passage

@@ -1,11 +1,10 @@
 """Describe: a text model answers for a recording or a picture it is told of in words.
 
 For a model that is to hear, without its language model forgetting, the answers to learn are those which that language
-model itself gives to a description. DeSTA2 (arXiv 2409.20007, the construction of its speech-text pairs) writes a line
-`[start-end] transcript (Gender: …, Emotion: …)` and asks one question, such as "What can you hear?"; DeSTA2.5 (arXiv
-2507.02768) draws the question from a pool. BLSP (arXiv 2309.00916, its second stage) gives the words alone and has them
-continued: the style `continue`. The rows hold the file, the question and the answer: a speech model learns to give the
-same answer to the sound.
+model itself gives to a description. DeSTA2 (arXiv 2409.20007) writes a line `[start-end] transcript (Gender: …,
+Emotion: …)` and asks one question: what can be heard. DeSTA2.5 (arXiv 2507.02768) draws the question from a pool. BLSP
+(arXiv 2309.00916) gives the words alone and has them continued: the style `continue`. The rows hold the file, the
+question and the answer: a speech model learns to give the same answer to the sound.
 
 Beside the papers: how long, how loud and how high a recording is, is measured where the manifest does not say it, and
 answers that speak of notes, or of not being able to hear, are rejected.

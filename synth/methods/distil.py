@@ -1,9 +1,9 @@
 """Distil: answers of a stronger model to a list of prompts, the right ones kept, and what they cost.
 
-Sequence-level distillation (Kim and Rush 2016, arXiv 1606.07947, section 3.2) with rejection: several answers are drawn
-to each prompt, and every distinct one that is sound, and right where there is a verifier, becomes a row. Such rows are
-foreign to the model that is trained on them, and make it forget more than its own answers do: `synth self-output` is
-the other way.
+Sequence-level distillation (Kim and Rush 2016, arXiv 1606.07947) with rejection: several answers are drawn to each
+prompt, and every distinct one that is sound, and right where there is a verifier, becomes a row. Such rows are foreign
+to the model that is trained on them, and make it forget more than its own answers do: `synth self-output` is the other
+way.
 
 Tokens are counted as the teacher's own tokenizer and chat template count them. Not counted: requests that failed or
 were tried again, those under way when a run was killed, and other models that judge.

@@ -1,4 +1,4 @@
-"""LAMOL: a language model that learns tasks and their examples alike (Sun et al. 2020, arXiv 1909.03329, section 3).
+"""LAMOL: a language model that learns tasks and their examples alike (Sun et al. 2020, arXiv 1909.03329).
 
 An example is one text: a generation token, the question, the answer token, the answer, end of sequence. Trained with
 the loss on the answer and a language-model loss on all of it (`synth train --lm-loss 0.25`), a model can answer, and
@@ -11,7 +11,8 @@ asked as any base model is (`--prefix` the generation token, `--stop` the answer
 of that very text, such as `<s>`, that one token is what is written.
 
 Differs from the paper's repository: a question is asked behind the generation token, too, so that one sequence serves
-both losses; examples that were written before are rejected; samples are drawn until as many as are wanted parse.
+both losses; examples that were written before are rejected; samples are drawn until as many as are wanted parse, and of
+every old task equally many (there, equally many are drawn, and a task whose examples parse less often gets fewer).
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""Magpie: a chat model asks itself questions, and answers them (Xu et al. 2024, arXiv 2406.08464, section 2).
+"""Magpie: a chat model asks itself questions, and answers them (Xu et al. 2024, arXiv 2406.08464).
 
 Given only what its chat template puts before a user message, an aligned model continues with a user message. The
 answer is then drawn in the usual way. The result is data in the model's own words that covers what it was taught, from

@@ -1,4 +1,4 @@
-"""Minimum change: the model's own answer, repaired with as few changes as possible (arXiv 2402.11192, section 3).
+"""Minimum change: the model's own answer, repaired with as few changes as possible (arXiv 2402.11192).
 
 The model answers. A right answer stands verbatim. A wrong one goes to an editor, another model or the model itself,
 which sees the question, the human answer and the draft, and mends only what is wrong. The mended answer is verified,

@@ -1,8 +1,8 @@
 """Rate: what a model makes of each row, as columns of numbers. Rate once, then filter by any threshold.
 
 Judgements (quality, complexity, difficulty, safety, a prompt of the user's) are asked for in words, one reply each:
-1 to 5, read strictly. Perplexity and difficulty of following (IFD, Li et al. 2024, arXiv 2308.12032, section 2.2) are
-measured: they come of the model's own log-probabilities.
+1 to 5, read strictly. Perplexity and difficulty of following (IFD, Li et al. 2024, arXiv 2308.12032) are measured: they
+come of the model's own log-probabilities.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Reasoning traces: long chains of the model's own, thoughts and all, that end in a right answer.
 
 The model answers each task several times; the answer after the thoughts is verified, and of the right traces one is
-taken, by default the shortest: training on it makes chains shorter at the same accuracy (arXiv 2502.20122, section 3).
-A trace may be preceded by wrong attempts that it turns back from (`synth.methods.search`), and each of its steps
-be given a value (`synth.methods.rollouts`).
+taken, by default the shortest: training on it makes chains shorter at the same accuracy (arXiv 2502.20122). A trace may
+be preceded by wrong attempts that it turns back from (`synth.methods.search`), and each of its steps be given a value
+(`synth.methods.rollouts`).
 """
 
 import asyncio

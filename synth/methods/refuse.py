@@ -1,9 +1,9 @@
 """Refuse: safety rehearsal, the model's own refusals of harmful prompts, and its own answers to harmless look-alikes.
 
-Tuning on harmless data wears refusals away (arXiv 2310.03693, section 4.4). A few hundred refusals among the rows,
-about 3% of them, keep them; too many make models refuse what only sounds harmful (Safety-Tuned LLaMAs, arXiv
-2309.07875, abstract), and that is what harmless look-alikes (XSTest, arXiv 2308.01263) are beside them for. Answers
-that the model gave itself change it least; those of the first paper's data are another model's, and some comply.
+Tuning on harmless data wears refusals away (arXiv 2310.03693). A few hundred refusals among the rows, about 3% of
+them, make a model much safer and cost it no ability; too many make it refuse what only sounds harmful (Safety-Tuned
+LLaMAs, arXiv 2309.07875), and that is what harmless look-alikes (XSTest, arXiv 2308.01263) are beside them for. Answers
+that the model gave itself change it least; those of Safety-Tuned LLaMAs are another model's, and some of them comply.
 
 The prompts say by their column `label` what is right: `unsafe`, `harmful` or `refuse`, and `safe`, `harmless` or
 `comply`, as `filters.verifiers.refusal` reads them.

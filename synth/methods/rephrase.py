@@ -1,11 +1,11 @@
-"""Rephrase: documents said again by a model, as texts to go on pre-training with (WRAP, arXiv 2401.16380, section 3).
+"""Rephrase: documents said again by a model, as texts to go on pre-training with (WRAP, arXiv 2401.16380).
 
 Documents are cut into chunks of up to 300 tokens, since models lose parts of longer ones; a model says each again in
 one or several styles: like an encyclopedia, easy, terse, or as questions and answers. What people wrote stays beside
 it, one text to each rephrased one in the paper: rephrased text alone lacks the noise of real text.
 
-Differs from the paper: chunks end with sentences; lead-ins are cut or their rows rejected, and so are copies and texts
-much shorter or longer than their chunk.
+As in the paper, lead-ins are cut. Differs from it: chunks end with sentences; texts that still talk of the task, copies
+and texts much shorter or longer than their chunk are rejected.
 """
 
 import random

@@ -1,4 +1,4 @@
-"""What each step of an answer is worth, found by rollouts (Math-Shepherd, arXiv 2312.08935, section 3.3).
+"""What each step of an answer is worth, found by rollouts (Math-Shepherd, arXiv 2312.08935).
 
 An answer is cut into steps. From the end of each step the model goes on several times, and the share of those
 completions that end right is the step's value (the paper's soft estimation). The last step's needs no rollout: it is

@@ -1,4 +1,4 @@
-"""Stream of search: a trace that goes wrong, turns back and ends right (arXiv 2404.03683, section 3).
+"""Stream of search: a trace that goes wrong, turns back and ends right (arXiv 2404.03683).
 
 Models that saw only straight ways to an answer do not learn to leave a wrong one; those that saw mistakes, and how they
 were left, do. The paper writes its searches with a program. Here the mistakes are the model's own: wrong attempts at

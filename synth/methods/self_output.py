@@ -1,8 +1,8 @@
 """Self-output: the model answers the tasks itself, and its right answers become the data.
 
 Training on answers that the model gave itself changes it least, and what is right among them still teaches the task:
-selective self-rehearsal (arXiv 2409.04787, section 3), self-output chosen by perplexity among several samples
-(arXiv 2501.14315, section 4: 32 samples, temperature 0.7, top-p 0.95, the right one of lowest perplexity), the shortest
+selective self-rehearsal (arXiv 2409.04787), self-output chosen by perplexity among several samples
+(arXiv 2501.14315: 32 samples, temperature 0.7, top-p 0.95, the right one of lowest perplexity), the shortest
 right one (arXiv 2502.20122). Tasks with no right answer fall back, in a chosen order, to a restatement of the human
 answer, to the model's own answer mended, or to the human answer itself.
 """

@@ -1,8 +1,8 @@
-"""Self-synthesised rehearsal (SSR): new examples of an old task from a few kept ones (arXiv 2403.01244, section 3).
+"""Self-synthesised rehearsal (SSR): new examples of an old task from a few kept ones (arXiv 2403.01244).
 
-    inputs      shown two kept examples at a time, a model writes a further input (section 3.1)
-    selection   inputs are grouped by their embeddings; of each group those nearest to its middle (section 3.3)
-    answers     the model that is to be trained further answers them itself (section 3.2)
+    inputs      shown two kept examples at a time, a model writes a further input
+    selection   inputs are grouped by their embeddings; of each group those nearest to its middle
+    answers     the model that is to be trained further answers them itself
 
 Differs from the paper: which two examples are shown is drawn for each input, not gone through in order; answers are
 drawn after the selection, as the paper's repository recommends, so that none is thrown away; groups are represented in

@@ -24,7 +24,7 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
 def divergences(foundation: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
     """Forward divergence KL(foundation ‖ model) of the next token's distribution; shape `[N]`, float32.
 
-    It is what forgetting goes with, taken over the whole vocabulary at each token (arXiv 2509.04259, section 4).
+    It is what forgetting goes with, taken over the whole vocabulary at each token (arXiv 2509.04259).
 
     Args:
         foundation: logits of the model before training, shape `[N, vocabulary]`.

@@ -28,7 +28,7 @@ class Trained:
         freeze: parts that stay as they are: `embeddings`, `attention`, `mlp`, `layers:FIRST-LAST` (arXiv 2401.03129).
         dropout: share of the outputs of every attention and MLP block that is dropped (residual dropout).
         lora: rank of low-rank adapters on all linear layers, or None (arXiv 2106.09685).
-        lora_alpha: their scale, twice the rank by default (arXiv 2405.09673, section 5).
+        lora_alpha: their scale, twice the rank by default (arXiv 2405.09673).
         lora_dropout: dropout before them.
         peft: or the file of a peft configuration (JSON), for any other method of peft.
     """

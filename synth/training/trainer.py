@@ -1,8 +1,8 @@
 """The training loop: transformers' Trainer with a loss over tokens.
 
     L  =  Σ w·nll / Σ w    over the tokens with labels: learn the task, and replay with it
-        + λ · Σ nll / N    over all tokens, questions too: LAMOL's language-model loss (arXiv 1909.03329, section 3)
-        + β · Σ KL / N     over trained tokens, or those of replay: stay near the foundation (2501.14315, section 5)
+        + λ · Σ nll / N    over all tokens, questions too: LAMOL's language-model loss (arXiv 1909.03329)
+        + β · Σ KL / N     over trained tokens, or those of replay: stay near the foundation (2501.14315)
 
 Each sum is over all tokens of a step, whatever batch and process they are in, so that a token weighs the same wherever
 it lies. Trainer does what it does well: optimiser, schedule, precision, gradient accumulation, checkpoints, many

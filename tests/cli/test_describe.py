@@ -1,12 +1,8 @@
 """`synth describe` as a person runs it, over recordings that espeak-ng speaks, or tones where it is not installed."""
 
 import json
-import os
 import shutil
-import signal
 import subprocess
-import sys
-import time
 from pathlib import Path
 from typing import Any
 
@@ -15,22 +11,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from cli.main import main
+from tests.cli.running import start_and_kill, synth
 
 soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
 
-SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 SENTENCES = ("Good morning to you.", "Where is the station?", "I am fine, thank you.")
-
-
-def synth(*arguments: object) -> int:
-    """Run a command here: only what is to be killed needs a process of its own, which takes seconds to start."""
-    with pytest.raises(SystemExit) as stop:
-        main([str(argument) for argument in arguments])
-    status = stop.value.code
-    assert isinstance(status, int)
-    return status
 
 
 def load(path: Path, column: str = "audio") -> list[dict[str, Any]]:
@@ -114,13 +99,7 @@ def test_killed_and_continued_it_writes_the_same_rows(
     command: list[object], described: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "killed"
-    child = subprocess.Popen([*SYNTH, *map(str, command), "-o", str(out)], env=ENVIRONMENT, stderr=subprocess.DEVNULL)
-    journal = out / "journal.jsonl"
-    while child.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 8):
-        time.sleep(0.01)
-    assert child.poll() is None, "it was done before it could be killed"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    start_and_kill([*command, "-o", out], out / "journal.jsonl", rows=9)
     assert synth(*command, "-o", out) == 0
     assert "going on with" in capsys.readouterr().err
     for one, other in ((described, out), (described / "rejected", out / "rejected")):
@@ -128,6 +107,37 @@ def test_killed_and_continued_it_writes_the_same_rows(
         names = ("id", "audio", "description", "measured", "age")
         assert [[row[name] for name in names] for row in whole] == [[row[name] for name in names] for row in continued]
         assert sum(a["messages"] != b["messages"] for a, b in zip(whole, continued, strict=True)) <= 1  # rounding
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="espeak-ng is not installed: nothing here can speak")
+def test_what_a_manifest_does_not_say_of_speech_is_measured(model: str, tmp_path: Path) -> None:
+    """A man and a woman speak; of the woman the manifest says the pitch, in words, and what she says when."""
+    for voice, name in (("en", "man"), ("en+f3", "woman")):
+        said = " ".join(SENTENCES[1:])
+        subprocess.run(["espeak-ng", "-v", voice, "-w", str(tmp_path / f"{name}.wav"), said], check=True)
+    woman = [{"start": 0, "end": 1.3, "text": SENTENCES[1]}, {"start": 1.3, "end": 2.8, "text": SENTENCES[2]}]
+    rows = [
+        {"audio": "man.wav", "gender": "male", "noise": "none", "pitch": None, "segments": [{"text": said}]},
+        {"audio": "woman.wav", "gender": "female", "noise": "none", "pitch": "rising", "segments": woman},
+    ]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    command = ["describe", tmp_path / "m.jsonl", "--model", model, "--engine", "transformers", "--device", "cpu"]
+    assert synth(*command, "--max-tokens", 60, "-o", tmp_path / "out") == 0
+    by_file = {row["file"]: row for row in [*load(tmp_path / "out"), *rejected_rows(tmp_path / "out")]}
+    man, woman_row = by_file["man.wav"], by_file["woman.wav"]
+    measured = man["measured"]
+    assert 80 < measured["pitch"] < 140 < woman_row["measured"]["pitch"] < 250
+    assert 2 < measured["duration"] < 4 and -40 < measured["energy"] < -10
+    known = f"Duration: {measured['duration']:.1f} s, Energy: {measured['energy']:.1f} dB"
+    assert man["description"] == (f"{said} (Gender: male, Noise: none, {known}, Pitch: {measured['pitch']:.0f} Hz)")
+    first, second, about = woman_row["description"].split("\n")
+    assert first == f"[00:00.0-00:01.3] {SENTENCES[1]}" and second == f"[00:01.3-00:02.8] {SENTENCES[2]}"
+    assert about.startswith("(Gender: female, Noise: none, Pitch: rising, Duration: ") and "Hz" not in about
+
+
+def rejected_rows(out: Path) -> list[dict[str, Any]]:
+    """Of a model this small an answer may well be one to reject."""
+    return load(out / "rejected") if (out / "rejected").exists() else []
 
 
 def test_pictures_decode(model: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,11 +1,6 @@
 """`rephrase`, `continue`, `distil` and `refuse`, as a person runs them."""
 
 import json
-import os
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,11 +8,12 @@ from typing import Any
 import datasets
 import pytest
 
-from cli.main import main
 from synth.chat import ChatFormat
 from synth.read import open_source
 from synth.token_encoding import RowEncoder
 from synth.training.rows import read_training_rows
+from tests.cli import running
+from tests.cli.running import start_and_kill
 
 ENGINE = ["--engine", "transformers", "--device", "cpu"]
 STORY = (
@@ -39,11 +35,7 @@ def synth(capfd: pytest.CaptureFixture[str]) -> Synth:
     """A command in this process: its exit status, and what it told people."""
 
     def call(*arguments: object) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as stop:
-            main(list(map(str, arguments)))
-        code = stop.value.code
-        assert isinstance(code, int)
-        return code, capfd.readouterr().err
+        return running.synth(*arguments), capfd.readouterr().err
 
     return call
 
@@ -117,15 +109,7 @@ def test_killed_and_continued_it_writes_the_same_rows(
     command = ["rephrase", documents, "--model", model, *ENGINE, "--chunk-tokens", 60, "--max-tokens", 80]
     command += ["--concurrency", 4, "--originals", "1:2", "--quiet"]
     assert synth(*command, "-o", tmp_path / "whole")[0] == 0
-    program = [sys.executable, "-c", "from cli.main import main; main()"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    child = subprocess.Popen([*program, *map(str, command), "-o", str(tmp_path / "killed")], env=environment)
-    journal = tmp_path / "killed" / "journal.jsonl"
-    while child.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 6):
-        time.sleep(0.01)
-    assert child.poll() is None, "it was done before it could be killed"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    start_and_kill([*command, "-o", tmp_path / "killed"], tmp_path / "killed" / "journal.jsonl", rows=7)
     assert synth(*command, "-o", tmp_path / "killed")[0] == 0
     whole, continued = load(tmp_path / "whole"), load(tmp_path / "killed")
     texts = [{row["id"]: row["text"] for row in rows} for rows in (whole, continued)]

@@ -1,7 +1,12 @@
+import os
 import subprocess
 import sys
 
 import pytest
+
+from cli.main import main
+from synth.errors import UsageError
+from tests.cli import running
 
 
 def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -38,3 +43,14 @@ def test_debug_shows_the_traceback_wherever_it_stands() -> None:
     assert plain.stderr.startswith("synth: ") and plain.stderr.count("\n") == 1
     for arguments in (["--debug", "show", "nowhere.jsonl"], ["show", "nowhere.jsonl", "--debug"]):
         assert "Traceback" in synth(*arguments).stderr
+
+
+def test_model_libraries_are_quiet_unless_debugging(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SYNTH_DEBUG", "0")  # so that it is as before afterwards
+    monkeypatch.delenv("TQDM_DISABLE")
+    with pytest.raises(UsageError):
+        main(["--debug", "show", "nowhere.jsonl"])
+    assert "TQDM_DISABLE" not in os.environ
+    monkeypatch.setenv("SYNTH_DEBUG", "0")
+    assert running.synth("show", "nowhere.jsonl") == 2
+    assert os.environ["TQDM_DISABLE"] == "1"

@@ -1,12 +1,7 @@
 """`synth reason`, as a person runs it, on the sample model."""
 
 import json
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,11 +9,10 @@ from typing import Any
 import datasets
 import pytest
 
-from cli.main import main
 from samples.skills.registry import suite
+from tests.cli import running
+from tests.cli.running import start_and_kill
 
-SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
 REASON = ["reason", "--engine", "transformers", "--device", "cpu", "--verifier", "math", "--max-tokens", "80"]
 
 
@@ -30,9 +24,7 @@ def synth(capfd: pytest.CaptureFixture[str]) -> Synth:
     """Runs a command in this process, where the model libraries are loaded once: its exit status and its messages."""
 
     def run(*arguments: object) -> tuple[int, str]:
-        with pytest.raises(SystemExit) as ended:
-            main([str(argument) for argument in arguments])
-        return int(ended.value.code or 0), capfd.readouterr().err
+        return running.synth(*arguments), capfd.readouterr().err
 
     return run
 
@@ -53,13 +45,7 @@ def load(path: Path) -> list[dict[str, Any]]:
 def test_killed_and_continued_it_writes_the_same_rows(synth: Synth, tasks: Path, model: str, tmp_path: Path) -> None:
     command = [*REASON, tasks, "--model", model, "--temperature", 1, "--concurrency", 6, "--samples", 3]
     command += ["--select", "random", "--search", 1, "--step-rollouts", 2, "--step-unit", "sentence"]
-    child = subprocess.Popen([*SYNTH, *map(str, command), "-o", str(tmp_path / "killed")], env=ENVIRONMENT)
-    journal = tmp_path / "killed" / "journal.jsonl"
-    while child.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 2):
-        time.sleep(0.02)
-    assert child.poll() is None, "it was done before it could be killed"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
+    start_and_kill([*command, "-o", tmp_path / "killed"], tmp_path / "killed" / "journal.jsonl", rows=3)
     status, said = synth(*command, "-o", tmp_path / "killed")
     assert status == 0, said
     assert "going on with" in said and "drops the thoughts" not in said

@@ -1,30 +1,13 @@
 """`synth ssr` as a person runs it."""
 
 import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from cli.main import main
-from synth.read import open_source
+from tests.cli.running import load, start_and_kill, synth
 
 ENGINE = ["--engine", "transformers", "--device", "cpu", "--question-tokens", "40", "--max-tokens", "60"]
-
-
-def synth(*arguments: object) -> int:
-    with pytest.raises(SystemExit) as stop:
-        main([*map(str, arguments)])
-    assert isinstance(stop.value.code, int)
-    return stop.value.code
-
-
-def load(path: Path) -> list[dict[str, Any]]:
-    return [row for batch in open_source(str(path)).batches() for row in batch.to_pylist()]
 
 
 @pytest.fixture(scope="module")
@@ -60,16 +43,7 @@ def test_exactly_as_many_as_wanted_and_the_same_after_a_kill(
     assert "question.temperature: 0.9, now 0.8" in capfd.readouterr().err
 
     killed = tmp_path / "killed"
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cli", *map(str, command), "--concurrency", "2", "-o", str(killed)],
-        stderr=subprocess.DEVNULL,
-    )
-    journal = tmp_path / "killed.inputs" / "journal.jsonl"
-    while process.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 4):
-        time.sleep(0.02)
-    assert process.poll() is None, "it was done before it could be killed"
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    start_and_kill([*command, "--concurrency", 2, "-o", killed], tmp_path / "killed.inputs" / "journal.jsonl", rows=5)
     assert synth(*command, "-o", killed) == 0
     again = load(tmp_path / "killed.inputs")
     assert sum(row["messages"] != written[row["id"]]["messages"] for row in again) <= 1  # rounding

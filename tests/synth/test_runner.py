@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Any
 
 import datasets
+import pyarrow as pa
 import pytest
 
 from synth.errors import RequestError, RunError
 from synth.record import RunRecord
 from synth.row import BASE, Outcome, Row
-from synth.runner import Method, Run
+from synth.runner import Kinds, Method, Run
 from synth.store import RunDirectory
 
 
@@ -45,8 +46,8 @@ def key(row: Row) -> int:
     return hash(row.messages[0]["content"])
 
 
-def run_at(path: Path, *, work: Method = method, source: Any = rows, **given: Any) -> Run:
-    sink = RunDirectory.open(path, RunRecord("test", {}), BASE)
+def run_at(path: Path, *, work: Method = method, source: Any = rows, schema: Any = BASE, **given: Any) -> Run:
+    sink = RunDirectory.open(path, RunRecord("test", {}), schema)
     return Run(work, source, sink, [], **{"concurrency": 16, **given})
 
 
@@ -75,6 +76,29 @@ def test_result_does_not_depend_on_concurrency(tmp_path: Path, concurrency: int)
     assert ids(tmp_path / "d") == accepted(400, unique=True)[:100]
     reasons = run.sink.record.reasons
     assert reasons.keys() == {"bad", "request failed", "duplicate"} and all(reasons.values())
+
+
+def test_equally_many_of_each_kind_are_taken_whatever_the_target_was_before(tmp_path: Path) -> None:
+    """Kinds take turns; of one every row is good, of the other every third."""
+
+    async def work(row: Row) -> Outcome:
+        await asyncio.sleep(random.random() * 0.002)
+        index = int(row.id.removeprefix("row-"))
+        row.extra = {"kind": "easy" if index % 2 == 0 else "hard"}
+        row.messages = [{"role": "user", "content": f"question {index % 60}"}]
+        return Outcome(row, "bad" if index % 6 in (1, 3) else None)
+
+    given: dict[str, Any] = {"work": work, "kinds": Kinds("kind", ("easy", "hard")), "key": key}
+    given["schema"] = pa.schema([*BASE, ("kind", pa.string())])
+    asyncio.run(run_at(tmp_path / "at once", target=17, concurrency=3, **given).go())
+    for target in (5, 12, 17):
+        asyncio.run(run_at(tmp_path / "extended", target=target, **given).go())
+        kinds = datasets.load_from_disk(str(tmp_path / "extended"))["kind"][:]
+        assert len(kinds) == target and abs(kinds.count("easy") - kinds.count("hard")) <= 1
+    assert ids(tmp_path / "extended") == ids(tmp_path / "at once")
+    rejected = datasets.load_from_disk(str(tmp_path / "at once" / "rejected"))
+    reasons = {row["reason"] for row in rejected}
+    assert reasons == {"bad", "surplus: there are fewer rows of another kind than of easy"}
 
 
 def test_every_row_once_without_a_target(tmp_path: Path) -> None:

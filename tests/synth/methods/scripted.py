@@ -10,7 +10,10 @@ from synth.methods.answers import Speaker
 
 
 class Scripted:
-    """`say` makes an answer of a prompt's text and the sampling; None is a request that fails."""
+    """`say` makes an answer of a prompt's text and the sampling; None is a request that fails.
+
+    `asked` holds every request: the prompt's token ids, and the sampling.
+    """
 
     name = "scripted"
     description = "scripted"
@@ -18,11 +21,13 @@ class Scripted:
 
     def __init__(self, chat: ChatFormat, say: Callable[[str, Sampling], str | None]) -> None:
         self.usage = Usage()
+        self.asked: list[tuple[list[int], Sampling]] = []
         self._chat = chat
         self._say = say
 
     async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
         """The answer, cut off where it is too long."""
+        self.asked.append((list(token_ids), sampling))
         text = self._say(self._chat.tokenizer.decode(token_ids), sampling)
         if text is None:
             raise RequestError("refused by the server")

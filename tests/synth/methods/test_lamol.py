@@ -2,13 +2,12 @@
 
 import asyncio
 import copy
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from synth.chat import ChatFormat
-from synth.engines.base import Completion, Sampling
+from synth.engines.base import Completion
 from synth.errors import UsageError
 from synth.methods.lamol import (
     TOKEN,
@@ -20,6 +19,7 @@ from synth.methods.lamol import (
     preparing,
 )
 from synth.row import IGNORED, Message, Outcome, Row
+from tests.synth.methods.scripted import Scripted
 
 SETTINGS = LamolSettings(tokens=("[sums]", "[lists]"))
 
@@ -112,19 +112,8 @@ def test_only_one_question_with_one_answer_is_taken(
     assert example_fault(drawn, question, answers, formats) == reason
 
 
-class Scripted:
-    """An engine that writes one example, whatever it is asked."""
-
-    def __init__(self) -> None:
-        self.asked: list[tuple[tuple[int, ...], Sampling]] = []
-
-    async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
-        self.asked.append((tuple(token_ids), sampling))
-        return [Completion((1, 2), " q?\n[ANS]\na ", "stop")]
-
-
 def test_tasks_take_turns_and_each_draw_has_its_seed(chat: ChatFormat) -> None:
-    engine: Any = Scripted()
+    engine = Scripted(chat, lambda *_: " q?\n[ANS]\na ")
     method = lamol(engine, chat.tokenizer, SETTINGS)
     made = lamol_rows(SETTINGS.tokens)({"seed": 0}, "m")
     rows = [row for _, row in zip(range(6), made(0), strict=False)]

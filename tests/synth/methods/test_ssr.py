@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from synth.chat import ChatFormat
-from synth.engines.base import Completion, Engine, Sampling
+from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
 from synth.methods.answers import Speaker
 from synth.methods.ssr import (
@@ -28,23 +28,10 @@ from synth.methods.ssr import (
 from synth.read import open_rows
 from synth.row import Outcome, Row
 from synth.tasks import open_tasks
+from tests.synth.methods.scripted import Scripted, always
 
 EXAMPLES = [Example(({"role": "user", "content": f"What is {n} plus 1?"},), f"It is {n + 1}.") for n in range(20)]
-
-
-class Scripted:
-    """An engine that says what it is told to, whatever it is asked."""
-
-    name = "scripted"
-
-    def __init__(self, chat: ChatFormat, *says: str, finish: Any = "stop") -> None:
-        self.chat, self.says, self.finish = chat, says, finish
-        self.asked: list[tuple[list[int], Sampling]] = []
-
-    async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
-        text = self.says[len(self.asked) % len(self.says)]
-        self.asked.append((list(token_ids), sampling))
-        return [Completion(tuple(self.chat.template.token_ids(text)), text, self.finish)]
+SETTINGS = SsrSettings()
 
 
 def complete(method: Any, rows: Sequence[Row]) -> list[Outcome]:
@@ -54,27 +41,35 @@ def complete(method: Any, rows: Sequence[Row]) -> list[Outcome]:
     return asyncio.run(all_rows())
 
 
-def write(chat: ChatFormat, engine: Any, count: int, examples: Sequence[Example] = EXAMPLES) -> list[Outcome]:
+def requests(speaker: Speaker) -> list[tuple[list[int], Sampling]]:
+    assert isinstance(speaker.engine, Scripted)
+    return speaker.engine.asked
+
+
+def write(
+    speaker: Speaker, count: int, examples: Sequence[Example] = EXAMPLES, settings: SsrSettings = SETTINGS
+) -> list[Outcome]:
     rows = input_rows({"seed": 0}, "m")(0)
-    return complete(inputs(Speaker(engine, chat, "m"), examples, SsrSettings()), [next(rows) for _ in range(count)])
+    return complete(inputs(speaker, examples, settings), [next(rows) for _ in range(count)])
 
 
 def test_two_examples_are_shown_and_the_next_input_is_asked_for(chat: ChatFormat) -> None:
-    engine = Scripted(chat, " What is 55 plus 1?")
-    outcomes = write(chat, engine, 100)
+    says = always(chat, " What is 55 plus 1?")
+    outcomes = write(says, 100)
     assert all(outcome.reason is None for outcome in outcomes)
     assert outcomes[0].row.messages == [{"role": "user", "content": "What is 55 plus 1?"}]
     shown: Counter[str] = Counter()
-    for ids, sampling in engine.asked:
+    asked = requests(says)
+    for ids, sampling in asked:
         text = chat.tokenizer.decode(ids)
         assert text.startswith("<bos>Input: What is ") and text.endswith("\n\nInput:")
         assert text.count("Output: It is ") == 2 and sampling.stop == ("\nOutput:",)
         shown.update([text])
     assert len(shown) > 80  # of 380 ordered pairs
-    assert len({sampling.seed for _, sampling in engine.asked}) == 100
-    again = Scripted(chat, "x")
-    write(chat, again, 100)
-    assert [asked for asked, _ in again.asked] == [asked for asked, _ in engine.asked]
+    assert len({sampling.seed for _, sampling in asked}) == 100
+    again = always(chat, "x")
+    write(again, 100)
+    assert requests(again) == asked
 
 
 @pytest.mark.parametrize(
@@ -88,9 +83,13 @@ def test_two_examples_are_shown_and_the_next_input_is_asked_for(chat: ChatFormat
     ],
 )
 def test_inputs_that_are_of_no_use_are_rejected(said: str, reason: str, chat: ChatFormat) -> None:
-    [outcome] = write(chat, Scripted(chat, said), 1)
+    [outcome] = write(always(chat, said), 1)
     assert outcome.reason == reason
-    [cut] = write(chat, Scripted(chat, " What is 77 plus", finish="length"), 1)
+
+
+def test_an_input_that_does_not_end_is_rejected(chat: ChatFormat) -> None:
+    settings = SsrSettings(question=Sampling(max_tokens=4, temperature=0.9))
+    [cut] = write(always(chat, " What is 77 plus 1?"), 1, settings=settings)
     assert cut.reason == "input cut off"
 
 
@@ -101,7 +100,7 @@ def test_control_tokens_of_examples_stay_text_and_system_turns_are_kept(chat: Ch
     assert not set(ids[1:]) & set(chat.template.added.values())
     text = "Sums.\n\nInput: <|end|>{question}\nOutput: <|user|>\n\nInput: What is 0 plus 1?\nOutput: It is 1.\n\nInput:"
     assert chat.tokenizer.decode(ids) == "<bos>" + text
-    [outcome] = write(chat, Scripted(chat, " What now?"), 1, [hostile, hostile])
+    [outcome] = write(always(chat, " What now?"), 1, [hostile, hostile])
     assert outcome.row.messages == [system, {"role": "user", "content": "What now?"}]
 
 
@@ -145,8 +144,7 @@ def test_the_model_answers_itself(loop: Any, transformers_engine: Engine, chat: 
     outcome = loop.run(answers(Speaker(transformers_engine, chat, "sample"), settings)(row))
     assert outcome.reason is None and outcome.row.model == "sample"
     assert outcome.row.messages[-1] == {"role": "assistant", "content": "98 - 30 = 68. The answer is 68."}
-    scripted: Any = Scripted(chat, "It", finish="length")
-    [cut] = complete(answers(Speaker(scripted, chat, "m"), settings), [row])
+    [cut] = complete(answers(always(chat, "It is so. " * 60), settings), [row])
     assert cut.reason == "answer cut off"
 
 
