@@ -5,9 +5,9 @@ cd "$(dirname "$0")/.."
 venv=$(realpath -m "${SYNTH_VENV:-.venv}")  # tests start Python from other directories
 samples/install.sh "$venv" dev vllm
 export PATH="$venv/bin:$PATH"
-# The sandbox of model-written programs, and a browser to look at the report with; tests that need what cannot be had are
-# skipped.
-for package in bubblewrap:bwrap chromium:chromium; do
+# The sandbox of model-written programs, a browser to look at the report with, a voice for recordings; tests that need
+# what cannot be had are skipped.
+for package in bubblewrap:bwrap chromium:chromium espeak-ng:espeak-ng; do
     if ! command -v "${package#*:}" >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
         name=${package%:*}
         apt-get install --yes --quiet=2 "$name" >/dev/null 2>&1 ||
