@@ -114,7 +114,9 @@ def _kinds_of_block(block: _Block) -> dict[str, Kind]:
 
 def _parse(block: _Block, schema: pa.Schema) -> pa.Table:
     try:
-        return _arrow_parse(block.content, schema).select(schema.names)
+        table = _arrow_parse(block.content, schema).select(schema.names)
+        table.validate()  # of nulls in lists that hold nothing else Arrow's parser counts one a list
+        return table
     except pa.ArrowInvalid:
         rows = [{field.name: _fitted(row.get(field.name), field.type) for field in schema} for row in _rows(block)]
         return pa.Table.from_pylist(rows, schema=schema)

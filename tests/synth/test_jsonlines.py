@@ -17,6 +17,8 @@ def read(path: Path, data: bytes) -> tuple[pa.Schema, list[dict[str, Any]], list
     path.write_bytes(data)
     schema, batches, notes = open_json(path, "F")
     tables = list(batches())
+    for batch in tables:
+        batch.validate(full=True)
     assert all(batch.schema == schema for batch in tables)
     return schema, [row for batch in tables for row in batch.to_pylist()], notes
 
@@ -39,6 +41,8 @@ def file(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         (['{"a": 1, "a": 2}'], pa.int64(), [2]),
         (['{"a": "\\ud83d\\ude00"}', '{"a": "\\ud83d"}'], pa.string(), ["😀", "?"]),
         (['{"a": {}}', '{"a": {}}'], pa.string(), ["{}", "{}"]),
+        (['{"a": [null, null]}', '{"a": []}', '{"a": [null]}', '{"a": null}'], pa.list_(pa.null()), None),
+        (['{"a": {"x": [[null], [null, null]]}}', '{"a": {"x": [[]]}}'], None, None),
     ],
 )
 def test_types(file: Path, lines: list[str], kind: pa.DataType | None, values: list[Any] | None) -> None:
