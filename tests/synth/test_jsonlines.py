@@ -115,6 +115,41 @@ def test_broken(file: Path, data: bytes, message: str) -> None:
     assert str(caught.value).startswith(message)
 
 
+TOO_DEEP = r"^F, line 2: nested more than 64 levels deep$"
+
+
+@pytest.mark.parametrize("levels", [64, 100_000])
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b""), (b'{"]}":', b"}"), (b'{"\\"]}":', b"}")],
+    ids=["lists", "objects", "never closed", "brackets in texts", "quotes in texts"],
+)
+def test_rows_nested_too_deeply(file: Path, levels: int, opening: bytes, closing: bytes) -> None:
+    with pytest.raises(UsageError, match=TOO_DEEP):
+        read(file, b'{"z":1}\n{"a":' + opening * levels + b"1" + closing * levels + b"}\n")
+
+
+@pytest.mark.parametrize("line", [b'{"a":\n', b',"c":{"b":{}\n'], ids=["opened", "also closed"])
+def test_rows_nested_too_deeply_over_many_lines(file: Path, line: bytes) -> None:
+    with pytest.raises(UsageError, match=r"^F, line 1: not JSON"):
+        read(file, b'{"b":1\n' + line * 100_000)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_a_list_nested_too_deeply(file: Path, opening: bytes) -> None:
+    with pytest.raises(UsageError, match=TOO_DEEP):
+        read(file, b'[{"a":1},\n{"a":' + opening * 100_000)
+
+
+def test_what_is_deep_but_not_too_deep(file: Path) -> None:
+    deepest: dict[str, Any] = {"a": json.loads("[" * 63 + "]" * 63)}
+    brackets = {"a": [], "b": "[{" * 2_000 + '\\"', "c": [{"d": [1]}] * 2_000}
+    rows = read(file, b"\n".join(json.dumps(row).encode() for row in (deepest, brackets)))[1]
+    assert rows == [{"a": deepest["a"], "b": None, "c": None}, brackets]
+    with pa.ipc.new_stream(pa.BufferOutputStream(), table := pa.Table.from_pylist(rows).schema) as stream:
+        stream.write_table(pa.Table.from_pylist(rows, schema=table))
+
+
 def test_array_and_indented_objects(file: Path) -> None:
     rows = [{"a": index, "b": "x\n\u2028 ] ," * index, "c": [{"d": 12345678901234567}]} for index in range(30)]
     for text in (json.dumps(rows), json.dumps(rows, indent=2, ensure_ascii=False)):
