@@ -172,7 +172,10 @@ def _complete(row: Row, right: list[Answer], speaker: Speaker, settings: SelfOut
     """Fill the row with the chosen answer; with `all`, further rows with the other right ones, each text once."""
     row.method = "self-output"
     if settings.select == "all":
-        distinct = list({answer.text: answer for answer in reversed(right)}.values())[::-1]
+        texts: dict[str, Answer] = {}
+        for answer in right:
+            texts.setdefault(answer.text, answer)
+        distinct = list(texts.values())
     else:
         distinct = [choose(right, settings.select, random.Random(seed_of(settings.seed, row.id, "choice")))]
     more = [replace(row, id=digest(row.id, number), extra=dict(row.extra)) for number in range(1, len(distinct))]

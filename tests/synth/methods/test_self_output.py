@@ -112,6 +112,24 @@ def test_every_selection_takes_right_answers(drawn: dict[str, list[Outcome]]) ->
         assert len(set(texts)) == len(texts)
 
 
+def test_all_right_answers_are_kept_in_the_order_drawn(
+    loop: Any, tasks: Tasks, speaker: Speaker, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(iter(tasks.rows("test", {}, NOTHING)(0)))
+    first, second = str(row.reference), f"So: {row.reference}"
+    drawn = iter([(first, -1.0), (second, -2.0), (first, -3.0)])
+
+    async def reply(*_: object) -> Completion:
+        text, logprob = next(drawn)
+        return Completion((1,), text, "stop", 0, logprob)
+
+    monkeypatch.setattr(Speaker, "reply", reply)
+    settings = SelfOutputSettings(samples=3, select="all", sampling=SAMPLING)
+    outcome = loop.run(self_output(speaker, verifier, settings)(row))
+    rows = [outcome.row, *outcome.more]
+    assert [(answer(row), row.logprob) for row in rows] == [(first, -1.0), (second, -2.0)]
+
+
 def test_choosing_among_right_answers() -> None:
     def made(tokens: int, logprob: float) -> Answer:
         return Answer(Completion(tuple(range(tokens - 1)), f"{tokens} {logprob}", "stop", 0, logprob), Verdict("right"))
