@@ -1,6 +1,7 @@
 """What the methods of this family share: a model that speaks, and an answer of its own with what was found of it."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -96,6 +97,14 @@ class Answer:
         row.verdict, row.answer = self.verdict.kind, self.verdict.answer
         row.logprob = self.completion.logprob
         row.extra["tokens"] = self.tokens
+
+
+def each_once(answers: Iterable[Answer]) -> list[Answer]:
+    """Of answers with one text the first, in the order drawn."""
+    texts: dict[str, Answer] = {}
+    for answer in answers:
+        texts.setdefault(answer.text, answer)
+    return list(texts.values())
 
 
 async def judged(completion: Completion, speaker: Speaker, verifier: Verifier | None, task: Task) -> Answer:

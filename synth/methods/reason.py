@@ -17,7 +17,7 @@ import pyarrow as pa
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
 from synth.engines.base import Completion, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Answer, Speaker, check_samples
+from synth.methods.answers import Answer, Speaker, check_samples, each_once
 from synth.methods.rollouts import UNITS, cut, step_values
 from synth.methods.screen import text_fault
 from synth.methods.search import join
@@ -134,7 +134,7 @@ class _Reasoning:
             shortest = min(trace.tokens for trace in right)
             return Outcome(row, f"too long: the shortest right trace has {shortest} tokens")
         if settings.select == "all":
-            chosen = list({trace.text: trace for trace in reversed(kept)}.values())[::-1]
+            chosen = each_once(kept)
         else:
             chosen = [choose(kept, settings.select, self.chance(row, "choice"))]
         rows = [row, *(replace(row, id=digest(row.id, n), extra=dict(row.extra)) for n in range(1, len(chosen)))]

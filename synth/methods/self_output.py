@@ -20,7 +20,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.methods import minimum_change as edits
 from synth.methods import paraphrase as restatements
-from synth.methods.answers import Answer, Speaker, check_samples, draw
+from synth.methods.answers import Answer, Speaker, check_samples, draw, each_once
 from synth.row import Message, Outcome, Row, digest
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -172,10 +172,7 @@ def _complete(row: Row, right: list[Answer], speaker: Speaker, settings: SelfOut
     """Fill the row with the chosen answer; with `all`, further rows with the other right ones, each text once."""
     row.method = "self-output"
     if settings.select == "all":
-        texts: dict[str, Answer] = {}
-        for answer in right:
-            texts.setdefault(answer.text, answer)
-        distinct = list(texts.values())
+        distinct = each_once(right)
     else:
         distinct = [choose(right, settings.select, random.Random(seed_of(settings.seed, row.id, "choice")))]
     more = [replace(row, id=digest(row.id, number), extra=dict(row.extra)) for number in range(1, len(distinct))]

@@ -24,6 +24,7 @@ from synth.read import open_rows
 from synth.row import Outcome, Row
 from synth.tasks import Tasks, open_tasks
 from synth.verifiers import Verifier, open_verifier
+from tests.synth.methods import scripted
 
 TASKS = 24
 NOTHING = pa.schema([])
@@ -113,21 +114,14 @@ def test_every_selection_takes_right_answers(drawn: dict[str, list[Outcome]]) ->
 
 
 def test_all_right_answers_are_kept_in_the_order_drawn(
-    loop: Any, tasks: Tasks, speaker: Speaker, verifier: Verifier, monkeypatch: pytest.MonkeyPatch
+    loop: Any, tasks: Tasks, chat: ChatFormat, verifier: Verifier
 ) -> None:
     row = next(iter(tasks.rows("test", {}, NOTHING)(0)))
-    first, second = str(row.reference), f"So: {row.reference}"
-    drawn = iter([(first, -1.0), (second, -2.0), (first, -3.0)])
-
-    async def reply(*_: object) -> Completion:
-        text, logprob = next(drawn)
-        return Completion((1,), text, "stop", 0, logprob)
-
-    monkeypatch.setattr(Speaker, "reply", reply)
-    settings = SelfOutputSettings(samples=3, select="all", sampling=SAMPLING)
-    outcome = loop.run(self_output(speaker, verifier, settings)(row))
-    rows = [outcome.row, *outcome.more]
-    assert [(answer(row), row.logprob) for row in rows] == [(first, -1.0), (second, -2.0)]
+    one, other = str(row.reference), f"So: {row.reference}"
+    drawn = iter([one, other, one])
+    speaker = scripted.speaker(chat, lambda *_: next(drawn))
+    outcome = loop.run(self_output(speaker, verifier, SelfOutputSettings(samples=3, select="all"))(row))
+    assert [answer(row) for row in (outcome.row, *outcome.more)] == [one, other]
 
 
 def test_choosing_among_right_answers() -> None:
