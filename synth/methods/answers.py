@@ -47,8 +47,24 @@ class Speaker:
         Raises:
             RequestError: see `Engine.generate` and `ChatFormat.answer_prompt`.
         """
+        return await self.answer(await self.prompt(messages), sampling)
+
+    async def prompt(self, messages: list[Message]) -> list[int]:
+        """Token ids that ask for an answer: made once, they serve for any number of samples.
+
+        Raises:
+            RequestError: see `ChatFormat.answer_prompt`.
+        """
+        return self.chat.answer_prompt(messages)
+
+    async def answer(self, prompt: list[int], sampling: Sampling) -> Completion:
+        """One answer to a prompt.
+
+        Raises:
+            RequestError: see `Engine.generate`.
+        """
         ends = replace(sampling, stop_ids=self.chat.answer_stop_ids, stop=self.chat.answer_stop)
-        [completion] = await self.engine.generate(self.chat.answer_prompt(messages), ends)
+        [completion] = await self.engine.generate(prompt, ends)
         return completion
 
     async def logprobs(self, messages: list[Message]) -> "NDArray[np.float32]":
@@ -120,7 +136,7 @@ async def judged(completion: Completion, speaker: Speaker, verifier: Verifier | 
 
 
 async def draw(
-    speaker: Speaker, messages: list[Message], task: Task, verifier: Verifier | None, sampling: Sampling
+    speaker: Speaker, prompt: list[int], task: Task, verifier: Verifier | None, sampling: Sampling
 ) -> Answer:
-    """One answer to a conversation, verified."""
-    return await judged(await speaker.reply(messages, replace(sampling, logprob=True)), speaker, verifier, task)
+    """One answer to a prompt, verified."""
+    return await judged(await speaker.answer(prompt, replace(sampling, logprob=True)), speaker, verifier, task)

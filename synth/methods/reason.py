@@ -145,11 +145,12 @@ class _Reasoning:
     async def draw_all(self, row: Row) -> list[Answer]:
         """The traces of a task: up to the first right one, or all of them at once."""
         settings, task = self.settings, task_of(row)
+        prompt = await self.speaker.prompt(row.messages)
 
         async def sample(number: int) -> Answer:
             seed = seed_of(settings.seed, row.id, "sample", number)
             sampling = replace(settings.sampling, seed=seed, logprob=True)
-            completion = await self.speaker.reply(row.messages, sampling)
+            completion = await self.speaker.answer(prompt, sampling)
             return await self.judged(replace(completion, text=self.opening + completion.text), task)
 
         if settings.select == "first" and settings.length_limit is None and not self.verifier.votes:

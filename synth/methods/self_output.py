@@ -150,11 +150,11 @@ async def _draw_all(
     """The answers to a task: up to the first right one, or all of them at once."""
     system = [turn for turn in row.messages if turn["role"] == "system"]
     messages = [*system, *shown, *(turn for turn in row.messages if turn["role"] != "system")]
-    task = task_of(row)
+    prompt, task = await speaker.prompt(messages), task_of(row)
 
     def sample(number: int) -> Awaitable[Answer]:
         seed = seed_of(settings.seed, row.id, "sample", number)
-        return draw(speaker, messages, task, verifier, replace(settings.sampling, seed=seed))
+        return draw(speaker, prompt, task, verifier, replace(settings.sampling, seed=seed))
 
     if settings.select == "first" and not settings.pairs and not verifier.votes:
         answers = []
