@@ -55,7 +55,7 @@ class Speaker:
         Raises:
             RequestError: see `ChatFormat.answer_prompt`.
         """
-        return self.chat.answer_prompt(messages)
+        return await self.chat.aside(ChatFormat.answer_prompt, messages)
 
     async def answer(self, prompt: list[int], sampling: Sampling) -> Completion:
         """One answer to a prompt.
@@ -73,7 +73,7 @@ class Speaker:
         Raises:
             RequestError: the conversation is longer than the model's window, or holds a control token.
         """
-        encoded = self.chat.encode(messages)
+        encoded = await self.chat.aside(ChatFormat.encode, messages)
         scores = await self.engine.logprobs(encoded.input_ids)
         start, end = encoded.spans[-1]
         return scores[start:end]
