@@ -46,7 +46,7 @@ def answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
         tokenizer.apply_chat_template([{"role": "user", "content": p}], add_generation_prompt=True, return_dict=False)
         for p in prompts
     ]
-    return tokenizer.batch_decode(complete(model, ids))  # type: ignore[no-any-return]
+    return [tokenizer.decode(row) for row in complete(model, ids)]
 
 
 def accuracy(model: Any, tokenizer: Any, part: str, size: int, show: int = 0) -> dict[str, float]:

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from samples import skills
 from samples.building.data import ASSISTANT, SPECIAL, STAGES, SYSTEM, USER, Turn, conversation, encode
-from samples.building.measuring import accuracy, asked
+from samples.building.measuring import accuracy, answers, asked
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "samples" / "model"
@@ -131,6 +131,11 @@ def test_held_out_questions_are_answered(model: Any, tokenizer: Any) -> None:
     scores = accuracy(model, tokenizer, "test", 15)
     assert all(scores[name] >= 80 for name in skills.OLD), scores
     assert scores["two_step"] < 95, "the new skill should leave room to learn"
+
+
+def test_no_questions_have_no_answers(model: Any, tokenizer: Any) -> None:
+    """A model that is hardly trained asks itself nothing that could be read."""
+    assert answers(model, tokenizer, []) == []
 
 
 def test_the_model_asks_questions(model: Any, tokenizer: Any) -> None:
