@@ -8,6 +8,7 @@ from rich.text import Text
 
 from cli.show import printable
 from synth.retention import POOR, SOUND
+from synth.scores import harness_lines, share_of
 
 MARGIN = 2
 """Models whose intervals are shown, too; with more there is no room for them."""
@@ -55,7 +56,7 @@ def _summary(table: Table, models: list[Model]) -> None:
     if len(models) > 1 and any(model["kept"] is not None for model in models):
         kept = [Text("") if model["kept"] is None else _kept(model["kept"]) for model in models]
         table.add_row(Text("kept of the old", "bold"), *kept)
-    refused = [_refused(model) for model in models]
+    refused = [share_of(model, "refused") for model in models]
     if any(refused):
         table.add_row("refusals", *(f"{share:.1%}" for share in refused))
     if any(model["divergence"] is not None for model in models):
@@ -65,11 +66,8 @@ def _summary(table: Table, models: list[Model]) -> None:
         )
     for name in models[0]["perplexity"]:
         table.add_row(f"perplexity of {printable(name)}", *(f"{model['perplexity'][name]:.2f}" for model in models))
-    for task, metrics in models[0]["lm_eval"].items():
-        for metric in metrics:
-            if "stderr" not in metric and metric != "sample_len":
-                values = (model["lm_eval"].get(task, {}).get(metric) for model in models)
-                table.add_row(f"{task} {metric}", *("" if value is None else f"{value:.4g}" for value in values))
+    for name, values in harness_lines(models):
+        table.add_row(name, *("" if value is None else f"{value:.4g}" for value in values))
 
 
 def _cell(suite: dict[str, Any], wide: bool) -> Text:
@@ -94,12 +92,3 @@ def _kept(share: float) -> Text:
 
 def _percent(share: float | None) -> str:
     return ("–" if share is None else f"{share:.1%}").rjust(6)
-
-
-def _refused(model: Model) -> float:
-    """Share of all answers that decline."""
-    counts = [
-        (suite["refused"], suite["right"] + suite["wrong"] + suite["unscorable"]) for suite in model["suites"].values()
-    ]
-    answers = sum(count for _, count in counts)
-    return sum(share * count for share, count in counts) / answers if answers else 0.0

@@ -9,12 +9,16 @@ Exactness: every prompt is the start of the tokens of the whole conversation, to
 is put back through the template (`answer_prompt`, `encode`); drawn ids are never glued to a prompt's.
 """
 
+import asyncio
+import copy
 import re
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
 from synth.chat_spans import Encoded
 from synth.chat_spans import encode as encode_spans
@@ -34,6 +38,12 @@ _ONE_TURN = """\
 {%- endif -%}
 {{- prefix + messages[0].content + stop -}}
 {%- if messages | length == 2 %}{{ messages[1].content + end }}{% endif -%}"""
+
+
+LONG = 50_000
+"""Characters of a conversation that is not tokenised on the event loop: a word of so many takes a tenth of a second."""
+
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,20 @@ class ChatFormat:
         self._check(messages)
         return encode_spans(self.template, self.turns, messages, self.end_ids, self._lead)
 
+    async def aside(self, make: Callable[["ChatFormat", Sequence[Message]], Made], messages: Sequence[Message]) -> Made:
+        """What `make` (`answer_prompt`, `encode`) makes of a conversation, without holding up the event loop.
+
+        A long one is tokenised in a thread of its own, by a tokenizer of its own: fast tokenizers cannot be shared
+        by threads ("Already borrowed").
+
+        Raises:
+            RequestError: as for `make`.
+        """
+        if sum(len(message["content"]) for message in messages) < LONG:
+            return make(self, messages)
+        thread, twin = self._beside
+        return await asyncio.get_running_loop().run_in_executor(thread, make, twin, messages)
+
     def template_debris(self, text: str) -> str | None:
         """The first control token or role marker in a drawn text, None where it is clean.
 
@@ -206,6 +230,11 @@ class ChatFormat:
                     f"message {number} ({message['role']}) holds {token.group()!r}, a control token of this model; "
                     "as plain text it would end or open a turn"
                 )
+
+    @cached_property
+    def _beside(self) -> tuple[ThreadPoolExecutor, "ChatFormat"]:
+        """One thread, and the chat format that is used there."""
+        return ThreadPoolExecutor(1, "long-texts"), copy.deepcopy(self)
 
     @cached_property
     def _control_tokens(self) -> frozenset[str]:

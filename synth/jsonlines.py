@@ -10,6 +10,7 @@ of no fixed keys and integers beyond 64 bits become text (strings as they are, a
 """
 
 import json
+import re
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -26,6 +27,12 @@ BLOCK_BYTES = 8 * 2**20
 MANY_KEYS = 64
 """An object with more different keys over the file than this is a free-form map, not a record."""
 
+DEEPEST = 64
+"""Levels of a row, the row itself among them: Arrow's own format holds no column of more than 63."""
+
+_SAFE_LEVELS = 2000
+"""Arrow's parser calls itself for every level: at some thousands of them it overflows its stack, and all is over."""
+
 Kind = Any
 """What a place in the file holds: "null", "bool", "int", "float", "text", "mixed", [kind] or {key: kind}."""
 
@@ -37,6 +44,9 @@ _ARROW: dict[str, pa.DataType] = {
     "text": pa.string(),
     "mixed": pa.string(),
 }
+_STRING = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"?')
+"""A JSON string up to its closing quote or the end of its line; its text may hold brackets."""
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _KINDS = {str(kind): name for name, kind in _ARROW.items() if name != "mixed"}
 
 
@@ -47,7 +57,7 @@ def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[p
     call the file.
 
     Raises:
-        UsageError: a line is not a JSON object in UTF-8; the message has its number.
+        UsageError: a line is not a JSON object in UTF-8, or is nested too deeply; the message has its number.
     """
     unfolded = None
     if _is_folded(path):
@@ -99,13 +109,14 @@ def _blocks(path: Path, name: str) -> Iterator[_Block]:
 
 
 def _kinds_of_block(block: _Block) -> dict[str, Kind]:
-    try:
-        table = _arrow_parse(block.content)
-        table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
-        if not _has_huge(table):
-            return {field.name: _kind_of_type(field.type) for field in table.schema}
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        pass
+    if not _overflows(block.content):
+        try:
+            table = _arrow_parse(block.content)
+            table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
+            if not _has_huge(table):
+                return {field.name: _kind_of_type(field.type) for field in table.schema}
+        except (pa.ArrowInvalid, UnicodeDecodeError, RecursionError):
+            pass
     kinds: dict[str, Kind] = {}
     for row in _rows(block):
         kinds = _merge_objects(kinds, {key: _kind_of_value(value) for key, value in row.items()})
@@ -114,7 +125,9 @@ def _kinds_of_block(block: _Block) -> dict[str, Kind]:
 
 def _parse(block: _Block, schema: pa.Schema) -> pa.Table:
     try:
-        return _arrow_parse(block.content, schema).select(schema.names)
+        table = _arrow_parse(block.content, schema).select(schema.names)
+        table.validate()  # of nulls in lists that hold nothing else Arrow's parser counts one a list
+        return table
     except pa.ArrowInvalid:
         rows = [{field.name: _fitted(row.get(field.name), field.type) for field in schema} for row in _rows(block)]
         return pa.Table.from_pylist(rows, schema=schema)
@@ -144,19 +157,45 @@ def _rows(block: _Block) -> Iterator[dict[str, Any]]:
     for index, line in enumerate(block.content.split(b"\n")):
         if not line.strip():
             continue
+        if _is_deeper(line, DEEPEST):
+            raise UsageError(f"{block.place(index)}: nested more than {DEEPEST} levels deep")
         try:
             row = json.loads(line.decode())
         except UnicodeDecodeError as error:
             raise UsageError(f"{block.place(index)}: not UTF-8 (byte {error.start + 1} of the line)") from error
         except json.JSONDecodeError as error:
             raise UsageError(f"{block.place(index)}: not JSON: {error.msg} (column {error.colno})") from error
-        except RecursionError as error:
-            raise UsageError(f"{block.place(index)}: nested too deeply") from error
         if not isinstance(row, dict):
             raise UsageError(f"{block.place(index)}: a row is an object, {{…}}; this is {_called(row)}")
         if b"\\ud" in line.lower():
             row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
         yield row
+
+
+def _overflows(content: bytes) -> bool:
+    """Whether Arrow's parser would overflow its stack. It reads on over line ends, but never on from "}" to "{"."""
+    start = 0
+    while start < len(content):  # only a part longer than so many levels can have them
+        end = content.rfind(b"}\n{", start, start + _SAFE_LEVELS)
+        if end < 0:
+            end = content.find(b"}\n{", start)
+            end = len(content) if end < 0 else end
+            if _is_deeper(content[start:end], _SAFE_LEVELS):
+                return True
+        start = end + 2
+    return False
+
+
+def _is_deeper(text: bytes, levels: int) -> bool:
+    """Whether JSON is nested more than `levels` deep, as far as it can be read."""
+    if text.count(b"[") + text.count(b"{") <= levels:
+        return False
+    depth = 0
+    for bracket in _STRING.sub(b"", text).translate(None, _NO_BRACKETS):
+        depth = depth + 1 if bracket in b"[{" else max(depth - 1, 0)
+        if depth > levels:
+            return True
+    return False
 
 
 def _has_huge(table: pa.Table) -> bool:
@@ -167,11 +206,18 @@ def _has_huge(table: pa.Table) -> bool:
     return any((compute.max(compute.abs(column)).as_py() or 0) >= 2**63 for column in floats)
 
 
-def _kind_of_type(kind: pa.DataType) -> Kind:
+def _kind_of_type(kind: pa.DataType, levels: int = DEEPEST - 1) -> Kind:
+    """The kind of an Arrow column.
+
+    Raises:
+        RecursionError: it has more than `levels` levels.
+    """
+    if not levels and pa.types.is_nested(kind):
+        raise RecursionError
     if pa.types.is_list(kind):
-        return [_kind_of_type(kind.value_type)]
+        return [_kind_of_type(kind.value_type, levels - 1)]
     if pa.types.is_struct(kind):
-        return _record({field.name: _kind_of_type(field.type) for field in kind})
+        return _record({field.name: _kind_of_type(field.type, levels - 1) for field in kind})
     return _KINDS.get(str(kind), "text")  # anything else is text that Arrow took for a date or a time
 
 
@@ -289,6 +335,9 @@ def _values(path: Path, name: str) -> Iterator[tuple[str, Any]]:
                     return
                 try:
                     value, end = decode(text, at)
+                except RecursionError as error:
+                    place = line + text.count("\n", 0, at)
+                    raise UsageError(f"{name}, line {place}: nested more than {DEEPEST} levels deep") from error
                 except json.JSONDecodeError as error:
                     more = file.read(max(BLOCK_BYTES, len(text)))
                     if more:  # perhaps the value goes on in the next chunk

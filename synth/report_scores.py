@@ -11,6 +11,7 @@ from synth.report_html import Made, packed, render, save
 from synth.report_items import SIGNS, VERDICTS, Items, take_items
 from synth.report_plots import score_plots
 from synth.report_view import COLOURS, percent, points, retention_colour, short
+from synth.scores import harness_lines, share_of
 
 SCORES = "scores.json"
 BEYOND_CHANCE = 0.05
@@ -251,7 +252,7 @@ def _sums(models: Sequence[Model]) -> Iterator[Sum]:
     if any(unscorable):
         yield Sum("answers not judged", [(f"{count:,}", "") for count in unscorable])
     for sign, words in (("refused", "refusals"), ("repetitive", "answers in circles"), ("cut_off", "answers cut off")):
-        shares = [_share(model, sign) for model in models]
+        shares = [share_of(model, sign) for model in models]
         if any(shares):
             yield Sum(words, [(percent(share), "") for share in shares])
     if any(model["divergence"] is not None for model in models):
@@ -261,24 +262,12 @@ def _sums(models: Sequence[Model]) -> Iterator[Sum]:
             f"perplexity of {short(text, 40)}",
             [(_number(model["perplexity"].get(text), ",.2f"), "") for model in models],
         )
-    for task, metrics in models[0]["lm_eval"].items():
-        for metric in metrics:
-            if "stderr" not in metric and metric != "sample_len":
-                found = [model["lm_eval"].get(task, {}).get(metric) for model in models]
-                yield Sum(short(f"{task} {metric}", 60), [(_number(value, ".4g"), "") for value in found])
+    for name, found in harness_lines(models):
+        yield Sum(short(name, 60), [(_number(value, ".4g"), "") for value in found])
 
 
 def _number(value: float | None, style: str) -> str:
     return "" if value is None else format(value, style)
-
-
-def _share(model: Model, sign: str) -> float:
-    """Share of all answers that show a sign."""
-    counts = [
-        (suite[sign], suite["right"] + suite["wrong"] + suite["unscorable"]) for suite in model["suites"].values()
-    ]
-    answers = sum(count for _, count in counts)
-    return sum(share * count for share, count in counts) / answers if answers else 0.0
 
 
 def _move(number: int, at: int, name: str, suite: dict[str, Any]) -> Move:

@@ -1,7 +1,7 @@
 """What the answers to some suites come to: accuracies, what was kept and what was lost, signs of damage."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -168,6 +168,36 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
             }
         )
     return models
+
+
+def share_of(model: Mapping[str, Any], sign: str) -> float:
+    """Share of all of a model's answers that show a sign: "refused", "repetitive" or "cut_off".
+
+    Args:
+        model: as `as_json` gives it.
+        sign: see there.
+    """
+    counts = [
+        (suite[sign], suite["right"] + suite["wrong"] + suite["unscorable"]) for suite in model["suites"].values()
+    ]
+    answers = sum(count for _, count in counts)
+    return sum(share * count for share, count in counts) / answers if answers else 0.0
+
+
+def harness_lines(models: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[float | None]]]:
+    """What lm-eval found of some models: "task metric" and its value for each of them, None where it has none.
+
+    Standard errors and mean lengths are left out: they are no scores.
+
+    Args:
+        models: as `as_json` gives them.
+    """
+    found = dict.fromkeys(
+        (task, metric) for model in models for task, metrics in model["lm_eval"].items() for metric in metrics
+    )
+    for task, metric in found:
+        if "stderr" not in metric and metric != "sample_len":
+            yield f"{task} {metric}", [model["lm_eval"].get(task, {}).get(metric) for model in models]
 
 
 def pick(models: Sequence[dict[str, Any]], keep: float) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """What the methods of this family share: a model that speaks, and an answer of its own with what was found of it."""
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -46,8 +47,24 @@ class Speaker:
         Raises:
             RequestError: see `Engine.generate` and `ChatFormat.answer_prompt`.
         """
+        return await self.answer(await self.prompt(messages), sampling)
+
+    async def prompt(self, messages: list[Message]) -> list[int]:
+        """Token ids that ask for an answer: made once, they serve for any number of samples.
+
+        Raises:
+            RequestError: see `ChatFormat.answer_prompt`.
+        """
+        return await self.chat.aside(ChatFormat.answer_prompt, messages)
+
+    async def answer(self, prompt: list[int], sampling: Sampling) -> Completion:
+        """One answer to a prompt.
+
+        Raises:
+            RequestError: see `Engine.generate`.
+        """
         ends = replace(sampling, stop_ids=self.chat.answer_stop_ids, stop=self.chat.answer_stop)
-        [completion] = await self.engine.generate(self.chat.answer_prompt(messages), ends)
+        [completion] = await self.engine.generate(prompt, ends)
         return completion
 
     async def logprobs(self, messages: list[Message]) -> "NDArray[np.float32]":
@@ -56,7 +73,7 @@ class Speaker:
         Raises:
             RequestError: the conversation is longer than the model's window, or holds a control token.
         """
-        encoded = self.chat.encode(messages)
+        encoded = await self.chat.aside(ChatFormat.encode, messages)
         scores = await self.engine.logprobs(encoded.input_ids)
         start, end = encoded.spans[-1]
         return scores[start:end]
@@ -98,6 +115,14 @@ class Answer:
         row.extra["tokens"] = self.tokens
 
 
+def each_once(answers: Iterable[Answer]) -> list[Answer]:
+    """Of answers with one text the first, in the order drawn."""
+    texts: dict[str, Answer] = {}
+    for answer in answers:
+        texts.setdefault(answer.text, answer)
+    return list(texts.values())
+
+
 async def judged(completion: Completion, speaker: Speaker, verifier: Verifier | None, task: Task) -> Answer:
     """An answer with its verdict. What no model should be trained on (cut off, repetitive, …) is `wrong` unseen.
 
@@ -111,7 +136,7 @@ async def judged(completion: Completion, speaker: Speaker, verifier: Verifier | 
 
 
 async def draw(
-    speaker: Speaker, messages: list[Message], task: Task, verifier: Verifier | None, sampling: Sampling
+    speaker: Speaker, prompt: list[int], task: Task, verifier: Verifier | None, sampling: Sampling
 ) -> Answer:
-    """One answer to a conversation, verified."""
-    return await judged(await speaker.reply(messages, replace(sampling, logprob=True)), speaker, verifier, task)
+    """One answer to a prompt, verified."""
+    return await judged(await speaker.answer(prompt, replace(sampling, logprob=True)), speaker, verifier, task)

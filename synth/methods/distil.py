@@ -150,13 +150,13 @@ def distil(
             row.verifier = verifier.name
             if fault := reference_fault(await check_reference(verifier, task_of(row))):
                 return Outcome(row, fault)
-        prompt = len(teacher.chat.answer_prompt(row.messages))
-        room = sequence_room(prompt, teacher.engine.max_length, settings.sampling.max_tokens)
+        prompt = await teacher.prompt(row.messages)
+        room = sequence_room(len(prompt), teacher.engine.max_length, settings.sampling.max_tokens)
         prices = ledger.prices
-        async with ledger.set_aside(settings.samples * prices.cost(prompt, room) if prices else 0.0):
-            answers, failed = await _draw_all(row, teacher, verifier, settings)
+        async with ledger.set_aside(settings.samples * prices.cost(len(prompt), room) if prices else 0.0):
+            answers, failed = await _draw_all(row, prompt, teacher, verifier, settings)
             if prices:
-                row.extra["cost"] = sum(prices.cost(prompt, answer.tokens) for answer in answers)
+                row.extra["cost"] = sum(prices.cost(len(prompt), answer.tokens) for answer in answers)
                 ledger.spent += row.extra["cost"]
         if failed and not answers:
             raise failed[0]
@@ -166,7 +166,7 @@ def distil(
 
 
 async def _draw_all(
-    row: Row, teacher: Speaker, verifier: Verifier | None, settings: DistilSettings
+    row: Row, prompt: list[int], teacher: Speaker, verifier: Verifier | None, settings: DistilSettings
 ) -> tuple[list[Answer], list[RequestError]]:
     """The answers to a prompt, and what befell the others: the ones that came have been paid for."""
     task = task_of(row)
@@ -174,7 +174,7 @@ async def _draw_all(
         *(
             draw(
                 teacher,
-                row.messages,
+                prompt,
                 task,
                 verifier,
                 replace(settings.sampling, seed=seed_of(settings.seed, row.id, "sample", number)),

@@ -90,7 +90,8 @@ def minimum_change(
         if fault := reference_fault(await check_reference(verifier, task_of(row))):
             return Outcome(row, fault)
         seed = seed_of(settings.seed, row.id, "answer")
-        own = await draw(speaker, row.messages, task_of(row), verifier, replace(settings.sampling, seed=seed))
+        prompt = await speaker.prompt(row.messages)
+        own = await draw(speaker, prompt, task_of(row), verifier, replace(settings.sampling, seed=seed))
         if own.right:
             own.fill(row, speaker.name)
             row.method, row.samples = "self-output", 1
@@ -117,12 +118,13 @@ def mending(
             return f"nothing to mend: {own.verdict.reason}"
         task = task_of(row)
         ask = fill(prompt, question=task.prompt, reference=row.reference or "", answer=own.text)
+        asked = await editor.prompt([{"role": "user", "content": ask}])
         fault = ""
         for number in range(settings.retries + 1):
             sampling = replace(settings.sampling, seed=seed_of(settings.seed, row.id, "edit", number))
             if number == 0:
                 sampling = replace(sampling, temperature=0.0)
-            edited = await editor.reply([{"role": "user", "content": ask}], sampling)
+            edited = await editor.answer(asked, sampling)
             answer = await judged(edited, editor, verifier, task)
             distance, similarity = word_changes(own.text, answer.text)
             if answer.verdict.kind != RIGHT:

@@ -114,11 +114,12 @@ def restating(
         reference = row.reference or ""
         ask = fill(prompt, question=task.prompt, reference=reference)
         system = [turn for turn in row.messages if turn["role"] == "system"]
+        asked = await speaker.prompt([*system, {"role": "user", "content": ask}])
         fault = ""
         for number in range(settings.tries):
             seed = seed_of(settings.seed, row.id, "restatement", number)
             sampling = replace(settings.sampling, seed=seed)
-            answer = await draw(speaker, [*system, {"role": "user", "content": ask}], task, verifier, sampling)
+            answer = await draw(speaker, asked, task, verifier, sampling)
             fault = _fault(answer, task)
             if not fault:
                 answer.fill(row, speaker.name)

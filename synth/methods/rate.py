@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
+from synth.chat import ChatFormat
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
 from synth.methods.answers import Speaker
@@ -160,7 +161,7 @@ async def following_difficulty(speaker: Speaker, row: Row) -> float:
         RequestError: the row does not end in an answer, the model cannot score it, or it is sure of it either way.
     """
     _answer(row)
-    encoded = speaker.chat.encode(row.messages)
+    encoded = await speaker.chat.aside(ChatFormat.encode, row.messages)
     start, end = encoded.spans[-1]
     begin = speaker.chat.tokenizer.bos_token_id
     lead = [] if begin is None else [begin]

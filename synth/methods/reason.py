@@ -17,7 +17,7 @@ import pyarrow as pa
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
 from synth.engines.base import Completion, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Answer, Speaker, check_samples
+from synth.methods.answers import Answer, Speaker, check_samples, each_once
 from synth.methods.rollouts import UNITS, cut, step_values
 from synth.methods.screen import text_fault
 from synth.methods.search import join
@@ -134,7 +134,7 @@ class _Reasoning:
             shortest = min(trace.tokens for trace in right)
             return Outcome(row, f"too long: the shortest right trace has {shortest} tokens")
         if settings.select == "all":
-            chosen = list({trace.text: trace for trace in reversed(kept)}.values())[::-1]
+            chosen = each_once(kept)
         else:
             chosen = [choose(kept, settings.select, self.chance(row, "choice"))]
         rows = [row, *(replace(row, id=digest(row.id, n), extra=dict(row.extra)) for n in range(1, len(chosen)))]
@@ -145,11 +145,12 @@ class _Reasoning:
     async def draw_all(self, row: Row) -> list[Answer]:
         """The traces of a task: up to the first right one, or all of them at once."""
         settings, task = self.settings, task_of(row)
+        prompt = await self.speaker.prompt(row.messages)
 
         async def sample(number: int) -> Answer:
             seed = seed_of(settings.seed, row.id, "sample", number)
             sampling = replace(settings.sampling, seed=seed, logprob=True)
-            completion = await self.speaker.reply(row.messages, sampling)
+            completion = await self.speaker.answer(prompt, sampling)
             return await self.judged(replace(completion, text=self.opening + completion.text), task)
 
         if settings.select == "first" and settings.length_limit is None and not self.verifier.votes:

@@ -125,10 +125,11 @@ def refuse(speaker: Speaker, verifier: Verifier, settings: RefuseSettings) -> Ca
         verdict = await verifier.check("", task)
         if verdict.kind == UNSCORABLE:
             return Outcome(row, f"unknown label: {verdict.reason}")
+        prompt = await speaker.prompt(row.messages)
         said: dict[str | None, str] = {}
         for number in range(settings.samples):
             sampling = replace(settings.sampling, seed=seed_of(settings.seed, row.id, "sample", number))
-            answer = await draw(speaker, row.messages, task, verifier, sampling)
+            answer = await draw(speaker, prompt, task, verifier, sampling)
             row.samples = number + 1
             if answer.right:
                 answer.fill(row, speaker.name)

@@ -20,7 +20,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.methods import minimum_change as edits
 from synth.methods import paraphrase as restatements
-from synth.methods.answers import Answer, Speaker, check_samples, draw
+from synth.methods.answers import Answer, Speaker, check_samples, draw, each_once
 from synth.row import Message, Outcome, Row, digest
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -150,11 +150,11 @@ async def _draw_all(
     """The answers to a task: up to the first right one, or all of them at once."""
     system = [turn for turn in row.messages if turn["role"] == "system"]
     messages = [*system, *shown, *(turn for turn in row.messages if turn["role"] != "system")]
-    task = task_of(row)
+    prompt, task = await speaker.prompt(messages), task_of(row)
 
     def sample(number: int) -> Awaitable[Answer]:
         seed = seed_of(settings.seed, row.id, "sample", number)
-        return draw(speaker, messages, task, verifier, replace(settings.sampling, seed=seed))
+        return draw(speaker, prompt, task, verifier, replace(settings.sampling, seed=seed))
 
     if settings.select == "first" and not settings.pairs and not verifier.votes:
         answers = []
@@ -172,7 +172,7 @@ def _complete(row: Row, right: list[Answer], speaker: Speaker, settings: SelfOut
     """Fill the row with the chosen answer; with `all`, further rows with the other right ones, each text once."""
     row.method = "self-output"
     if settings.select == "all":
-        distinct = list({answer.text: answer for answer in reversed(right)}.values())[::-1]
+        distinct = each_once(right)
     else:
         distinct = [choose(right, settings.select, random.Random(seed_of(settings.seed, row.id, "choice")))]
     more = [replace(row, id=digest(row.id, number), extra=dict(row.extra)) for number in range(1, len(distinct))]

@@ -125,9 +125,14 @@ def test_one_model_and_one_without_suites(tmp_path: Path) -> None:
     def harness(scores: Any) -> None:
         for model in scores["models"]:
             model["lm_eval"] = {"arc_easy": {"acc": 0.5}}
+        model["lm_eval"]["boolq"] = {"acc": 0.75}  # of the last model alone
 
     page = built(evaluation(tmp_path / "none", none, harness), tmp_path / "page.html")
-    assert "arc_easy acc 0.5 0.5" in page.words and "base , tuned" in page.words and "Items" not in page.words
+    assert (
+        "arc_easy acc 0.5 0.5 boolq acc 0.75" in page.words
+        and "base , tuned" in page.words
+        and "Items" not in page.words
+    )
 
 
 def test_nothing_hostile_gets_through(tmp_path: Path) -> None:

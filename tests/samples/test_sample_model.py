@@ -12,7 +12,9 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from samples import build_model, skills
+from samples import skills
+from samples.building.data import ASSISTANT, SPECIAL, STAGES, SYSTEM, USER, Turn, conversation, encode
+from samples.building.measuring import accuracy, answers, asked
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL = ROOT / "samples" / "model"
@@ -49,7 +51,7 @@ def test_model_is_a_small_llama_that_ends_turns(model: Any, tokenizer: Any) -> N
     assert config["tie_word_embeddings"] is True
     assert 1.4e6 < sum(p.numel() for p in model.parameters()) < 3e6
     assert model.generation_config.eos_token_id == tokenizer.convert_tokens_to_ids("<|end|>")
-    assert set(build_model.SPECIAL) == set(tokenizer.all_special_tokens)
+    assert set(SPECIAL) == set(tokenizer.all_special_tokens)
 
 
 @pytest.mark.parametrize("text", ["12 + 345", "naïve café ☃ 漢字 \x00\x7f\t\n  x", bytes(range(256)).decode("latin-1")])
@@ -62,13 +64,13 @@ def test_any_text_survives_the_tokenizer(tokenizer: Any, text: str) -> None:
 
 def test_template_writes_what_training_wrote(tokenizer: Any) -> None:
     turns = [
-        build_model.Turn(build_model.SYSTEM, "Topic: sums", 0.0),
-        build_model.Turn(build_model.USER, "What is 2 + 3?", 0.5),
-        build_model.Turn(build_model.ASSISTANT, "2 + 3 = 5. The answer is 5.", 1.0),
-        build_model.Turn(build_model.USER, "Thanks!", 0.5),
+        Turn(SYSTEM, "Topic: sums", 0.0),
+        Turn(USER, "What is 2 + 3?", 0.5),
+        Turn(ASSISTANT, "2 + 3 = 5. The answer is 5.", 1.0),
+        Turn(USER, "Thanks!", 0.5),
     ]
-    messages = [{"role": build_model.SPECIAL[t.role].strip("<|>"), "content": t.text} for t in turns]
-    ids, weights = build_model.encode(turns, tokenizer.backend_tokenizer)
+    messages = [{"role": SPECIAL[t.role].strip("<|>"), "content": t.text} for t in turns]
+    ids, weights = encode(turns, tokenizer.backend_tokenizer)
     assert tokenizer.apply_chat_template(messages, return_dict=False) == ids
     assert len(ids) == len(weights)
     rendered = tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
@@ -118,7 +120,7 @@ def test_code_check_runs_the_program() -> None:
 
 def test_splits_are_disjoint() -> None:
     rng = random.Random(0)
-    trained = {t.text for _ in range(3000) for t in build_model.conversation(rng, build_model.STAGES[0])}
+    trained = {t.text for _ in range(3000) for t in conversation(rng, STAGES[0])}
     for name in skills.SKILLS:
         held_out = {p for part in ("dev", "test") for p, _ in skills.suite(name, part, 20)}
         assert not held_out & trained
@@ -126,14 +128,19 @@ def test_splits_are_disjoint() -> None:
 
 
 def test_held_out_questions_are_answered(model: Any, tokenizer: Any) -> None:
-    scores = build_model.accuracy(model, tokenizer, "test", 15)
+    scores = accuracy(model, tokenizer, "test", 15)
     assert all(scores[name] >= 80 for name in skills.OLD), scores
     assert scores["two_step"] < 95, "the new skill should leave room to learn"
 
 
+def test_no_questions_have_no_answers(model: Any, tokenizer: Any) -> None:
+    """A model that is hardly trained asks itself nothing that could be read."""
+    assert answers(model, tokenizer, []) == []
+
+
 def test_the_model_asks_questions(model: Any, tokenizer: Any) -> None:
     torch.manual_seed(0)
-    questions = build_model.asked(model, tokenizer, 64)
+    questions = asked(model, tokenizer, 64)
     assert sum(q is not None for q in questions) >= 60
     kinds = [skills.recognise(q) for q in questions if q]
     assert sum(k is not None for k in kinds) >= 50

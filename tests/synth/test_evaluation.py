@@ -17,7 +17,7 @@ from synth.engines.transformers import load_model
 from synth.errors import UsageError
 from synth.evaluation import Exam, open_verifiers, take
 from synth.methods.answers import Speaker
-from synth.scores import Results, as_json, compare, pick, results_of
+from synth.scores import Results, as_json, compare, harness_lines, pick, results_of, share_of
 from synth.suites import Item, Suite
 
 EXACT = Settings("exact")
@@ -151,6 +151,19 @@ def test_a_sweep_takes_the_best_of_those_that_keep_enough() -> None:
     assert (picked["name"], picked["enough"]) == ("0.6", True)
     picked = pick(as_json([base, models[1], replace(models[3], verdicts=models[1].verdicts, name="x")]), 0.95)
     assert not picked["enough"]
+
+
+def test_a_share_counts_every_answer_alike() -> None:
+    counts = {"right": 1, "wrong": 0, "unscorable": 0, "refused": 1.0}
+    suites = {"small": counts, "large": {"right": 4, "wrong": 3, "unscorable": 2, "refused": 1 / 3}}
+    assert share_of({"suites": suites}, "refused") == pytest.approx(0.4)
+    assert share_of({"suites": {}}, "refused") == 0
+
+
+def test_what_the_harness_found_of_any_model() -> None:
+    found = {"sums": {"acc": 0.5, "acc_stderr": 0.1, "sample_len": 9}}
+    models: list[dict[str, Any]] = [{"lm_eval": {}}, {"lm_eval": found}, {"lm_eval": {"sums": {"acc": 0.25, "f1": 1}}}]
+    assert list(harness_lines(models)) == [("sums acc", [None, 0.5, 0.25]), ("sums f1", [None, None, 1])]
 
 
 def test_divergence_agrees_with_whole_predictions(model: str, chat: ChatFormat) -> None:

@@ -17,6 +17,8 @@ def read(path: Path, data: bytes) -> tuple[pa.Schema, list[dict[str, Any]], list
     path.write_bytes(data)
     schema, batches, notes = open_json(path, "F")
     tables = list(batches())
+    for batch in tables:
+        batch.validate(full=True)
     assert all(batch.schema == schema for batch in tables)
     return schema, [row for batch in tables for row in batch.to_pylist()], notes
 
@@ -39,6 +41,8 @@ def file(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.Mon
         (['{"a": 1, "a": 2}'], pa.int64(), [2]),
         (['{"a": "\\ud83d\\ude00"}', '{"a": "\\ud83d"}'], pa.string(), ["😀", "?"]),
         (['{"a": {}}', '{"a": {}}'], pa.string(), ["{}", "{}"]),
+        (['{"a": [null, null]}', '{"a": []}', '{"a": [null]}', '{"a": null}'], pa.list_(pa.null()), None),
+        (['{"a": {"x": [[null], [null, null]]}}', '{"a": {"x": [[]]}}'], None, None),
     ],
 )
 def test_types(file: Path, lines: list[str], kind: pa.DataType | None, values: list[Any] | None) -> None:
@@ -109,6 +113,41 @@ def test_broken(file: Path, data: bytes, message: str) -> None:
     with pytest.raises(UsageError) as caught:
         read(file, data)
     assert str(caught.value).startswith(message)
+
+
+TOO_DEEP = r"^F, line 2: nested more than 64 levels deep$"
+
+
+@pytest.mark.parametrize("levels", [64, 100_000])
+@pytest.mark.parametrize(
+    ("opening", "closing"),
+    [(b"[", b"]"), (b'{"a":', b"}"), (b'[{"a":', b""), (b'{"]}":', b"}"), (b'{"\\"]}":', b"}")],
+    ids=["lists", "objects", "never closed", "brackets in texts", "quotes in texts"],
+)
+def test_rows_nested_too_deeply(file: Path, levels: int, opening: bytes, closing: bytes) -> None:
+    with pytest.raises(UsageError, match=TOO_DEEP):
+        read(file, b'{"z":1}\n{"a":' + opening * levels + b"1" + closing * levels + b"}\n")
+
+
+@pytest.mark.parametrize("line", [b'{"a":\n', b',"c":{"b":{}\n'], ids=["opened", "also closed"])
+def test_rows_nested_too_deeply_over_many_lines(file: Path, line: bytes) -> None:
+    with pytest.raises(UsageError, match=r"^F, line 1: not JSON"):
+        read(file, b'{"b":1\n' + line * 100_000)
+
+
+@pytest.mark.parametrize("opening", [b"[", b'{"a":'])
+def test_a_list_nested_too_deeply(file: Path, opening: bytes) -> None:
+    with pytest.raises(UsageError, match=TOO_DEEP):
+        read(file, b'[{"a":1},\n{"a":' + opening * 100_000)
+
+
+def test_what_is_deep_but_not_too_deep(file: Path) -> None:
+    deepest: dict[str, Any] = {"a": json.loads("[" * 63 + "]" * 63)}
+    brackets = {"a": [], "b": "[{" * 2_000 + '\\"', "c": [{"d": [1]}] * 2_000}
+    rows = read(file, b"\n".join(json.dumps(row).encode() for row in (deepest, brackets)))[1]
+    assert rows == [{"a": deepest["a"], "b": None, "c": None}, brackets]
+    with pa.ipc.new_stream(pa.BufferOutputStream(), table := pa.Table.from_pylist(rows).schema) as stream:
+        stream.write_table(pa.Table.from_pylist(rows, schema=table))
 
 
 def test_array_and_indented_objects(file: Path) -> None:

@@ -195,6 +195,11 @@ def test_selection_and_length(ask: Ask, select: str, limit: str | None, taken: l
     assert len(engine.prompts) == (1 if (select, limit) == ("first", None) else 4)
 
 
+def test_of_equal_traces_the_first_is_kept(ask: Ask) -> None:
+    outcome, _ = ask([TRACES[0], TRACES[3], TRACES[0]], samples=3, select="all")
+    assert [content(row) for row in (outcome.row, *outcome.more)] == [TRACES[0], TRACES[3]]
+
+
 def test_a_limit_in_tokens(ask: Ask) -> None:
     outcome, _ = ask(TRACES, length_limit="3")
     assert str(outcome.reason).startswith("too long: the shortest right trace has ")

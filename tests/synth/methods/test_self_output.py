@@ -21,9 +21,10 @@ from synth.methods.minimum_change import MinimumChangeSettings, minimum_change, 
 from synth.methods.paraphrase import ParaphraseSettings, paraphrase
 from synth.methods.self_output import SELECT, SelfOutputSettings, choose, self_output
 from synth.read import open_rows
-from synth.row import Outcome, Row
+from synth.row import Message, Outcome, Row
 from synth.tasks import Tasks, open_tasks
 from synth.verifiers import Verifier, open_verifier
+from tests.synth.methods import scripted
 
 TASKS = 24
 NOTHING = pa.schema([])
@@ -110,6 +111,36 @@ def test_every_selection_takes_right_answers(drawn: dict[str, list[Outcome]]) ->
     for outcome in drawn["all"]:
         texts = [answer(row) for row in (outcome.row, *outcome.more)] if outcome.reason is None else []
         assert len(set(texts)) == len(texts)
+
+
+def test_all_right_answers_are_kept_in_the_order_drawn(
+    loop: Any, tasks: Tasks, chat: ChatFormat, verifier: Verifier
+) -> None:
+    row = next(iter(tasks.rows("test", {}, NOTHING)(0)))
+    one, other = str(row.reference), f"So: {row.reference}"
+    drawn = iter([one, other, one])
+    speaker = scripted.speaker(chat, lambda *_: next(drawn))
+    outcome = loop.run(self_output(speaker, verifier, SelfOutputSettings(samples=3, select="all"))(row))
+    assert [answer(row) for row in (outcome.row, *outcome.more)] == [one, other]
+
+
+@pytest.mark.parametrize("select", ["first", "all"])
+def test_a_prompt_is_tokenised_once_for_all_samples(
+    loop: Any, tasks: Tasks, chat: ChatFormat, verifier: Verifier, select: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    row = next(iter(tasks.rows("test", {}, NOTHING)(0)))
+    asked: list[str] = []
+    prompt = ChatFormat.answer_prompt
+
+    def answer_prompt(self: ChatFormat, messages: list[Message]) -> list[int]:
+        asked.append(messages[-1]["content"])
+        return prompt(self, messages)
+
+    monkeypatch.setattr(ChatFormat, "answer_prompt", answer_prompt)
+    settings = SelfOutputSettings(samples=8, select=select)
+    outcome = loop.run(self_output(scripted.always(chat, "The answer is 0."), verifier, settings)(row))
+    assert str(outcome.reason).startswith("no right answer: of 8 ")
+    assert asked == [row.messages[-1]["content"]]
 
 
 def test_choosing_among_right_answers() -> None:

@@ -1,0 +1,1 @@
+"""How `samples/build_model.py` makes the sample model: its data, its training, its measures."""
