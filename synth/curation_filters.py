@@ -112,17 +112,19 @@ def against(shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prom
     return lambda frame: twins.near_duplicates(frame, of, threshold, against=others)
 
 
-def contamination(shop: Workshop, *files: str) -> Filter:
-    """Rows that hold items of benchmarks (13 words in a row): contamination:gsm8k/test.jsonl."""
+def contamination(shop: Workshop, *files: str, words: int = benchmarks.LONG, short: int = benchmarks.SHORT) -> Filter:
+    """Rows that hold a benchmark's questions or answers, by words in a row: contamination:gsm8k/test.jsonl."""
     if not files:
         raise UsageError("name files of benchmarks, as in contamination:gsm8k/test.jsonl,HumanEval.jsonl")
-    items = [
-        (_benchmark(Path(file)), number, text)
-        for file in files
-        for number, text in enumerate(shop.open_questions(file))
-        if text is not None
-    ]
-    return lambda frame: benchmarks.contaminated(frame, items)
+    asked: list[benchmarks.Item] = []
+    answers: list[benchmarks.Item] = []
+    for file in files:
+        name = _benchmark(Path(file))
+        for number, (question, answer) in enumerate(shop.open_benchmark(file)):
+            if question is not None:
+                asked.append((name, number, question))
+            answers += [(name, number, text) for text in benchmarks.as_written(answer or "")]
+    return lambda frame: benchmarks.contaminated(frame, asked, answers, words, short)
 
 
 def column(

@@ -6,9 +6,10 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from filters.contamination import question_column
+from filters.contamination import answer_column, question_column
 from synth.curation import frame_of, nearest
 from synth.embeddings import open_embedder
 from synth.engines.base import EngineOptions
@@ -73,12 +74,23 @@ class Workshop:
 
         return embed
 
-    def open_questions(self, source: str) -> list[str | None]:
-        """What a benchmark asks, item by item: of a column known for it, or the user's turns of conversations."""
+    def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
+        """What a benchmark asks and its answers, item by item: of columns known for it, or of conversations."""
         tasks = open_tasks(open_source(source))
+        names = tasks.source.schema.names
         try:
-            column = question_column(tasks.source.schema.names)
+            asked = question_column(names)
         except ValueError:
-            return frame_of(self.open(source))["prompt"].to_list()
+            return frame_of(self.open(source)).select("prompt", "answer").rows()
         self.inputs[source] = tasks.fingerprint
-        return [text for batch in tasks.source.batches() for text in batch[column].cast("string").to_pylist()]
+        texts = [name for name in names if _is_text(tasks.source.schema.field(name).type)]
+        answered = answer_column(name for name in texts if name != asked)
+        found: list[tuple[str | None, str | None]] = []
+        for batch in tasks.source.batches():
+            answers = [None] * batch.num_rows if answered is None else batch[answered].to_pylist()
+            found += zip(batch[asked].cast("string").to_pylist(), answers, strict=True)
+        return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))

@@ -140,6 +140,20 @@ def test_benchmarks_of_conversations(tmp_path: Path) -> None:
     assert "exam item 0" in (found.reasons[0] or "") and found.reasons[1] is None
 
 
+def test_answers_of_benchmarks(tmp_path: Path) -> None:
+    worked = "She sells 48 clips in April and 48/2 = <<48/2=24>>24 in May, so she sells 72 of them in all.\n#### 72"
+    item = {"question": "How many clips does she sell in the two months together?", "answer": worked}
+    files = {"gsm.jsonl": item, "lists.jsonl": {"question": item["question"], "answer": ["72"]}}
+    for name, line in files.items():
+        (tmp_path / name).write_text(json.dumps(line) + "\n")
+    plain = worked.replace("<<48/2=24>>", "")
+    tasks = tasks_of(tmp_path, [pair("Clips?", worked), pair("Clips again?", plain), pair("Another?", "Yes.")])
+    found = run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'}"))
+    assert all("answer of gsm item 0" in (reason or "") for reason in found.reasons[:2]) and found.reasons[2] is None
+    assert run(tasks, ("filter", f"contamination:{tmp_path / 'lists.jsonl'}")).reasons == [None] * 3
+    assert run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'},words=40,short=39")).reasons == [None] * 3
+
+
 def test_columns_that_are_no_numbers(tmp_path: Path) -> None:
     tasks = tasks_of(tmp_path, [pair("q", "a", kind="good")])
     steps: list[tuple[Kind, str]] = [("filter", "column:kind,min=1"), ("keep", "top:messages,1")]
