@@ -115,6 +115,16 @@ def budget(tokens: Sequence[int | None], total: int, scores: pl.Series | None, s
     return _all_but(np.array(chosen, np.int64), said)
 
 
+def check_distance(distance: float) -> None:
+    """See that a distance of cosines can be asked for.
+
+    Raises:
+        ValueError: outside of [0, 1).
+    """
+    if not 0 <= distance < 1:
+        raise ValueError(f"a distance of cosines is at least 0 and under 1, not {distance}")
+
+
 def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], count: int, distance: float) -> pl.Series:
     """The best rows that are unlike each other (DEITA, Liu et al. 2024, arXiv 2312.15685, section 3).
 
@@ -137,6 +147,7 @@ def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], co
     """
     if embeddings.ndim != 2 or len(embeddings) != len(frame):
         raise ValueError(f"embeddings of shape {embeddings.shape} for {len(frame)} rows")
+    check_distance(distance)
     order = _ranked(scores, lowest=False)
     looked = min(len(order), 2 * count)
     while True:  # mostly the first rows suffice; where they are much alike, twice as many are looked at

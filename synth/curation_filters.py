@@ -16,7 +16,6 @@ from filters import heuristics, personal
 from filters import language as languages
 from synth.curation import Filter, frame_of
 from synth.errors import UsageError
-from synth.tasks import Tasks
 from synth.workshop import Text, Workshop
 
 SPLITS = {"train", "dev", "validation", "test"}
@@ -88,28 +87,49 @@ def secrets() -> Filter:
     return _with_system(personal.secrets())
 
 
-def duplicates(of: Text = "text") -> Filter:
-    """Rows with the same words as an earlier row."""
-    return lambda frame: twins.exact_duplicates(frame, of)
+def duplicates(shop: Workshop, of: Text = "text", against: str | None = None) -> Filter:
+    """Rows with the same words as an earlier row, or as one of another set, against=SET."""
+    others = None if against is None else _named(shop, against, of)
+    return lambda frame: twins.exact_duplicates(frame, of, others)
 
 
-def near_duplicates(threshold: float = 0.7, of: Text = "text") -> Filter:
-    """Rows much like an earlier row: Jaccard index of their word triples."""
-    return lambda frame: twins.near_duplicates(frame, of, threshold)
+def near_duplicates(
+    shop: Workshop,
+    threshold: float = 0.7,
+    of: Text = "text",
+    n: int = twins.SHINGLE_WORDS,
+    against: str | None = None,
+) -> Filter:
+    """Rows much like an earlier row, or one of another set: Jaccard index of their word n-grams."""
+    twins.check_threshold(threshold)
+    others = None if against is None else _named(shop, against, of)
+    return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
 
-def semantic_duplicates(shop: Workshop, model: str, threshold: float = 0.95, of: Text = "text") -> Filter:
-    """Rows that mean what an earlier row does: cosine of their vectors; see below for MODEL."""
+def semantic_duplicates(
+    shop: Workshop, model: str, threshold: float = 0.95, of: Text = "text", against: str | None = None
+) -> Filter:
+    """Rows that mean what an earlier row does, or one of another set: cosine of vectors; see below for MODEL."""
+    twins.check_threshold(threshold)
     embed = shop.embedding(model, of)
-    return lambda frame: twins.semantic_duplicates(frame, embed(frame), threshold)
+    others = None if against is None else _named(shop, against, of)
+
+    def find(frame: pl.DataFrame) -> pl.Series:
+        theirs = None if others is None else (others, shop.vectors(model, others[of]))
+        return twins.semantic_duplicates(frame, embed(frame), threshold, theirs)
+
+    return find
 
 
-def against(shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prompt") -> Filter:
-    """Rows much like one of another data set: against:target.jsonl."""
+def against(
+    shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
+) -> Filter:
+    """Rows that ask much what one of other data sets does: against:target.jsonl."""
     if not sets:
         raise UsageError("name the data sets to stay clear of, as in against:target.jsonl")
-    others = pl.concat([_named(source, shop.open(source), of) for source in sets])
-    return lambda frame: twins.near_duplicates(frame, of, threshold, against=others)
+    twins.check_threshold(threshold)
+    others = pl.concat([_named(shop, source, of) for source in sets])
+    return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
 
 def contamination(shop: Workshop, *files: str, words: int = benchmarks.LONG, short: int = benchmarks.SHORT) -> Filter:
@@ -156,10 +176,10 @@ def _with_system(find: Filter) -> Filter:
     return lambda frame: find(frame.with_columns(whole))
 
 
-def _named(source: str, tasks: Tasks, of: Text) -> pl.DataFrame:
+def _named(shop: Workshop, source: str, of: Text) -> pl.DataFrame:
     """A set to stay clear of: a text of each row, and which row it is."""
     name = pl.format(f"{_braceless(Path(source).stem)} row {{}}", "row").alias("id")
-    return frame_of(tasks).select(name, of)
+    return frame_of(shop.open(source)).select(name, of)
 
 
 def _benchmark(file: Path) -> str:

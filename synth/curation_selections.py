@@ -96,6 +96,7 @@ def diverse(
     shop: Workshop, rows: Amount, model: str, by: str | None = None, distance: float = 0.1, of: Text = "text"
 ) -> Filter:
     """The best rows that are unlike each other (DEITA, arXiv 2312.15685), by complexity × quality or a column."""
+    selection.check_distance(distance)
     for name in ("complexity", "quality") if by is None else (by,):
         shop.column(name)
     score = pl.col("complexity") * pl.col("quality") if by is None else pl.col(by)

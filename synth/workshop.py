@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from filters.contamination import answer_column, question_column
 from synth.curation import frame_of, nearest
-from synth.embeddings import open_embedder
+from synth.embeddings import Embedder, open_embedder
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.errors import UsageError
@@ -38,6 +38,7 @@ class Workshop:
     seed: int = 0
     device: str = "auto"
     inputs: dict[str, str | None] = field(default_factory=dict)
+    _embedders: dict[str, Embedder] = field(default_factory=dict)
     _vectors: dict[tuple[str, str], tuple[pl.Series, NDArray[np.float32]]] = field(default_factory=dict)
 
     def column(self, name: str) -> str:
@@ -66,13 +67,22 @@ class Workshop:
 
         def embed(frame: pl.DataFrame) -> NDArray[np.float32]:
             if (model, of) not in self._vectors:
-                embedder = open_embedder(model, EngineOptions(device=self.device))
-                self._vectors[model, of] = frame["row"], embedder(frame[of].fill_null("").to_list())
+                self._vectors[model, of] = frame["row"], self.vectors(model, frame[of])
             rows, vectors = self._vectors[model, of]
             known: NDArray[np.float32] = vectors[rows.search_sorted(frame["row"]).to_numpy()]
             return known
 
         return embed
+
+    def vectors(self, model: str, texts: pl.Series) -> NDArray[np.float32]:
+        """Unit vectors of texts that are none of the set's."""
+        return self._embedder(model)(texts.fill_null("").to_list())
+
+    def _embedder(self, model: str) -> Embedder:
+        """The model, loaded once."""
+        if model not in self._embedders:
+            self._embedders[model] = open_embedder(model, EngineOptions(device=self.device))
+        return self._embedders[model]
 
     def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
         """What a benchmark asks and its answers, item by item: of columns known for it, or of conversations."""

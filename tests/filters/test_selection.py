@@ -137,7 +137,7 @@ def test_diversity_without_rows_or_of_other_rows() -> None:
     assert nothing.to_list() == []
     with pytest.raises(ValueError, match="for 3 rows"):
         selection.diverse(frame_of(3), pl.Series("s", [1, 2, 3]), units(0), 5, 0.1)
-    with pytest.raises(ValueError, match="cosine threshold"):
+    with pytest.raises(ValueError, match="distance of cosines"):
         selection.diverse(frame_of(1), pl.Series("s", [1]), units(0), 5, 1.0)
 
 

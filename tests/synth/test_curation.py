@@ -207,6 +207,10 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("filter", "column:row", "min=, max= or equals="),
         ("filter", "column:nothing,min=1", "no column nothing"),
         ("filter", "against:nowhere.jsonl", "does not exist"),
+        ("filter", "near-duplicates:7", "near-duplicates:7: a similarity threshold is"),
+        ("filter", "semantic-duplicates:no-such-model,threshold=7", "a similarity threshold is"),
+        ("filter", "duplicates:against=nowhere.jsonl", "does not exist"),
+        ("keep", "diverse:10,no-such-model,row,distance=1", "a distance of cosines is"),
         ("keep", "top:row", "rows is missing; it is written top:COLUMN,ROWS"),
         ("keep", "top:row,-5", "no number of rows"),
         ("keep", "top:row,1e999", "no number of rows"),
@@ -220,8 +224,9 @@ def test_wrong_words(kind: Kind, text: str, words: str) -> None:
 
 
 def test_settings_found_wrong_by_the_filter_itself(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="near-duplicates:7: a similarity threshold is"):
-        run(tasks_of(tmp_path, [pair("q", "a")]), ("filter", "near-duplicates:7"))
+    with pytest.raises(UsageError, match=r"contamination:.*: 3 words in a row for long texts"):
+        tasks = tasks_of(tmp_path, [pair("q", "a")])
+        run(tasks, ("filter", f"contamination:{tasks.source.source},words=3"))
 
 
 def test_everything_known_is_described() -> None:
@@ -316,6 +321,25 @@ def test_choosing_by_a_model_s_vectors(tmp_path: Path, model: str) -> None:
     assert [row // 2 for row in stay(("keep", f"representatives:2,{model}"))] == [0, 1]
     assert stay(("keep", f"diverse:1,{model},by=quality"), ("keep", f"representatives:50%,{model}")) == [2]
     assert list(shop.inputs) == [model]
+    kitten = tasks_of(tmp_path, [pair("Swap the first and the last word. The text is “eagle kitten”.", "a")], "k.jsonl")
+    step = f"semantic-duplicates:{model},threshold=0.999,of=text,against={kitten.source.source}"
+    found = curate(frame, steps_of([("filter", step)], shop)).reasons
+    assert (found[0] or "").startswith("semantic-duplicates / semantic duplicate: of k row 0, cosine 1.00")
+    assert found[2:] == [None, None]  # alike among themselves, which is not asked for
+    assert list(shop.inputs) == [model, kitten.source.source]
+
+
+def test_duplicates_of_another_set(tmp_path: Path) -> None:
+    other = tasks_of(tmp_path, [pair("What is the tallest of all mountains on earth?", "Everest.")], "other.jsonl")
+    same, near = "what is the tallest of ALL mountains on earth", "What is the tallest of all mountains on this earth?"
+    tasks = tasks_of(tmp_path, [pair(same, "a"), pair(near, "b"), pair("Else?", "c"), pair("Else?", "c")])
+    for step, words in (
+        ("duplicates:prompt", ["exact duplicate: of other row 0", None, None, None]),
+        ("near-duplicates:0.6,of=prompt", ["similarity 1.00", "of other row 0, similarity 0.6", None, None]),
+    ):
+        found = run(tasks, ("filter", f"{step},against={other.source.source}")).reasons
+        for reason, expected in zip(found, words, strict=True):
+            assert (reason is None) if expected is None else expected in (reason or "")
 
 
 def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
