@@ -23,9 +23,20 @@ SPLITS = {"train", "dev", "validation", "test"}
 
 
 def length(
-    min: int = 1, max: int | None = None, unit: Literal["characters", "words"] = "characters", of: Text = "answer"
+    shop: Workshop,
+    min: int = 1,
+    max: int | None = None,
+    unit: Literal["characters", "words", "tokens"] = "characters",
+    of: Text = "answer",
+    model: str | None = None,
 ) -> Filter:
-    """Too short or too long."""
+    """Too short or too long; in tokens with the model whose they are, as in length:max=2048,unit=tokens,model=M."""
+    if unit == "tokens":
+        if model is None:
+            raise UsageError("name the model whose tokens they are: unit=tokens,model=M")
+        return heuristics.tokens(of, shop.token_counter(model), min, max)
+    if model is not None:
+        raise UsageError(f"model= goes with unit=tokens; {unit} are counted without one")
     measure = heuristics.characters if unit == "characters" else heuristics.words
     return measure(of, min, max)
 
@@ -35,24 +46,24 @@ def repeated_words(max: float = 0.3, n: int = 5) -> Filter:
     return heuristics.repeated_words(n, max)
 
 
-def repeated_lines(max: float = 0.3) -> Filter:
-    """The same line by line."""
-    return heuristics.repeated_lines(max)
+def repeated_lines(max: float = 0.3, shortest: int = heuristics.SHORT_LINE) -> Filter:
+    """The same line by line; lines of fewer characters than the shortest do not count."""
+    return heuristics.repeated_lines(max, shortest)
 
 
-def symbols(max: float = 0.4) -> Filter:
-    """Answers of signs: share of characters that are no letters, digits or spaces."""
-    return heuristics.symbols(max)
+def symbols(max: float = 0.4, shortest: int = heuristics.SHORT) -> Filter:
+    """Answers of signs: share of characters that are no letters, digits or spaces; shorter answers pass."""
+    return heuristics.symbols(max, shortest)
 
 
-def digits(max: float = 0.5) -> Filter:
-    """Answers of digits: share of the characters."""
-    return heuristics.digits(max)
+def digits(max: float = 0.5, shortest: int = heuristics.SHORT) -> Filter:
+    """Answers of digits: share of the characters; shorter answers pass."""
+    return heuristics.digits(max, shortest)
 
 
-def unfinished() -> Filter:
-    """Answers that stop in the middle of a sentence or of code."""
-    return heuristics.unfinished()
+def unfinished(words: int = heuristics.FEW_WORDS) -> Filter:
+    """Answers that stop in the middle of a sentence or of code; those of fewer words need no full stop."""
+    return heuristics.unfinished(words)
 
 
 def refusal() -> Filter:

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.contamination import answer_column, question_column
+from synth.chat import load_tokenizer
 from synth.curation import frame_of, nearest
 from synth.embeddings import Embedder, open_embedder
 from synth.engines.base import EngineOptions
@@ -17,6 +18,8 @@ from synth.engines.open import model_revision
 from synth.errors import UsageError
 from synth.read import open_rows, open_source
 from synth.tasks import Tasks, open_tasks
+
+_TOKENIZED_ROWS = 1024
 
 Text = Literal["answer", "prompt", "text"]
 """Columns that may be measured and compared."""
@@ -73,6 +76,25 @@ class Workshop:
             return known
 
         return embed
+
+    def token_counter(self, model: str) -> Callable[[list[str]], list[int]]:
+        """What counts the tokens of texts, without those that a chat template puts around them.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        tokenizer = load_tokenizer(model)
+        self.inputs[model] = model_revision(model)
+
+        def count(texts: list[str]) -> list[int]:
+            counts: list[int] = []
+            for first in range(0, len(texts), _TOKENIZED_ROWS):  # all at once take the memory of all ids
+                some = texts[first : first + _TOKENIZED_ROWS]
+                ids = tokenizer(some, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+                counts += map(len, ids)
+            return counts
+
+        return count
 
     def vectors(self, model: str, texts: pl.Series) -> NDArray[np.float32]:
         """Unit vectors of texts that are none of the set's."""

@@ -342,6 +342,17 @@ def test_duplicates_of_another_set(tmp_path: Path) -> None:
             assert (reason is None) if expected is None else expected in (reason or "")
 
 
+def test_lengths_in_tokens(tmp_path: Path, model: str) -> None:
+    tasks = tasks_of(tmp_path, [pair("q", "<|im_end|> " * n + "Say it.") for n in (0, 50)] + [pair("q", "")])
+    shop = Workshop(columns_of(tasks))
+    found = curate(frame_of(tasks), steps_of([("filter", f"length:max=60,unit=tokens,model={model}")], shop)).reasons
+    assert found[0] is None and found[2] == "length / too short: answer of 0 tokens"
+    assert (found[1] or "").startswith("length / too long: answer of ") and list(shop.inputs) == [model]
+    for text, words in (("length:unit=tokens", "model=M"), (f"length:model={model}", "unit=tokens")):
+        with pytest.raises(UsageError, match=words):
+            run(tasks, ("filter", text))
+
+
 def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
     tasks = tasks_of(tmp_path, [pair(f"Say {n}.", f"{n}", quality=n) for n in range(9)] + [pair("", "")])
     frame = frame_of(tasks)
