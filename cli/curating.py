@@ -50,7 +50,7 @@ def curate_set(given: dict[str, Any]) -> None:
     quiet_libraries()
     quiet: bool = given["quiet"]
     if not given["steps"]:
-        raise UsageError("nothing to do: give --filter or --keep (synth filter --list shows them all)")
+        raise UsageError("nothing to do: give --filter, --keep, --dedup, … (synth filter --list shows all steps)")
     output: str | None = given["output"]
     rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
     tasks = open_tasks(rows, given["limit"])

@@ -60,6 +60,27 @@ def test_from_end_to_end(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixtur
     assert status == 2 and "other settings" in err
 
 
+def test_shorter_names_are_steps_in_their_order(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "target.jsonl"
+    target.write_text('{"question": "What is 3?", "answer": "Three."}\n')
+    short = ["--against", target, "--keep", "longest:8", "--dedup", "exact:of=prompt", "--filter", "length:3"]
+    short += ["--dedup", "near:0.9", "--decontaminate", target, "--language", "en,zh"]
+    assert run(capfd, rows, *short, "-o", tmp_path / "short")[0] == 0
+    steps = json.loads((tmp_path / "short" / "run.json").read_text())["settings"]["steps"]
+    assert steps == [
+        f"filter against:{target}",
+        "keep longest:8",
+        "filter duplicates:of=prompt",
+        "filter length:3",
+        "filter near-duplicates:0.9",
+        f"filter contamination:{target}",
+        "filter language:en,zh",
+    ]
+    long = [word for step in steps for word in (f"--{step.split()[0]}", step.split()[1])]
+    assert run(capfd, rows, *long, "-o", tmp_path / "long")[0] == 0
+    assert contents(tmp_path / "short") == contents(tmp_path / "long")
+
+
 def test_the_same_bytes_for_the_same_order_and_seed(
     tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -154,6 +175,9 @@ def test_list(capfd: pytest.CaptureFixture[str]) -> None:
     [
         ([], "nothing to do"),
         (["--filter", "duplicate"], "did you mean duplicates"),
+        (["--dedup", "nearly"], "write exact, near or semantic:MODEL"),
+        (["--dedup", "semantic"], "model is missing"),
+        (["--language", "xx"], "no such language: xx"),
         (["--keep", "top:nothing,3"], "no column nothing"),
         (["--filter", "near-duplicates:0"], "a similarity threshold is above 0"),
     ],
