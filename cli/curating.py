@@ -70,7 +70,7 @@ def curate_set(given: dict[str, Any]) -> None:
     }
     record = RunRecord("filter", settings, versions=versions(), source=rows.source)
     with claimed_stdout() as stream:
-        sink = open_output(output, stream, record, schema_of(tasks), restart=given["restart"])
+        sink = open_output(output, stream, record, schema_of(tasks), restart=given["restart"], also_read=shop.inputs)
         if sink.next and sink.next >= tasks.total:
             sink.finish(_note(sink, tasks))
             say(f"{output} already holds {sink.record.accepted:,} rows", quiet)

@@ -130,6 +130,23 @@ def test_a_set_is_never_written_over_itself(tmp_path: Path, rows: Path, capfd: p
     assert status == 2 and "is the input itself" in err and rows.read_text() == before
 
 
+def test_what_is_read_is_never_replaced(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Rejected rows are filtered again where they lie, and what they are compared with stays, too."""
+    folder, file, other = tmp_path / "run", tmp_path / "run.jsonl", tmp_path / "other.jsonl"
+    other.write_text('{"question": "What is one of the things?", "answer": "a"}\n')
+    for output in (folder, file):
+        assert run(capfd, rows, "--filter", "length:min=3", "-o", output)[0] == 0
+    step = ["--filter", "length:min=1", "--restart", "-o"]
+    for source, output in ((folder / "rejected", folder), (tmp_path / "run.rejected.jsonl", file)):
+        status, _, err = run(capfd, source, *step, output)
+        assert status == 2 and "which is read; choose another -o" in err
+        assert run(capfd, source, *step, tmp_path / "again.jsonl")[0] == 0
+        assert len((tmp_path / "again.jsonl").read_text().splitlines()) == 1
+    assert len(datasets.load_from_disk(str(folder))) == 9 and len(file.read_text().splitlines()) == 9
+    status, _, err = run(capfd, rows, "--against", other, "--restart", "-o", other)
+    assert status == 2 and "is the input itself" in err and other.stat().st_size
+
+
 def test_files_and_standard_output(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(capfd, rows, "--filter", "duplicates", "-o", tmp_path / "clean.jsonl")[0] == 0
     assert len((tmp_path / "clean.jsonl").read_text().splitlines()) == 9
