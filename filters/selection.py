@@ -185,7 +185,13 @@ def representatives(frame: pl.DataFrame, clusters: NDArray[Any], distances: NDAr
 
 
 def _ranked(scores: pl.Series, lowest: bool) -> Places:
-    """Places from the best score to the worst, equal ones in their order; without those that are null or NaN."""
+    """Places from the best score to the worst, equal ones in their order; without those that are null or NaN.
+
+    Raises:
+        ValueError: scores are no single values.
+    """
+    if scores.dtype.is_nested():
+        raise ValueError(f"{scores.name} holds values of type {scores.dtype}, not numbers")
     values = scores.cast(pl.Float64).to_numpy().astype(np.float64)
     scored = np.flatnonzero(~np.isnan(values))
     return scored[np.argsort(values[scored] if lowest else -values[scored], kind="stable")]

@@ -109,20 +109,26 @@ class Workshop:
     def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
         """What a benchmark asks and its answers, item by item: of columns known for it, or of conversations."""
         tasks = open_tasks(open_source(source))
-        names = tasks.source.schema.names
+        texts = [column.name for column in tasks.source.schema if _is_text(column.type)]
         try:
-            asked = question_column(names)
+            asked = question_column(texts)
         except ValueError:
             return frame_of(self.open(source)).select("prompt", "answer").rows()
         self.inputs[source] = tasks.fingerprint
-        texts = [name for name in names if _is_text(tasks.source.schema.field(name).type)]
         answered = answer_column(name for name in texts if name != asked)
         found: list[tuple[str | None, str | None]] = []
         for batch in tasks.source.batches():
-            answers = [None] * batch.num_rows if answered is None else batch[answered].to_pylist()
-            found += zip(batch[asked].cast("string").to_pylist(), answers, strict=True)
+            answers = [None] * batch.num_rows if answered is None else map(_joined, batch[answered].to_pylist())
+            found += zip(map(_joined, batch[asked].to_pylist()), answers, strict=True)
         return found
 
 
 def _is_text(kind: pa.DataType) -> bool:
+    """Strings, or lists of them, such as the turns of MT-Bench."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _joined(text: str | list[str | None] | None) -> str | None:
+    return "\n\n".join(filter(None, text)) if isinstance(text, list) else text

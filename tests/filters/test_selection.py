@@ -38,6 +38,9 @@ def test_numbers_in_text_are_numbers_and_words_are_refused() -> None:
     assert chosen(selection.best(frame_of(3), pl.Series("s", ["9", "10", "2"]), 1)) == [1]
     with pytest.raises(pl.exceptions.PolarsError):
         selection.best(frame_of(2), pl.Series("s", ["good", "bad"]), 1)
+    for values in ([{"a": 1}, None], [[1], [2]]):
+        with pytest.raises(ValueError, match="s holds values of type"):
+            selection.best(frame_of(2), pl.Series("s", values), 1)
 
 
 def test_the_shortest_right_answer() -> None:

@@ -143,14 +143,17 @@ def test_benchmarks_of_conversations(tmp_path: Path) -> None:
 def test_answers_of_benchmarks(tmp_path: Path) -> None:
     worked = "She sells 48 clips in April and 48/2 = <<48/2=24>>24 in May, so she sells 72 of them in all.\n#### 72"
     item = {"question": "How many clips does she sell in the two months together?", "answer": worked}
-    files = {"gsm.jsonl": item, "lists.jsonl": {"question": item["question"], "answer": ["72"]}}
+    turns = ["Name the three longest rivers of the whole continent of Asia", "And now those of Africa, please."]
+    files = {"gsm.jsonl": item, "lists.jsonl": {"prompt": turns, "answer": 72}}
     for name, line in files.items():
         (tmp_path / name).write_text(json.dumps(line) + "\n")
     plain = worked.replace("<<48/2=24>>", "")
     tasks = tasks_of(tmp_path, [pair("Clips?", worked), pair("Clips again?", plain), pair("Another?", "Yes.")])
     found = run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'}"))
     assert all("answer of gsm item 0" in (reason or "") for reason in found.reasons[:2]) and found.reasons[2] is None
-    assert run(tasks, ("filter", f"contamination:{tmp_path / 'lists.jsonl'}")).reasons == [None] * 3
+    asked = tasks_of(tmp_path, [pair(turns[0], "Yangtze."), pair("Rivers?", "Yangtze.")], "asked.jsonl")
+    found = run(asked, ("filter", f"contamination:{tmp_path / 'lists.jsonl'}"))
+    assert "lists item 0: “name the three" in (found.reasons[0] or "") and found.reasons[1] is None
     assert run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'},words=40,short=39")).reasons == [None] * 3
 
 
