@@ -38,6 +38,7 @@ _ARROW: dict[str, pa.DataType] = {
     "mixed": pa.string(),
 }
 _KINDS = {str(kind): name for name, kind in _ARROW.items() if name != "mixed"}
+_MEND = "; write it anew in UTF-8, as in: iconv -f LATIN1 -t UTF-8 FILE"
 
 
 def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]], list[str]]:
@@ -147,7 +148,7 @@ def _rows(block: _Block) -> Iterator[dict[str, Any]]:
         try:
             row = json.loads(line.decode())
         except UnicodeDecodeError as error:
-            raise UsageError(f"{block.place(index)}: not UTF-8 (byte {error.start + 1} of the line)") from error
+            raise UsageError(f"{block.place(index)}: not UTF-8 (byte {error.start + 1} of the line){_MEND}") from error
         except json.JSONDecodeError as error:
             raise UsageError(f"{block.place(index)}: not JSON: {error.msg} (column {error.colno})") from error
         except RecursionError as error:
@@ -302,7 +303,7 @@ def _values(path: Path, name: str) -> Iterator[tuple[str, Any]]:
                 yield text[at:end], value
                 at = end
         except UnicodeDecodeError as error:
-            raise UsageError(f"{name}: not UTF-8 ({error.reason})") from error
+            raise UsageError(f"{name}: not UTF-8 ({error.reason}){_MEND}") from error
 
 
 def _called(value: Any) -> str:
