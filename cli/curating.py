@@ -49,7 +49,7 @@ def curate_set(given: dict[str, Any]) -> None:
     """
     quiet: bool = given["quiet"]
     if not given["steps"]:
-        raise UsageError("nothing to do: give --filter or --keep (synth filter --list shows them all)")
+        raise UsageError("nothing to do: give --filter, --keep, --dedup, … (synth filter --list shows all steps)")
     output: str | None = given["output"]
     rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
     tasks = open_tasks(rows, given["limit"])
@@ -69,7 +69,7 @@ def curate_set(given: dict[str, Any]) -> None:
     }
     record = RunRecord("filter", settings, versions=versions(), source=rows.source)
     with claimed_stdout() as stream:
-        sink = open_output(output, stream, record, schema_of(tasks), restart=given["restart"])
+        sink = open_output(output, stream, record, schema_of(tasks), restart=given["restart"], also_read=shop.inputs)
         if sink.next and sink.next >= tasks.total:
             sink.finish(_note(sink, tasks))
             say(f"{output} already holds {sink.record.accepted:,} rows", quiet)

@@ -6,16 +6,33 @@ import click
 
 from cli.options import DEVICE, input_options, output_options
 
+DUPLICATES = {"exact": "duplicates", "near": "near-duplicates", "semantic": "semantic-duplicates"}
+
+FILTERS = {"against": "against", "decontaminate": "contamination", "language": "language"}
+"""Filters that have an option of their own."""
+
+
+def _step(option: str, value: str) -> tuple[str, str]:
+    """The step that an option stands for: --filter or --keep, and what follows it."""
+    if option in FILTERS:
+        return "filter", f"{FILTERS[option]}:{value}"
+    if option != "dedup":
+        return option, value
+    kind, colon, settings = value.partition(":")
+    if kind not in DUPLICATES:
+        raise click.UsageError(f"--dedup {value}: write exact, near or semantic:MODEL")
+    return "filter", f"{DUPLICATES[kind]}{colon}{settings}"
+
 
 class _InOrder(click.Command):
-    """A command that knows in which order --filter and --keep were given among each other."""
+    """A command that knows in which order its steps were given among each other."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """As click does, and once more for the order."""
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         rest = super().parse_args(ctx, args)
-        left = {"filter": iter(values.get("filter", ())), "keep": iter(values.get("keep", ()))}
-        ctx.params["steps"] = [(option.name, next(left[option.name])) for option in order if option.name in left]
+        left = {name: iter(values.get(name, ())) for name in ("filter", "keep", "dedup", *FILTERS)}
+        ctx.params["steps"] = [_step(one.name, next(left[one.name])) for one in order if one.name in left]
         return rest
 
 
@@ -35,6 +52,30 @@ class _InOrder(click.Command):
     metavar="NAME:SETTINGS",
     help="Keep the rows that are chosen, such as top:quality,1000. Repeatable.",
 )
+@click.option(
+    "--dedup",
+    multiple=True,
+    expose_value=False,
+    metavar="exact|near|semantic:MODEL",
+    help="--filter duplicates, near-duplicates or semantic-duplicates; settings may follow, as in near:threshold=0.8.",
+)
+@click.option(
+    "--against",
+    multiple=True,
+    expose_value=False,
+    metavar="SET",
+    help="--filter against: remove what asks much what a row of SET does.",
+)
+@click.option(
+    "--decontaminate",
+    multiple=True,
+    expose_value=False,
+    metavar="FILE,…",
+    help="--filter contamination: remove what holds questions or answers of benchmarks.",
+)
+@click.option(
+    "--language", multiple=True, expose_value=False, metavar="CODE,…", help="--filter language: remove all others."
+)
 @click.option("--list", "listing", is_flag=True, help="List all filters and ways to choose, with their settings.")
 @click.option(
     "--explain", is_flag=True, help="Print what each step removed, with examples; without -o nothing is written."
@@ -45,9 +86,10 @@ class _InOrder(click.Command):
 def command(**given: Any) -> None:
     """Curate a data set: remove rows that filters find, keep those that are chosen.
 
-    --filter and --keep are steps, taken in the order in which they stand; each sees only the rows that are left. With
-    -o DIR the rows removed are kept in DIR/rejected, each with its reason. `prompt`, `answer` and `text` in a setting
-    are the user's turns, the assistant's, and all but the system's.
+    --filter and --keep are steps, taken in the order in which they stand; each sees only the rows that are left.
+    --dedup, --against, --decontaminate and --language are filters by shorter names, and steps like them.
+    With -o DIR the rows removed are kept in DIR/rejected, each with its reason. `prompt`, `answer` and `text` in a
+    setting are the user's turns, the assistant's, and all but the system's.
 
     A function of yours, module:function, takes a polars data frame (--list says of which columns) and returns a reason
     or null for each row, or whether it stays; as a series, or as an expression.
@@ -56,10 +98,10 @@ def command(**given: Any) -> None:
     Examples:
       synth filter --list
       synth filter own --filter duplicates --filter length:min=20,max=4000 --explain
-      synth filter own --filter near-duplicates:threshold=0.7 --filter language:en,zh \\
+      synth filter own --filter near-duplicates:threshold=0.7 --language en,zh \\
           --filter personal-data --keep top:quality,1000 -o clean
-      synth filter replay --filter contamination:gsm8k/test.jsonl,HumanEval.jsonl \\
-          --filter against:target.jsonl -o clean
+      synth filter replay --dedup near --against target.jsonl \\
+          --decontaminate gsm8k/test.jsonl,HumanEval.jsonl -o clean
       synth filter own --filter my_module:my_function -o clean
     """  # noqa: D301 (\b is click's)
     from cli.curating import curate_set, print_list

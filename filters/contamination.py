@@ -4,10 +4,14 @@ After GPT-3 (arXiv 2005.14165, appendix C): a row that has 13 words in a row of 
 of 8 to 12 words, on either side, 8 words in a row are enough; an item of fewer words is found where a prompt or an
 answer is the item and nothing else. Case, punctuation, white space and Unicode form do not matter.
 
+An item's answer is a leak as well as its question, whether it stands beside it or alone. Answers of fewer than 13
+words (“42”, `return a + b`) are anybody's and are not looked for.
+
 An n-gram found in more than 10 items is boilerplate of a benchmark (“write a python function to …”) and says nothing;
 an item of nothing but boilerplate is not found.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -24,6 +28,10 @@ BOILERPLATE_ITEMS = 10
 QUESTION_COLUMNS = ("question", "problem", "prompt", "instruction", "text")
 """Where benchmark files keep what is asked: GSM8K, MATH, HumanEval and MBPP (or its sanitised form), and others."""
 
+ANSWER_COLUMNS = ("solution", "canonical_solution", "code", "answer", "output", "response", "completion")
+"""Where they keep the whole answer; MATH has it in `solution`, and no more than its end in `answer`."""
+
+_CALCULATED = re.compile("<<[^<>]*>>")
 _SHOWN_WORDS = 24
 _SHOWN_LENGTH = 160
 
@@ -44,26 +52,54 @@ def question_column(columns: Iterable[str]) -> str:
     raise ValueError(f"no column with the question: one of {', '.join(QUESTION_COLUMNS)}")
 
 
-def contaminated(frame: pl.DataFrame, items: Sequence[Item]) -> pl.Series:
+def answer_column(columns: Iterable[str]) -> str | None:
+    """The column of a benchmark file that holds the answers, if there is one."""
+    present = set(columns)
+    return next((name for name in ANSWER_COLUMNS if name in present), None)
+
+
+def as_written(answer: str) -> list[str]:
+    """An answer as a row may hold it: GSM8K's with its calculator's marks, `<<48/2=24>>`, and without."""
+    plain = _CALCULATED.sub("", answer)
+    return [answer] if plain == answer else [answer, plain]
+
+
+def contaminated(
+    frame: pl.DataFrame, items: Sequence[Item], answers: Sequence[Item] = (), long: int = LONG, short: int = SHORT
+) -> pl.Series:
     """Rows whose prompt or answer shares an n-gram with a benchmark item.
 
     Args:
         frame: rows with a `prompt` and an `answer`.
-        items: the benchmarks' texts.
+        items: what the benchmarks ask.
+        answers: what they hold as answers, under the names and numbers of their items; those of fewer than `long`
+            words are not looked for.
+        long: words in a row that texts share where one holds the other.
+        short: words in a row that are enough where one of the texts has fewer than `long`.
 
     Returns:
-        Reasons with the words found, `contaminated: gsm8k item 17: “natalia sold clips to …”`.
+        Reasons with the words found, `contaminated: gsm8k item 17: “natalia sold clips to …”`, or `contaminated:
+        answer of gsm8k item 17: “…”`.
+
+    Raises:
+        ValueError: for `short` under 1 or above `long`.
     """
-    index = _build([text for _, _, text in items])
+    if not 1 <= short <= long:
+        raise ValueError(
+            f"{long} words in a row for long texts, {short} for short ones: not fewer for long, 1 at least"
+        )
+    texts = [*items, *answers]
+    index = _build(texts, len(items), long, short)
     reasons: list[str | None] = [None] * len(frame)
     for column in ("prompt", "answer"):
         for piece in split(frame[column]):
             owners, widths = _match(piece, index)
             for row, at in _first_found(owners, piece.starts):
                 if reasons[piece.first + row] is None:
-                    benchmark, number, _ = items[owners[at]]
+                    benchmark, number, _ = texts[owners[at]]
+                    part = "" if owners[at] < len(items) else "answer of "
                     shown = _shown(piece, owners, at, int(widths[at]), int(piece.starts[row + 1]))
-                    reasons[piece.first + row] = f"contaminated: {benchmark} item {number}: “{shown}”"
+                    reasons[piece.first + row] = f"contaminated: {part}{benchmark} item {number}: “{shown}”"
     return pl.Series("reason", reasons, pl.String)
 
 
@@ -87,34 +123,41 @@ class _Index:
     """What to look for.
 
     Attributes:
-        long: LONG words in a row, of items that have as many.
-        short: SHORT words in a row, of items too short for `long`.
-        any_short: SHORT words in a row of all items: for rows too short for `long`.
+        widths: how many words in a row are looked for in long texts, and in short ones.
+        long: the first of `widths`, of items that have as many words.
+        short: the second, of items too short for `long`.
+        any_short: the second, of all items: for rows too short for `long`.
         whole: by their number of words, the items too short for `short`.
     """
 
+    widths: tuple[int, int]
     long: _Grams
     short: _Grams
     any_short: _Grams
     whole: dict[int, _Grams]
 
 
-def _build(texts: list[str]) -> _Index:
+def _build(texts: Sequence[Item], questions: int, long: int, short: int) -> _Index:
+    """What to look for of texts, of which the first so many are questions and the others answers."""
     wide: list[tuple[Hashes, Places]] = []
     narrow: list[tuple[Hashes, Places]] = []
     narrow_of_wide: list[tuple[Hashes, Places]] = []
-    whole: dict[int, list[tuple[Hashes, Places]]] = {width: [] for width in range(1, SHORT)}
-    for piece in split(pl.Series(texts, dtype=pl.String)):
-        wide.append(_grams(piece, LONG, piece.lengths >= LONG))
-        narrow.append(_grams(piece, SHORT, piece.lengths < LONG))
-        narrow_of_wide.append(_grams(piece, SHORT, piece.lengths >= LONG))
+    whole: dict[int, list[tuple[Hashes, Places]]] = {width: [] for width in range(1, short)}
+    for piece in split(pl.Series([text for _, _, text in texts], dtype=pl.String)):
+        asked = np.arange(piece.first, piece.first + len(piece.lengths)) < questions
+        wide.append(_grams(piece, long, piece.lengths >= long))
+        narrow.append(_grams(piece, short, asked & (piece.lengths < long)))
+        narrow_of_wide.append(_grams(piece, short, piece.lengths >= long))
         for width, parts in whole.items():
-            parts.append(_grams(piece, width, piece.lengths == width))
+            parts.append(_grams(piece, width, asked & (piece.lengths == width)))
+    numbers: dict[tuple[str, int], int] = {}
+    item_of = np.array([numbers.setdefault((name, number), len(numbers)) for name, number, _ in texts], np.int64)
     return _Index(
-        _without_boilerplate(wide),
-        _without_boilerplate(narrow),
-        _without_boilerplate(narrow + narrow_of_wide),
-        {width: _without_boilerplate(parts) for width, parts in whole.items()},
+        (long, short),
+        _without_boilerplate(wide, item_of),
+        _without_boilerplate(narrow, item_of),
+        _without_boilerplate(narrow + narrow_of_wide, item_of),
+        {width: _without_boilerplate(parts, item_of) for width, parts in whole.items()},
     )
 
 
@@ -132,11 +175,12 @@ def _places(piece: Words, width: int, rows: NDArray[np.bool_]) -> tuple[Places, 
     return places[chosen], row_of[chosen]
 
 
-def _without_boilerplate(parts: list[tuple[Hashes, Places]]) -> _Grams:
+def _without_boilerplate(parts: list[tuple[Hashes, Places]], item_of: Places) -> _Grams:
+    """N-grams of at most BOILERPLATE_ITEMS items; `item_of` says which item a text is of."""
     hashes = np.concatenate([np.zeros(0, np.uint64), *(part[0] for part in parts)])
     owners = np.concatenate([np.zeros(0, np.int64), *(part[1] for part in parts)])
-    pairs = pl.DataFrame({"hash": hashes, "owner": owners}).unique()
-    grams = pairs.group_by("hash").agg(pl.len().alias("items"), pl.col("owner").min()).sort("hash")
+    pairs = pl.DataFrame({"hash": hashes, "owner": owners, "item": item_of[owners]})
+    grams = pairs.group_by("hash").agg(pl.col("item").n_unique().alias("items"), pl.col("owner").min()).sort("hash")
     grams = grams.filter(pl.col("items") <= BOILERPLATE_ITEMS)
     return _Grams(grams["hash"].to_numpy(), grams["owner"].to_numpy())
 
@@ -145,10 +189,11 @@ def _match(piece: Words, index: _Index) -> tuple[Places, Places]:
     """For each word the item of which an n-gram begins there (-1 for none), and the width of that n-gram."""
     owners = np.full(len(piece.hashes), -1, np.int64)
     widths = np.zeros(len(piece.hashes), np.int64)
-    searches = [(index.whole[width], width, piece.lengths == width) for width in range(1, SHORT)]
-    searches.append((index.any_short, SHORT, (piece.lengths >= SHORT) & (piece.lengths < LONG)))
-    searches.append((index.short, SHORT, piece.lengths >= LONG))
-    searches.append((index.long, LONG, piece.lengths >= LONG))
+    long, short = index.widths
+    searches = [(grams, width, piece.lengths == width) for width, grams in index.whole.items()]
+    searches.append((index.any_short, short, (piece.lengths >= short) & (piece.lengths < long)))
+    searches.append((index.short, short, piece.lengths >= long))
+    searches.append((index.long, long, piece.lengths >= long))
     for grams, width, rows in searches:
         if not len(grams.hashes) or not rows.any():
             continue

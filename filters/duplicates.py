@@ -32,41 +32,67 @@ shingles that many unlike rows have in common (a template); rows really alike sh
 
 _SHINGLE_BITS = 48  # the upper 16 bits of a sort key hold the row of the piece
 _SIGNATURE_BLOCK = 1 << 16  # shingles; small enough for the cache
+_ROUNDING = 1e-6
+"""32-bit products of equal embeddings fall short of 1 by a few units in the last place."""
+
 _COSINE_ROWS = 1024
 _COSINE_KEPT = 8192
 _ID_LENGTH = 80
 
 
-def exact_duplicates(frame: pl.DataFrame, column: str = "text") -> pl.Series:
+def check_threshold(threshold: float) -> None:
+    """See that a similarity, a Jaccard index or a cosine, can be asked for.
+
+    Raises:
+        ValueError: outside of (0, 1].
+    """
+    if not 0 < threshold <= 1:
+        raise ValueError(f"a similarity threshold is above 0 and at most 1, not {threshold}")
+
+
+def exact_duplicates(frame: pl.DataFrame, column: str = "text", against: pl.DataFrame | None = None) -> pl.Series:
     """Rows whose words are those of an earlier row: case, white space, punctuation and Unicode form aside.
 
     Rows are told apart by 64-bit hashes; among a million rows the chance of one false pair is 3 in 10^8. A text
     without words (emoji, rules) is compared by its characters. An empty text is nobody's duplicate.
 
+    Args:
+        frame: rows with an `id`.
+        column: what to compare.
+        against: rows with an `id` and the column that `frame` must not contain; `frame` is then not compared with
+            itself.
+
     Returns:
         Reasons, `exact duplicate: of ID`.
     """
-    texts = frame[column].cast(pl.String).fill_null("")
+    others = frame.clear() if against is None else against
+    texts = pl.concat([others[column].cast(pl.String), frame[column].cast(pl.String)]).fill_null("")
     keys = np.concatenate([np.zeros(0, np.uint64), *map(_text_keys, split(texts, operators=True))])
     wordless = np.flatnonzero(keys == 0)
     characters = normalise(texts.gather(wordless)).str.replace_all(r"[\s\p{Cc}\p{Cf}]+", "")
     keys[wordless] = np.where((characters == "").to_numpy(), np.uint64(0), characters.hash(seed=1).to_numpy())
     leaders = _leaders(keys)
-    names = _names(frame)
+    names = _names(others) + _names(frame)
     reasons: list[str | None] = [None] * len(frame)
-    for row in np.flatnonzero((leaders < np.arange(len(keys))) & (keys != 0)).tolist():
-        reasons[row] = f"exact duplicate: of {names[leaders[row]]}"
+    before = np.arange(len(keys)) if against is None else len(others)
+    for row in np.flatnonzero((leaders < before) & (keys != 0)).tolist():
+        if row >= len(others):
+            reasons[row - len(others)] = f"exact duplicate: of {names[leaders[row]]}"
     return pl.Series("reason", reasons, pl.String)
 
 
 def near_duplicates(
-    frame: pl.DataFrame, column: str = "text", threshold: float = 0.7, against: pl.DataFrame | None = None
+    frame: pl.DataFrame,
+    column: str = "text",
+    threshold: float = 0.7,
+    against: pl.DataFrame | None = None,
+    n: int = SHINGLE_WORDS,
 ) -> pl.Series:
     """Rows alike to an earlier row that stays, or with `against`, to any row of another frame.
 
     A row is compared with rows that stay and not with those that fell, so in a chain of texts, each a little
-    different from the last, some remain. It falls to the row most alike to it. The set of a text of one or two words
-    is the whole text.
+    different from the last, some remain. It falls to the row most alike to it. The set of a text of fewer words than a
+    shingle is the whole text.
 
     Args:
         frame: rows with an `id`.
@@ -74,18 +100,20 @@ def near_duplicates(
         threshold: least Jaccard index of two texts' shingles at which they are duplicates, in (0, 1].
         against: rows with an `id` and the column that `frame` must not contain; `frame` is then not compared with
             itself.
+        n: words in a shingle.
 
     Returns:
         Reasons, `near duplicate: of ID, similarity 0.83`.
 
     Raises:
-        ValueError: for a threshold outside of (0, 1].
+        ValueError: for a threshold outside of (0, 1], or an `n` under 1.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"a similarity threshold is above 0 and at most 1, not {threshold}")
+    check_threshold(threshold)
+    if n < 1:
+        raise ValueError(f"a shingle has at least one word, not {n}")
     others = frame.clear() if against is None else against
     texts = pl.concat([others[column].cast(pl.String), frame[column].cast(pl.String)])
-    twins, alike = _twins(_shingle(texts, *bands(threshold)), threshold, len(others), grow=against is None)
+    twins, alike = _twins(_shingle(texts, n, *bands(threshold)), threshold, len(others), grow=against is None)
     names = _names(others) + _names(frame)
     reasons: list[str | None] = [None] * len(frame)
     for row in np.flatnonzero(twins[len(others) :] >= 0).tolist():
@@ -94,7 +122,12 @@ def near_duplicates(
     return pl.Series("reason", reasons, pl.String)
 
 
-def semantic_duplicates(frame: pl.DataFrame, embeddings: NDArray[Any], threshold: float = 0.95) -> pl.Series:
+def semantic_duplicates(
+    frame: pl.DataFrame,
+    embeddings: NDArray[Any],
+    threshold: float = 0.95,
+    against: tuple[pl.DataFrame, NDArray[Any]] | None = None,
+) -> pl.Series:
     """Rows whose embedding is close to that of an earlier row that stays (SemDeDup, arXiv 2303.09540, unclustered).
 
     Takes time in the number of rows times the number that stay. Rows whose embedding is zero or not finite pass.
@@ -103,6 +136,8 @@ def semantic_duplicates(frame: pl.DataFrame, embeddings: NDArray[Any], threshold
         frame: rows with an `id`.
         embeddings: [rows, width], of any length.
         threshold: least cosine at which two rows are duplicates, in (0, 1].
+        against: rows with an `id` and their embeddings that `frame` must not come close to; `frame` is then not
+            compared with itself.
 
     Returns:
         Reasons, `semantic duplicate: of ID, cosine 0.97`.
@@ -110,10 +145,11 @@ def semantic_duplicates(frame: pl.DataFrame, embeddings: NDArray[Any], threshold
     Raises:
         ValueError: for a threshold outside of (0, 1], or embeddings that are not one for each row.
     """
-    if not 0 < threshold <= 1:
-        raise ValueError(f"a cosine threshold is above 0 and at most 1, not {threshold}")
-    if embeddings.ndim != 2 or len(embeddings) != len(frame):
-        raise ValueError(f"embeddings of shape {embeddings.shape} for {len(frame)} rows")
+    check_threshold(threshold)
+    _check_embeddings(frame, embeddings)
+    if against is not None:
+        _check_embeddings(*against)
+        return _semantic_twins(frame, embeddings, threshold, *against)
     names = _names(frame)
     reasons: list[str | None] = [None] * len(frame)
     kept = np.empty(embeddings.shape, np.float32)
@@ -128,8 +164,7 @@ def semantic_duplicates(frame: pl.DataFrame, embeddings: NDArray[Any], threshold
             if stay and (near := within[number, stay]).max() > best[number]:
                 best[number] = near.max()
                 twins[number] = first + int(rows[stay[int(near.argmax())]])
-            # 32-bit products of equal embeddings fall short of 1 by a few units in the last place
-            if best[number] >= threshold - 1e-6:
+            if best[number] >= threshold - _ROUNDING:
                 reasons[first + int(rows[number])] = (
                     f"semantic duplicate: of {names[twins[number]]}, cosine {best[number]:.2f}"
                 )
@@ -138,6 +173,26 @@ def semantic_duplicates(frame: pl.DataFrame, embeddings: NDArray[Any], threshold
         kept[len(kept_rows) : len(kept_rows) + len(stay)] = units[stay]
         kept_rows += [first + int(rows[number]) for number in stay]
     return pl.Series("reason", reasons, pl.String)
+
+
+def _semantic_twins(
+    frame: pl.DataFrame, embeddings: NDArray[Any], threshold: float, others: pl.DataFrame, vectors: NDArray[Any]
+) -> pl.Series:
+    """The rows of `frame` that are close to one of `others`."""
+    names = _names(others)
+    units, places = _units(vectors)
+    reasons: list[str | None] = [None] * len(frame)
+    for first in range(0, len(frame) if len(places) else 0, _COSINE_ROWS):
+        block, rows = _units(embeddings[first : first + _COSINE_ROWS])
+        for row, cosine, twin in zip(rows.tolist(), *_closest(block, units), strict=True):
+            if cosine >= threshold - _ROUNDING:
+                reasons[first + row] = f"semantic duplicate: of {names[places[twin]]}, cosine {cosine:.2f}"
+    return pl.Series("reason", reasons, pl.String)
+
+
+def _check_embeddings(frame: pl.DataFrame, embeddings: NDArray[Any]) -> None:
+    if embeddings.ndim != 2 or len(embeddings) != len(frame):
+        raise ValueError(f"embeddings of shape {embeddings.shape} for {len(frame)} rows")
 
 
 def bands(threshold: float) -> tuple[int, int]:
@@ -173,12 +228,13 @@ class _Shingles:
         return self.hashes[self.starts[row] : self.starts[row + 1]]
 
 
-def _shingle(texts: pl.Series, count: int, width: int) -> _Shingles:
+def _shingle(texts: pl.Series, n: int, count: int, width: int) -> _Shingles:
+    """The sets of n words in a row, and signatures of `count` bands of `width` permutations."""
     # multiplication by an odd number permutes the 64-bit numbers; the order of its high bits is as good as random
     factors = np.random.default_rng(0).integers(0, 1 << 63, count * width, np.uint64) * np.uint64(2) + np.uint64(1)
     sets, sizes, signatures = [np.zeros(0, np.uint64)], [np.zeros(1, np.int64)], [np.zeros((count, 0), np.uint64)]
     for piece in split(texts, operators=True):
-        hashes, lengths = _shingle_sets(piece)
+        hashes, lengths = _shingle_sets(piece, n)
         sets.append(hashes)
         sizes.append(lengths)
         signatures.append(_band_keys(hashes, lengths, factors.reshape(count, width)))
@@ -187,14 +243,11 @@ def _shingle(texts: pl.Series, count: int, width: int) -> _Shingles:
     return _Shingles(hashes, starts, row_sums(mix(hashes), starts), np.concatenate(signatures, axis=1))
 
 
-def _shingle_sets(piece: Words) -> tuple[Hashes, Places]:
+def _shingle_sets(piece: Words, n: int) -> tuple[Hashes, Places]:
     """The sorted sets of a piece's rows, and their sizes."""
     parts = []
-    for width in range(1, SHINGLE_WORDS + 1):
-        if width == SHINGLE_WORDS:
-            places = ngram_places(piece.starts, width)
-        else:
-            places = piece.starts[:-1][piece.lengths == width]
+    for width in range(1, n + 1):
+        places = ngram_places(piece.starts, width) if width == n else piece.starts[:-1][piece.lengths == width]
         rows = np.searchsorted(piece.starts, places, side="right") - 1
         shingles = ngram_hashes(piece.hashes, places, width) >> np.uint64(64 - _SHINGLE_BITS)
         parts.append(shingles | (rows.astype(np.uint64) << np.uint64(_SHINGLE_BITS)))

@@ -14,7 +14,7 @@ appendix A1), with looser thresholds: answers are shorter than web pages and hol
 repetition and refusals are also what Magpie's filters look at (Xu et al. 2024, arXiv 2406.08464).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,6 +25,12 @@ from filters.verifiers.refusal import OPENING, refuses
 
 SHORT = 40
 """Characters under which shares of symbols and digits say nothing: "42" is a fine answer."""
+
+SHORT_LINE = 8
+"""Bytes under which a line may come again: "}", "---"."""
+
+FEW_WORDS = 8
+"""Answers of fewer words need no full stop: names, titles, classes."""
 
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}"
 _WORD = rf"[{_UNSPACED}]|[^\s{_UNSPACED}]+"
@@ -62,9 +68,6 @@ _ENDS_WITHOUT_STOP = (
     r"|\n\p{Lu}\S*(?: \p{Lu}\S*){0,3}\z"  # a signature
     r"|https?://\S+\z|\S+@\S+\.\S+\z"
 )
-_FEW_WORDS = 8
-"""Answers of fewer words need no full stop: names, titles, classes."""
-
 _TAIL = 200
 _SLICE = 1 << 13
 _HASH_BITS = np.uint64(48)
@@ -108,6 +111,30 @@ def words(column: str, minimum: int = 0, maximum: int | None = None) -> Heuristi
     return Heuristic(_length(column, short < minimum, short, long.str.count_matches(_WORD), maximum, "words"))
 
 
+def tokens(
+    column: str, count: Callable[[list[str]], Sequence[int]], minimum: int = 0, maximum: int | None = None
+) -> Callable[[pl.DataFrame], pl.Series]:
+    """Length of `prompt`, `answer` or `text` in tokens, both bounds included.
+
+    Args:
+        column: which.
+        count: gives the number of tokens of each text.
+        minimum: fewest tokens.
+        maximum: most tokens; None has no bound.
+
+    Returns:
+        A filter that counts each text once.
+    """
+    length = pl.col("tokens")
+    reason = _length(column, length < minimum, length, length, maximum, "tokens")
+
+    def find(frame: pl.DataFrame) -> pl.Series:
+        counts = count(frame.select(_text(column)).to_series().to_list())
+        return pl.DataFrame({"tokens": pl.Series(counts, dtype=pl.Int64)}).select(reason.alias("reason")).to_series()
+
+    return find
+
+
 def repeated_words(n: int = 5, maximum: float = 0.3) -> Heuristic:
     """Share of the answer's word n-grams that occurred earlier in it.
 
@@ -125,47 +152,53 @@ def repeated_words(n: int = 5, maximum: float = 0.3) -> Heuristic:
     return Heuristic(_over("repeated words", share, maximum, f" of the {n}-grams occurred before"))
 
 
-def repeated_lines(maximum: float = 0.3) -> Heuristic:
-    """Share of the answer's lines that occurred earlier in it; lines under 8 characters ("}", "---") do not count.
+def repeated_lines(maximum: float = 0.3, shortest: int = SHORT_LINE) -> Heuristic:
+    """Share of the answer's lines that occurred earlier in it; short lines ("}", "---") do not count.
 
     Args:
         maximum: largest share that passes, 0 to 1 (Gopher: 0.3).
+        shortest: bytes (characters, of ASCII) of the shortest line that counts.
     """
     text = _text("answer")
     share = _where(text.str.contains("\n", literal=True), text).map_batches(
-        lambda texts: _repeated(texts, "\n", 8, 1), return_dtype=pl.Float64, is_elementwise=True
+        lambda texts: _repeated(texts, "\n", shortest, 1), return_dtype=pl.Float64, is_elementwise=True
     )
     return Heuristic(_over("repeated lines", share, maximum, " of the lines occurred before"))
 
 
-def symbols(maximum: float = 0.4) -> Heuristic:
-    """Share of the answer's characters that are no letters, digits or white space; `SHORT` answers pass.
+def symbols(maximum: float = 0.4, shortest: int = SHORT) -> Heuristic:
+    """Share of the answer's characters that are no letters, digits or white space.
 
     Args:
         maximum: largest share that passes, 0 to 1.
+        shortest: characters of the shortest answer that is judged.
     """
     text = _text("answer")
-    return Heuristic(_share("symbols", text, text.str.count_matches(r"[^\p{L}\p{M}\p{N}\s]"), maximum))
+    return Heuristic(_share("symbols", text, text.str.count_matches(r"[^\p{L}\p{M}\p{N}\s]"), maximum, shortest))
 
 
-def digits(maximum: float = 0.5) -> Heuristic:
-    """Share of the answer's characters that are digits, of any script; `SHORT` answers pass.
+def digits(maximum: float = 0.5, shortest: int = SHORT) -> Heuristic:
+    """Share of the answer's characters that are digits, of any script.
 
     Args:
         maximum: largest share that passes, 0 to 1.
+        shortest: characters of the shortest answer that is judged.
     """
     text = _text("answer")
     # Ten times as fast as \p{N}, which only text beyond ASCII needs.
     count = pl.coalesce(_beyond_ascii(text).str.count_matches(r"\p{N}"), text.str.count_matches("[0-9]"))
-    return Heuristic(_share("digits", text, count, maximum))
+    return Heuristic(_share("digits", text, count, maximum, shortest))
 
 
-def unfinished() -> Heuristic:
+def unfinished(words: int = FEW_WORDS) -> Heuristic:
     """Answers that stop in a sentence, in a word or in a code fence.
 
     An answer is unfinished if it ends with a letter, a comma, a hyphen or an opening bracket. Items of lists, headings,
     tables, indented code, signatures, addresses, closed code fences, a few words ("Paris") and scripts that have no
     full stop (Thai) need none. An answer cut right after a number or a sentence cannot be told from a finished one.
+
+    Args:
+        words: answers of fewer need no full stop.
     """
     text = _text("answer")
     fenced = _where(text.str.contains("```", literal=True), text)
@@ -173,7 +206,7 @@ def unfinished() -> Heuristic:
     stopped = text.str.contains(_STOPS_SHORT)  # reads backwards from the end
     tail = _where(stopped, text).str.strip_chars_end().str.tail(_TAIL)
     stopped &= ~tail.str.contains(_ENDS_WITHOUT_STOP).fill_null(True)
-    stopped &= (_where(stopped, text).str.count_matches(_WORD) >= _FEW_WORDS).fill_null(False)
+    stopped &= (_where(stopped, text).str.count_matches(_WORD) >= words).fill_null(False)
     ending = _where(stopped, tail).str.tail(20).str.replace_all(r"\s+", " ")
     return Heuristic(
         pl.when(fence_open)
@@ -255,9 +288,9 @@ def _beyond_ascii(text: pl.Expr) -> pl.Expr:
     return _where(text.str.len_bytes() > text.str.len_chars(), text)
 
 
-def _share(category: str, text: pl.Expr, count: pl.Expr, maximum: float) -> pl.Expr:
+def _share(category: str, text: pl.Expr, count: pl.Expr, maximum: float, shortest: int) -> pl.Expr:
     length = text.str.len_chars()
-    share = pl.when(length >= SHORT).then(count / length)
+    share = pl.when(length >= shortest).then(count / length)
     return _over(category, share, maximum, " of the characters")
 
 

@@ -18,16 +18,16 @@ Shares = Literal["proportional", "equal"]
 
 
 def best(frame: pl.DataFrame, scores: pl.Series, count: int, lowest: bool = False) -> pl.Series:
-    """The rows of the highest scores, or the lowest. Null and NaN rank last.
+    """The rows of the highest scores, or the lowest. A row whose score is null or NaN is never chosen.
 
     Returns:
-        Reasons, `not chosen: quality 3.0 ranks 1204`.
+        Reasons, `not chosen: quality 3 ranks 1204` and `no quality`.
     """
     order = _ranked(scores, lowest)
-    ranks = np.empty(len(order), np.int64)
-    ranks[order] = np.arange(1, len(order) + 1)
-    values = ["none" if value is None else f"{value:.4g}" for value in scores.cast(pl.Float64).to_list()]
-    said = [f"not chosen: {scores.name} {value} ranks {rank}" for value, rank in zip(values, ranks, strict=True)]
+    said = [f"no {scores.name}"] * len(frame)
+    values = scores.cast(pl.Float64).to_list()
+    for rank, row in enumerate(order.tolist(), 1):
+        said[row] = f"not chosen: {scores.name} {values[row]:.4g} ranks {rank}"
     return _all_but(order[:count], said)
 
 
@@ -86,19 +86,43 @@ def stratified(frame: pl.DataFrame, column: str, count: int, shares: Shares, see
     return _all_but(np.concatenate([np.zeros(0, np.int64), *chosen]), ["not chosen: at random"] * len(frame))
 
 
-def budget(tokens: Sequence[int], total: int, scores: pl.Series | None, seed: int) -> pl.Series:
-    """Rows until the next would make more than `total` tokens: the best first, or at random.
+def budget(tokens: Sequence[int | None], total: int, scores: pl.Series | None, seed: int) -> pl.Series:
+    """Rows of `total` tokens at most: the best first, or at random; one too long for what is left is passed over.
 
     Args:
-        tokens: of each row.
+        tokens: of each row; None, where they cannot be counted, is never chosen.
         total: most tokens of the rows chosen.
-        scores: the highest come first; None takes rows at random.
+        scores: the highest come first, rows whose score is null or NaN never; None takes rows at random.
         seed: of the draw.
+
+    Returns:
+        Reasons, `over the budget: 812 tokens`, `no tokens` and `no quality`.
     """
-    order = np.random.default_rng(seed).permutation(len(tokens)) if scores is None else _ranked(scores, lowest=False)
-    sums = np.cumsum(np.asarray(tokens, np.int64)[order])
-    fits = int(np.searchsorted(sums, total, side="right"))
-    return _all_but(order[:fits], [f"over the budget: {count} tokens" for count in tokens])
+    said = ["no tokens" if count is None else f"over the budget: {count} tokens" for count in tokens]
+    if scores is None:
+        order = np.random.default_rng(seed).permutation(len(tokens))
+    else:
+        order = _ranked(scores, lowest=False)
+        scored = set(order.tolist())
+        said = [reason if row in scored else f"no {scores.name}" for row, reason in enumerate(said)]
+    chosen: list[int] = []
+    left = total
+    for row in order.tolist():
+        count = tokens[row]
+        if count is not None and count <= left:
+            chosen.append(row)
+            left -= count
+    return _all_but(np.array(chosen, np.int64), said)
+
+
+def check_distance(distance: float) -> None:
+    """See that a distance of cosines can be asked for.
+
+    Raises:
+        ValueError: outside of [0, 1).
+    """
+    if not 0 <= distance < 1:
+        raise ValueError(f"a distance of cosines is at least 0 and under 1, not {distance}")
 
 
 def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], count: int, distance: float) -> pl.Series:
@@ -109,28 +133,30 @@ def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], co
 
     Args:
         frame: rows with an `id`.
-        scores: of each row; null and NaN rank last.
+        scores: of each row; one whose score is null or NaN is never chosen.
         embeddings: [rows, width].
         count: rows to keep.
         distance: 0 to 1, 1 not included.
 
     Returns:
-        Reasons, `alike: to ID, cosine 0.97` and `not chosen: complexity × quality 12 ranks 8031`.
+        Reasons, `alike: to ID, cosine 0.97`, `not chosen: complexity × quality 12 ranks 8031` and `no complexity ×
+        quality`.
 
     Raises:
         ValueError: for a distance outside of [0, 1), or embeddings that are not one for each row.
     """
     if embeddings.ndim != 2 or len(embeddings) != len(frame):
         raise ValueError(f"embeddings of shape {embeddings.shape} for {len(frame)} rows")
+    check_distance(distance)
     order = _ranked(scores, lowest=False)
-    looked = min(len(frame), 2 * count)
+    looked = min(len(order), 2 * count)
     while True:  # mostly the first rows suffice; where they are much alike, twice as many are looked at
         some = order[:looked]
         twins = semantic_duplicates(frame[some], embeddings[some], 1 - distance)
         kept = some[np.flatnonzero(twins.is_null().to_numpy())]
-        if len(kept) >= count or looked == len(frame):
+        if len(kept) >= count or looked == len(order):
             break
-        looked = min(len(frame), 2 * looked)
+        looked = min(len(order), 2 * looked)
     reasons = best(frame, scores, 0).to_list()
     for row, twin in zip(some.tolist(), twins.to_list(), strict=True):
         if twin is not None:
@@ -159,10 +185,16 @@ def representatives(frame: pl.DataFrame, clusters: NDArray[Any], distances: NDAr
 
 
 def _ranked(scores: pl.Series, lowest: bool) -> Places:
-    """Places from the best score to the worst, null and NaN last, equal ones in their order."""
+    """Places from the best score to the worst, equal ones in their order; without those that are null or NaN.
+
+    Raises:
+        ValueError: scores are no single values.
+    """
+    if scores.dtype.is_nested():
+        raise ValueError(f"{scores.name} holds values of type {scores.dtype}, not numbers")
     values = scores.cast(pl.Float64).to_numpy().astype(np.float64)
-    values = values if lowest else -values
-    return np.argsort(np.where(np.isnan(values), np.inf, values), kind="stable")
+    scored = np.flatnonzero(~np.isnan(values))
+    return scored[np.argsort(values[scored] if lowest else -values[scored], kind="stable")]
 
 
 def _quotas(sizes: Places, count: int, shares: Shares) -> Places:

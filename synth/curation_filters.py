@@ -16,7 +16,6 @@ from filters import heuristics, personal
 from filters import language as languages
 from synth.curation import Filter, frame_of
 from synth.errors import UsageError
-from synth.tasks import Tasks
 from synth.workshop import Text, Workshop
 
 SPLITS = {"train", "dev", "validation", "test"}
@@ -24,9 +23,20 @@ SPLITS = {"train", "dev", "validation", "test"}
 
 
 def length(
-    min: int = 1, max: int | None = None, unit: Literal["characters", "words"] = "characters", of: Text = "answer"
+    shop: Workshop,
+    min: int = 1,
+    max: int | None = None,
+    unit: Literal["characters", "words", "tokens"] = "characters",
+    of: Text = "answer",
+    model: str | None = None,
 ) -> Filter:
-    """Too short or too long."""
+    """Too short or too long; in tokens with the model whose they are, as in length:max=2048,unit=tokens,model=M."""
+    if unit == "tokens":
+        if model is None:
+            raise UsageError("name the model whose tokens they are: unit=tokens,model=M")
+        return heuristics.tokens(of, shop.token_counter(model), min, max)
+    if model is not None:
+        raise UsageError(f"model= goes with unit=tokens; {unit} are counted without one")
     measure = heuristics.characters if unit == "characters" else heuristics.words
     return measure(of, min, max)
 
@@ -36,24 +46,24 @@ def repeated_words(max: float = 0.3, n: int = 5) -> Filter:
     return heuristics.repeated_words(n, max)
 
 
-def repeated_lines(max: float = 0.3) -> Filter:
-    """The same line by line."""
-    return heuristics.repeated_lines(max)
+def repeated_lines(max: float = 0.3, shortest: int = heuristics.SHORT_LINE) -> Filter:
+    """The same line by line; lines of fewer characters than the shortest do not count."""
+    return heuristics.repeated_lines(max, shortest)
 
 
-def symbols(max: float = 0.4) -> Filter:
-    """Answers of signs: share of characters that are no letters, digits or spaces."""
-    return heuristics.symbols(max)
+def symbols(max: float = 0.4, shortest: int = heuristics.SHORT) -> Filter:
+    """Answers of signs: share of characters that are no letters, digits or spaces; shorter answers pass."""
+    return heuristics.symbols(max, shortest)
 
 
-def digits(max: float = 0.5) -> Filter:
-    """Answers of digits: share of the characters."""
-    return heuristics.digits(max)
+def digits(max: float = 0.5, shortest: int = heuristics.SHORT) -> Filter:
+    """Answers of digits: share of the characters; shorter answers pass."""
+    return heuristics.digits(max, shortest)
 
 
-def unfinished() -> Filter:
-    """Answers that stop in the middle of a sentence or of code."""
-    return heuristics.unfinished()
+def unfinished(words: int = heuristics.FEW_WORDS) -> Filter:
+    """Answers that stop in the middle of a sentence or of code; those of fewer words need no full stop."""
+    return heuristics.unfinished(words)
 
 
 def refusal() -> Filter:
@@ -88,41 +98,64 @@ def secrets() -> Filter:
     return _with_system(personal.secrets())
 
 
-def duplicates(of: Text = "text") -> Filter:
-    """Rows with the same words as an earlier row."""
-    return lambda frame: twins.exact_duplicates(frame, of)
+def duplicates(shop: Workshop, of: Text = "text", against: str | None = None) -> Filter:
+    """Rows with the same words as an earlier row, or as one of another set, against=SET."""
+    others = None if against is None else _named(shop, against, of)
+    return lambda frame: twins.exact_duplicates(frame, of, others)
 
 
-def near_duplicates(threshold: float = 0.7, of: Text = "text") -> Filter:
-    """Rows much like an earlier row: Jaccard index of their word triples."""
-    return lambda frame: twins.near_duplicates(frame, of, threshold)
+def near_duplicates(
+    shop: Workshop,
+    threshold: float = 0.7,
+    of: Text = "text",
+    n: int = twins.SHINGLE_WORDS,
+    against: str | None = None,
+) -> Filter:
+    """Rows much like an earlier row, or one of another set: Jaccard index of their word n-grams."""
+    twins.check_threshold(threshold)
+    others = None if against is None else _named(shop, against, of)
+    return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
 
-def semantic_duplicates(shop: Workshop, model: str, threshold: float = 0.95, of: Text = "text") -> Filter:
-    """Rows that mean what an earlier row does: cosine of their vectors; see below for MODEL."""
+def semantic_duplicates(
+    shop: Workshop, model: str, threshold: float = 0.95, of: Text = "text", against: str | None = None
+) -> Filter:
+    """Rows that mean what an earlier row does, or one of another set: cosine of vectors; see below for MODEL."""
+    twins.check_threshold(threshold)
     embed = shop.embedding(model, of)
-    return lambda frame: twins.semantic_duplicates(frame, embed(frame), threshold)
+    others = None if against is None else _named(shop, against, of)
+
+    def find(frame: pl.DataFrame) -> pl.Series:
+        theirs = None if others is None else (others, shop.vectors(model, others[of]))
+        return twins.semantic_duplicates(frame, embed(frame), threshold, theirs)
+
+    return find
 
 
-def against(shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prompt") -> Filter:
-    """Rows much like one of another data set: against:target.jsonl."""
+def against(
+    shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
+) -> Filter:
+    """Rows that ask much what one of other data sets does: against:target.jsonl."""
     if not sets:
         raise UsageError("name the data sets to stay clear of, as in against:target.jsonl")
-    others = pl.concat([_named(source, shop.open(source), of) for source in sets])
-    return lambda frame: twins.near_duplicates(frame, of, threshold, against=others)
+    twins.check_threshold(threshold)
+    others = pl.concat([_named(shop, source, of) for source in sets])
+    return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
 
-def contamination(shop: Workshop, *files: str) -> Filter:
-    """Rows that hold items of benchmarks (13 words in a row): contamination:gsm8k/test.jsonl."""
+def contamination(shop: Workshop, *files: str, words: int = benchmarks.LONG, short: int = benchmarks.SHORT) -> Filter:
+    """Rows that hold a benchmark's questions or answers, by words in a row: contamination:gsm8k/test.jsonl."""
     if not files:
         raise UsageError("name files of benchmarks, as in contamination:gsm8k/test.jsonl,HumanEval.jsonl")
-    items = [
-        (_benchmark(Path(file)), number, text)
-        for file in files
-        for number, text in enumerate(shop.open_questions(file))
-        if text is not None
-    ]
-    return lambda frame: benchmarks.contaminated(frame, items)
+    asked: list[benchmarks.Item] = []
+    answers: list[benchmarks.Item] = []
+    for file in files:
+        name = _benchmark(Path(file))
+        for number, (question, answer) in enumerate(shop.open_benchmark(file)):
+            if question is not None:
+                asked.append((name, number, question))
+            answers += [(name, number, text) for text in benchmarks.as_written(answer or "")]
+    return lambda frame: benchmarks.contaminated(frame, asked, answers, words, short)
 
 
 def column(
@@ -154,10 +187,10 @@ def _with_system(find: Filter) -> Filter:
     return lambda frame: find(frame.with_columns(whole))
 
 
-def _named(source: str, tasks: Tasks, of: Text) -> pl.DataFrame:
+def _named(shop: Workshop, source: str, of: Text) -> pl.DataFrame:
     """A set to stay clear of: a text of each row, and which row it is."""
     name = pl.format(f"{_braceless(Path(source).stem)} row {{}}", "row").alias("id")
-    return frame_of(tasks).select(name, of)
+    return frame_of(shop.open(source)).select(name, of)
 
 
 def _benchmark(file: Path) -> str:

@@ -79,14 +79,14 @@ def stratified(shop: Workshop, column: str, rows: Amount, shares: selection.Shar
 
 
 def tokens(shop: Workshop, total: int, by: str | None = None, model: str | None = None) -> Filter:
-    """Rows of so many tokens in all, at random or the best by a column: tokens:1000000,model=M."""
+    """Rows of at most so many tokens in all, at random or the best by a column: tokens:1000000,model=M."""
     if by is not None:
         shop.column(by)
     if model is None and "input_ids" not in shop.columns:
         raise UsageError("name the model whose tokens they are, model=M; or give rows that synth score-tokens made")
 
     def find(frame: pl.DataFrame) -> pl.Series:
-        counts = frame["input_ids"].list.len().fill_null(0).to_list() if model is None else _counted(frame, model)
+        counts = frame["input_ids"].list.len().to_list() if model is None else _counted(frame, model)
         return selection.budget(counts, total, None if by is None else frame[by], shop.seed)
 
     return find
@@ -96,6 +96,7 @@ def diverse(
     shop: Workshop, rows: Amount, model: str, by: str | None = None, distance: float = 0.1, of: Text = "text"
 ) -> Filter:
     """The best rows that are unlike each other (DEITA, arXiv 2312.15685), by complexity × quality or a column."""
+    selection.check_distance(distance)
     for name in ("complexity", "quality") if by is None else (by,):
         shop.column(name)
     score = pl.col("complexity") * pl.col("quality") if by is None else pl.col(by)
@@ -117,15 +118,15 @@ def representatives(shop: Workshop, rows: Amount, model: str, of: Text = "text")
     return find
 
 
-def _counted(frame: pl.DataFrame, model: str) -> list[int]:
-    """Tokens of each conversation, 0 where it cannot be written by the model's chat template."""
+def _counted(frame: pl.DataFrame, model: str) -> list[int | None]:
+    """Tokens of each conversation, None where it cannot be written by the model's chat template."""
     chat = format_for(model)
-    counts = []
+    counts: list[int | None] = []
     for messages in frame["messages"].to_list():
         try:
             counts.append(len(chat.encode(messages or []).input_ids))
         except RequestError:
-            counts.append(0)
+            counts.append(None)
     return counts
 
 

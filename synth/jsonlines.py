@@ -48,6 +48,7 @@ _STRING = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"?')
 """A JSON string up to its closing quote or the end of its line; its text may hold brackets."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _KINDS = {str(kind): name for name, kind in _ARROW.items() if name != "mixed"}
+_MEND = "; write it anew in UTF-8, as in: iconv -f LATIN1 -t UTF-8 FILE"
 
 
 def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]], list[str]]:
@@ -162,7 +163,7 @@ def _rows(block: _Block) -> Iterator[dict[str, Any]]:
         try:
             row = json.loads(line.decode())
         except UnicodeDecodeError as error:
-            raise UsageError(f"{block.place(index)}: not UTF-8 (byte {error.start + 1} of the line)") from error
+            raise UsageError(f"{block.place(index)}: not UTF-8 (byte {error.start + 1} of the line){_MEND}") from error
         except json.JSONDecodeError as error:
             raise UsageError(f"{block.place(index)}: not JSON: {error.msg} (column {error.colno})") from error
         if not isinstance(row, dict):
@@ -351,7 +352,7 @@ def _values(path: Path, name: str) -> Iterator[tuple[str, Any]]:
                 yield text[at:end], value
                 at = end
         except UnicodeDecodeError as error:
-            raise UsageError(f"{name}: not UTF-8 ({error.reason})") from error
+            raise UsageError(f"{name}: not UTF-8 ({error.reason}){_MEND}") from error
 
 
 def _called(value: Any) -> str:

@@ -105,6 +105,7 @@ def open_output(
     schema: pa.Schema,
     *,
     restart: bool = False,
+    also_read: Iterable[str] = (),
 ) -> StreamSink | RunDirectory:
     """The sink for an `-o` value.
 
@@ -114,15 +115,16 @@ def open_output(
         record: command, settings and target, as for `RunDirectory.open`.
         schema: as for `RunDirectory.open`.
         restart: as for `RunDirectory.open`; also replaces a file that exists.
+        also_read: what the run reads beside the source of its record: files, directories or Hub ids.
 
     Raises:
-        UsageError: something else is there already (see `RunDirectory.open`), or it is the run's own input.
+        UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what the run reads.
     """
     if output in (None, "-"):
         return StreamSink(stream, record)
     path = Path(str(output))
-    if record.source is not None and path.exists() and path.resolve() == Path(record.source).resolve():
-        raise UsageError(f"{path} is the input itself; choose another -o")
+    for source in filter(None, (record.source, *also_read)):
+        _refuse_to_replace(path, Path(source))
     if path.suffix.lower() not in FORMATS or path.is_dir():
         return RunDirectory.open(path, record, schema, restart=restart)
     if path.exists():
@@ -135,6 +137,17 @@ def open_output(
     run = FileRun.open(partial, record, schema, restart=restart)
     run.file = path
     return run
+
+
+def _refuse_to_replace(path: Path, source: Path) -> None:
+    """What is read is neither where the rows go, nor beneath it, nor where the rejected ones go."""
+    read = source.resolve()
+    if not source.exists():
+        return
+    if read == path.resolve():
+        raise UsageError(f"{path} is the input itself; choose another -o")
+    if path.resolve() in read.parents or read in (side_file(path, side).resolve() for side in SIDE_TABLES):
+        raise UsageError(f"-o {path} would replace {source}, which is read; choose another -o")
 
 
 def _copy(batches: Iterable[pa.RecordBatch], file: Path, schema: pa.Schema) -> None:

@@ -6,16 +6,20 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 from numpy.typing import NDArray
 
-from filters.contamination import question_column
+from filters.contamination import answer_column, question_column
+from synth.chat import load_tokenizer
 from synth.curation import frame_of, nearest
-from synth.embeddings import open_embedder
+from synth.embeddings import Embedder, open_embedder
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.errors import UsageError
 from synth.read import open_rows, open_source
 from synth.tasks import Tasks, open_tasks
+
+_TOKENIZED_ROWS = 1024
 
 Text = Literal["answer", "prompt", "text"]
 """Columns that may be measured and compared."""
@@ -37,6 +41,7 @@ class Workshop:
     seed: int = 0
     device: str = "auto"
     inputs: dict[str, str | None] = field(default_factory=dict)
+    _embedders: dict[str, Embedder] = field(default_factory=dict)
     _vectors: dict[tuple[str, str], tuple[pl.Series, NDArray[np.float32]]] = field(default_factory=dict)
 
     def column(self, name: str) -> str:
@@ -65,20 +70,65 @@ class Workshop:
 
         def embed(frame: pl.DataFrame) -> NDArray[np.float32]:
             if (model, of) not in self._vectors:
-                embedder = open_embedder(model, EngineOptions(device=self.device))
-                self._vectors[model, of] = frame["row"], embedder(frame[of].fill_null("").to_list())
+                self._vectors[model, of] = frame["row"], self.vectors(model, frame[of])
             rows, vectors = self._vectors[model, of]
             known: NDArray[np.float32] = vectors[rows.search_sorted(frame["row"]).to_numpy()]
             return known
 
         return embed
 
-    def open_questions(self, source: str) -> list[str | None]:
-        """What a benchmark asks, item by item: of a column known for it, or the user's turns of conversations."""
+    def token_counter(self, model: str) -> Callable[[list[str]], list[int]]:
+        """What counts the tokens of texts, without those that a chat template puts around them.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        tokenizer = load_tokenizer(model)
+        self.inputs[model] = model_revision(model)
+
+        def count(texts: list[str]) -> list[int]:
+            counts: list[int] = []
+            for first in range(0, len(texts), _TOKENIZED_ROWS):  # all at once take the memory of all ids
+                some = texts[first : first + _TOKENIZED_ROWS]
+                ids = tokenizer(some, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+                counts += map(len, ids)
+            return counts
+
+        return count
+
+    def vectors(self, model: str, texts: pl.Series) -> NDArray[np.float32]:
+        """Unit vectors of texts that are none of the set's."""
+        return self._embedder(model)(texts.fill_null("").to_list())
+
+    def _embedder(self, model: str) -> Embedder:
+        """The model, loaded once."""
+        if model not in self._embedders:
+            self._embedders[model] = open_embedder(model, EngineOptions(device=self.device))
+        return self._embedders[model]
+
+    def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
+        """What a benchmark asks and its answers, item by item: of columns known for it, or of conversations."""
         tasks = open_tasks(open_source(source))
+        texts = [column.name for column in tasks.source.schema if _is_text(column.type)]
         try:
-            column = question_column(tasks.source.schema.names)
+            asked = question_column(texts)
         except ValueError:
-            return frame_of(self.open(source))["prompt"].to_list()
+            return frame_of(self.open(source)).select("prompt", "answer").rows()
         self.inputs[source] = tasks.fingerprint
-        return [text for batch in tasks.source.batches() for text in batch[column].cast("string").to_pylist()]
+        answered = answer_column(name for name in texts if name != asked)
+        found: list[tuple[str | None, str | None]] = []
+        for batch in tasks.source.batches():
+            answers = [None] * batch.num_rows if answered is None else map(_joined, batch[answered].to_pylist())
+            found += zip(map(_joined, batch[asked].to_pylist()), answers, strict=True)
+        return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Strings, or lists of them, such as the turns of MT-Bench."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _joined(text: str | list[str | None] | None) -> str | None:
+    return "\n\n".join(filter(None, text)) if isinstance(text, list) else text

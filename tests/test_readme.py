@@ -44,11 +44,15 @@ def test_commands_and_options_exist(line: str) -> None:
             assert word in options, f"{word} in: {line}"
 
 
-def test_python_runs() -> None:
-    [code] = blocks("python")
+@pytest.mark.parametrize("code", blocks("python"))
+def test_python_runs(code: str) -> None:
+    """And prints what the comments at its end say, where there are any."""
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert re.search(r"-\d+\.\d+$", done.stdout.strip()), done.stdout
+    if said := re.findall(r"^# (.*)\n", code, re.MULTILINE):
+        assert done.stdout.splitlines() == said
+    elif "logprob" in code:
+        assert re.search(r"-\d+\.\d+$", done.stdout.strip()), done.stdout
 
 
 @pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)

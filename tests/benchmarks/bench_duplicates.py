@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from filters.contamination import Item, contaminated, question_column
+from filters.contamination import Item, answer_column, as_written, contaminated, question_column
 from filters.duplicates import SHINGLE_WORDS, near_duplicates
 
 TARGETS = {  # seconds, MiB
@@ -63,19 +63,22 @@ def make_rows(count: int, file: Path) -> None:
     rows.with_columns(text=pl.col("prompt") + "\n" + pl.col("answer")).write_parquet(file)
 
 
-def make_items(data: Path | None) -> list[Item]:
-    """The four benchmarks, or as many items made by program."""
+def make_items(data: Path | None) -> tuple[list[Item], list[Item]]:
+    """What the four benchmarks ask and their answers, or as many questions made by program."""
     items: list[Item] = []
+    answers: list[Item] = []
     if data is None:
         chance = np.random.default_rng(1)
         return [
             ("made", number, " ".join(f"w{word}" for word in chance.integers(0, 9000, 45))) for number in range(3000)
-        ]
+        ], []
     for name, file in BENCHMARKS.items():
         rows = [json.loads(line) for line in (data / name / f"{file}.jsonl").read_text(encoding="utf-8").splitlines()]
         column = question_column(rows[0])
         items += [(name, number, row[column]) for number, row in enumerate(rows)]
-    return items
+        if solved := answer_column(rows[0]):
+            answers += [(name, number, text) for number, row in enumerate(rows) for text in as_written(row[solved])]
+    return items, answers
 
 
 def datasketch_duplicates(texts: list[str]) -> int:
@@ -100,13 +103,13 @@ def datasketch_duplicates(texts: list[str]) -> int:
 def measure(task: str, file: Path, data: Path | None) -> dict[str, float]:
     """One measurement in this process; the peak is that of the process, the rows among it."""
     rows = pl.read_parquet(file)
-    items = make_items(data) if task == "decontamination" else []
+    items, answers = make_items(data) if task == "decontamination" else ([], [])
     texts = rows["text"].to_list() if task == "datasketch" else []
     began = time.perf_counter()
     if task == "near duplicates":
         failed = len(rows) - near_duplicates(rows).null_count()
     elif task == "decontamination":
-        failed = len(rows) - contaminated(rows, items).null_count()
+        failed = len(rows) - contaminated(rows, items, answers).null_count()
     else:
         failed = datasketch_duplicates(texts)
     seconds = time.perf_counter() - began

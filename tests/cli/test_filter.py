@@ -60,6 +60,27 @@ def test_from_end_to_end(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixtur
     assert status == 2 and "other settings" in err
 
 
+def test_shorter_names_are_steps_in_their_order(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "target.jsonl"
+    target.write_text('{"question": "What is 3?", "answer": "Three."}\n')
+    short = ["--against", target, "--keep", "longest:8", "--dedup", "exact:of=prompt", "--filter", "length:3"]
+    short += ["--dedup", "near:0.9", "--decontaminate", target, "--language", "en,zh"]
+    assert run(capfd, rows, *short, "-o", tmp_path / "short")[0] == 0
+    steps = json.loads((tmp_path / "short" / "run.json").read_text())["settings"]["steps"]
+    assert steps == [
+        f"filter against:{target}",
+        "keep longest:8",
+        "filter duplicates:of=prompt",
+        "filter length:3",
+        "filter near-duplicates:0.9",
+        f"filter contamination:{target}",
+        "filter language:en,zh",
+    ]
+    long = [word for step in steps for word in (f"--{step.split()[0]}", step.split()[1])]
+    assert run(capfd, rows, *long, "-o", tmp_path / "long")[0] == 0
+    assert contents(tmp_path / "short") == contents(tmp_path / "long")
+
+
 def test_the_same_bytes_for_the_same_order_and_seed(
     tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -109,6 +130,23 @@ def test_a_set_is_never_written_over_itself(tmp_path: Path, rows: Path, capfd: p
     assert status == 2 and "is the input itself" in err and rows.read_text() == before
 
 
+def test_what_is_read_is_never_replaced(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Rejected rows are filtered again where they lie, and what they are compared with stays, too."""
+    folder, file, other = tmp_path / "run", tmp_path / "run.jsonl", tmp_path / "other.jsonl"
+    other.write_text('{"question": "What is one of the things?", "answer": "a"}\n')
+    for output in (folder, file):
+        assert run(capfd, rows, "--filter", "length:min=3", "-o", output)[0] == 0
+    step = ["--filter", "length:min=1", "--restart", "-o"]
+    for source, output in ((folder / "rejected", folder), (tmp_path / "run.rejected.jsonl", file)):
+        status, _, err = run(capfd, source, *step, output)
+        assert status == 2 and "which is read; choose another -o" in err
+        assert run(capfd, source, *step, tmp_path / "again.jsonl")[0] == 0
+        assert len((tmp_path / "again.jsonl").read_text().splitlines()) == 1
+    assert len(datasets.load_from_disk(str(folder))) == 9 and len(file.read_text().splitlines()) == 9
+    status, _, err = run(capfd, rows, "--against", other, "--restart", "-o", other)
+    assert status == 2 and "is the input itself" in err and other.stat().st_size
+
+
 def test_files_and_standard_output(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(capfd, rows, "--filter", "duplicates", "-o", tmp_path / "clean.jsonl")[0] == 0
     assert len((tmp_path / "clean.jsonl").read_text().splitlines()) == 9
@@ -154,6 +192,9 @@ def test_list(capfd: pytest.CaptureFixture[str]) -> None:
     [
         ([], "nothing to do"),
         (["--filter", "duplicate"], "did you mean duplicates"),
+        (["--dedup", "nearly"], "write exact, near or semantic:MODEL"),
+        (["--dedup", "semantic"], "model is missing"),
+        (["--language", "xx"], "no such language: xx"),
         (["--keep", "top:nothing,3"], "no column nothing"),
         (["--filter", "near-duplicates:0"], "a similarity threshold is above 0"),
     ],

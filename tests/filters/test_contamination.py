@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from filters.contamination import Item, contaminated, question_column
+from filters.contamination import Item, answer_column, as_written, contaminated, question_column
 
 
 def frame(prompts: list[str | None], answers: list[str | None] | None = None) -> pl.DataFrame:
@@ -93,6 +93,41 @@ def test_boilerplate_of_a_benchmark_says_nothing() -> None:
     assert contaminated(frame([items[4][2]]), items)[0].startswith("contaminated: mbpp item 4: “")
 
 
+def test_answers_of_benchmarks_are_leaks_too() -> None:
+    question, answer, other = texts(3, 30, 40, 12)
+    rows = frame(["Something else?", "Another?", None], [f"{other} {answer.upper()}!", other, question])
+    found = contaminated(rows, [("b", 7, question)], [("b", 7, answer)])
+    assert found[0].startswith(f"contaminated: answer of b item 7: “{answer[:20]}")
+    assert found[1] is None and found[2].startswith("contaminated: b item 7: “w")
+
+
+def test_short_answers_of_benchmarks_are_anybody_s() -> None:
+    """Twelve words or fewer, in rows of any length; thirteen are found."""
+    twelve, thirteen = " ".join(texts(1, 12, 12, 13)), " ".join(texts(1, 13, 13, 14))
+    rows = frame(["q"] * 4, ["42", twelve, f"{twelve} and more " * 9, thirteen])
+    answers: list[Item] = [("b", 0, "42"), ("b", 1, twelve), ("b", 2, thirteen)]
+    assert contaminated(rows, [], answers).is_null().to_list() == [True, True, True, False]
+
+
+def test_question_and_answer_count_as_one_item() -> None:
+    shared = " ".join(texts(1, 14, 14, 15))
+    asked: list[Item] = [("b", number, f"{shared} {number}") for number in range(10)]
+    assert contaminated(frame([shared]), asked, asked).null_count() == 0
+
+
+def test_the_words_in_a_row_are_a_setting() -> None:
+    item = texts(1, 40, 40, 16)[0].split()
+    row = " ".join(["other"] * 20 + item[5:15] + ["other"] * 20)
+    items: list[Item] = [("b", 0, " ".join(item))]
+    assert contaminated(frame([row]), items, long=11).null_count() == 1
+    assert contaminated(frame([row]), items, long=10).null_count() == 0
+    assert contaminated(frame([" ".join(item[:5])]), items, short=5).null_count() == 0
+    assert contaminated(frame([" ".join(item[:5])]), items, short=6).null_count() == 1
+    for long, short in ((7, 8), (5, 0)):
+        with pytest.raises(ValueError, match="not fewer for long"):
+            contaminated(frame(["x"]), items, long=long, short=short)
+
+
 def test_the_prompt_is_shown_before_the_answer() -> None:
     one, other = texts(2, 20, 20, 11)
     assert contaminated(frame([one], [other]), [("a", 0, other), ("b", 1, one)])[0].startswith("contaminated: b item 1")
@@ -118,16 +153,31 @@ def test_question_columns() -> None:
     assert question_column(["task_id", "text", "code", "test_list"]) == "text"
     with pytest.raises(ValueError, match="question, problem"):
         question_column(["id"])
+    assert answer_column(["question", "answer"]) == "answer"
+    assert answer_column(["problem", "answer", "solution"]) == "solution"
+    assert answer_column(["task_id", "prompt", "canonical_solution", "test"]) == "canonical_solution"
+    assert answer_column(["task_id", "text", "code", "test_list"]) == "code"
+    assert answer_column(["prompt"]) is None
+    assert as_written("2+2 = <<2+2=4>>4 eggs") == ["2+2 = <<2+2=4>>4 eggs", "2+2 = 4 eggs"]
+    assert as_written("4 eggs") == ["4 eggs"]
 
 
 def test_real_benchmarks_do_not_hold_each_other(data: Path) -> None:
     items: list[Item] = []
+    answers: list[Item] = []
     for name in ("gsm8k", "math500", "humaneval", "mbpp"):
         for file in sorted((data / name).glob("*test*.jsonl")) or sorted((data / name).glob("*.jsonl"))[:1]:
             rows = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
             column = question_column(rows[0])
             items += [(name, number, row[column]) for number, row in enumerate(rows)]
+            solved = answer_column(rows[0])
+            assert solved is not None
+            answers += [(name, number, text) for number, row in enumerate(rows) for text in as_written(row[solved])]
     assert len(items) > 1000
+    alone = [item for item in answers if len(item[2].split()) >= 20]
+    assert len(alone) > 1500
+    found = contaminated(frame([None] * len(alone), [text for _, _, text in alone]), items, answers)
+    assert found.null_count() <= 0.01 * len(alone)  # those of nothing but boilerplate
     reasons = contaminated(frame([text for _, _, text in items]), items)
     assert reasons.null_count() == 0
     for name in {name for name, _, _ in items}:

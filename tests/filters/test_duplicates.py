@@ -135,6 +135,40 @@ def test_against_another_frame() -> None:
     assert len(near_duplicates(frame([]), against=target)) == 0
 
 
+def test_exactly_and_in_meaning_against_another_frame() -> None:
+    target = frame(["Hello, World!", None, "", "\U0001f44d", "the end"], "t")
+    rows = frame(["hello world", "hello there", "hello there", None, "", "\U0001f44d!", "the end", "the end"])
+    twins = {0: 0, 6: 4, 7: 4}
+    expected = [f"exact duplicate: of t{twins[row]}" if row in twins else None for row in range(8)]
+    expected[5] = None  # with a punctuation mark it is another text without words
+    assert exact_duplicates(rows, against=target).to_list() == expected
+    assert exact_duplicates(rows, against=target.clear()).null_count() == 8
+    rng = np.random.default_rng(5)
+    theirs = rng.normal(size=(9000, 8))  # more than are compared with at once
+    theirs[3] = 0
+    ours = np.stack([theirs[8999] * 7, -theirs[1], theirs[3], theirs[1] * 2, theirs[1] * 3])
+    others = pl.DataFrame({"id": [f"t{number}" for number in range(9000)]})
+    reasons = semantic_duplicates(frame(["x"] * 5), ours, 0.9999, against=(others, theirs)).to_list()
+    twin = "semantic duplicate: of t1, cosine 1.00"
+    assert reasons == ["semantic duplicate: of t8999, cosine 1.00", None, None, twin, twin]
+    nobody = semantic_duplicates(frame(["x"] * 5), ours, 0.1, against=(others.clear(), theirs[:0]))
+    assert nobody.null_count() == 5
+    with pytest.raises(ValueError, match="shape"):
+        semantic_duplicates(frame(["x"] * 5), ours, 0.1, against=(others, theirs[:4]))
+
+
+def test_the_width_of_shingles() -> None:
+    """One word of ten changed, in the middle: of 8 triples 5 are shared, of 10 words 9."""
+    words = [f"w{number}" for number in range(10)]
+    texts = [" ".join(words), " ".join([*words[:5], "other", *words[6:]])]
+    for n, similarity in ((1, 9 / 11), (2, 7 / 11), (3, 5 / 11), (5, 1 / 11)):
+        reasons = near_duplicates(frame(texts), threshold=similarity - 0.001, n=n)
+        assert reasons[1] == f"near duplicate: of r0, similarity {similarity:.2f}"
+        assert near_duplicates(frame(texts), threshold=similarity + 0.001, n=n).null_count() == 2
+    with pytest.raises(ValueError, match="at least one word"):
+        near_duplicates(frame(texts), n=0)
+
+
 def test_exact_duplicates() -> None:
     texts = ["Hello, World!", " hello\n— world ", "HELLO WORLD", "hello word", "world hello", None, "", None]
     texts += ["\U0001f44d", "\U0001f44e", "\U0001f44d ", "ﬁne", "fine.", "a b", "ab"]

@@ -293,6 +293,34 @@ def test_odd_frames(heuristic: Heuristic) -> None:
     assert len(heuristic(untyped)) == 1
 
 
+def test_every_bound_is_a_setting() -> None:
+    few = "one two three four five six"
+    for loose, strict, answer in (
+        (heuristics.symbols(), heuristics.symbols(shortest=4), "=-=-"),
+        (heuristics.digits(), heuristics.digits(shortest=2), "42"),
+        (heuristics.repeated_lines(), heuristics.repeated_lines(shortest=1), "}\n}\n}\n}"),
+        (heuristics.unfinished(), heuristics.unfinished(words=6), few),
+    ):
+        assert reason(loose, answer) is None and reason(strict, answer) is not None
+    assert reason(heuristics.unfinished(words=7), few) is None
+
+
+def test_lengths_in_tokens() -> None:
+    def pairs_of_letters(texts: list[str]) -> list[int]:
+        return [(len(text) + 1) // 2 for text in texts]
+
+    find = heuristics.tokens("answer", pairs_of_letters, 2, 3)
+    rows = pl.DataFrame({"answer": ["ab", "abc", "abcdef", "abcdefg", None]})
+    assert find(rows).to_list() == [
+        "too short: answer of 1 tokens",
+        None,
+        None,
+        "too long: answer of 4 tokens",
+        "too short: answer of 0 tokens",
+    ]
+    assert find(rows.clear()).to_list() == []
+
+
 def test_together_is_one_after_another() -> None:
     rows = frame([{}, {"answer": "I'm sorry, I can't help."}, {"answer": "no " * 50}, {"answer": None}, {"roles": []}])
     together = [reasons.to_list() for reasons in heuristics.apply(ALL, rows)]

@@ -28,9 +28,9 @@ def test_the_best() -> None:
     frame = frame_of(6)
     assert chosen(selection.best(frame, scores, 2)) == [0, 2]  # of equals the earlier
     assert chosen(selection.best(frame, scores, 2, lowest=True)) == [0, 5]
-    assert chosen(selection.best(frame, scores, 99)) == list(range(6))
-    reasons = selection.best(frame, scores, 4).to_list()
-    assert reasons[1] == "not chosen: quality none ranks 5" and reasons[3] == "not chosen: quality nan ranks 6"
+    assert chosen(selection.best(frame, scores, 99)) == [0, 2, 4, 5]  # nothing speaks for the others
+    assert selection.best(frame, scores, 3).to_list()[1:4:2] == ["no quality", "no quality"]
+    assert chosen(selection.best(frame, scores.clear().extend_constant(None, 6), 3)) == []
     assert selection.best(frame, scores, 0)[2] == "not chosen: quality 5 ranks 1"
 
 
@@ -38,6 +38,9 @@ def test_numbers_in_text_are_numbers_and_words_are_refused() -> None:
     assert chosen(selection.best(frame_of(3), pl.Series("s", ["9", "10", "2"]), 1)) == [1]
     with pytest.raises(pl.exceptions.PolarsError):
         selection.best(frame_of(2), pl.Series("s", ["good", "bad"]), 1)
+    for values in ([{"a": 1}, None], [[1], [2]]):
+        with pytest.raises(ValueError, match="s holds values of type"):
+            selection.best(frame_of(2), pl.Series("s", values), 1)
 
 
 def test_the_shortest_right_answer() -> None:
@@ -100,6 +103,12 @@ def test_a_budget_of_tokens() -> None:
     for seed in range(20):
         kept = chosen(selection.budget(tokens, 60, None, seed))
         assert sum(tokens[row] for row in kept) <= 60
+    assert chosen(selection.budget(tokens, 55, scores, 0)) == [1, 2]
+    assert chosen(selection.budget(tokens, 45, scores, 0)) == [1, 3]  # 20 no longer fit, 10 do
+    assert chosen(selection.budget([10**6, 30, 20, 10], 60, None, 0)) == [1, 2, 3]
+    assert selection.budget([None, 9], 60, None, 0).to_list() == ["no tokens", None]
+    unscored = selection.budget(tokens, 60, pl.Series("quality", [None, 4.0, float("nan"), 2.0]), 0)
+    assert unscored.to_list() == ["no quality", None, "no quality", None]
     assert chosen(selection.budget(tokens, 0, None, 0)) == [] and chosen(selection.budget([], 10, None, 0)) == []
 
 
@@ -131,7 +140,7 @@ def test_diversity_without_rows_or_of_other_rows() -> None:
     assert nothing.to_list() == []
     with pytest.raises(ValueError, match="for 3 rows"):
         selection.diverse(frame_of(3), pl.Series("s", [1, 2, 3]), units(0), 5, 0.1)
-    with pytest.raises(ValueError, match="cosine threshold"):
+    with pytest.raises(ValueError, match="distance of cosines"):
         selection.diverse(frame_of(1), pl.Series("s", [1]), units(0), 5, 1.0)
 
 

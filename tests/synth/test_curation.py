@@ -140,6 +140,23 @@ def test_benchmarks_of_conversations(tmp_path: Path) -> None:
     assert "exam item 0" in (found.reasons[0] or "") and found.reasons[1] is None
 
 
+def test_answers_of_benchmarks(tmp_path: Path) -> None:
+    worked = "She sells 48 clips in April and 48/2 = <<48/2=24>>24 in May, so she sells 72 of them in all.\n#### 72"
+    item = {"question": "How many clips does she sell in the two months together?", "answer": worked}
+    turns = ["Name the three longest rivers of the whole continent of Asia", "And now those of Africa, please."]
+    files = {"gsm.jsonl": item, "lists.jsonl": {"prompt": turns, "answer": 72}}
+    for name, line in files.items():
+        (tmp_path / name).write_text(json.dumps(line) + "\n")
+    plain = worked.replace("<<48/2=24>>", "")
+    tasks = tasks_of(tmp_path, [pair("Clips?", worked), pair("Clips again?", plain), pair("Another?", "Yes.")])
+    found = run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'}"))
+    assert all("answer of gsm item 0" in (reason or "") for reason in found.reasons[:2]) and found.reasons[2] is None
+    asked = tasks_of(tmp_path, [pair(turns[0], "Yangtze."), pair("Rivers?", "Yangtze.")], "asked.jsonl")
+    found = run(asked, ("filter", f"contamination:{tmp_path / 'lists.jsonl'}"))
+    assert "lists item 0: “name the three" in (found.reasons[0] or "") and found.reasons[1] is None
+    assert run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'},words=40,short=39")).reasons == [None] * 3
+
+
 def test_columns_that_are_no_numbers(tmp_path: Path) -> None:
     tasks = tasks_of(tmp_path, [pair("q", "a", kind="good")])
     steps: list[tuple[Kind, str]] = [("filter", "column:kind,min=1"), ("keep", "top:messages,1")]
@@ -193,6 +210,10 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("filter", "column:row", "min=, max= or equals="),
         ("filter", "column:nothing,min=1", "no column nothing"),
         ("filter", "against:nowhere.jsonl", "does not exist"),
+        ("filter", "near-duplicates:7", "near-duplicates:7: a similarity threshold is"),
+        ("filter", "semantic-duplicates:no-such-model,threshold=7", "a similarity threshold is"),
+        ("filter", "duplicates:against=nowhere.jsonl", "does not exist"),
+        ("keep", "diverse:10,no-such-model,row,distance=1", "a distance of cosines is"),
         ("keep", "top:row", "rows is missing; it is written top:COLUMN,ROWS"),
         ("keep", "top:row,-5", "no number of rows"),
         ("keep", "top:row,1e999", "no number of rows"),
@@ -206,8 +227,9 @@ def test_wrong_words(kind: Kind, text: str, words: str) -> None:
 
 
 def test_settings_found_wrong_by_the_filter_itself(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="near-duplicates:7: a similarity threshold is"):
-        run(tasks_of(tmp_path, [pair("q", "a")]), ("filter", "near-duplicates:7"))
+    with pytest.raises(UsageError, match=r"contamination:.*: 3 words in a row for long texts"):
+        tasks = tasks_of(tmp_path, [pair("q", "a")])
+        run(tasks, ("filter", f"contamination:{tasks.source.source},words=3"))
 
 
 def test_everything_known_is_described() -> None:
@@ -302,6 +324,36 @@ def test_choosing_by_a_model_s_vectors(tmp_path: Path, model: str) -> None:
     assert [row // 2 for row in stay(("keep", f"representatives:2,{model}"))] == [0, 1]
     assert stay(("keep", f"diverse:1,{model},by=quality"), ("keep", f"representatives:50%,{model}")) == [2]
     assert list(shop.inputs) == [model]
+    kitten = tasks_of(tmp_path, [pair("Swap the first and the last word. The text is “eagle kitten”.", "a")], "k.jsonl")
+    step = f"semantic-duplicates:{model},threshold=0.999,of=text,against={kitten.source.source}"
+    found = curate(frame, steps_of([("filter", step)], shop)).reasons
+    assert (found[0] or "").startswith("semantic-duplicates / semantic duplicate: of k row 0, cosine 1.00")
+    assert found[2:] == [None, None]  # alike among themselves, which is not asked for
+    assert list(shop.inputs) == [model, kitten.source.source]
+
+
+def test_duplicates_of_another_set(tmp_path: Path) -> None:
+    other = tasks_of(tmp_path, [pair("What is the tallest of all mountains on earth?", "Everest.")], "other.jsonl")
+    same, near = "what is the tallest of ALL mountains on earth", "What is the tallest of all mountains on this earth?"
+    tasks = tasks_of(tmp_path, [pair(same, "a"), pair(near, "b"), pair("Else?", "c"), pair("Else?", "c")])
+    for step, words in (
+        ("duplicates:prompt", ["exact duplicate: of other row 0", None, None, None]),
+        ("near-duplicates:0.6,of=prompt", ["similarity 1.00", "of other row 0, similarity 0.6", None, None]),
+    ):
+        found = run(tasks, ("filter", f"{step},against={other.source.source}")).reasons
+        for reason, expected in zip(found, words, strict=True):
+            assert (reason is None) if expected is None else expected in (reason or "")
+
+
+def test_lengths_in_tokens(tmp_path: Path, model: str) -> None:
+    tasks = tasks_of(tmp_path, [pair("q", "<|im_end|> " * n + "Say it.") for n in (0, 50)] + [pair("q", "")])
+    shop = Workshop(columns_of(tasks))
+    found = curate(frame_of(tasks), steps_of([("filter", f"length:max=60,unit=tokens,model={model}")], shop)).reasons
+    assert found[0] is None and found[2] == "length / too short: answer of 0 tokens"
+    assert (found[1] or "").startswith("length / too long: answer of ") and list(shop.inputs) == [model]
+    for text, words in (("length:unit=tokens", "model=M"), (f"length:model={model}", "unit=tokens")):
+        with pytest.raises(UsageError, match=words):
+            run(tasks, ("filter", text))
 
 
 def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
@@ -312,5 +364,5 @@ def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
     found = curate(frame, steps_of([("keep", f"tokens:50,quality,{model}")], Workshop(frame.columns)))
     kept = [row for row, reason in enumerate(found.reasons) if reason is None]
     assert kept and kept == list(range(9 - len(kept), 9))
-    words = {reason for reason in found.reasons if reason}
-    assert all("over the budget: " in word for word in words)
+    words = {reason for reason in found.reasons[:-1] if reason}
+    assert all("over the budget: " in word for word in words) and found.reasons[-1] == "tokens / no quality"
