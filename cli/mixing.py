@@ -32,6 +32,8 @@ def mix(given: dict[str, Any]) -> None:
     quiet: bool = given["quiet"]
     count = _token_counter(given["model"]) if given["model"] else None
     sources = [(given["target"], None), *map(_replay, given["replays"])]
+    if [source for source, _ in sources].count("-") > 1:
+        raise UsageError("standard input is one set: only one of TARGET and --replay can be -")
     names = _names([source for source, _ in sources])
     parts = [_part(name, source, share, given, quiet) for name, (source, share) in zip(names, sources, strict=True)]
     settings = {name: given[name] for name in ("by", "order", "oversample", "form", "seed")}

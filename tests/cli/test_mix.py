@@ -65,6 +65,11 @@ def test_bad_settings(tmp_path: Path, capfd: pytest.CaptureFixture[str], replay:
     assert status == 2 and words in err and not (tmp_path / "train").exists()
 
 
+def test_standard_input_is_one_set(capfd: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capfd, "mix", "-", "--replay", "-:5%")
+    assert status == 2 and "standard input is one set" in err
+
+
 @pytest.mark.parametrize("restart", [(), ("--restart",)])
 def test_the_input_is_never_overwritten(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], restart: tuple[str, ...]
