@@ -127,10 +127,10 @@ def check_memory(name: str, trained: Trained, device: str, processes: int) -> No
         _freeze(model, part)
     total = sum(parameter.numel() for parameter in model.parameters())
     learnt = 0 if trained.adapts else sum(p.numel() for p in model.parameters() if p.requires_grad)
-    sharded = (
-        os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true") or "ACCELERATE_USE_DEEPSPEED" in os.environ
-    )
+    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     needed = (_BYTES * learnt + 2 * (total - learnt)) / (processes if sharded else 1)
+    if foundation and not trained.adapts:
+        needed += 2 * total
     place = pick_device(device)
     if place.type == "cuda":
         there = torch.cuda.get_device_properties(place).total_memory

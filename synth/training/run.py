@@ -125,6 +125,8 @@ def train(
         UsageError: the model cannot be loaded or trained so.
         RunError: the loss is no number, or memory ran out; the last checkpoint is kept.
     """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
+        raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
     place = pick_device(device)
     half = settings.dtype == "bfloat16" or (
         settings.dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -327,24 +329,25 @@ def _save(
     """Save the model in the number format it came in, or in float32 where that was asked for."""
     from transformers import AutoConfig
 
+    whole = trainer.whole_weights() if trainer.is_fsdp_enabled else None  # all processes take part
+    if not folder.writes:
+        return
+    if whole is not None:
+        model = load_for_training(name, "float32", trained)
+        model.load_state_dict(whole)
+        base = model.get_base_model() if trained.adapts else model
     fresh = folder.path / ".saving"
-    if folder.writes:
-        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(fresh, ignore_errors=True)
+    if trained.adapts:
+        model.save_pretrained(fresh / "adapter")
+        base = model.merge_and_unload()
+    base.set_attn_implementation("sdpa")
+    base.config.use_cache = True
     dtype = torch.float32 if settings.dtype == "float32" else AutoConfig.from_pretrained(name).dtype or torch.float32
-    if trainer.is_fsdp_enabled:
-        trainer.save_model(str(fresh))  # gathers the shards; weights stay in float32
-    elif folder.writes:
-        if trained.adapts:
-            model.save_pretrained(fresh / "adapter")
-            base = model.merge_and_unload()
-        base.set_attn_implementation("sdpa")
-        base.config.use_cache = True
-        base.to(dtype).save_pretrained(fresh)
-    if folder.writes:
-        tokenizer.save_pretrained(fresh)
-        (fresh / "training_args.bin").unlink(missing_ok=True)
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        folder.finish(fresh, card(folder), now)
+    base.to(dtype).save_pretrained(fresh)
+    tokenizer.save_pretrained(fresh)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    folder.finish(fresh, card(folder), now)
 
 
 def process_index() -> int:

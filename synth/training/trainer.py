@@ -91,6 +91,14 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
             [result] = broadcast_object_list([result])
         return result
 
+    def whole_weights(self) -> dict[str, torch.Tensor]:
+        """The weights of a model that is shared among the processes, by name, on the CPU of the first of them.
+
+        All processes must ask. (`Trainer.save_model` writes nothing where checkpoints are in shards, FSDP's default.)
+        """
+        weights: dict[str, torch.Tensor] = self.accelerator.get_state_dict(self.model)
+        return weights
+
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
@@ -99,13 +107,14 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         Raises:
             RunError: it is no number; nothing was learnt from this step.
         """
+        if self._nearness:  # before the model's own pass, so that shards are not gathered between it and its gradients
+            with torch.no_grad(), self._as_foundation(model) as foundation:
+                before = self._logits(foundation, inputs)
         logits = self._logits(model, inputs)
         weights, everything, near = num_items_in_batch.clamp(min=1e-9)
         losses = token_losses(logits, inputs["targets"])
         loss = (losses * (inputs["weights"] / weights + self._language / everything)).sum()
         if self._nearness:
-            with torch.no_grad(), self._as_foundation(model) as foundation:
-                before = self._logits(foundation, inputs)
             chosen = inputs["near"]
             loss = loss + self._nearness * divergences(before[chosen], logits[chosen]).sum() / near
         if not torch.isfinite(loss):

@@ -129,6 +129,32 @@ def test_two_processes_train_as_one(run: Run, tasks: Path, model: str, tmp_path:
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
+@pytest.mark.parametrize("adapter", [(), ("--lora", 4)])
+def test_a_model_shared_among_processes_is_saved_whole(
+    run: Run, tasks: Path, model: str, tmp_path: Path, adapter: tuple[object, ...]
+) -> None:
+    """FSDP, with the checkpoints it makes unless told otherwise: in shards."""
+    options = (tasks, "--model", model, *FAST, "--steps", 2, "--save-every", 1, "--kl", 0.1, *adapter)
+    assert run(*options, "--accumulate", 2, "-o", tmp_path / "one")[0] == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "tests.synth.training.sharded", "train", *map(str, options), "-o", str(tmp_path / "shared")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "shared")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    if not adapter:  # Adam steps by the sign of an adapter's first gradients, of which some are rounding alone
+        assert same(tmp_path / "one", tmp_path / "shared") <= 2e-5
+    assert same(tmp_path / "shared", Path(model)) > 1e-4
+    assert (tmp_path / "shared" / "adapter" / "adapter_model.safetensors").exists() == bool(adapter)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
