@@ -73,7 +73,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: steps taken, whether a person stopped it, and the step where it fell below the floor, if any."""
+    """How a run ended.
+
+    Attributes:
+        steps: those that made the weights.
+        stopped: whether a person stopped it.
+        fell_at: the step where it fell below the floor, if it did.
+    """
 
     steps: int
     stopped: bool = False
@@ -187,17 +193,20 @@ def train(
     began = time.monotonic()
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except RunError as error:
+        raise RunError(f"{error}. {_kept(folder)}") from error
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         raise RunError(
             f"memory ran out on {place}: lower --batch-tokens (now {settings.budget:,}) and raise --accumulate, add "
-            "--gradient-checkpointing, or train an adapter (--lora 16). The last checkpoint is kept"
+            f"--gradient-checkpointing, or train an adapter (--lora 16). {_kept(folder)}"
         ) from error
     finally:
         folder.record.seconds += time.monotonic() - began
     if watch.stopped:
         return Outcome(trainer.state.global_step, stopped=True)
+    steps = trainer.state.global_step
     if watch.fell_at is not None:
         good = folder.checkpoint()
         if good is None:
@@ -205,9 +214,10 @@ def train(
                 f"less than {settings.keep:.0%} was kept at the first evaluation: lower --lr or --eval-every"
             )
         trainer._load_from_checkpoint(str(good))
+        steps = folder.steps_of(good)
         say(f"below {settings.keep:.0%} at step {watch.fell_at}: back to {good.name}")
     _save(trainer, model, base, name, tokenizer, trained, settings, folder, card)
-    return Outcome(trainer.state.global_step, fell_at=watch.fell_at)
+    return Outcome(steps, fell_at=watch.fell_at)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
@@ -249,6 +259,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         """Evaluate, save and stop where it is time."""
+        self._folder.drop_old_checkpoints()  # this step's loss was a number: so the last one is good
         step, ends = state.global_step, state.global_step >= state.max_steps
         kept = None
         if self._evaluates and (step % self._settings.evaluate_every == 0 or ends):
@@ -289,6 +300,14 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         return kept
 
 
+def _kept(folder: TrainingFolder) -> str:
+    """What is left of a run that broke off."""
+    there = folder.whole_checkpoints()
+    if not there:
+        return "No checkpoint had been made yet"
+    return f"Kept: {' and '.join(str(path) for path in there)}"
+
+
 def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, half: bool) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
@@ -306,7 +325,6 @@ def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, 
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",  # the callback says when
-        save_total_limit=1,
         report_to="none",
         disable_tqdm=True,
         log_level="error",
