@@ -14,7 +14,7 @@ from cli.progress import Meter, say
 from synth.errors import UsageError
 from synth.mix import CountTokens, Mixture, Part, duplicates, mixed, plan
 from synth.output import open_output
-from synth.read import Rows, open_rows
+from synth.read import Rows, conversations, open_source
 from synth.record import RunRecord
 from synth.row import REASON, SCORES
 from synth.tasks import open_tasks
@@ -76,7 +76,16 @@ def mix(given: dict[str, Any]) -> None:
 
 
 def _part(name: str, source: str, share: float | None, given: dict[str, Any], quiet: bool) -> Part:
-    rows = open_rows(source)
+    raw = open_source(source)
+    try:
+        rows = conversations(raw)
+    except UsageError as error:
+        if "input_ids" not in raw.schema.names:
+            raise
+        raise UsageError(
+            f"{source} holds tokens without the conversations they are of, so that what target and replay both ask "
+            "cannot be told: keep the messages in a column beside them, as synth score-tokens does"
+        ) from error
     for note in rows.notes:
         say(f"{name}: {note}", quiet)
     if given["form"] == "messages":
