@@ -14,7 +14,7 @@ from cli.progress import Meter, say
 from synth.errors import UsageError
 from synth.mix import CountTokens, Mixture, Part, duplicates, mixed, plan
 from synth.output import open_output
-from synth.read import Rows, open_rows
+from synth.read import Rows, conversations, open_source
 from synth.record import RunRecord
 from synth.row import REASON, SCORES
 from synth.tasks import open_tasks
@@ -31,6 +31,8 @@ def mix(given: dict[str, Any]) -> None:
     quiet: bool = given["quiet"]
     count = _token_counter(given["model"]) if given["model"] else None
     sources = [(given["target"], None), *map(_replay, given["replays"])]
+    if [source for source, _ in sources].count("-") > 1:
+        raise UsageError("standard input is one set: only one of TARGET and --replay can be -")
     names = _names([source for source, _ in sources])
     parts = [_part(name, source, share, given, quiet) for name, (source, share) in zip(names, sources, strict=True)]
     settings = {name: given[name] for name in ("by", "order", "oversample", "form", "seed")}
@@ -73,7 +75,16 @@ def mix(given: dict[str, Any]) -> None:
 
 
 def _part(name: str, source: str, share: float | None, given: dict[str, Any], quiet: bool) -> Part:
-    rows = open_rows(source)
+    raw = open_source(source)
+    try:
+        rows = conversations(raw)
+    except UsageError as error:
+        if "input_ids" not in raw.schema.names:
+            raise
+        raise UsageError(
+            f"{source} holds tokens without the conversations they are of, so that what target and replay both ask "
+            "cannot be told: keep the messages in a column beside them, as synth score-tokens does"
+        ) from error
     for note in rows.notes:
         say(f"{name}: {note}", quiet)
     if given["form"] == "messages":

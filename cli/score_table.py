@@ -13,6 +13,9 @@ from synth.scores import harness_lines, share_of
 MARGIN = 2
 """Models whose intervals are shown, too; with more there is no room for them."""
 
+WHY = 200
+"""Characters of a reason that are shown."""
+
 Model = dict[str, Any]
 
 
@@ -37,9 +40,9 @@ def score_table(scores: dict[str, Any]) -> None:
     for model in models:
         for suite, found in model["suites"].items():
             if found["unscorable"]:
-                console.print(
-                    f"{model['name']}: {found['unscorable']:,} answers of {suite} could not be judged", style="dim"
-                )
+                what = f"{model['name']}: {found['unscorable']:,} answers of {suite} could not be judged"
+                why = found.get("unscorable_reason")
+                console.print(Text(printable(f"{what}: {why[:WHY]}" if why else what), "dim"))
         for alarm in model["alarms"]:
             console.print(Text(f"! {model['name']}, {alarm}", "yellow"))
     if picked := scores.get("sweep"):

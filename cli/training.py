@@ -33,6 +33,10 @@ from synth.versions import versions
 SHOWN = 3
 """Rows that a dry run shows."""
 
+LEARNT = "bold green"
+MARKS = ("⟦", "⟧")
+"""Around tokens with loss, where there are no colours."""
+
 
 def train(given: dict[str, Any]) -> None:
     """Run the command with its options.
@@ -67,7 +71,7 @@ def train(given: dict[str, Any]) -> None:
     if given["dry_run"]:
         _dry_run(rows, settings, chat)
         return
-    check_memory(given["model"], trained, given["device"], _processes())
+    check_memory(given["model"], trained, given["device"], _processes(), foundation=settings.nearness > 0)
     recorded = asdict(settings) | asdict(trained) | {"revision": model_revision(given["model"])}
     recorded |= {name: given[name] for name in ("train_on", "text_column", "overlong", "prefix", "stop", "max_length")}
     recorded |= {"input": tasks.fingerprint} | (curve.settings() if curve else {})
@@ -294,14 +298,18 @@ def _dry_run(rows: TrainingRows, settings: Settings, chat: ChatFormat) -> None:
         f"{steps:,} steps of up to {settings.budget * settings.accumulate * _processes():,} tokens: {seen:,} tokens, "
         f"{seen / sizes.sum():.2f} passes over the rows"
     )
-    console.print(Text("\ntrained on, ").append("not trained on", "dim").append(":"))
+    marks = ("", "") if console.color_system else MARKS
+    console.print(Text("\n").append(f"{marks[0]}trained on{marks[1]}", LEARNT).append(", not trained on:", "dim"))
     for index in range(min(SHOWN, len(rows))):
         part = slice(rows.starts[index], rows.starts[index + 1])
-        shown, at = Text(), 0
+        shown, at, before = Text(), 0, False
         for cell in cells(chat.tokenizer, rows.tokens[part].tolist()):
-            has_loss = (rows.weights[part][at : at + cell.tokens] > 0).any()
-            shown.append(printable(cell.text), "bold green" if has_loss else "dim")
-            at += cell.tokens
+            has_loss = bool((rows.weights[part][at : at + cell.tokens] > 0).any())
+            if has_loss != before:
+                shown.append(marks[0] if has_loss else marks[1], LEARNT)
+            shown.append(printable(cell.text), LEARNT if has_loss else "dim")
+            at, before = at + cell.tokens, has_loss
+        shown.append(marks[1] if before else "", LEARNT)
         console.print()
         console.print(Text(printable(rows.names[index]), "dim"))
         console.print(shown)

@@ -18,6 +18,7 @@ from typing import Any
 
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
+from synth.store import lock_directory
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -56,21 +57,30 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
     folders = [_folder(name) for name in names]
     weights = [_weights(folder, name) for folder, name in zip(folders, names, strict=True)]
     _one_family(names, weights)
-    fresh = output.with_name(f".{output.name}.{os.getpid()}.tmp")
+    fresh = output.with_name(f".{output.name}.tmp")
     found = Merged()
     try:
-        fresh.mkdir(parents=True)
+        fresh.mkdir(parents=True, exist_ok=True)
+        lock = lock_directory(fresh)
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror or error}") from error
+    try:
+        for left in fresh.iterdir():  # by a merge that was killed
+            if left.name != ".lock":
+                left.unlink()
         _copy_rest(folders[1], fresh)
         for shard in dict.fromkeys(weights[1].values()):
             _merge_shard(shard, weights, ratio, fresh / shard.name, found)
         facts: dict[str, Any] = {"base": base, "tuned": tuned, "add": add, "ratio": ratio, "kept": found.kept}
         facts["revisions"] = {name: model_revision(str(folder)) for name, folder in zip(names, folders, strict=True)}
         (fresh / "run.json").write_text(json.dumps({"command": "merge", "settings": facts}, indent=2) + "\n")
+        (fresh / ".lock").unlink()
         os.rename(fresh, output)
     except OSError as error:
         raise RunError(f"cannot write {output}: {error.strerror or error}. Nothing is left of it") from error
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
+        os.close(lock)
     return found
 
 

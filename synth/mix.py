@@ -19,7 +19,6 @@ from synth.errors import UsageError
 from synth.row import REASON, Message, digest
 from synth.seeds import seed_of
 from synth.tasks import Tasks
-from synth.token_scores import scored_before
 
 Unit = Literal["rows", "tokens"]
 Order = Literal["interleave", "shuffle", "append"]
@@ -184,15 +183,15 @@ class _Gather:
 
 def _one_form(parts: Sequence[Part]) -> None:
     """Refuse sets of which some are tokens with labels and some are not, or that different models scored."""
-    scored = [part for part in parts if scored_before(part.tasks)]
-    if scored and len(scored) < len(parts):
-        plain = next(part for part in parts if part not in scored)
+    tokens = [part for part in parts if _tokenised(part)]
+    if tokens and len(tokens) < len(parts):
+        plain = next(part for part in parts if part not in tokens)
         raise UsageError(
-            f"{scored[0].name} has labels and {plain.name} has none: score {plain.name} with the same model (synth "
+            f"{tokens[0].name} has labels and {plain.name} has none: score {plain.name} with the same model (synth "
             "score-tokens without a mask trains on all its assistant tokens), or leave all labels behind: --as messages"
         )
     models: dict[str, str] = {}
-    for part in scored:
+    for part in (part for part in tokens if "scorer" in part.tasks.source.schema.names):
         for batch in part.tasks.source.batches(part.tasks.limit):
             for scorer in batch["scorer"].unique().drop_null().to_pylist():
                 models.setdefault(scorer.rsplit(" ", 1)[0], part.name)
@@ -203,15 +202,20 @@ def _one_form(parts: Sequence[Part]) -> None:
         )
 
 
+def _tokenised(part: Part) -> bool:
+    """Whether its rows are tokens: as `synth score-tokens` leaves them, or as another tool does."""
+    return "input_ids" in part.tasks.source.schema.names
+
+
 def _look(part: Part, by: Unit, count_tokens: CountTokens | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each row of a set a hash of its prompt, and its tokens (0 where they are not known and not asked for)."""
     keys: list[int] = []
     sizes: list[int] = []
-    scored = scored_before(part.tasks)
+    tokenised = _tokenised(part)
     for batch in part.tasks.source.batches(part.tasks.limit):
         conversations = batch["messages"].to_pylist()
         keys.extend(int(digest(_prompt(messages or []))[:15], 16) for messages in conversations)
-        if scored:
+        if tokenised:
             sizes.extend(compute.fill_null(compute.list_value_length(batch["input_ids"]), 0).to_pylist())
         elif by == "tokens":
             if count_tokens is None:
@@ -245,7 +249,7 @@ def _take(
         left_out = f" ({len(part.duplicates):,} more are the target's)" if len(part.duplicates) else ""
         raise UsageError(
             f"{part.name} has {there:,} {by}{left_out}; {part.share:.3g} of the target's {whole:,} are "
-            f"{round(wanted):,}: lower the share, or add --oversample"
+            f"{round(wanted):,}: " + ("lower the share, or add --oversample" if there else "there is nothing to replay")
         )
     passes = int(wanted // there) if there else 0
     order = draw.permutation(len(candidates))

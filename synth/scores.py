@@ -30,6 +30,7 @@ class Results:
         signs: of each suite: shares of answers that were refused, repetitive or cut off, and mean tokens.
         languages: of each suite, in the order of its items; None where it cannot be told.
         new: the suites of the new task.
+        unscorable: of each suite with such answers, the commonest reason why one could not be judged.
         divergence: from the first model on the new task's prompts, nats a token.
         perplexity: of given texts, by name.
         harness: what lm-eval found: by task, metric by name.
@@ -41,6 +42,7 @@ class Results:
     signs: dict[str, dict[str, float]]
     languages: dict[str, list[str | None]]
     new: set[str]
+    unscorable: dict[str, str] = field(default_factory=dict)
     divergence: float | None = None
     perplexity: dict[str, float] = field(default_factory=dict)
     harness: dict[str, dict[str, float]] = field(default_factory=dict)
@@ -64,15 +66,19 @@ def results_of(name: str, model: str, records: Iterable[Record]) -> Results:
     found = Results(name, model, {}, {}, {}, set())
     tokens: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = {}
+    reasons: dict[str, Counter[str]] = {}
     for record in records:
         suite = record["suite"]
         found.verdicts.setdefault(suite, []).append(record["verdict"])
         found.languages.setdefault(suite, []).append(record.get("language"))
         if record["new"]:
             found.new.add(suite)
+        if record["verdict"] == "unscorable":
+            reasons.setdefault(suite, Counter())[record.get("verdict_reason") or "no reason is told"] += 1
         tokens[suite] += record.get("tokens") or 0
         signs = counts.setdefault(suite, Counter())
         signs.update(sign for sign in ("refused", "repetitive", "cut_off") if record.get(sign))
+    found.unscorable = {suite: told.most_common(1)[0][0] for suite, told in reasons.items()}
     for suite, verdicts in found.verdicts.items():
         shares = {sign: counts[suite][sign] / len(verdicts) for sign in ("refused", "repetitive", "cut_off")}
         found.signs[suite] = shares | {"tokens": tokens[suite] / len(verdicts)}
@@ -141,6 +147,7 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
                 "right": score.right,
                 "wrong": score.wrong,
                 "unscorable": score.unscorable,
+                "unscorable_reason": found.unscorable.get(score.suite),
                 "accuracy": score.accuracy,
                 "interval": list(score.interval),
                 **found.signs[score.suite],

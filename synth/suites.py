@@ -236,8 +236,9 @@ def _plain_items(raw: Rows, verifier: Settings | None, settings: Settings, limit
     named = tasks.source.schema.names
     if verifier is None and "verifier" not in named:
         raise UsageError(
-            f"nothing says how the answers to {raw.source} are judged: give the rows a column `verifier`, or "
-            f"--verifier NAME. The format is none of {', '.join(dict.fromkeys(known.name for known in FORMATS))}"
+            f"nothing says how the answers to {raw.source} are judged: give the rows a column `verifier` "
+            "(synth eval takes --verifier NAME, too). The format is none of "
+            f"{', '.join(dict.fromkeys(known.name for known in FORMATS))}"
         )
     items = []
     names: dict[str, int] = {}

@@ -45,5 +45,12 @@ def training_card(folder: TrainingFolder) -> str:
             shares = [entry["evaluation"].get(name) for name in ("new", "old", "kept")]
             cells = ["" if share is None else f"{share:.1%}" for share in shares]
             lines.append(f"| {entry['step']:,} | {' | '.join(cells)} |")
+        floor, kept = record.settings.get("keep"), measured[-1]["evaluation"].get("kept")
+        if floor is not None and kept is not None and kept < floor:
+            lines += [
+                "",
+                f"Stopped at step {measured[-1]['step']:,}, below {floor:.0%}: the weights are those of step "
+                f"{measured[-2]['step']:,}.",
+            ]
         lines += ["", "![learnt against kept](curve.svg)"]
     return "\n".join(lines) + "\n"

@@ -5,7 +5,7 @@ adapter/          the adapter by itself, where one was trained; the model has it
 run.json          settings, versions, counts, what was reached; written last (`progress.json` until then)
 log.jsonl         a line a step: loss, learning rate, tokens; a line an evaluation
 rejected.jsonl    rows that cannot be trained on, with the reason
-checkpoints/      the last checkpoint of a run under way
+checkpoints/      the last checkpoint of a run under way, for a step also the one before
 """
 
 import json
@@ -73,8 +73,27 @@ class TrainingFolder:
 
     def checkpoint(self) -> Path | None:
         """The last whole checkpoint; one that a kill cut short is passed over."""
-        found = sorted(self.checkpoints.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
-        return next((path for path in reversed(found) if _step(path) is not None), None)
+        return next(reversed(self.whole_checkpoints()), None)
+
+    def whole_checkpoints(self) -> list[Path]:
+        """All whole checkpoints, the last one last."""
+        found = sorted(self.checkpoints.glob("checkpoint-*"), key=self.steps_of)
+        return [path for path in found if _step(path) is not None]
+
+    @staticmethod
+    def steps_of(checkpoint: Path) -> int:
+        """The step a checkpoint was made after."""
+        return int(checkpoint.name.rpartition("-")[2])
+
+    def drop_old_checkpoints(self) -> None:
+        """Remove all checkpoints before the last.
+
+        A new checkpoint may hold weights that are spoilt already: until the next loss turns out to be a number, the one
+        before is kept, too.
+        """
+        if self.writes:
+            for old in self.whole_checkpoints()[:-1]:
+                shutil.rmtree(old, ignore_errors=True)
 
     def _go_on(self) -> None:
         """Forget what was logged after the last checkpoint: those steps are taken again."""

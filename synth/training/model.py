@@ -16,6 +16,10 @@ from synth.engines.transformers import load_model
 from synth.errors import UsageError
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
+_UNMERGED = (
+    "--peft: what {kind} learns stands beside the weights and cannot be merged into them, which is how an adapted "
+    "model is saved here; take another method, such as LORA, LOHA, OFT, VERA or IA3"
+)
 _BYTES = 16
 """Of a trained number in float32: weight, gradient and Adam's two moments."""
 
@@ -69,12 +73,15 @@ class Trained:
         try:
             settings = json.loads(Path(str(self.peft)).read_text(encoding="utf-8"))
             kind = settings.pop("peft_type")
-            return peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](**{"task_type": "CAUSAL_LM"} | settings)
+            config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](**{"task_type": "CAUSAL_LM"} | settings)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"--peft {self.peft} holds no configuration of peft ({type(error).__name__}: {error}). It is JSON such "
                 'as {"peft_type": "LORA", "r": 16, "target_modules": "all-linear"}'
             ) from error
+        if config.is_prompt_learning:
+            raise UsageError(_UNMERGED.format(kind=kind))
+        return config
 
 
 def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
@@ -104,13 +111,23 @@ def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
     import peft
 
     try:
-        return peft.get_peft_model(model, trained.adapter())
+        adapted = peft.get_peft_model(model, trained.adapter())
     except (ValueError, TypeError) as error:
         raise UsageError(f"peft refuses this model or configuration: {' '.join(str(error).split())}") from error
+    if not hasattr(adapted.base_model, "merge_and_unload"):
+        raise UsageError(_UNMERGED.format(kind=adapted.active_peft_config.peft_type.value))
+    return adapted
 
 
-def check_memory(name: str, trained: Trained, device: str, processes: int) -> None:
+def check_memory(name: str, trained: Trained, device: str, processes: int, *, foundation: bool = False) -> None:
     """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
+
+    Args:
+        name: a directory or a Hub id.
+        trained: what of it is trained.
+        device: as for `pick_device`.
+        processes: how many there are.
+        foundation: whether the model before training is held beside it, whole in every process, to stay near to.
 
     Raises:
         UsageError: it does not fit. Nothing is said of activations: they depend on the batch.
@@ -127,10 +144,10 @@ def check_memory(name: str, trained: Trained, device: str, processes: int) -> No
         _freeze(model, part)
     total = sum(parameter.numel() for parameter in model.parameters())
     learnt = 0 if trained.adapts else sum(p.numel() for p in model.parameters() if p.requires_grad)
-    sharded = (
-        os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true") or "ACCELERATE_USE_DEEPSPEED" in os.environ
-    )
+    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     needed = (_BYTES * learnt + 2 * (total - learnt)) / (processes if sharded else 1)
+    if foundation and not trained.adapts:
+        needed += 2 * total
     place = pick_device(device)
     if place.type == "cuda":
         there = torch.cuda.get_device_properties(place).total_memory
@@ -139,8 +156,10 @@ def check_memory(name: str, trained: Trained, device: str, processes: int) -> No
     if needed > there:
         raise UsageError(
             f"{name} does not fit: {learnt:,} of its {total:,} weights are to be trained, which takes "
-            f"{needed / 2**30:,.1f} GiB for weights, gradients and optimiser; {place} has {there / 2**30:,.1f} GiB. "
-            "Train an adapter (--lora 16), or share the model among GPUs: accelerate launch --use_fsdp …"
+            f"{needed / 2**30:,.1f} GiB for weights, gradients and optimiser"
+            f"{', and for the foundation model beside it' if foundation else ''}; {place} has "
+            f"{there / 2**30:,.1f} GiB. Train an adapter (--lora 16), or share the model among GPUs: accelerate launch "
+            "--use_fsdp …"
         )
 
 

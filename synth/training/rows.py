@@ -106,6 +106,8 @@ def read_training_rows(
         sources.append(record.get("source") or "")
     if not kept:
         raise UsageError(f"{rows.source} has nothing to train on{_first_reason(rejected)}")
+    if tokenised:
+        _check_labels(rows.source, kept)
     for row in kept:
         row.weights = np.ones(len(row.tokens), np.float32) if row.weights is None else row.weights
         row.weights[row.labels == IGNORED] = 0
@@ -197,6 +199,28 @@ def _check_tokenizer(rows: Rows, encoder: RowEncoder) -> None:
                 "the rows with the model that is to be trained (synth score-tokens --model …), or train on their "
                 "messages (synth mix … --as messages)"
             )
+
+
+def _check_labels(source: str, rows: Sequence[_Row]) -> None:
+    """See that labels stand at the tokens they name, as transformers and TRL have them: the loss shifts them.
+
+    Some may differ on purpose; where most do, they are another tokenizer's, or shifted already.
+
+    Raises:
+        UsageError: most labels differ from their tokens.
+    """
+    trained = differ = shifted = 0
+    for row in rows:
+        wanted = row.labels != IGNORED
+        trained += int(wanted.sum())
+        differ += int((row.labels != row.tokens)[wanted].sum())
+        shifted += int((row.labels[:-1] == row.tokens[1:])[wanted[:-1]].sum())
+    if 2 * differ > trained:
+        what = "they are shifted by one." if 2 * shifted > trained else "are they of another tokenizer?"
+        raise UsageError(
+            f"{differ:,} of {trained:,} labels of {source} are not the token at their place: {what} A label stands at "
+            "the token that it names, and is that token's id, or -100 for no loss"
+        )
 
 
 def _first_reason(rejected: Sequence[tuple[str, str]]) -> str:

@@ -73,7 +73,13 @@ class Settings:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a run ended: steps taken, whether a person stopped it, and the step where it fell below the floor, if any."""
+    """How a run ended.
+
+    Attributes:
+        steps: those that made the weights.
+        stopped: whether a person stopped it.
+        fell_at: the step where it fell below the floor, if it did.
+    """
 
     steps: int
     stopped: bool = False
@@ -125,6 +131,8 @@ def train(
         UsageError: the model cannot be loaded or trained so.
         RunError: the loss is no number, or memory ran out; the last checkpoint is kept.
     """
+    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
+        raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
     place = pick_device(device)
     half = settings.dtype == "bfloat16" or (
         settings.dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
@@ -185,17 +193,20 @@ def train(
     began = time.monotonic()
     try:
         trainer.train(resume_from_checkpoint=str(last) if last else None)
+    except RunError as error:
+        raise RunError(f"{error}. {_kept(folder)}") from error
     except (RuntimeError, MemoryError) as error:
         if not out_of_memory(error):
             raise
         raise RunError(
             f"memory ran out on {place}: lower --batch-tokens (now {settings.budget:,}) and raise --accumulate, add "
-            "--gradient-checkpointing, or train an adapter (--lora 16). The last checkpoint is kept"
+            f"--gradient-checkpointing, or train an adapter (--lora 16). {_kept(folder)}"
         ) from error
     finally:
         folder.record.seconds += time.monotonic() - began
     if watch.stopped:
         return Outcome(trainer.state.global_step, stopped=True)
+    steps = trainer.state.global_step
     if watch.fell_at is not None:
         good = folder.checkpoint()
         if good is None:
@@ -203,9 +214,10 @@ def train(
                 f"less than {settings.keep:.0%} was kept at the first evaluation: lower --lr or --eval-every"
             )
         trainer._load_from_checkpoint(str(good))
+        steps = folder.steps_of(good)
         say(f"below {settings.keep:.0%} at step {watch.fell_at}: back to {good.name}")
     _save(trainer, model, base, name, tokenizer, trained, settings, folder, card)
-    return Outcome(trainer.state.global_step, fell_at=watch.fell_at)
+    return Outcome(steps, fell_at=watch.fell_at)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
@@ -247,6 +259,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         """Evaluate, save and stop where it is time."""
+        self._folder.drop_old_checkpoints()  # this step's loss was a number: so the last one is good
         step, ends = state.global_step, state.global_step >= state.max_steps
         kept = None
         if self._evaluates and (step % self._settings.evaluate_every == 0 or ends):
@@ -287,6 +300,14 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         return kept
 
 
+def _kept(folder: TrainingFolder) -> str:
+    """What is left of a run that broke off."""
+    there = folder.whole_checkpoints()
+    if not there:
+        return "No checkpoint had been made yet"
+    return f"Kept: {' and '.join(str(path) for path in there)}"
+
+
 def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, half: bool) -> TrainingArguments:
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
@@ -304,7 +325,6 @@ def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, 
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",  # the callback says when
-        save_total_limit=1,
         report_to="none",
         disable_tqdm=True,
         log_level="error",
@@ -327,24 +347,25 @@ def _save(
     """Save the model in the number format it came in, or in float32 where that was asked for."""
     from transformers import AutoConfig
 
+    whole = trainer.whole_weights() if trainer.is_fsdp_enabled else None  # all processes take part
+    if not folder.writes:
+        return
+    if whole is not None:
+        model = load_for_training(name, "float32", trained)
+        model.load_state_dict(whole)
+        base = model.get_base_model() if trained.adapts else model
     fresh = folder.path / ".saving"
-    if folder.writes:
-        shutil.rmtree(fresh, ignore_errors=True)
+    shutil.rmtree(fresh, ignore_errors=True)
+    if trained.adapts:
+        model.save_pretrained(fresh / "adapter")
+        base = model.merge_and_unload()
+    base.set_attn_implementation("sdpa")
+    base.config.use_cache = True
     dtype = torch.float32 if settings.dtype == "float32" else AutoConfig.from_pretrained(name).dtype or torch.float32
-    if trainer.is_fsdp_enabled:
-        trainer.save_model(str(fresh))  # gathers the shards; weights stay in float32
-    elif folder.writes:
-        if trained.adapts:
-            model.save_pretrained(fresh / "adapter")
-            base = model.merge_and_unload()
-        base.set_attn_implementation("sdpa")
-        base.config.use_cache = True
-        base.to(dtype).save_pretrained(fresh)
-    if folder.writes:
-        tokenizer.save_pretrained(fresh)
-        (fresh / "training_args.bin").unlink(missing_ok=True)
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-        folder.finish(fresh, card(folder), now)
+    base.to(dtype).save_pretrained(fresh)
+    tokenizer.save_pretrained(fresh)
+    now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+    folder.finish(fresh, card(folder), now)
 
 
 def process_index() -> int:

@@ -24,6 +24,8 @@ from synth.training.attention import PACKED, lay_out
 from synth.training.batches import Batch, Collator
 from synth.training.loss import divergences, token_losses
 
+_MEND = "look at these rows, lower --lr, or train in float32"
+
 
 class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
     """Trains on planned batches."""
@@ -55,6 +57,7 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
         self._tokens = 0
+        self._step_rows: list[int] = []
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """The planned batches; each process has its own."""
@@ -72,6 +75,7 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         batches = [next(epoch_iterator) for _ in range(num_batches)]
         totals = torch.stack([batch["totals"] for batch in batches]).sum(0).float().to(device)
         self._tokens += sum(int(batch["lengths"].sum()) for batch in batches)
+        self._step_rows = [row for batch in batches for row in batch["rows"].tolist()]
         return batches, self.accelerator.reduce(totals, "sum")
 
     def take_tokens(self) -> int:
@@ -91,6 +95,14 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
             [result] = broadcast_object_list([result])
         return result
 
+    def whole_weights(self) -> dict[str, torch.Tensor]:
+        """The weights of a model that is shared among the processes, by name, on the CPU of the first of them.
+
+        All processes must ask. (`Trainer.save_model` writes nothing where checkpoints are in shards, FSDP's default.)
+        """
+        weights: dict[str, torch.Tensor] = self.accelerator.get_state_dict(self.model)
+        return weights
+
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
@@ -99,20 +111,21 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         Raises:
             RunError: it is no number; nothing was learnt from this step.
         """
+        if self._nearness:  # before the model's own pass, so that shards are not gathered between it and its gradients
+            with torch.no_grad(), self._as_foundation(model) as foundation:
+                before = self._logits(foundation, inputs)
         logits = self._logits(model, inputs)
         weights, everything, near = num_items_in_batch.clamp(min=1e-9)
         losses = token_losses(logits, inputs["targets"])
         loss = (losses * (inputs["weights"] / weights + self._language / everything)).sum()
         if self._nearness:
-            with torch.no_grad(), self._as_foundation(model) as foundation:
-                before = self._logits(foundation, inputs)
             chosen = inputs["near"]
             loss = loss + self._nearness * divergences(before[chosen], logits[chosen]).sum() / near
         if not torch.isfinite(loss):
-            names = [self._collator.rows.names[row] for row in inputs["rows"].tolist()]
+            rows = inputs["rows"].tolist()
             raise RunError(
-                f"the loss of step {self.state.global_step + 1} is {loss.item()}, on the rows {_some(names)}. The last "
-                "checkpoint is good: look at these rows, lower --lr, or train in float32"
+                f"the loss of step {self.state.global_step + 1} is {loss.item()}, on the rows {self._named(rows)}: "
+                f"{_MEND}"
             )
         # Processes' gradients are averaged; the sums above are over all of them.
         return loss * self.accelerator.num_processes
@@ -126,10 +139,15 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         norm = super()._clip_grad_norm(model)
         if norm is not None and not torch.isfinite(torch.as_tensor(float(norm))):
             raise RunError(
-                f"the gradients of step {self.state.global_step + 1} are no numbers. The last checkpoint is good: "
-                "lower --lr, or train in float32"
+                f"the gradients of step {self.state.global_step + 1} are no numbers, on the rows "
+                f"{self._named(self._step_rows)}: {_MEND}"
             )
         return norm
+
+    def _named(self, rows: Sequence[int]) -> str:
+        """The ids of rows, the first twenty of them."""
+        names = [self._collator.rows.names[row] for row in rows]
+        return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
 
     def _logits(self, model: Any, batch: Batch) -> torch.Tensor:
         """The logits that predict the targets; shape `[N, vocabulary]`."""
@@ -172,7 +190,3 @@ def use_packed_attention(*models: Any) -> None:
     """Let models attend within the rows of a packed batch only."""
     for model in models:
         model.set_attn_implementation(PACKED)
-
-
-def _some(names: Sequence[str]) -> str:
-    return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")

@@ -64,6 +64,14 @@ def test_one_model(run: Run, suites: Path, model: str) -> None:
     assert "world" in out and "100.0%  76–100" in out and "kept" not in out
 
 
+def test_what_could_not_be_judged_is_told_with_the_reason(run: Run, model: str, tmp_path: Path) -> None:
+    long = {"prompt": "word " * 2_000, "reference": "x", "verifier": "exact"}
+    (tmp_path / "long.jsonl").write_text(json.dumps(long))
+    status, out, _ = run(tmp_path / "long.jsonl", "--model", model, *FAST)
+    assert status == 0
+    assert "model: 1 answers of long could not be judged: not asked: the prompt has" in out
+
+
 def test_two_models_and_all_that_is_measured(run: Run, suites: Path, model: str, damaged: str, tmp_path: Path) -> None:
     text = tmp_path / "text.jsonl"
     text.write_text(json.dumps({"text": "The longest river of Lumeria is the Swale."}) + "\n")

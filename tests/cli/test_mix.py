@@ -65,6 +65,24 @@ def test_bad_settings(tmp_path: Path, capfd: pytest.CaptureFixture[str], replay:
     assert status == 2 and words in err and not (tmp_path / "train").exists()
 
 
+def test_nothing_but_the_targets_own_rows(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = write(tmp_path / "own.jsonl", "t", 20)
+    status, _, err = run(capfd, "mix", target, "--replay", f"{target}:5%", "--oversample")
+    assert status == 2 and "0 rows (20 more are the target's)" in err and "there is nothing to replay" in err
+
+
+def test_tokens_without_conversations(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    target = tmp_path / "tokens.jsonl"
+    target.write_text(json.dumps({"input_ids": [1, 2], "labels": [1, 2]}) + "\n")
+    status, _, err = run(capfd, "mix", target, "--replay", f"{target}:5%")
+    assert status == 2 and "tokens without the conversations they are of" in err
+
+
+def test_standard_input_is_one_set(capfd: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capfd, "mix", "-", "--replay", "-:5%")
+    assert status == 2 and "standard input is one set" in err
+
+
 @pytest.mark.parametrize("restart", [(), ("--restart",)])
 def test_the_input_is_never_overwritten(
     tmp_path: Path, capfd: pytest.CaptureFixture[str], restart: tuple[str, ...]

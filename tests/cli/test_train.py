@@ -72,7 +72,29 @@ def test_a_dry_run_trains_nothing(run: Run, tasks: Path, model: str, tmp_path: P
     status, out, _ = run(tasks, "--model", model, "--dry-run", "--epochs", 2, "-o", tmp_path / "none")
     assert status == 0 and not (tmp_path / "none").exists()
     assert "2.00 passes over the rows" in out and "row 2" in out and "row 3" not in out
-    assert "<|assistant|>" in out
+    assert "⟦trained on⟧, not trained on" in out  # no colours here
+    shown = out[out.index("row 0\n") :].replace("\n", "")
+    answer = json.loads(tasks.read_text().splitlines()[0])["answer"]
+    assert f"<|assistant|>⟦{answer}<|end|>⟧" in shown
+
+
+def test_the_floor_is_on_the_card(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+    suites = []
+    for name in ("strings", "two_step"):
+        suites.append(tmp_path / f"{name}.jsonl")
+        lines = [
+            json.dumps({"prompt": question, "reference": answer, "verifier": "exact" if name == "strings" else "math"})
+            for question, answer in skills.suite(name, "dev", 8)
+        ]
+        suites[-1].write_text("\n".join(lines))
+    options = ("--eval", suites[0], "--new", suites[1], "--eval-every", 1, "--eval-tokens", 60, "--keep", "90%")
+    fast = ("--device", "cpu", "--dtype", "float32", "--batch-tokens", 700, "--schedule", "constant_with_warmup")
+    status, _, err = run(tasks, "--model", model, *fast, "--lr", 2e-3, "--steps", 40, *options, "-o", tmp_path / "out")
+    assert status == 0, err
+    steps = [line["step"] for line in map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines())]
+    assert f"{tmp_path / 'out'} holds the trained model: {steps[-1] - 1} steps" in err
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert f"Stopped at step {steps[-1]}, below 90%: the weights are those of step {steps[-1] - 1}." in card
 
 
 def test_killed_anywhere_it_ends_where_it_would_have(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
@@ -129,6 +151,32 @@ def test_two_processes_train_as_one(run: Run, tasks: Path, model: str, tmp_path:
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
 
 
+@pytest.mark.parametrize("adapter", [(), ("--lora", 4)])
+def test_a_model_shared_among_processes_is_saved_whole(
+    run: Run, tasks: Path, model: str, tmp_path: Path, adapter: tuple[object, ...]
+) -> None:
+    """FSDP, with the checkpoints it makes unless told otherwise: in shards."""
+    options = (tasks, "--model", model, *FAST, "--steps", 2, "--save-every", 1, "--kl", 0.1, *adapter)
+    assert run(*options, "--accumulate", 2, "-o", tmp_path / "one")[0] == 0
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+    done = subprocess.run(
+        [*torchrun, "-m", "tests.synth.training.sharded", "train", *map(str, options), "-o", str(tmp_path / "shared")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    losses = [
+        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        for name in ("one", "shared")
+    ]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-4)
+    if not adapter:  # Adam steps by the sign of an adapter's first gradients, of which some are rounding alone
+        assert same(tmp_path / "one", tmp_path / "shared") <= 2e-5
+    assert same(tmp_path / "shared", Path(model)) > 1e-4
+    assert (tmp_path / "shared" / "adapter" / "adapter_model.safetensors").exists() == bool(adapter)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -166,7 +214,9 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     config |= {"num_key_value_heads": 8, "head_dim": 128}
     (tmp_path / "config.json").write_text(json.dumps(config))
     status, _, err = run(tasks, "--model", tmp_path, "-o", tmp_path / "out")
-    assert status == 2 and "does not fit" in err and "--lora 16" in err
+    assert status == 2 and "does not fit" in err and "--lora 16" in err and "foundation" not in err
+    status, _, err = run(tasks, "--model", tmp_path, "-o", tmp_path / "out", "--kl", 0.1)
+    assert status == 2 and "optimiser, and for the foundation model beside it" in err
 
 
 def test_masked_tokens_are_not_learnt(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:

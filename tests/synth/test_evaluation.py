@@ -67,6 +67,7 @@ def test_what_cannot_be_asked_is_unscorable(transformers_engine: Engine, chat: C
     assert "not asked" in records[2]["verdict_reason"]
     found = results_of("sample", "m", records)
     assert [score.accuracy for score in found.scores()] == [None] * 3
+    assert as_json([found])[0]["suites"]["odd"]["unscorable_reason"] == "no prompt"
 
 
 def opening(*suites: Suite) -> None:

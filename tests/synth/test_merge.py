@@ -1,6 +1,7 @@
 """Merged weights, by hand."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,7 @@ import transformers
 
 from synth.errors import UsageError
 from synth.merge import merge
+from synth.store import lock_directory
 from tests.synth.engines.tiny import tiny_model
 
 SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
@@ -94,6 +96,24 @@ def test_what_cannot_be_merged_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="exists"):
         merge(base, base, tmp_path / "base", ratio=0.5)
     assert not out.exists() and not list(tmp_path.glob(".*"))
+
+
+def test_what_a_killed_merge_left_is_cleared_away(tmp_path: Path) -> None:
+    base = save(tmp_path / "base", 1)
+    left = tmp_path / ".out.tmp"
+    left.mkdir()
+    (left / "model-00007-of-00009.safetensors").write_bytes(b"half a shard")
+    merge(str(tmp_path / "base"), str(tmp_path / "base"), tmp_path / "out", ratio=0.5)
+    assert not left.exists() and {path.name for path in (tmp_path / "out").iterdir()} >= {"model.safetensors"}
+    assert not list((tmp_path / "out").glob("*of-00009*")) and not (tmp_path / "out" / ".lock").exists()
+    assert torch.equal(load(tmp_path / "out")["lm_head.weight"], base["lm_head.weight"])
+    other = tmp_path / ".new.tmp"
+    other.mkdir()
+    held = lock_directory(other)  # by a merge that is under way
+    with pytest.raises(UsageError, match="another run"):
+        merge(str(tmp_path / "base"), str(tmp_path / "base"), tmp_path / "new", ratio=0.5)
+    assert other.exists()
+    os.close(held)
 
 
 def test_the_command_gives_a_model_that_runs(model: str, tmp_path: Path) -> None:

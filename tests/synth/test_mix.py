@@ -135,6 +135,18 @@ def test_sets_without_a_common_form_are_refused(tmp_path: Path) -> None:
         plan([own, clash])
 
 
+def test_tokens_of_another_tool_need_tokens_beside_them(tmp_path: Path) -> None:
+    """They come without scores; beside rows of messages alone they would leave these without tokens."""
+    tokens = rows("a", 20, input_ids=[1, 2, 3], labels=[IGNORED, 2, 3])
+    with pytest.raises(UsageError, match="replay has labels and own has none"):
+        plan([part(tmp_path, "own", rows("t", 20)), part(tmp_path, "replay", tokens, 0.5)])
+    both = [part(tmp_path, "own", scored(rows("t", 20))), part(tmp_path, "replay", tokens, 0.5)]
+    found = records(plan(both))
+    assert Counter(row["source"] for row in found) == {"own": 20, "replay": 10}
+    assert all(row["input_ids"] and row["labels"] for row in found)
+    assert both[1].tokens == 30
+
+
 def test_a_target_of_many_batches(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows("t", 40_000)))

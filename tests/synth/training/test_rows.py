@@ -84,6 +84,20 @@ def test_tokens_of_another_tokenizer_are_refused(tmp_path: Path, chat: ChatForma
         read(tmp_path / "c.jsonl", chat, [{"messages": turns, "input_ids": other, "labels": other}])
 
 
+@pytest.mark.parametrize(
+    ("labels", "words"),
+    [
+        ([6, 7, 8, 9, -100], "3 of 3 labels .* shifted by one"),
+        ([-100, -100, 90, 91, 9], "2 of 3 labels .* another tokenizer"),
+    ],
+)
+def test_labels_that_are_not_their_tokens_are_refused(
+    tmp_path: Path, chat: ChatFormat, labels: list[int], words: str
+) -> None:
+    with pytest.raises(UsageError, match=words):
+        read(tmp_path / "a.jsonl", chat, [{"input_ids": [5, 6, 7, 8, 9], "labels": labels}])
+
+
 def test_columns_of_other_types_are_refused(tmp_path: Path, chat: ChatFormat) -> None:
     with pytest.raises(UsageError, match=r"column labels of .* must hold lists of whole numbers"):
         read(tmp_path / "a.jsonl", chat, [{"input_ids": [1, 2], "labels": "1 2"}])

@@ -102,6 +102,35 @@ def test_other_methods_of_peft(run: Train, tmp_path: Path) -> None:
     assert outcome.steps == 2 and (folder.path / "adapter" / "adapter_config.json").exists()
 
 
+def test_deepspeed_is_refused(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps weights where saving does not look for them."""
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    with pytest.raises(UsageError, match="DeepSpeed is not supported"):
+        run("out", SIX)
+
+
+def test_an_adapter_around_the_embeddings(run: Train, model: str, tmp_path: Path) -> None:
+    file = tmp_path / "tokens.json"
+    file.write_text(json.dumps({"peft_type": "TRAINABLE_TOKENS", "token_indices": [7, 9]}))
+    _, folder = run("out", replace(SIX, steps=2, rate=1e-1), trained=Trained(peft=str(file)))
+    before, after = (weights(Path(place))["model.embed_tokens.weight"].float() for place in (model, folder.path))
+    assert (before != after).any(1).nonzero().flatten().tolist() == [7, 9]
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 4},
+        {"peft_type": "ADAPTION_PROMPT", "adapter_len": 4, "adapter_layers": 1},
+    ],
+)
+def test_what_cannot_be_merged_is_refused(run: Train, tmp_path: Path, settings: dict[str, Any]) -> None:
+    file = tmp_path / "peft.json"
+    file.write_text(json.dumps(settings))
+    with pytest.raises(UsageError, match=f"what {settings['peft_type']} learns .* cannot be merged"):
+        run("out", SIX, trained=Trained(peft=str(file)))
+
+
 @pytest.mark.parametrize(
     ("trained", "message"),
     [
@@ -132,7 +161,7 @@ def test_below_the_floor_it_goes_back(run: Train) -> None:
 
     settings = replace(SIX, steps=20, evaluate_every=2, keep=0.95)
     outcome, folder = run("out", settings, evaluate=evaluate, evaluates=True)
-    assert outcome.fell_at == 6
+    assert outcome.fell_at == 6 and outcome.steps == 4
     assert [entry["step"] for entry in folder.log if "evaluation" in entry] == [0, 2, 4, 6]
     found = weights(folder.path)
     for name, tensor in found.items():

@@ -1,6 +1,7 @@
 """The loss of a step, against one computed by hand from the model's plain logits."""
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from synth.row import IGNORED
 from synth.training.batches import plan_steps
 from synth.training.rows import TrainingRows
 from synth.training.run import Settings
+from synth.training.trainer import TokenTrainer
 from tests.synth.training.conftest import Train
 
 ONE = Settings(rate=1e-3, budget=10_000, schedule="constant_with_warmup", dtype="float32")
@@ -112,5 +114,24 @@ def test_padded_rows_give_the_same_loss(run: Train, rows: TrainingRows, monkeypa
 def test_a_loss_that_is_no_number_stops_with_the_rows_named(run: Train, rows: TrainingRows) -> None:
     few = first_rows(rows, 3)
     few.weights[int(few.weights.nonzero()[0][0])] = float("inf")
-    with pytest.raises(RunError, match=r"the loss of step 1 is .*, on the rows .*row 0.*lower --lr"):
+    with pytest.raises(RunError, match=r"the loss of step 1 is .*, on the rows .*row 0.*lower --lr.*No checkpoint"):
         run("out", ONE, rows=few)
+
+
+def test_of_weights_that_are_spoilt_the_checkpoint_before_is_kept(
+    run: Train, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """After step 3 a weight is infinite: its checkpoint is bad, which shows in step 4."""
+    seen = TokenTrainer.take_tokens
+
+    def spoil(trainer: TokenTrainer) -> int:
+        if trainer.state.global_step == 3:
+            with torch.no_grad():
+                trainer.model.get_output_embeddings().weight[0, 0] = 1e38
+        return seen(trainer)
+
+    monkeypatch.setattr(TokenTrainer, "take_tokens", spoil)
+    settings = replace(ONE, steps=8, budget=1_000, save_every=1)
+    with pytest.raises(RunError, match=r"step 4 .*, on the rows .*row \d+.*checkpoint-2 and .*checkpoint-3"):
+        run("out", settings, rows=rows)
+    assert {path.name for path in (tmp_path / "out" / "checkpoints").iterdir()} == {"checkpoint-2", "checkpoint-3"}
