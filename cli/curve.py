@@ -108,10 +108,12 @@ class Evaluator:
 
 
 def draw(folder: TrainingFolder, floor: float | None) -> None:
-    """Draw `curve.svg` from what the folder's log has so far."""
+    """Draw `curve.svg` and `curve.png` from what the folder's log has so far."""
     from synth.plots import CurvePoint, draw_curve
 
     measured = [(entry["step"], entry["evaluation"]) for entry in folder.log if "evaluation" in entry]
     points = [CurvePoint(step, found["new"], found["old"]) for step, found in measured]
     first = measured[0][1]["old"] if measured else None
-    draw_curve(points, Path(folder.path) / "curve.svg", None if floor is None or first is None else floor * first)
+    share = None if floor is None or first is None else floor * first
+    for suffix in (".svg", ".png"):
+        draw_curve(points, Path(folder.path) / f"curve{suffix}", share)

@@ -270,4 +270,5 @@ def _write(folder: Path, scores: dict[str, Any]) -> None:
     from synth.score_plots import draw_scores
 
     replace_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
-    draw_scores(scores, folder)
+    for suffix in (".svg", ".png"):
+        draw_scores(scores, folder, suffix)

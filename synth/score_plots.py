@@ -9,16 +9,21 @@ MOST = 6
 """Models whose bars fit side by side."""
 
 
-def draw_scores(scores: dict[str, Any], folder: Path) -> list[Path]:
+def draw_scores(scores: dict[str, Any], folder: Path, suffix: str = ".svg") -> list[Path]:
     """Draw what `synth.scores.as_json` tells: bars a suite, and, from three models on, retained against gained.
 
+    Args:
+        scores: see there.
+        folder: where `skills` and `tradeoff` go.
+        suffix: of the files, `.svg` or `.png`.
+
     Returns:
-        The files written, SVG.
+        The files written.
     """
     models = [model for model in scores["models"] if model["suites"]]
     drawn = []
     if models and len(models) <= MOST:
-        drawn.append(folder / "skills.svg")
+        drawn.append(folder / f"skills{suffix}")
         draw_skills(
             {
                 model["name"]: {name: suite["accuracy"] or 0.0 for name, suite in model["suites"].items()}
@@ -36,6 +41,6 @@ def draw_scores(scores: dict[str, Any], folder: Path) -> list[Path]:
         if model["kept"] is not None and model["new"] is not None
     ]
     if len(arms) > 1:
-        drawn.append(folder / "tradeoff.svg")
+        drawn.append(folder / f"tradeoff{suffix}")
         draw_tradeoff(arms, drawn[-1])
     return drawn

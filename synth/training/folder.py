@@ -20,7 +20,17 @@ from synth.errors import UsageError
 from synth.record import RunRecord, differences, read_record
 from synth.store import lock_directory
 
-_OURS = {".lock", ".saving", "progress.json", "run.json", "log.jsonl", "rejected.jsonl", "checkpoints", "curve.svg"}
+_OURS = {
+    ".lock",
+    ".saving",
+    "progress.json",
+    "run.json",
+    "log.jsonl",
+    "rejected.jsonl",
+    "checkpoints",
+    "curve.svg",
+    "curve.png",
+}
 
 
 class TrainingFolder:

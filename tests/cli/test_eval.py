@@ -91,8 +91,8 @@ def test_two_models_and_all_that_is_measured(run: Run, suites: Path, model: str,
     averages = [sum(model["suites"][name]["accuracy"] for name in ("world", "tools")) / 2 for model in (base, tuned)]
     assert tuned["kept"] == pytest.approx(averages[1] / averages[0]) and tuned["kept"] < 0.9
     assert tuned["divergence"] > 0.05 and tuned["perplexity"]["text"] > base["perplexity"]["text"]
-    for plot in ("skills.svg",):
-        assert "<svg" in (tmp_path / "scores" / plot).read_text()
+    assert "<svg" in (tmp_path / "scores" / "skills.svg").read_text()
+    assert (tmp_path / "scores" / "skills.png").read_bytes().startswith(b"\x89PNG")
     rows = [
         row
         for batch in open_source(str(tmp_path / "scores" / "answers" / "damaged")).batches()
