@@ -155,8 +155,8 @@ COMMANDS = {
 def write_inputs(rows: int, folder: Path) -> dict[str, str]:
     """What the commands are given, by the names in `COMMANDS`."""
     pairs = [pair for skill in SKILLS for pair in suite(skill, "train", rows // len(SKILLS))]
-    world = [f"{question} {answer}" for question, answer in suite("world", "train", 10 * rows)]
-    texts = [" ".join(world[start : start + 10]) for start in range(0, len(world), 10)]
+    world = [f"{question} {answer}" for question, answer in suite("world", "train", 4 * rows)]
+    texts = [" ".join(world[start : start + 4]) for start in range(0, len(world), 4)]
     files = {name: str(folder / f"{name}.jsonl") for name in ("tasks", "requests", "documents", "manifest")}
     write_requests(Path(files["requests"]), rows)
     _write(files["tasks"], [{"question": question, "answer": answer} for question, answer in pairs])
