@@ -83,11 +83,11 @@ def main() -> None:
     """Write test suites, and tasks in the style that the model finds odd."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--items", type=int, default=50, help="of each old suite; the new one has twice as many")
+    parser.add_argument("--items", type=int, default=50, help="of each old suite; the new one has four times as many")
     parser.add_argument("--tasks", type=int, default=800)
     given = parser.parse_args()
     old = tuple(name for name in skills.OLD if name != "code" or shutil.which("bwrap"))  # code needs the sandbox
-    write_suites(given.folder / "suites", "test", given.items, 2 * given.items, old)
+    write_suites(given.folder / "suites", "test", given.items, 4 * given.items, old)
     write_tasks(given.folder / "tasks.jsonl", given.tasks, "alien")
 
 
