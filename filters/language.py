@@ -1,7 +1,7 @@
 """The language of a row, as py3langid tells it (a naive Bayes classifier of byte n-grams that ships its model).
 
 A sample of each text is enough for it, and bounds what long rows cost. The library judges one text at a time in Python,
-at a ninth of this speed; here its model judges many at once, with the same result. Source: Lui and Baldwin 2012,
+at a sixth of this speed; here its model judges many at once, with the same result. Source: Lui and Baldwin 2012,
 "langid.py: An Off-the-shelf Language Identification Tool" (ACL demonstrations), of which py3langid is a faster fork.
 """
 
