@@ -182,14 +182,17 @@ class _Gather:
 
 
 def _one_form(parts: Sequence[Part]) -> None:
-    """Refuse sets of which some are tokens with labels and some are not, or that different models scored."""
+    """Refuse sets of which some are tokens, or have labels, and some do not, or that different models scored."""
     tokens = [part for part in parts if _tokenised(part)]
-    if tokens and len(tokens) < len(parts):
-        plain = next(part for part in parts if part not in tokens)
-        raise UsageError(
-            f"{tokens[0].name} has labels and {plain.name} has none: score {plain.name} with the same model (synth "
-            "score-tokens without a mask trains on all its assistant tokens), or leave all labels behind: --as messages"
-        )
+    labelled = [part for part in tokens if "labels" in part.tasks.source.schema.names]
+    for what, having in (("labels", labelled), ("tokens", tokens)):
+        if having and len(having) < len(parts):
+            plain = next(part for part in parts if part not in having)
+            raise UsageError(
+                f"{having[0].name} has {what} and {plain.name} has none: score {plain.name} with the same model (synth "
+                "score-tokens without a mask trains on all its assistant tokens), or leave all tokens behind: --as "
+                "messages"
+            )
     models: dict[str, str] = {}
     for part in (part for part in tokens if "scorer" in part.tasks.source.schema.names):
         for batch in part.tasks.source.batches(part.tasks.limit):

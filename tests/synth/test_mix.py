@@ -140,6 +140,9 @@ def test_tokens_of_another_tool_need_tokens_beside_them(tmp_path: Path) -> None:
     tokens = rows("a", 20, input_ids=[1, 2, 3], labels=[IGNORED, 2, 3])
     with pytest.raises(UsageError, match="replay has labels and own has none"):
         plan([part(tmp_path, "own", rows("t", 20)), part(tmp_path, "replay", tokens, 0.5)])
+    unlabelled = part(tmp_path, "bare", rows("a", 20, input_ids=[1, 2, 3]), 0.5)
+    with pytest.raises(UsageError, match="own has labels and bare has none"):  # else whole rows would be trained on
+        plan([part(tmp_path, "own", scored(rows("t", 20))), unlabelled])
     both = [part(tmp_path, "own", scored(rows("t", 20))), part(tmp_path, "replay", tokens, 0.5)]
     found = records(plan(both))
     assert Counter(row["source"] for row in found) == {"own": 20, "replay": 10}
