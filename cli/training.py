@@ -317,13 +317,13 @@ def _dry_run(rows: TrainingRows, settings: Settings, chat: ChatFormat) -> None:
 
 @contextmanager
 def interruptible(stop: Stop, quiet: bool) -> Iterator[None]:
-    """Ctrl-C (and SIGTERM) end a run after the step it is in, with a checkpoint; a second one ends it at once."""
+    """Ctrl-C (and SIGTERM) end a run after the step it is in; a second one ends it at once."""
 
     def interrupt(number: int, _: Any) -> None:
         if stop.asked:
             raise KeyboardInterrupt
         stop.asked = True
-        say("finishing this step and saving a checkpoint; once more to end at once", quiet)
+        say("finishing this step; once more to end at once", quiet)
 
     before = {number: signal.signal(number, interrupt) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -146,7 +146,8 @@ def check_memory(name: str, trained: Trained, device: str, processes: int, *, fo
     learnt = 0 if trained.adapts else sum(p.numel() for p in model.parameters() if p.requires_grad)
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     needed = (_BYTES * learnt + 2 * (total - learnt)) / (processes if sharded else 1)
-    if foundation and not trained.adapts:
+    beside = foundation and not trained.adapts  # an adapter is switched off instead
+    if beside:
         needed += 2 * total
     place = pick_device(device)
     if place.type == "cuda":
@@ -157,7 +158,7 @@ def check_memory(name: str, trained: Trained, device: str, processes: int, *, fo
         raise UsageError(
             f"{name} does not fit: {learnt:,} of its {total:,} weights are to be trained, which takes "
             f"{needed / 2**30:,.1f} GiB for weights, gradients and optimiser"
-            f"{', and for the foundation model beside it' if foundation else ''}; {place} has "
+            f"{', and for the foundation model beside it' if beside else ''}; {place} has "
             f"{there / 2**30:,.1f} GiB. Train an adapter (--lora 16), or share the model among GPUs: accelerate launch "
             "--use_fsdp …"
         )

@@ -354,6 +354,8 @@ def _save(
         model = load_for_training(name, "float32", trained)
         model.load_state_dict(whole)
         base = model.get_base_model() if trained.adapts else model
+    if not all(bool(weight.isfinite().all()) for weight in model.parameters()):  # the last step's loss came before them
+        raise RunError(f"the last step left weights that are no numbers: lower --lr. {_kept(folder)}")
     fresh = folder.path / ".saving"
     shutil.rmtree(fresh, ignore_errors=True)
     if trained.adapts:

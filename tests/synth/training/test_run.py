@@ -8,7 +8,7 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 from synth.training.model import Trained
 from synth.training.run import Settings, Stop
 from tests.synth.training.conftest import Train, weights
@@ -147,6 +147,14 @@ def test_what_cannot_be_trained(run: Train, trained: Trained, message: str | Non
         return
     with pytest.raises(UsageError, match=message):
         run("out", SIX, trained=trained)
+
+
+def test_a_last_step_that_spoils_the_weights(run: Train, tmp_path: Path) -> None:
+    """No loss comes after it to show that; what was good stays."""
+    spoils = Settings(steps=1, rate=1e39, schedule="constant", warmup=0.0, budget=700, dtype="float32")
+    with pytest.raises(RunError, match="the last step left weights that are no numbers.* lower --lr"):
+        run("out", spoils)
+    assert not (tmp_path / "out" / "model.safetensors").exists()
 
 
 def test_below_the_floor_it_goes_back(run: Train) -> None:
