@@ -57,7 +57,7 @@ def train(lab: Lab, arm: Arm, seed: int, rate: str, output: Path) -> float:
     """Train one model; returns the minutes it took."""
     mixed = lab.data.mixed(arm, seed, output.with_name(f"{output.name}-data"))
     if not (output / "run.json").exists():
-        options = [str(float(rate) / 3) if word == "RATE/3" else word for word in arm.train]
+        options = [_rate(arm, rate) if word == "RATE/3" else word for word in arm.train]
         lr = [] if "--lr" in options else ["--lr", rate]
         synth(
             *("train", mixed, "--model", MODEL, "-o", output, "--steps", lab.steps, "--batch-tokens", BATCH_TOKENS),
@@ -67,13 +67,18 @@ def train(lab: Lab, arm: Arm, seed: int, rate: str, output: Path) -> float:
     return float(read_json(output / "run.json")["seconds"]) / 60
 
 
+def _rate(arm: Arm, chosen: str) -> str:
+    """The learning rate of an arm: the chosen one, or a third of it."""
+    return str(float(chosen) / 3) if "RATE/3" in arm.train else chosen
+
+
 def run_arm(lab: Lab, arm: Arm, seeds: int, rate: str) -> dict[str, Any]:
     """Train and measure one arm on the test split: `test` has one entry a seed."""
     folder = lab.folder / "arms" / arm.name.replace(" ", "_").replace("/", "-")
     done = folder / "result.json"
     if done.exists():
         found: dict[str, Any] = read_json(done)
-        if len(found["test"]) >= seeds and found["rate"] == rate and found["steps"] == lab.steps:
+        if len(found["test"]) >= seeds and found["rate"] == _rate(arm, rate) and found["steps"] == lab.steps:
             return found
         shutil.rmtree(folder)
     models: dict[str, Path] = {}
@@ -99,7 +104,7 @@ def run_arm(lab: Lab, arm: Arm, seeds: int, rate: str) -> dict[str, Any]:
         "arm": arm.name,
         "group": arm.group,
         "style": arm.style,
-        "rate": rate,
+        "rate": _rate(arm, rate),
         "steps": lab.steps,
         "perplexity": next(iter(base["perplexity"].values())),
         "minutes": minutes,
