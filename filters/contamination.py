@@ -64,6 +64,18 @@ def as_written(answer: str) -> list[str]:
     return [answer] if plain == answer else [answer, plain]
 
 
+def check_widths(long: int, short: int) -> None:
+    """Refuse n-grams that find nothing, or more in long texts than in short ones.
+
+    Raises:
+        ValueError: for `short` under 1 or above `long`.
+    """
+    if not 1 <= short <= long:
+        raise ValueError(
+            f"{long} words in a row for long texts, {short} for short ones: not fewer for long, 1 at least"
+        )
+
+
 def contaminated(
     frame: pl.DataFrame, items: Sequence[Item], answers: Sequence[Item] = (), long: int = LONG, short: int = SHORT
 ) -> pl.Series:
@@ -84,10 +96,7 @@ def contaminated(
     Raises:
         ValueError: for `short` under 1 or above `long`.
     """
-    if not 1 <= short <= long:
-        raise ValueError(
-            f"{long} words in a row for long texts, {short} for short ones: not fewer for long, 1 at least"
-        )
+    check_widths(long, short)
     texts = [*items, *answers]
     index = _build(texts, len(items), long, short)
     reasons: list[str | None] = [None] * len(frame)
@@ -126,7 +135,7 @@ class _Index:
         widths: how many words in a row are looked for in long texts, and in short ones.
         long: the first of `widths`, of items that have as many words.
         short: the second, of items too short for `long`.
-        any_short: the second, of all items: for rows too short for `long`.
+        any_short: the second, of all questions: for rows too short for `long`.
         whole: by their number of words, the items too short for `short`.
     """
 
@@ -147,7 +156,7 @@ def _build(texts: Sequence[Item], questions: int, long: int, short: int) -> _Ind
         asked = np.arange(piece.first, piece.first + len(piece.lengths)) < questions
         wide.append(_grams(piece, long, piece.lengths >= long))
         narrow.append(_grams(piece, short, asked & (piece.lengths < long)))
-        narrow_of_wide.append(_grams(piece, short, piece.lengths >= long))
+        narrow_of_wide.append(_grams(piece, short, asked & (piece.lengths >= long)))
         for width, parts in whole.items():
             parts.append(_grams(piece, width, asked & (piece.lengths == width)))
     numbers: dict[tuple[str, int], int] = {}

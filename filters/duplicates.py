@@ -50,6 +50,16 @@ def check_threshold(threshold: float) -> None:
         raise ValueError(f"a similarity threshold is above 0 and at most 1, not {threshold}")
 
 
+def check_shingle(n: int) -> None:
+    """Refuse shingles of no words.
+
+    Raises:
+        ValueError: for n under 1.
+    """
+    if n < 1:
+        raise ValueError(f"a shingle has at least one word, not {n}")
+
+
 def exact_duplicates(frame: pl.DataFrame, column: str = "text", against: pl.DataFrame | None = None) -> pl.Series:
     """Rows whose words are those of an earlier row: case, white space, punctuation and Unicode form aside.
 
@@ -109,8 +119,7 @@ def near_duplicates(
         ValueError: for a threshold outside of (0, 1], or an `n` under 1.
     """
     check_threshold(threshold)
-    if n < 1:
-        raise ValueError(f"a shingle has at least one word, not {n}")
+    check_shingle(n)
     others = frame.clear() if against is None else against
     texts = pl.concat([others[column].cast(pl.String), frame[column].cast(pl.String)])
     twins, alike = _twins(_shingle(texts, n, *bands(threshold)), threshold, len(others), grow=against is None)
@@ -246,7 +255,7 @@ def _shingle(texts: pl.Series, n: int, count: int, width: int) -> _Shingles:
 def _shingle_sets(piece: Words, n: int) -> tuple[Hashes, Places]:
     """The sorted sets of a piece's rows, and their sizes."""
     parts = []
-    for width in range(1, n + 1):
+    for width in [*np.unique(piece.lengths[(piece.lengths > 0) & (piece.lengths < n)]).tolist(), n]:
         places = ngram_places(piece.starts, width) if width == n else piece.starts[:-1][piece.lengths == width]
         rows = np.searchsorted(piece.starts, places, side="right") - 1
         shingles = ngram_hashes(piece.hashes, places, width) >> np.uint64(64 - _SHINGLE_BITS)

@@ -144,7 +144,12 @@ def repeated_words(n: int = 5, maximum: float = 0.3) -> Heuristic:
     Args:
         n: words in an n-gram.
         maximum: largest share that passes, 0 to 1.
+
+    Raises:
+        ValueError: for n under 1.
     """
+    if n < 1:
+        raise ValueError(f"an n-gram has at least one word, not {n}")
     text = _text("answer")
     spaced = pl.coalesce(_beyond_ascii(text).str.replace_all(rf"[{_UNSPACED}]", " $0 "), text)
     spaced = spaced.str.replace_many(["\n", "\t", "\r"], [" ", " ", " "])
@@ -157,7 +162,7 @@ def repeated_lines(maximum: float = 0.3, shortest: int = SHORT_LINE) -> Heuristi
 
     Args:
         maximum: largest share that passes, 0 to 1 (Gopher: 0.3).
-        shortest: bytes (characters, of ASCII) of the shortest line that counts.
+        shortest: characters of the shortest line that counts.
     """
     text = _text("answer")
     share = _where(text.str.contains("\n", literal=True), text).map_batches(
@@ -290,7 +295,7 @@ def _beyond_ascii(text: pl.Expr) -> pl.Expr:
 
 def _share(category: str, text: pl.Expr, count: pl.Expr, maximum: float, shortest: int) -> pl.Expr:
     length = text.str.len_chars()
-    share = pl.when(length >= shortest).then(count / length)
+    share = pl.when(length >= max(shortest, 1)).then(count / length)
     return _over(category, share, maximum, " of the characters")
 
 
@@ -318,7 +323,7 @@ def _repeated(texts: pl.Series, separator: str, shortest: int, n: int) -> pl.Ser
     Args:
         texts: the rows.
         separator: what stands between pieces.
-        shortest: bytes under which a piece is left out, white space around it not counted.
+        shortest: characters under which a piece is left out, white space around it not counted.
         n: pieces in an n-gram.
     """
     present = texts.drop_nulls()
@@ -336,7 +341,9 @@ def _repeated_in_slice(texts: pl.Series, separator: str, shortest: int, n: int) 
     pieces = lists.explode()
     if shortest > 1:
         pieces = pieces.str.strip_chars()
-    kept = (pieces.str.len_bytes() >= shortest).to_numpy()
+        kept = (pieces.str.len_chars() >= shortest).to_numpy()
+    else:  # any at all
+        kept = (pieces != "").to_numpy()
     row = np.repeat(np.arange(len(texts), dtype=np.uint64) << _HASH_BITS, lists.list.len().to_numpy())[kept]
     hashes = pieces.hash().to_numpy()[kept]
     count = max(0, len(hashes) - n + 1)

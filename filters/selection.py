@@ -158,9 +158,12 @@ def diverse(frame: pl.DataFrame, scores: pl.Series, embeddings: NDArray[Any], co
             break
         looked = min(len(order), 2 * looked)
     reasons = best(frame, scores, 0).to_list()
+    chosen = set(frame["id"].gather(kept[:count]).to_list())
     for row, twin in zip(some.tolist(), twins.to_list(), strict=True):
         if twin is not None:
-            reasons[row] = twin.replace("semantic duplicate: of", "alike: to", 1)
+            of = twin.removeprefix("semantic duplicate: of ")
+            if of.rsplit(", ", 1)[0] in chosen:
+                reasons[row] = f"alike: to {of}"
     return _all_but(kept[:count], reasons)
 
 

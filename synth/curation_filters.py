@@ -31,6 +31,8 @@ def length(
     model: str | None = None,
 ) -> Filter:
     """Too short or too long; in tokens with the model whose they are, as in length:max=2048,unit=tokens,model=M."""
+    if max is not None and max < min:
+        raise UsageError(f"nothing is of {min} {unit} at least and {max} at most")
     if unit == "tokens":
         if model is None:
             raise UsageError("name the model whose tokens they are: unit=tokens,model=M")
@@ -113,6 +115,7 @@ def near_duplicates(
 ) -> Filter:
     """Rows much like an earlier row, or one of another set: Jaccard index of their word n-grams."""
     twins.check_threshold(threshold)
+    twins.check_shingle(n)
     others = None if against is None else _named(shop, against, of)
     return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
@@ -139,6 +142,7 @@ def against(
     if not sets:
         raise UsageError("name the data sets to stay clear of, as in against:target.jsonl")
     twins.check_threshold(threshold)
+    twins.check_shingle(n)
     others = pl.concat([_named(shop, source, of) for source in sets])
     return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
@@ -147,6 +151,7 @@ def contamination(shop: Workshop, *files: str, words: int = benchmarks.LONG, sho
     """Rows that hold a benchmark's questions or answers, by words in a row: contamination:gsm8k/test.jsonl."""
     if not files:
         raise UsageError("name files of benchmarks, as in contamination:gsm8k/test.jsonl,HumanEval.jsonl")
+    benchmarks.check_widths(words, short)
     asked: list[benchmarks.Item] = []
     answers: list[benchmarks.Item] = []
     for file in files:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from filters import selection
-from synth.chat import format_for
+from synth.chat import ChatFormat
 from synth.clusters import k_means
 from synth.curation import Filter
 from synth.errors import RequestError, UsageError
@@ -84,9 +84,10 @@ def tokens(shop: Workshop, total: int, by: str | None = None, model: str | None 
         shop.column(by)
     if model is None and "input_ids" not in shop.columns:
         raise UsageError("name the model whose tokens they are, model=M; or give rows that synth score-tokens made")
+    chat = None if model is None else shop.chat(model)
 
     def find(frame: pl.DataFrame) -> pl.Series:
-        counts = frame["input_ids"].list.len().to_list() if model is None else _counted(frame, model)
+        counts = frame["input_ids"].list.len().to_list() if chat is None else _counted(frame, chat)
         return selection.budget(counts, total, None if by is None else frame[by], shop.seed)
 
     return find
@@ -118,9 +119,8 @@ def representatives(shop: Workshop, rows: Amount, model: str, of: Text = "text")
     return find
 
 
-def _counted(frame: pl.DataFrame, model: str) -> list[int | None]:
+def _counted(frame: pl.DataFrame, chat: ChatFormat) -> list[int | None]:
     """Tokens of each conversation, None where it cannot be written by the model's chat template."""
-    chat = format_for(model)
     counts: list[int | None] = []
     for messages in frame["messages"].to_list():
         try:

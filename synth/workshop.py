@@ -10,7 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.contamination import answer_column, question_column
-from synth.chat import load_tokenizer
+from synth.chat import ChatFormat, format_for, load_tokenizer
 from synth.curation import frame_of, nearest
 from synth.embeddings import Embedder, open_embedder
 from synth.engines.base import EngineOptions
@@ -76,6 +76,16 @@ class Workshop:
             return known
 
         return embed
+
+    def chat(self, model: str) -> ChatFormat:
+        """How a model writes conversations.
+
+        Raises:
+            UsageError: there is no such model, or it has no chat template.
+        """
+        chat = format_for(model)
+        self.inputs[model] = model_revision(model)
+        return chat
 
     def token_counter(self, model: str) -> Callable[[list[str]], list[int]]:
         """What counts the tokens of texts, without those that a chat template puts around them.

@@ -109,6 +109,14 @@ def test_short_answers_of_benchmarks_are_anybody_s() -> None:
     assert contaminated(rows, [], answers).is_null().to_list() == [True, True, True, False]
 
 
+def test_a_short_row_is_no_part_of_a_long_answer() -> None:
+    """Eight words in a row with an answer are anybody's; with a question they are not."""
+    long, row = " ".join(texts(1, 30, 30, 15)), "the sum of the angles of a triangle is 180 degrees"
+    rows = frame(["What is it?"], [row])
+    assert contaminated(rows, [("b", 0, "Why?")], [("b", 0, f"{row} {long}")])[0] is None
+    assert contaminated(rows, [("b", 0, f"{row} {long}")])[0] is not None
+
+
 def test_question_and_answer_count_as_one_item() -> None:
     shared = " ".join(texts(1, 14, 14, 15))
     asked: list[Item] = [("b", number, f"{shared} {number}") for number in range(10)]

@@ -119,6 +119,9 @@ def test_the_best_that_are_unlike_each_other() -> None:
     # cos 10° = 0.98 is too near; cos 40° = 0.77 and cos 50° = 0.64 are not
     assert chosen(reasons) == [1, 3, 4]
     assert reasons[2] == "alike: to r1, cosine 0.98" and reasons[0] == "not chosen: score 1 ranks 5"
+    assert selection.diverse(frame_of(5), scores, vectors, 1, 0.1)[2] == "alike: to r1, cosine 0.98"
+    both = selection.diverse(frame_of(3), pl.Series("score", [3.0, 2.0, 1.0]), units(0, 90, 100), 1, 0.1)
+    assert both[2] == "not chosen: score 1 ranks 3"  # what it is like was not chosen either
     assert chosen(selection.diverse(frame_of(5), scores, vectors, 99, 0.1)) == [0, 1, 3, 4]
     assert chosen(selection.diverse(frame_of(5), scores, vectors, 0, 0.1)) == []
 

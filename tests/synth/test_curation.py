@@ -210,6 +210,10 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("filter", "column:row", "min=, max= or equals="),
         ("filter", "column:nothing,min=1", "no column nothing"),
         ("filter", "against:nowhere.jsonl", "does not exist"),
+        ("filter", "length:min=9,max=2", "nothing is of 9 characters at least and 2 at most"),
+        ("filter", "repeated-words:n=0", "at least one word, not 0"),
+        ("filter", "near-duplicates:n=0", "at least one word, not 0"),
+        ("keep", "tokens:100,model=./nope", "nope"),
         ("filter", "near-duplicates:7", "near-duplicates:7: a similarity threshold is"),
         ("filter", "semantic-duplicates:no-such-model,threshold=7", "a similarity threshold is"),
         ("filter", "duplicates:against=nowhere.jsonl", "does not exist"),
@@ -229,7 +233,7 @@ def test_wrong_words(kind: Kind, text: str, words: str) -> None:
 def test_settings_found_wrong_by_the_filter_itself(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"contamination:.*: 3 words in a row for long texts"):
         tasks = tasks_of(tmp_path, [pair("q", "a")])
-        run(tasks, ("filter", f"contamination:{tasks.source.source},words=3"))
+        steps_of([("filter", f"contamination:{tasks.source.source},words=3")], Workshop(frame_of(tasks).columns))
 
 
 def test_everything_known_is_described() -> None:
