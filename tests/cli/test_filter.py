@@ -147,6 +147,24 @@ def test_what_is_read_is_never_replaced(tmp_path: Path, rows: Path, capfd: pytes
     assert status == 2 and "is the input itself" in err and other.stat().st_size
 
 
+def test_no_file_is_written_into_a_directory_that_is_read(
+    tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It would replace one of its files, or be read as another; a run of its own beneath it does neither."""
+    step = ["--filter", "length:min=1", "--restart", "-o"]
+    tables, folder = tmp_path / "tables", tmp_path / "run"
+    tables.mkdir()
+    parquet.write_table(pa.table({"question": ["Why?", "How?"], "answer": ["So.", "Thus."]}), tables / "a.parquet")
+    assert run(capfd, rows, *step, folder)[0] == 0
+    before = {file: file.read_bytes() for file in (tables / "a.parquet", *sorted(folder.glob("*.arrow")))}
+    for file in (*before, tables / "b.parquet"):
+        status, _, err = run(capfd, file.parent, *step, file)
+        assert status == 2 and f"lies in {file.parent}, which is read; choose another -o" in err
+    assert {file: file.read_bytes() for file in before} == before and not (tables / "b.parquet").exists()
+    for _ in range(2):
+        assert run(capfd, folder, *step, folder / "filtered")[0] == 0
+
+
 def test_files_and_standard_output(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
     assert run(capfd, rows, "--filter", "duplicates", "-o", tmp_path / "clean.jsonl")[0] == 0
     assert len((tmp_path / "clean.jsonl").read_text().splitlines()) == 9
