@@ -1,6 +1,7 @@
 """`synth filter`, as a person runs it."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import datasets
@@ -9,7 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from cli.main import main
+from synth.read import open_rows
 from synth.store import RunDirectory
+from tests.cli.running import SYNTH
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -163,6 +166,27 @@ def test_no_file_is_written_into_a_directory_that_is_read(
     assert {file: file.read_bytes() for file in before} == before and not (tables / "b.parquet").exists()
     for _ in range(2):
         assert run(capfd, folder, *step, folder / "filtered")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        (["-", "--against", "-"], 2, "standard input is one set"),
+        (["-", "--filter", "duplicates:against=-"], 2, "standard input is one set"),
+        (["ROWS", "--filter", "duplicates:against=-", "--against", "-"], 2, "standard input is one set"),
+        (["ROWS", "--filter", "duplicates:against=-"], 0, "10 of 10 removed"),
+        (["ROWS", "--against", "-"], 0, "10 of 10 removed"),
+    ],
+)
+def test_standard_input_is_one_set(rows: Path, command: list[str], status: int, words: str) -> None:
+    arguments = [str(rows) if argument == "ROWS" else argument for argument in command]
+    piped = b"".join(
+        json.dumps({"messages": row["messages"]}).encode() + b"\n"
+        for batch in open_rows(str(rows)).batches()
+        for row in batch.to_pylist()
+    )
+    done = subprocess.run([*SYNTH, "filter", *arguments], input=piped, capture_output=True, timeout=60)
+    assert done.returncode == status and words in done.stderr.decode(), done.stderr.decode()
 
 
 def test_files_and_standard_output(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:
