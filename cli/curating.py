@@ -55,7 +55,7 @@ def curate_set(given: dict[str, Any]) -> None:
     tasks = open_tasks(rows, given["limit"])
     for note in rows.notes:
         say(note, quiet)
-    shop = Workshop(columns_of(tasks), given["seed"], given["device"])
+    shop = Workshop(columns_of(tasks), given["seed"], given["device"], piped=given["source"] in (None, "-"))
     steps = steps_of(given["steps"], shop)
     if given["explain"] and output in (None, "-"):
         frame = frame_of(tasks)

@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -39,6 +39,7 @@ class Job:
         kinds: rows of which equally many are wanted, or None.
         check_references: whether the tasks' references are looked at before a model is loaded.
         started: is told of the run before its first row.
+        also_read: files and directories that are read, where the source of `tasks` is not the name of one.
     """
 
     command: str
@@ -52,6 +53,7 @@ class Job:
     kinds: Kinds | None = None
     check_references: bool = True
     started: Callable[[Run], None] = lambda _: None
+    also_read: Sequence[str] = ()
 
     @property
     def total(self) -> int | None:
@@ -106,7 +108,9 @@ def generate(job: Job, casting: Casting) -> RunRecord:
             source=job.tasks.source.source if job.tasks else None,
             asked=job.target,
         )
-        sink = open_output(given["output"], stream, record, job.schema, restart=given["restart"])
+        sink = open_output(
+            given["output"], stream, record, job.schema, restart=given["restart"], also_read=job.also_read
+        )
         record = sink.record
         if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:
             sink.finish()

@@ -47,7 +47,8 @@ def mix(given: dict[str, Any]) -> None:
     )
     record = RunRecord("mix", settings, versions=versions(), source=given["target"])
     with claimed_stdout() as stream:
-        sink = open_output(given["output"], stream, record, mixture.schema, restart=given["restart"])
+        read = [source for source, _ in sources]
+        sink = open_output(given["output"], stream, record, mixture.schema, restart=given["restart"], also_read=read)
         if sink.next >= mixture.rows:
             sink.finish()
             say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)

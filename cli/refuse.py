@@ -50,6 +50,8 @@ def command(**given: Any) -> None:
         rows = labelled(open_source(source), given["prompt_column"])
         return Rows(rows.source, rows.schema, lambda: rows.batches(given["limit"]), rows.notes)
 
+    if given["sources"].count("-") > 1:
+        raise UsageError("standard input is one set: only one of PROMPTS can be -")
     prompts = together([opened(source) for source in given["sources"]])
     tasks = open_tasks(prompts)
     for note in prompts.notes:
@@ -59,4 +61,5 @@ def command(**given: Any) -> None:
     job = task_job(
         "refuse", tasks, COLUMNS, settings.record(), lambda cast: refuse(cast.speaker, cast.referee, settings)
     )
-    generate(replace(job, check_references=False), Casting({"model": given["model"]}, given, Settings("refusal")))
+    job = replace(job, check_references=False, also_read=given["sources"])
+    generate(job, Casting({"model": given["model"]}, given, Settings("refusal")))

@@ -11,6 +11,7 @@ of no fixed keys and integers beyond 64 bits become text (strings as they are, a
 
 import json
 import re
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -58,21 +59,22 @@ def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[p
     call the file.
 
     Raises:
-        UsageError: a line is not a JSON object in UTF-8, or is nested too deeply; the message has its number.
+        UsageError: a line is not a JSON object in UTF-8, is nested too deeply or has too long an integer; the message
+            has its number.
     """
-    unfolded = None
+    unfolded, unit = None, "line"
     if _is_folded(path):
-        unfolded = _unfold(path, name)
+        unfolded, unit = _unfold(path, name), "value"
         path = Path(unfolded.name)
     kinds: dict[str, Kind] = {}
-    for block in _blocks(path, name):
+    for block in _blocks(path, name, unit):
         kinds = _merge_objects(kinds, _kinds_of_block(block))
     schema = pa.schema([(key, _arrow_type(kind)) for key, kind in kinds.items()])
     mixed = [key for key, kind in kinds.items() if _has_mixed(kind)]
     notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
 
     def read(_keep: object = unfolded) -> Iterator[pa.RecordBatch]:
-        for block in _blocks(path, name):
+        for block in _blocks(path, name, unit):
             yield from _parse(block, schema).combine_chunks().to_batches()
 
     return schema, read, notes
@@ -80,10 +82,11 @@ def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[p
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Whole lines of a file, from byte `start` on."""
+    """Whole lines of a file, from byte `start` on. `unit` is what people know a line as: the file may be unfolded."""
 
     path: Path
     name: str
+    unit: str
     start: int
     content: bytes
 
@@ -94,10 +97,10 @@ class _Block:
             while left:
                 left -= len(chunk := file.read(min(left, BLOCK_BYTES)))
                 number += chunk.count(b"\n")
-        return f"{self.name}, line {number}"
+        return f"{self.name}, {self.unit} {number}"
 
 
-def _blocks(path: Path, name: str) -> Iterator[_Block]:
+def _blocks(path: Path, name: str, unit: str) -> Iterator[_Block]:
     """The file in blocks of about BLOCK_BYTES."""
     with open(path, "rb") as file:
         if file.read(3) != b"\xef\xbb\xbf":  # the byte-order mark that some editors put first
@@ -105,7 +108,7 @@ def _blocks(path: Path, name: str) -> Iterator[_Block]:
         start = file.tell()
         while content := file.read(BLOCK_BYTES):
             content += file.readline()
-            yield _Block(path, name, start, content)
+            yield _Block(path, name, unit, start, content)
             start += len(content)
 
 
@@ -166,6 +169,8 @@ def _rows(block: _Block) -> Iterator[dict[str, Any]]:
             raise UsageError(f"{block.place(index)}: not UTF-8 (byte {error.start + 1} of the line){_MEND}") from error
         except json.JSONDecodeError as error:
             raise UsageError(f"{block.place(index)}: not JSON: {error.msg} (column {error.colno})") from error
+        except ValueError as error:
+            raise UsageError(f"{block.place(index)}: {_too_long()}") from error
         if not isinstance(row, dict):
             raise UsageError(f"{block.place(index)}: a row is an object, {{…}}; this is {_called(row)}")
         if b"\\ud" in line.lower():
@@ -349,10 +354,18 @@ def _values(path: Path, name: str) -> Iterator[tuple[str, Any]]:
                         return
                     place = line + text.count("\n", 0, error.pos)
                     raise UsageError(f"{name}, line {place}: not JSON: {error.msg}") from error
+                except ValueError as error:
+                    place = line + text.count("\n", 0, at)
+                    raise UsageError(f"{name}, line {place}: {_too_long()}") from error
                 yield text[at:end], value
                 at = end
         except UnicodeDecodeError as error:
             raise UsageError(f"{name}: not UTF-8 ({error.reason}){_MEND}") from error
+
+
+def _too_long() -> str:
+    """What is wrong where Python's parser gives up with a plain ValueError."""
+    return f"an integer of more than {sys.get_int_max_str_digits():,} digits; write it as text, in quotes"
 
 
 def _called(value: Any) -> str:

@@ -123,9 +123,10 @@ def open_output(
     if output in (None, "-"):
         return StreamSink(stream, record)
     path = Path(str(output))
+    is_file = path.suffix.lower() in FORMATS and not path.is_dir()
     for source in filter(None, (record.source, *also_read)):
-        _refuse_to_replace(path, Path(source))
-    if path.suffix.lower() not in FORMATS or path.is_dir():
+        _refuse_to_replace(path, Path(source), is_file)
+    if not is_file:
         return RunDirectory.open(path, record, schema, restart=restart)
     if path.exists():
         if not restart:
@@ -139,8 +140,11 @@ def open_output(
     return run
 
 
-def _refuse_to_replace(path: Path, source: Path) -> None:
-    """What is read is neither where the rows go, nor beneath it, nor where the rejected ones go."""
+def _refuse_to_replace(path: Path, source: Path, is_file: bool) -> None:
+    """What is read is neither where the rows go, nor beneath it, nor where the rejected ones go.
+
+    Nor does a file go into a directory that is read: it may replace a part of it, or become one.
+    """
     read = source.resolve()
     if not source.exists():
         return
@@ -148,6 +152,9 @@ def _refuse_to_replace(path: Path, source: Path) -> None:
         raise UsageError(f"{path} is the input itself; choose another -o")
     if path.resolve() in read.parents or read in (side_file(path, side).resolve() for side in SIDE_TABLES):
         raise UsageError(f"-o {path} would replace {source}, which is read; choose another -o")
+    folder = path.parent.resolve()
+    if is_file and read in (folder, *folder.parents):
+        raise UsageError(f"-o {path} lies in {source}, which is read; choose another -o")
 
 
 def _copy(batches: Iterable[pa.RecordBatch], file: Path, schema: pa.Schema) -> None:

@@ -16,7 +16,7 @@ from synth.embeddings import Embedder, open_embedder
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.errors import UsageError
-from synth.read import open_rows, open_source
+from synth.read import Rows, conversations, open_source
 from synth.tasks import Tasks, open_tasks
 
 _TOKENIZED_ROWS = 1024
@@ -35,12 +35,14 @@ class Workshop:
         device: where models run.
         inputs: fingerprints of the files and revisions of the models that filters read, by name; filled as they are
             made.
+        piped: whether standard input, which can be read once, is taken.
     """
 
     columns: Sequence[str]
     seed: int = 0
     device: str = "auto"
     inputs: dict[str, str | None] = field(default_factory=dict)
+    piped: bool = False
     _embedders: dict[str, Embedder] = field(default_factory=dict)
     _vectors: dict[tuple[str, str], tuple[pl.Series, NDArray[np.float32]]] = field(default_factory=dict)
 
@@ -55,10 +57,24 @@ class Workshop:
         return name
 
     def open(self, source: str) -> Tasks:
-        """A data set of conversations."""
-        tasks = open_tasks(open_rows(source))
+        """A data set of conversations.
+
+        Raises:
+            UsageError: it cannot be read, or is standard input and that is taken.
+        """
+        return self._conversations(source, self._source(source))
+
+    def _conversations(self, source: str, rows: Rows) -> Tasks:
+        tasks = open_tasks(conversations(rows))
         self.inputs[source] = tasks.fingerprint
         return tasks
+
+    def _source(self, source: str) -> Rows:
+        if source == "-":
+            if self.piped:
+                raise UsageError("standard input is one set: only one of SOURCE and what it is compared with can be -")
+            self.piped = True
+        return open_source(source)
 
     def embedding(self, model: str, of: Text) -> Callable[[pl.DataFrame], NDArray[np.float32]]:
         """What turns the texts of a frame into unit vectors. The model is loaded when the first are wanted.
@@ -118,12 +134,12 @@ class Workshop:
 
     def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
         """What a benchmark asks and its answers, item by item: of columns known for it, or of conversations."""
-        tasks = open_tasks(open_source(source))
+        tasks = open_tasks(self._source(source))
         texts = [column.name for column in tasks.source.schema if _is_text(column.type)]
         try:
             asked = question_column(texts)
         except ValueError:
-            return frame_of(self.open(source)).select("prompt", "answer").rows()
+            return frame_of(self._conversations(source, tasks.source)).select("prompt", "answer").rows()
         self.inputs[source] = tasks.fingerprint
         answered = answer_column(name for name in texts if name != asked)
         found: list[tuple[str | None, str | None]] = []

@@ -1,6 +1,7 @@
 """`synth filter`, as a person runs it."""
 
 import json
+import subprocess
 from pathlib import Path
 
 import datasets
@@ -9,7 +10,9 @@ import pytest
 from pyarrow import parquet
 
 from cli.main import main
+from synth.read import open_rows
 from synth.store import RunDirectory
+from tests.cli.running import SYNTH
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -145,6 +148,45 @@ def test_what_is_read_is_never_replaced(tmp_path: Path, rows: Path, capfd: pytes
     assert len(datasets.load_from_disk(str(folder))) == 9 and len(file.read_text().splitlines()) == 9
     status, _, err = run(capfd, rows, "--against", other, "--restart", "-o", other)
     assert status == 2 and "is the input itself" in err and other.stat().st_size
+
+
+def test_no_file_is_written_into_a_directory_that_is_read(
+    tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """It would replace one of its files, or be read as another; a run of its own beneath it does neither."""
+    step = ["--filter", "length:min=1", "--restart", "-o"]
+    tables, folder = tmp_path / "tables", tmp_path / "run"
+    tables.mkdir()
+    parquet.write_table(pa.table({"question": ["Why?", "How?"], "answer": ["So.", "Thus."]}), tables / "a.parquet")
+    assert run(capfd, rows, *step, folder)[0] == 0
+    before = {file: file.read_bytes() for file in (tables / "a.parquet", *sorted(folder.glob("*.arrow")))}
+    for file in (*before, tables / "b.parquet"):
+        status, _, err = run(capfd, file.parent, *step, file)
+        assert status == 2 and f"lies in {file.parent}, which is read; choose another -o" in err
+    assert {file: file.read_bytes() for file in before} == before and not (tables / "b.parquet").exists()
+    for _ in range(2):
+        assert run(capfd, folder, *step, folder / "filtered")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("command", "status", "words"),
+    [
+        (["-", "--against", "-"], 2, "standard input is one set"),
+        (["-", "--filter", "duplicates:against=-"], 2, "standard input is one set"),
+        (["ROWS", "--filter", "duplicates:against=-", "--against", "-"], 2, "standard input is one set"),
+        (["ROWS", "--filter", "duplicates:against=-"], 0, "10 of 10 removed"),
+        (["ROWS", "--against", "-"], 0, "10 of 10 removed"),
+    ],
+)
+def test_standard_input_is_one_set(rows: Path, command: list[str], status: int, words: str) -> None:
+    arguments = [str(rows) if argument == "ROWS" else argument for argument in command]
+    piped = b"".join(
+        json.dumps({"messages": row["messages"]}).encode() + b"\n"
+        for batch in open_rows(str(rows)).batches()
+        for row in batch.to_pylist()
+    )
+    done = subprocess.run([*SYNTH, "filter", *arguments], input=piped, capture_output=True, timeout=60)
+    assert done.returncode == status and words in done.stderr.decode(), done.stderr.decode()
 
 
 def test_files_and_standard_output(tmp_path: Path, rows: Path, capfd: pytest.CaptureFixture[str]) -> None:

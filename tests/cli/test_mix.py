@@ -98,3 +98,8 @@ def test_the_input_is_never_overwritten(
     )
     assert status == 2 and "is the input itself" in err
     assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 21
+    for source, output in (("replay.jsonl", replay), ("train", tmp_path / "train")):
+        status, _, err = run(capfd, "mix", target, "--replay", f"{tmp_path / source}:5%", "-o", output, *restart)
+        assert status == 2 and "is the input itself" in err
+    assert len(replay.read_text().splitlines()) == 5
+    assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 21

@@ -141,6 +141,23 @@ def test_a_list_nested_too_deeply(file: Path, opening: bytes) -> None:
         read(file, b'[{"a":1},\n{"a":' + opening * 100_000)
 
 
+@pytest.mark.parametrize("levels", [64, 200])
+def test_a_value_too_deep_for_a_row_is_counted(file: Path, levels: int) -> None:
+    """Python still reads it, and its line in the file is not known any more when it is found too deep."""
+    deep = b'{\n"a":' + b"[" * levels + b"]" * levels + b"}"
+    for data in (b'[\n\n{"z":1},\n' + deep + b"\n]", b'{\n"z":1}\n\n' + deep):
+        with pytest.raises(UsageError, match=r"^F, value 2: nested more than 64 levels deep$"):
+            read(file, data)
+
+
+@pytest.mark.parametrize("sign", [b"", b"-"])
+@pytest.mark.parametrize("form", [b'{"z":1}\n\n{"a":%b}\n', b'[{"z":1},\n\n{"a":%b}]'], ids=["lines", "array"])
+def test_an_integer_of_too_many_digits(file: Path, form: bytes, sign: bytes) -> None:
+    assert read(file, form % (sign + b"7" * 4300))[1][1]["a"] == (sign + b"7" * 4300).decode()
+    with pytest.raises(UsageError, match=r"^F, line 3: an integer of more than 4,300 digits; write it as text"):
+        read(file, form % (sign + b"7" * 4301))
+
+
 def test_what_is_deep_but_not_too_deep(file: Path) -> None:
     deepest: dict[str, Any] = {"a": json.loads("[" * 63 + "]" * 63)}
     brackets = {"a": [], "b": "[{" * 2_000 + '\\"', "c": [{"d": [1]}] * 2_000}
