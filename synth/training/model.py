@@ -147,9 +147,9 @@ def check_memory(name: str, trained: Trained, device: str, processes: int, *, fo
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     needed = (_BYTES * learnt + 2 * (total - learnt)) / (processes if sharded else 1)
     beside = foundation and not trained.adapts  # an adapter is switched off instead
-    if beside:
-        needed += 2 * total
     place = pick_device(device)
+    if beside:
+        needed += (2 if place.type == "cuda" else 4) * total  # bfloat16 where that is the default
     if place.type == "cuda":
         there = torch.cuda.get_device_properties(place).total_memory
     else:
