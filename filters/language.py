@@ -1,8 +1,9 @@
 """The language of a row, as py3langid tells it (a naive Bayes classifier of byte n-grams that ships its model).
 
-A sample of each text is enough for it, and bounds what long rows cost. The library judges one text at a time in Python,
-at a sixth of this speed; here its model judges many at once, with the same result. Source: Lui and Baldwin 2012,
-"langid.py: An Off-the-shelf Language Identification Tool" (ACL demonstrations), of which py3langid is a faster fork.
+A sample of each text is enough for it, and bounds what long rows cost. The library judges one text at a time in Python;
+here its model judges many at once, with the same result (`tests/benchmarks/bench_filter.py` has both speeds). Source:
+Lui and Baldwin 2012, "langid.py: An Off-the-shelf Language Identification Tool" (ACL demonstrations), of which
+py3langid is a faster fork.
 """
 
 import unicodedata
@@ -97,8 +98,9 @@ def _identify(texts: Sequence[str]) -> list[tuple[str, float]]:
     run[:, 1:] = features[:, 1:] != features[:, :-1]
     at = run.ravel().nonzero()[0]
     counts = np.diff(at, append=features.size)
-    at, counts = at[features.ravel()[at] >= 0], counts[features.ravel()[at] >= 0]
-    found, weights = features.ravel()[at], np.log1p(counts, dtype=np.float32)
+    found = features.ravel()[at]
+    real = found >= 0
+    at, found, weights = at[real], found[real], np.log1p(counts[real], dtype=np.float32)
     ends = np.searchsorted(at, np.arange(len(texts) + 1) * features.shape[1]).tolist()
     scores = np.zeros((len(texts), len(model.nb_classes)), np.float32)
     for row, (start, end) in enumerate(pairwise(ends)):
@@ -109,13 +111,11 @@ def _identify(texts: Sequence[str]) -> list[tuple[str, float]]:
     scores /= np.sqrt(np.maximum(lengths, 1))[:, None]
     np.exp(scores - scores.max(axis=1, keepdims=True), out=scores)
     scores /= scores.sum(axis=1, keepdims=True)
-    labels = model.nb_classes
-    for label in {label for label in labels if labels.count(label) > 1}:  # one language in two scripts
-        one, *others = (index for index, name in enumerate(labels) if name == label)
-        scores[:, one] += scores[:, others].sum(axis=1)
-        scores[:, others] = 0
+    for one, other in _scripts():
+        scores[:, one] += scores[:, other]
+        scores[:, other] = 0
     best = scores.argmax(axis=1)
-    return [(labels[index], float(row[index])) for index, row in zip(best, scores, strict=True)]
+    return [(model.nb_classes[index], float(row[index])) for index, row in zip(best, scores, strict=True)]
 
 
 def _features(encoded: Sequence[bytes], lengths: NDArray[np.int64]) -> NDArray[np.int32]:
@@ -132,6 +132,13 @@ def _features(encoded: Sequence[bytes], lengths: NDArray[np.int64]) -> NDArray[n
     features = feature_of[states.T]
     features[np.arange(longest) >= lengths[:, None]] = -1
     return features
+
+
+@cache
+def _scripts() -> list[tuple[int, int]]:
+    """Classes of one language in two scripts: the first of its label, and another."""
+    labels = _identifier().nb_classes
+    return [(labels.index(label), index) for index, label in enumerate(labels) if labels.index(label) != index]
 
 
 @cache
