@@ -25,6 +25,7 @@ from synth.chat_spans import encode as encode_spans
 from synth.chat_template import Template, Turns, any_of, find_turns, turn_end
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
+from synth.nearest import did_you_mean
 from synth.row import Message
 
 __all__ = ["AnswerStart", "ChatFormat", "Encoded", "Prompt", "chat_format", "format_for", "load_tokenizer"]
@@ -389,7 +390,7 @@ def load_tokenizer(model: str) -> Tokenizer:
     """
     path = Path(model).expanduser()
     if not path.exists() and (model.startswith(("/", ".", "~")) or model.count("/") > 1):
-        raise UsageError(f"--model {model}: no such directory")
+        raise UsageError(f"--model {model}: no such directory{did_you_mean(path, Path.is_dir)}")
     if path.is_file():
         raise UsageError(f"--model {model}: this is a file; give the model's directory")
     from transformers import AutoTokenizer
@@ -401,7 +402,8 @@ def load_tokenizer(model: str) -> Tokenizer:
             found = _first_line(error) if (path / "tokenizer.json").exists() else "it holds no tokenizer.json"
             message = f"--model {model}: no tokenizer can be read from this directory: {found}"
         else:
-            message = f"--model {model}: neither a directory here nor a model on the Hub: {_first_line(error)}"
+            message = f"--model {model}: neither a directory here nor a model on the Hub"
+            message += did_you_mean(path, Path.is_dir) or f": {_first_line(error)}"
         raise UsageError(message) from error
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
+from synth.nearest import did_you_mean
 from synth.store import lock_directory
 
 INDEX = "model.safetensors.index.json"
@@ -123,14 +124,14 @@ def _folder(name: str) -> Path:
     if path.is_dir():
         return path
     if path.exists() or name.startswith(("/", ".", "~")) or name.count("/") > 1:
-        raise UsageError(f"no model at {name}: there is no such directory")
+        raise UsageError(f"no model at {name}: there is no such directory{did_you_mean(path, Path.is_dir)}")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]))
     except Exception as error:  # the Hub's library raises dozens of kinds, and all of them mean the same here
-        reason = str(error).strip().splitlines()[0]
-        raise UsageError(f"{name} is no directory here, and cannot be had from the Hub: {reason}") from error
+        reason = did_you_mean(path, Path.is_dir) or f": {str(error).strip().splitlines()[0]}"
+        raise UsageError(f"{name} is no directory here, and cannot be had from the Hub{reason}") from error
 
 
 def _weights(folder: Path, name: str) -> dict[str, Path]:

@@ -10,7 +10,6 @@ nothing, -                standard input: JSON lines, or an Arrow stream, as its
 """
 
 import csv
-import difflib
 import json
 import re
 import shutil
@@ -19,6 +18,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -26,6 +26,7 @@ import pyarrow as pa
 
 from synth.errors import UsageError
 from synth.jsonlines import open_json
+from synth.nearest import did_you_mean, near_paths
 from synth.row import BASE
 from synth.shapes import recognise
 
@@ -35,6 +36,9 @@ BATCH_ROWS = 16_384
 _HUB = re.compile(
     r"(?P<path>[\w.-]+/[\w.-]+)(/(?P<name>[\w.-]+))?(@(?P<revision>[^:@]+))?(:(?P<split>[\w.:%+\[\]-]+))?"
 )
+
+_LOOKED_AT, _TOLD = 1_000, 5
+"""Entries of a directory that are looked at where a name is missing, and names that are told."""
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -138,7 +142,18 @@ def _directory(path: Path) -> Rows:
         return rows
     if files := sorted(path.glob("*.parquet")):
         return _parquet(files, str(path))
-    raise UsageError(f"{path} is not a data set: it has neither state.json nor .parquet files")
+    raise UsageError(f"{path} {_kind(path) or 'is not a data set: it has neither state.json nor .parquet files'}")
+
+
+def _kind(path: Path) -> str:
+    """What a directory holds that is no data set, and what to do with it; empty where it is not known."""
+    if (path / "scores.json").is_file():
+        return f"holds an evaluation, not rows: look at it with synth show {path}, or synth report {path}"
+    if (path / "log.jsonl").is_file():
+        return f"holds a training, not rows: synth show {path} tells of it, --model {path} takes its model"
+    if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
+        return f"holds a model, not rows: it is for --model {path}"
+    return ""
 
 
 def _json_object(path: Path) -> dict[str, Any]:
@@ -285,10 +300,17 @@ def _standard_input() -> Rows:
 
 
 def _nearest(path: Path) -> str:
+    if near_paths(path):
+        return did_you_mean(path, _readable)
     if not path.parent.is_dir():
         return f": there is no directory {path.parent}"
-    near = difflib.get_close_matches(path.name, [item.name for item in path.parent.iterdir()], cutoff=0.5)
-    return f"; near it: {', '.join(near)}" if near else ""
+    there = sorted(item.name for item in islice(path.parent.iterdir(), _LOOKED_AT) if _readable(item))
+    return f"; there are: {', '.join(there[:_TOLD])}{', …' if len(there) > _TOLD else ''}" if there else ""
+
+
+def _readable(path: Path) -> bool:
+    """Whether rows can be read from a path, as far as its name and its files tell."""
+    return (path / "state.json").is_file() if path.is_dir() else path.suffix.lower() in _SUFFIXES
 
 
 _SUFFIXES: dict[str, Callable[[Sequence[Path], str], Rows]] = {

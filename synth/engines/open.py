@@ -8,6 +8,7 @@ from pathlib import Path
 
 from synth.engines.base import Engine, EngineOptions, Tokenizer
 from synth.errors import UsageError
+from synth.nearest import did_you_mean
 
 
 def choose_engine(engine: str) -> tuple[str, str]:
@@ -82,7 +83,8 @@ def model_revision(model: str) -> str:
     try:
         return AutoConfig.from_pretrained(model)._commit_hash or "unknown"
     except (OSError, ValueError) as error:
-        raise UsageError(f"model {model} cannot be found: {str(error).splitlines()[0]}") from error
+        near = did_you_mean(folder, Path.is_dir)
+        raise UsageError(f"model {model} cannot be found{near or f': {str(error).splitlines()[0]}'}") from error
 
 
 def _fingerprint(folder: Path) -> str:

@@ -24,6 +24,7 @@ from synth.engines.device import cache_memory, pick_device, pick_dtype
 from synth.engines.scoring import Scorer
 from synth.engines.stopping import completion
 from synth.errors import RequestError, RunError, SynthError, UsageError
+from synth.nearest import did_you_mean
 
 _SCORED_AT_ONCE = 64
 """Scoring requests taken between two decoding steps."""
@@ -68,7 +69,7 @@ def load_model(model: str, options: EngineOptions) -> Any:
             raise UsageError(f"{model} is not a model: it has no config.json")
         model = str(path)
     elif path.is_absolute() or model.startswith((".", "~")) or path.exists():
-        raise UsageError(f"no model at {model}: there is no such directory")
+        raise UsageError(f"no model at {model}: there is no such directory{did_you_mean(path, Path.is_dir)}")
     device = pick_device(options.device)
     try:
         loaded = AutoModelForCausalLM.from_pretrained(model, dtype=pick_dtype(options.dtype, device))

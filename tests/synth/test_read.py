@@ -165,9 +165,11 @@ def test_standard_input(content: str) -> None:
 
 def test_missing(tmp_path: Path) -> None:
     write(tmp_path / "rows.jsonl")
-    assert complaint(tmp_path / "row.jsonl").endswith("row.jsonl does not exist; near it: rows.jsonl")
+    assert complaint(tmp_path / "row.jsonl").endswith(
+        f"row.jsonl does not exist; did you mean {tmp_path / 'rows.jsonl'}?"
+    )
     assert "there is no directory" in complaint(tmp_path / "nowhere" / "rows.jsonl")
-    assert complaint(tmp_path / "xyz").endswith("xyz does not exist")
+    assert complaint(tmp_path / "xyz").endswith("xyz does not exist; there are: rows.jsonl")
 
 
 def test_unknown(tmp_path: Path) -> None:

@@ -1,0 +1,38 @@
+"""What a misspelt path may have meant."""
+
+import difflib
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+
+MOST = 3
+ENTRIES = 2_000
+"""Names told at most, and entries of a directory that are looked at."""
+
+
+def near_paths(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> list[Path]:
+    """Existing paths whose names are nearly those of a path that does not exist, the nearest first.
+
+    Any part of the path may be misspelt. Those that are `wanted` are told; where none is, any that exist.
+    """
+    places = [Path(path.anchor)]
+    for part in path.relative_to(path.anchor).parts:
+        places = [found for place in places for found in _entries(place, part)][:MOST]
+    return [place for place in places if wanted(place)] or places
+
+
+def did_you_mean(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
+    """The near paths as the end of a message; empty where there is none."""
+    near = near_paths(path.expanduser(), wanted)
+    return f"; did you mean {' or '.join(map(str, near))}?" if near else ""
+
+
+def _entries(folder: Path, name: str) -> list[Path]:
+    """The entry of that name, or else those of nearly that name."""
+    try:
+        if (folder / name).exists():
+            return [folder / name]
+        names = [entry.name for entry in islice(folder.iterdir(), ENTRIES)] if folder.is_dir() else []
+    except OSError:  # may not be read, or the name is longer than any may be
+        return []
+    return [folder / near for near in difflib.get_close_matches(name, names, MOST)]

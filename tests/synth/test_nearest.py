@@ -1,0 +1,61 @@
+from pathlib import Path
+
+import pytest
+
+from synth.chat import load_tokenizer
+from synth.errors import UsageError
+from synth.nearest import did_you_mean, near_paths
+from synth.read import open_source
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    for folder in ("samples/model", "replay", "tuned", "scores", "merged"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "replay" / "state.json").write_text('{"_data_files": []}')
+    (tmp_path / "tuned" / "log.jsonl").touch()
+    (tmp_path / "scores" / "scores.json").touch()
+    (tmp_path / "merged" / "config.json").touch()
+    (tmp_path / "tasks.jsonl").write_text('{"question": "Why?"}\n')
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        ("samples/modle", ["samples/model"]),
+        ("smaples/modle", ["samples/model"]),
+        ("tasks.json", ["tasks.jsonl"]),
+        ("nothing/like/it", []),
+        ("x" * 500, []),
+        ("a\0b", []),
+    ],
+)
+def test_any_part_may_be_misspelt(place: Path, wrong: str, right: list[str]) -> None:
+    assert [str(path) for path in near_paths(Path(wrong))] == right
+    assert near_paths(place / wrong) == [place / path for path in right]
+
+
+def test_what_is_wanted_goes_first(place: Path) -> None:
+    (place / "models").mkdir()
+    (place / "model.txt").touch()
+    assert did_you_mean(Path("modell"), Path.is_dir) == "; did you mean models?"
+    assert did_you_mean(Path("model.tx")).startswith("; did you mean model.txt")
+
+
+def test_a_misspelt_data_set_or_model_is_told_its_neighbours(place: Path) -> None:
+    for name, said in [
+        ("replya", "replya does not exist; did you mean replay?"),
+        ("nope", "nope does not exist; there are: replay, tasks.jsonl"),
+        ("smaples/nope", "smaples/nope does not exist: there is no directory smaples"),
+        ("scores", "holds an evaluation, not rows: look at it with synth show scores, or synth report scores"),
+        ("tuned", "holds a training, not rows: synth show tuned tells of it, --model tuned takes its model"),
+        ("merged", "holds a model, not rows: it is for --model merged"),
+    ]:
+        with pytest.raises(UsageError) as caught:
+            open_source(name)
+        assert str(caught.value).endswith(said)
+    for name in ("samples/modle", "./samples/modle"):
+        with pytest.raises(UsageError, match=r"did you mean samples/model\?$"):
+            load_tokenizer(name)
