@@ -269,9 +269,8 @@ def _hub(source: str, named: dict[str, str | None]) -> Rows:
     try:
         found = datasets.load_dataset(**named)
     except Exception as error:  # the libraries below raise dozens of kinds, and all of them mean the same here
-        raise UsageError(
-            f"{source} is no file here, and cannot be loaded from the Hugging Face Hub: {' '.join(str(error).split())}"
-        ) from error
+        why = did_you_mean(Path(source), _readable) or f": {' '.join(str(error).split())}"
+        raise UsageError(f"{source} is no file here, and cannot be loaded from the Hugging Face Hub{why}") from error
     if isinstance(found, dict):
         if len(found) != 1:
             raise UsageError(
