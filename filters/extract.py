@@ -1,4 +1,4 @@
-"""What a response says, found in its text: the final answer, the last number, fenced code; in linear time."""
+"""What a response says, found in its text: the final answer, the last number; in linear time."""
 
 import re
 from collections import deque
@@ -23,8 +23,6 @@ _NUMBER = re.compile(
 )
 
 _THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+(?:\.\d+)?")
-
-_FENCE = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,})[ \t]*(?P<language>[\w+#.-]*)[^\n]*\n", re.MULTILINE)
 
 
 def tail(text: str) -> str:
@@ -120,17 +118,3 @@ def final_answer(text: str) -> str | None:
     """What a response gives as its answer: boxed, marked, or else the last number."""
     text = conclusion(text)
     return last_boxed(text) or marked_answer(text) or last_number(text)
-
-
-def fenced_blocks(text: str) -> list[tuple[str, str]]:
-    """Fenced code blocks as (language in lower case, code), in order. One that is never closed ends with the text."""
-    blocks: list[tuple[str, str]] = []
-    at = 0
-    while opening := _FENCE.search(text, at):
-        closing = re.compile(rf"^[ \t]*{re.escape(opening['fence'])}[`~]*[ \t]*$", re.MULTILINE).search(
-            text, opening.end()
-        )
-        end = closing.start() if closing else len(text)
-        blocks.append((opening["language"].lower(), text[opening.end() : end]))
-        at = closing.end() if closing else len(text)
-    return blocks

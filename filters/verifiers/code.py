@@ -7,21 +7,20 @@ Tests are found in the row's columns, in this order:
     tests                                        assert statements, a list or one text
     inputs, outputs, or input_output             what the program reads and writes, as JSON or lists
 
-The program is the last fenced block of Python in the response that defines something (models explain with further
-blocks, and show how to call it in the last), or the whole response where it is Python. Where it does not define the
-entry point it is taken for the rest of the prompt. The program and its tests run in separate processes: see
-`filters.sandbox_remote`.
+The program is made of the blocks of the response that define what the tests call, and what these need: see
+`filters.program`. Where it does not define the entry point it is taken for the rest of the prompt. The program and its
+tests run in separate processes: see `filters.sandbox_remote`.
 """
 
 import ast
+import builtins
 import json
 from typing import Any
 
-from filters.extract import fenced_blocks, tail
+from filters.extract import conclusion
+from filters.program import completed, names_used, parsed, program_in
 from filters.sandbox import PythonSandbox
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
-
-_PYTHON = ("python", "python3", "py", "")
 
 
 def checker(settings: Settings) -> Check:
@@ -36,14 +35,19 @@ def checker(settings: Settings) -> Check:
         tests, problem = _tests(task)
         if tests is None:
             return Verdict(UNSCORABLE, None, problem)
-        program = program_in(response)
+        said = conclusion(response)
+        if "inputs" in tests:
+            program = program_in(said)
+            request = {"kind": "cases", "inputs": tests["inputs"]}
+        else:
+            wanted = _tested(tests, task)
+            program = program_in(said, wanted)
+            request = {"kind": "tests"}
+            if program is not None and len(wanted) == 1:
+                program = completed(program, min(wanted), _prompt(task))
         if program is None:
             return Verdict(WRONG, None, "no program found")
-        if "inputs" in tests:
-            result = sandbox.run({"kind": "cases", "program": program, "inputs": tests["inputs"]})
-        else:
-            program = _completed(program, tests["entry"], task)
-            result = sandbox.run({"kind": "tests", "program": program}, tests)
+        result = sandbox.run(request | {"program": program}, None if "inputs" in tests else tests)
         return _verdict(result, tests, program, settings)
 
     return check
@@ -54,30 +58,22 @@ def gold(task: Task) -> str | None:
     return task.reference
 
 
-def program_in(response: str) -> str | None:
-    """The program of a response; None if there is none."""
-    blocks = [code for language, code in fenced_blocks(tail(response)) if language in _PYTHON and code.strip()]
-    if blocks:
-        return next((code for code in reversed(blocks) if "def " in code or "class " in code), blocks[-1])
-    return response if response.strip() and (_parses(response) or response.lstrip("\n")[0] in " \t") else None
+def _tested(tests: dict[str, Any], task: Task) -> set[str]:
+    """The names that the tests take from the program.
+
+    A builtin's name is one where the reference defines it, or where the tests use no other.
+    """
+    if tests["entry"]:
+        return {tests["entry"].partition(".")[0].partition("(")[0]}
+    used = names_used("\n".join([tests["setup"], *tests["tests"]]))
+    tree = parsed(task.reference or "")
+    defines = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
+    shadows = used & {node.name for node in (tree.body if tree else []) if isinstance(node, defines)}
+    return (used - set(dir(builtins))) | shadows or used
 
 
-def _parses(source: str) -> bool:
-    try:
-        ast.parse(source)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        return False
-    return True
-
-
-def _completed(program: str, entry: str | None, task: Task) -> str:
-    """The program, with what the prompt has before the function where the program needs it."""
-    prompt = str(task.columns.get("prompt") or task.prompt)
-    if not entry or f"def {entry}" not in prompt:
-        return program
-    if f"def {entry}" in program:
-        return f"{prompt[: prompt.index(f'def {entry}')]}\n{program}"
-    return f"{prompt}{program}" if program.lstrip("\n")[:1] in " \t" else f"{prompt}\n{program}"
+def _prompt(task: Task) -> str:
+    return str(task.columns.get("prompt") or task.prompt)
 
 
 def _tests(task: Task) -> tuple[dict[str, Any] | None, str | None]:

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from filters import sandbox
-from filters.extract import fenced_blocks, tail
+from filters.code_blocks import fenced_blocks
+from filters.extract import conclusion
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
 
 
@@ -93,7 +94,7 @@ def _executable(language: str) -> str:
 
 def _program(response: str, language: str | None) -> tuple[str, str]:
     """The language named, and the program: the last fenced block (of that language, where one is asked for)."""
-    blocks = fenced_blocks(tail(response))
+    blocks = fenced_blocks(conclusion(response))
     if language is not None:
         wanted = _language(language)
         same = [code for name, code in blocks if _language(name) == wanted or not name]

@@ -9,7 +9,8 @@ refused.
 import json
 from typing import Any
 
-from filters.extract import fenced_blocks, tail
+from filters.code_blocks import fenced_blocks
+from filters.extract import tail
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
 
 

@@ -1,0 +1,110 @@
+"""Code in a text as models write it: between Markdown's fences, or bare between sentences."""
+
+import ast
+import re
+from itertools import takewhile
+
+_OPENING = re.compile(
+    r"^(?P<before>[ \t]*(?:>[ \t]?)*(?:(?:[-*+]|\d{1,9}[.)])[ \t]+)?[ \t]*)"  # a quotation, an item of a list
+    r"(?P<fence>`{3,}|~{3,})[ \t]*\{?\.?(?P<language>[\w+#.-]*)[^`\n]*\n",
+    re.MULTILINE,
+)
+
+_CODE_LINE = re.compile(
+    r"(?:async|def|class|import|from|for|while|if|try|with|return)\b|@\w|#"
+    r"|[A-Za-z_][\w.\[\], ]* [-+*/|&]?= ?\S|[A-Za-z_][\w.]*\("  # an assignment, a call
+)
+
+_TRIES = 200
+"""Lines at which code without fences is cut, at most."""
+
+
+def fenced_blocks(text: str) -> list[tuple[str, str]]:
+    """Fenced code blocks as (language in lower case, code), in order; lines end as in Unix.
+
+    A block of a list or a quotation loses the indentation (or `>`) that its fence has, as in CommonMark. A block that
+    is never closed ends with the text; what is in a block of Markdown is looked at in turn.
+    """
+    text = re.sub(r"\r\n?", "\n", text)
+    blocks: list[tuple[str, str]] = []
+    at = 0
+    while opening := _OPENING.search(text, at):
+        fence = opening["fence"]
+        closing = re.compile(rf"^[ \t>]*{fence}{fence[0]}*[ \t]*$", re.MULTILINE).search(text, opening.end())
+        inner = text[opening.end() : closing.start() if closing else len(text)]
+        code = _without(opening["before"], inner)
+        language = opening["language"].lower()
+        if language in ("markdown", "md") and _OPENING.search(code):
+            blocks += fenced_blocks(code)
+        else:
+            blocks.append((language, code))
+        at = closing.end() if closing else len(text)
+    return blocks
+
+
+def _without(before: str, code: str) -> str:
+    """Lines without what stands before their fence: the marks of a quotation, then as many blanks, if all have them."""
+    if quoted := before.count(">"):
+        code = re.sub(rf"^(?:[ \t]*>){{1,{quoted}}} ?", "", code, flags=re.MULTILINE)
+        before = before.rpartition(">")[2][1:]
+    blanks = [len(line) - len(line.lstrip(" \t")) for line in code.split("\n") if line.strip()]
+    width = min(len(before), *blanks) if blanks else 0
+    return re.sub(rf"^[ \t]{{1,{width}}}", "", code, flags=re.MULTILINE) if width else code
+
+
+def bare_code(text: str) -> list[str]:
+    """Pieces of Python that stand between sentences without a fence, in order: each as long as it parses."""
+    text = re.sub(r"\r\n?", "\n", text)
+    if _is_code(text) or text.lstrip("\n")[:1] in (" ", "\t"):  # or the body of a function that was begun
+        return [text] if text.strip() else []
+    lines = text.split("\n")
+    pieces: list[str] = []
+    at = tries = 0
+    while at < len(lines) and tries < _TRIES:
+        blank = lines[at][: len(lines[at]) - len(lines[at].lstrip())]
+        length = 0
+        if _CODE_LINE.match(lines[at], len(blank)):
+            length, cost = _longest(_indented_by(blank, lines[at:]), _TRIES - tries)
+            tries += cost
+        if length:
+            pieces.append("".join(f"{line[len(blank) :]}\n" for line in lines[at : at + length]))
+        at += length or 1
+    return pieces
+
+
+def _is_code(text: str) -> bool:
+    """Whether all of it is Python, and no sentence of one word begins or ends it."""
+    try:
+        body = ast.parse(text).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return bool(body) and not _is_prose(body[0]) and not _is_prose(body[-1])
+
+
+def _indented_by(blank: str, lines: list[str]) -> list[str]:
+    """The first lines that begin so, without it."""
+    return [line[len(blank) :] for line in takewhile(lambda line: line.startswith(blank) or not line.strip(), lines)]
+
+
+def _longest(lines: list[str], tries: int) -> tuple[int, int]:
+    """How many of these lines, from the first, parse; and how many tries it took to find that."""
+    end = len(lines)
+    for cost in range(1, tries + 1):
+        try:
+            tree = ast.parse("\n".join(lines[:end]))
+        except SyntaxError as error:
+            end = min((error.lineno or end) - 1, end - 1)
+        except (ValueError, RecursionError, MemoryError):
+            return 0, cost
+        else:
+            while tree.body and _is_prose(tree.body[-1]):
+                end = tree.body.pop().lineno - 1
+            return end if tree.body else 0, cost
+        if end <= 0:
+            return 0, cost
+    return 0, tries
+
+
+def _is_prose(statement: ast.stmt) -> bool:
+    """A statement that is a word, such as `Done`."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name)
