@@ -14,6 +14,8 @@ import operator
 import os
 import socket
 import struct
+import sys
+import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -188,10 +190,16 @@ class _Program:
         return reply | {"changed": changed}
 
 
+def module(name: str) -> dict[str, Any]:
+    """The namespace of a new module that can be found by its name; dataclasses and their like look there."""
+    sys.modules[name] = made = types.ModuleType(name)
+    return made.__dict__
+
+
 def serve(source: str, connection: socket.socket) -> None:
     """Run a program, then answer for it until the other side is gone."""
     wire = Wire(connection)
-    namespace: dict[str, Any] = {"__name__": "program", "__builtins__": builtins}
+    namespace = module("program")
     try:
         exec(compile(source, "program", "exec"), namespace)
     except BaseException as error:

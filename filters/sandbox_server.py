@@ -10,6 +10,7 @@ tests follow their request. They are passed on to the tests' process within the 
 what was ever in this process' memory can be found in that of every program it forks.
 """
 
+import atexit
 import contextlib
 import importlib
 import json
@@ -17,7 +18,6 @@ import math
 import os
 import resource
 import select
-import shutil
 import signal
 import socket
 import struct
@@ -26,7 +26,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from filters.sandbox_remote import ProgramEnded, Tests, serve
+from filters.sandbox_remote import ProgramEnded, Tests, module, serve
 from filters.sandbox_seccomp import confine
 
 _WARM = """
@@ -64,7 +64,6 @@ def main() -> None:
         deadline = time.monotonic() + request["seconds"]
         run = _run_tests if request["kind"] == "tests" else _run_cases
         result = run(request, deadline)
-        _empty(os.getcwd())
         if result is not None:
             _send(request["number"], result)
 
@@ -86,9 +85,10 @@ def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any] | Non
     _, on_time = _collect(reading, deadline, 0)
     _end(program)
     status = _end(tests, wait=on_time, deadline=deadline)
+    _clean_up()
     if status == f"status {_REPORTED}":
         return None
-    return {"failed": f"the tests died ({status})"} if on_time else {"late": True}
+    return {"failed": f"the tests died ({status})"} if on_time and status is not None else {"late": True}
 
 
 def _pass_on(size: int, there: int) -> None:
@@ -154,17 +154,17 @@ def _run_cases(request: dict[str, Any], deadline: float) -> dict[str, Any]:
     """The program once for each input; what it writes to standard output."""
     outputs = []
     for given in request["inputs"]:
-        with open("input", "wb") as file:
-            file.write(given.encode("utf-8", "replace"))
-        source = os.open("input", os.O_RDONLY)
-        os.unlink("input")
+        source = os.memfd_create("input")  # no file: the program may have left no room for one
+        _write(source, given.encode("utf-8", "replace"))
+        os.lseek(source, 0, os.SEEK_SET)
         reading, writing = os.pipe()
         process = _fork(request, lambda: _as_script(request["program"]), stdin=source, stdout=writing)
         os.close(source)
         os.close(writing)
         said, on_time = _collect(reading, deadline, OUTPUT)
         status = _end(process, wait=on_time and len(said) <= OUTPUT, deadline=deadline)
-        if not on_time:
+        _clean_up()
+        if not on_time or status is None:
             return {"late": True}
         if len(said) > OUTPUT:
             return {"failed": f"it writes more than {OUTPUT:,} bytes"}
@@ -175,15 +175,21 @@ def _run_cases(request: dict[str, Any], deadline: float) -> dict[str, Any]:
 
 
 def _as_script(source: str) -> None:
-    """Run a program as `python program.py` would; the exit status tells how it ended."""
+    """Run a program as `python program.py` would; the exit status tells how it ended.
+
+    As there, threads are waited for, then what was registered with `atexit` is run, then output is flushed.
+    """
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
     status: Any = 0
     try:
-        exec(compile(source, "program", "exec"), {"__name__": "__main__"})
+        exec(compile(source, "program", "exec"), module("__main__"))
     except SystemExit as stop:
         status = stop.code
     except BaseException:
         status = 1
+    if "threading" in sys.modules:
+        sys.modules["threading"]._shutdown()
+    atexit._run_exitfuncs()
     with contextlib.suppress(Exception):
         sys.stdout.flush()
     os._exit(status if isinstance(status, int) else 0 if status is None else 1)
@@ -241,9 +247,11 @@ def _collect(reading: int, deadline: float, most: int) -> tuple[bytes, bool]:
     return bytes(parts), True
 
 
-def _end(process: int, *, wait: bool = False, deadline: float = 0.0) -> str:
-    """Kill a process, unless it is to end by itself before the deadline; in words, how it ended, empty for well."""
-    status = 0
+def _end(process: int, *, wait: bool = False, deadline: float = 0.0) -> str | None:
+    """Kill a process, unless it is to end by itself before the deadline.
+
+    In words, how it ended by itself: empty for well, None where it did not.
+    """
     if wait:
         while not (found := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < deadline:
             time.sleep(0.001)
@@ -252,7 +260,7 @@ def _end(process: int, *, wait: bool = False, deadline: float = 0.0) -> str:
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
-    return "" if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else _how(status)
+    return None if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else _how(status)
 
 
 def _how(status: int) -> str:
@@ -261,14 +269,24 @@ def _how(status: int) -> str:
     return f"status {os.WEXITSTATUS(status)}" if os.WEXITSTATUS(status) else ""
 
 
-def _empty(folder: str) -> None:
-    """Remove what programs left behind."""
-    for entry in os.scandir(folder):
-        if entry.is_dir(follow_symlinks=False):
-            shutil.rmtree(entry.path, ignore_errors=True)
-        else:
-            with contextlib.suppress(OSError):
+def _clean_up() -> None:
+    """Remove what a program left behind, whatever modes it set, and however deep it lies."""
+    folder = sys.argv[1]
+    os.chmod(folder, 0o700)
+    os.chdir(folder)
+    while entries := [*os.scandir(folder)]:
+        for entry in entries:
+            if not entry.is_dir(follow_symlinks=False):
                 os.unlink(entry.path)
+                continue
+            os.chmod(entry.path, 0o700)
+            for inner in [*os.scandir(entry.path)]:  # brought up, so that no path grows too long
+                if inner.is_dir(follow_symlinks=False):
+                    os.chmod(inner.path, 0o700)
+                    os.rename(inner.path, os.path.join(folder, os.urandom(16).hex()))
+                else:
+                    os.unlink(inner.path)
+            os.rmdir(entry.path)
 
 
 def _read(stream: int) -> Any:

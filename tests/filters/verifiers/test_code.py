@@ -114,6 +114,29 @@ def test_programs_that_read_and_write(check: Check) -> None:
     assert check("print(int(input()) ** 2)", as_json).kind == "right"
 
 
+@pytest.mark.parametrize(
+    ("program", "kind"),
+    [
+        ("print(5, flush=True)\nwhile True: pass", "wrong"),
+        ("import os\nprint(5, flush=True)\nos.close(1)\nwhile True: pass", "wrong"),
+        ("import threading, time\nprint(5)\nthreading.Thread(target=time.sleep, args=(60,)).start()", "wrong"),
+        (
+            "import threading, time\nprint(5)\nthreading.Thread(target=time.sleep, args=(60,), daemon=True).start()",
+            "right",
+        ),
+        ("import threading, time\nthreading.Thread(target=lambda: (time.sleep(0.1), print(5))).start()", "right"),
+        ("import atexit, sys\natexit.register(print, 5)\nsys.exit()", "right"),
+        ("import os\nos.write(1, b'5')\nos._exit(0)", "right"),
+        ("import sys\nprint(5)\nsys.stdout.flush()\nsys.stdout.close()", "right"),
+        ("import __main__\nx = 5\nif __name__ == '__main__': print(__main__.x)", "right"),
+    ],
+)
+def test_how_a_program_ends(program: str, kind: str) -> None:
+    check = checker(Settings("code", seconds=2))
+    verdict = check(f"```python\n{program}\n```", Task(columns={"inputs": [""], "outputs": ["5"]}))
+    assert verdict.kind == kind, verdict
+
+
 def test_the_last_block_that_defines_something_is_the_program(check: Check) -> None:
     response = "```python\ndef f(x): return 0\n```\nBetter:\n```python\ndef f(x): return x\n```\nCall it:\n```python\nf(1)\n```"
     assert check(response, Task(columns={"tests": ["assert f(1) == 1"]})).kind == "right"

@@ -252,6 +252,38 @@ def test_out_of_reach(check: Check, name: str) -> None:
     assert check(HONEST, TASK).kind == "right"
 
 
+LEFT = {
+    "no rights": "os.chmod('.', 0)",
+    "no right to write": "os.chmod('.', 0o555)",
+    "directories without rights": "os.makedirs('a/b'); open('a/b/c', 'w'); os.chmod('a/b', 0); os.chmod('a', 0)",
+    "another directory": "os.chdir('/')",
+    "a mask": "os.umask(0o777)",
+    "directories in directories": "for _ in range(2000): os.mkdir('d'); os.chdir('d')\nos.chmod('..', 0)",
+    "a full disk": "for n in range(200): open(str(n), 'w').write('x' * 10**6)",
+    "no more files": "for n in range(20000): os.mkdir(str(n))",
+    "links": "os.symlink('/usr', 'a'); os.symlink('b', 'b'); os.symlink('.', 'c'); os.link('a', 'd')",
+    "the name of a file of ours": "os.mkdir('input')",
+    "a pipe": "os.mkfifo('p')",
+    "a name that is no text": "os.mkdir(b'\\xff\\n')",
+    "signals": "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); signal.alarm(1)",
+    "another locale": "import locale; locale.setlocale(locale.LC_ALL, 'C')",
+}
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_whatever_a_program_leaves_the_next_finds_a_clean_place(check: Check, name: str) -> None:
+    left = "\n".join(f"    {line}" for line in LEFT[name].splitlines())
+    leaves = f"import os\ntry:\n{left}\nexcept OSError: pass\ndef f(x): return x * x\n"
+    finds = (
+        "import os\nassert os.listdir('.') == [] and os.umask(0o22) == 0o22\nos.mkdir('d')\n"
+        "open('d/x', 'w').write('x' * 10**6)\n"
+    )
+    assert check(f"```python\n{leaves}```", TASK).kind == "right"
+    assert check(f"```python\n{finds}def f(x): return x * x\n```", TASK).kind == "right"
+    cases = Task(columns={"inputs": ["1", "2"], "outputs": ["1", "2"]})
+    assert check(f"```python\n{finds}{leaves}print(input())\n```", cases).kind == "right"
+
+
 def test_nothing_outlives_a_check(check: Check) -> None:
     before = _processes()
     program = """
