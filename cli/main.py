@@ -1,8 +1,10 @@
 """`synth`: commands are loaded when they are called, so that `synth --help` needs no model library."""
 
 import importlib
+import logging
 import os
 import sys
+import warnings
 from typing import Any
 
 import click
@@ -128,10 +130,14 @@ def debugging() -> bool:
 def _quiet_libraries() -> None:
     """Keep the chatter of model libraries out of a person's terminal; --debug lets it through.
 
-    They read what they may print when they are imported: no command has imported them yet.
+    They read what they may print when they are imported: no command has imported them yet. Nothing of ours is said by
+    `warnings` or `logging`.
     """
     if debugging():
         return
+    warnings.simplefilter("ignore")
+    logging.disable(logging.WARNING)
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     os.environ.setdefault("HF_HUB_VERBOSITY", "error")

@@ -15,7 +15,7 @@ from transformers import DynamicCache
 from synth.engines import sampler
 from synth.engines.base import Sampling, Tokenizer, Usage
 from synth.engines.device import out_of_memory
-from synth.engines.kv_batch import KVBatch, probe_cache
+from synth.engines.kv_batch import KVBatch, cache_argument, probe_cache
 from synth.engines.stopping import has_stopped
 from synth.errors import RequestError, RunError
 
@@ -83,6 +83,7 @@ class Decoder:
         per_token = sum(layer.keys.nbytes + layer.values.nbytes for layer in self._template.layers)
         # The cache's slack (a quarter) and the prefill that is being copied in come on top.
         self._capacity = int(memory / per_token / 1.5)
+        self._cache_argument = cache_argument(model)
         self._accepted = inspect.signature(model.forward).parameters.keys() & {"position_ids", "logits_to_keep"}
         self._waiting: deque[Draft] = deque()
         self._joining: deque[list[Draft]] = deque()
@@ -211,8 +212,8 @@ class Decoder:
         logits = self._model(
             input_ids=self._tensor(ids),
             attention_mask=mask,
-            past_key_values=cache,
             use_cache=True,
+            **{self._cache_argument: cache},
             **{name: extra[name] for name in self._accepted},
         ).logits[:, -1]
         # The sampler needs float64, which MPS lacks.

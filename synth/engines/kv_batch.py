@@ -13,6 +13,7 @@ A row that joins is copied in once; a row that leaves is overwritten by the last
 more fall off the left side of the window without a copy.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,7 +67,7 @@ class KVBatch:
     """The cache of a running batch.
 
     Attributes:
-        cache: what the model is given as `past_key_values` to decode one token per row.
+        cache: what the model is given (`cache_argument`) to decode one token per row.
         window: rows and columns in use.
     """
 
@@ -181,7 +182,7 @@ def probe_cache(model: Any) -> DynamicCache:
     token = torch.zeros(1, 1, dtype=torch.long, device=model.device)
     try:
         with torch.inference_mode():
-            model(input_ids=token, past_key_values=cache, use_cache=True)
+            model(input_ids=token, use_cache=True, **{cache_argument(model): cache})
     except (TypeError, ValueError, AttributeError) as error:
         raise refusal from error
     if not cache.layers or any(
@@ -189,3 +190,8 @@ def probe_cache(model: Any) -> DynamicCache:
     ):
         raise refusal
     return cache
+
+
+def cache_argument(model: Any) -> str:
+    """What the model's forward calls the cache: `cache` in newer releases of transformers, else `past_key_values`."""
+    return "cache" if "cache" in inspect.signature(model.forward).parameters else "past_key_values"

@@ -5,7 +5,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import torch
@@ -309,6 +309,9 @@ def _kept(folder: TrainingFolder) -> str:
 
 
 def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, half: bool) -> TrainingArguments:
+    known = {item.name for item in fields(TrainingArguments)}
+    # Newer releases of transformers call it by the second name, and warn of the first.
+    checkpointing = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         per_device_train_batch_size=1,
@@ -321,7 +324,7 @@ def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, 
         bf16=half,
         use_cpu=place.type == "cpu",
         seed=settings.seed,
-        gradient_checkpointing=settings.checkpointing,
+        **{checkpointing: settings.checkpointing},
         logging_steps=1,
         logging_nan_inf_filter=False,
         save_strategy="no",  # the callback says when

@@ -53,7 +53,8 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         self._batches, self._collator = batches, collator
         self._language, self._nearness, self._foundation = language, nearness, foundation
         super().__init__(data_collator=collator, train_dataset=range(len(collator.rows)), **others)
-        self.loss_is_scaled_for_ga = True  # losses are divided by the sums of a whole step
+        # Losses are divided by the sums of a whole step. From transformers 5.19 on it reads the first name.
+        self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
         self._tokens = 0
