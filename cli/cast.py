@@ -19,6 +19,7 @@ from synth.errors import UsageError
 from synth.judge import JUDGE_PLACES, Judge
 from synth.methods.answers import NOT_OPEN, Speaker
 from synth.methods.prompt import load_prompt
+from synth.plain import open_rows_or_texts
 from synth.read import open_rows
 from synth.tasks import Tasks, open_tasks
 from synth.verifiers import Verifier, check_references, open_verifier
@@ -208,13 +209,18 @@ def casting_of(given: dict[str, Any], **models: str | None) -> Casting:
     return Casting(named, given, verifier_settings(given), given["judge_prompt"])
 
 
-def tasks_of(given: dict[str, Any]) -> Tasks:
+def tasks_of(given: dict[str, Any], *, texts: bool = False) -> Tasks:
     """The rows that the options of `input_options` name, read once; what was recognised is said.
+
+    Args:
+        given: the options.
+        texts: whether the command works on plain texts, too.
 
     Raises:
         UsageError: they cannot be read, or there are none.
     """
-    rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
+    opener = open_rows_or_texts if texts else open_rows
+    rows = opener(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
     tasks = open_tasks(rows, given["limit"])
     for note in rows.notes:
         say(note, given["quiet"])

@@ -27,7 +27,8 @@ def command(**given: Any) -> None:
 
     Every row comes out, with a column for each item of --by, and NAME_fault, which says why a number is missing: only
     a clear score counts. perplexity and ifd (how little the prompt helps with the answer, arXiv 2308.12032) are
-    measured under --model. For reward it is a reward model: a sequence classifier with one output.
+    measured under --model. Of plain texts (rows without turns, but with a column `text`) there is perplexity alone,
+    that of the whole text. For reward --model is a reward model: a sequence classifier with one output.
 
     \b
     Examples:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import fields
 from typing import Any
 
@@ -15,6 +16,7 @@ from synth.engines.open import model_revision
 from synth.errors import UsageError
 from synth.methods.rate import RateSettings, rate
 from synth.output import open_output
+from synth.plain import only_texts
 from synth.record import RunRecord
 from synth.rewards import COLUMNS, open_reward_model, rewarded
 from synth.row import REASON
@@ -37,7 +39,7 @@ def rate_rows(given: dict[str, Any]) -> None:
         _reward(given)
         return
     settings = RateSettings(aspects, given["max_tokens"])
-    tasks = tasks_of(given)
+    tasks = _tasks(given, aspects)
     _refuse_rated(tasks, settings.columns)
     answered = tasks.answered(settings.columns)
     missing: Counter[str] = Counter()
@@ -53,6 +55,18 @@ def rate_rows(given: dict[str, Any]) -> None:
         Casting({"model": given["model"]}, given | {"prefix": None, "stop": None}),
     )
     _say_missing(missing, given["quiet"])
+
+
+def _tasks(given: dict[str, Any], aspects: Sequence[str]) -> Tasks:
+    """The rows; what is said of answers alone is refused where no row has one."""
+    tasks = tasks_of(given, texts=True)
+    of_answers = [aspect for aspect in aspects if aspect != "perplexity"]
+    if of_answers and only_texts(tasks.source):
+        raise UsageError(
+            f"--by {of_answers[0]} is said of an answer to a question, and {tasks.source.source} holds plain texts: "
+            "take --by perplexity"
+        )
+    return tasks
 
 
 def _say_missing(missing: Counter[str], quiet: bool) -> None:
@@ -72,7 +86,7 @@ def _reward(given: dict[str, Any]) -> None:
     quiet: bool = given["quiet"]
     if given["engine"] not in ("auto", "transformers"):
         raise UsageError("--by reward: reward models run in transformers; leave --engine at auto")
-    tasks = tasks_of(given)
+    tasks = _tasks(given, ("reward",))
     _refuse_rated(tasks, COLUMNS)
     name: str = given["model"]
     settings = {

@@ -16,9 +16,9 @@ from cli.options import MODEL, PREFIX, STOP, Share, input_options, output_option
     type=click.Choice(["assistant", "last", "all"]),
     default="assistant",
     show_default=True,
-    help="What is scored and trained on: all assistant turns, the last one, or every token.",
+    help="What of a conversation is scored and trained on: all assistant turns, the last one, or every token.",
 )
-@click.option("--text-column", metavar="NAME", help="Plain texts as in pre-training, with --train-on all.")
+@click.option("--text-column", metavar="NAME", help="The column with plain texts, if it is not `text`.")
 @click.option("--mask-above", type=float, metavar="P", help="Mask tokens of perplexity above P; 2.5 in the paper.")
 @click.option("--mask-hardest", type=Share(), metavar="SHARE", help="Or mask this share of the tokens, such as 20%.")
 @click.option("--mask-easiest", is_flag=True, help="A control: as many tokens, but the easiest.")
@@ -56,13 +56,17 @@ def command(**given: Any) -> None:
     and `scorer`. Rows with these columns, scored by the same model, are not scored again: score once, then choose
     masks. A row of which nothing is left to train on is rejected.
 
+    Plain texts (rows without turns, but with a column `text`) are scored from their second token on, as in
+    pre-training; rows of synth lamol --prepare as the tokens they are, where their labels train.
+
     \b
     Examples:
       synth score-tokens own --model M --preview
       synth score-tokens own --model M --mask-above 2.5 --protect end-of-turn -o masked
       synth score-tokens own --model M -o scored && synth score-tokens scored --model M --mask-hardest 20% -o masked
       synth score-tokens own --model M --mask-above 2.5 --mask-random -o control
-      synth score-tokens pages.parquet --model M --train-on all --text-column text --overlong window -o pages
+      synth score-tokens rephrased --model M -o scored
+      synth score-tokens pages.parquet --model M --text-column body --overlong window -o pages
       synth score-tokens own --model M --engine http://localhost:8000 -o scored
     """  # noqa: D301 (\b is click's)
     from cli.scoring import score

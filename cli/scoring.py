@@ -18,12 +18,14 @@ from cli.cast import Casting, tasks_of
 from cli.generate import claimed_stdout, closing_lines
 from cli.progress import Meter, clock, say
 from synth.card import token_line
+from synth.chat import ChatFormat, format_for, load_tokenizer
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.engines.token_scorer import open_scorer
 from synth.errors import UsageError
 from synth.masks import Cut, Mask
 from synth.output import StreamSink, open_output
+from synth.plain import TEXT, has_texts, only_texts
 from synth.read import Rows, open_rows, open_source
 from synth.record import RunRecord, read_record
 from synth.row import BASE
@@ -32,7 +34,7 @@ from synth.tasks import Tasks, open_tasks
 from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
 from synth.token_encoding import Protection, RowEncoder
 from synth.token_labels import corpus_cut, write_scored
-from synth.token_scores import TokenScores, all_scored, scorer_name
+from synth.token_scores import LABELLED, TokenScores, all_scored, prepared_tokens, scorer_name
 from synth.versions import versions
 
 
@@ -51,18 +53,22 @@ def score(given: dict[str, Any]) -> None:
             "--engine vllm: vLLM in process scores too slowly and holds logits of a whole prompt; leave it at auto, or "
             "give the address of a server"
         )
+    tasks = _tasks(given)
+    column = given["text_column"] or (TEXT if has_texts(tasks.source.schema) else None)
+    plain = given["text_column"] is not None or only_texts(tasks.source)
+    prepared = given["text_column"] is None and plain and prepared_tokens(tasks)
     casting = Casting(
         {"model": given["model"]}, given | {"engine": "transformers" if given["engine"] == "auto" else given["engine"]}
     )
-    chat = casting.named().speaker.chat
+    chat = _chat(given) if plain else casting.named().speaker.chat
     scorer = given["scorer"] or given["model"]
     if given["scorer"]:
         _same_tokenizer(chat.tokenizer, given["model"], given["scorer"])
-    tasks = _tasks(given)
     if "answer" in protect and "answer" not in tasks.source.schema.names:
         raise UsageError("--protect answer needs the column `answer`, which `synth verify` writes")
     address = f"@{given['engine']}" if given["engine"].startswith("http") else ""
-    name = scorer_name(f"{scorer}{address}", model_revision(scorer), given["train_on"])
+    scored = LABELLED if prepared else "all" if plain else given["train_on"]
+    name = scorer_name(f"{scorer}{address}", model_revision(scorer), scored)
     settings = casting.settings() | {
         "scorer": name,
         "text_column": given["text_column"],
@@ -72,7 +78,7 @@ def score(given: dict[str, Any]) -> None:
     encoder = RowEncoder(chat, given["train_on"], protect, given["overlong"])
     with ExitStack() as stack:
         stream = stack.enter_context(claimed_stdout())
-        scores = TokenScores(tasks, encoder, None, name, given["text_column"])
+        scores = TokenScores(tasks, encoder, None, name, column, given["text_column"] is not None, prepared)
         work = _Work(given, scores, settings, stream, stack)
         if given["preview"]:
             work.preview(mask)
@@ -141,7 +147,7 @@ class _Work:
         tasks = open_tasks(open_rows(str(stage)))
         if not tasks.total:
             raise UsageError(f"no row of {self._source} can be scored; {stage}/rejected says why")
-        self._scores = TokenScores(tasks, self._scores.encoder, None, self._scores.name)
+        self._scores = replace(self._scores, tasks=tasks, scorer=None, rows_done=0, tokens_done=0)
         self.write(output, mask, corpus_cut(self._scores, mask), _rejected(stage))
         shutil.rmtree(stage)
 
@@ -240,9 +246,7 @@ def _protections(text: str) -> frozenset[Protection]:
 def _tasks(given: dict[str, Any]) -> Tasks:
     column = given["text_column"]
     if column is None:
-        return tasks_of(given)
-    if given["train_on"] != "all":
-        raise UsageError("--text-column needs --train-on all: a plain text has no assistant turns")
+        return tasks_of(given, texts=True)
     rows: Rows = open_source(given["source"])
     if column not in rows.schema.names:
         raise UsageError(f"{rows.source} has no column {column!r}; there are: {', '.join(rows.schema.names)}")
@@ -254,9 +258,17 @@ def _tasks(given: dict[str, Any]) -> Tasks:
     return tasks
 
 
-def _same_tokenizer(tokenizer: Any, model: str, scorer: str) -> None:
-    from synth.chat import load_tokenizer
+def _chat(given: dict[str, Any]) -> ChatFormat:
+    """The model's chat format; of a base model, which has none, one that no plain text needs."""
+    try:
+        return format_for(given["model"], prefix=given["prefix"], stop=given["stop"])
+    except UsageError:
+        if given["prefix"] is not None or load_tokenizer(given["model"]).chat_template:
+            raise
+        return format_for(given["model"], prefix="Text: ", stop="\n")
 
+
+def _same_tokenizer(tokenizer: Any, model: str, scorer: str) -> None:
     if load_tokenizer(scorer).get_vocab() != tokenizer.get_vocab():
         raise UsageError(f"--scorer {scorer} has another tokenizer than {model}: what it scores are other tokens")
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from synth.chat import ChatFormat
 from synth.errors import RequestError
-from synth.row import Message
+from synth.row import IGNORED, Message
 
 TrainOn = Literal["all", "assistant", "last"]
 Overlong = Literal["drop", "truncate", "window"]
@@ -85,6 +85,19 @@ class RowEncoder:
         if tokenizer.eos_token_id is not None and ids[-1] != tokenizer.eos_token_id:
             ids.append(tokenizer.eos_token_id)
         return self._row(ids, np.ones(len(ids), np.bool_), None)
+
+    def tokens(self, ids: Sequence[int], labels: Sequence[int]) -> EncodedRow:
+        """Tokens that were prepared elsewhere, and are trained on as their labels say.
+
+        Raises:
+            RequestError: they are not this tokenizer's, the labels do not go with them, or they are too long.
+        """
+        tokens, wanted = np.array(ids, np.int64), np.array(labels, np.int64) != IGNORED
+        if len(tokens) != len(wanted) or (tokens != np.array(labels, np.int64))[wanted].any():
+            raise RequestError("labels that are not its tokens")
+        if not len(tokens) or not 0 <= tokens.min() <= tokens.max() < len(self.chat.tokenizer):
+            raise RequestError("input_ids that are not tokens of the model's tokenizer")
+        return self._row(tokens.tolist(), wanted, None)
 
     def _row(self, ids: list[int], wanted: NDArray[np.bool_], marked: slice | None) -> EncodedRow:
         tokens = np.array(ids, np.int32)

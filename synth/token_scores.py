@@ -20,6 +20,9 @@ from synth.row import SCORES
 from synth.tasks import Tasks
 from synth.token_encoding import EncodedRow, RowEncoder, windows
 
+LABELLED = "labels"
+"""What a scorer's name says of rows that were scored where their own labels train; else what `train_on` says."""
+
 BLOCK_ROWS = 2_048
 BLOCK_BYTES = 8 * 2**20
 BLOCK_SECONDS = 5.0
@@ -82,7 +85,9 @@ class TokenScores:
         encoder: turns them into tokens.
         scorer: the model; None where all rows are scored already.
         name: what the column `scorer` says. Rows that say so already are taken as they were scored.
-        text_column: rows are plain texts from this column instead of conversations.
+        text_column: of rows that are no conversations, the column with the plain text.
+        texts_alone: take the text of every row, even of conversations.
+        prepared: rows come with the tokens and labels that they are trained on.
     """
 
     tasks: Tasks
@@ -90,6 +95,8 @@ class TokenScores:
     scorer: TokenScorer | None
     name: str
     text_column: str | None = None
+    texts_alone: bool = False
+    prepared: bool = False
     stopping: bool = False
     rows_done: int = 0
     tokens_done: int = 0
@@ -103,7 +110,7 @@ class TokenScores:
     @property
     def _replaced(self) -> Sequence[str]:
         """The columns of earlier scores, which new ones replace; other people's columns of these names are kept."""
-        return SCORES.names if scored_before(self.tasks) else ()
+        return SCORES.names if self.prepared or scored_before(self.tasks) else ()
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The rows from index `start` on, scored, in order.
@@ -135,18 +142,22 @@ class TokenScores:
 
     def _encode(self, source: pa.RecordBatch, completed: pa.RecordBatch) -> Block:
         block = Block(completed, [], [], [])
-        texts = source[self.text_column].to_pylist() if self.text_column else None
-        stored = _stored_scores(source, self.name) if self._replaced else None
+        texts = source[self.text_column].to_pylist() if self.text_column else [None] * source.num_rows
+        stored = _stored_scores(source, self.name) if scored_before(self.tasks) else None
         answers = completed["answer"].to_pylist()
         for index, messages in enumerate(completed["messages"].to_pylist()):
             row, reason, scores = None, None, None
+            turns = None if self.texts_alone else messages
             try:
                 if stored is not None and (pair := stored[index]) is not None:
-                    row, scores = self._taken_over(*pair, messages, answers[index])
-                elif texts is not None:
+                    row, scores = self._taken_over(*pair, turns, answers[index])
+                elif self.prepared:
+                    ids, labels = (source[name][index].as_py() or [] for name in ("input_ids", "labels"))
+                    row = self.encoder.tokens(ids, labels)
+                elif not turns and self.text_column is not None:
                     row = self.encoder.text(texts[index] or "")
                 else:
-                    row = self.encoder.conversation(messages or [], answers[index])
+                    row = self.encoder.conversation(turns or [], answers[index])
             except RequestError as error:
                 reason = str(error)
             block.encoded.append(row)
@@ -155,20 +166,22 @@ class TokenScores:
         return block
 
     def _taken_over(
-        self, ids: NDArray[np.int32], scores: NDArray[np.float32], messages: Any, answer: str | None
+        self, ids: NDArray[np.int32], scores: NDArray[np.float32], turns: Any, answer: str | None
     ) -> tuple[EncodedRow, NDArray[np.float32]]:
         """A row that was scored before: only what is protected is worked out anew."""
         wanted = np.isfinite(scores)
         if not wanted.any():
             raise RequestError("no token to train on")
         protected = np.zeros(len(ids), np.bool_)
-        if self.encoder.protect and messages:
-            again = self.encoder.conversation(messages, answer)
+        if self.encoder.protect and turns:
+            again = self.encoder.conversation(turns, answer)
             if not np.array_equal(again.ids[: len(ids)], ids):
                 raise RequestError(
                     "its tokens are not those of its messages: remove the column `scorer` to score it anew"
                 )
             protected = again.protected[: len(ids)]
+        elif "end-of-turn" in self.encoder.protect:
+            protected = np.isin(ids, self.encoder.chat.end_ids) & wanted
         return EncodedRow(ids, wanted, protected), scores
 
     def _score(self, block: Block) -> None:
@@ -211,6 +224,25 @@ def scored_before(tasks: Tasks) -> bool:
     """Whether a source has the columns that scoring adds, with their types: then they are of ours."""
     there = tasks.source.schema
     return all(item.name in there.names and there.field(item.name).type == item.type for item in SCORES)
+
+
+def prepared_tokens(tasks: Tasks) -> bool:
+    """Whether rows that are no conversations come with the tokens and labels that they are trained on.
+
+    Rows that were scored as plain texts do not: their tokens are those of their texts, and a mask may have taken some.
+    """
+    schema = tasks.source.schema
+    if not all(name in schema.names and _whole_numbers(schema.field(name).type) for name in ("input_ids", "labels")):
+        return False
+    if not scored_before(tasks):
+        return True
+    scorers = (batch["scorer"].drop_null() for batch in tasks.source.batches())
+    first = next((names[0].as_py() for names in scorers if len(names)), "")
+    return str(first).endswith(f" {LABELLED}")
+
+
+def _whole_numbers(kind: pa.DataType) -> bool:
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and bool(pa.types.is_integer(kind.value_type))
 
 
 def all_scored(tasks: Tasks, name: str) -> bool:

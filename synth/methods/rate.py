@@ -22,7 +22,9 @@ from synth.errors import RequestError, UsageError
 from synth.methods.answers import Speaker
 from synth.methods.prompt import fill, load_prompt, prompt_names
 from synth.methods.verify import answer_of
+from synth.plain import text_of
 from synth.row import BASE, Message, Outcome, Row
+from synth.token_encoding import RowEncoder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -143,9 +145,14 @@ def rate(
 async def perplexity(speaker: Speaker, row: Row) -> float:
     """Perplexity of the last answer given what precedes it: exp of the mean negative log-probability of its tokens.
 
+    Of a plain text: of all its tokens but the first, which nothing precedes, with the end of sequence.
+
     Raises:
         RequestError: the row does not end in an answer, or the model cannot score it.
     """
+    if (text := text_of(row)) is not None:
+        tokens = RowEncoder(speaker.chat).text(text).ids
+        return _exp(_loss((await speaker.engine.logprobs(tokens.tolist()))[1:]))
     _answer(row)
     return _exp(_loss(await speaker.logprobs(row.messages)))
 
@@ -212,6 +219,8 @@ async def _judged(speaker: Speaker, prompt: str, row: Row, sampling: Sampling) -
 
 
 def _answer(row: Row) -> str:
+    if text_of(row) is not None:
+        raise RequestError("a plain text: there is no answer to a question in it")
     answer = answer_of(row)
     if answer is None:
         raise RequestError("the last turn is not the assistant's")

@@ -1,6 +1,7 @@
 """`synth rate`, as a person runs it."""
 
 import json
+import math
 from pathlib import Path
 
 import datasets
@@ -64,3 +65,21 @@ def test_rewards(tmp_path: Path, rows: Path, model: str, capfd: pytest.CaptureFi
     assert status == 2 and "not a sequence classifier" in err and not (tmp_path / "none").exists()
     status, err = run(capfd, "rate", rows, "--model", model, "--by", "reward,ifd", "-o", tmp_path / "none")
     assert status == 2 and "goes alone" in err
+
+
+def test_plain_texts_have_a_perplexity_and_nothing_else(
+    tmp_path: Path, model: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "texts.jsonl"
+    file.write_text('{"text": "2 + 2 = 4."}\n{"text": ""}\n')
+    engine = ["--model", model, "--engine", "transformers", "--device", "cpu"]
+    status, err = run(capfd, "rate", file, *engine, "--by", "perplexity", "-o", tmp_path / "rated")
+    assert status == 0, err
+    rated = datasets.load_from_disk(str(tmp_path / "rated"))
+    assert rated["perplexity"][0] > 1 and rated["perplexity_fault"][0] is None and rated["perplexity"][1] is None
+    status, err = run(capfd, "score-tokens", file, "--model", model, "--device", "cpu", "-o", tmp_path / "scored")
+    logprobs = datasets.load_from_disk(str(tmp_path / "scored"))["logprobs"][0][1:]
+    assert rated["perplexity"][0] == pytest.approx(math.exp(-sum(logprobs) / len(logprobs)), rel=1e-4)
+    for aspects in ("quality", "perplexity,ifd", "reward"):
+        status, err = run(capfd, "rate", file, *engine, "--by", aspects, "-o", tmp_path / "none")
+        assert status == 2 and "holds plain texts: take --by perplexity" in err, err

@@ -239,16 +239,75 @@ def test_an_answer_is_protected(synth: Synth, model: str, chat: ChatFormat, talk
         assert row["answer"] in chat.tokenizer.decode(kept)
 
 
-def test_plain_texts(synth: Synth, model: str, tmp_path: Path) -> None:
-    source = write(tmp_path / "texts.jsonl", [{"text": "2 + 2 = 4."}, {"text": ""}, {"text": "Hi <|end|> you"}])
-    command = ["score-tokens", source, "--model", model, "--text-column", "text"]
-    status, _, err = synth(*command, "-o", tmp_path / "no")
-    assert status == 2 and "--train-on all" in err
-    assert synth(*command, "--train-on", "all", "-o", tmp_path / "out")[0] == 0
+TEXTS: list[dict[str, Any]] = [{"text": "2 + 2 = 4."}, {"text": ""}, {"text": "Hi <|end|> you"}, {"text": None}]
+
+
+@pytest.mark.parametrize("column", ["text", "body"])
+def test_plain_texts(synth: Synth, model: str, tmp_path: Path, column: str) -> None:
+    source = write(tmp_path / "texts.jsonl", [{column: row["text"]} for row in TEXTS])
+    named = [] if column == "text" else ["--text-column", column]
+    command = ["score-tokens", source, "--model", model, *named]
+    assert synth(*command, "-o", tmp_path / "out")[0] == 0
     rows = load(tmp_path / "out")
-    assert [row["text"] for row in rows] == ["2 + 2 = 4.", "Hi <|end|> you"]
+    assert [row[column] for row in rows] == ["2 + 2 = 4.", "Hi <|end|> you"]
     assert all(row["logprobs"][0] is None and None not in row["logprobs"][1:] for row in rows)
-    assert [row["reason"] for row in load(tmp_path / "out" / "rejected")] == ["empty text"]
+    assert all(row["labels"] == [-100, *row["input_ids"][1:]] for row in rows)
+    assert [row["reason"] for row in load(tmp_path / "out" / "rejected")] == ["empty text"] * 2
+    assert synth(*command, "--train-on", "all", "-o", tmp_path / "out")[0] == 0  # the same, said otherwise
+
+
+def test_plain_texts_among_conversations(synth: Synth, model: str, tmp_path: Path) -> None:
+    talk: dict[str, Any] = {
+        "messages": [{"role": "user", "content": "2 + 2?"}, {"role": "assistant", "content": "4"}],
+        "text": "4?",
+    }
+    source = write(tmp_path / "both.jsonl", [talk, {"messages": [], "text": "2 + 2 = 4."}, {"messages": None}])
+    assert synth("score-tokens", source, "--model", model, "-o", tmp_path / "out")[0] == 0
+    spoken, text = load(tmp_path / "out")
+    assert None in spoken["logprobs"][1:] and None not in text["logprobs"][1:]
+
+
+def test_a_mask_over_plain_texts(synth: Synth, model: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "texts.jsonl", TEXTS)
+    scored, masked = tmp_path / "scored", tmp_path / "masked"
+    assert synth("score-tokens", source, "--model", model, "-o", scored)[0] == 0
+    options = ["--model", model, "--mask-hardest", "30%", "--mask-over", "corpus", "--protect", "end-of-turn"]
+    status, _, err = synth("score-tokens", scored, *options, "-o", masked)
+    assert status == 0 and "scored before" in err
+    rows = load(masked)
+    assert [row["text"] for row in rows] == [row["text"] for row in load(scored)]
+    assert all(row["labels"][-1] == row["input_ids"][-1] for row in rows)  # the end of sequence
+    assert sum(label == -100 for row in rows for label in row["labels"][1:]) > 0
+
+
+def test_rephrased_texts_are_scored(synth: Synth, model: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "pages.jsonl", [{"text": "Numbers such as 3 and 4 make 7. People count them."}] * 2)
+    engine = ["--model", model, "--engine", "transformers", "--device", "cpu", "--max-tokens", 32]
+    assert synth("rephrase", source, *engine, "--originals", "1:1", "-o", tmp_path / "rephrased")[0] == 0
+    texts = load(tmp_path / "rephrased")
+    assert synth("score-tokens", tmp_path / "rephrased", "--model", model, "-o", tmp_path / "scored")[0] == 0
+    rows = load(tmp_path / "scored")
+    assert [row["text"] for row in rows] == [row["text"] for row in texts] and len(rows) > 1
+    assert all(None not in row["logprobs"][1:] for row in rows)
+
+
+def test_prepared_tokens_are_scored_where_their_labels_train(
+    synth: Synth, model: str, talks: Path, tmp_path: Path
+) -> None:
+    prepared, scored = tmp_path / "prepared", tmp_path / "scored"
+    assert synth("lamol", "--prepare", talks, "--model", model, "--limit", 3, "-o", prepared)[0] == 0
+    assert synth("score-tokens", prepared, "--model", model, "-o", scored)[0] == 0
+    before, after = load(prepared), load(scored)
+    assert len(after) == 3
+    for one, two in zip(before, after, strict=True):
+        assert (one["input_ids"], one["labels"]) == (two["input_ids"], two["labels"])
+        assert [value is not None for value in two["logprobs"]] == [label != -100 for label in two["labels"]]
+    status, _, err = synth("score-tokens", scored, "--model", model, "--mask-above", 1.5, "-o", tmp_path / "masked")
+    assert status == 0 and "scored before" in err
+    strange = [row | {"input_ids": [10**6] * len(row["input_ids"])} for row in before]
+    source = write(tmp_path / "strange.jsonl", strange)
+    status, _, err = synth("score-tokens", source, "--model", model, "-o", tmp_path / "none")
+    assert load(tmp_path / "none" / "rejected")[0]["reason"] == "labels that are not its tokens"
 
 
 def test_another_scorer(synth: Synth, model: str, talks: Path, tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Plain texts among the rows: nobody's prompt and nobody's answer, but trained on whole, as in pre-training.
+
+Such rows have a column `text` and no turns; `synth rephrase` and `synth lamol --prepare` write them. Commands that can
+work on them open their input here instead of in `synth.read`.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+from pyarrow import compute
+
+from synth.read import Rows, conversations, open_source
+from synth.row import BASE, MESSAGES, Row
+from synth.shapes import ANSWERS, TURN_COLUMNS
+
+TEXT = "text"
+
+
+def open_rows_or_texts(
+    source: str | None, *, prompt_column: str | None = None, reference_column: str | None = None
+) -> Rows:
+    """`synth.read.open_rows`, but that rows may be plain texts: then they have no `messages`.
+
+    Raises:
+        UsageError: as for `open_rows`.
+    """
+    raw = open_source(source)
+    named = prompt_column or reference_column or {*TURN_COLUMNS, *ANSWERS} & {*raw.schema.names}
+    if not named and has_texts(raw.schema):
+        raw = _with_messages(raw)
+    return conversations(raw, prompt_column=prompt_column, reference_column=reference_column)
+
+
+def has_texts(schema: pa.Schema) -> bool:
+    """Whether there is a column of plain texts."""
+    return TEXT in schema.names and str(schema.field(TEXT).type) in ("string", "large_string", "string_view")
+
+
+def only_texts(rows: Rows) -> bool:
+    """Whether rows of `open_rows_or_texts` are plain texts throughout.
+
+    Raises:
+        UsageError: a part of the source is damaged.
+    """
+    if not has_texts(rows.schema):
+        return False
+    sizes = (compute.list_value_length(batch.column("messages")) for batch in rows.batches())
+    return not any(compute.sum(size).as_py() for size in sizes)
+
+
+def text_of(row: Row) -> str | None:
+    """The plain text of a row that is no conversation; None for any other row."""
+    text = None if row.messages else row.carried.get(TEXT)
+    return text if isinstance(text, str) and text.strip() else None
+
+
+def _with_messages(raw: Rows) -> Rows:
+    schema = raw.schema.append(BASE.field("messages"))
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for batch in raw.read():
+            yield pa.record_batch([*batch.columns, pa.nulls(batch.num_rows, MESSAGES)], schema=schema)
+
+    return Rows(raw.source, schema, read, raw.notes)
