@@ -4,6 +4,8 @@ import re
 from collections import deque
 from fractions import Fraction
 
+from filters.thoughts import after_thoughts, unwrapped
+
 LONGEST = 200_000
 """Characters of a response that are looked at, its last ones: answers come last."""
 
@@ -31,8 +33,8 @@ def tail(text: str) -> str:
 
 
 def conclusion(text: str) -> str:
-    """The last `LONGEST` characters of what is said after thinking aloud (`<think>…</think>`)."""
-    return tail(text.rpartition("</think>")[2])
+    """The last `LONGEST` characters of what is said after thinking aloud, without the tags of an answer."""
+    return tail(unwrapped(after_thoughts(text)))
 
 
 def last_match(pattern: re.Pattern[str], text: str) -> re.Match[str] | None:

@@ -7,6 +7,7 @@ may try to talk it round: a judge is a weaker verifier than any check that runs,
 import re
 from collections.abc import Sequence
 
+from filters.thoughts import after_thoughts
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
 from synth.engines.base import Sampling
 from synth.errors import RequestError
@@ -37,12 +38,12 @@ class Judge:
         if len(response) > CHARACTERS:
             return Verdict(UNSCORABLE, None, f"longer than the {CHARACTERS:,} characters that a judge reads")
         reference = "(none)" if task.reference is None else task.reference
-        ask = fill(self._prompt, question=task.prompt, reference=reference, answer=response)
+        ask = fill(self._prompt, question=task.prompt, reference=reference, answer=after_thoughts(response))
         try:
             said = await self._speaker.reply([{"role": "user", "content": ask}], self._sampling)
         except RequestError as error:
             return Verdict(UNSCORABLE, None, f"the judge could not be asked: {error}")
-        verdicts = {found.lower() for found in _VERDICT.findall(said.text)}
+        verdicts = {found.lower() for found in _VERDICT.findall(after_thoughts(said.text))}
         if len(verdicts) != 1:
             return Verdict(UNSCORABLE, said.text.strip(), "the judge gave no clear verdict")
         if verdicts == {"right"}:

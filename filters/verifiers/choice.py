@@ -8,7 +8,7 @@ option.
 
 import re
 
-from filters.extract import last_boxed, plain, tail
+from filters.extract import conclusion, last_boxed, plain
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 _LETTERS = "ABCDEFGHIJ"
@@ -30,7 +30,7 @@ def _check(response: str, task: Task) -> Verdict:
     right = _reference(task, options)
     if right is None:
         return Verdict(UNSCORABLE, None, "the reference names no option" if task.reference else "no reference")
-    chosen = _chosen(tail(response), options)
+    chosen = _chosen(conclusion(response), options)
     if chosen is None:
         return Verdict(WRONG, None, "no single choice found")
     return Verdict(RIGHT, chosen) if chosen == right else Verdict(WRONG, chosen, f"not {right}")
@@ -51,11 +51,12 @@ def _reference(task: Task, options: dict[str, str]) -> str | None:
     """The letter of the right option: named by letter, by its text, or stated as a response would."""
     if task.reference is None:
         return None
-    text = plain(task.reference)
+    reference = conclusion(task.reference)
+    text = plain(reference)
     if len(text) == 1 and text.upper() in (options or _LETTERS):
         return text.upper()
     same = [label for label, option in options.items() if _key(option) == _key(text)]
-    return same[0] if len(same) == 1 else _chosen(task.reference, options)
+    return same[0] if len(same) == 1 else _chosen(reference, options)
 
 
 def _chosen(text: str, options: dict[str, str]) -> str | None:

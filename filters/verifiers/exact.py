@@ -1,5 +1,6 @@
 """`exact`: the response is the reference, white space, case and a full stop at the end aside."""
 
+from filters.extract import conclusion
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 
@@ -11,8 +12,8 @@ def checker(settings: Settings) -> Check:
 def _check(response: str, task: Task) -> Verdict:
     if task.reference is None or not task.reference.strip():
         return Verdict(UNSCORABLE, None, "no reference")
-    answer = " ".join(response.split())
-    if _key(answer) == _key(" ".join(task.reference.split())):
+    answer = " ".join(conclusion(response).split())
+    if _key(answer) == _key(" ".join(conclusion(task.reference).split())):
         return Verdict(RIGHT, answer)
     return Verdict(WRONG, answer, "not the reference")
 

@@ -10,7 +10,7 @@ import json
 from typing import Any
 
 from filters.code_blocks import fenced_blocks
-from filters.extract import tail
+from filters.extract import conclusion
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
 
 
@@ -34,8 +34,9 @@ def checker(settings: Settings) -> Check:
                 schema = _validator(loads(column) if isinstance(column, str) else column)
             except ValueError as error:
                 return Verdict(UNSCORABLE, None, f"the row's schema is no JSON Schema: {error}")
-        blocks = fenced_blocks(tail(response))
-        text = (blocks[-1][1] if blocks else response).strip()
+        said = conclusion(response)
+        blocks = fenced_blocks(said)
+        text = (blocks[-1][1] if blocks else said).strip()
         try:
             value = loads(text)
         except (ValueError, RecursionError) as error:
@@ -72,7 +73,7 @@ def loads(text: str) -> Any:
 def _reference(task: Task) -> tuple[Any] | None:
     """The reference's value, if it is JSON (a tuple, since the value may be null)."""
     try:
-        return (loads(task.reference),) if task.reference else None
+        return (loads(conclusion(task.reference)),) if task.reference else None
     except (ValueError, RecursionError):
         return None
 

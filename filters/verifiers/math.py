@@ -20,7 +20,6 @@ from filters.extract import (
     marked_answer,
     number_of,
     plain,
-    tail,
 )
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
@@ -75,7 +74,7 @@ def answer_of(response: str) -> str | None:
 
 def reference_answer(reference: str) -> str | None:
     """The answer of a reference: as for a response, or all of it where it is one short line that is no sentence."""
-    text = tail(reference)
+    text = conclusion(reference)
     found = last_boxed(text) or marked_answer(text)
     if found is None:
         line = plain(text)

@@ -1,4 +1,7 @@
-"""`regex`: a pattern (`--pattern`, or the row's reference) is found in the response. Time is the worker's to limit."""
+"""`regex`: a pattern (`--pattern`, or the row's reference) is found in what the response says after its thoughts.
+
+Time is the worker's to limit.
+"""
 
 import re
 

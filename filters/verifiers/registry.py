@@ -9,7 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, get_args
 
-from filters.verdict import RIGHT, WRONG, Check, Kind, Settings, Task, Verdict, VerifierError
+from filters.thoughts import after_thoughts
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Kind, Settings, Task, Verdict, VerifierError
 
 NAMES = {
     "math": "the final answer equals the reference's, as mathematics",
@@ -32,14 +33,28 @@ _KINDS: tuple[Kind, ...] = get_args(Kind)
 
 
 def checker(settings: Settings) -> Check:
-    """The check that `settings.name` stands for.
+    """The check that `settings.name` stands for, of what responses say after their thoughts.
+
+    A user's own function is given responses as they are, thoughts and all.
 
     Raises:
         VerifierError: there is no such verifier, or it cannot work with these settings.
     """
     if ":" in settings.name:
         return _own(settings.name)
-    check: Check = _module(settings.name).checker(settings)
+    return _after_thoughts(_module(settings.name).checker(settings))
+
+
+def _after_thoughts(judges: Check) -> Check:
+    """A check of what a response says after its thoughts. Thoughts alone are no answer, to whatever was asked."""
+
+    def check(response: str, task: Task) -> Verdict:
+        said = after_thoughts(response)
+        verdict = judges(said, task)
+        if verdict.kind == UNSCORABLE or said.strip() or not response.strip():
+            return verdict
+        return Verdict(WRONG, None, "no answer after the thoughts")
+
     return check
 
 

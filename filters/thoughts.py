@@ -1,0 +1,125 @@
+"""Where a response stops thinking aloud and begins to answer: every marker by which today's models tell it.
+
+A reasoning model writes its thoughts between two markers, then what it has to say; only that is judged. Chat templates
+often put the opening marker into the prompt, so a response may hold the closing one alone. Thoughts that are opened and
+never closed were cut off: there is no answer after them, however much they hold that looks like one.
+
+The markers are those of the models' chat templates and of vLLM's and llama.cpp's parsers of reasoning.
+"""
+
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """One way to mark thoughts, as two regular expressions.
+
+    `alone` says whether the closing marker means something where none has opened: words of plain English do not.
+    """
+
+    models: str
+    opens: str
+    closes: str
+    alone: bool = True
+
+
+_NAMED = r"(?:\w{1,20}[:_|])?"
+"""A family's prefix of a tag's name: `<seed:think>`, `<mm:think>`, `<longcat_think>`."""
+
+FORMS = (
+    Form(
+        "DeepSeek-R1, Qwen3, GLM, Nemotron, Seed-OSS, MiniMax, LongCat, Hunyuan, …",
+        rf"(?i:<{_NAMED}think(?:ing)?(?:[:_]\w{{1,20}})?>)",
+        rf"(?i:</{_NAMED}think(?:ing)?(?:[:_]\w{{1,20}})?>)",
+    ),
+    Form("EXAONE Deep, Marco-o1", r"(?i:<thoughts?>)", r"(?i:</thoughts?>)"),
+    Form("Reka, LLaVA-CoT", r"(?i:<reasoning>)", r"(?i:</reasoning>)"),
+    Form("fine-tunes", r"(?i:<scratchpad>)", r"(?i:</scratchpad>)"),
+    Form("Magistral", r"\[THINK(?:ING)?\]", r"\[/THINK(?:ING)?\]"),
+    Form("fine-tunes", r"\[(?:REASONING|THOUGHT)\]", r"\[/(?:REASONING|THOUGHT)\]"),
+    Form("Kimi", "◁think▷", "◁/think▷"),
+    Form(
+        "gpt-oss (harmony), with its control tokens or decoded without them",
+        r"<\|channel\|>\s*analysis[^<]{0,200}<\|message\|>|\A\s*(?:assistant)?analysis(?=[A-Z][\w'’]*[ ,])",
+        r"<\|channel\|>\s*(?:final|commentary)\b[^<]{0,200}(?:<\|constrain\|>[^<]{0,40})?<\|message\|>"
+        r"|assistant(?:final|commentary)(?!_)",
+    ),
+    Form("OpenThinker", r"<\|begin_of_thought\|>", r"<\|end_of_thought\|>|<\|begin_of_solution\|>"),
+    Form("Command A", r"<\|START_THINKING\|>", r"<\|END_THINKING\|>|<\|START_RESPONSE\|>"),
+    Form("Apertus", r"<\|inner_prefix\|>", r"<\|inner_suffix\|>"),
+    Form("Gemma 4", r"<\|channel>\s*(?:thought|analysis)\b", r"<channel\|>"),
+    Form("MedGemma", r"<unused94>(?:thought\b)?", r"<unused95>"),
+    Form("Solar Open", r"<\|think(?:ing)?\|>", r"<\|/think(?:ing)?\|>|<\|begin\|>assistant<\|content\|>"),
+    Form("s1", r"<\|im_start\|>think\b", r"<\|im_start\|>answer\b"),
+    Form("Apriel", r"\A\s*Here are my reasoning steps:", r"\[BEGIN FINAL RESPONSE\]"),
+    Form(
+        "Granite 3.2",
+        r"\A\s*Here(?: is|['’]s) my thought process:",
+        r"\bHere(?: is|['’]s) my response:",
+        alone=False,
+    ),
+    Form("HuatuoGPT-o1", r"\A\s*## Thinking[ \t]*\n", r"^## Final Response[ \t]*$", alone=False),
+)
+
+_MARKER = re.compile(
+    r"(?=[<\[◁aH#`~]|\A)(?:(?P<fence>`{3,}|~{3,})|"  # what every marker begins with: most places are passed in one step
+    + "|".join(f"(?P<o{number}>{form.opens})|(?P<c{number}>{form.closes})" for number, form in enumerate(FORMS))
+    + ")",
+    re.MULTILINE,
+)
+
+_BEGIN = ("<|begin_of_solution|>", "<|START_RESPONSE|>")
+_END = ("<|end_of_solution|>", "<|END_RESPONSE|>", "[END FINAL RESPONSE]", "<|return|>", "<|end|>", "<|call|>")
+_QUOTES = ('"', "'", "`")
+_TAGGED = re.compile(r"\s*<(answer|response|output|conclusion)>(.*)</\1>\s*", re.DOTALL | re.IGNORECASE)
+
+
+def after_thoughts(text: str) -> str:
+    """What a response says after its last thoughts; all of it where it has none, nothing where they do not end.
+
+    Markers that an answer only mentions, in quotes or in a fenced block, are none.
+    """
+    begin, inside = 0, -1  # where the answer begins; in thoughts of which form
+    fenced, mentioned, line_end = (
+        False,
+        -1,
+        -1,
+    )  # in a fenced block of the answer; the form that is only mentioned there
+    for found in _MARKER.finditer(text):
+        kind, start = str(found.lastgroup), found.start()
+        if kind == "fence":
+            fenced, mentioned = inside < 0 and not fenced, -1
+            continue
+        number, quote = int(kind[1:]), text[start - 1 : start] if text[start - 1 : start] in _QUOTES else None
+        if kind[0] == "o" and inside < 0:
+            if not fenced and not quote:
+                inside = number
+                continue
+            mentioned = number
+            if start > line_end:
+                line_end = text.find("\n", start)
+                line_end = line_end if line_end >= 0 else len(text)
+        elif kind[0] == "c" and (inside == number or (inside < 0 and FORMS[number].alone)):
+            quoted = quote is not None and text[found.end() : found.end() + 1] == quote
+            if not quoted and not (mentioned == number and (fenced or start < line_end)):
+                begin, inside, fenced, mentioned = found.end(), -1, False, -1
+    if inside >= 0:
+        return ""
+    return _bare(text[begin:]) if begin else text
+
+
+def unwrapped(text: str) -> str:
+    """A text without the tags that some models put around what they answer, such as `<answer>…</answer>`."""
+    found = _TAGGED.fullmatch(text)
+    return found[2] if found else text
+
+
+def _bare(text: str) -> str:
+    """What follows thoughts, without the tokens that some templates put around it and without empty lines before it."""
+    for token in _BEGIN:
+        text = text.lstrip().removeprefix(token) if text.lstrip().startswith(token) else text
+    while text.rstrip().endswith(_END):
+        text = text.rstrip()
+        text = text[: -len(next(token for token in _END if text.endswith(token)))]
+    return text.lstrip("\r\n")
