@@ -18,8 +18,9 @@ from typing import Any
 
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
+from synth.lock import NAME as LOCK
+from synth.lock import lock_directory, unlock_directory
 from synth.nearest import did_you_mean
-from synth.store import lock_directory
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -61,13 +62,12 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
     fresh = output.with_name(f".{output.name}.tmp")
     found = Merged()
     try:
-        fresh.mkdir(parents=True, exist_ok=True)
         lock = lock_directory(fresh)
     except OSError as error:
         raise UsageError(f"cannot write {output}: {error.strerror or error}") from error
     try:
         for left in fresh.iterdir():  # by a merge that was killed
-            if left.name != ".lock":
+            if left.name != LOCK:
                 left.unlink()
         _copy_rest(folders[1], fresh)
         for shard in dict.fromkeys(weights[1].values()):
@@ -75,13 +75,14 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
         facts: dict[str, Any] = {"base": base, "tuned": tuned, "add": add, "ratio": ratio, "kept": found.kept}
         facts["revisions"] = {name: model_revision(str(folder)) for name, folder in zip(names, folders, strict=True)}
         (fresh / "run.json").write_text(json.dumps({"command": "merge", "settings": facts}, indent=2) + "\n")
-        (fresh / ".lock").unlink()
         os.rename(fresh, output)
-    except OSError as error:
-        raise RunError(f"cannot write {output}: {error.strerror or error}. Nothing is left of it") from error
-    finally:
+    except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
-        os.close(lock)
+        unlock_directory(fresh, lock)
+        if isinstance(error, OSError):
+            raise RunError(f"cannot write {output}: {error.strerror or error}. Nothing is left of it") from error
+        raise
+    unlock_directory(output, lock)
     return found
 
 

@@ -1,7 +1,6 @@
 """Where a run's rows go, by the form of `-o`: a dataset directory, one file, or standard output."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -11,13 +10,15 @@ import pyarrow as pa
 
 from synth.encode import JsonLines
 from synth.errors import UsageError
-from synth.record import RunRecord
+from synth.record import RunRecord, read_record
 from synth.row import Outcome
-from synth.store import SIDE_TABLES, RunDirectory, read_shards
+from synth.store import SIDE_TABLES, RunDirectory, clear_run, read_shards
 from synth.write import FORMATS, open_writer
 
 FLUSH = 0.2
 """Seconds that a row may wait before a reader of standard output sees it."""
+PARTIAL = ".partial"
+"""What the name of a directory ends in whose rows are to become a file."""
 
 
 class StreamSink:
@@ -78,19 +79,39 @@ class StreamSink:
 class FileRun(RunDirectory):
     """A run whose rows end in one file. Until it is done they live in the directory `FILE.partial` beside it."""
 
-    file: Path
+    @property
+    def file(self) -> Path:
+        """Where the rows end."""
+        return self.path.with_name(self.path.name.removesuffix(PARTIAL))
 
-    def finish(self, note: str | None = None) -> None:
-        """Complete the run, then bring its rows into the file, and its side tables into `FILE.rejected.*`, ….
+    def refuse_to_replace(self) -> None:
+        """Refuse a file that is there, except where a run was killed after it had written it.
 
-        Side tables are the directories that a run has beside its rows: `SIDE_TABLES`.
+        Raises:
+            UsageError: it is there.
         """
-        super().finish(note)
-        for side in (self.accepted, self.rejected, self.pairs):
+        if not self.file.exists() or self._replaces:
+            return
+        earlier = read_record(self.path)
+        if earlier is None or earlier.finished is None:
+            raise UsageError(f"{self.file} exists; choose another -o, or add --restart to replace it")
+
+    def _begin(self) -> None:
+        super()._begin()
+        if self._replaces:
+            with self._guard():
+                for file in (self.file, *(side_file(self.file, side) for side in SIDE_TABLES)):
+                    file.unlink(missing_ok=True)
+                self._replaces = False
+
+    def _complete(self, note: str | None) -> None:
+        """Complete the run, then bring its side tables into `FILE.rejected.*`, …, and last its rows into the file."""
+        super()._complete(note)
+        for side in (self.rejected, self.pairs, self.accepted):
             if side.shards or side is self.accepted:
                 file = self.file if side is self.accepted else side_file(self.file, side.folder.name)
                 _copy(read_shards(side.folder, side.shards), file, side.schema)
-        shutil.rmtree(self.path)
+        clear_run(self.path)
 
 
 def side_file(file: Path, side: str) -> Path:
@@ -114,7 +135,7 @@ def open_output(
         stream: where rows go without `output`.
         record: command, settings and target, as for `RunDirectory.open`.
         schema: as for `RunDirectory.open`.
-        restart: as for `RunDirectory.open`; also replaces a file that exists.
+        restart: as for `RunDirectory.open`; a file that exists is replaced then, too, not before there is a row.
         also_read: what the run reads beside the source of its record: files, directories or Hub ids.
 
     Raises:
@@ -128,15 +149,12 @@ def open_output(
         _refuse_to_replace(path, Path(source), is_file)
     if not is_file:
         return RunDirectory.open(path, record, schema, restart=restart)
-    if path.exists():
-        if not restart:
-            raise UsageError(f"{path} exists; choose another -o, or add --restart to replace it")
-        path.unlink()
-        for side in SIDE_TABLES:
-            side_file(path, side).unlink(missing_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    run = FileRun.open(partial, record, schema, restart=restart)
-    run.file = path
+    run = FileRun.open(path.with_name(path.name + PARTIAL), record, schema, restart=restart)
+    try:
+        run.refuse_to_replace()
+    except BaseException:
+        run.pause()
+        raise
     return run
 
 

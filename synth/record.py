@@ -1,15 +1,23 @@
 """What `run.json` says of a run, and what must agree for it to be continued."""
 
 import json
+import re
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from synth.errors import UsageError
 from synth.row import Outcome
 
 if TYPE_CHECKING:
     import pyarrow as pa
+
+
+RECORDS = ("run.json", "progress.json")
+"""The record of a run that is finished, and of one that is not."""
+
+_SHARD = re.compile(r"data-\d{5,}\.arrow")
 
 
 @dataclass(slots=True)
@@ -48,6 +56,11 @@ class RunRecord:
     """What the answers of all attempts cost, where prices were given."""
     finished: str | None = None
     note: str | None = None
+
+    @property
+    def binding(self) -> bool:
+        """Whether there is anything that another run in its place would lose, as far as the record tells."""
+        return self.next > 0 or self.finished is not None
 
     def as_json(self) -> str:
         """Indented JSON, for people too."""
@@ -88,14 +101,62 @@ def read_record(path: Path) -> RunRecord | None:
     Raises:
         UsageError: it is there but cannot be read.
     """
-    for name in ("run.json", "progress.json"):
-        file = path / name
-        if file.exists():
-            try:
-                return RunRecord(**json.loads(file.read_text(encoding="utf-8")))
-            except (ValueError, TypeError) as error:
-                raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error
+    for file in (path / name for name in RECORDS):
+        try:
+            if not file.exists():
+                continue
+            if not file.is_file():
+                raise ValueError("it is no file")
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("it holds no settings")
+            return _checked(RunRecord(**found))
+        except (ValueError, TypeError, OSError, RecursionError) as error:
+            raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error
     return None
+
+
+def _checked(record: RunRecord) -> RunRecord:
+    """The record, whose values are of the types they should be, and whose shards lie in its own directory.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for name, kind in get_type_hints(RunRecord).items():
+        if not _is_a(getattr(record, name), kind):
+            raise ValueError(f"{name} is not what it should be")
+    for shard in (*record.shards, *record.rejected_shards, *record.pair_shards):
+        if not _SHARD.fullmatch(shard):
+            raise ValueError(f"{shard!r} is not the name of a shard")
+    return record
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Whether a JSON value is of a type: a plain one, None or one, a list or a dict of one."""
+    if kind is Any:
+        return True
+    if isinstance(kind, UnionType):
+        return any(_is_a(value, one) for one in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_a(one, get_args(kind)[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is_a(one, get_args(kind)[1]) for one in value.values())
+    if kind is float:
+        return isinstance(value, int | float)
+    return isinstance(value, kind)
+
+
+def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
+    """Refuse to go on with a run of other settings.
+
+    Raises:
+        UsageError: they differ; the message has the names of those that do.
+    """
+    if differing := differences(earlier, now):
+        raise UsageError(
+            f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
+            "or add --restart to throw it away"
+        )
 
 
 def differences(earlier: RunRecord, now: RunRecord) -> str:

@@ -16,10 +16,12 @@ A row is kept by a single appended line. Shards land in row order under their fi
 `progress.json` is replaced; after that the journal is rewritten without their rows. Killed between any two of
 these steps, the next run finds a consistent state: unlisted shards are removed, journal lines of landed rows and a
 torn last line are ignored.
+
+Nothing is written, and nothing of an earlier run removed, before there is a first row: a run that is refused, or whose
+model cannot be loaded, leaves the directory as it was.
 """
 
 import errno
-import fcntl
 import json
 import os
 import shutil
@@ -34,7 +36,9 @@ import pyarrow as pa
 
 from synth.card import write_card
 from synth.errors import RunError, UsageError
-from synth.record import RunRecord, differences, read_record
+from synth.lock import NAME as LOCK
+from synth.lock import lock_directory, unlock_directory
+from synth.record import RECORDS, RunRecord, read_record, refuse_changed
 from synth.row import BASE, PAIRS, REASON, Outcome, Row, batch_of
 from synth.write import finish_dataset_dir, replace_text, write_shard
 
@@ -124,34 +128,48 @@ class RunDirectory:
             fresh: the record of a run that has no rows yet. Its target, model name and versions may differ from those
                 of the run that is there; its command and settings may not.
             schema: the accepted rows' columns.
-            restart: throw away what an earlier run left there.
+            restart: throw away what an earlier run left there, once there is a row of this one.
 
         Raises:
             UsageError: the path holds something else, a run with other settings, or a run that is under way.
         """
-        fresh = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
         try:
-            if path.exists() and not path.is_dir():
-                raise UsageError(f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet")
-            earlier = read_record(path)
-            if earlier is None and path.exists() and not all(_ours(entry.name) for entry in path.iterdir()):
-                raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
-            path.mkdir(parents=True, exist_ok=True)
+            _refuse_foreign(path)
             lock = lock_directory(path)
-            if earlier and restart:
-                _clear(path)
-                earlier = None
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
-        if earlier is None:
-            return cls(path, fresh, schema, lock)
-        if differing := differences(earlier, fresh):
-            os.close(lock)
-            raise UsageError(
-                f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
-                "or add --restart to throw it away"
-            )
-        going_on = replace(
+        try:
+            return cls(path, fresh, schema, lock, restart)
+        except BaseException:
+            unlock_directory(path, lock)
+            raise
+
+    def __init__(self, path: Path, fresh: RunRecord, schema: pa.Schema, lock: int, restart: bool) -> None:
+        self.path = path
+        self.schema = schema
+        self.ahead: dict[int, Outcome] = {}
+        self._lines: dict[int, bytes] = {}
+        self._journal: BinaryIO | None = None
+        self._lock = lock
+        self._replaces = restart
+        self.record = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
+        earlier = None if restart else read_record(path)
+        if earlier is not None:
+            self._read_journal(earlier.next)
+            if earlier.binding or self._lines:
+                self.record = self._going_on(earlier)
+        record = self.record
+        self.accepted = Side(path, schema, record.shards)
+        self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
+        self.pairs = Side(path / "pairs", PAIRS, record.pair_shards)
+        self._committed = record.next
+        self._landed = time.monotonic()
+        batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
+
+    def _going_on(self, earlier: RunRecord) -> RunRecord:
+        fresh = self.record
+        refuse_changed(self.path, earlier, fresh)
+        return replace(
             earlier,
             source=fresh.source,
             asked=fresh.asked,
@@ -160,26 +178,16 @@ class RunDirectory:
             finished=None,
             note=None,
         )
-        return cls(path, going_on, schema, lock)
 
-    def __init__(self, path: Path, record: RunRecord, schema: pa.Schema, lock: int) -> None:
-        self.path = path
-        self.record = record
-        self.schema = schema
-        self.ahead: dict[int, Outcome] = {}
-        self._lines: dict[int, bytes] = {}
-        self._journal: BinaryIO | None = None
-        self._lock = lock
-        self.accepted = Side(path, schema, record.shards)
-        self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
-        self.pairs = Side(path / "pairs", PAIRS, record.pair_shards)
-        self._committed = record.next
-        self._landed = time.monotonic()
-        batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
-        self._read_journal()
-        for side in self._sides:
-            side.remove_unlisted()
+    def _begin(self) -> None:
+        """Claim the directory on disk, too, when there is a first row."""
+        if self._journal is not None:
+            return
         with self._guard():
+            if self._replaces:
+                clear_run(self.path)
+            for side in self._sides:
+                side.remove_unlisted()
             self._save_progress()
             self._rewrite_journal()
 
@@ -206,6 +214,7 @@ class RunDirectory:
             "pairs": outcome.pairs,
         }
         line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        self._begin()
         assert self._journal is not None
         with self._guard():
             self._journal.write(line)
@@ -252,6 +261,7 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
+        self._begin()
         self._landed = time.monotonic()
         with self._guard():
             for side in self._sides:
@@ -273,12 +283,11 @@ class RunDirectory:
 
         A run that has finished no row leaves nothing behind: other settings may be tried in the same place.
         """
-        self.land()
-        if self._committed == 0 and not self._lines:
-            _clear(self.path)
+        if self._journal is not None:
+            self.land()
+            if self._committed == 0 and not self._lines:
+                clear_run(self.path)
         self._unlock()
-        with suppress(OSError):
-            self.path.rmdir()  # if it is empty
 
     def finish(self, note: str | None = None) -> None:
         """Land the rest, write the card and, last of all, `run.json`.
@@ -286,6 +295,10 @@ class RunDirectory:
         Args:
             note: what people should know of how it ended, such as a target that was not reached.
         """
+        self._complete(note)
+        self._unlock()
+
+    def _complete(self, note: str | None) -> None:
         self.land()
         with self._guard():
             if not self.record.shards:  # `datasets` cannot load a directory without any
@@ -298,7 +311,6 @@ class RunDirectory:
             replace_text(self.path / "run.json", self.record.as_json())
             (self.path / "progress.json").unlink()
             (self.path / "journal.jsonl").unlink()
-        self._unlock()
 
     def _save_progress(self) -> None:
         replace_text(self.path / "progress.json", self.record.as_json())
@@ -317,21 +329,22 @@ class RunDirectory:
             self._journal.close()
         self._journal = open(path, "ab")  # noqa: SIM115 (lives as long as the run)
 
-    def _read_journal(self) -> None:
+    def _read_journal(self, landed: int) -> None:
+        """Recall the rows that were finished beyond those that have landed."""
         path = self.path / "journal.jsonl"
-        if not path.exists():
+        if not path.is_file():
             return
         with open(path, "rb") as file:
             for line in file:
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                    index = entry["index"]
+                    if index >= landed:
+                        more = [_row(row) for row in entry["more"]]
+                        self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"], more, entry["pairs"])
+                        self._lines[index] = line
+                except (ValueError, TypeError, LookupError, RecursionError):
                     continue  # torn by a kill: that row is simply made again
-                index = entry["index"]
-                if index >= self.record.next:
-                    more = [_row(row) for row in entry["more"]]
-                    self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"], more, entry["pairs"])
-                    self._lines[index] = line
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -348,8 +361,7 @@ class RunDirectory:
     def _unlock(self) -> None:
         if self._journal is not None:
             self._journal.close()
-        (self.path / ".lock").unlink(missing_ok=True)
-        os.close(self._lock)
+        unlock_directory(self.path, self._lock)
 
 
 def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
@@ -369,34 +381,29 @@ def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
             ) from error
 
 
-def _ours(name: str) -> bool:
-    """Whether a file may be left of a run that was killed before it had a record."""
-    return name == ".lock" or (name.startswith(".") and name.endswith(".tmp"))
-
-
-def lock_directory(path: Path) -> int:
-    """Claim a directory for this process; the handle, closed, gives it back.
-
-    Raises:
-        UsageError: another process has it.
-    """
-    handle = os.open(path / ".lock", os.O_CREAT | os.O_RDWR)
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a place that holds something else than a run. One that was killed before its first row has no record."""
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(handle)
-        raise UsageError(f"another run is writing to {path}; wait for it, or choose another -o") from error
-    return handle
+        names = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise UsageError(
+            f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet"
+        ) from None
+    if not names & {*RECORDS} and not all(name == LOCK or name.endswith(".tmp") for name in names):
+        raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
 
 
-def _clear(path: Path) -> None:
-    for name in ("run.json", "progress.json", "journal.jsonl", "state.json", "dataset_info.json", "README.md"):
-        (path / name).unlink(missing_ok=True)
-    for file in path.glob("data-*.arrow"):
-        file.unlink()
+def clear_run(path: Path) -> None:
+    """Remove a run; its record goes last, so that a kill in between leaves something that is known to be a run."""
     for side in SIDE_TABLES:
         with suppress(FileNotFoundError):
             shutil.rmtree(path / side)
+    for file in path.glob("data-*.arrow"):
+        file.unlink()
+    for name in ("journal.jsonl", "state.json", "dataset_info.json", "README.md", *RECORDS):
+        (path / name).unlink(missing_ok=True)
 
 
 def _row(record: dict[str, Any]) -> Row:

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
+from synth.lock import lock_directory, unlock_directory
 from synth.record import RunRecord, differences, read_record
-from synth.store import lock_directory
 
 _OURS = {
     ".lock",
@@ -161,8 +161,7 @@ class TrainingFolder:
     def close(self) -> None:
         """Let others write here."""
         if self.writes:
-            (self.path / ".lock").unlink(missing_ok=True)
-            os.close(self._lock)
+            unlock_directory(self.path, self._lock)
 
 
 def _step(checkpoint: Path) -> int | None:

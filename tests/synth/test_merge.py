@@ -13,8 +13,8 @@ import torch
 import transformers
 
 from synth.errors import UsageError
+from synth.lock import lock_directory
 from synth.merge import merge
-from synth.store import lock_directory
 from tests.synth.engines.tiny import tiny_model
 
 SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]

@@ -1,6 +1,7 @@
 """The run directory: what lands, what survives a kill between any two steps, what is refused."""
 
 import datetime
+import io
 import json
 import os
 import signal
@@ -14,6 +15,7 @@ import pytest
 
 from synth import store
 from synth.errors import RunError, UsageError
+from synth.output import open_output
 from synth.record import RunRecord, read_record
 from synth.row import BASE, Outcome, Row
 from synth.store import RunDirectory
@@ -195,6 +197,108 @@ def test_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "d").exists()
 
 
+def test_run_killed_before_its_first_row_binds_nobody(tmp_path: Path) -> None:
+    os.close(open_at(tmp_path / "d", seed=1)._lock)  # as a kill while its model is loaded
+    run = open_at(tmp_path / "d", seed=2)
+    run._begin()
+    os.close(run._lock)  # killed when all but the first row was written
+    other = open_at(tmp_path / "d", seed=3)
+    fill(other, 3)
+    other.finish()
+    assert ids(tmp_path / "d") == expected(3)
+
+
+def test_restart_throws_nothing_away_before_there_is_a_row(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d", seed=1)
+    fill(run, 9)
+    run.finish()
+    open_at(tmp_path / "d", restart=True, seed=2).pause()  # its model could not be loaded
+    assert ids(tmp_path / "d") == expected(9) and (tmp_path / "d" / "run.json").exists()
+    again = open_at(tmp_path / "d", restart=True, seed=2)
+    fill(again, 1)
+    again.pause()
+    assert ids(tmp_path / "d") == expected(1) and not (tmp_path / "d" / "run.json").exists()
+
+
+def test_finished_run_stays_finished_where_no_row_is_added(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 9)
+    run.finish()
+    open_at(tmp_path / "d").pause()
+    assert (tmp_path / "d" / "run.json").exists() and not (tmp_path / "d" / "progress.json").exists()
+
+
+def to_file(path: Path, *, restart: bool = False) -> RunDirectory:
+    run = open_output(str(path), io.BytesIO(), RunRecord("test", {}), BASE, restart=restart)
+    assert isinstance(run, RunDirectory)
+    return run
+
+
+def test_file_lives_until_there_is_a_row_of_the_run_that_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text("old")
+    with pytest.raises(UsageError, match="exists; choose another"):
+        to_file(path)
+    to_file(path, restart=True).pause()
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    run = to_file(path, restart=True)
+    fill(run, 9)
+    assert not path.exists()
+    os.close(run._lock)  # as a kill does
+    again = to_file(path)
+    assert again.next + len(again.ahead) == 9
+    fill(again, 10)
+    again.finish()
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == expected(10)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"d.jsonl", "d.rejected.jsonl"}
+
+
+def test_file_is_completed_where_a_run_was_killed_while_writing_it(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    run = to_file(path)
+    fill(run, 9)
+    RunDirectory._complete(run, None)
+    path.write_text("written, and then came the kill")
+    os.close(run._lock)
+    to_file(path).finish()
+    assert len(path.read_text().splitlines()) == 8 and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("shards", ["../../elsewhere.arrow"]),
+        ("shards", "data-00000.arrow"),
+        ("next", "7"),
+        ("settings", []),
+        ("reasons", {"bad": "many"}),
+        ("parts", [1]),
+        ("unknown", 1),
+    ],
+)
+def test_damaged_record_is_one_clear_line(tmp_path: Path, field: str, value: object) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 9)
+    run.finish()
+    file = tmp_path / "d" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+        open_at(tmp_path / "d")
+    assert not (tmp_path / "d" / ".lock").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '"text"', "[" * 100_000, "\udcff", None])
+def test_record_that_is_none_is_one_clear_line(tmp_path: Path, text: str | None) -> None:
+    (tmp_path / "d").mkdir()
+    file = tmp_path / "d" / "run.json"
+    if text is None:
+        file.mkdir()
+    else:
+        file.write_text(text, errors="surrogateescape")
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+        open_at(tmp_path / "d")
+
+
 def test_finished_run_without_accepted_rows_is_an_empty_data_set(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     bad = Outcome(Row("a", [], "test"), "bad")
@@ -300,10 +404,11 @@ def test_unwritable_place(tmp_path: Path) -> None:
 
 def test_disk_error_is_a_run_error(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
+    fill(run, 1)
     run._journal.close()  # type: ignore[union-attr]
     run._journal = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
     with pytest.raises(RunError, match="No space left"):
-        run.keep(0, outcome(0))
+        run.keep(1, outcome(1))
 
 
 def test_schema_of_shards_is_the_base(tmp_path: Path) -> None:
