@@ -12,11 +12,11 @@ from cli.generate import claimed_stdout
 from cli.options import Share
 from cli.progress import Meter, say
 from synth.errors import UsageError
-from synth.mix import CountTokens, Mixture, Part, duplicates, mixed, plan
+from synth.mix import CountTokens, Mixture, Part, mixed, plan
 from synth.output import open_output
 from synth.read import Rows, conversations, open_source
 from synth.record import RunRecord
-from synth.row import REASON, SCORES
+from synth.row import SCORES
 from synth.tasks import open_tasks
 from synth.versions import versions
 
@@ -49,22 +49,17 @@ def mix(given: dict[str, Any]) -> None:
     with claimed_stdout() as stream:
         read = [source for source, _ in sources]
         sink = open_output(given["output"], stream, record, mixture.schema, restart=given["restart"], also_read=read)
-        if sink.next >= mixture.rows:
+        if sink.next >= mixture.total:
             sink.finish()
             say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)
             return
         sink.record.parts = _facts(mixture)
         done = False
-        nothing = pa.RecordBatch.from_pylist([], mixture.schema.append(REASON))
         try:
             with Meter("mix", quiet=quiet) as meter:
-                for batch in mixed(mixture, sink.next):
-                    sink.extend(batch, nothing)
-                    meter.show(sink.next, mixture.rows, "")
-            left_out = list(duplicates(mixture))
-            if left_out:
-                whole = pa.Table.from_batches(left_out).combine_chunks().to_batches()[0]
-                sink.extend(pa.RecordBatch.from_pylist([], mixture.schema), whole)
+                for rows, left_out in mixed(mixture, sink.next):
+                    sink.extend(rows, left_out)
+                    meter.show(sink.next, mixture.total, "")
             done = True
         finally:
             if done:

@@ -1,5 +1,6 @@
 """Options that several commands share, each worded once."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -15,17 +16,28 @@ STOP = click.option("--stop", metavar="TEXT", help="What ends a user message, wi
 
 
 class Share(click.ParamType[float]):
-    """A share of a whole: 20% or 0.2."""
+    """A share of a whole: 20% or 0.2. More than the whole is said in percent, so that 20 is never taken for 2000%."""
 
     name = "share"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number, whatever its range."""
-        text = str(value)
+        """The share as a number, not negative; 1 is the whole."""
+        text = str(value).strip()
+        in_percent = text.endswith("%")
         try:
-            return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+            found = float(text.removesuffix("%")) / (100 if in_percent else 1)
         except ValueError:
+            found = math.nan
+        if not 0 <= found < math.inf:
             self.fail(f"{text} is no share; write 20% or 0.2", param, ctx)
+        if not in_percent and (found > 1 or text == "1"):
+            self.fail(
+                f"{text} without a percent sign would be {found:.6g} times the whole; write {text}% or "
+                f"{found / 100:.6g} for {text} percent, {found * 100:.6g}% for {found:.6g} times the whole",
+                param,
+                ctx,
+            )
+        return found
 
 
 def _apply(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:

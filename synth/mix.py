@@ -65,6 +65,11 @@ class Mixture:
         """How many there will be."""
         return len(self.part)
 
+    @property
+    def total(self) -> int:
+        """How many rows there are to write: those of the mixture, and the duplicates, which are rejected."""
+        return self.rows + sum(len(part.duplicates) for part in self.parts)
+
 
 def plan(
     parts: Sequence[Part],
@@ -113,25 +118,29 @@ def plan(
     return Mixture(list(parts), number[arranged], place[arranged], _schema(parts))
 
 
-def mixed(mixture: Mixture, start: int = 0) -> Iterator[pa.RecordBatch]:
-    """The rows of a mixture from index `start` on, in its order, as batches of its schema."""
+def mixed(mixture: Mixture, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """What is to be written from row `start` on: the mixture in its order, then the replay rows that the target has.
+
+    Yields:
+        Rows of the mixture, as a batch of its schema, and rejected rows, with the reason; one of the two is empty.
+    """
+    schema = mixture.schema.append(REASON)
+    none, none_rejected = pa.RecordBatch.from_pylist([], mixture.schema), pa.RecordBatch.from_pylist([], schema)
     sets = [_Gather(part, mixture.schema) for part in mixture.parts]
     for begin in range(start, mixture.rows, BLOCK_ROWS):
         part, place = mixture.part[begin : begin + BLOCK_ROWS], mixture.place[begin : begin + BLOCK_ROWS]
         found = [sets[index].rows(place[part == index]) for index in range(len(sets))]
         back = np.argsort(np.argsort(part, kind="stable"), kind="stable")
-        yield pa.Table.from_batches(found).combine_chunks().take(pa.array(back)).combine_chunks().to_batches()[0]
-
-
-def duplicates(mixture: Mixture) -> Iterator[pa.RecordBatch]:
-    """The replay rows that were never taken because the target has them, with the reason."""
-    schema = mixture.schema.append(REASON)
-    for part in mixture.parts[1:]:
-        gather = _Gather(part, mixture.schema)
-        for begin in range(0, len(part.duplicates), BLOCK_ROWS):
-            batch = gather.at(part.duplicates[begin : begin + BLOCK_ROWS])
+        rows = pa.Table.from_batches(found).combine_chunks().take(pa.array(back)).combine_chunks().to_batches()[0]
+        yield rows, none_rejected
+    done = max(0, start - mixture.rows)
+    for one in sets:
+        left_out = one.duplicates[done:]
+        done = max(0, done - len(one.duplicates))
+        for begin in range(0, len(left_out), BLOCK_ROWS):
+            batch = one.at(left_out[begin : begin + BLOCK_ROWS])
             reason = pa.array([DUPLICATE] * batch.num_rows, pa.string())
-            yield pa.record_batch([*batch.columns, reason], schema=schema)
+            yield none, pa.record_batch([*batch.columns, reason], schema=schema)
 
 
 class _Gather:
@@ -140,6 +149,7 @@ class _Gather:
     def __init__(self, part: Part, schema: pa.Schema) -> None:
         self._part = part
         self._schema = schema
+        self.duplicates = part.duplicates
         self._batches = [completed for _, completed in part.tasks.completed(pa.schema([SOURCE]))]
         self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
         _, first = np.unique(part.taken, return_index=True)

@@ -4,9 +4,11 @@ import json
 from pathlib import Path
 
 import datasets
+import pyarrow as pa
 import pytest
 
 from cli.main import main
+from synth.store import RunDirectory
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
@@ -54,6 +56,14 @@ def test_from_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         ("replay.jsonl", "how much"),
         ("replay.jsonl:lots", "no share"),
         ("replay.jsonl:0%", "more than nothing"),
+        ("replay.jsonl:0", "more than nothing"),
+        ("replay.jsonl:5", "write 5% or 0.05"),
+        ("replay.jsonl:1.5", "write 1.5% or 0.015 for 1.5 percent, 150% for 1.5 times"),
+        ("replay.jsonl:1", "write 1% or 0.01"),
+        ("replay.jsonl:-5%", "no share"),
+        ("replay.jsonl:nan", "no share"),
+        ("replay.jsonl:1e999", "no share"),
+        ("replay.jsonl:%", "no share"),
         ("replay.jsonl:50%", "--oversample"),
         ("nothing.jsonl:5%", "does not exist"),
     ],
@@ -103,3 +113,26 @@ def test_the_input_is_never_overwritten(
         assert status == 2 and "is the input itself" in err
     assert len(replay.read_text().splitlines()) == 5
     assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 21
+
+
+def test_interrupted_before_the_duplicates_are_written(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target, replay = write(tmp_path / "own.jsonl", "t", 200), write(tmp_path / "replay.jsonl", "a", 50)
+    with replay.open("a") as file:
+        file.write("".join(json.dumps({"question": f"t {n}?", "answer": "3"}) + "\n" for n in range(5)))
+    command = ["mix", target, "--replay", f"{replay}:5%", "-o", tmp_path / "train"]
+    extend = RunDirectory.extend
+
+    def interrupted(self: RunDirectory, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
+        if rejected.num_rows:
+            raise KeyboardInterrupt
+        extend(self, accepted, rejected)
+
+    monkeypatch.setattr(RunDirectory, "extend", interrupted)
+    assert run(capfd, *command)[0] == 1
+    monkeypatch.undo()
+    assert run(capfd, *command)[0] == 0
+    assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 210
+    left_out = datasets.load_from_disk(str(tmp_path / "train" / "rejected"))
+    assert [row["messages"][0]["content"] for row in left_out] == [f"t {n}?" for n in range(5)]

@@ -348,7 +348,7 @@ def test_tokenizer_and_model_that_do_not_go_together(
     ("options", "words"),
     [
         (["--mask-above", 2.5, "--mask-hardest", "20%"], "two ways"),
-        (["--mask-hardest", "20"], "between 0 and 1"),
+        (["--mask-hardest", "20"], "write 20%"),
         (["--mask-hardest", "much"], "no share"),
         (["--mask-random"], "as many tokens"),
         (["--mask-above", 2.5, "--mask-random", "--mask-easiest"], "two controls"),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from synth.errors import UsageError
-from synth.mix import DUPLICATE, Mixture, Part, duplicates, mixed, plan
+from synth.mix import DUPLICATE, Mixture, Part, mixed, plan
 from synth.read import open_rows
 from synth.row import IGNORED
 from synth.tasks import open_tasks
@@ -50,7 +50,7 @@ def part(folder: Path, name: str, found: list[dict[str, Any]], share: float | No
 
 
 def records(mixture: Mixture, start: int = 0) -> list[dict[str, Any]]:
-    return [row for batch in mixed(mixture, start) for row in batch.to_pylist()]
+    return [row for rows, _ in mixed(mixture, start) for row in rows.to_pylist()]
 
 
 def test_shares_of_rows_evenly_among_the_target(tmp_path: Path) -> None:
@@ -109,7 +109,10 @@ def test_what_the_target_asks_is_not_replayed(tmp_path: Path) -> None:
     parts = [part(tmp_path, "own", rows("t", 20)), part(tmp_path, "replay", replay, 1.5)]
     mixture = plan(parts)
     assert len(parts[1].taken) == 30 and all(row["number"] != 99 for row in records(mixture))
-    left_out = [row for batch in duplicates(mixture) for row in batch.to_pylist()]
+    left_out = [row for _, batch in mixed(mixture) for row in batch.to_pylist()]
+    assert mixture.total == mixture.rows + len(left_out)
+    late = [row for _, batch in mixed(mixture, mixture.rows + 1) for row in batch.to_pylist()]
+    assert late == left_out[1:]
     assert [row["number"] for row in left_out] == [99] * 5 and {row["reason"] for row in left_out} == {DUPLICATE}
     parts[1].share = 1.6
     with pytest.raises(UsageError, match=r"replay has 30 rows \(5 more are the target's\).*--oversample"):
