@@ -17,6 +17,7 @@ from synth.engines.base import Engine, EngineOptions
 from synth.engines.open import choose_engine, model_revision, open_engine
 from synth.errors import UsageError
 from synth.judge import JUDGE_PLACES, Judge
+from synth.loading import load_config
 from synth.methods.answers import NOT_OPEN, Speaker
 from synth.methods.prompt import load_prompt
 from synth.plain import open_rows_or_texts
@@ -143,6 +144,8 @@ class Casting:
     def _speaker(self, part: str, name: str) -> Speaker:
         """A model by its part, its engine not yet open. A prefix and a stop of the user's are for `--model` alone."""
         model = _name(name)
+        if self._kind(name) != "server":
+            load_config(model)  # what cannot be read is found before an engine is started
         if part == "model":
             chat = format_for(model, prefix=self.given["prefix"], stop=self.given["stop"])
         else:

@@ -269,6 +269,7 @@ def _write(folder: Path, scores: dict[str, Any]) -> None:
     """scores.json, and the plots."""
     from synth.score_plots import draw_scores
 
+    folder.mkdir(parents=True, exist_ok=True)
     replace_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     for suffix in (".svg", ".png"):
         draw_scores(scores, folder, suffix)

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import DEVICE, input_options, output_options
+from cli.options import DEVICE, TRUST, input_options, output_options
 
 DUPLICATES = {"exact": "duplicates", "near": "near-duplicates", "semantic": "semantic-duplicates"}
 
@@ -82,6 +82,7 @@ class _InOrder(click.Command):
 )
 @click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn at random.")
 @DEVICE
+@TRUST
 @output_options
 def command(**given: Any) -> None:
     """Curate a data set: remove rows that filters find, keep those that are chosen.

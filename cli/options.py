@@ -6,6 +6,8 @@ from typing import Any, TypeVar
 
 import click
 
+from synth.loading import remote_code
+
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 MODEL = click.option("--model", required=True, help="The model: a local directory or a Hub id.")
@@ -13,6 +15,14 @@ PREFIX = click.option(
     "--prefix", metavar="TEXT", help="What precedes a user message, instead of what the chat template says."
 )
 STOP = click.option("--stop", metavar="TEXT", help="What ends a user message, with --prefix.")
+TRUST = click.option(
+    "--trust-remote-code",
+    is_flag=True,
+    expose_value=False,
+    callback=lambda context, _, allowed: context.with_resource(remote_code(allowed=allowed)),
+    help="Let a model run code that comes with it; without this it never does.",
+)
+"""On every command that loads a model or its tokenizer; it holds until the command has ended."""
 
 
 class Share(click.ParamType[float]):
@@ -79,7 +89,7 @@ API_KEY = click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. 
 def engine_options(command: Command) -> Command:
     """How a model is run; `EngineOptions` has the same names."""
     return _apply(
-        [ENGINE, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, TENSOR_PARALLEL, GPU_MEMORY, API_KEY],
+        [ENGINE, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, TENSOR_PARALLEL, GPU_MEMORY, API_KEY, TRUST],
         command,
     )
 
@@ -93,7 +103,7 @@ def scoring_options(command: Command) -> Command:
         metavar="auto|transformers|URL",
         help="Where the model runs: here, or on a server, whose prompt log-probabilities are taken.",
     )
-    return _apply([engine, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, API_KEY], command)
+    return _apply([engine, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, API_KEY, TRUST], command)
 
 
 def output_options(command: Command) -> Command:

@@ -9,9 +9,9 @@ import pyarrow as pa
 from cli.cast import Casting, tasks_of
 from cli.generate import Job, generate
 from cli.progress import say
-from synth.chat import load_tokenizer
 from synth.engines.base import Sampling
 from synth.errors import UsageError
+from synth.loading import load_tokenizer
 from synth.methods.lamol import (
     COLUMNS,
     GENERATION,

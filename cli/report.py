@@ -2,6 +2,8 @@
 
 import click
 
+from cli.options import TRUST
+
 
 @click.command()
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
@@ -9,6 +11,7 @@ import click
 @click.option(
     "--model", help="Whose tokenizer turns tokens into text: a directory or a Hub id. [default: the one that scored]"
 )
+@TRUST
 @click.option("--force", is_flag=True, help="Replace the page if it exists.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def command(sources: tuple[str, ...], output: str, model: str | None, force: bool, quiet: bool) -> None:

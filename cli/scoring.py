@@ -18,11 +18,12 @@ from cli.cast import Casting, tasks_of
 from cli.generate import claimed_stdout, closing_lines
 from cli.progress import Meter, clock, say
 from synth.card import token_line
-from synth.chat import ChatFormat, format_for, load_tokenizer
+from synth.chat import ChatFormat, format_for
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.engines.token_scorer import open_scorer
 from synth.errors import UsageError
+from synth.loading import load_tokenizer
 from synth.masks import Cut, Mask
 from synth.output import StreamSink, open_output
 from synth.plain import TEXT, has_texts, only_texts

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.options import TRUST
+
 if TYPE_CHECKING:
     from rich.text import Text
 
@@ -21,6 +23,7 @@ HEAT = ((1.5, ""), (2.5, "on #5c4a00"), (10.0, "on #8a4500"), (100.0, "on #a0200
 @click.argument("source", metavar="[INPUT]", default="-")
 @click.option("-n", "--rows", type=click.IntRange(1), default=5, show_default=True, help="Rows to show.")
 @click.option("--model", metavar="MODEL", help="Whose tokenizer shows scored tokens. [default: the scorer's]")
+@TRUST
 @click.option("--plain", is_flag=True, help="Scored rows as conversations, too, without their tokens.")
 def command(source: str, rows: int, model: str | None, plain: bool) -> None:
     """Show the first rows of a data set, a file or standard input.

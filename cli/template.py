@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from cli.options import MODEL, PREFIX, STOP
+from cli.options import MODEL, PREFIX, STOP, TRUST
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -26,6 +26,7 @@ _EXAMPLE = [
 
 @click.command()
 @MODEL
+@TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead (keys below).")
 @click.option("--system", metavar="TEXT", help="Show what precedes a question after this system message.")
 @PREFIX

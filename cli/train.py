@@ -4,12 +4,13 @@ from typing import Any
 
 import click
 
-from cli.options import DEVICE, MODEL, PREFIX, STOP, Share, input_options
+from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, input_options
 
 
 @click.command()
 @input_options
 @MODEL
+@TRUST
 @click.option("-o", "--output", metavar="DIR", help="Where the trained model goes; needed but for --dry-run.")
 @click.option(
     "--train-on",

@@ -17,6 +17,7 @@ from cli.show import printable
 from synth.chat import ChatFormat, format_for
 from synth.engines.open import model_revision
 from synth.errors import UsageError
+from synth.loading import load_config, window_of
 from synth.read import Rows, conversations, open_source
 from synth.record import RunRecord
 from synth.tasks import open_tasks
@@ -227,13 +228,7 @@ def _source(given: dict[str, Any]) -> Rows:
 
 def _window(given: dict[str, Any]) -> int:
     """Tokens a row may have: what the model, a batch and the user allow."""
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(given["model"]).get_text_config()
-    except (OSError, ValueError) as error:
-        raise UsageError(f"--model {given['model']}: {' '.join(str(error).split())}") from error
-    most = getattr(config, "max_position_embeddings", None) or sys.maxsize
+    most = window_of(load_config(given["model"])) or sys.maxsize
     if given["max_length"] is not None and given["max_length"] > most:
         raise UsageError(f"--max-length {given['max_length']:,}: the model's window holds {most:,} tokens")
     return int(min(most, given["batch_tokens"], given["max_length"] or sys.maxsize))
@@ -241,9 +236,7 @@ def _window(given: dict[str, Any]) -> int:
 
 def _vocabulary(model: str, chat: ChatFormat) -> int:
     """Token ids the model knows: the rows of its embedding, of which the tokenizer may use fewer."""
-    from transformers import AutoConfig
-
-    known: int = getattr(AutoConfig.from_pretrained(model).get_text_config(), "vocab_size", len(chat.tokenizer))
+    known: int = getattr(load_config(model).get_text_config(), "vocab_size", len(chat.tokenizer))
     return known
 
 

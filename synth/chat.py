@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import TypeVar
 
 from synth.chat_spans import Encoded
@@ -25,10 +24,10 @@ from synth.chat_spans import encode as encode_spans
 from synth.chat_template import Template, Turns, any_of, find_turns, turn_end
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
-from synth.nearest import did_you_mean
+from synth.loading import load_end_ids, load_tokenizer
 from synth.row import Message
 
-__all__ = ["AnswerStart", "ChatFormat", "Encoded", "Prompt", "chat_format", "format_for", "load_tokenizer"]
+__all__ = ["AnswerStart", "ChatFormat", "Encoded", "Prompt", "chat_format", "format_for"]
 
 _GIVE = "give the text before and after a question yourself: --prefix TEXT --stop TEXT"
 
@@ -379,49 +378,4 @@ def format_for(model: str, *, prefix: str | None = None, stop: str | None = None
         UsageError: as for `load_tokenizer` and `chat_format`.
     """
     tokenizer = load_tokenizer(model)
-    return chat_format(tokenizer, generation_eos=_generation_eos(model), prefix=prefix, stop=stop)
-
-
-def load_tokenizer(model: str) -> Tokenizer:
-    """The tokenizer of a model directory or Hub id. Code that comes with a model is never run.
-
-    Raises:
-        UsageError: there is no such model, or it has no tokenizer that can be read.
-    """
-    path = Path(model).expanduser()
-    if not path.exists() and (model.startswith(("/", ".", "~")) or model.count("/") > 1):
-        raise UsageError(f"--model {model}: no such directory{did_you_mean(path, Path.is_dir)}")
-    if path.is_file():
-        raise UsageError(f"--model {model}: this is a file; give the model's directory")
-    from transformers import AutoTokenizer
-
-    try:
-        return AutoTokenizer.from_pretrained(str(path) if path.is_dir() else model, trust_remote_code=False)
-    except Exception as error:  # Tokenizer libraries raise anything, bare Exception among it.
-        if path.is_dir():
-            found = _first_line(error) if (path / "tokenizer.json").exists() else "it holds no tokenizer.json"
-            message = f"--model {model}: no tokenizer can be read from this directory: {found}"
-        else:
-            message = f"--model {model}: neither a directory here nor a model on the Hub"
-            message += did_you_mean(path, Path.is_dir) or f": {_first_line(error)}"
-        raise UsageError(message) from error
-
-
-def _generation_eos(model: str) -> tuple[int, ...]:
-    """End-of-sequence ids of the model's generation config; none where it has no such file."""
-    from transformers import GenerationConfig
-
-    local = Path(model).expanduser()
-    try:
-        eos = GenerationConfig.from_pretrained(str(local) if local.is_dir() else model).eos_token_id
-    except OSError as error:
-        if (local / "generation_config.json").exists():
-            raise UsageError(f"{local / 'generation_config.json'} cannot be read: {_first_line(error)}") from error
-        return ()
-    if eos is None:
-        return ()
-    return (eos,) if isinstance(eos, int) else tuple(eos)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
+    return chat_format(tokenizer, generation_eos=load_end_ids(model), prefix=prefix, stop=stop)

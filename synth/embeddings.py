@@ -51,7 +51,7 @@ def check_embedder(name: str) -> None:
     if colon and library in _LIBRARIES:
         _imported(library)
         return
-    from synth.chat import load_tokenizer
+    from synth.loading import load_tokenizer
 
     load_tokenizer(name)
 
@@ -131,8 +131,8 @@ def _states(model: Any, ids: Any) -> Any:
 
 
 def _language_model(name: str, options: EngineOptions) -> Embedder:
-    from synth.chat import load_tokenizer
     from synth.engines.transformers import load_model, window
+    from synth.loading import load_tokenizer
 
     tokenizer, model = load_tokenizer(name), load_model(name, options)
     longest = window(model, options.max_length)
@@ -148,22 +148,18 @@ def _language_model(name: str, options: EngineOptions) -> Embedder:
 def _sentence_transformer(name: str, options: EngineOptions) -> Embedder:
     library = _imported("sentence-transformers")
     from synth.engines.device import pick_device
+    from synth.loading import load_sentence_transformer
 
-    try:
-        model = library.SentenceTransformer(name, device=str(pick_device(options.device)))
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot load {name} with sentence-transformers: {error}") from error
+    model = load_sentence_transformer(library, name, str(pick_device(options.device)))
     if options.max_length is not None:
         model.max_seq_length = options.max_length
     return lambda texts: unit(np.asarray(model.encode(list(texts), show_progress_bar=False), np.float32))
 
 
 def _static_model(name: str, _: EngineOptions) -> Embedder:
-    library = _imported("model2vec")
-    try:
-        model = library.StaticModel.from_pretrained(name)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"cannot load {name} with model2vec: {error}") from error
+    from synth.loading import load_static_model
+
+    model = load_static_model(_imported("model2vec"), name)
     return lambda texts: unit(np.asarray(model.encode(list(texts)), np.float32))
 
 

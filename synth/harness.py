@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from synth.errors import UsageError
+from synth.loading import remote_code_allowed
 
 
 def check() -> None:
@@ -43,7 +44,7 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
     try:
         found = lm_eval.simple_evaluate(
             model="hf",
-            model_args={"pretrained": model, "dtype": dtype},
+            model_args={"pretrained": model, "dtype": dtype, "trust_remote_code": remote_code_allowed()},
             tasks=names,
             task_manager=TaskManager(include_path=[str(file.parent) for file in files] or None),
             limit=limit,

@@ -24,6 +24,8 @@ from synth.nearest import did_you_mean
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
+SMALL = (".json", ".jinja", ".model", ".txt", ".py")
+"""Of a model's files those that are copied: configuration, tokenizer, its own code (which is not run)."""
 
 
 @dataclass(slots=True)
@@ -129,7 +131,7 @@ def _folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
 
     try:
-        return Path(snapshot_download(name, allow_patterns=["*.json", "*.safetensors", "*.jinja", "*.model", "*.txt"]))
+        return Path(snapshot_download(name, allow_patterns=[f"*{kind}" for kind in (*SMALL, ".safetensors")]))
     except Exception as error:  # the Hub's library raises dozens of kinds, and all of them mean the same here
         reason = did_you_mean(path, Path.is_dir) or f": {str(error).strip().splitlines()[0]}"
         raise UsageError(f"{name} is no directory here, and cannot be had from the Hub{reason}") from error
@@ -172,5 +174,5 @@ def _copy_rest(folder: Path, target: Path) -> None:
 
 def _small_files(folder: Path) -> Iterator[Path]:
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".json", ".jinja", ".model", ".txt") and file.name != "run.json":
+        if file.suffix in SMALL and file.name != "run.json":
             yield file

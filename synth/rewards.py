@@ -6,7 +6,6 @@ run goes on at the next block, so that the same rows share a forward pass and ro
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -112,7 +111,7 @@ class RewardModel:
 
 
 def open_reward_model(name: str, options: EngineOptions) -> RewardModel:
-    """Load a reward model. Code that comes with it is never run.
+    """Load a reward model.
 
     Args:
         name: a directory or an id on the Hub.
@@ -121,33 +120,22 @@ def open_reward_model(name: str, options: EngineOptions) -> RewardModel:
     Raises:
         UsageError: there is no such model, it has not one output, or its tokenizer has no chat template.
     """
-    from transformers import AutoConfig, AutoModelForSequenceClassification
-
-    from synth.chat import load_tokenizer
     from synth.engines.device import pick_device, pick_dtype
+    from synth.loading import load_classifier, load_config, load_tokenizer, window_of
 
-    path = str(Path(name).expanduser()) if Path(name).expanduser().is_dir() else name
-    tokenizer = load_tokenizer(name)
-    try:
-        config = AutoConfig.from_pretrained(path)
-        if not any("SequenceClassification" in kind for kind in config.architectures or ()):
-            made = ", ".join(config.architectures or ["nothing named"])
-            raise UsageError(f"{name} is no reward model: it is a {made}, not a sequence classifier")
-        if config.num_labels != 1:
-            raise UsageError(f"{name} is no reward model: it has {config.num_labels} outputs, not one")
-        device = pick_device(options.device)
-        dtype = pick_dtype(options.dtype, device)
-        model = AutoModelForSequenceClassification.from_pretrained(path, dtype=dtype).to(device).eval()
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"cannot load {name} as a reward model: {' '.join(str(error).split())[:300]}") from error
+    tokenizer, config = load_tokenizer(name), load_config(name)
+    if not any("SequenceClassification" in kind for kind in config.architectures or ()):
+        made = ", ".join(config.architectures or ["nothing named"])
+        raise UsageError(f"{name} is no reward model: it is a {made}, not a sequence classifier")
+    if config.num_labels != 1:
+        raise UsageError(f"{name} is no reward model: it has {config.num_labels} outputs, not one")
+    device = pick_device(options.device)
+    model = load_classifier(name, pick_dtype(options.dtype, device)).to(device)
     if not tokenizer.chat_template:
         raise UsageError(f"{name} has no chat template, so that conversations cannot be written as it expects them")
     if model.config.pad_token_id is None:  # decoders find the last token of a row by it
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
-    longest = getattr(model.config.get_text_config(), "max_position_embeddings", None)
-    limits = [limit for limit in (longest, options.max_length) if limit is not None]
+    limits = [limit for limit in (window_of(config), options.max_length) if limit is not None]
     return RewardModel(model, tokenizer, min(limits, default=None))
 
 

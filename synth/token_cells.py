@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from synth.chat import load_tokenizer
 from synth.engines.base import Tokenizer
 from synth.errors import UsageError
+from synth.loading import load_tokenizer
 from synth.token_scores import scorer_model
 
 MOST_SCORERS = 8

@@ -10,12 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.contamination import answer_column, question_column
-from synth.chat import ChatFormat, format_for, load_tokenizer
+from synth.chat import ChatFormat, format_for
 from synth.curation import frame_of, nearest
 from synth.embeddings import Embedder, open_embedder
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.errors import UsageError
+from synth.loading import load_tokenizer
 from synth.read import Rows, conversations, open_source
 from synth.tasks import Tasks, open_tasks
 

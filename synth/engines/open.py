@@ -8,7 +8,7 @@ from pathlib import Path
 
 from synth.engines.base import Engine, EngineOptions, Tokenizer
 from synth.errors import UsageError
-from synth.nearest import did_you_mean
+from synth.loading import load_config, locate
 
 
 def choose_engine(engine: str) -> tuple[str, str]:
@@ -75,16 +75,10 @@ def model_revision(model: str) -> str:
     Raises:
         UsageError: the Hub does not know the model, or cannot be reached.
     """
-    folder = Path(model)
+    folder = Path(locate(model))
     if folder.is_dir():
         return _fingerprint(folder)
-    from transformers import AutoConfig
-
-    try:
-        return AutoConfig.from_pretrained(model)._commit_hash or "unknown"
-    except (OSError, ValueError) as error:
-        near = did_you_mean(folder, Path.is_dir)
-        raise UsageError(f"model {model} cannot be found{near or f': {str(error).splitlines()[0]}'}") from error
+    return load_config(model)._commit_hash or "unknown"
 
 
 def _fingerprint(folder: Path) -> str:

@@ -16,6 +16,7 @@ from synth.engines.server_http import Failed, Http, Refused, printable
 from synth.engines.server_probe import Probe
 from synth.engines.server_wire import Choice, Dialect, Reply, read_reply, request_body
 from synth.errors import RequestError, UsageError
+from synth.loading import LARGEST_WINDOW
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +26,6 @@ API_KEYS = ("SYNTH_API_KEY", "OPENAI_API_KEY")
 """Environment variables that hold the key where none is given, in this order."""
 DEFAULT_WINDOW = 4096
 """Tokens of prompt and completion, where neither server, options nor tokenizer say."""
-LARGEST_WINDOW = 1 << 24
-"""Tokenizers without a limit give a huge number as their `model_max_length`."""
 LOOKUP_SECONDS = 30.0
 SECONDS_PER_TOKEN = 0.1
 """A server is silent while it generates: so much is added to the time-out for every token that may be drawn."""
@@ -338,8 +337,8 @@ def _window(card: ModelCard, options: EngineOptions, tokenizer: Tokenizer) -> in
     given = [window for window in (card.window, options.max_length) if window is not None]
     if given:
         return min(given)
-    limit = getattr(tokenizer, "model_max_length", None)
-    return int(limit) if isinstance(limit, int) and 0 < limit <= LARGEST_WINDOW else DEFAULT_WINDOW
+    limit: int = tokenizer.model_max_length
+    return limit if limit <= LARGEST_WINDOW else DEFAULT_WINDOW
 
 
 def _unshaped(sampling: Sampling) -> bool:

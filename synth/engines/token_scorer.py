@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from synth.engines.base import Engine, EngineOptions, Tokenizer
 from synth.errors import RequestError, UsageError
+from synth.loading import load_config
 
 if TYPE_CHECKING:
     from synth.token_scores import TokenScorer
@@ -116,13 +117,7 @@ def check_vocabulary(model: str, tokenizer: Tokenizer) -> None:
     Raises:
         UsageError: they do not go together, or the model cannot be read.
     """
-    from transformers import AutoConfig
-
-    try:
-        config = AutoConfig.from_pretrained(model)
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{model} is not a model that can be read: {str(error).splitlines()[0]}") from error
-    known = getattr(config.get_text_config(), "vocab_size", None)
+    known = getattr(load_config(model).get_text_config(), "vocab_size", None)
     if known is not None and tokenizer.vocab_size > known:
         raise UsageError(
             f"tokenizer and model disagree: the tokenizer has {tokenizer.vocab_size:,} tokens, {model} knows "

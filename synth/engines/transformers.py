@@ -10,7 +10,6 @@ import copy
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -24,7 +23,7 @@ from synth.engines.device import cache_memory, pick_device, pick_dtype
 from synth.engines.scoring import Scorer
 from synth.engines.stopping import completion
 from synth.errors import RequestError, RunError, SynthError, UsageError
-from synth.nearest import did_you_mean
+from synth.loading import load_causal_model, window_of
 
 _SCORED_AT_ONCE = 64
 """Scoring requests taken between two decoding steps."""
@@ -56,27 +55,13 @@ async def open_transformers(model: str, tokenizer: Tokenizer, options: EngineOpt
 
 
 def load_model(model: str, options: EngineOptions) -> Any:
-    """Load the model in the dtype and on the device of `options`, in eval mode. No code of the model's is run.
+    """Load the model in the dtype and on the device of `options`, in eval mode.
 
     Raises:
         UsageError: as for `open_transformers`.
     """
-    from transformers import AutoModelForCausalLM
-
-    path = Path(model).expanduser()
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise UsageError(f"{model} is not a model: it has no config.json")
-        model = str(path)
-    elif path.is_absolute() or model.startswith((".", "~")) or path.exists():
-        raise UsageError(f"no model at {model}: there is no such directory{did_you_mean(path, Path.is_dir)}")
     device = pick_device(options.device)
-    try:
-        loaded = AutoModelForCausalLM.from_pretrained(model, dtype=pick_dtype(options.dtype, device))
-    except (OSError, ValueError, KeyError, ImportError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise UsageError(f"cannot load {model} as a causal language model: {reason}") from error
-    return loaded.to(device).eval()
+    return load_causal_model(model, pick_dtype(options.dtype, device)).to(device)
 
 
 class TransformersEngine:
@@ -244,7 +229,7 @@ def window(model: Any, wanted: int | None) -> int:
     Raises:
         UsageError: more was asked for, or nothing, of a model that names no window.
     """
-    longest: int | None = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    longest = window_of(model.config)
     if wanted is None:
         if longest is None:
             raise UsageError(f"{type(model).__name__} names no window of its own; set the maximum length")

@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.errors import RequestError, RunError, UsageError
+from synth.loading import needs_remote_code, remote_code_allowed, remote_code_fault
 
 if TYPE_CHECKING:
     import numpy as np
@@ -182,9 +183,12 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
                 disable_log_stats=True,
                 logprobs_mode="raw_logprobs",
                 use_tqdm_on_load=False,
+                trust_remote_code=remote_code_allowed(),
             )
             llm = AsyncLLM.from_engine_args(arguments)
         except Exception as error:
+            if needs_remote_code(error):
+                raise UsageError(remote_code_fault(model)) from error
             reason = _last_error(log) if "Engine core" in str(error) else _gist(str(error))
             raise UsageError(f"vLLM cannot run {model}: {reason} (--debug shows all it says)") from error
     where = "CPU" if on_cpu else current_platform.get_device_name()

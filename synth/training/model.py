@@ -14,6 +14,7 @@ from synth.engines.base import EngineOptions
 from synth.engines.device import pick_device
 from synth.engines.transformers import load_model
 from synth.errors import UsageError
+from synth.loading import outline
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
 _UNMERGED = (
@@ -132,14 +133,7 @@ def check_memory(name: str, trained: Trained, device: str, processes: int, *, fo
     Raises:
         UsageError: it does not fit. Nothing is said of activations: they depend on the batch.
     """
-    from transformers import AutoConfig, AutoModelForCausalLM
-
-    try:
-        config = AutoConfig.from_pretrained(name)
-        with torch.device("meta"):
-            model = AutoModelForCausalLM.from_config(config)
-    except (OSError, ValueError, KeyError, RuntimeError, NotImplementedError, ImportError):
-        return  # what is wrong with it is said when it is loaded
+    model = outline(name)
     for part in trained.freeze:
         _freeze(model, part)
     total = sum(parameter.numel() for parameter in model.parameters())

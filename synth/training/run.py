@@ -14,6 +14,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory, pick_device
 from synth.errors import RunError, UsageError
+from synth.loading import load_config, own_attention
 from synth.training.attention import can_pack
 from synth.training.batches import Collator, plan_steps
 from synth.training.folder import TrainingFolder
@@ -285,7 +286,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         if self._evaluate is not None:
             threads = torch.random.get_rng_state()
             if self._packed:
-                self._base.set_attn_implementation("sdpa")
+                self._base.set_attn_implementation(own_attention(self._base))
             self._base.eval()
             result = self._evaluate(self._base)
             self._base.train()
@@ -348,8 +349,6 @@ def _save(
     card: Callable[[TrainingFolder], str],
 ) -> None:
     """Save the model in the number format it came in, or in float32 where that was asked for."""
-    from transformers import AutoConfig
-
     whole = trainer.whole_weights() if trainer.is_fsdp_enabled else None  # all processes take part
     if not folder.writes:
         return
@@ -364,9 +363,9 @@ def _save(
     if trained.adapts:
         model.save_pretrained(fresh / "adapter")
         base = model.merge_and_unload()
-    base.set_attn_implementation("sdpa")
+    base.set_attn_implementation(own_attention(base))
     base.config.use_cache = True
-    dtype = torch.float32 if settings.dtype == "float32" else AutoConfig.from_pretrained(name).dtype or torch.float32
+    dtype = torch.float32 if settings.dtype == "float32" else load_config(name).dtype or torch.float32
     base.to(dtype).save_pretrained(fresh)
     tokenizer.save_pretrained(fresh)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -9,8 +9,9 @@ from typing import get_args
 
 import pytest
 
-from synth.chat import chat_format, format_for, load_tokenizer
+from synth.chat import chat_format, format_for
 from synth.errors import UsageError
+from synth.loading import load_tokenizer
 from tests.synth.tokenizers import (
     BY_NAME,
     FAMILIES,

@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from synth.chat import load_tokenizer
 from synth.errors import UsageError
+from synth.loading import load_tokenizer
 from synth.nearest import did_you_mean, near_paths
 from synth.read import open_source
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from synth.chat import load_tokenizer
 from synth.engines.base import EngineOptions
 from synth.engines.token_scorer import open_scorer
 from synth.errors import RequestError, UsageError
+from synth.loading import load_tokenizer
 
 
 @pytest.mark.vllm

@@ -253,7 +253,7 @@ def test_a_path_without_a_model_gets_one_clear_line(tmp_path: Path) -> None:
         ("missing", "no such directory"),
         ("empty", "no config.json"),
         ("no weights", "cannot load"),
-        ("garbage", "cannot load"),
+        ("garbage", "not a model that can be read"),
     ]:
         with pytest.raises(UsageError, match=words) as refused:
             open_and_close(str(tmp_path / name))

@@ -180,7 +180,7 @@ def test_model_vllm_cannot_run_is_a_usage_error(loop: Any, chat: ChatFormat, mod
 
 KILLED = """
 import asyncio, os, signal, sys, psutil
-from synth.chat import load_tokenizer
+from synth.loading import load_tokenizer
 from synth.engines.base import EngineOptions
 from synth.engines.vllm import open_vllm
 

@@ -1,0 +1,266 @@
+"""The one door to a model's files: configuration, tokenizer and weights come through here and nowhere else.
+
+It decides two things. Code that comes with a model runs only where the user said so (`remote_code`); nobody is asked
+on the terminal. And a model whose attention torch's own does not compute, such as Gemma 2's capped scores, gets the
+plain one of transformers (`attention_of`). What cannot be read is said in one line.
+"""
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.errors import UsageError
+from synth.nearest import did_you_mean
+
+LARGEST_WINDOW = 1 << 24
+"""Tokens. Tokenizers without a limit give a huge number as their `model_max_length`."""
+_CAPPED = re.compile(r"att(entio)?n_.*cap")
+"""Names of settings that cap attention scores: `attn_logit_softcapping` and its like."""
+
+
+@dataclass(slots=True)
+class _Permission:
+    given: bool = False
+
+
+_remote_code = _Permission()
+"""One for the process: models are loaded in threads of their own, too."""
+
+
+@contextmanager
+def remote_code(*, allowed: bool) -> Iterator[None]:
+    """Let models that come with code of their own run it, or not (as at first), until this ends."""
+    before, _remote_code.given = _remote_code.given, allowed
+    try:
+        yield
+    finally:
+        _remote_code.given = before
+
+
+def remote_code_allowed() -> bool:
+    """Whether the user lets code that comes with a model run: what other libraries that load models are to be told."""
+    return _remote_code.given
+
+
+def needs_remote_code(error: BaseException) -> bool:
+    """Whether a library refused a model because code that comes with it would have to run."""
+    return "trust_remote_code" in str(error) and not _remote_code.given
+
+
+def remote_code_fault(model: str) -> str:
+    """What is said of a model that needs its own code."""
+    return f"{model} comes with code of its own, not run unless you give --trust-remote-code"
+
+
+def locate(model: str) -> str:
+    """The directory of a model as transformers takes it, or its id on the Hub as it stands.
+
+    Raises:
+        UsageError: it is the path of something that is not there, or of a file.
+    """
+    path = Path(model).expanduser()
+    try:
+        if path.is_dir():
+            return str(path)
+        if path.exists():
+            fault = "this is a file; give the model's directory"
+        elif model.startswith((".", "/")) or not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", model):
+            fault = f"no such directory{did_you_mean(path, Path.is_dir)}"
+        else:
+            return model
+    except (OSError, ValueError):  # too long a name, or one that nothing can have
+        fault = "no such directory"
+    raise UsageError(f"--model {model[:200]}: {fault}")
+
+
+def load_config(model: str) -> Any:
+    """The configuration of a model directory or Hub id.
+
+    Raises:
+        UsageError: there is none, it cannot be read, or it needs code that may not run.
+    """
+    from transformers import AutoConfig
+
+    place = locate(model)
+    if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
+        raise UsageError(f"{model} is not a model: it has no config.json")
+    with _reading(model, f"{model} is not a model that can be read"):
+        config = AutoConfig.from_pretrained(place, trust_remote_code=_remote_code.given)
+        config.get_text_config()  # a damaged one breaks here
+        # A configuration may name an attention, and with it a kernel to fetch and run: it has no say in that.
+        config._attn_implementation = attention_of(config)
+    window_of(config)
+    return config
+
+
+def load_tokenizer(model: str) -> Any:
+    """The tokenizer of a model directory or Hub id.
+
+    Raises:
+        UsageError: there is no such model, it has no tokenizer that can be read, or needs code that may not run.
+    """
+    from transformers import AutoTokenizer
+
+    place = locate(model)
+    fault = f"--model {model}: neither a directory here nor a model on the Hub"
+    if Path(place).is_dir():
+        fault = f"--model {model}: no tokenizer can be read from this directory"
+        if not any((Path(place) / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
+            fault += ": it holds no tokenizer.json"
+    with _reading(model, fault):
+        tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=_remote_code.given)
+        limit = tokenizer.model_max_length
+        if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= LARGEST_WINDOW:
+            tokenizer.model_max_length = int(1e30)  # as transformers has it where no limit is known
+        tokenizer.encode("a")  # a damaged one breaks here
+    return tokenizer
+
+
+def load_end_ids(model: str) -> tuple[int, ...]:
+    """The end-of-sequence ids of a model's generation config; none where it has no such file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    from transformers import GenerationConfig
+
+    place = locate(model)
+    file = Path(place) / "generation_config.json"
+    if Path(place).is_dir() and not file.exists():
+        return ()
+    fault = f"{file} cannot be read"
+    try:
+        with _reading(model, fault):
+            ids = GenerationConfig.from_pretrained(place).eos_token_id
+    except UsageError as error:
+        if not Path(place).is_dir() and isinstance(error.__cause__, OSError):  # the Hub has no such file
+            return ()
+        raise
+    found = ids if isinstance(ids, list) else [] if ids is None else [ids]
+    if not all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in found):
+        raise UsageError(f"{fault}: eos_token_id is {str(ids)[:80]!r}, not the ids of tokens")
+    return tuple(found)
+
+
+def load_causal_model(model: str, dtype: Any) -> Any:
+    """A causal language model in eval mode, on the CPU.
+
+    Args:
+        model: a directory or a Hub id.
+        dtype: of torch, or "auto" for the model's own.
+
+    Raises:
+        UsageError: it cannot be read, is no causal language model, or needs code that may not run.
+    """
+    from transformers import AutoModelForCausalLM
+
+    return _weights(AutoModelForCausalLM, model, dtype, f"cannot load {model} as a causal language model")
+
+
+def load_classifier(model: str, dtype: Any) -> Any:
+    """A sequence classifier in eval mode, on the CPU; arguments and errors are those of `load_causal_model`."""
+    from transformers import AutoModelForSequenceClassification
+
+    return _weights(AutoModelForSequenceClassification, model, dtype, f"cannot load {model} as a classifier")
+
+
+def load_sentence_transformer(library: Any, model: str, device: str) -> Any:
+    """A model of sentence-transformers (`library`), on a device.
+
+    Raises:
+        UsageError: it cannot be had or read, or needs code that may not run.
+    """
+    with _reading(model, f"cannot load {model} with sentence-transformers"):
+        return library.SentenceTransformer(model, device=device, trust_remote_code=_remote_code.given)
+
+
+def load_static_model(library: Any, model: str) -> Any:
+    """A model of model2vec (`library`), which knows no code of models'.
+
+    Raises:
+        UsageError: it cannot be had or read.
+    """
+    with _reading(model, f"cannot load {model} with model2vec"):
+        return library.StaticModel.from_pretrained(model)
+
+
+def outline(model: str) -> Any:
+    """A causal language model without its weights, on torch's `meta` device: what there is, and how large.
+
+    Raises:
+        UsageError: as for `load_causal_model`.
+    """
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    config = load_config(model)
+    with _reading(model, f"cannot load {model} as a causal language model"), torch.device("meta"):
+        return AutoModelForCausalLM.from_config(config, trust_remote_code=_remote_code.given)
+
+
+def attention_of(config: Any) -> str | None:
+    """The attention that a configuration needs: "eager" where scores are capped, else None, what transformers prefers.
+
+    torch's own attention cannot cap scores and leaves that out without a word; flash kernels may not be installed.
+    What else it cannot do (sinks, biases) transformers knows of: such models say that they do not support it.
+    """
+    settings = config.get_text_config().to_dict()
+    return "eager" if any(_CAPPED.match(name) and value for name, value in settings.items()) else None
+
+
+def own_attention(model: Any) -> str:
+    """The attention that a model of transformers was loaded with, whatever it has been given since."""
+    return attention_of(model.config) or ("sdpa" if model._supports_sdpa else "eager")
+
+
+def window_of(config: Any) -> int | None:
+    """Tokens that a model's window holds; None where it names none.
+
+    Raises:
+        UsageError: what it names is no such number.
+    """
+    found = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if found is None:
+        return None
+    if isinstance(found, bool) or not isinstance(found, int) or not 2 <= found <= LARGEST_WINDOW:
+        raise UsageError(
+            f"the model's config.json names a window of {str(found)[:80]} tokens (max_position_embeddings)"
+        )
+    return found
+
+
+def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:
+    config = load_config(model)
+    with _reading(model, fault):
+        loaded, report = kind.from_pretrained(
+            locate(model),
+            config=config,
+            dtype=dtype,
+            attn_implementation=attention_of(config),
+            trust_remote_code=_remote_code.given,
+            output_loading_info=True,
+        )
+    if missing := sorted(report["missing_keys"]):  # transformers would go on with random numbers in their place
+        raise UsageError(f"{fault}: {len(missing)} of its weights are in none of its files, {missing[0]} among them")
+    return loaded.eval()
+
+
+@contextmanager
+def _reading(model: str, fault: str) -> Iterator[None]:
+    """Say in one line why a model cannot be read. Its files are a stranger's: they make libraries raise anything."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        if needs_remote_code(error):
+            raise UsageError(remote_code_fault(model)) from error
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+        reason = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(error).__name__
+        if isinstance(error, KeyError | AttributeError | TypeError):  # their texts alone say nothing
+            reason = f"{type(error).__name__}: {reason}"
+        near = "" if Path(model).expanduser().is_dir() else did_you_mean(Path(model), Path.is_dir)
+        raise UsageError(fault + (near or f": {reason[:300]}")) from error
