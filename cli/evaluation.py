@@ -65,7 +65,8 @@ def _evaluate(given: dict[str, Any], folder: Path) -> None:
     for model in models.values():
         chat = examination.casting(model).named().speaker.chat
         for file in given["texts"]:
-            open_text(file, given["text_column"], chat)
+            if note := open_text(file, given["text_column"], chat).rows.note:
+                say(f"{file}: {note}", quiet)
     if given["tasks"]:
         harness.check()
     for suite in suites:

@@ -33,7 +33,7 @@ from synth.row import BASE
 from synth.store import RunDirectory, read_shards
 from synth.tasks import Tasks, open_tasks
 from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
-from synth.token_encoding import Protection, RowEncoder
+from synth.token_encoding import Protection, RowEncoder, untrained_line
 from synth.token_labels import corpus_cut, write_scored
 from synth.token_scores import LABELLED, TokenScores, all_scored, prepared_tokens, scorer_name
 from synth.versions import versions
@@ -108,6 +108,7 @@ class _Work:
         self._stream = stream
         self._stack = stack
         self._quiet: bool = given["quiet"]
+        self._untrained = 0.0  # answers that a first step found to be context only
 
     def preview(self, mask: Mask) -> None:
         """Print the threshold table."""
@@ -119,11 +120,14 @@ class _Work:
         with Meter("score-tokens", quiet=self._quiet) as meter, stoppable(scores, self._quiet):
             began = time.monotonic()
             reasons: list[str] = []
+            untrained = 0
 
             def blocks() -> Iterator[Any]:
+                nonlocal untrained
                 for block in scores.blocks():
                     _report(meter, scores, 0, began)
                     reasons.extend(reason for reason in block.reasons if reason)
+                    untrained += sum(len(row.untrained) for row in block.encoded if row is not None)
                     yield block.tokens()
 
             found = preview(blocks(), masks)
@@ -132,6 +136,8 @@ class _Work:
         self._stream.flush()
         first = f" (the first: {reasons[0]})" if reasons else ""
         say(f"{len(reasons):,} rows would be rejected{first}", self._quiet)
+        if untrained:
+            say(untrained_line(untrained), self._quiet)
 
     def score_then_mask(self, mask: Mask) -> None:
         """Score all rows first, into a directory beside the output; then mask them, knowing them all."""
@@ -149,6 +155,8 @@ class _Work:
         if not tasks.total:
             raise UsageError(f"no row of {self._source} can be scored; {stage}/rejected says why")
         self._scores = replace(self._scores, tasks=tasks, scorer=None, rows_done=0, tokens_done=0)
+        scored = read_record(stage)
+        self._untrained = scored.tokens.get("untrained", 0.0) if scored else 0.0
         self.write(output, mask, corpus_cut(self._scores, mask), _rejected(stage))
         shutil.rmtree(stage)
 
@@ -165,6 +173,8 @@ class _Work:
         sink = self._sink(output, mask)
         if self._is_done(sink, output):
             return
+        if self._untrained:
+            sink.record.tokens["untrained"] = self._untrained
         before = sink.next
         if before:
             say(f"going on with {output}: {before:,} rows are done", self._quiet)

@@ -80,6 +80,8 @@ def train(given: dict[str, Any]) -> None:
     record.accepted, record.rejected = len(rows), len(rows.rejected)
     record.reasons = dict(Counter(reason.split(":", 1)[0] for _, reason in rows.rejected))
     record.tokens = {"tokens": float(len(rows.tokens)), "trained": float(rows.trained)}
+    if rows.untrained:
+        record.tokens["untrained"] = float(len(rows.untrained))
     folder = TrainingFolder(Path(given["output"]), record, restart=given["restart"], writes=main)
     try:
         if folder.finished:
@@ -115,6 +117,8 @@ def train(given: dict[str, Any]) -> None:
         say(f"stopped after step {outcome.steps:,}; run the same command again to go on", quiet)
         raise click.exceptions.Exit(1)
     say(f"{given['output']} holds the trained model: {outcome.steps:,} steps, {clock(folder.record.seconds)}", quiet)
+    if rows.note:
+        say(rows.note, quiet)
 
 
 class _Progress:
@@ -251,6 +255,8 @@ def _say_rows(rows: TrainingRows, quiet: bool) -> None:
     reasons = Counter(reason.split(":", 1)[0] for _, reason in rows.rejected)
     for reason, count in reasons.most_common():
         say(f"  {count:>7,} left out: {reason} (see rejected.jsonl)", quiet)
+    if rows.note:
+        say(rows.note, quiet)
 
 
 def _dry_run(rows: TrainingRows, settings: Settings, chat: ChatFormat) -> None:
@@ -286,6 +292,8 @@ def _dry_run(rows: TrainingRows, settings: Settings, chat: ChatFormat) -> None:
     console.print(table)
     for reason, count in Counter(reason.split(":", 1)[0] for _, reason in rows.rejected).most_common():
         console.print(f"left out: {count:,} rows, {reason}")
+    if rows.note:
+        console.print(printable(rows.note))
     steps = len(batches) // (settings.accumulate * _processes())
     console.print(
         f"{steps:,} steps of up to {settings.budget * settings.accumulate * _processes():,} tokens: {seen:,} tokens, "

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from synth.row import SCORES
+from synth.token_encoding import untrained_line
 
 if TYPE_CHECKING:
     from synth.record import RunRecord
@@ -95,13 +96,15 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
 
 
 def token_line(tokens: dict[str, float]) -> str:
-    """What `RunRecord.tokens` says of a scored data set: tokens, perplexity, and what a mask left."""
+    """What `RunRecord.tokens` says of a scored data set: tokens, perplexity, what a mask left, what is not scored."""
     scored, masked = tokens["scored"], tokens["masked"]
     line = f"{int(tokens['tokens']):,} tokens, {int(scored):,} scored: perplexity {_exp(tokens['nats'] / scored)}"
-    if not masked:
-        return line
-    rest = _exp(tokens["nats_left"] / (scored - masked))
-    return f"{line}; {int(masked):,} masked ({masked / scored:.1%}), perplexity of the rest {rest}"
+    if masked:
+        rest = _exp(tokens["nats_left"] / (scored - masked))
+        line += f"; {int(masked):,} masked ({masked / scored:.1%}), perplexity of the rest {rest}"
+    if untrained := tokens.get("untrained"):
+        line += f"; {untrained_line(int(untrained))}"
+    return line
 
 
 def _cell(value: str | int) -> str:

@@ -72,12 +72,22 @@ class Template:
         Raises:
             RequestError: the template refuses the roles, or does not write each content once and in order.
         """
-        marks = [_MARK.format(number, number) for number in range(len(roles))]
-        messages = [{"role": role, "content": mark} for role, mark in zip(roles, marks, strict=True)]
-        rest, texts = self.render(messages, generation=generation), []
-        for role, mark in zip(roles, marks, strict=True):
+        return self.between([{"role": role, "content": ""} for role in roles], generation=generation)
+
+    def between(self, messages: Sequence[Message], *, generation: bool = False) -> list[str]:
+        """What the template writes before, between and after the contents of a conversation, whatever they are.
+
+        Raises:
+            RequestError: as for `segments`.
+        """
+        marks = [_MARK.format(number, number) for number in range(len(messages))]
+        marked = [{**message, "content": mark} for message, mark in zip(messages, marks, strict=True)]
+        rest, texts = self.render(marked, generation=generation), []
+        for message, mark in zip(messages, marks, strict=True):
             if rest.count(mark) != 1:
-                raise RequestError(f"the chat template does not write the text of the {role} turn exactly once")
+                raise RequestError(
+                    f"the chat template does not write the text of the {message['role']} turn exactly once"
+                )
             before, rest = rest.split(mark)
             texts.append(before)
         return [*texts, rest]

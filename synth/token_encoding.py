@@ -21,12 +21,14 @@ class EncodedRow:
     """A row's tokens; arrays of shape `[tokens]`.
 
     `wanted` tokens are scored and trained on; the first token never is, as nothing precedes it. `protected` ones are
-    never masked.
+    never masked. `untrained` says of each assistant turn that would be trained on, did the chat template write it as it
+    stands, what becomes of it instead.
     """
 
     ids: NDArray[np.int32]
     wanted: NDArray[np.bool_]
     protected: NDArray[np.bool_]
+    untrained: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,25 +54,35 @@ class RowEncoder:
     def conversation(self, messages: Sequence[Message], answer: str | None = None) -> EncodedRow:
         """The tokens of a conversation.
 
+        An assistant turn that the chat template writes otherwise than it stands (without its thoughts, say) is left in
+        the text, which is what the model will see, and is not trained on.
+
         Raises:
-            RequestError: the chat template refuses it, a message holds a control token, nothing of it is trained on,
-                or it is too long.
+            RequestError: the chat template refuses it, or writes a question, a system message or every answer otherwise
+                than it stands; a message holds a control token; nothing of it is trained on; or it is too long.
         """
         if not messages:
             raise RequestError("empty conversation")
         encoded = self.chat.encode(messages)
-        spans = encoded.spans if self.train_on == "assistant" else encoded.spans[-1:]
-        if self.train_on == "all":
-            spans = [(0, len(encoded.input_ids))]
-        elif not spans:
+        turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        asked = turns[-1:] if self.train_on == "last" else turns
+        if not asked and self.train_on != "all":
             raise RequestError("no assistant turn to train on")
+        lost = {index: _rewritten(messages, index, how) for index, how in encoded.rewritten.items()}
+        whole = [index for index in asked if index not in lost]
+        fatal = [index for index in lost if self.train_on == "all" or index not in turns]
+        if fatal or not (whole or self.train_on == "all"):
+            how = lost[fatal[0] if fatal else asked[-1]]
+            raise RequestError(f"the chat template does not write a message as it stands: {how}")
         wanted = np.zeros(len(encoded.input_ids), np.bool_)
-        for start, end in spans:
-            wanted[start:end] = True
+        for index, (start, end) in zip(turns, encoded.spans, strict=True):
+            wanted[start:end] = index in whole
+        if self.train_on == "all":
+            wanted[:] = True
         marked = None
         if "answer" in self.protect and answer and encoded.spans:
             marked = _mention(encoded.text, encoded.offsets, encoded.spans[-1], answer)
-        return self._row(encoded.input_ids, wanted, marked)
+        return self._row(encoded.input_ids, wanted, marked, tuple(lost[index] for index in asked if index in lost))
 
     def text(self, text: str) -> EncodedRow:
         """The tokens of a plain text, as in pre-training: what the tokenizer puts before it, it, end of sequence.
@@ -99,7 +111,9 @@ class RowEncoder:
             raise RequestError("input_ids that are not tokens of the model's tokenizer")
         return self._row(tokens.tolist(), wanted, None)
 
-    def _row(self, ids: list[int], wanted: NDArray[np.bool_], marked: slice | None) -> EncodedRow:
+    def _row(
+        self, ids: list[int], wanted: NDArray[np.bool_], marked: slice | None, untrained: tuple[str, ...] = ()
+    ) -> EncodedRow:
         tokens = np.array(ids, np.int32)
         wanted[0] = False
         protected = np.zeros(len(tokens), np.bool_)
@@ -114,7 +128,13 @@ class RowEncoder:
                 tokens, wanted, protected = tokens[: self.window], wanted[: self.window], protected[: self.window]
         if not wanted.any():
             raise RequestError("no token to train on")
-        return EncodedRow(tokens, wanted, protected & wanted)
+        return EncodedRow(tokens, wanted, protected & wanted, untrained)
+
+
+def untrained_line(count: int) -> str:
+    """What to tell a person of so many answers that are `untrained`."""
+    what = "1 answer is" if count == 1 else f"{count:,} answers are"
+    return f"{what} context only, not trained on: the chat template rewrites what stands there"
 
 
 def windows(length: int, size: int) -> list[tuple[int, int, int]]:
@@ -131,6 +151,11 @@ def windows(length: int, size: int) -> list[tuple[int, int, int]]:
         end = min(length, scored + size - size // 2)
         found.append((end - size, end, scored))
     return found
+
+
+def _rewritten(messages: Sequence[Message], index: int, how: str) -> str:
+    """What a chat template does to one message, with its number."""
+    return f"message {index + 1} ({messages[index]['role']}): {how}"
 
 
 def _mention(text: str, offsets: Sequence[tuple[int, int]], span: tuple[int, int], answer: str) -> slice | None:

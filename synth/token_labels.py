@@ -91,14 +91,14 @@ def finished(
 ) -> tuple[pa.RecordBatch, pa.RecordBatch, dict[str, float]]:
     """A block as rows: those that are trained on, those that are not, each with its reason, and sums over the former.
 
-    The sums are `tokens`, `scored`, `masked`, and `nats` and `nats_left`: minus the log-probabilities of the scored
-    tokens, and of those that are not masked.
+    The sums are `tokens`, `scored`, `masked`, `nats` and `nats_left`: minus the log-probabilities of the scored tokens,
+    and of those that are not masked; and `untrained`: answers that are not scored (`EncodedRow.untrained`).
     """
     sizes = [0 if scores is None else len(scores) for scores in block.logprobs]
     ends = np.cumsum(sizes)
     reasons = list(block.reasons)
     labels: list[NDArray[np.int32] | None] = []
-    sums = dict.fromkeys(("tokens", "scored", "masked", "nats", "nats_left"), 0.0)
+    sums = dict.fromkeys(("tokens", "scored", "masked", "nats", "nats_left", "untrained"), 0.0)
     for index, (row, scores) in enumerate(zip(block.encoded, block.logprobs, strict=True)):
         if row is None or scores is None:
             labels.append(None)
@@ -114,6 +114,7 @@ def finished(
         sums["masked"] += int(taken.sum())
         sums["nats"] -= float(np.nansum(scores, dtype=np.float64))
         sums["nats_left"] -= float(scores[trained].sum(dtype=np.float64))
+        sums["untrained"] += len(row.untrained)
     added = {
         "input_ids": _lists([row.ids if row is not None else None for row in block.encoded], pa.int32()),
         "labels": _lists(labels, pa.int32()),

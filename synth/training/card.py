@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+from synth.token_encoding import untrained_line
 from synth.training.folder import TrainingFolder
 
 _TOLD = (
@@ -35,6 +36,7 @@ def training_card(folder: TrainingFolder) -> str:
         f"`{record.model}`, trained by `synth train` on {record.accepted:,} rows"
         + (f" of `{Path(record.source).name}`" if record.source else "")
         + f" ({record.tokens['tokens']:,.0f} tokens, {record.tokens['trained']:,.0f} of them with loss).",
+        *([f"{untrained_line(int(untrained))}."] if (untrained := record.tokens.get("untrained")) else []),
         "",
         *(f"- {name}: {json.dumps(value)}" for name, value in told.items()),
     ]

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from synth.errors import RequestError, UsageError
 from synth.read import Rows
 from synth.row import IGNORED
-from synth.token_encoding import EncodedRow, RowEncoder
+from synth.token_encoding import EncodedRow, RowEncoder, untrained_line
 
 CHECKED = 50
 """Tokenised rows whose messages are tokenised again, to see that the tokens are this tokenizer's."""
@@ -34,6 +34,8 @@ class TrainingRows:
         labels: what is to be predicted at each token, or `IGNORED`; shape `[tokens]`.
         weights: of each token's loss, 0 where it is not trained on; shape `[tokens]`.
         rejected: (id, reason) of the rows that cannot be trained on.
+        untrained: (id, what) of the answers that are not trained on, in rows of which others are: the chat template
+            does not write them as they stand.
     """
 
     names: list[str]
@@ -43,6 +45,7 @@ class TrainingRows:
     labels: NDArray[np.int32]
     weights: NDArray[np.float32]
     rejected: list[tuple[str, str]] = field(default_factory=list)
+    untrained: list[tuple[str, str]] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.names)
@@ -56,6 +59,14 @@ class TrainingRows:
     def trained(self) -> int:
         """Tokens with loss."""
         return int(np.count_nonzero(self.weights))
+
+    @property
+    def note(self) -> str | None:
+        """What to tell a person of the answers that are not trained on; None where all are."""
+        if not self.untrained:
+            return None
+        name, what = self.untrained[0]
+        return f"{untrained_line(len(self.untrained))}; the first: {name}, {what}"
 
 
 @dataclass(slots=True)
@@ -89,6 +100,7 @@ def read_training_rows(
     names: list[str] = []
     sources: list[str] = []
     rejected: list[tuple[str, str]] = []
+    untrained: list[tuple[str, str]] = []
     for index, record in enumerate(_records(rows, limit)):
         name = str(record.get("id") or f"row {index}")
         try:
@@ -97,7 +109,9 @@ def read_training_rows(
             elif text_column is not None:
                 row = _encoded(encoder.text(record[text_column] or ""))
             else:
-                row = _encoded(encoder.conversation(record["messages"] or [], record.get("answer")))
+                encoded = encoder.conversation(record["messages"] or [], record.get("answer"))
+                untrained.extend((name, what) for what in encoded.untrained)
+                row = _encoded(encoded)
         except RequestError as error:
             rejected.append((name, str(error)))
             continue
@@ -119,6 +133,7 @@ def read_training_rows(
         np.concatenate([row.labels for row in kept]),
         np.concatenate([row.weights for row in kept if row.weights is not None]),
         rejected,
+        untrained,
     )
 
 
