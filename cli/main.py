@@ -9,6 +9,8 @@ from typing import Any
 
 import click
 
+from cli import standard
+
 COMMANDS = {
     "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
     "self-output": "The model answers tasks itself; its right answers become the data.",
@@ -88,17 +90,26 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point. Exit status: 0 done, 2 wrong usage or input, 1 anything else."""
+    standard.prepare()
     arguments = sys.argv[1:] if arguments is None else arguments
     if "--debug" in arguments:  # a flag of every command
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
-    sys.exit(_run(arguments))
+    status = _run(arguments)
+    try:
+        sys.stdout.flush()
+    except OSError:  # it was said before
+        standard.abandon()
+    sys.exit(status)
 
 
 def _run(arguments: list[str]) -> int:
     from synth.errors import SynthError, UsageError
 
     try:
+        if any("\0" in argument for argument in arguments):
+            raise UsageError("an argument holds a null character, which no name has")
         status: Any = cli.main(arguments, prog_name="synth", standalone_mode=False)
+        sys.stdout.flush()
     except click.exceptions.Exit as stop:
         return stop.exit_code
     except click.ClickException as error:
@@ -112,7 +123,17 @@ def _run(arguments: list[str]) -> int:
         _complain(str(error))
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # the reader of our output has gone: nothing is wrong
-        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (python flushes it at exit)
+        standard.abandon()
+        return 1
+    except OSError as error:
+        if debugging():
+            raise
+        message, status = standard.complaint(error)
+        standard.abandon()
+        _complain(message)
+        return status
+    except MemoryError:
+        _complain("out of memory: take smaller batches, or a part of the rows (--limit)")
         return 1
     except Exception as error:
         if debugging():
