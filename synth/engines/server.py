@@ -14,6 +14,7 @@ import httpx
 from synth.engines.base import Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.server_http import Failed, Http, Refused, printable
 from synth.engines.server_probe import Probe
+from synth.engines.server_scores import check_prompt, prompt_scores
 from synth.engines.server_wire import Choice, Dialect, Reply, read_reply, request_body
 from synth.errors import RequestError, UsageError
 from synth.loading import LARGEST_WINDOW
@@ -117,6 +118,8 @@ class ServerEngine:
             stop_texts = tuple(self._stop_text(token) for token in sampling.stop_ids)
             body = request_body(self._model, self._prompt(token_ids), ask, self.dialect, stop_texts=stop_texts)
             reply = await self._post(body, tokens=ask.n * room)
+            if self.dialect.token_ids:
+                check_prompt(reply, token_ids)
             fresh = [self._completion(choice, sampling) for choice in reply.choices[: ask.n]]
             self._count(reply, len(token_ids), sum(len(completion.token_ids) for completion in fresh))
             completions += fresh
@@ -124,7 +127,10 @@ class ServerEngine:
         return completions * (sampling.n // wanted)
 
     async def logprobs(self, token_ids: Sequence[int]) -> "NDArray[np.float32]":
-        """See `Engine.logprobs`. vLLM needs room for one more token in its window."""
+        """See `Engine.logprobs`. vLLM needs room for one more token in its window.
+
+        Numbers of other tokens than those given are refused (`prompt_scores`).
+        """
         import numpy as np
 
         if not 0 < len(token_ids) <= self.max_length:
@@ -135,18 +141,13 @@ class ServerEngine:
         if self.dialect.echo is None:
             raise RequestError(
                 f"the server at {self._http.url} gives no log-probabilities of a prompt (echo with logprobs): "
-                "use --engine vllm or --engine transformers for scores"
+                "use --engine transformers for scores"
             )
         ask = Sampling(max_tokens=1, logprob=True)
         body = request_body(self._model, self._prompt(token_ids), ask, self.dialect)
         body |= {"echo": True, "max_tokens": self.dialect.echo}
         reply = await self._post(body, tokens=len(token_ids))
-        values = (reply.choices[0].token_logprobs or ())[: len(token_ids)]
-        if len(values) < len(token_ids) or None in values[1:]:
-            raise RequestError(
-                f"the server scored {len(values)} tokens of a prompt of {len(token_ids)}, or not all of them"
-            )
-        scores[1:] = values[1:]
+        scores[1:] = prompt_scores(reply, token_ids, self.dialect.echo, self.dialect.token_ids, self._decode)
         self._count(reply, len(token_ids), 0)
         self.usage.requests += 1
         return scores
@@ -183,6 +184,8 @@ class ServerEngine:
         finish: Literal["stop", "length"] = choice.finish or "length"
         end = next((i for i, token in enumerate(ids or ()) if token in sampling.stop_ids), None)
         if ids is not None and end is not None:
+            if logprobs is not None and len(logprobs) != len(ids):
+                logprobs = None  # whose they are is not known
             if end + 1 < len(ids) or reason != ids[end]:
                 text = self._decode(ids[:end])
             logprobs = None if logprobs is None else logprobs[: end + 1]

@@ -114,8 +114,8 @@ class Probe:
                 reply = await self._ask(dialect, echo=max_tokens)
             except (Refused, Failed):
                 continue
-            logprobs = reply.choices[0].token_logprobs or ()
-            if len(logprobs) == len(self._ids) + dialect.adds_bos + max_tokens and None not in logprobs[1:]:
+            values = reply.choices[0].token_logprobs or ()
+            if len(values) >= len(self._ids) and None not in values[1 : len(self._ids)]:
                 return max_tokens
         return None
 

@@ -64,7 +64,8 @@ class Choice:
     """One completion as the server gives it.
 
     `token_logprobs` are in nats, None where there is no number; `top_logprob` is that of the likeliest token at
-    the first position. `prompt_token_ids` is the prompt as the server understood it.
+    the first position; `texts` are the tokens that they are of, as the server spells them. `prompt_token_ids` is the
+    prompt as the server understood it.
     """
 
     text: str
@@ -73,6 +74,7 @@ class Choice:
     stop_reason: int | str | None
     token_logprobs: tuple[float | None, ...] | None
     top_logprob: float | None
+    texts: tuple[str, ...] | None
     prompt_token_ids: tuple[int, ...] | None
 
 
@@ -163,7 +165,7 @@ def _read_choice(choice: Any) -> Choice:
     if not isinstance(finish, str | None) or finish not in FINISHES:
         raise Failed(f"the completion ended by {printable(finish, 40)!r}", status=200)
     reason = choice.get("stop_reason", choice.get("matched_stop"))  # vLLM's name, SGLang's name
-    token_logprobs, top_logprob = _read_logprobs(choice.get("logprobs"))
+    token_logprobs, top_logprob, texts = _read_logprobs(choice.get("logprobs"))
     return Choice(
         # Half a surrogate pair is legal JSON but no text: it could not be stored.
         text=choice["text"].encode("utf-8", "replace").decode("utf-8"),
@@ -172,6 +174,7 @@ def _read_choice(choice: Any) -> Choice:
         stop_reason=reason if isinstance(reason, int | str) and not isinstance(reason, bool) else None,
         token_logprobs=token_logprobs,
         top_logprob=top_logprob,
+        texts=texts,
         prompt_token_ids=_read_ids(choice.get("prompt_token_ids")),
     )
 
@@ -184,26 +187,27 @@ def _read_ids(ids: Any) -> tuple[int, ...] | None:
     return tuple(ids)
 
 
-def _read_logprobs(logprobs: Any) -> tuple[tuple[float | None, ...] | None, float | None]:
-    """The drawn tokens' log-probabilities and the highest at the first position.
+def _read_logprobs(logprobs: Any) -> tuple[tuple[float | None, ...] | None, float | None, tuple[str, ...] | None]:
+    """The tokens' log-probabilities, the highest at the first position, and the tokens' texts.
 
     In OpenAI's form (`token_logprobs`, `top_logprobs`), or in the `content` list that llama.cpp gives instead.
     """
     if not isinstance(logprobs, dict):
-        return None, None
-    values, tops = logprobs.get("token_logprobs"), logprobs.get("top_logprobs")
+        return None, None, None
+    values, tops, texts = (logprobs.get(name) for name in ("token_logprobs", "top_logprobs", "tokens"))
     if values is None and isinstance(content := logprobs.get("content"), list):
         entries = [entry if isinstance(entry, dict) else {} for entry in content]
         values = [entry.get("logprob") for entry in entries]
-        tops = [entry.get("top_logprobs") for entry in entries]
+        tops, texts = [entry.get("top_logprobs") for entry in entries], [entry.get("token") for entry in entries]
     if not isinstance(values, list):
-        return None, None
+        return None, None, None
     first = tops[0] if isinstance(tops, list) and tops else None
     if isinstance(first, list):
         first = {i: entry.get("logprob") for i, entry in enumerate(first) if isinstance(entry, dict)}
     numbers = [_number(value) for value in first.values()] if isinstance(first, dict) else []
     top = max((number for number in numbers if number is not None), default=None)
-    return tuple(_number(value) for value in values), top
+    spelt = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
+    return tuple(_number(value) for value in values), top, tuple(texts) if spelt else None
 
 
 def _number(value: Any) -> float | None:

@@ -80,7 +80,7 @@ class _ServerScorer:
         except BaseException:
             self._loop.call_soon_threadsafe(self._loop.stop)
             raise
-        self.max_length = self._engine.max_length
+        self.max_length = self._engine.max_length - 1  # servers score a prompt only where one more token has room
         self.description = self._engine.description
 
     def score(
