@@ -2,9 +2,12 @@
 
 Rows of like length are attended to together, a group at a time, by torch's own attention: the cost grows with the rows'
 own lengths, where a mask over the whole packed sequence would cost its square. Whether a model may be packed at all is
-not looked up but tried (`can_pack`): recurrent layers, for one, carry a state across rows.
+not looked up but tried (`can_pack`): recurrent layers, for one, carry a state across rows, and some models have an
+attention of their own that nothing can be put in the place of.
 """
 
+import copy
+from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from typing import Any
@@ -12,7 +15,14 @@ from typing import Any
 import torch
 from torch.nn.functional import scaled_dot_product_attention
 
+from synth.engines.device import out_of_memory
+from synth.errors import UsageError
+from synth.training.model import layers_of
+
 PACKED = "synth_packed"
+_SHORT = (13, 11, 5)
+_FIRST = 8
+"""Layers that are tried at real lengths: local and global attention take turns within so many."""
 _UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
 """Arguments that change what attention is, and that this one does not know."""
 
@@ -36,6 +46,8 @@ class _Group:
 @dataclass(slots=True)
 class _Layout:
     groups: list[_Group] = field(default_factory=list)
+    attended: int = 0
+    """Layers that have attended by `packed_attention` since the batch was laid out."""
 
 
 _layout = _Layout()
@@ -62,7 +74,7 @@ def lay_out(lengths: list[int], device: torch.device) -> None:
             back = real.flatten().nonzero().flatten().to(device)
         groups.append(_Group(at, at + total, count, longest, padded, back))
         at, first = at + total, last
-    _layout.groups = groups
+    _layout.groups, _layout.attended = groups, 0
 
 
 def packed_attention(
@@ -97,6 +109,7 @@ def packed_attention(
     """
     if any(others.get(name) is not None for name in _UNKNOWN) or others.get("is_causal") is False:
         raise NotImplementedError("attention with a cap, sinks or a bias of its own")
+    _layout.attended += 1
     grouped = key.shape[1] != query.shape[1]
     # On a CPU torch's attention takes six times as long backwards in bfloat16 as in float32.
     on_cpu = query.device.type == "cpu"
@@ -132,32 +145,64 @@ def register() -> None:
     AttentionMaskInterface.register(PACKED, lambda *_, **__: None)
 
 
-def can_pack(model: Any) -> bool:
-    """Whether rows packed by `PACKED` give the model's own logits: tried on three rows of odd lengths.
+def can_pack(model: Any, batches: Iterable[Sequence[int]] = (), place: torch.device | None = None) -> bool:
+    """Whether rows packed by `PACKED` give the model's own outputs: tried.
 
-    The model's attention is left as it was found.
+    The whole model is tried on three short rows of odd lengths, and its first layers on batches as they will come, for
+    masks and windows show at their real lengths only. The model's attention is left as it was found.
+
+    Args:
+        model: of transformers.
+        batches: the tokens of each row of a batch, longest row first.
+        place: where the first layers are tried; the model's own device by default.
     """
     from transformers.modeling_utils import PreTrainedModel
 
     if not isinstance(model, PreTrainedModel):
         return False
     register()
+    try:
+        if not _agrees(model, len(layers_of(model)), _SHORT):
+            return False
+        batches = list(batches)
+        return not batches or _first_layers_agree(model, batches, place or model.device)
+    except (UsageError, NotImplementedError, TypeError, ValueError, RuntimeError, LookupError) as error:
+        return out_of_memory(error)  # that is said where it trains, with the way out
+
+
+def _first_layers_agree(model: Any, batches: Iterable[Sequence[int]], place: torch.device) -> bool:
+    """Whether packing changes nothing that a model's first layers give out, on the device `place`."""
+    layers = layers_of(model)
+    count, rest = min(len(layers), _FIRST), list(layers[_FIRST:])
+    del layers[_FIRST:]
+    try:
+        beginning = copy.deepcopy(model.base_model).to(place)
+    finally:
+        layers.extend(rest)
+    return all(_agrees(beginning, count, sizes) for sizes in batches)
+
+
+def _agrees(model: Any, layers: int, sizes: Sequence[int]) -> bool:
+    """Whether the longest, the shortest and a middle row give the same among others as alone, in all `layers`."""
     before, device, training = model.config._attn_implementation, model.device, model.training
-    sizes = [13, 11, 5]
     vocabulary = len(model.get_input_embeddings().weight)  # an adapter around them has no other measure
     ids = [torch.arange(7 * size, 8 * size, device=device)[None] * 31 % vocabulary for size in sizes]
+    chosen = sorted({0, len(sizes) // 2, len(sizes) - 1})
     model.eval()
     try:
         with torch.no_grad():
-            alone = torch.cat([model(input_ids=row, use_cache=False).logits[0] for row in ids]).float()
+            alone = torch.cat([model(input_ids=ids[row], use_cache=False)[0][0] for row in chosen]).float()
             model.set_attn_implementation(PACKED)
-            lay_out(sizes, device)
+            lay_out(list(sizes), device)
             positions = torch.cat([torch.arange(size, device=device) for size in sizes])[None]
-            packed = model(input_ids=torch.cat(ids, 1), position_ids=positions, use_cache=False).logits[0].float()
-    except (NotImplementedError, TypeError, ValueError, RuntimeError):
-        return False
+            packed = model(input_ids=torch.cat(ids, 1), position_ids=positions, use_cache=False)[0][0].split(
+                list(sizes)
+            )
     finally:
         model.set_attn_implementation(before)
         model.train(training)
+    if _layout.attended < layers:
+        return False  # a layer has an attention of its own, in which rows see each other
+    among = torch.cat([packed[row] for row in chosen]).float()
     precise = model.dtype == torch.float32
-    return bool((packed - alone).abs().max() <= (1e-3 if precise else 5e-2) * alone.abs().max())
+    return bool((among - alone).abs().max() <= (1e-3 if precise else 5e-2) * alone.abs().max())

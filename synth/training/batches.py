@@ -35,21 +35,29 @@ rows            indices of the rows; `[rows]`
 
 
 def plan_steps(
-    sizes: NDArray[np.int64], *, budget: int, per_step: int, steps: int | None, epochs: float, seed: int
+    sizes: NDArray[np.int64],
+    *,
+    budget: int,
+    per_step: int,
+    steps: int | None,
+    epochs: float,
+    seed: int,
+    padded: bool = False,
 ) -> list[NDArray[np.int64]]:
     """The rows of every batch of a run, in order: `per_step` batches make one step.
 
     Rows are shuffled anew in each epoch; a batch takes rows while their tokens fit the budget, across the end of an
-    epoch. Every step has all its batches, so that all processes go in step: the rows of an unfinished last step are
-    spread over its batches.
+    epoch. Every step has all its batches, so that all processes go in step: where they run out in the last one, batches
+    are split in two until there are enough; where every batch is a single row, the first rows are taken once more.
 
     Args:
         sizes: tokens of each row.
-        budget: tokens a batch may hold.
+        budget: tokens a batch may hold; no batch holds more, but for a single row that is longer by itself.
         per_step: batches a step: gradient accumulation times processes.
         steps: steps wanted; None goes by `epochs`.
         epochs: passes over all rows (the last may be partial), where `steps` is None.
         seed: of the shuffles.
+        padded: rows are padded to the longest of their batch, and the padding counts.
 
     Raises:
         UsageError: there are fewer rows than one step has batches.
@@ -62,28 +70,46 @@ def plan_steps(
     batches: list[NDArray[np.int64]] = []
     left = round(epochs * len(sizes)) if steps is None else None
     open_rows: list[int] = []
-    held = epoch = 0
+    held = longest = epoch = 0
     while left != 0 and (steps is None or len(batches) < steps * per_step):
         order = np.random.default_rng((seed, epoch)).permutation(len(sizes))[:left]
         for row in order.tolist():
-            if open_rows and held + sizes[row] > budget:
+            size = int(sizes[row])
+            widest = max(longest, size)
+            needed = (len(open_rows) + 1) * widest if padded else held + size
+            if open_rows and needed > budget:
                 batches.append(np.array(open_rows))
-                open_rows, held = [], 0
+                open_rows, held, widest = [], 0, size
             open_rows.append(row)
-            held += int(sizes[row])
+            held, longest = held + size, widest
         left = None if left is None else left - len(order)
         epoch += 1
     if steps is not None:
         return batches[: steps * per_step]
     if open_rows:
         batches.append(np.array(open_rows))
-    whole = len(batches) // per_step * per_step
-    rest = np.concatenate(batches[whole:]) if batches[whole:] else np.zeros(0, np.int64)
-    if len(rest) >= per_step:
-        return batches[:whole] + np.array_split(rest, per_step)
-    if len(rest):  # too few rows for a step of their own: they join the last
-        last = np.concatenate([*batches[whole - per_step : whole], rest])
-        return batches[: whole - per_step] + np.array_split(last, per_step)
+    return _whole_steps(batches, per_step)
+
+
+def hardest(batches: Sequence[NDArray[np.int64]], sizes: NDArray[np.int64]) -> list[list[int]]:
+    """The tokens of each row, longest first, of the batch of most tokens and of the one with the longest row."""
+    chosen = {
+        max(range(len(batches)), key=lambda index: int(sizes[batches[index]].sum())),
+        max(range(len(batches)), key=lambda index: int(sizes[batches[index]].max())),
+    }
+    return [np.sort(sizes[batches[index]])[::-1].tolist() for index in sorted(chosen)]
+
+
+def _whole_steps(batches: list[NDArray[np.int64]], per_step: int) -> list[NDArray[np.int64]]:
+    """Batches that fill whole steps: of the last step, then of any, the one of most rows is split in two."""
+    while missing := -len(batches) % per_step:
+        last = range(len(batches) - (per_step - missing), len(batches))
+        many = [index for index in last if len(batches[index]) > 1]
+        many = many or [index for index in range(last.start) if len(batches[index]) > 1]
+        if not many:
+            return batches + batches[:missing]
+        chosen = max(many, key=lambda index: len(batches[index]))
+        batches[chosen : chosen + 1] = np.array_split(batches[chosen], 2)
     return batches
 
 

@@ -165,7 +165,7 @@ def _freeze(model: Any, part: str) -> None:
     elif part in _PARTS:
         chosen = [parameter for name, parameter in model.named_parameters() if _PARTS[part].search(name)]
     elif found := re.fullmatch(r"layers:(\d+)-(\d+)", part):
-        layers = _layers(model)
+        layers = layers_of(model)
         first, last = int(found[1]), int(found[2])
         if not first <= last < len(layers):
             raise UsageError(f"--freeze {part}: the model has the layers 0-{len(layers) - 1}")
@@ -179,12 +179,16 @@ def _freeze(model: Any, part: str) -> None:
         parameter.requires_grad_(False)
 
 
-def _layers(model: Any) -> Any:
-    """The list of a model's layers."""
+def layers_of(model: Any) -> Any:
+    """The list of a model's layers.
+
+    Raises:
+        UsageError: none is found.
+    """
     depth = model.config.get_text_config().num_hidden_layers
     lists = [part for part in model.modules() if isinstance(part, torch.nn.ModuleList) and len(part) == depth]
     if not lists:
-        raise UsageError(f"--freeze layers: no list of {depth} layers is found in {type(model).__name__}")
+        raise UsageError(f"no list of {depth} layers is found in {type(model).__name__}")
     return lists[0]
 
 
@@ -205,7 +209,7 @@ def _drop_residuals(model: Any, share: float) -> None:
 
 def _blocks(model: Any) -> Iterator[torch.nn.Module]:
     """The direct children of the layers that are attention or MLP blocks."""
-    for layer in _layers(model):
+    for layer in layers_of(model):
         for name, child in layer.named_children():
             if any(kind.search(name) for kind in _PARTS.values()) and "norm" not in name:
                 yield child

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from synth.engines.device import out_of_memory, pick_device
 from synth.errors import RunError, UsageError
 from synth.loading import load_config, own_attention
 from synth.training.attention import can_pack
-from synth.training.batches import Collator, plan_steps
+from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.folder import TrainingFolder
 from synth.training.model import Trained, load_for_training
 from synth.training.rows import TrainingRows
@@ -141,15 +142,10 @@ def train(
     torch.manual_seed(settings.seed)  # an adapter's first weights
     model = load_for_training(name, "bfloat16" if half and trained.adapts else "float32", trained)
     base = model.get_base_model() if trained.adapts else model
-    packed = can_pack(base)
-    foundation = None
-    if settings.nearness and not trained.adapts:
-        foundation = load_for_training(name, "bfloat16" if half else "float32", Trained()).to(place).eval()
-    if packed:
-        use_packed_attention(*(one for one in (base, foundation) if one is not None))
     arguments = _arguments(settings, folder, place, half)
     processes, rank = arguments.world_size, arguments.process_index
-    batches = plan_steps(
+    plan = partial(
+        plan_steps,
         rows.sizes,
         budget=settings.budget,
         per_step=settings.accumulate * processes,
@@ -157,6 +153,15 @@ def train(
         epochs=settings.epochs,
         seed=settings.seed,
     )
+    batches = plan()
+    packed = can_pack(base, hardest(batches, rows.sizes), place)
+    if not packed:
+        batches = plan(padded=True)
+    foundation = None
+    if settings.nearness and not trained.adapts:
+        foundation = load_for_training(name, "bfloat16" if half else "float32", Trained()).to(place).eval()
+    if packed:
+        use_packed_attention(*(one for one in (base, foundation) if one is not None))
     collator = Collator(
         rows,
         packed,

@@ -3,7 +3,7 @@ import pytest
 import torch
 
 from synth.errors import UsageError
-from synth.training.batches import Collator, plan_steps
+from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.rows import TrainingRows
 
 SIZES = np.random.default_rng(3).integers(5, 200, 300)
@@ -29,6 +29,31 @@ def test_batches_hold_their_budget_and_little_less() -> None:
     held = [int(SIZES[batch].sum()) for batch in planned(steps=30)]
     assert len(held) == 120 and max(held) <= 512
     assert np.mean(held) > 512 - SIZES.mean()
+
+
+@pytest.mark.parametrize("padded", [False, True])
+@pytest.mark.parametrize("per_step", [2, 3, 16])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_batch_ever_holds_more_than_the_budget(padded: bool, per_step: int, seed: int) -> None:
+    """Neither do those of the last step, whose rows are few or long."""
+    chance = np.random.default_rng(seed)
+    for rows in (16, 17, 31, 100):
+        sizes = np.where(chance.random(rows) < 0.3, 512, chance.integers(1, 40, rows))
+        batches = plan_steps(sizes, budget=512, per_step=per_step, steps=None, epochs=1.0, seed=seed, padded=padded)
+        held = [int(sizes[batch].max() * len(batch) if padded else sizes[batch].sum()) for batch in batches]
+        assert max(held) <= 512 and len(batches) % per_step == 0
+        assert set(np.concatenate(batches)) == set(range(rows))
+
+
+def test_long_rows_that_fill_no_step_are_joined_by_the_first_again() -> None:
+    batches = plan_steps(np.full(5, 512), budget=512, per_step=2, steps=None, epochs=1.0, seed=0)
+    assert [len(batch) for batch in batches] == [1] * 6 and batches[5] == batches[0]
+
+
+def test_the_hardest_batches() -> None:
+    sizes = np.array([5, 40, 30, 30, 7])
+    batches = [np.array([0, 1]), np.array([4]), np.array([2, 3])]
+    assert hardest(batches, sizes) == [[40, 5], [30, 30]]
 
 
 def test_the_order_depends_on_the_seed_alone() -> None:
