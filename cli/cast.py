@@ -212,6 +212,27 @@ def casting_of(given: dict[str, Any], **models: str | None) -> Casting:
     return Casting(named, given, verifier_settings(given), given["judge_prompt"])
 
 
+def judged(casting: Casting, tasks: Tasks, *, required: bool = True) -> Casting:
+    """The casting with the verifier that all rows name, where --verifier names none.
+
+    One that compares samples, or asks a model, is named by the option alone.
+
+    Raises:
+        UsageError: a verifier is `required`, and the rows name none.
+    """
+    if casting.verifier is not None:
+        return casting
+    name = tasks.named_verifier()
+    if name in registry.NAMES.keys() - {"majority", "judge"}:
+        return replace(casting, verifier=verifier_settings(casting.given | {"verifier": name}))
+    if required:
+        raise UsageError(
+            f"--verifier NAME is missing: {tasks.source.source} does not name one verifier for all its rows; take "
+            f"{', '.join(registry.NAMES)}, or module:function"
+        )
+    return casting
+
+
 def tasks_of(given: dict[str, Any], *, texts: bool = False) -> Tasks:
     """The rows that the options of `input_options` name, read once; what was recognised is said.
 

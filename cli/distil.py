@@ -10,7 +10,7 @@ from cli.options import answering_options, input_options, verifier_options
 @click.command()
 @input_options
 @click.option("--teacher", required=True, metavar="MODEL[@URL]", help="The stronger model that answers.")
-@verifier_options(required=False)
+@verifier_options
 @click.option("--samples", type=int, default=1, show_default=True, help="Answers drawn to each prompt.")
 @click.option("--price-in", type=float, metavar="PRICE", help="Of a million tokens that the teacher reads.")
 @click.option("--price-out", type=float, metavar="PRICE", help="Of a million tokens that it writes.")
@@ -32,7 +32,7 @@ def command(**given: Any) -> None:
     """  # noqa: D301 (\b is click's)
     from dataclasses import replace
 
-    from cli.cast import casting_of, tasks_of
+    from cli.cast import casting_of, judged, tasks_of
     from cli.generate import generate, task_job
     from cli.progress import say
     from synth.engines.base import Sampling
@@ -59,7 +59,7 @@ def command(**given: Any) -> None:
         lambda cast: distil(cast.speaker, cast.verifier, settings, ledger),
     )
     try:
-        generate(replace(job, started=ledger.watch), casting)
+        generate(replace(job, started=ledger.watch), judged(casting, tasks, required=False))
     finally:
         if ledger.exhausted:
             say(f"the next answers might have cost more than is left of --most {given['most']:g}", given["quiet"])

@@ -27,7 +27,7 @@ from cli.options import PREFIX, STOP, Share, engine_options, verifier_options
     "--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy: the likeliest answer."
 )
 @click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--text", "texts", multiple=True, metavar="FILE", help="Also the perplexity of these texts.")
+@click.option("--text", "texts", multiple=True, metavar="[NAME=]FILE", help="Also the perplexity of these texts.")
 @click.option("--text-column", metavar="NAME", help="Where --text FILE has plain texts, not conversations.")
 @click.option("--kl", is_flag=True, help="Also how far each model moved from the first: KL on the new suites' prompts.")
 @click.option("--lm-eval", "tasks", metavar="TASKS", help="Also these tasks of lm-eval, where it is installed.")
@@ -44,7 +44,7 @@ from cli.options import PREFIX, STOP, Share, engine_options, verifier_options
     help="With --sweep: take the best at the new task of those that keep this much of the old.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the scores as JSON.")
-@verifier_options(required=False)
+@verifier_options
 @PREFIX
 @STOP
 @engine_options
@@ -54,15 +54,16 @@ def command(**given: Any) -> None:
     """What models can do, and what became of it: right answers, suite by suite and item by item.
 
     A SUITE is a file of prompts, references and, in a column or by --verifier, what judges the answers; files of GSM8K,
-    MATH-500, MBPP, HumanEval, BFCL, IFEval, XSTest and AdvBench are read as they are published. NAME=FILE calls a suite
-    otherwise. Accuracies have 95% intervals; with a second model, each cell says how many items went wrong (↓) and how
-    many came right (↑), and the last lines what was kept of the old average.
+    MATH, MBPP, HumanEval, BFCL, IFEval, MMLU, MMLU-Pro, ARC, OpenBookQA, HellaSwag, XSTest and AdvBench are read as
+    they are published. It is called as its file, or as its benchmark or folder where that says test or the like;
+    NAME=FILE calls it otherwise. Accuracies have 95% intervals; with a second model, each cell says how many items went
+    wrong (↓) and how many came right (↑), and the last lines what was kept of the old average.
 
     \b
     Examples:
       synth eval gsm8k/test.jsonl HumanEval.jsonl --model M --limit 200
       synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED -o scores
-      synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED --kl --text human.jsonl
+      synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED --kl --text human=h.jsonl
       synth eval dev/*.jsonl --new task-dev.jsonl --model BASE --model TUNED --sweep 0.2,0.4,0.6,0.8 -o swept
       synth eval questions.jsonl --verifier choice --model M --json | jq .models[0].old
       synth eval --lm-eval arc_easy,hellaswag --model BASE --model TUNED

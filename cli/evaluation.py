@@ -64,9 +64,13 @@ def _evaluate(given: dict[str, Any], folder: Path) -> None:
     _check(given, suites, models)
     for model in models.values():
         chat = examination.casting(model).named().speaker.chat
-        for file in given["texts"]:
-            if note := open_text(file, given["text_column"], chat).rows.note:
-                say(f"{file}: {note}", quiet)
+        texts = [open_text(file, given["text_column"], chat) for file in given["texts"]]
+        names = [text.name for text in texts]
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise UsageError(f"two texts are called {twice}: call one otherwise, as in --text other=FILE")
+        for text in texts:
+            if text.rows.note:
+                say(f"{text.name}: {text.rows.note}", quiet)
     if given["tasks"]:
         harness.check()
     for suite in suites:

@@ -10,7 +10,7 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
 @click.command()
 @input_options
 @MODEL
-@verifier_options(required=True)
+@verifier_options
 @click.option("--editor", metavar="MODEL[@URL]", help="The model that mends wrong answers. [default: --model itself]")
 @click.option(
     "--prompt", "prompt_name", default="minimum-change", metavar="FILE", help="The editor's prompt, instead of ours."
@@ -34,7 +34,7 @@ def command(**given: Any) -> None:
       synth minimum-change gsm8k.jsonl --model M --verifier math \\
           --editor Qwen/Qwen2.5-72B-Instruct@http://localhost:8000 -o edits
     """  # noqa: D301 (\b is click's)
-    from cli.cast import casting_of, tasks_of
+    from cli.cast import casting_of, judged, tasks_of
     from cli.generate import generate, task_job
     from synth.engines.base import Sampling
     from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings, minimum_change
@@ -56,5 +56,5 @@ def command(**given: Any) -> None:
             settings.record(),
             lambda cast: minimum_change(cast.speaker, cast.part("editor"), cast.referee, settings),
         ),
-        casting,
+        judged(casting, tasks),
     )

@@ -149,15 +149,15 @@ def sampling_options(command: Command) -> Command:
     )
 
 
-def verifier_options(*, required: bool) -> Callable[[Command], Command]:
+def verifier_options(command: Command) -> Command:
     """Which verifier judges, and how; `filters.verdict.Settings` has the same names."""
     options = [
         click.option(
             "--verifier",
-            required=required,
             metavar="NAME|MODULE:FUNCTION",
             help="What tells a right answer: math, code, compile, choice, exact, number, regex, json, function-call, "
-            "instructions, refusal, majority, judge, or a function of yours.",
+            "instructions, refusal, majority, judge, or a function of yours. [default: what all rows name, as known "
+            "benchmarks do]",
         ),
         click.option(
             "--time-limit", type=click.FloatRange(0.01), default=10.0, show_default=True, help="Seconds for one check."
@@ -172,7 +172,7 @@ def verifier_options(*, required: bool) -> Callable[[Command], Command]:
         click.option("--judge-prompt", metavar="FILE", default="judge", help="For judge: a prompt of your own."),
         click.option("--unsafe-no-sandbox", is_flag=True, help="Run programs of models without isolation."),
     ]
-    return lambda command: _apply(options, command)
+    return _apply(options, command)
 
 
 def answering_options(command: Command) -> Command:

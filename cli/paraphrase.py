@@ -10,7 +10,7 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
 @click.command()
 @input_options
 @MODEL
-@verifier_options(required=False)
+@verifier_options
 @click.option(
     "--style",
     default="paraphrase",
@@ -32,7 +32,7 @@ def command(**given: Any) -> None:
       synth paraphrase alpaca.json --model M --style step-by-step -o para.jsonl
       synth paraphrase faq.csv --model M --style my-prompt.txt --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from cli.cast import casting_of, tasks_of
+    from cli.cast import casting_of, judged, tasks_of
     from cli.generate import generate, task_job
     from synth.engines.base import Sampling
     from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, paraphrase, style_name
@@ -53,5 +53,5 @@ def command(**given: Any) -> None:
             settings.record(),
             lambda cast: paraphrase(cast.speaker, cast.verifier, settings),
         ),
-        casting,
+        judged(casting, tasks, required=False),
     )

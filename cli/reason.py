@@ -10,7 +10,7 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
 @click.command()
 @input_options
 @MODEL
-@verifier_options(required=True)
+@verifier_options
 @click.option("--samples", type=int, default=8, show_default=True, help="Traces drawn for each task, at most.")
 @click.option(
     "--select",
@@ -63,7 +63,7 @@ def command(**given: Any) -> None:
       synth reason math.jsonl --model M --verifier math --select random --search 2 -o search
       synth reason math.jsonl --model M --verifier math --step-rollouts 8 --min-step-value 0.25 -o steps
     """  # noqa: D301 (\b is click's)
-    from cli.cast import casting_of, tasks_of
+    from cli.cast import casting_of, judged, tasks_of
     from cli.generate import generate, task_job
     from cli.progress import say
     from synth.engines.base import Sampling
@@ -90,13 +90,14 @@ def command(**given: Any) -> None:
     casting = casting_of(given, model=given["model"])
     if note := lost_thoughts(casting.named().speaker.chat, settings.markers):
         say(note, given["quiet"])
+    tasks = tasks_of(given)
     generate(
         task_job(
             "reason",
-            tasks_of(given),
+            tasks,
             COLUMNS,
             settings.record(),
             lambda cast: reason(cast.speaker, cast.referee, settings),
         ),
-        casting,
+        judged(casting, tasks),
     )

@@ -10,7 +10,7 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
 @click.command()
 @input_options
 @MODEL
-@verifier_options(required=True)
+@verifier_options
 @click.option("--samples", type=int, default=8, show_default=True, help="Answers drawn for each task, at most.")
 @click.option(
     "--select",
@@ -49,7 +49,7 @@ def command(**given: Any) -> None:
       synth self-output questions.jsonl --model M --verifier majority --samples 16 -o own
       synth self-output tasks.jsonl --model M --verifier checks:is_right | synth show
     """  # noqa: D301 (\b is click's)
-    from cli.cast import casting_of, tasks_of
+    from cli.cast import casting_of, judged, tasks_of
     from cli.generate import generate, task_job
     from synth.engines.base import Sampling
     from synth.errors import UsageError
@@ -92,5 +92,5 @@ def command(**given: Any) -> None:
                 cast.part("answers"), cast.referee, settings, editor=cast.speaker, demonstrations=shots
             ),
         ),
-        casting,
+        judged(casting, tasks),
     )

@@ -11,6 +11,7 @@ from synth.chat import ChatFormat
 from synth.engines.base import Engine
 from synth.errors import RequestError
 from synth.read import conversations, open_source
+from synth.suites import split_name
 from synth.token_encoding import RowEncoder
 from synth.training.rows import TrainingRows, read_training_rows
 
@@ -24,17 +25,18 @@ class Text:
 
 
 def open_text(file: str, column: str | None, chat: ChatFormat) -> Text:
-    """Read a file of conversations, of scored tokens, or, with a `column`, of plain texts.
+    """Read FILE or NAME=FILE of conversations, of scored tokens, or, with a `column`, of plain texts.
 
     Raises:
         UsageError: it cannot be read, or nothing of it can be scored.
     """
+    name, file = split_name(file)
     raw = open_source(file)
     plain = column is not None or "input_ids" in raw.schema.names
     rows = read_training_rows(
         raw if plain else conversations(raw), RowEncoder(chat), len(chat.tokenizer), text_column=column
     )
-    return Text(Path(file).name.split(".")[0], rows)
+    return Text(name or Path(file).name.split(".")[0], rows)
 
 
 async def perplexity(text: Text, engine: Engine) -> float:

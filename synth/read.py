@@ -24,6 +24,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 
+from synth.benchmarks import benchmark_of, published
 from synth.errors import UsageError
 from synth.jsonlines import open_json
 from synth.nearest import did_you_mean, near_paths
@@ -86,8 +87,12 @@ def conversations(raw: Rows, *, prompt_column: str | None = None, reference_colu
     """
     if not raw.schema.names:  # an empty file
         return Rows(raw.source, pa.schema([BASE.field("messages"), BASE.field("reference")]), raw.read, raw.notes)
+    found = benchmark_of(raw.schema, raw.batches) if prompt_column is None and reference_column is None else None
     try:
-        shape = recognise(raw.schema, prompt_column=prompt_column, reference_column=reference_column)
+        if found is not None:
+            shape = published(raw.schema, found, raw.source)
+        else:
+            shape = recognise(raw.schema, prompt_column=prompt_column, reference_column=reference_column)
     except UsageError as error:
         raise UsageError(f"{raw.source}: {error}") from error
     notes = shape.notes

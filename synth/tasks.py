@@ -114,6 +114,20 @@ class Tasks:
         """What answers to the rows are checked against."""
         return map(task_of, self.rows("", {}, pa.schema([]))(0))
 
+    def named_verifier(self) -> str | None:
+        """The verifier that all rows name; None where they name several, or some row none."""
+        if "verifier" not in self.source.schema.names:
+            return None
+        names: set[str | None] = set()
+        for _, batch in self._batches(0):
+            names.update(batch.column("verifier").unique().to_pylist())
+        return names.pop() if len(names) == 1 else None
+
+    def has_answers(self) -> bool:
+        """Whether any row has an answer: a last turn of the assistant's."""
+        conversations = (turns.as_py() for _, batch in self._batches(0) for turns in batch.column("messages"))
+        return any(turns and turns[-1]["role"] == "assistant" for turns in conversations)
+
     def records(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         """The rows as they are, with their index, from index `start` on."""
         for at, batch in self._batches(start):

@@ -10,6 +10,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.contamination import answer_column, question_column
+from synth.benchmarks import benchmark_of
 from synth.chat import ChatFormat, format_for
 from synth.curation import frame_of, nearest
 from synth.embeddings import Embedder, open_embedder
@@ -134,8 +135,11 @@ class Workshop:
         return self._embedders[model]
 
     def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
-        """What a benchmark asks and its answers, item by item: of columns known for it, or of conversations."""
+        """What a benchmark asks and its answers, item by item; it may be any conversations."""
         tasks = open_tasks(self._source(source))
+        if known := benchmark_of(tasks.source.schema, tasks.source.batches):
+            self.inputs[source] = tasks.fingerprint
+            return [known.item(record) for _, record in tasks.records()]
         texts = [column.name for column in tasks.source.schema if _is_text(column.type)]
         try:
             asked = question_column(texts)

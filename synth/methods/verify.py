@@ -6,9 +6,10 @@ from itertools import islice
 
 import pyarrow as pa
 
-from filters.verdict import UNSCORABLE, Task, Verdict
+from filters.verdict import UNSCORABLE, Settings, Task, Verdict
+from filters.verifiers import registry
 from synth.row import Outcome, Row, digest
-from synth.tasks import task_of
+from synth.tasks import Tasks, task_of
 from synth.verifiers import Verifier
 
 COLUMNS = pa.schema([("verdict_reason", pa.string())])
@@ -47,6 +48,31 @@ def verify(
         return Outcome(row)
 
     return method
+
+
+def nothing_to_judge(tasks: Tasks, settings: Settings | None, *, references: bool) -> str | None:
+    """What to say of rows none of which has what is to be judged; None where one has.
+
+    Args:
+        tasks: the rows.
+        settings: the verifier; None, or one that asks a model, takes the column `reference` for a reference.
+        references: whether references are judged, or answers.
+    """
+    if settings is None or settings.name == "judge":
+        has_references = any(task.reference for task in tasks.tasks())
+    else:
+        has_references = any(registry.gold(settings, task) for task in tasks.tasks())
+    has_answers = tasks.has_answers()
+    source = tasks.source.source
+    if references:
+        return None if has_references else f"{source} has no references to judge"
+    if has_answers:
+        return None
+    judged = "; its references can be judged: --references" if has_references else ""
+    return (
+        f"{source} holds prompts without answers: there is nothing to judge{judged}. `synth self-output` has a model "
+        "answer them and keeps what is right, `synth eval` counts it"
+    )
 
 
 def answer_of(row: Row) -> str | None:

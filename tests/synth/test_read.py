@@ -263,7 +263,7 @@ REAL: dict[str, tuple[int, dict[str, str] | None]] = {
     "gsm8k/train.jsonl": (7473, {}),
     "gsm8k/test.jsonl": (1319, {}),
     "math500/test.jsonl": (500, {}),
-    "mbpp/mbpp.jsonl": (974, {"prompt_column": "text", "reference_column": "code"}),
+    "mbpp/mbpp.jsonl": (974, {}),
     "humaneval/HumanEval.jsonl": (164, {}),
     "ifeval/prompt_instructions.jsonl": (541, {}),
     "self-instruct/seed_tasks.jsonl": (175, {}),
@@ -271,9 +271,9 @@ REAL: dict[str, tuple[int, dict[str, str] | None]] = {
     "safety-tuned-llamas/I-MaliciousInstructions.json": (100, {"prompt_column": "instructions"}),
     "advbench/harmful_behaviors.csv": (520, {"prompt_column": "goal", "reference_column": "target"}),
     "xstest/xstest_prompts.csv": (450, {}),
-    "bfcl/BFCL_v4_irrelevance.json": (240, None),
-    "bfcl/BFCL_v4_multiple.json": (200, None),
-    "bfcl/BFCL_v4_simple_python.json": (400, None),
+    "bfcl/BFCL_v4_irrelevance.json": (240, {}),
+    "bfcl/BFCL_v4_multiple.json": (200, {}),
+    "bfcl/BFCL_v4_simple_python.json": (400, {}),
     "bfcl/possible_answer__BFCL_v4_multiple.json": (200, None),
     "bfcl/possible_answer__BFCL_v4_simple_python.json": (400, None),
 }
@@ -295,7 +295,9 @@ def test_real_files(tmp_path: Path, name: str) -> None:
         assert all(row["messages"][0]["role"] == "user" for row in found)
         assert all(row["messages"][0]["content"].strip() for row in found)
         has_answer = any(row["reference"] for row in found)
-        assert has_answer == (not name.startswith(("ifeval", "self-instruct", "xstest", "safety-tuned-llamas/I-")))
+        assert has_answer == (
+            not name.startswith(("bfcl", "ifeval", "self-instruct", "xstest", "safety-tuned-llamas/I-"))
+        )
     for suffix in (".jsonl", ".parquet", ".arrow", ""):
         with open_writer(copy := str(tmp_path / f"copy{suffix}"), rows.schema) as writer:
             for batch in rows.batches():

@@ -75,7 +75,7 @@ def test_what_a_coder_is_told(data: Path) -> None:
     assert "assert min_cost" in asked  # the tests say what the function is called
     [human] = opened(data / "humaneval/HumanEval.jsonl", limit=1)
     assert "```python\nfrom typing import List" in human.items[0].messages[0]["content"]
-    assert human.items[0].task.prompt.startswith("from typing import List")  # what a bare body completes
+    assert human.items[0].task.columns["prompt"].startswith("from typing import List")  # what a bare body completes
 
 
 def test_the_functions_on_offer_are_told_whole(data: Path) -> None:
@@ -143,7 +143,7 @@ def test_an_empty_suite_and_two_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is empty"):
         opened(tmp_path / "empty.jsonl", verifier="exact")
     file = write(tmp_path / "a.jsonl", {"prompt": "1+1?", "reference": "2", "verifier": "number"})
-    with pytest.raises(UsageError, match="two suites are called a"):
+    with pytest.raises(UsageError, match=r"two suites are called .*: call one otherwise, as in other=FILE"):
         opened(file, file)
 
 
@@ -153,3 +153,32 @@ def test_rows_of_a_known_format_with_holes_stay_items(tmp_path: Path) -> None:
     )
     [suite] = opened(file)
     assert [len(item.messages) for item in suite.items] == [1, 0]
+
+
+GSM8K = {"question": "1+1?", "answer": "It is #### 2"}
+MBPP = {"text": "Add.", "code": "def add(a, b): return a + b", "test_list": ["assert add(1, 2) == 3"]}
+OWN = {"prompt": "1+1?", "reference": "2", "verifier": "number"}
+
+
+def test_suites_are_called_after_what_they_are(tmp_path: Path) -> None:
+    files: dict[str, dict[str, Any]] = {
+        "a/test.jsonl": GSM8K,
+        "b/test.jsonl": MBPP,
+        "c/test.jsonl": OWN,
+        "c/sums.jsonl": OWN,
+    }
+    for name, row in files.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, row)
+    assert [suite.name for suite in opened(*(tmp_path / name for name in files))] == ["gsm8k", "mbpp", "c", "sums"]
+
+
+def test_suites_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
+    for name in ("gsm8k/test.jsonl", "gsm8k/train.jsonl", "x/sums.jsonl", "y/sums.jsonl"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, GSM8K)
+    old = [tmp_path / "gsm8k/test.jsonl", tmp_path / "x/sums.jsonl", tmp_path / "y/sums.jsonl"]
+    suites = opened(*old, new=(tmp_path / "gsm8k/train.jsonl",))
+    assert [suite.name for suite in suites] == ["gsm8k-test", "x-sums", "y-sums", "gsm8k-train"]
+    [first, second] = opened(f"sums={old[0]}", f"other={old[0]}")
+    assert (first.name, second.name) == ("sums", "other")
