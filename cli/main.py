@@ -104,7 +104,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     from synth.errors import SynthError, UsageError
+    from synth.invocation import remember
 
+    remember(arguments)
     try:
         if any("\0" in argument for argument in arguments):
             raise UsageError("an argument holds a null character, which no name has")

@@ -24,6 +24,8 @@ from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, input_options
 @click.option("--epochs", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
 @click.option(
     "--lr",
+    "--learning-rate",
+    "lr",
     type=click.FloatRange(0, min_open=True),
     help="The highest learning rate. [default: 1e-5, for adapters 2e-4]",
 )

@@ -34,6 +34,18 @@ from synth.versions import versions
 SHOWN = 3
 """Rows that a dry run shows."""
 
+_OPTIONS = {
+    "rate": "learning_rate",
+    "budget": "batch_tokens",
+    "decay": "weight_decay",
+    "language": "lm_loss",
+    "nearness": "kl",
+    "near": "kl_on",
+    "evaluate_every": "eval_every",
+    "checkpointing": "gradient_checkpointing",
+}
+"""What people call the settings: as the options that set them."""
+
 LEARNT = "bold green"
 MARKS = ("⟦", "⟧")
 """Around tokens with loss, where there are no colours."""
@@ -73,7 +85,8 @@ def train(given: dict[str, Any]) -> None:
         _dry_run(rows, settings, chat)
         return
     check_memory(given["model"], trained, given["device"], _processes(), foundation=settings.nearness > 0)
-    recorded = asdict(settings) | asdict(trained) | {"revision": model_revision(given["model"])}
+    recorded = {_OPTIONS.get(name, name): value for name, value in (asdict(settings) | asdict(trained)).items()}
+    recorded["revision"] = model_revision(given["model"])
     recorded |= {name: given[name] for name in ("train_on", "text_column", "overlong", "prefix", "stop", "max_length")}
     recorded |= {"input": tasks.fingerprint} | (curve.settings() if curve else {})
     record = RunRecord("train", recorded, given["model"], versions("transformers"), source=source.source)

@@ -42,6 +42,8 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
     ]
     if record.note:
         lines += ["", f"**{record.note}**"]
+    if record.command_line:
+        lines += ["", *fenced(record.command_line, "sh")]
     lines += ["", "```python", "import datasets", f'rows = datasets.load_from_disk("{name}")', "```", ""]
     for kind, counts in (("method", record.methods), ("verdict", record.verdicts)):
         if len(counts) > 1:
@@ -74,7 +76,7 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
     lines += [
         "## Settings",
         "",
-        *_fenced(json.dumps(record.settings, indent=2, ensure_ascii=False), "json"),
+        *fenced(json.dumps(record.settings, indent=2, ensure_ascii=False), "json"),
         "",
     ]
     if sample is not None and sample.num_rows:
@@ -83,7 +85,7 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         lines += [
             "## One row",
             "",
-            *_fenced(json.dumps(shown, indent=2, ensure_ascii=False, default=str)[:4000], "json"),
+            *fenced(json.dumps(shown, indent=2, ensure_ascii=False, default=str)[:4000], "json"),
             "",
         ]
     versions = ", ".join(f"{package} {version}" for package, version in record.versions.items())
@@ -115,8 +117,8 @@ def _exp(nats: float) -> str:
     return f"{math.exp(min(nats, 700)):,.2f}"
 
 
-def _fenced(text: str, language: str) -> list[str]:
-    """A code block that text written by a model cannot close."""
+def fenced(text: str, language: str) -> list[str]:
+    """The lines of a code block that text written by a model cannot close."""
     fence = "`" * 3
     while fence in text:
         fence += "`"

@@ -16,8 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from synth.card import fenced
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
+from synth.invocation import command_line
 from synth.lock import NAME as LOCK
 from synth.lock import lock_directory, unlock_directory
 from synth.nearest import did_you_mean
@@ -26,6 +28,12 @@ INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
 SMALL = (".json", ".jinja", ".model", ".txt", ".py")
 """Of a model's files those that are copied: configuration, tokenizer, its own code (which is not run)."""
+
+
+_LOADING = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained({0}, dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained({0})"""
 
 
 @dataclass(slots=True)
@@ -76,7 +84,9 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
             _merge_shard(shard, weights, ratio, fresh / shard.name, found)
         facts: dict[str, Any] = {"base": base, "tuned": tuned, "add": add, "ratio": ratio, "kept": found.kept}
         facts["revisions"] = {name: model_revision(str(folder)) for name, folder in zip(names, folders, strict=True)}
-        (fresh / "run.json").write_text(json.dumps({"command": "merge", "settings": facts}, indent=2) + "\n")
+        record = {"command": "merge", "command_line": command_line(), "settings": facts, "model": tuned}
+        (fresh / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        (fresh / "README.md").write_text(_card(output, facts, found), encoding="utf-8")
         os.rename(fresh, output)
     except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -86,6 +96,35 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
         raise
     unlock_directory(output, lock)
     return found
+
+
+def _card(output: Path, facts: dict[str, Any], found: Merged) -> str:
+    """What was merged, in what ratio, and how to load it."""
+    base, tuned, add, ratio = (facts[name] for name in ("base", "tuned", "add", "ratio"))
+    made = (
+        f"`{tuned}` and `{base}`, merged by `synth merge`: {ratio:g} of the way from the second to the first."
+        if add is None
+        else f"`{tuned}` with {ratio:g} of what makes `{add}` of `{base}`, a chat vector, added by `synth merge`."
+    )
+    models = dict.fromkeys((base, tuned) if add is None else (base, tuned, add))
+    lines = [
+        "---",
+        "library_name: transformers",
+        "base_model:",
+        *(f"- {json.dumps(name)}" for name in models),
+        "tags: [merge, synth]",
+        "---",
+        f"# {output.name}",
+        "",
+        f"{made} {found.tensors:,} tensors are merged; configuration and tokenizer are those of `{tuned}`.",
+        *(["", f"Left as `{tuned}` has them: {', '.join(f'`{name}`' for name in found.kept)}."] if found.kept else []),
+    ]
+    if (line := command_line()) is not None:
+        lines += ["", *fenced(line, "sh")]
+    lines += ["", *fenced(_LOADING.format(json.dumps(output.name)), "python"), "", "| model | revision |", "|---|---|"]
+    return (
+        "\n".join([*lines, *(f"| `{name}` | `{revision}` |" for name, revision in facts["revisions"].items())]) + "\n"
+    )
 
 
 def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, found: Merged) -> None:

@@ -24,7 +24,15 @@ def open_rows_or_texts(
     Raises:
         UsageError: as for `open_rows`.
     """
-    raw = open_source(source)
+    return rows_or_texts(open_source(source), prompt_column=prompt_column, reference_column=reference_column)
+
+
+def rows_or_texts(raw: Rows, *, prompt_column: str | None = None, reference_column: str | None = None) -> Rows:
+    """`synth.read.conversations`, but that rows may be plain texts.
+
+    Raises:
+        UsageError: as for `conversations`.
+    """
     named = prompt_column or reference_column or {*TURN_COLUMNS, *ANSWERS} & {*raw.schema.names}
     if not named and has_texts(raw.schema):
         raw = _with_messages(raw)

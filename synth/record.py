@@ -8,6 +8,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from synth.errors import UsageError
+from synth.invocation import command_line
 from synth.row import Outcome
 
 if TYPE_CHECKING:
@@ -33,6 +34,8 @@ class RunRecord:
     """The input's name, where there is one; what it holds is named by the settings."""
     asked: int | None = None
     """Rows wanted, where the command has a target."""
+    command_line: str | None = field(default_factory=command_line)
+    """What was typed, without secrets."""
     next: int = 0
     """Rows 0 … next-1 (attempts, in order) are in shards."""
     accepted: int = 0
@@ -110,6 +113,7 @@ def read_record(path: Path) -> RunRecord | None:
             found = json.loads(file.read_text(encoding="utf-8"))
             if not isinstance(found, dict):
                 raise ValueError("it holds no settings")
+            found.setdefault("command_line", None)
             return _checked(RunRecord(**found))
         except (ValueError, TypeError, OSError, RecursionError) as error:
             raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error

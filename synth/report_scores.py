@@ -96,7 +96,7 @@ def build_scores_report(folder: Path, output: Path) -> Made:
         RunError: the page cannot be written.
     """
     try:
-        scores = json.loads((folder / SCORES).read_text(encoding="utf-8", errors="replace"))
+        scores = read_scores(folder)
         models: list[Model] = scores["models"]
         values = _values(scores, models)
         plots = score_plots(scores)
@@ -119,6 +119,21 @@ def build_scores_report(folder: Path, output: Path) -> Made:
     )
     holds = f"{_count(len(models), 'model')}, {_count(items.total if items else 0, 'item')}"
     return Made(holds, save(output, page), notes)
+
+
+def read_scores(folder: Path) -> dict[str, Any]:
+    """What `synth eval -o FOLDER` wrote of all models.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    try:
+        scores = json.loads((folder / SCORES).read_text(encoding="utf-8", errors="replace"))
+        if not scores["models"]:
+            raise ValueError("it tells of no model")
+    except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        raise UsageError(f"{folder / SCORES} is damaged ({error}); run synth eval again") from error
+    return dict(scores)
 
 
 def _count(number: int, thing: str) -> str:

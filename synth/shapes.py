@@ -12,6 +12,7 @@ model wrote the answer. The columns used up are gone, all others are carried thr
 describes the task rather than somebody's answer (`TASK_COLUMNS`); else it is renamed `input_NAME`.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
@@ -86,7 +87,7 @@ def recognise(schema: pa.Schema, *, prompt_column: str | None = None, reference_
         UsageError: a named column is missing or of another type, a name is there twice, no known columns are there,
             or several answers are.
     """
-    if twice := {name for name in schema.names if schema.names.count(name) > 1}:
+    if twice := {name for name, count in Counter(schema.names).items() if count > 1}:
         raise UsageError(f"several columns are called {' and '.join(sorted(twice))}: rename them")
     for name in (prompt_column, reference_column):
         if name is not None and name not in schema.names:

@@ -173,6 +173,7 @@ class RunDirectory:
             earlier,
             source=fresh.source,
             asked=fresh.asked,
+            command_line=fresh.command_line,
             model=fresh.model,
             versions=fresh.versions,
             finished=None,

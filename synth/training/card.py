@@ -1,30 +1,33 @@
-"""The card of a trained model."""
+"""The card of a trained model, and what is told of a training under way."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from synth.card import fenced
+from synth.errors import UsageError
+from synth.record import RunRecord, read_record
 from synth.token_encoding import untrained_line
 from synth.training.folder import TrainingFolder
 
 _TOLD = (
-    "steps",
-    "epochs",
-    "rate",
+    "learning_rate",
     "schedule",
-    "budget",
+    "batch_tokens",
     "accumulate",
-    "decay",
+    "weight_decay",
     "lora",
     "freeze",
-    "nearness",
-    "language",
+    "kl",
+    "lm_loss",
 )
+"""Options that are told, where they are set."""
 
 
 def training_card(folder: TrainingFolder) -> str:
     """What a person sees first: what was trained on what, how, and what was gained and lost."""
-    record = folder.record
-    told = {name: record.settings[name] for name in _TOLD if record.settings[name]}
+    record, log = folder.record, folder.log
     lines = [
         "---",
         "library_name: transformers",
@@ -38,9 +41,11 @@ def training_card(folder: TrainingFolder) -> str:
         + f" ({record.tokens['tokens']:,.0f} tokens, {record.tokens['trained']:,.0f} of them with loss).",
         *([f"{untrained_line(int(untrained))}."] if (untrained := record.tokens.get("untrained")) else []),
         "",
-        *(f"- {name}: {json.dumps(value)}" for name, value in told.items()),
     ]
-    measured = [entry for entry in folder.log if "evaluation" in entry]
+    if record.command_line:
+        lines += [*fenced(record.command_line, "sh"), ""]
+    lines += [f"- {name}: {value}" for name, value in _told(record, log)]
+    measured = [entry for entry in log if "evaluation" in entry]
     if measured:
         lines += ["", "| step | new task | old abilities | kept |", "|---:|---:|---:|---:|"]
         for entry in measured:
@@ -56,3 +61,40 @@ def training_card(folder: TrainingFolder) -> str:
             ]
         lines += ["", "![learnt against kept](curve.svg)"]
     return "\n".join(lines) + "\n"
+
+
+def _told(record: RunRecord, log: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
+    """How long the training was, and the options that were set, by their names."""
+    found = [("steps", f"{max((entry['step'] for entry in log), default=0):,}")]
+    if passes := passes_made(record):
+        found.append(("epochs", f"{passes:.4g}"))
+    for name in _TOLD:
+        if value := record.settings.get(name):
+            found.append((name.replace("_", " "), value if isinstance(value, str) else json.dumps(value)))
+    return found
+
+
+def passes_made(record: RunRecord) -> float | None:
+    """How often the rows went through the model, in the mean; None where the record does not say."""
+    seen, tokens = record.tokens.get("seen"), record.tokens.get("tokens")
+    return seen / tokens if seen and tokens else None
+
+
+def told_of(folder: Path) -> str:
+    """The card of a model that was trained or merged here, without its front matter; of a training under way, so far.
+
+    Raises:
+        UsageError: the directory holds no run.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise UsageError(f"{folder} holds no run: there is no run.json")
+    try:
+        text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        rows = f"{record.accepted:,} rows" + (f" of {Path(record.source).name}" if record.source else "")
+        return f"{record.model}, being trained on {rows}: see how far it is with synth report {folder} -o curve.html"
+    if text.startswith("---\n"):
+        text = text[4:].partition("\n---\n")[2]
+    drawn = f"\nsynth report {folder} -o curve.html draws it" if (folder / "log.jsonl").is_file() else ""
+    return text.strip() + drawn

@@ -222,6 +222,8 @@ def train(
         trainer._load_from_checkpoint(str(good))
         steps = folder.steps_of(good)
         say(f"below {settings.keep:.0%} at step {watch.fell_at}: back to {good.name}")
+    taken = batches[: steps * settings.accumulate * processes]
+    folder.record.tokens["seen"] = float(sum(int(rows.sizes[batch].sum()) for batch in taken))
     _save(trainer, model, base, name, tokenizer, trained, settings, folder, card)
     return Outcome(steps, fell_at=watch.fell_at)
 

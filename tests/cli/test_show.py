@@ -1,10 +1,16 @@
+import io
 import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+from rich.console import Console
+
+from cli.show_rows import Signs
 from synth.chat import ChatFormat
 
 SHOW = [sys.executable, "-c", "from cli.main import main; main()", "show"]
@@ -64,9 +70,17 @@ def test_scored_rows_are_heat_maps(chat: ChatFormat, model: str, tmp_path: Path)
     line = next(line for line in done.stdout.splitlines() if "<|user|>" in line)
     assert "\x1b[2m<|user|>\x1b[0m" in line  # dim: not scored
     assert "48;2;192;0;0m" in line  # the hardest
-    assert "\x1b[9m" in line  # struck through: masked
+    assert "⟦" in line and "⟧" in line and "\x1b[9m" not in line  # masked, and legible
+    bare = subprocess.run([*SHOW, str(file)], capture_output=True, text=True)  # no colours
+    assert "⟦" in bare.stdout and "no colours here" in bare.stdout
     plain = subprocess.run([*SHOW, str(file), "--plain"], capture_output=True, text=True)
     assert "<|user|>" not in plain.stdout and "It is 4." in plain.stdout
+
+
+def test_a_terminal_of_few_letters_has_signs_of_its_own() -> None:
+    narrow = Console(file=io.TextIOWrapper(io.BytesIO(), encoding="ascii"), force_terminal=True, color_system=None)
+    signs = Signs(narrow)
+    assert (signs.opening, signs.closing) == ("[[", "]]") and signs.legend().plain.isascii()
 
 
 def test_scores_whose_tokenizer_is_missing_are_shown_as_conversations(
@@ -79,3 +93,75 @@ def test_scores_whose_tokenizer_is_missing_are_shown_as_conversations(
     assert done.returncode == 0 and "It is 4." in done.stdout and "--model" in done.stderr
     again = subprocess.run([*SHOW, str(file), "--model", model], capture_output=True, text=True)
     assert "<|user|>" in again.stdout
+
+
+def shown(tmp_path: Path, row: dict[str, Any], *options: str, width: int = 100) -> str:
+    file = tmp_path / "shown.jsonl"
+    file.write_text(json.dumps(row) + "\n")
+    began = time.monotonic()
+    done = subprocess.run(
+        [*SHOW, str(file), *options], capture_output=True, text=True, env=os.environ | {"COLUMNS": str(width)}
+    )
+    assert done.returncode == 0, done.stderr
+    assert time.monotonic() - began < 60  # minutes before anything was bounded
+    return done.stdout
+
+
+ASKED = {"role": "user", "content": "Why?"}
+GOOD, POOR = {"role": "assistant", "content": "So."}, {"role": "assistant", "content": "No."}
+
+
+@pytest.mark.parametrize(
+    "pair",
+    [
+        {"prompt": [ASKED], "chosen": [GOOD], "rejected": [POOR]},
+        {"prompt": "Why?", "chosen": "So.", "rejected": "No."},
+        {"prompt": "Why?", "chosen": [ASKED, GOOD], "rejected": [ASKED, POOR]},
+        {"chosen": [ASKED, GOOD], "rejected": [ASKED, POOR]},
+        {
+            "conversations": [{"from": "human", "value": "Why?"}],
+            "chosen": {"from": "gpt", "value": "So."},
+            "rejected": {"from": "gpt", "value": "No."},
+        },
+    ],
+)
+def test_pairs_stand_beside_each_other(tmp_path: Path, pair: dict[str, Any]) -> None:
+    lines = [line.split() for line in shown(tmp_path, pair | {"score": 3}).splitlines()]
+    assert lines == [["score", "3"], ["user", "Why?"], ["chosen", "So.", "rejected", "No."]]
+    assert [line.split() for line in shown(tmp_path, pair, width=60).splitlines()][-2:] == [
+        ["chosen", "So."],
+        ["rejected", "No."],
+    ]
+
+
+def test_plain_texts_are_shown(tmp_path: Path) -> None:
+    assert shown(tmp_path, {"text": "It was dark."}).split() == ["text", "It", "was", "dark."]
+    long = {"id": "a", "messages": [], "text": "word " * 500, "reference": "x"}
+    assert "word word" in shown(tmp_path, long)
+
+
+def test_what_is_drawn_is_bounded(tmp_path: Path) -> None:
+    talk = {"messages": [ASKED, GOOD]}
+    wide = shown(tmp_path, talk | {f"key{number}": "v" * (number % 50) for number in range(20_000)})
+    assert "more columns" in wide and len(wide) < 10_000 and "So." in wide
+    long = shown(tmp_path, {"messages": [ASKED | {"content": "Why is it " * 3_000_000}, GOOD]})
+    assert "more characters" in long and len(long) < 50_000 and "So." in long
+    many = shown(tmp_path, {"messages": [ASKED, GOOD] * 50_000})
+    assert "99,900 more turns" in many
+
+
+def test_what_is_no_data_set(tmp_path: Path) -> None:
+    tuned = tmp_path / "tuned"
+    tuned.mkdir()
+    (tuned / "log.jsonl").touch()
+    (tuned / "run.json").write_text(json.dumps({"command": "train", "settings": {}, "model": "M", "accepted": 3}))
+    done = subprocess.run([*SHOW, str(tuned)], capture_output=True, text=True)
+    assert done.returncode == 0 and "M, being trained on 3 rows" in done.stdout and "synth report" in done.stdout
+    (tuned / "README.md").write_text("---\ntags: [synth]\n---\n# tuned\n\n`M`, trained\x1b[2J\n")
+    done = subprocess.run([*SHOW, str(tuned)], capture_output=True, text=True)
+    assert done.stdout.startswith("# tuned\n\n`M`, trained\\x1b[2J")
+    scores = tmp_path / "scores"
+    scores.mkdir()
+    (scores / "scores.json").write_text('{"models": []}')
+    done = subprocess.run([*SHOW, str(scores)], capture_output=True, text=True)
+    assert done.returncode == 2 and "is damaged" in done.stderr

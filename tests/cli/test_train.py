@@ -58,8 +58,13 @@ def test_a_run_and_what_it_says(run: Run, tasks: Path, model: str, tmp_path: Pat
     assert "80 rows" in err and "with loss" in err and "LlamaForCausalLM on cpu, float32" in err
     assert f"{out} holds the trained model: 3 steps" in err
     record = json.loads((out / "run.json").read_text())
-    assert record["command"] == "train" and record["accepted"] == 80 and record["settings"]["rate"] == 1e-3
-    assert "trained by `synth train` on 80 rows of `tasks.jsonl`" in (out / "README.md").read_text()
+    assert record["command"] == "train" and record["accepted"] == 80 and record["settings"]["learning_rate"] == 1e-3
+    card = (out / "README.md").read_text()
+    assert "trained by `synth train` on 80 rows of `tasks.jsonl`" in card
+    assert "- learning rate: 0.001\n" in card and "- steps: 3\n" in card
+    passes = float(card.partition("- epochs: ")[2].partition("\n")[0])
+    assert passes == pytest.approx(record["tokens"]["seen"] / record["tokens"]["tokens"], rel=1e-3) and passes != 1
+    assert record["command_line"].startswith("synth train ") and record["command_line"] in card
     status, _, err = run(tasks, "--model", model, "-o", out, *FAST, "--steps", 3)
     assert status == 0 and "already holds the trained model" in err
     status, _, err = run(tasks, "--model", model, "-o", out, *FAST, "--steps", 4)

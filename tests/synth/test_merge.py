@@ -125,6 +125,10 @@ def test_the_command_gives_a_model_that_runs(model: str, tmp_path: Path) -> None
     )
     assert done.returncode == 0 and "38 tensors merged" in done.stderr, done.stderr
     assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["ratio"] == 0.3
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "0.3 of the way" in card and f"synth merge {model}" in card and 'from_pretrained("out"' in card
+    shown = subprocess.run([*SYNTH, "show", str(tmp_path / "out")], capture_output=True, text=True)
+    assert shown.returncode == 0 and "0.3 of the way" in shown.stdout
     ours, theirs = (
         transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
         for path in (tmp_path / "out", model)
