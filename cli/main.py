@@ -130,10 +130,10 @@ def _run(arguments: list[str]) -> int:
     except OSError as error:
         if debugging():
             raise
-        message, status = standard.complaint(error)
+        message, code = standard.complaint(error)
         standard.abandon()
         _complain(message)
-        return status
+        return code
     except MemoryError:
         _complain("out of memory: take smaller batches, or a part of the rows (--limit)")
         return 1

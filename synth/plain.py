@@ -33,7 +33,8 @@ def rows_or_texts(raw: Rows, *, prompt_column: str | None = None, reference_colu
     Raises:
         UsageError: as for `conversations`.
     """
-    named = prompt_column or reference_column or {*TURN_COLUMNS, *ANSWERS} & {*raw.schema.names}
+    known = [item for item in raw.schema if item.name in {*TURN_COLUMNS, *ANSWERS}]
+    named = prompt_column or reference_column or not all(_holds_nothing(item.type) for item in known)
     if not named and has_texts(raw.schema):
         raw = _with_messages(raw)
     return conversations(raw, prompt_column=prompt_column, reference_column=reference_column)
@@ -62,11 +63,19 @@ def text_of(row: Row) -> str | None:
     return text if isinstance(text, str) and text.strip() else None
 
 
+def _holds_nothing(kind: pa.DataType) -> bool:
+    """Whether a column is null throughout, or holds nothing but empty lists, as its type says."""
+    return bool(pa.types.is_null(kind) or (pa.types.is_list(kind) and pa.types.is_null(kind.value_type)))
+
+
 def _with_messages(raw: Rows) -> Rows:
-    schema = raw.schema.append(BASE.field("messages"))
+    """The rows with a column of turns in which there are none."""
+    kept = [item for item in raw.schema if item.name != "messages"]
+    schema = pa.schema([*kept, BASE.field("messages")])
 
     def read() -> Iterator[pa.RecordBatch]:
         for batch in raw.read():
-            yield pa.record_batch([*batch.columns, pa.nulls(batch.num_rows, MESSAGES)], schema=schema)
+            columns = [batch.column(item.name) for item in kept]
+            yield pa.record_batch([*columns, pa.nulls(batch.num_rows, MESSAGES)], schema=schema)
 
     return Rows(raw.source, schema, read, raw.notes)

@@ -143,7 +143,7 @@ def test_plain_texts_are_shown(tmp_path: Path) -> None:
 def test_what_is_drawn_is_bounded(tmp_path: Path) -> None:
     talk = {"messages": [ASKED, GOOD]}
     wide = shown(tmp_path, talk | {f"key{number}": "v" * (number % 50) for number in range(20_000)})
-    assert "more columns" in wide and len(wide) < 10_000 and "So." in wide
+    assert "19,961 more" in wide and len(wide) < 10_000 and "So." in wide
     long = shown(tmp_path, {"messages": [ASKED | {"content": "Why is it " * 3_000_000}, GOOD]})
     assert "more characters" in long and len(long) < 50_000 and "So." in long
     many = shown(tmp_path, {"messages": [ASKED, GOOD] * 50_000})
