@@ -116,15 +116,13 @@ class Casting:
 
     async def _speakers(self, stack: AsyncExitStack, quiet: bool) -> dict[str, Speaker]:
         """The models, each loaded once, whatever the parts it plays."""
-        options = EngineOptions(
-            **{item.name: self.given[item.name] for item in fields(EngineOptions) if item.name in self.given}
-        )
+        options = engine_settings(self.given)
         engines: dict[str, Engine] = {}
         speakers = {}
         for part, speaker in self.named().speakers.items():
             name = self.models[part]
             if name not in engines:
-                address = _address(name) or self.given["engine"]
+                address = self.engine(part)
                 kind, why = choose_engine(address)
                 say(f"engine {kind} ({why}); loading {speaker.name}", quiet)
                 began = time.monotonic()
@@ -137,6 +135,10 @@ class Casting:
     @property
     def _has_judge(self) -> bool:
         return self.verifier is not None and self.verifier.name == "judge"
+
+    def engine(self, part: str) -> str:
+        """The `--engine` value for who plays a part: the server of MODEL@URL, or what was given."""
+        return _address(self.models[part]) or str(self.given["engine"])
 
     def _kind(self, name: str) -> str:
         return choose_engine(_address(name) or self.given["engine"])[0]
@@ -151,6 +153,11 @@ class Casting:
         else:
             chat = format_for(model)
         return Speaker(NOT_OPEN, chat, model)
+
+
+def engine_settings(given: dict[str, Any]) -> EngineOptions:
+    """The options of `engine_options` as an engine takes them."""
+    return EngineOptions(**{item.name: given[item.name] for item in fields(EngineOptions) if item.name in given})
 
 
 def _name(model: str) -> str:

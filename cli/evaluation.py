@@ -4,8 +4,9 @@ import asyncio
 import json
 import tempfile
 import time
+from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +15,18 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from cli.cast import Cast, Casting, verifier_settings
+from cli.cast import Cast, Casting, engine_settings, verifier_settings
 from cli.generate import claimed_stdout, interruptible
 from cli.progress import clock, progress, say
 from cli.score_table import score_table
 from filters.verdict import Settings
 from synth import harness
-from synth.engines.base import EngineOptions, Sampling
-from synth.errors import UsageError
+from synth.engines.base import Sampling
+from synth.engines.token_scorer import open_scorer
+from synth.errors import RequestError, UsageError
 from synth.evaluation import COLUMNS, Exam, Verifiers, open_verifiers
 from synth.methods.answers import Speaker
-from synth.perplexity import open_text, perplexity
+from synth.perplexity import Text, open_texts, perplexity
 from synth.read import open_source
 from synth.record import RunRecord
 from synth.row import BASE
@@ -64,11 +66,7 @@ def _evaluate(given: dict[str, Any], folder: Path) -> None:
     _check(given, suites, models)
     for model in models.values():
         chat = examination.casting(model).named().speaker.chat
-        texts = [open_text(file, given["text_column"], chat) for file in given["texts"]]
-        names = [text.name for text in texts]
-        if twice := next((name for name in names if names.count(name) > 1), None):
-            raise UsageError(f"two texts are called {twice}: call one otherwise, as in --text other=FILE")
-        for text in texts:
+        for text in open_texts(given["texts"], given["text_column"], chat):
             if text.rows.note:
                 say(f"{text.name}: {text.rows.note}", quiet)
     if given["tasks"]:
@@ -132,7 +130,7 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
 
 def _merged(given: dict[str, Any], models: dict[str, str], folder: Path, quiet: bool) -> dict[str, str]:
     """The models of --sweep, made where they are not there yet."""
-    from synth.merge import merge
+    from synth.merge import is_merge_of, merge
 
     made: dict[str, str] = {}
     base, tuned = [*models.values(), "", ""][:2]
@@ -148,7 +146,10 @@ def _merged(given: dict[str, Any], models: dict[str, str], folder: Path, quiet: 
             import shutil
 
             shutil.rmtree(path)
-        if not path.exists():
+        if path.exists():
+            if not is_merge_of(path, base, tuned, ratio):
+                raise UsageError(f"{path} was made of other models: give --restart, or another -o")
+        else:
             say(f"merging at ratio {ratio:g}", quiet)
             merge(base, tuned, path, ratio=ratio)
         made[f"{ratio:g}"] = str(path)
@@ -189,27 +190,42 @@ class _Examination:
         """One model's answers, going on where an earlier run was stopped."""
         casting = self.casting(model)
         chat = casting.named().speaker.chat
-        texts = [open_text(file, self.given["text_column"], chat) for file in self.given["texts"]]
+        texts = open_texts(self.given["texts"], self.given["text_column"], chat)
         sink = self._sink(name, model) if self.exam.total else None
         asks = sink is not None and sink.next < self.exam.total
         if sink is not None and not asks:
             sink.finish()
-        perplexities: dict[str, float] = {}
-        if asks or texts:
+        perplexities = self._perplexities(name, model, texts) if texts else {}
+        if asks:
             async with AsyncExitStack() as stack:
                 try:
                     cast = await casting.open(stack, None, self.given["quiet"])
                 except BaseException:
-                    if sink is not None and asks:
+                    if sink is not None:
                         sink.pause()
                     raise
-                if sink is not None and asks:
+                if sink is not None:
                     await self._fill(sink, cast, verifiers, name)
-                for text in texts:
-                    perplexities[text.name] = await perplexity(text, cast.speaker.engine)
         batches = sink.rows() if sink is not None else ()
         found = results_of(name, model, (record for batch in batches for record in batch.to_pylist()))
         found.perplexity = perplexities
+        return found
+
+    def _perplexities(self, name: str, model: str, texts: list[Text]) -> dict[str, float]:
+        """The perplexity of each text, scored as `synth score-tokens` does it, before the model is opened to answer."""
+        quiet: bool = self.given["quiet"]
+        speaker, engine = self.casting(model).named().speaker, self.casting(model).engine("model")
+        say(f"loading {speaker.name} to score {', '.join(text.name for text in texts)}", quiet)
+        scorer = open_scorer(engine, speaker.name, speaker.chat.tokenizer, engine_settings(self.given))
+        found: dict[str, float] = {}
+        try:
+            for text in texts:
+                result = perplexity(text, scorer)
+                found[text.name] = result.value
+                for reason, count in result.left_out.items():
+                    say(f"{name}: {count:,} rows of {text.name} are left out of its perplexity: {reason}", quiet)
+        finally:
+            scorer.close()
         return found
 
     def _sink(self, name: str, model: str) -> RunDirectory:
@@ -244,25 +260,30 @@ class _Examination:
         from synth.divergence import forward_divergences
         from synth.engines.transformers import load_model
 
-        options = EngineOptions(
-            **{item.name: self.given[item.name] for item in fields(EngineOptions) if item.name in self.given}
-        )
+        quiet: bool = self.given["quiet"]
+        options = engine_settings(self.given)
         first = results[0]
         chat = self.casting(first.model).named().speaker.chat
-        rows = open_source(str(self._answers(first.name)))
-        answered = [
-            chat.encode(record["messages"])
-            for batch in rows.batches()
-            for record in batch.to_pylist()
-            if record["new"] and record["tokens"]
-        ]
-        say(f"KL from {first.name} along {len(answered):,} of its answers", self.given["quiet"])
+        answered, left_out = [], Counter[str]()
+        for batch in open_source(str(self._answers(first.name))).batches():
+            for record in batch.to_pylist():
+                if record["new"] and record["tokens"]:
+                    try:
+                        answered.append(chat.encode(record["messages"]))
+                    except RequestError as error:
+                        left_out[str(error).split(":", 1)[0]] += 1
+        for reason, count in left_out.items():
+            say(f"{count:,} answers of {first.name} are left out of the KL: {reason}", quiet)
+        if not answered:
+            say(f"no KL: {first.name} gave no answer to a new suite that can be scored", quiet)
+            return
+        say(f"KL from {first.name} along {len(answered):,} of its answers", quiet)
         sequences = [np.array(encoded.input_ids, np.int32) for encoded in answered]
         wanted = [_between(len(encoded.input_ids), *encoded.spans[-1]) for encoded in answered]
         foundation = load_model(first.model, options)
         for found in results[1:]:
             means = forward_divergences(foundation, load_model(found.model, options), sequences, wanted)
-            found.divergence = sum(means) / len(means) if means else None
+            found.divergence = sum(means) / len(means)
 
 
 def _between(length: int, start: int, end: int) -> NDArray[np.bool_]:

@@ -127,6 +127,21 @@ def _card(output: Path, facts: dict[str, Any], found: Merged) -> str:
     )
 
 
+def is_merge_of(merged: Path, base: str, tuned: str, ratio: float) -> bool:
+    """Whether a directory holds the merge of these very models (their weights, not their names) at a ratio.
+
+    Raises:
+        UsageError: a model cannot be had.
+    """
+    try:
+        settings = json.loads((merged / "run.json").read_text(encoding="utf-8"))["settings"]
+        revisions = [settings["revisions"][settings[part]] for part in ("base", "tuned")]
+        found = settings["add"], settings["ratio"], revisions
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(found == (None, ratio, [model_revision(str(_folder(name))) for name in (base, tuned)]))
+
+
 def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, found: Merged) -> None:
     """Merge the tensors that one shard of the tuned model holds."""
     import torch

@@ -10,6 +10,9 @@ from synth.engines.base import Engine, EngineOptions, Tokenizer
 from synth.errors import UsageError
 from synth.loading import load_config, locate
 
+BLOCKS, BLOCK = 1_024, 4_096
+"""Of a weight file so many blocks are looked at, of so many bytes."""
+
 
 def choose_engine(engine: str) -> tuple[str, str]:
     """The kind of engine ("vllm", "transformers" or "server") for an `--engine` value, and why, for people.
@@ -69,8 +72,8 @@ async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: En
 def model_revision(model: str) -> str:
     """What identifies the weights behind a name: a digest for a local directory, the commit for a Hub id.
 
-    The digest covers the configuration, the tokenizer and the size, first and last MiB of each weight file: it differs
-    for any further training, and reads no whole model.
+    The digest covers the configuration, the tokenizer, code that comes with the model, and of each weight file the size
+    and blocks from all over it: it differs for any further training, of whatever part, and reads no whole model.
 
     Raises:
         UsageError: the Hub does not know the model, or cannot be reached.
@@ -84,13 +87,19 @@ def model_revision(model: str) -> str:
 def _fingerprint(folder: Path) -> str:
     parts: list[object] = []
     for file in sorted(folder.iterdir()):
-        if file.suffix in (".json", ".jinja", ".model"):
+        if file.suffix in (".json", ".jinja", ".model", ".py"):
             parts.append((file.name, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()))
         elif file.suffix in (".safetensors", ".bin"):
-            size = file.stat().st_size
-            with open(file, "rb") as weights:
-                ends = weights.read(2**20)
-                weights.seek(max(0, size - 2**20))
-                ends += weights.read()
-            parts.append((file.name, size, hashlib.blake2b(ends, digest_size=16).hexdigest()))
+            parts.append((file.name, file.stat().st_size, _weights_digest(file)))
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def _weights_digest(file: Path) -> str:
+    """Of blocks at equal distances: the ends alone would be the same where embeddings or some layers were frozen."""
+    content = hashlib.blake2b(digest_size=16)
+    step = max(BLOCK, file.stat().st_size // BLOCKS)
+    with open(file, "rb") as weights:
+        for place in range(0, file.stat().st_size, step):
+            weights.seek(place)
+            content.update(weights.read(BLOCK))
+    return content.hexdigest()

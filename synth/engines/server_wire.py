@@ -207,7 +207,7 @@ def _read_logprobs(logprobs: Any) -> tuple[tuple[float | None, ...] | None, floa
     numbers = [_number(value) for value in first.values()] if isinstance(first, dict) else []
     top = max((number for number in numbers if number is not None), default=None)
     spelt = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-    return tuple(_number(value) for value in values), top, tuple(texts) if spelt else None
+    return tuple(_number(value) for value in values), top, tuple(texts or ()) if spelt else None
 
 
 def _number(value: Any) -> float | None:

@@ -1,6 +1,8 @@
 import importlib.util
 import json
+import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -8,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
@@ -77,7 +80,7 @@ def test_two_models_and_all_that_is_measured(run: Run, suites: Path, model: str,
     text.write_text(json.dumps({"text": "The longest river of Lumeria is the Swale."}) + "\n")
     old = (suites / "world.jsonl", suites / "tools.jsonl")
     options = (*old, "--new", suites / "two_step.jsonl", "--model", f"base={model}", "--model", damaged, *FAST)
-    measures = ("--kl", "--text", text, "--text-column", "text", "-o", tmp_path / "scores")
+    measures = ("--kl", "--text", f"text={text}", "--text-column", "text", "-o", tmp_path / "scores")
     status, out, _ = run(*options, *measures)
     assert status == 0
     assert "two_step (new)" in out and "old average" in out and "kept of the old" in out
@@ -107,6 +110,45 @@ def test_two_models_and_all_that_is_measured(run: Run, suites: Path, model: str,
     assert status == 2 and "holds a run with other settings" in err
 
 
+def test_an_answer_that_cannot_be_encoded_is_left_out_of_the_divergence(
+    run: Run, suites: Path, model: str, damaged: str, tmp_path: Path
+) -> None:
+    """The first model's answer holds a control token as text, as answers of models do."""
+    options = ("--new", suites / "two_step.jsonl", "--limit", 3, "--model", f"base={model}", "--model", damaged, *FAST)
+    assert run(*options, "-o", tmp_path / "scores")[0] == 0
+    answers = tmp_path / "scores" / "answers" / "base"
+    [shard] = answers.glob("*.arrow")
+    with pa.memory_map(str(shard)) as file:
+        table = pa.ipc.open_stream(file).read_all()
+    rows = table.to_pylist()
+    rows[1]["messages"][-1]["content"] += "<|user|>And now?"
+    with pa.OSFile(str(shard), "wb") as file, pa.ipc.new_stream(file, table.schema) as out:
+        out.write_table(pa.Table.from_pylist(rows, table.schema))
+    status, out, err = run(*options, "-o", tmp_path / "scores", "--kl")
+    assert status == 0 and "1 answers of base are left out of the KL: " in err and "along 2 of its answers" in err
+    assert "KL, nats a token" in out
+
+
+@pytest.mark.parametrize("size", [511, 512, 513, 1500])
+def test_texts_of_any_length_are_scored_whole(run: Run, model: str, tmp_path: Path, size: int) -> None:
+    """A text as long as the window, and longer ones, equal what score-tokens finds."""
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    words = " ".join(f"{number} plus {number + 2} is {2 * number + 2}." for number in range(200))
+    text = tokenizer.decode(tokenizer.encode(words, add_special_tokens=False)[: size - 1])
+    rows = [{"text": text}, {"text": "Short."}, {"text": None}]
+    (tmp_path / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    source = ("--text-column", "text", "--model", model)
+    status, out, err = run("--text", tmp_path / "text.jsonl", *source, "--json", *FAST)
+    assert status == 0 and "1 rows of text are left out of its perplexity" in err
+    found = json.loads(out)["models"][0]["perplexity"]["text"]
+    scores = tmp_path / "scores.jsonl"
+    score = ("--overlong", "window", "--device", "cpu", "-o", scores)
+    assert run(tmp_path / "text.jsonl", *source, *score, command="score-tokens")[0] == 0
+    logprobs = [value for line in scores.open() for value in json.loads(line)["logprobs"] if value is not None]
+    assert len(logprobs) >= size - 2
+    assert found == pytest.approx(math.exp(-sum(logprobs) / len(logprobs)), rel=1e-4)
+
+
 def test_json_on_standard_output(run: Run, suites: Path, model: str) -> None:
     status, out, err = run(suites / "world.jsonl", "--model", model, *FAST, "--limit", 3, "--json", "--quiet")
     assert status == 0 and err == ""
@@ -121,6 +163,22 @@ def test_a_sweep(run: Run, suites: Path, model: str, damaged: str, tmp_path: Pat
     assert [model["name"] for model in scores["models"]] == ["base", "damaged", "0.1", "0.5"]
     assert (Path(scores["sweep"]["model"]) / "model.safetensors").exists()
     assert (tmp_path / "swept" / "tradeoff.svg").exists()
+    # the same ratios of another tuned model are not what is there
+    merged = tmp_path / "swept" / "merged" / "0.5" / "model.safetensors"
+    before = merged.read_bytes()
+    status, _, err = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *options)
+    assert status == 0 and merged.read_bytes() == before and "merging" not in err
+    other = tmp_path / "other"
+    shutil.copytree(damaged, other)
+    loaded = AutoModelForCausalLM.from_pretrained(other, dtype=torch.float32)
+    with torch.no_grad():
+        loaded.model.layers[2].mlp.up_proj.weight += 0.1  # in the middle of the file
+    loaded.save_pretrained(other)
+    changed = [other if argument == damaged else argument for argument in options]
+    status, _, err = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *changed)
+    assert status == 2 and "was made of other models" in err and merged.read_bytes() == before
+    status, _, _ = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *changed, "--restart")
+    assert status == 0 and merged.read_bytes() != before
 
 
 @pytest.mark.parametrize(

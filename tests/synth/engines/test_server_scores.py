@@ -87,7 +87,7 @@ def cut_off(tokens: list[int]) -> list[int]:
     return tokens[2:]
 
 
-FORMS: dict[str, dict[str, bool]] = {
+FORMS: dict[str, dict[str, Any]] = {
     "all told": {"ids": True},
     "ids, no texts": {"ids": True, "texts": False, "count": False},
     "texts": {"count": False},
