@@ -17,7 +17,7 @@ from synth.engines.base import Engine, EngineOptions
 from synth.engines.open import choose_engine, model_revision, open_engine
 from synth.errors import UsageError
 from synth.judge import JUDGE_PLACES, Judge
-from synth.loading import load_config
+from synth.loading import load_config, window_of
 from synth.methods.answers import NOT_OPEN, Speaker
 from synth.methods.prompt import load_prompt
 from synth.plain import open_rows_or_texts
@@ -147,7 +147,9 @@ class Casting:
         """A model by its part, its engine not yet open. A prefix and a stop of the user's are for `--model` alone."""
         model = _name(name)
         if self._kind(name) != "server":
-            load_config(model)  # what cannot be read is found before an engine is started
+            longest, wanted = window_of(load_config(model)), self.given.get("max_length")  # before an engine is started
+            if longest is not None and wanted is not None and wanted > longest:
+                raise UsageError(f"--max-length {wanted:,}: the window of {model} holds {longest:,} tokens")
         if part == "model":
             chat = format_for(model, prefix=self.given["prefix"], stop=self.given["stop"])
         else:
@@ -157,7 +159,8 @@ class Casting:
 
 def engine_settings(given: dict[str, Any]) -> EngineOptions:
     """The options of `engine_options` as an engine takes them."""
-    return EngineOptions(**{item.name: given[item.name] for item in fields(EngineOptions) if item.name in given})
+    known = {item.name for item in fields(EngineOptions)}
+    return EngineOptions(**{name: value for name, value in given.items() if name in known and value is not None})
 
 
 def _name(model: str) -> str:

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from functools import wraps
+from typing import Any, TypeVar, cast
 
 import click
 
-from synth.loading import remote_code
+from synth.loading import LARGEST_WINDOW, remote_code
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -65,29 +66,70 @@ ENGINE = click.option(
 )
 CONCURRENCY = click.option(
     "--concurrency",
-    type=click.IntRange(1),
+    type=click.IntRange(1, 1 << 16),
     default=256,
     show_default=True,
     help="Requests at once: the engine's batch.",
 )
-DTYPE = click.option("--dtype", default="auto", show_default=True, help="Number format, such as bfloat16.")
-DEVICE = click.option("--device", default="auto", show_default=True, help="For transformers: cuda, mps or cpu.")
-MAX_LENGTH = click.option("--max-length", type=click.IntRange(2), help="The window, in tokens. [default: the model's]")
-TENSOR_PARALLEL = click.option(
-    "--tensor-parallel", type=click.IntRange(1), default=1, show_default=True, help="For vLLM: GPUs a model."
+DTYPE = click.option(
+    "--dtype",
+    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
+    default="auto",
+    show_default=True,
+    help="Number format; auto is the model's own on a GPU, float32 on a CPU.",
 )
+
+
+def _device(context: click.Context, _: click.Parameter, name: str) -> str:
+    """Refuse a device that is not there, before anything is read or loaded."""
+    if name not in ("auto", "cpu") and not context.resilient_parsing:
+        from synth.engines.device import pick_device
+
+        pick_device(name)
+    return name
+
+
+DEVICE = click.option(
+    "--device", default="auto", show_default=True, callback=_device, help="For transformers: cuda, mps or cpu."
+)
+MAX_LENGTH = click.option(
+    "--max-length", type=click.IntRange(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]"
+)
+TENSOR_PARALLEL = click.option(
+    "--tensor-parallel", type=click.IntRange(1, 1024), default=1, show_default=True, help="For vLLM: GPUs a model."
+)
+
+
+def _gpu_memory(_: click.Context, parameter: click.Parameter, share: float | None) -> float | None:
+    if share is not None and not 0.05 <= share <= 1:  # a NaN passes click's own range
+        raise click.BadParameter(f"{share} is not in the range 0.05<=x<=1.", param=parameter)
+    return share
+
+
 GPU_MEMORY = click.option(
     "--gpu-memory",
-    type=click.FloatRange(0.05, 1),
-    default=0.9,
-    show_default=True,
-    help="For vLLM: share of the GPU's memory to take.",
+    type=float,
+    callback=_gpu_memory,
+    help="For vLLM: share of the GPU's memory that a model takes. [default: 0.9, shared by the models that are open]",
 )
 API_KEY = click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. [env: SYNTH_API_KEY]")
 
 
+def announced(command: Command) -> Command:
+    """Say that a command has begun: the libraries of models take many seconds to load."""
+
+    @wraps(command)
+    def begin(**given: Any) -> Any:
+        if not given.get("quiet"):
+            click.echo("starting …", err=True)
+        return command(**given)
+
+    return cast(Command, begin)
+
+
 def engine_options(command: Command) -> Command:
     """How a model is run; `EngineOptions` has the same names."""
+    command = announced(command)
     return _apply(
         [ENGINE, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, TENSOR_PARALLEL, GPU_MEMORY, API_KEY, TRUST],
         command,
@@ -103,6 +145,7 @@ def scoring_options(command: Command) -> Command:
         metavar="auto|transformers|URL",
         help="Where the model runs: here, or on a server, whose prompt log-probabilities are taken.",
     )
+    command = announced(command)
     return _apply([engine, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, API_KEY, TRUST], command)
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, input_options
+from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, announced, input_options
 
 
 @click.command()
@@ -95,6 +95,7 @@ from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, input_options
 @click.option("--dry-run", is_flag=True, help="Show what would be trained on, and train nothing.")
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left in the output.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
+@announced
 def command(**given: Any) -> None:
     """Train a model on a data set, and watch what it learns and forgets.
 

@@ -4,6 +4,7 @@ Requests go in row by row and only final outputs come back. Text is decoded here
 incremental detokenisation, a cost per token in the front-end process, runs only where a stop string needs it.
 """
 
+import atexit
 import gc
 import itertools
 import math
@@ -193,6 +194,8 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
             raise UsageError(f"vLLM cannot run {model}: {reason} (--debug shows all it says)") from error
     where = "CPU" if on_cpu else current_platform.get_device_name()
     dtype = str(llm.model_config.dtype).removeprefix("torch.")
+    if not debug:
+        atexit.register(_end_quietly)
     gc.freeze()  # vLLM's modules hold a million objects: walking them at a full collection takes half a second
     return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log, _leash(before))
 
@@ -219,6 +222,14 @@ def _apart(log: IO[str] | None) -> Iterator[None]:
             os.dup2(original, stream)
             os.close(original)
         signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _end_quietly() -> None:
+    """Say no more once all has been said: as Python ends, nanobind lists what vLLM's modules left, over 30 lines."""
+    sys.stderr.flush()
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    os.close(nowhere)
 
 
 def _descendants() -> set[int]:
