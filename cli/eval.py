@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import PREFIX, STOP, Share, engine_options, verifier_options
+from cli.options import PREFIX, STOP, Share, directory_for, engine_options, verifier_options
 
 
 @click.command()
@@ -19,7 +19,11 @@ from cli.options import PREFIX, STOP, Share, engine_options, verifier_options
     help="A model; further ones are compared with the first, the one before training.",
 )
 @click.option(
-    "-o", "--output", metavar="DIR", help="Where answers, scores.json and plots go. [default: a table is printed]"
+    "-o",
+    "--output",
+    metavar="DIR",
+    callback=directory_for("an evaluation"),
+    help="Where answers, scores.json and plots go. [default: a table is printed]",
 )
 @click.option("--limit", type=click.IntRange(1), help="Take so many items of each suite.")
 @click.option("--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Most tokens of an answer.")

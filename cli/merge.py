@@ -2,13 +2,22 @@
 
 import click
 
+from cli.options import directory_for
+
 
 @click.command()
 @click.argument("base")
 @click.argument("tuned")
 @click.option("--ratio", type=float, help="How much of TUNED (or of the chat vector). [default: 0.5; 1 with --add]")
 @click.option("--add", metavar="CHAT", help="Add what made CHAT of BASE to TUNED: a chat vector.")
-@click.option("-o", "--output", metavar="DIR", required=True, help="Where the merged model goes.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    required=True,
+    callback=directory_for("the merged model"),
+    help="Where the merged model goes.",
+)
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def command(base: str, tuned: str, ratio: float | None, add: str | None, output: str, quiet: bool) -> None:
     """Merge the weights of a model before training and after it, and get back some of what it forgot.

@@ -8,6 +8,7 @@ from typing import Any, TypeVar, cast
 import click
 
 from synth.loading import LARGEST_WINDOW, remote_code
+from synth.places import check_directory, check_rows
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -149,6 +150,22 @@ def scoring_options(command: Command) -> Command:
     return _apply([engine, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, API_KEY, TRUST], command)
 
 
+def checked(check: Callable[[str], None]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """A callback for `-o` that refuses a name at once, as `synth.places` says."""
+
+    def callback(_: click.Context, __: click.Parameter, output: str | None) -> str | None:
+        if output not in (None, "-"):
+            check(str(output))
+        return output
+
+    return callback
+
+
+def directory_for(holds: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
+    """A callback for `-o DIR`."""
+    return checked(lambda output: check_directory(output, holds))
+
+
 def output_options(command: Command) -> Command:
     """Where rows go."""
     return _apply(
@@ -157,6 +174,7 @@ def output_options(command: Command) -> Command:
                 "-o",
                 "--output",
                 metavar="DIR|FILE",
+                callback=checked(check_rows),
                 help="A dataset directory, or a .jsonl, .parquet or .arrow file. [default: JSON lines to stdout]",
             ),
             click.option("--restart", is_flag=True, help="Throw away what an earlier run left in the output."),

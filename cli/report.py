@@ -2,12 +2,15 @@
 
 import click
 
-from cli.options import TRUST
+from cli.options import TRUST, checked
+from synth.places import check_page
 
 
 @click.command()
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
-@click.option("-o", "--output", metavar="FILE.html", required=True, help="The page.")
+@click.option(
+    "-o", "--output", metavar="FILE.html", required=True, callback=checked(check_page), help="The page: one HTML file."
+)
 @click.option(
     "--model", help="Whose tokenizer turns tokens into text: a directory or a Hub id. [default: the one that scored]"
 )

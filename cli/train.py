@@ -4,14 +4,20 @@ from typing import Any
 
 import click
 
-from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, announced, input_options
+from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, announced, directory_for, input_options
 
 
 @click.command()
 @input_options
 @MODEL
 @TRUST
-@click.option("-o", "--output", metavar="DIR", help="Where the trained model goes; needed but for --dry-run.")
+@click.option(
+    "-o",
+    "--output",
+    metavar="DIR",
+    callback=directory_for("the trained model"),
+    help="Where the trained model goes; needed but for --dry-run.",
+)
 @click.option(
     "--train-on",
     type=click.Choice(["assistant", "last", "all"]),

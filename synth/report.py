@@ -15,7 +15,6 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from synth.errors import UsageError
-from synth.read import open_rows
 from synth.record import RunRecord, read_record
 from synth.report_data import DataSet, Labels, Scan, column, conversations, scan_rows, small_batches, split_answer
 from synth.report_html import Made, check_output, packed, render, save
@@ -33,6 +32,7 @@ from synth.report_view import (
     tiles,
 )
 from synth.token_cells import Tokenizers
+from synth.views import SIDES, is_pairs, open_views
 
 MOST_ROWS = 50_000
 ROW_CHARS = 4_000
@@ -63,7 +63,7 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     """Write the page.
 
     Args:
-        sources: whatever `synth.read.open_rows` reads; a run's directory brings its record and rejected rows. Or one
+        sources: whatever `synth.views.open_views` reads; a run's directory brings its record and rejected rows. Or one
             directory that `synth eval` or `synth train` wrote.
         output: the file to write; it lands whole.
         model: whose tokenizer turns tokens into text, instead of the model named in the rows' `scorer`.
@@ -112,11 +112,11 @@ def _names(sources: Sequence[str]) -> list[str]:
 def _open(source: str, name: str, notes: list[str]) -> DataSet:
     """The figures of a source and, where it is the directory of a run, of its rejected rows."""
     path = Path(source)
-    rows = open_rows(source)
+    rows = open_views(source)
     is_rejected = path.is_dir() and Path(os.path.abspath(path)).name == "rejected"
     found = DataSet(name, [(rows, scan_rows(rows, rejected=is_rejected))], _record(path, notes))
     if (path / "rejected" / "state.json").is_file():
-        side = open_rows(str(path / "rejected"))
+        side = open_views(str(path / "rejected"))
         found.tables.append((side, scan_rows(side, rejected=True)))
     notes += [note for table, _ in found.tables for note in table.notes]
     for _, scan in found.tables:
@@ -170,15 +170,24 @@ def _take(sets: Sequence[DataSet], choice: Choice, tokenizers: Tokenizers) -> _T
 
 
 def _rows(batch: pa.RecordBatch, mine: NDArray[np.int64], limit: int, rejected: bool) -> list[list[Any]]:
-    """Rows as the page's script reads them: id, turns, whether they were cut, and the reason of rejection."""
+    """Rows as the page's script reads them: id, turns, whether they were cut, the reason of rejection.
+
+    A preference pair has two lists of turns more: the chosen and the rejected ones.
+    """
     if not len(mine):
         return []
     kept = batch.take(pa.array(mine))
     reasons = column(kept, "reason") if rejected else [None] * len(mine)
+    turns = conversations(kept)
+    sides = [conversations(kept, side) for side in SIDES] if is_pairs(kept.schema) else [[()] * len(mine)] * 2
     found: list[list[Any]] = []
-    for name, turns, reason in zip(column(kept, "id"), conversations(kept), reasons, strict=True):
-        shorter, was_cut = cut(turns, limit)
-        found.append([(name or "")[:200], shorter, int(was_cut), (reason or "")[:1000]])
+    for name, reason, asked, chosen, other in zip(column(kept, "id"), reasons, turns, *sides, strict=True):
+        all_turns, was_cut = cut([*asked, *chosen, *other], limit)
+        ends = np.minimum(np.cumsum([len(asked), len(chosen), len(other)]), len(all_turns)).tolist()
+        row = [(name or "")[:200], all_turns[: ends[0]], int(was_cut), (reason or "")[:1000]]
+        if is_pairs(kept.schema):
+            row += [all_turns[ends[0] : ends[1]], all_turns[ends[1] :]]
+        found.append(row)
     return found
 
 

@@ -15,8 +15,10 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from synth.errors import UsageError
+from synth.plain import TEXT
 from synth.read import Rows
 from synth.record import RunRecord
+from synth.views import SIDES, is_pairs
 
 HARD = 2.5
 """Perplexity above which a token counts as hard."""
@@ -35,7 +37,7 @@ MOST_SCORERS = 4
 OTHER = "(other)"
 
 TOKENS = ("input_ids", "labels", "logprobs")
-TEXTS = ("id", "parent", "reference", "answer", "scorer", "reason")
+TEXTS = ("id", "parent", "reference", "answer", "text", "scorer", "reason")
 """String columns that are no categories, whatever they hold."""
 
 Turn = tuple[str, str]
@@ -226,9 +228,9 @@ def small_batches(rows: Rows) -> Iterator[pa.RecordBatch]:
             yield batch.slice(start, BATCH_ROWS)
 
 
-def conversations(batch: pa.RecordBatch) -> list[list[Turn]]:
-    """The turns of each row; none where `messages` is null."""
-    messages = batch.column("messages")
+def conversations(batch: pa.RecordBatch, name: str = "messages") -> list[list[Turn]]:
+    """The turns of each row in a column; none where it is null."""
+    messages = batch.column(name)
     lengths = compute.fill_null(compute.list_value_length(messages), 0).to_pylist()
     flat = messages.flatten()
     roles = compute.struct_field(flat, "role").to_pylist()
@@ -238,8 +240,8 @@ def conversations(batch: pa.RecordBatch) -> list[list[Turn]]:
 
 
 def split_answer(turns: Sequence[Turn]) -> tuple[Sequence[Turn], Sequence[Turn]]:
-    """The turns before the last assistant turn, and the rest; all and none where there is no such turn."""
-    last = max((index for index, (role, _) in enumerate(turns) if role == "assistant"), default=len(turns))
+    """The turns before the last assistant turn (or plain text), and the rest; all and none where there is none."""
+    last = max((index for index, (role, _) in enumerate(turns) if role in ("assistant", TEXT)), default=len(turns))
     return turns[:last], turns[last:]
 
 
@@ -263,8 +265,11 @@ def _row_figures(
 ) -> dict[str, NDArray[np.generic]]:
     labels = map(method_label, column(batch, "method"), column(batch, "model"))
     chars, prompts = [], []
-    for number, turns in enumerate(conversations(batch), first):
-        chars.append(sum(len(content) for _, content in turns))
+    names = ("messages", *SIDES) if is_pairs(batch.schema) else ("messages",)
+    for number, (turns, *answers) in enumerate(
+        zip(*(conversations(batch, name) for name in names), strict=True), first
+    ):
+        chars.append(sum(len(content) for part in (turns, *answers) for _, content in part))
         prompt = split_answer(turns)[0]
         prompts.append(hash(tuple(prompt)) if prompt else hash((source, number)))
     found: dict[str, list[int]] = {

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import RunError, UsageError
+from synth.places import check_page
 from synth.report_view import figure, percent
 from synth.write import replace_text
 
@@ -34,12 +35,13 @@ def check_output(path: Path, sources: Sequence[str], force: bool) -> None:
     """See that the page may be written.
 
     Raises:
-        UsageError: the output is a directory, a source, or exists and may not be replaced.
+        UsageError: the output is called as no page is, is a directory, a source, or exists and may not be replaced.
     """
     if path.is_dir():
         raise UsageError(f"{path} is a directory; give -o a file, such as {path / 'report.html'}")
     if any(Path(source).exists() and path.exists() and path.samefile(source) for source in sources):
         raise UsageError(f"{path} is the input itself; choose another -o")
+    check_page(str(path))
     if path.exists() and not force:
         raise UsageError(f"{path} exists; choose another -o, or add --force to replace it")
 

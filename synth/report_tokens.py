@@ -13,8 +13,9 @@ from synth.engines.base import Tokenizer
 from synth.report_data import HARD, MOST_NATS, Ints, Scan, Turn
 from synth.token_cells import cells
 
-GROUPS = 40
-VERSIONS = 6
+ALL_TOKENS = 1_500_000
+"""Tokens of all heat maps together at most; of more, groups are evenly chosen."""
+VERSIONS = 24
 """Rows shown beside each other at most."""
 MOST_TOKENS = 1_000
 LEAD = 200
@@ -41,11 +42,11 @@ def evenly(total: int, most: int) -> Ints:
     return np.arange(taken, dtype=np.int64) * total // max(taken, 1)
 
 
-def choose(scans: Sequence[Scan], most: int = GROUPS) -> Choice:
+def choose(scans: Sequence[Scan], most: int | None = None) -> Choice:
     """Choose groups of scored, accepted rows that answer the same prompt, or of which one is another's parent.
 
-    Of one data set and method the first row stands for all. Groups with more versions come first; among equals
-    they are evenly chosen.
+    Of one data set and method the first row stands for all. Of more than `most` groups (None: of more than have
+    `ALL_TOKENS`) those with more versions come first; among equals they are evenly chosen.
     """
     scored = [scan.columns["scored"] * (not scan.rejected) for scan in scans]
     if not any(tokens.any() for tokens in scored):
@@ -66,6 +67,10 @@ def choose(scans: Sequence[Scan], most: int = GROUPS) -> Choice:
     levels: dict[int, list[list[int]]] = defaultdict(list)
     for rows in sorted(members.values(), key=min):
         levels[len(rows)].append(rows)
+    if most is None:
+        shown = np.minimum(joined["tokens"].astype(np.int64), MOST_TOKENS)
+        tokens = sum(int(shown[rows[:VERSIONS]].sum()) for rows in members.values())
+        most = len(members) if tokens <= ALL_TOKENS else max(1, len(members) * ALL_TOKENS // tokens)
     chosen: list[list[int]] = []
     for size in sorted(levels, reverse=True):
         chosen += [levels[size][index] for index in evenly(len(levels[size]), most - len(chosen))]

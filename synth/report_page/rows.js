@@ -107,7 +107,7 @@ function filtered() {
   return order ? found.sort((a, b) => order(rows, a, b) || a - b) : found;
 }
 
-function card(i, [id, turns, wasCut, reason]) {
+function card(i, [id, turns, wasCut, reason, chosen, other]) {
   const facts = make("div", "facts", make("bdi", "", dot(rows.d[i]), visible(sets[rows.d[i]])));
   const fact = (text, name = "") => facts.append(make("bdi", name, visible(text)));
   fact(index.methods[rows.m[i]]);
@@ -118,14 +118,23 @@ function card(i, [id, turns, wasCut, reason]) {
   if (id) facts.append(make("bdi", "code", marked(id)));
   let last = turns.length - 1;
   while (last > 0 && turns[last][0] !== "assistant") last--;
-  const asked = turns[last > 0 ? last - 1 : 0]?.[1] ?? "no messages", answered = last > 0 ? turns[last][1] : "";
+  if (chosen) last = turns.length;
+  const asked = turns[last > 0 ? last - 1 : 0]?.[1] ?? "no messages";
+  const answered = (chosen ? chosen[0] : last > 0 ? turns[last] : null)?.[1] ?? "";
   const made = make("details", "row", make("summary", "", facts, said("head", excerpt(asked)), said("tail", excerpt(answered))));
   made.addEventListener("toggle", () => {
     if (!made.open || made.children.length > 1) return;
     made.append(...turns.map(([role, content]) => turn(role, content, marked(content))));
+    if (chosen) made.append(make("div", "versions", side("chosen", "good", chosen), side("rejected", "bad", other)));
     if (wasCut) made.append(make("p", "quiet", `… cut: ${count(rows.n[i])} characters in all`));
   });
   return made;
+}
+
+function side(name, tone, turns) {
+  const shown = turns.map(([role, content], i) => i ? turn(role, content, marked(content)) : said("said", marked(content)));
+  if (!turns.length) shown.push(make("p", "quiet", "nothing"));
+  return make("div", "version", make("h4", "", make("span", tone, name)), ...shown);
 }
 
 async function startRows() {
@@ -139,7 +148,7 @@ async function startRows() {
   const scored = rows.p.some((value) => value !== null);
   const orders = Object.entries(ORDERS).filter(([name]) => scored || !["high", "low"].includes(name));
   $("o").replaceChildren(...orders.map(([value, [text]]) => new Option(text, value)));
-  const texts = ([id, turns, , reason]) => [id, reason, ...turns.map((one) => one[1])];
+  const texts = ([id, turns, , reason, ...sides]) => [id, reason, ...[turns, ...sides].flat().map((one) => one[1])];
   const controls = ["d", "m", "v", "s", "o"];
   await new Browser({
     noun: "rows", size: rows.d.length, perBlock: index.block, controls, found: filtered, texts, card,

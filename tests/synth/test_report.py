@@ -341,3 +341,25 @@ def test_output_is_not_overwritten_by_mistake(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=message):
             build_report([file], output, force=force)
     build_report([file], page, force=True)
+
+
+def test_pairs_and_plain_texts(tmp_path: Path) -> None:
+    pair = {
+        "prompt": [{"role": "user", "content": "Why?"}],
+        "chosen": [{"role": "assistant", "content": "So."}],
+        "rejected": [{"role": "assistant", "content": "No."}],
+    }
+    sources = [str(tmp_path / name) for name in ("pairs.jsonl", "texts.jsonl")]
+    for source, row in zip(sources, (pair | {"id": "p"}, {"text": "It was dark."}), strict=True):
+        Path(source).write_text(json.dumps(row) + "\n")
+    page, _ = built(tmp_path, *sources)
+    rows = page.block("block-0")
+    assert rows[0] == ["p", [["user", "Why?"]], 0, "", [["assistant", "So."]], [["assistant", "No."]]]
+    assert rows[1][1] == [["text", "It was dark."]]
+    assert page.block("index-data")["rows"]["n"] == [10, 12]
+
+
+def test_all_heat_maps_are_within_reach(chat: ChatFormat, model: str, tmp_path: Path) -> None:
+    rows = [scored_row(chat, model, f"Question {at}?", "It is so.", at) for at in range(60)]
+    page, _ = built(tmp_path, write(tmp_path / "human", rows, scored=True))
+    assert len(page.block("heat-data")) == 60 and "60 of 60 prompts" in page.words
