@@ -1,5 +1,6 @@
 """What `synth train` does: read the rows, check the settings, train, say what came of it."""
 
+import os
 import signal
 import sys
 from collections import Counter
@@ -7,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
@@ -24,12 +25,13 @@ from synth.tasks import open_tasks
 from synth.token_cells import cells
 from synth.token_encoding import RowEncoder
 from synth.training.card import training_card
-from synth.training.folder import TrainingFolder
-from synth.training.model import Trained, check_memory
+from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.rows import TrainingRows, read_training_rows
-from synth.training.run import Settings, Stop, process_index
-from synth.training.run import train as run_training
+from synth.training.settings import Settings, Trained
 from synth.versions import versions
+
+if TYPE_CHECKING:
+    from synth.training.run import Stop
 
 SHOWN = 3
 """Rows that a dry run shows."""
@@ -46,6 +48,8 @@ _OPTIONS = {
 }
 """What people call the settings: as the options that set them."""
 
+OF_ROWS = ("train_on", "text_column", "overlong", "prefix", "stop", "max_length")
+"""Options that say how rows become tokens."""
 LEARNT = "bold green"
 MARKS = ("⟦", "⟧")
 """Around tokens with loss, where there are no colours."""
@@ -59,11 +63,18 @@ def train(given: dict[str, Any]) -> None:
         RunError: the run broke off; its last checkpoint is kept.
         click.exceptions.Exit: status 1 where the run was stopped.
     """
-    main = process_index() == 0
+    main = _process_index() == 0
     quiet: bool = given["quiet"] or not main
     if not given["dry_run"] and not given["output"]:
         raise UsageError("say where the model goes: -o DIR (or --dry-run)")
     settings, trained = _settings(given), _trained(given)
+    chosen = {_OPTIONS.get(name, name): value for name, value in (asdict(settings) | asdict(trained)).items()}
+    chosen |= {name: given[name] for name in OF_ROWS}
+    if not given["dry_run"] and not given["restart"]:
+        refuse_other_settings(Path(given["output"]), chosen)
+    # torch and transformers take a while to import: not before what can be told without them
+    from synth.training.model import check_memory
+
     if trained.adapts:
         trained.adapter()
     curve = _curve(given)
@@ -85,16 +96,9 @@ def train(given: dict[str, Any]) -> None:
         _dry_run(rows, settings, chat)
         return
     check_memory(given["model"], trained, given["device"], _processes(), foundation=settings.nearness > 0)
-    recorded = {_OPTIONS.get(name, name): value for name, value in (asdict(settings) | asdict(trained)).items()}
-    recorded["revision"] = model_revision(given["model"])
-    recorded |= {name: given[name] for name in ("train_on", "text_column", "overlong", "prefix", "stop", "max_length")}
-    recorded |= {"input": tasks.fingerprint} | (curve.settings() if curve else {})
-    record = RunRecord("train", recorded, given["model"], versions("transformers"), source=source.source)
-    record.accepted, record.rejected = len(rows), len(rows.rejected)
-    record.reasons = dict(Counter(reason.split(":", 1)[0] for _, reason in rows.rejected))
-    record.tokens = {"tokens": float(len(rows.tokens)), "trained": float(rows.trained)}
-    if rows.untrained:
-        record.tokens["untrained"] = float(len(rows.untrained))
+    recorded = chosen | {"revision": model_revision(given["model"]), "input": tasks.fingerprint}
+    recorded |= curve.settings() if curve else {}
+    record = _record(given["model"], recorded, source.source, rows)
     folder = TrainingFolder(Path(given["output"]), record, restart=given["restart"], writes=main)
     try:
         if folder.finished:
@@ -102,30 +106,45 @@ def train(given: dict[str, Any]) -> None:
             return
         folder.reject(rows.rejected)
         _say_rows(rows, quiet)
-        stop = Stop()
-        with ExitStack() as stack:
-            evaluate = stack.enter_context(curve.evaluator(chat, folder)) if curve and main else None
-            stack.enter_context(interruptible(stop, quiet))
-            progress = _Progress(
-                folder, settings.keep, stack.enter_context(Meter("train", unit="steps", quiet=quiet)), quiet
-            )
-            outcome = run_training(
-                rows,
-                given["model"],
-                chat.tokenizer,
-                settings,
-                trained,
-                folder,
-                device=given["device"],
-                evaluate=evaluate,
-                evaluates=curve is not None,
-                report=progress.report,
-                stop=stop,
-                say=lambda line: say(line, quiet),
-                card=training_card,
-            )
+        _run(given, rows, chat, settings, trained, folder, curve, quiet)
     finally:
         folder.close()
+
+
+def _run(
+    given: dict[str, Any],
+    rows: TrainingRows,
+    chat: ChatFormat,
+    settings: Settings,
+    trained: Trained,
+    folder: TrainingFolder,
+    curve: Any,
+    quiet: bool,
+) -> None:
+    """Train, show how it goes, and say what came of it."""
+    from synth.training.run import Stop
+    from synth.training.run import train as run_training
+
+    stop = Stop()
+    with ExitStack() as stack:
+        evaluate = stack.enter_context(curve.evaluator(chat, folder)) if curve and folder.writes else None
+        stack.enter_context(interruptible(stop, quiet))
+        meter = stack.enter_context(Meter("train", unit="steps", quiet=quiet))
+        outcome = run_training(
+            rows,
+            given["model"],
+            chat.tokenizer,
+            settings,
+            trained,
+            folder,
+            device=given["device"],
+            evaluate=evaluate,
+            evaluates=curve is not None,
+            report=_Progress(folder, settings.keep, meter, quiet).report,
+            stop=stop,
+            say=lambda line: say(line, quiet),
+            card=training_card,
+        )
     if outcome.stopped:
         say(f"stopped after step {outcome.steps:,}; run the same command again to go on", quiet)
         raise click.exceptions.Exit(1)
@@ -149,9 +168,10 @@ class _Progress:
         if "evaluation" in entry:
             found = entry["evaluation"]
             if self._folder.writes:
+                say(f"step {entry['step']:>6,}: {_evaluation_line(found)}", self._quiet)
+            if self._folder.writes and self._folder.begun:
                 from cli.curve import draw
 
-                say(f"step {entry['step']:>6,}: {_evaluation_line(found)}", self._quiet)
                 draw(self._folder, self._floor)
             return
         self._tokens += entry["tokens"]
@@ -209,6 +229,16 @@ def _trained(given: dict[str, Any]) -> Trained:
     )
 
 
+def _record(model: str, settings: dict[str, Any], source: str, rows: TrainingRows) -> RunRecord:
+    record = RunRecord("train", settings, model, versions("transformers"), source=source)
+    record.accepted, record.rejected = len(rows), len(rows.rejected)
+    record.reasons = dict(Counter(reason.split(":", 1)[0] for _, reason in rows.rejected))
+    record.tokens = {"tokens": float(len(rows.tokens)), "trained": float(rows.trained)}
+    if rows.untrained:
+        record.tokens["untrained"] = float(len(rows.untrained))
+    return record
+
+
 def _curve(given: dict[str, Any]) -> Any:
     """What is measured while it trains, or None."""
     if not given["suites"] and not given["new_suites"]:
@@ -258,9 +288,13 @@ def _vocabulary(model: str, chat: ChatFormat) -> int:
 
 
 def _processes() -> int:
-    import os
-
+    """How many processes a distributed run has, as torchrun says; 1 where it is none."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def _process_index() -> int:
+    """Which of them this is."""
+    return int(os.environ.get("RANK", "0"))
 
 
 def _say_rows(rows: TrainingRows, quiet: bool) -> None:
@@ -330,7 +364,7 @@ def _dry_run(rows: TrainingRows, settings: Settings, chat: ChatFormat) -> None:
 
 
 @contextmanager
-def interruptible(stop: Stop, quiet: bool) -> Iterator[None]:
+def interruptible(stop: "Stop", quiet: bool) -> Iterator[None]:
     """Ctrl-C (and SIGTERM) end a run after the step it is in; a second one ends it at once."""
 
     def interrupt(number: int, _: Any) -> None:

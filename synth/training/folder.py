@@ -11,14 +11,15 @@ checkpoints/      the last checkpoint of a run under way, for a step also the on
 import json
 import os
 import shutil
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
 from synth.lock import lock_directory, unlock_directory
-from synth.record import RunRecord, differences, read_record
+from synth.record import RECORDS, RunRecord, read_record, refuse_changed
 
 _OURS = {
     ".lock",
@@ -34,7 +35,17 @@ _OURS = {
 
 
 class TrainingFolder:
-    """The output directory of one training run. One process writes it; the others only read."""
+    """The output directory of one training run. One process writes it; the others only read.
+
+    Nothing is written, and nothing of an earlier run removed, before the first step is taken: a run that fails before
+    that leaves the directory as it found it.
+
+    Attributes:
+        record: of the run that is there, where it is continued; else of the new one.
+        finished: whether the trained model is there already.
+        begun: whether the directory is this run's: its first step was taken, now or earlier.
+        log: entries, each with its `step`.
+    """
 
     def __init__(self, path: Path, record: RunRecord, *, restart: bool = False, writes: bool = True) -> None:
         """Begin a run, or go on with the one that is there.
@@ -42,39 +53,68 @@ class TrainingFolder:
         Args:
             path: the directory; made if missing.
             record: of a run that has not begun.
-            restart: throw away what an earlier run left there.
+            restart: throw away what an earlier run left there, once the first step of this one is taken.
             writes: whether this process writes.
 
         Raises:
             UsageError: the path holds something else, a run with other settings, or a run that is under way.
         """
         self.path, self.writes = path, writes
-        fresh = replace(record, settings=json.loads(json.dumps(record.settings)))
+        self.record = replace(record, settings=json.loads(json.dumps(record.settings)))
+        self.finished = self.begun = False
+        self.log: list[dict[str, Any]] = []
+        self._rejected: list[str] = []
+        self._restart = restart
         try:
-            if path.exists() and not path.is_dir():
-                raise UsageError(f"{path} is a file; give -o a directory")
-            earlier = read_record(path)
-            if earlier is None and path.exists() and not all(entry.name in _OURS for entry in path.iterdir()):
-                raise UsageError(f"{path} exists and holds no training run; choose another -o")
-            if earlier and not restart and (differing := differences(earlier, fresh)):
-                raise UsageError(
-                    f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another "
-                    "-o, or add --restart to throw it away"
-                )
-            if writes:
-                path.mkdir(parents=True, exist_ok=True)
-                self._lock = lock_directory(path)
-                if earlier and restart:
-                    _clear(path)
-            if earlier and restart:
-                earlier = None
+            _refuse_foreign(path)
+            self._lock = lock_directory(path) if writes else None
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
-        self.record = earlier or fresh
-        self.finished = self.record.finished is not None
-        self.log: list[dict[str, Any]] = []
-        if not self.finished:
-            self._go_on()
+        try:  # under the lock: the run that was there may have ended just now
+            earlier = None if restart else earlier_run(path)
+            if earlier is not None:
+                refuse_changed(path, earlier, self.record)
+                self._go_on(earlier)
+        except BaseException:
+            self.close()
+            raise
+
+    def _go_on(self, earlier: RunRecord) -> None:
+        """Forget what was logged after the last checkpoint: those steps are taken again."""
+        self.record, self.begun = earlier, True
+        self.finished = earlier.finished is not None
+        if self.finished:
+            return
+        last = self.checkpoint()
+        step = self.steps_of(last) if last else -1
+        file = self.path / "log.jsonl"
+        if file.exists():
+            for line in file.read_text(encoding="utf-8").splitlines():
+                try:
+                    entry = json.loads(line)
+                except ValueError:
+                    break  # cut short by a kill
+                if entry["step"] <= step:
+                    self.log.append(entry)
+        self._write()
+
+    def begin(self) -> None:
+        """The first step is taken: from now on the directory is this run's."""
+        if self.begun:
+            return
+        self.begun = True
+        if self.writes:
+            _clear(self.path, everything=self._restart)
+        self._write()
+
+    def _write(self) -> None:
+        if not self.writes:
+            return
+        (self.path / "progress.json").write_text(self.record.as_json(), encoding="utf-8")
+        lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
+        (self.path / "log.jsonl").write_text(lines, encoding="utf-8")
+        if self._rejected:
+            (self.path / "rejected.jsonl").write_text("".join(self._rejected), encoding="utf-8")
 
     @property
     def checkpoints(self) -> Path:
@@ -86,9 +126,8 @@ class TrainingFolder:
         return next(reversed(self.whole_checkpoints()), None)
 
     def whole_checkpoints(self) -> list[Path]:
-        """All whole checkpoints, the last one last."""
-        found = sorted(self.checkpoints.glob("checkpoint-*"), key=self.steps_of)
-        return [path for path in found if _step(path) is not None]
+        """All whole checkpoints of this run, the last one last."""
+        return _whole_checkpoints(self.path) if self.begun else []
 
     @staticmethod
     def steps_of(checkpoint: Path) -> int:
@@ -105,35 +144,23 @@ class TrainingFolder:
             for old in self.whole_checkpoints()[:-1]:
                 shutil.rmtree(old, ignore_errors=True)
 
-    def _go_on(self) -> None:
-        """Forget what was logged after the last checkpoint: those steps are taken again."""
-        last = self.checkpoint()
-        step = (_step(last) or 0) if last else -1
-        file = self.path / "log.jsonl"
-        if file.exists():
-            for line in file.read_text(encoding="utf-8").splitlines():
-                try:
-                    entry = json.loads(line)
-                except ValueError:
-                    break  # cut short by a kill
-                if entry["step"] <= step:
-                    self.log.append(entry)
-        if self.writes:
-            file.write_text("".join(json.dumps(entry) + "\n" for entry in self.log), encoding="utf-8")
-            (self.path / "progress.json").write_text(self.record.as_json(), encoding="utf-8")
-
     def note(self, entry: dict[str, Any]) -> None:
-        """Log one entry, which has a `step`."""
+        """Log one entry, which has a `step`; the first with a `loss` begins the run."""
         self.log.append(entry)
-        if self.writes:
+        if not self.begun:
+            if "loss" in entry:
+                self.begin()
+        elif self.writes:
             with open(self.path / "log.jsonl", "a", encoding="utf-8") as file:
                 file.write(json.dumps(entry) + "\n")
 
     def reject(self, rows: Iterable[tuple[str, str]]) -> None:
         """Keep the ids of rows that cannot be trained on, with the reasons."""
-        lines = [json.dumps({"id": name, "reason": reason}, ensure_ascii=False) + "\n" for name, reason in rows]
-        if lines and self.writes:
-            (self.path / "rejected.jsonl").write_text("".join(lines), encoding="utf-8")
+        self._rejected = [
+            json.dumps({"id": name, "reason": reason}, ensure_ascii=False) + "\n" for name, reason in rows
+        ]
+        if self.begun:
+            self._write()
 
     def finish(self, saved: Path, card: str, finished: str) -> None:
         """Bring a saved model into place, complete the record, and remove the checkpoints.
@@ -143,6 +170,7 @@ class TrainingFolder:
             card: the model card.
             finished: the time, as the record has it.
         """
+        self.begin()
         for item in saved.iterdir():
             target = self.path / item.name
             if target.is_dir():
@@ -160,23 +188,66 @@ class TrainingFolder:
 
     def close(self) -> None:
         """Let others write here."""
-        if self.writes:
-            unlock_directory(self.path, self._lock)
+        if self._lock is None:
+            return
+        if not self.begun:
+            with suppress(OSError):  # Trainer makes it before the first step
+                self.checkpoints.rmdir()
+        unlock_directory(self.path, self._lock)
 
 
-def _step(checkpoint: Path) -> int | None:
-    """The step of a checkpoint; None if it is not whole. Trainer writes the state last."""
+def earlier_run(path: Path) -> RunRecord | None:
+    """The record of the run in a directory if there is anything of it to go on with: its model, or a checkpoint.
+
+    Raises:
+        UsageError: the record cannot be read.
+    """
+    record = read_record(path)
+    return record if record and (record.finished or _whole_checkpoints(path)) else None
+
+
+def refuse_other_settings(path: Path, settings: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run of other settings, as far as `settings` are known yet: before anything is loaded.
+
+    Raises:
+        UsageError: they differ, or the directory holds something else.
+    """
+    _refuse_foreign(path)
+    if (earlier := earlier_run(path)) is not None:
+        now = replace(earlier, command="train", settings=json.loads(json.dumps(settings)))
+        known = {name: value for name, value in earlier.settings.items() if name in settings}
+        refuse_changed(path, replace(earlier, settings=known), now)
+
+
+def _refuse_foreign(path: Path) -> None:
     try:
-        step: int = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
+        names = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise UsageError(f"{path} is a file; give -o a directory") from None
+    if not names & {*RECORDS} and not names <= _OURS:
+        raise UsageError(f"{path} exists and holds no training run; choose another -o")
+
+
+def _whole_checkpoints(path: Path) -> list[Path]:
+    found = sorted((path / "checkpoints").glob("checkpoint-*"), key=TrainingFolder.steps_of)
+    return [checkpoint for checkpoint in found if _is_whole(checkpoint)]
+
+
+def _is_whole(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: Trainer writes the state last."""
+    try:
+        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
     except (OSError, ValueError, KeyError):
-        return None
-    return step
+        return False
+    return True
 
 
-def _clear(path: Path) -> None:
-    """Remove a run and the model it made; the lock stays."""
+def _clear(path: Path, *, everything: bool) -> None:
+    """Remove a run and the model it made, or what is left of one that never came so far; the lock stays."""
     for item in path.iterdir():
-        if item.name == ".lock":
+        if item.name == ".lock" or not (everything or item.name in _OURS):
             continue
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)

@@ -1,11 +1,8 @@
 """The model that is trained: loaded, and what of it is trained: all, some parts, or an adapter."""
 
-import json
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,74 +12,11 @@ from synth.engines.device import pick_device
 from synth.engines.transformers import load_model
 from synth.errors import UsageError
 from synth.loading import outline
+from synth.training.settings import UNMERGED, Trained
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
-_UNMERGED = (
-    "--peft: what {kind} learns stands beside the weights and cannot be merged into them, which is how an adapted "
-    "model is saved here; take another method, such as LORA, LOHA, OFT, VERA or IA3"
-)
 _BYTES = 16
 """Of a trained number in float32: weight, gradient and Adam's two moments."""
-
-
-@dataclass(frozen=True, slots=True)
-class Trained:
-    """What of a model is trained, and what else holds it back: the remedies of the literature beside ours.
-
-    Attributes:
-        freeze: parts that stay as they are: `embeddings`, `attention`, `mlp`, `layers:FIRST-LAST` (arXiv 2401.03129).
-        dropout: share of the outputs of every attention and MLP block that is dropped (residual dropout).
-        lora: rank of low-rank adapters on all linear layers, or None (arXiv 2106.09685).
-        lora_alpha: their scale, twice the rank by default (arXiv 2405.09673).
-        lora_dropout: dropout before them.
-        peft: or the file of a peft configuration (JSON), for any other method of peft.
-    """
-
-    freeze: tuple[str, ...] = ()
-    dropout: float = 0.0
-    lora: int | None = None
-    lora_alpha: int | None = None
-    lora_dropout: float = 0.0
-    peft: str | None = None
-
-    @property
-    def adapts(self) -> bool:
-        """Whether an adapter is trained, not the model's own weights."""
-        return self.lora is not None or self.peft is not None
-
-    def adapter(self) -> Any:
-        """The configuration of the adapter.
-
-        Raises:
-            UsageError: peft is not installed, or the file is none of its configurations.
-        """
-        try:
-            import peft
-        except ImportError as error:
-            raise UsageError("--lora and --peft need the package peft: pip install peft") from error
-        if self.lora is not None and self.peft is not None:
-            raise UsageError("--lora and --peft are two ways to say what is trained: give one of them")
-        if self.lora is not None:
-            alpha = 2 * self.lora if self.lora_alpha is None else self.lora_alpha
-            return peft.LoraConfig(
-                r=self.lora,
-                lora_alpha=alpha,
-                lora_dropout=self.lora_dropout,
-                target_modules="all-linear",
-                task_type="CAUSAL_LM",
-            )
-        try:
-            settings = json.loads(Path(str(self.peft)).read_text(encoding="utf-8"))
-            kind = settings.pop("peft_type")
-            config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](**{"task_type": "CAUSAL_LM"} | settings)
-        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(
-                f"--peft {self.peft} holds no configuration of peft ({type(error).__name__}: {error}). It is JSON such "
-                'as {"peft_type": "LORA", "r": 16, "target_modules": "all-linear"}'
-            ) from error
-        if config.is_prompt_learning:
-            raise UsageError(_UNMERGED.format(kind=kind))
-        return config
 
 
 def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
@@ -116,7 +50,7 @@ def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
     except (ValueError, TypeError) as error:
         raise UsageError(f"peft refuses this model or configuration: {' '.join(str(error).split())}") from error
     if not hasattr(adapted.base_model, "merge_and_unload"):
-        raise UsageError(_UNMERGED.format(kind=adapted.active_peft_config.peft_type.value))
+        raise UsageError(UNMERGED.format(kind=adapted.active_peft_config.peft_type.value))
     return adapted
 
 

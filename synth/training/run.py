@@ -19,58 +19,14 @@ from synth.loading import load_config, own_attention
 from synth.training.attention import can_pack
 from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.folder import TrainingFolder
-from synth.training.model import Trained, load_for_training
+from synth.training.model import load_for_training
 from synth.training.rows import TrainingRows
+from synth.training.settings import Settings, Trained
 from synth.training.trainer import TokenTrainer, use_packed_attention
 
 Evaluate = Callable[[Any], dict[str, Any]]
 """Measures a model; what it returns is logged as it is, and has `kept`, the share of the old abilities that is left,
 once there is a first measurement to compare with."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How a model is trained.
-
-    Attributes:
-        steps: optimiser steps; None goes by epochs.
-        epochs: passes over the rows.
-        rate: the highest learning rate.
-        schedule: how it falls: a schedule of transformers (cosine, linear, constant_with_warmup, …).
-        warmup: share of the steps in which it rises.
-        budget: tokens of one batch on one device.
-        accumulate: batches a step.
-        decay: weight decay (AdamW).
-        clip: gradients are clipped to this norm.
-        language: weight of the language-model loss over all tokens (LAMOL).
-        nearness: weight of the divergence from the foundation model.
-        near: sources of the rows whose tokens it is taken on; empty takes all.
-        dtype: "float32"; "bfloat16": float32 weights, computed in bfloat16; "auto": bfloat16 on a GPU that can.
-        save_every: steps between checkpoints.
-        evaluate_every: steps between evaluations.
-        keep: stop once less than this share of the old abilities is kept, and go back to where it was.
-        checkpointing: compute activations again in the backward pass, to save memory.
-        seed: of the order of the rows, of adapters and of dropout.
-    """
-
-    steps: int | None = None
-    epochs: float = 1.0
-    rate: float = 1e-5
-    schedule: str = "cosine"
-    warmup: float = 0.03
-    budget: int = 8192
-    accumulate: int = 1
-    decay: float = 0.0
-    clip: float = 1.0
-    language: float = 0.0
-    nearness: float = 0.0
-    near: tuple[str, ...] = ()
-    dtype: str = "auto"
-    save_every: int = 200
-    evaluate_every: int = 50
-    keep: float | None = None
-    checkpointing: bool = False
-    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -377,8 +333,3 @@ def _save(
     tokenizer.save_pretrained(fresh)
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     folder.finish(fresh, card(folder), now)
-
-
-def process_index() -> int:
-    """Which of the processes of a distributed run this is (as torchrun says); 0 where there is one."""
-    return int(os.environ.get("RANK", "0"))

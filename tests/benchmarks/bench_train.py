@@ -70,9 +70,9 @@ def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float,
     from synth.record import RunRecord
     from synth.token_encoding import RowEncoder
     from synth.training.folder import TrainingFolder
-    from synth.training.model import Trained
     from synth.training.rows import read_training_rows
-    from synth.training.run import Settings, train
+    from synth.training.run import train
+    from synth.training.settings import Settings, Trained
 
     chat = format_for(str(model))
     found = read_training_rows(open_source(str(rows)), RowEncoder(chat), len(chat.tokenizer))

@@ -15,9 +15,9 @@ from synth.read import open_rows
 from synth.record import RunRecord
 from synth.token_encoding import RowEncoder
 from synth.training.folder import TrainingFolder
-from synth.training.model import Trained
 from synth.training.rows import TrainingRows, read_training_rows
-from synth.training.run import Outcome, Settings, train
+from synth.training.run import Outcome, train
+from synth.training.settings import Settings, Trained
 
 VOCABULARY = 1024
 

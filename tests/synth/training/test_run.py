@@ -9,8 +9,8 @@ import torch
 from transformers import AutoModelForCausalLM
 
 from synth.errors import RunError, UsageError
-from synth.training.model import Trained
-from synth.training.run import Settings, Stop
+from synth.training.run import Stop
+from synth.training.settings import Settings, Trained
 from tests.synth.training.conftest import Train, weights
 
 SIX = Settings(steps=6, rate=1e-3, budget=700, dtype="float32", save_every=2)

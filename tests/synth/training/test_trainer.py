@@ -12,7 +12,7 @@ from synth.errors import RunError
 from synth.row import IGNORED
 from synth.training.batches import plan_steps
 from synth.training.rows import TrainingRows
-from synth.training.run import Settings
+from synth.training.settings import Settings
 from synth.training.trainer import TokenTrainer
 from tests.synth.training.conftest import Train
 

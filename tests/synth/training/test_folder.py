@@ -1,0 +1,127 @@
+"""The output directory of a training, and two processes that want it."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from synth.errors import UsageError
+from synth.lock import lock_directory
+from synth.record import RunRecord
+from synth.training.folder import TrainingFolder, refuse_other_settings
+
+HOLDER = """
+import sys
+from pathlib import Path
+from synth.record import RunRecord
+from synth.training.folder import TrainingFolder
+
+folder = TrainingFolder(Path(sys.argv[1]), RunRecord("train", {"rate": 1}))
+folder.note({"step": 1, "loss": 2.0})
+print("holds", flush=True)
+sys.stdin.readline()
+saved = folder.path / ".saving"
+saved.mkdir()
+(saved / "model.safetensors").write_text("weights")
+folder.finish(saved, "card", "now")
+folder.close()
+print("finished", flush=True)
+"""
+
+
+def folder_of(path: Path, rate: float = 1, **options: bool) -> TrainingFolder:
+    return TrainingFolder(path, RunRecord("train", {"rate": rate}), **options)
+
+
+def checkpoint(folder: TrainingFolder, step: int) -> None:
+    made = folder.checkpoints / f"checkpoint-{step}"
+    made.mkdir(parents=True)
+    (made / "trainer_state.json").write_text(json.dumps({"global_step": step}))
+
+
+@pytest.mark.parametrize("restart", [False, True])
+def test_a_run_that_ends_as_another_begins_is_not_lost(
+    restart: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other process finishes just before this one gets the lock."""
+    out = tmp_path / "out"
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDER, str(out)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdin is not None and other.stdout is not None
+        assert other.stdout.readline() == "holds\n"
+        with pytest.raises(UsageError, match="another run is writing"):
+            folder_of(out, restart=restart)
+
+        def after_the_other(path: Path) -> int:
+            assert other.stdin is not None and other.stdout is not None
+            other.stdin.write("\n")
+            other.stdin.flush()
+            assert other.stdout.readline() == "finished\n"
+            return lock_directory(path)
+
+        monkeypatch.setattr("synth.training.folder.lock_directory", after_the_other)
+        folder = folder_of(out, restart=restart)
+    assert folder.finished is not restart
+    folder.close()
+    assert (out / "model.safetensors").read_text() == "weights" and (out / "run.json").exists()
+
+
+def test_before_its_first_step_a_run_leaves_nothing(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = folder_of(out)
+    folder.reject([("row 1", "empty")])
+    folder.note({"step": 0, "evaluation": {"old": 1.0}})
+    folder.checkpoints.mkdir()  # as Trainer does
+    folder.close()
+    assert not out.exists()
+
+
+def test_a_run_without_a_checkpoint_binds_nobody(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = folder_of(out)
+    folder.note({"step": 1, "loss": 2.0})
+    folder.close()
+    refuse_other_settings(out, {"rate": 2})
+    other = folder_of(out, 2)
+    assert not other.begun and other.log == []
+    other.note({"step": 1, "loss": 3.0})
+    checkpoint(other, 1)
+    other.close()
+    assert json.loads((out / "log.jsonl").read_text())["loss"] == 3.0
+    for refuses in (lambda: refuse_other_settings(out, {"rate": 1}), lambda: folder_of(out, 1)):
+        with pytest.raises(UsageError, match="other settings"):
+            refuses()
+    again = folder_of(out, 2)  # the lock was given back
+    assert again.begun and again.log == [{"step": 1, "loss": 3.0}]
+    again.close()
+
+
+def test_a_restart_removes_nothing_before_its_first_step(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    folder = folder_of(out)
+    folder.note({"step": 1, "loss": 2.0})
+    checkpoint(folder, 1)
+    folder.close()
+    (out / "model.safetensors").write_text("weights")
+    fresh = folder_of(out, 5, restart=True)
+    assert fresh.checkpoint() is None
+    fresh.note({"step": 0, "evaluation": {"old": 1.0}})
+    fresh.close()
+    assert (out / "model.safetensors").exists() and (out / "checkpoints" / "checkpoint-1").exists()
+    fresh = folder_of(out, 5, restart=True)
+    fresh.note({"step": 0, "evaluation": {"old": 1.0}})
+    fresh.note({"step": 1, "loss": 4.0})
+    fresh.close()
+    assert not (out / "model.safetensors").exists() and fresh.whole_checkpoints() == []
+    assert len((out / "log.jsonl").read_text().splitlines()) == 2
+
+
+def test_other_peoples_files_are_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("words")
+    for refuses in (lambda: folder_of(tmp_path, restart=True), lambda: refuse_other_settings(tmp_path, {})):
+        with pytest.raises(UsageError, match="holds no training run"):
+            refuses()
+    assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
