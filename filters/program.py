@@ -13,7 +13,9 @@ from filters.code_blocks import bare_code, fenced_blocks
 
 _PYTHON = ("python", "python3", "py", "py3", "")
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0\b|\bread\(0\b")
-_GIVEN = (ast.Import, ast.ImportFrom, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_IMPORTS = (ast.Import, ast.ImportFrom)
+_GIVEN = (*_IMPORTS, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
+_MODULES = frozenset(("math", "cmath", "itertools", "functools", "collections", "operator", "heapq", "statistics"))
 _BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__"}
 
 
@@ -102,15 +104,23 @@ def code_given(prompt: str, name: str) -> tuple[str, str]:
     return "", ""
 
 
-def helpers(source: str, used: set[str]) -> str:
-    """Of code that is given: its imports and functions, where any of them is used by the tests; else nothing."""
-    tree = parsed(source)
-    found = [
-        node for node in (tree.body if tree else []) if isinstance(node, _GIVEN) and not isinstance(node, ast.ClassDef)
-    ]
-    if not any(name in used for node in found for name in _names_of(node)):
-        return ""
-    return "\n".join(ast.unparse(node) for node in found)
+def own_names(used: set[str], prompt: str, reference: str) -> str:
+    """Source of what tests mean by the names that they use, whatever a program makes of these.
+
+    Modules of the standard library, what the reference imports, and what the prompt imports and defines.
+    """
+    lines = [f"import {name}" for name in sorted(used & _MODULES)]
+    for source, kinds in ((reference, _IMPORTS), (prompt, (*_IMPORTS, ast.FunctionDef))):
+        tree = parsed(source)
+        found = [node for node in (tree.body if tree else []) if isinstance(node, kinds) and _how_well(node)]
+        if any(name in used for node in found for name in _names_of(node)):
+            lines += [_tried(node) for node in found if getattr(node, "module", None) != "__future__"]
+    return "\n".join(lines)
+
+
+def _tried(node: ast.stmt) -> str:
+    text = ast.unparse(node)
+    return f"try:\n    {text}\nexcept ImportError:\n    pass" if isinstance(node, _IMPORTS) else text
 
 
 @dataclass(frozen=True)

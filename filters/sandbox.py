@@ -41,7 +41,14 @@ _SYSTEM = ("/usr", "/bin", "/lib", "/lib32", "/lib64", "/libx32", "/sbin", "/etc
 FOLDER = "/sandbox"
 """The one writable directory; not /tmp, since what has to be visible may lie there."""
 
-_ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin", "LANG": "C.UTF-8", "HOME": FOLDER, "TMPDIR": FOLDER}
+_ENVIRONMENT = {
+    "PATH": "/usr/local/bin:/usr/bin:/bin",
+    "LANG": "C.UTF-8",
+    "HOME": FOLDER,
+    "TMPDIR": FOLDER,
+    "OMP_NUM_THREADS": "1",  # numpy's memory grows with its threads
+    "OPENBLAS_NUM_THREADS": "1",
+}
 """All that is in a program's environment, and in that of what runs it: it can be read from there."""
 
 _HINT = "install bubblewrap (Debian, Ubuntu, Fedora: package bubblewrap), or add --unsafe-no-sandbox"
@@ -129,7 +136,8 @@ class PythonSandbox:
             self._folder = tempfile.TemporaryDirectory()
             command = [*interpreter, self._folder.name]
         else:
-            visible = [sys.base_prefix, sys.prefix, str(Path(__file__).parent)]
+            packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
+            visible = [sys.base_prefix, sys.prefix, *filter(os.path.isdir, packages), str(Path(__file__).parent)]
             command = [*sandbox_command(visible), *interpreter, FOLDER]
         self._server = subprocess.Popen(
             command,

@@ -1,10 +1,12 @@
 """What a program may ask of the kernel: a list of allowed system calls, everything else is refused with EPERM.
 
 Allowed is what an interpreter needs to compute, and to read and write files: no new processes, no other programs, no
-sockets, no signals to others, no looking into others, no new namespaces or mounts. Threads are allowed.
+sockets, no signals to others, no looking into others, no new namespaces or mounts. Threads are allowed, and pairs of
+sockets that lead from a process to itself: an event loop of asyncio wakes itself through one.
 """
 
 import ctypes
+import functools
 import os
 import struct
 import sys
@@ -43,13 +45,40 @@ _AARCH64 = """
 
 _MACHINES = {
     # audit architecture, allowed calls, and the numbers of those whose arguments decide
-    "x86_64": (0xC000003E, _X86_64, {"clone": 56, "clone3": 435, "fcntl": 72, "ioctl": 16, "prlimit64": 302}),
-    "aarch64": (0xC00000B7, _AARCH64, {"clone": 220, "clone3": 435, "fcntl": 25, "ioctl": 29, "prlimit64": 261}),
+    "x86_64": (
+        0xC000003E,
+        _X86_64,
+        {
+            "clone": 56,
+            "clone3": 435,
+            "fcntl": 72,
+            "ioctl": 16,
+            "prlimit64": 302,
+            "socketpair": 53,
+            "sendto": 44,
+            "recvfrom": 45,
+        },
+    ),
+    "aarch64": (
+        0xC00000B7,
+        _AARCH64,
+        {
+            "clone": 220,
+            "clone3": 435,
+            "fcntl": 25,
+            "ioctl": 29,
+            "prlimit64": 261,
+            "socketpair": 199,
+            "sendto": 206,
+            "recvfrom": 207,
+        },
+    ),
 }
 
 _ALLOW, _EPERM, _ENOSYS, _KILL = 0x7FFF0000, 0x00050001, 0x00050026, 0x80000000
 _LOAD, _EQUAL, _AND, _RETURN = 0x20, 0x15, 0x54, 0x06
-_NUMBER, _ARCHITECTURE, _ARGUMENT_0, _ARGUMENT_1, _ARGUMENT_2 = 0, 4, 16, 24, 32
+_NUMBER, _ARCHITECTURE, _ARGUMENT_0, _ARGUMENT_1, _ARGUMENT_2, _ARGUMENT_4 = 0, 4, 16, 24, 32, 48
+_AF_UNIX = 1
 _CLONE_THREAD = 0x00010000
 _OWNERSHIP = (8, 10, 15)  # fcntl's F_SETOWN, F_SETSIG, F_SETOWN_EX: signals to somebody else when a file is ready
 _HARMLESS = (0x5401, 0x5413, 0x541B, 0x5421, 0x5450, 0x5451)  # ioctl: terminal size and modes, bytes ready, flags
@@ -69,16 +98,31 @@ def confine() -> None:
     Raises:
         OSError: the kernel has no such filters.
     """
-    program = _program(os.uname().machine)
-    code = b"".join(struct.pack("HBBI", *instruction) for instruction in program)
+    code, libc = _code(), _libc()
     buffer = ctypes.create_string_buffer(code, len(code))
-    described = struct.pack("HxxxxxxP", len(program), ctypes.addressof(buffer))
-    libc = ctypes.CDLL(None, use_errno=True)
+    described = struct.pack("HxxxxxxP", len(code) // 8, ctypes.addressof(buffer))
     for call in ((_PR_SET_DUMPABLE, 0), (_PR_SET_NO_NEW_PRIVS, 1), (_PR_SET_SECCOMP, _FILTER, described)):
         arguments = [ctypes.c_char_p(item) if isinstance(item, bytes) else ctypes.c_ulong(item) for item in call[1:]]
         if libc.prctl(call[0], *arguments, *[ctypes.c_ulong(0)] * (4 - len(arguments))):
             number = ctypes.get_errno()
             raise OSError(number, f"the kernel refuses to confine a program: {os.strerror(number)}")
+
+
+@functools.cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL(None, use_errno=True)
+
+
+@functools.cache
+def _code() -> bytes:
+    """The filter as the kernel takes it: eight bytes an instruction."""
+    return b"".join(struct.pack("HBBI", *instruction) for instruction in _program(os.uname().machine))
+
+
+def prepare() -> None:
+    """Make what `confine` needs, once for all processes that are forked from this one."""
+    _code()
+    _libc()
 
 
 def _program(machine: str) -> list[Instruction]:
@@ -101,6 +145,9 @@ def _program(machine: str) -> list[Instruction]:
     program += _when(special["prlimit64"], _reading_its_own_limits())
     refused = [step for item in _OWNERSHIP for step in ((_EQUAL, 0, 1, item), (_RETURN, 0, 0, _EPERM))]
     program += _when(special["fcntl"], [(_LOAD, 0, 0, _ARGUMENT_1), *refused, (_RETURN, 0, 0, _ALLOW)])
+    program += _when(special["socketpair"], _equal({_ARGUMENT_0: _AF_UNIX}))
+    program += _when(special["sendto"], _equal({_ARGUMENT_4: 0, _ARGUMENT_4 + 4: 0}))  # to no address but its pair's
+    program += _when(special["recvfrom"], [(_RETURN, 0, 0, _ALLOW)])
     granted = [step for item in _HARMLESS for step in ((_EQUAL, 0, 1, item), (_RETURN, 0, 0, _ALLOW))]
     program += _when(special["ioctl"], [(_LOAD, 0, 0, _ARGUMENT_1), *granted, (_RETURN, 0, 0, _EPERM)])
     return [*program, (_RETURN, 0, 0, _EPERM)]
@@ -108,8 +155,16 @@ def _program(machine: str) -> list[Instruction]:
 
 def _reading_its_own_limits() -> list[Instruction]:
     """`prlimit64` of process 0 (itself) with no new limit, its third argument, a pointer of two words."""
-    words = (_ARGUMENT_0, _ARGUMENT_2, _ARGUMENT_2 + 4)
-    checks = [step for word in words for step in ((_LOAD, 0, 0, word), (_EQUAL, 1, 0, 0), (_RETURN, 0, 0, _EPERM))]
+    return _equal({_ARGUMENT_0: 0, _ARGUMENT_2: 0, _ARGUMENT_2 + 4: 0})
+
+
+def _equal(words: dict[int, int]) -> list[Instruction]:
+    """Allow a call if these words of its arguments have these values."""
+    checks = [
+        step
+        for at, value in words.items()
+        for step in ((_LOAD, 0, 0, at), (_EQUAL, 1, 0, value), (_RETURN, 0, 0, _EPERM))
+    ]
     return [*checks, (_RETURN, 0, 0, _ALLOW)]
 
 

@@ -12,6 +12,7 @@ what was ever in this process' memory can be found in that of every program it f
 
 import atexit
 import contextlib
+import gc
 import importlib
 import json
 import math
@@ -26,8 +27,9 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from filters.sandbox_remote import ProgramEnded, Tests, module, serve
-from filters.sandbox_seccomp import confine
+from filters.sandbox_checks import judge
+from filters.sandbox_program import module, serve
+from filters.sandbox_seccomp import confine, prepare
 
 _WARM = """
     array bisect cmath collections copy dataclasses datetime decimal enum fractions functools heapq itertools json math
@@ -60,6 +62,9 @@ def main() -> None:
     for stream in (0, 1, 2):
         os.dup2(null, stream)
     os.chdir(sys.argv[1])
+    prepare()
+    gc.collect()
+    gc.freeze()  # what is here now is left alone by the collectors of those that are forked: touching it copies it
     while (request := _read(_REQUESTS)) is not None:
         deadline = time.monotonic() + request["seconds"]
         run = _run_tests if request["kind"] == "tests" else _run_cases
@@ -76,7 +81,7 @@ def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any] | Non
     program = _fork(request, lambda: serve(request["program"], theirs), keep=theirs.fileno())
     tests = _fork(
         request,
-        lambda: _report(request["number"], _test(ours, _read(here))),
+        lambda: _report(request["number"], judge(ours, _read(here))),
         keep=(ours.fileno(), writing, here, _RESULTS),
     )
     for one in (ours.detach(), theirs.detach(), writing, here):
@@ -100,42 +105,6 @@ def _pass_on(size: int, there: int) -> None:
             os.close(there)
             there = os.open(os.devnull, os.O_WRONLY)
     os.close(there)
-
-
-def _test(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
-    """Run the tests against the program at the other end; in a process that never runs a line of the program."""
-    try:
-        code = [compile(text, "tests", "exec") for text in (request["setup"], *request["tests"])]
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-        return {"unusable": f"the tests do not parse: {error}"}
-    setup, *tests = code
-    running = "its code"
-    program = None
-    try:
-        program = Tests(connection)
-        names = dict(program.names)
-        entry = request["entry"]
-        if entry and entry not in names:
-            return {"failed": f"the program defines no {entry}"}
-        running = "the tests' setup"
-        exec(setup, names)
-        for text, test in zip(request["tests"], tests, strict=True):
-            running = text if len(text) < 200 else "the tests"
-            exec(test, names)
-        if entry:
-            running = "the tests"
-            names["check"](program.names[entry])
-    except ProgramEnded as error:
-        return {"failed": str(error), "ended": True}
-    except SystemExit:
-        return {"unusable": "the tests exit"}
-    except BaseException as error:
-        if program and program.fault:
-            return {"failed": program.fault, "ended": True}
-        return {"failed": f"{running}: {type(error).__name__}{': ' if str(error) else ''}{str(error)[:200]}"}
-    if program.fault:
-        return {"failed": program.fault, "ended": True}
-    return {"passed": True}
 
 
 def _report(number: int, result: dict[str, Any]) -> None:
@@ -182,7 +151,7 @@ def _as_script(source: str) -> None:
     sys.stdin, sys.stdout = open(0, closefd=False), open(1, "w", closefd=False)  # noqa: SIM115
     status: Any = 0
     try:
-        exec(compile(source, "program", "exec"), module("__main__"))
+        exec(compile(source, "program", "exec"), module("__main__").__dict__)
     except SystemExit as stop:
         status = stop.code
     except BaseException:
@@ -224,6 +193,7 @@ def _fork(
         }
         for limit, value in limits.items():
             resource.setrlimit(limit, (value, value))
+        sys.argv = ["program.py"]
         confine()
         work()
     except BaseException:

@@ -9,7 +9,7 @@ Tests are found in the row's columns, in this order:
 
 The program is made of the blocks of the response that define what the tests call, and what these need: see
 `filters.program`. Where it does not define the entry point it is taken for the rest of the prompt. The program and its
-tests run in separate processes: see `filters.sandbox_remote`.
+tests run in separate processes: see `filters.sandbox_tests`.
 """
 
 import ast
@@ -18,9 +18,29 @@ import json
 from typing import Any
 
 from filters.extract import conclusion
-from filters.program import completed, names_used, parsed, program_in
+from filters.program import code_given, completed, names_used, own_names, parsed, program_in
 from filters.sandbox import PythonSandbox
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+
+_COMPARING = """
+    abs all any bool dict float hasattr int isinstance issubclass len list range repr round set sorted str tuple type
+    zip
+"""
+"""Builtins by which tests compare."""
+
+_CALLING = """
+def _call(*given):
+    try:
+        found = {name}
+    except NameError:
+        found = Solution().{name}
+    return found(*given)
+def _plain(value):
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+def _same(found, wanted):
+    return _plain(found) == wanted or [_plain(found)] == wanted
+"""
+"""The setup of tests that only say what a function is called with, and what it returns."""
 
 
 def checker(settings: Settings) -> Check:
@@ -40,9 +60,13 @@ def checker(settings: Settings) -> Check:
             program = program_in(said)
             request = {"kind": "cases", "inputs": tests["inputs"]}
         else:
-            wanted = _tested(tests, task)
+            used = names_used("\n".join([tests["setup"], *tests["tests"]]))
+            wanted = _tested(tests["entry"], used, task)
             program = program_in(said, wanted)
             request = {"kind": "tests"}
+            before, _ = code_given(_prompt(task), min(wanted)) if len(wanted) == 1 else ("", "")
+            own = own_names(used - wanted, before, task.reference or "")
+            tests |= {"setup": f"{own}\n{tests['setup']}", "tested": sorted(wanted & set(dir(builtins)))}
             if program is not None and len(wanted) == 1:
                 program = completed(program, min(wanted), _prompt(task))
         if program is None:
@@ -58,18 +82,19 @@ def gold(task: Task) -> str | None:
     return task.reference
 
 
-def _tested(tests: dict[str, Any], task: Task) -> set[str]:
+def _tested(entry: str | None, used: set[str], task: Task) -> set[str]:
     """The names that the tests take from the program.
 
-    A builtin's name is one where the reference defines it, or where the tests use no other.
+    A builtin's name is one where the reference defines it, or where the tests use no others, but to compare by them.
     """
-    if tests["entry"]:
-        return {tests["entry"].partition(".")[0].partition("(")[0]}
-    used = names_used("\n".join([tests["setup"], *tests["tests"]]))
+    if entry:
+        return {entry.partition(".")[0].partition("(")[0]}
     tree = parsed(task.reference or "")
     defines = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
     shadows = used & {node.name for node in (tree.body if tree else []) if isinstance(node, defines)}
-    return (used - set(dir(builtins))) | shadows or used
+    if found := (used - set(dir(builtins))) | shadows:
+        return found
+    return (used - set(_COMPARING.split())) or (used if len(used) == 1 else set())
 
 
 def _prompt(task: Task) -> str:
@@ -96,8 +121,23 @@ def _tests(task: Task) -> tuple[dict[str, Any] | None, str | None]:
     if isinstance(given, dict) and (inputs := given.get("inputs")) and (outputs := given.get("outputs")):
         if len(inputs) != len(outputs):
             return None, f"{len(inputs)} inputs, but {len(outputs)} outputs"
-        return {"inputs": list(map(str, inputs)), "outputs": list(map(str, outputs))}, None
+        if name := given.get("fn_name") or columns.get("fn_name"):
+            return request | _calls(str(name), list(inputs), list(outputs)), None
+        return {"inputs": list(map(_lines, inputs)), "outputs": list(map(_lines, outputs))}, None
     return None, "no tests in the columns test_list, test, tests, inputs or input_output"
+
+
+def _lines(text: Any) -> str:
+    """What is read or written: a text, or its lines, as in APPS."""
+    return "\n".join(map(str, text)) if isinstance(text, list | tuple) else str(text)
+
+
+def _calls(name: str, inputs: list[Any], outputs: list[Any]) -> dict[str, Any]:
+    """Tests that call a function, or a method of `Solution`, as in APPS: a tuple is a list there."""
+    tests = []
+    for given, wanted in zip(inputs, outputs, strict=True):
+        tests.append(f"assert _same(_call(*{list(given)!r}), {wanted!r})")
+    return {"setup": _CALLING.format(name=name), "tests": tests}
 
 
 def _verdict(result: dict[str, Any], tests: dict[str, Any], program: str, settings: Settings) -> Verdict:

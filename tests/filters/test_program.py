@@ -5,7 +5,7 @@ import textwrap
 import pytest
 
 from filters.code_blocks import bare_code, fenced_blocks
-from filters.program import code_given, completed, helpers, program_in
+from filters.program import code_given, completed, own_names, program_in
 
 SQUARE = "def f(x):\n    return x * x\n"
 
@@ -132,6 +132,12 @@ def test_what_the_prompt_has_of_it(program: str, prompt: str) -> None:
 def test_what_a_prompt_gives() -> None:
     assert code_given("Write a function f.", "f") == ("", "")
     assert code_given("from typing import List\nclass Node: pass\n", "f")[0].startswith("from typing")
-    given = "import math\ndef poly(x):\n    return math.floor(x)\nclass Node: pass\n"
-    assert helpers(given, {"poly"}) == "import math\ndef poly(x):\n    return math.floor(x)"
-    assert helpers(given, {"g"}) == ""
+
+
+def test_what_tests_mean_by_a_name() -> None:
+    prompt = "import re\ndef poly(x):\n    return x + 1\ndef stub(x):\n    pass\nclass Node: pass\n"
+    names: dict[str, object] = {}
+    exec(own_names({"poly", "math", "Counter", "len"}, prompt, "from collections import Counter\ndef f(): pass"), names)
+    assert {"poly", "math", "Counter", "re"} <= names.keys() and not {"stub", "Node", "f"} & names.keys()
+    assert own_names({"f"}, prompt, "import math") == ""
+    exec(own_names({"absent"}, "", "import absent"), names)
