@@ -59,7 +59,7 @@ def curate_set(given: dict[str, Any]) -> None:
     steps = steps_of(given["steps"], shop)
     if given["explain"] and output in (None, "-"):
         frame = frame_of(tasks)
-        _print(_explained(curate(frame, steps), frame), err=False)
+        _print(_explained(curate(frame, steps, tasks.faults()), frame), err=False)
         return
     settings = {
         "steps": [" ".join(step) for step in given["steps"]],
@@ -77,7 +77,7 @@ def curate_set(given: dict[str, Any]) -> None:
         done = False
         try:
             frame = frame_of(tasks)
-            found = curate(frame, steps)
+            found = curate(frame, steps, tasks.faults())
             _write(sink, tasks, found, quiet)
             done = True
         finally:

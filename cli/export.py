@@ -51,9 +51,11 @@ def command(
     to standard output. Tokens keep their masks: labels are -100 where nothing is learnt. Without --for all columns are
     copied, conversations as `messages`.
 
-    INPUT is a dataset directory, a .jsonl, .json, .parquet, .arrow or .csv file, a Hub data set
-    (org/name[/config][@revision][:split]), or standard input. Conversations are recognised as messages,
-    prompt/completion, question/answer, instruction/input/output (alpaca) or ShareGPT.
+    INPUT is a dataset directory, a .jsonl, .json, .parquet, .arrow or .csv file (or .jsonl.gz, .zst, .bz2), a folder of
+    such files, a pattern in quotes, a Hub data set (org/name[/config][@revision][:split]), or standard input.
+
+    Conversations are recognised as messages, prompt/completion, question/answer, instruction/input/output (alpaca) or
+    ShareGPT.
 
     \b
     Examples:
@@ -64,7 +66,7 @@ def command(
       synth export replay -o replay.jsonl
       synth export openai/gsm8k/main:train -o gsm8k
       synth export mbpp.jsonl --prompt-column text --reference-column code -o mbpp.parquet
-      zcat chat.jsonl.gz | synth export -o chat
+      synth export 'shards/*.jsonl.gz' -o chat
     """  # noqa: D301 (\b is click's)
     from synth.errors import UsageError
     from synth.read import open_rows
@@ -79,7 +81,7 @@ def command(
         raise UsageError("--as goes with --for: name the trainer, or jsonl or parquet for files of your own")
     rows = open_rows(source, prompt_column=prompt_column, reference_column=reference_column)
     with open_writer(output, rows.schema, source=source, force=force) as writer:
-        for batch in rows.batches(limit):
+        for batch in rows.readable(limit):
             writer.write(batch)
     if not quiet:
         for note in rows.notes:

@@ -92,9 +92,9 @@ def _part(name: str, source: str, share: float | None, given: dict[str, Any], qu
 
 
 def _without_tokens(rows: Rows) -> Rows:
-    kept = [name for name in rows.schema.names if name not in SCORES.names]
-    schema = pa.schema([rows.schema.field(name) for name in kept])
-    return replace(rows, schema=schema, read=lambda: (batch.select(kept) for batch in rows.read()))
+    left = [name for name in rows.schema.names if name in SCORES.names]
+    schema = pa.schema([item for item in rows.schema if item.name not in left])
+    return replace(rows, schema=schema, read=lambda: (batch.drop_columns(left) for batch in rows.read()))
 
 
 def _replay(text: str) -> tuple[str, float]:
@@ -144,6 +144,7 @@ def _facts(mixture: Mixture) -> list[dict[str, Any]]:
             "name": part.name,
             "available": part.tasks.total,
             "duplicates": len(part.duplicates),
+            "unreadable": len(part.unreadable),
             "rows": len(part.taken),
             "tokens": part.tokens,
         }
@@ -158,6 +159,7 @@ def _lines(mixture: Mixture, output: str | None) -> list[str]:
     for part in mixture.parts:
         share = f"{len(part.taken) / max(1, len(target.taken)):.1%} of the target's rows"
         tokens = f"; {part.tokens:,} tokens, {part.tokens / max(1, target.tokens):.1%}" if counted else ""
-        left_out = f"; {len(part.duplicates):,} that the target asks, too, left out" if len(part.duplicates) else ""
-        lines.append(f"  {len(part.taken):>7,}  {part.name} ({share}{tokens}{left_out})")
+        never = f"; {len(part.duplicates):,} that the target asks, too, left out" if len(part.duplicates) else ""
+        never += f"; {len(part.unreadable):,} that cannot be read rejected" if part.unreadable else ""
+        lines.append(f"  {len(part.taken):>7,}  {part.name} ({share}{tokens}{never})")
     return lines

@@ -48,7 +48,7 @@ def command(**given: Any) -> None:
 
     def opened(source: str) -> Rows:
         rows = labelled(open_source(source), given["prompt_column"])
-        return Rows(rows.source, rows.schema, lambda: rows.batches(given["limit"]), rows.notes)
+        return Rows(rows.source, rows.schema, lambda: rows.judged(given["limit"]), rows.notes)
 
     if given["sources"].count("-") > 1:
         raise UsageError("standard input is one set: only one of PROMPTS can be -")

@@ -13,6 +13,7 @@ from rich.text import Text
 
 from cli.show import printable
 from synth.report_tokens import cut
+from synth.row import FAULT
 from synth.token_cells import Cell, Tokenizers, cells
 from synth.views import SIDES, open_views
 
@@ -46,16 +47,19 @@ def show_rows(source: str, rows: int, model: str | None, plain: bool) -> None:
     tokenizers = Tokenizers(model)
     signs = Signs(console)
     explained = False
-    for number, record in enumerate(islice(_records(found.batches()), rows)):
+    for number, record in enumerate(islice(_records(found.judged()), rows)):
         if number:
             console.print()
+        fault = record.pop(FAULT, None)
         scored = not plain and _is_scored(record)
         tokenizer = tokenizers.of(record["scorer"]) if scored else None
         if tokenizer is not None and not explained:
             console.print(signs.legend())
             explained = True
         console.print(Text(_facts(record, signs, with_perplexity=tokenizer is not None), style="dim"))
-        if tokenizer is not None:
+        if fault is not None:
+            console.print(Text(f"cannot be read: {printable(fault)}", style="red"))
+        elif tokenizer is not None:
             console.print(_heat_map(record, tokenizer, signs))
         elif isinstance(record.get("chosen"), list) and isinstance(record.get("rejected"), list):
             console.print(_pair(record, console, signs))

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from synth.errors import UsageError
-from synth.row import BASE, MESSAGES, Message
+from synth.row import BASE, FAULT, MESSAGES, Message
 from synth.shapes import Shape
 
 Record = Mapping[str, Any]
@@ -314,11 +314,12 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
             columns["choices"] = [_read(found.choices, record) for record in records]
         if answers:
             columns["ground_truth"] = [answers.get(str(record["id"])) for record in records]
-        return pa.record_batch(
+        made = pa.record_batch(
             [batch.column(old).cast(kind) for old, kind in carried.values()]
             + [pa.array(columns[name], kind) for name, kind in added.items()],
             schema=result,
         )
+        return made.append_column(FAULT, batch.column(FAULT)) if FAULT in batch.schema.names else made
 
     return Shape(result, convert, [f"{found.name} as published, to be judged by {found.verifier}"])
 

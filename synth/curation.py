@@ -6,9 +6,10 @@ Choosing rows (the best 1,000, one of each cluster) is a filter like any other: 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from types import MappingProxyType
 
 import polars as pl
 import pyarrow as pa
@@ -123,14 +124,14 @@ def columns_of(tasks: Tasks) -> list[str]:
     return frame_of(nothing).columns
 
 
-def curate(frame: pl.DataFrame, steps: Sequence[Step]) -> Curation:
-    """Run the steps one after another.
+def curate(frame: pl.DataFrame, steps: Sequence[Step], faults: Mapping[int, str] = MappingProxyType({})) -> Curation:
+    """Run the steps one after another. Rows that cannot be read (`faults`, by their index) come before no filter.
 
     Raises:
         UsageError: a filter failed, or gave something else than a reason for each row.
     """
-    found = Curation([None] * len(frame))
-    left = frame
+    found = Curation([faults.get(row) for row in range(len(frame))])
+    left = frame.filter(~pl.col("row").is_in(list(faults))) if faults else frame
     for step in steps:
         reasons = _reasons(step, left)
         gone = reasons.is_not_null()

@@ -48,7 +48,7 @@ class Formed:
         schema: of the batches.
         source: the rows as they came.
         attention: whether `tokens` come with an attention mask.
-        left_out: rows that the form cannot hold.
+        left_out: rows that can be read but that the form cannot hold.
         longest: tokens of the longest row, where the form is `tokens`.
         masked: scored tokens without loss, likewise.
         scorer: what scored the first row, likewise.
@@ -65,19 +65,21 @@ class Formed:
 
     def batches(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, or the first `limit` of them."""
-        for batch in self.source.batches(limit):
+        for batch in self.source.readable(limit):
             formed = self._tokens(batch) if self.form == "tokens" else self._made(batch)
             self.left_out += batch.num_rows - formed.num_rows
             yield formed
 
     def _tokens(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        kept = batch.filter(compute.and_(batch["input_ids"].is_valid(), batch["labels"].is_valid()))
+        lengths = [compute.list_value_length(batch[name]) for name in ("input_ids", "labels")]
+        kept = batch.filter(compute.fill_null(compute.equal(*lengths), False))
         ids, labels = kept["input_ids"], kept["labels"]
         sizes = compute.list_value_length(ids).to_numpy(zero_copy_only=False)
         self.longest = max(self.longest, int(sizes.max(initial=0)))
-        if "logprobs" in kept.schema.names:
-            scored = kept["logprobs"].flatten().is_valid()
-            self.masked += compute.sum(compute.and_(scored, compute.equal(labels.flatten(), -100))).as_py() or 0
+        if "logprobs" in kept.schema.names and _of_numbers(kept.schema.field("logprobs").type, pa.types.is_floating):
+            scored, unlearnt = kept["logprobs"].flatten().is_valid(), compute.equal(labels.flatten(), -100)
+            if len(scored) == len(unlearnt):
+                self.masked += compute.sum(compute.and_(scored, unlearnt)).as_py() or 0
         if self.scorer is None and "scorer" in kept.schema.names and kept.num_rows:
             self.scorer = kept["scorer"][0].as_py()
         columns = [ids, labels]
@@ -125,10 +127,18 @@ def formed(rows: Rows, form: str, *, attention: bool = False) -> Formed:
             "preference": "`synth self-output --pairs` leaves such rows in DIR/pairs",
         }.get(form, "give a data set of conversations")
         raise UsageError(f"{rows.source} has no {' and '.join(missing)}: {how}")
+    if form == "tokens":
+        for name in needed:
+            if not _of_numbers(kind := rows.schema.field(name).type, pa.types.is_integer):
+                raise UsageError(f"column {name} of {rows.source} is {kind}; it must hold lists of whole numbers")
     schema = SCHEMAS[form]
     if attention and form == "tokens":
         schema = pa.schema([schema[0], ATTENTION, schema[1]])
     return Formed(form, schema, rows, attention)
+
+
+def _of_numbers(kind: pa.DataType, are: Callable[[pa.DataType], bool]) -> bool:
+    return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and are(kind.value_type))
 
 
 def _messages(messages: list[Message]) -> dict[str, Any] | None:

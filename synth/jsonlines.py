@@ -1,32 +1,30 @@
-"""JSON as Arrow batches: one schema for the whole file, memory for a few megabytes of it.
+"""JSON as Arrow batches: one schema for all files, memory for a few megabytes of them.
 
-Two passes over the file, in blocks of whole lines. The first finds the kind of every value, so that a column that
-first appears in the last line is there from the first row on; the second parses with the types that hold
-everywhere. Both hand blocks to Arrow's parser. Where it gives up, the block is gone through line by line: that
+Two passes over the files, in blocks of whole lines. The first finds the kind of every value (`synth.json_kinds`), so
+that a column that first appears in the last line is there from the first row on; the second parses with the types that
+hold everywhere. Both hand blocks to Arrow's parser. Where it gives up, the block is gone through line by line: that
 either names the broken line or finds values of several kinds under one name.
-
-Types: integers and floats become float64; text that looks like a date stays text; values of several kinds, objects
-of no fixed keys and integers beyond 64 bits become text (strings as they are, anything else as its JSON).
 """
 
+import io
 import json
+import math
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from functools import reduce
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from synth.compressed import open_bytes
 from synth.errors import UsageError
+from synth.json_kinds import Kind, arrow_type, fitted, has_mixed, kind_of_column, kind_of_value, merge_objects
+from synth.row import FAULT
 
 BLOCK_BYTES = 8 * 2**20
-
-MANY_KEYS = 64
-"""An object with more different keys over the file than this is a free-form map, not a record."""
 
 DEEPEST = 64
 """Levels of a row, the row itself among them: Arrow's own format holds no column of more than 63."""
@@ -34,82 +32,101 @@ DEEPEST = 64
 _SAFE_LEVELS = 2000
 """Arrow's parser calls itself for every level: at some thousands of them it overflows its stack, and all is over."""
 
-Kind = Any
-"""What a place in the file holds: "null", "bool", "int", "float", "text", "mixed", [kind] or {key: kind}."""
-
-_ARROW: dict[str, pa.DataType] = {
-    "null": pa.null(),
-    "bool": pa.bool_(),
-    "int": pa.int64(),
-    "float": pa.float64(),
-    "text": pa.string(),
-    "mixed": pa.string(),
-}
 _STRING = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"?')
 """A JSON string up to its closing quote or the end of its line; its text may hold brackets."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_KINDS = {str(kind): name for name, kind in _ARROW.items() if name != "mixed"}
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: no character, and left by programs that cut texts in the middle of one."""
 _MEND = "; write it anew in UTF-8, as in: iconv -f LATIN1 -t UTF-8 FILE"
 
 
-def open_json(path: Path, name: str) -> tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]], list[str]]:
-    """Open a file of JSON lines, or one JSON array of objects, or one object of equally long columns.
+@dataclass(frozen=True, slots=True)
+class JsonRows:
+    """Rows of JSON files.
 
-    Returns its schema, a function that reads it from the start, and notes for the user. `name` is what errors
-    call the file.
+    Attributes:
+        files: where they are, as JSON lines.
+        kinds: of their columns.
+        as_written: columns that are text whatever they hold: strings as they are, anything else as its JSON, numbers
+            with the very digits of the file.
+    """
+
+    files: Sequence["_Lines"]
+    kinds: dict[str, Kind]
+    as_written: frozenset[str] = frozenset()
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns."""
+        kinds = self.kinds | dict.fromkeys(self.as_written, "text")
+        return pa.schema([(key, arrow_type(kinds[key])) for key in self.kinds])
+
+    @property
+    def mixed(self) -> list[str]:
+        """The columns that hold values of several kinds, as JSON text."""
+        return [key for key, kind in self.kinds.items() if key not in self.as_written and has_mixed(kind)]
+
+    def written(self, names: Collection[str]) -> "JsonRows":
+        """The same rows with some columns as they are written."""
+        return replace(self, as_written=frozenset(names))
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The rows from the start, with the column `FAULT` where one of them cannot be read."""
+        schema = self.schema
+        for lines in self.files:
+            for block in lines.blocks():
+                yield from _parse(block, schema, self.as_written).combine_chunks().to_batches()
+
+
+def open_json(paths: Sequence[Path], name: str) -> JsonRows:
+    """Open files of JSON lines, or of one JSON array of objects, or of one object of equally long columns.
+
+    `name` is what errors call the file, if there is one.
 
     Raises:
         UsageError: a line is not a JSON object in UTF-8, is nested too deeply or has too long an integer; the message
             has its number.
     """
-    unfolded, unit = None, "line"
-    if _is_folded(path):
-        unfolded, unit = _unfold(path, name), "value"
-        path = Path(unfolded.name)
+    files = [_lines(path, name if len(paths) == 1 else str(path)) for path in paths]
     kinds: dict[str, Kind] = {}
-    for block in _blocks(path, name, unit):
-        kinds = _merge_objects(kinds, _kinds_of_block(block))
-    schema = pa.schema([(key, _arrow_type(kind)) for key, kind in kinds.items()])
-    mixed = [key for key, kind in kinds.items() if _has_mixed(kind)]
-    notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
+    for lines in files:
+        for block in lines.blocks():
+            kinds = merge_objects(kinds, _kinds_of_block(block))
+    return JsonRows(files, kinds)
 
-    def read(_keep: object = unfolded) -> Iterator[pa.RecordBatch]:
-        for block in _blocks(path, name, unit):
-            yield from _parse(block, schema).combine_chunks().to_batches()
 
-    return schema, read, notes
+@dataclass(frozen=True, slots=True)
+class _Lines:
+    """A file of JSON lines. `unit` is what people know a line as: the file may be unfolded from another (`keep`)."""
+
+    path: Path
+    name: str
+    unit: str = "line"
+    keep: object = field(default=None, repr=False)
+
+    def blocks(self) -> Iterator["_Block"]:
+        """The file in blocks of about BLOCK_BYTES."""
+        with open_bytes(self.path) as file:
+            start = 0
+            while content := file.read(BLOCK_BYTES):
+                content += file.readline()
+                if not start:
+                    content = content.removeprefix(b"\xef\xbb\xbf")  # the byte-order mark that some editors put first
+                yield _Block(self, start, content)
+                start += content.count(b"\n")
 
 
 @dataclass(frozen=True, slots=True)
 class _Block:
-    """Whole lines of a file, from byte `start` on. `unit` is what people know a line as: the file may be unfolded."""
+    """Whole lines of a file; `start` lines are before it."""
 
-    path: Path
-    name: str
-    unit: str
+    lines: _Lines
     start: int
     content: bytes
 
     def place(self, index: int) -> str:
-        """How errors name line `index` (from 0) of the block. Lines are only counted when one is wrong."""
-        number, left = index + 1, self.start
-        with open(self.path, "rb") as file:
-            while left:
-                left -= len(chunk := file.read(min(left, BLOCK_BYTES)))
-                number += chunk.count(b"\n")
-        return f"{self.name}, {self.unit} {number}"
-
-
-def _blocks(path: Path, name: str, unit: str) -> Iterator[_Block]:
-    """The file in blocks of about BLOCK_BYTES."""
-    with open(path, "rb") as file:
-        if file.read(3) != b"\xef\xbb\xbf":  # the byte-order mark that some editors put first
-            file.seek(0)
-        start = file.tell()
-        while content := file.read(BLOCK_BYTES):
-            content += file.readline()
-            yield _Block(path, name, unit, start, content)
-            start += len(content)
+        """How errors name line `index` (from 0) of the block."""
+        return f"{self.lines.name}, {self.lines.unit} {self.start + index + 1}"
 
 
 def _kinds_of_block(block: _Block) -> dict[str, Kind]:
@@ -117,31 +134,43 @@ def _kinds_of_block(block: _Block) -> dict[str, Kind]:
         try:
             table = _arrow_parse(block.content)
             table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
-            if not _has_huge(table):
-                return {field.name: _kind_of_type(field.type) for field in table.schema}
+            return {
+                item.name: kind_of_column(column.chunks, item.type, DEEPEST - 1)
+                for item, column in zip(table.schema, table.columns, strict=True)
+            }
         except (pa.ArrowInvalid, UnicodeDecodeError, RecursionError):
             pass
     kinds: dict[str, Kind] = {}
-    for row in _rows(block):
-        kinds = _merge_objects(kinds, {key: _kind_of_value(value) for key, value in row.items()})
+    for row, _, _ in _rows(block):
+        kinds = merge_objects(kinds, {key: kind_of_value(value) for key, value in row.items()})
     return kinds
 
 
-def _parse(block: _Block, schema: pa.Schema) -> pa.Table:
+def _parse(block: _Block, schema: pa.Schema, as_written: Collection[str]) -> pa.Table:
     try:
         table = _arrow_parse(block.content, schema).select(schema.names)
         table.validate()  # of nulls in lists that hold nothing else Arrow's parser counts one a list
         return table
     except pa.ArrowInvalid:
-        rows = [{field.name: _fitted(row.get(field.name), field.type) for field in schema} for row in _rows(block)]
-        return pa.Table.from_pylist(rows, schema=schema)
+        rows = []
+        faults: list[str | None] = []
+        for row, line, fault in _rows(block):
+            for key in as_written:
+                if isinstance(value := row.get(key), float):
+                    row[key] = json.loads(line, parse_float=str, parse_constant=str)[key]
+                    if not math.isfinite(value):
+                        fault = fault or f"no number: {key!r} is {row[key]}"
+            rows.append({item.name: fitted(row.get(item.name), item.type) for item in schema})
+            faults.append(fault)
+        table = pa.Table.from_pylist(rows, schema=schema)
+        return table.append_column(FAULT, pa.array(faults, pa.string())) if any(faults) else table
 
 
 def _arrow_parse(content: bytes, schema: pa.Schema | None = None) -> pa.Table:
     from pyarrow import json as arrow_json
 
     options = arrow_json.ParseOptions(explicit_schema=schema)
-    if content.isspace():
+    if content.isspace() or not content:
         return pa.table({}) if schema is None else schema.empty_table()
     try:
         return arrow_json.read_json(pa.BufferReader(content), parse_options=options)
@@ -153,11 +182,8 @@ def _arrow_parse(content: bytes, schema: pa.Schema | None = None) -> pa.Table:
         return arrow_json.read_json(pa.BufferReader(content), read_options=whole, parse_options=options)
 
 
-def _rows(block: _Block) -> Iterator[dict[str, Any]]:
-    """The objects of a block, one a line, by Python's parser.
-
-    Half of a surrogate pair, which is no character, becomes "?".
-    """
+def _rows(block: _Block) -> Iterator[tuple[dict[str, Any], bytes, str | None]]:
+    """The objects of a block, one a line, by Python's parser: each with its line, and why it cannot be read."""
     for index, line in enumerate(block.content.split(b"\n")):
         if not line.strip():
             continue
@@ -173,9 +199,13 @@ def _rows(block: _Block) -> Iterator[dict[str, Any]]:
             raise UsageError(f"{block.place(index)}: {_too_long()}") from error
         if not isinstance(row, dict):
             raise UsageError(f"{block.place(index)}: a row is an object, {{…}}; this is {_called(row)}")
+        fault = None
         if b"\\ud" in line.lower():
-            row = json.loads(json.dumps(row, ensure_ascii=False).encode("utf-8", "replace"))
-        yield row
+            text = json.dumps(row, ensure_ascii=False)
+            if half := _HALF.search(text):
+                fault = f"no text: \\u{ord(half[0]):x} is half of a character (a surrogate without its pair)"
+                row = json.loads(_HALF.sub("\ufffd", text))
+        yield row, line, fault
 
 
 def _overflows(content: bytes) -> bool:
@@ -204,97 +234,17 @@ def _is_deeper(text: bytes, levels: int) -> bool:
     return False
 
 
-def _has_huge(table: pa.Table) -> bool:
-    """Whether a float column may hold integers beyond 64 bits, which Arrow has then rounded."""
-    from pyarrow import compute
-
-    floats = (column for column in table.columns if column.type == pa.float64())
-    return any((compute.max(compute.abs(column)).as_py() or 0) >= 2**63 for column in floats)
-
-
-def _kind_of_type(kind: pa.DataType, levels: int = DEEPEST - 1) -> Kind:
-    """The kind of an Arrow column.
-
-    Raises:
-        RecursionError: it has more than `levels` levels.
-    """
-    if not levels and pa.types.is_nested(kind):
-        raise RecursionError
-    if pa.types.is_list(kind):
-        return [_kind_of_type(kind.value_type, levels - 1)]
-    if pa.types.is_struct(kind):
-        return _record({field.name: _kind_of_type(field.type, levels - 1) for field in kind})
-    return _KINDS.get(str(kind), "text")  # anything else is text that Arrow took for a date or a time
-
-
-def _kind_of_value(value: Any) -> Kind:
-    if isinstance(value, list):
-        return [reduce(_merge, map(_kind_of_value, value), "null")]
-    if isinstance(value, dict):
-        return _record({key: _kind_of_value(item) for key, item in value.items()})
-    if isinstance(value, bool):
-        return "bool"
-    if isinstance(value, int):
-        return "int" if -(2**63) <= value < 2**63 else "mixed"
-    return "null" if value is None else "text" if isinstance(value, str) else "float"
-
-
-def _merge(one: Kind, other: Kind) -> Kind:
-    """The narrowest kind that holds both."""
-    if one == other or other == "null":
-        return one
-    if one == "null":
-        return other
-    if isinstance(one, list) and isinstance(other, list):
-        return [_merge(one[0], other[0])]
-    if isinstance(one, dict) and isinstance(other, dict):
-        return _record(_merge_objects(one, other))
-    return "float" if (one, other) in (("int", "float"), ("float", "int")) else "mixed"
-
-
-def _merge_objects(one: dict[str, Kind], other: dict[str, Kind]) -> dict[str, Kind]:
-    if one == other:
-        return one
-    return {key: _merge(one.get(key, "null"), other.get(key, "null")) for key in one | other}
-
-
-def _record(fields: dict[str, Kind]) -> Kind:
-    return fields if len(fields) <= MANY_KEYS else "mixed"
-
-
-def _has_mixed(kind: Kind) -> bool:
-    if isinstance(kind, dict):
-        return any(map(_has_mixed, kind.values()))
-    return _has_mixed(kind[0]) if isinstance(kind, list) else kind == "mixed"
-
-
-def _arrow_type(kind: Kind) -> pa.DataType:
-    if isinstance(kind, list):
-        return pa.list_(_arrow_type(kind[0]))
-    if isinstance(kind, dict):
-        # Parquet has no struct without fields: an object that is always empty is text.
-        return pa.struct([(key, _arrow_type(item)) for key, item in kind.items()]) if kind else pa.string()
-    return _ARROW[kind]
-
-
-def _fitted(value: Any, kind: pa.DataType) -> Any:
-    """A value of the file as its column's type takes it."""
-    if value is None:
-        return None
-    if pa.types.is_string(kind):
-        return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    if pa.types.is_floating(kind):
-        return float(value)
-    if pa.types.is_list(kind):
-        return [_fitted(item, kind.value_type) for item in value]
-    if pa.types.is_struct(kind):
-        return {field.name: _fitted(value.get(field.name), field.type) for field in kind}
-    return value
+def _lines(path: Path, name: str) -> _Lines:
+    """A file as JSON lines, which it is or which are written to a temporary file."""
+    if not _is_folded(path):
+        return _Lines(path, name)
+    unfolded = _unfold(path, name)
+    return _Lines(Path(unfolded.name), name, "value", unfolded)
 
 
 def _is_folded(path: Path) -> bool:
     """Whether the file is one JSON text over many lines (an array, an indented object) and not one a line."""
-    with open(path, "rb") as file:
+    with open_bytes(path) as file:
         for line in file:
             if start := line.removeprefix(b"\xef\xbb\xbf").strip():
                 return start == b"{" or start.startswith(b"[")
@@ -329,7 +279,7 @@ def _values(path: Path, name: str) -> Iterator[tuple[str, Any]]:
     """Each value of a JSON array (or of values in a row), with its text; holds one chunk of the file at a time."""
     decode = json.JSONDecoder().raw_decode
     line = 1
-    with open(path, encoding="utf-8-sig", newline="") as file:
+    with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", newline="") as file:
         try:
             text = file.read(BLOCK_BYTES)
             array = text.lstrip().startswith("[")

@@ -39,6 +39,7 @@ class Part:
         tasks: its rows.
         share: of the target's rows or tokens; None for the target itself, which is taken whole.
         duplicates: places of replay rows whose prompt is one of the target's; they are never taken.
+        unreadable: places of rows that cannot be read, and why; they are never taken either.
         taken: places of the rows taken, in their order; a place stands twice where it is taken twice.
         tokens: in the rows taken, where tokens are counted.
     """
@@ -47,8 +48,14 @@ class Part:
     tasks: Tasks
     share: float | None = None
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    unreadable: dict[int, str] = field(default_factory=dict)
     taken: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     tokens: int = 0
+
+    @property
+    def left_out(self) -> list[tuple[int, str]]:
+        """The places of the rows that are never taken, in order, and why."""
+        return sorted(({int(place): DUPLICATE for place in self.duplicates} | self.unreadable).items())
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,8 +74,8 @@ class Mixture:
 
     @property
     def total(self) -> int:
-        """How many rows there are to write: those of the mixture, and the duplicates, which are rejected."""
-        return self.rows + sum(len(part.duplicates) for part in self.parts)
+        """How many rows there are to write: those of the mixture, and those that are rejected."""
+        return self.rows + sum(len(part.duplicates) + len(part.unreadable) for part in self.parts)
 
 
 def plan(
@@ -96,16 +103,16 @@ def plan(
     """
     _one_form(parts)
     target = parts[0]
-    keys, sizes = _look(target, by, count_tokens)
-    target.taken = np.arange(len(keys))
-    target.tokens = int(sizes.sum())
+    keys, sizes, readable = _look(target, by, count_tokens)
+    target.taken = np.flatnonzero(readable)
+    target.tokens = int(sizes[readable].sum())
     for part in parts[1:]:
-        own, own_sizes = _look(part, by, count_tokens)
-        same = np.isin(own, keys)
+        own, own_sizes, readable_too = _look(part, by, count_tokens)
+        same = np.isin(own, keys[readable]) & readable_too
         part.duplicates = np.flatnonzero(same)
         draw = np.random.default_rng(seed_of(seed, part.name, "replay"))
-        whole = target.tokens if by == "tokens" else len(keys)
-        _take(part, np.flatnonzero(~same), own_sizes, whole, by, oversample, draw)
+        whole = target.tokens if by == "tokens" else len(target.taken)
+        _take(part, np.flatnonzero(~same & readable_too), own_sizes, whole, by, oversample, draw)
     number = np.concatenate([np.full(len(part.taken), index) for index, part in enumerate(parts)])
     place = np.concatenate([np.arange(len(part.taken)) for part in parts])
     draw = np.random.default_rng(seed_of(seed, "order", order))
@@ -119,7 +126,7 @@ def plan(
 
 
 def mixed(mixture: Mixture, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """What is to be written from row `start` on: the mixture in its order, then the replay rows that the target has.
+    """What is to be written from row `start` on: the mixture in its order, then the rows that are never taken.
 
     Yields:
         Rows of the mixture, as a batch of its schema, and rejected rows, with the reason; one of the two is empty.
@@ -135,12 +142,13 @@ def mixed(mixture: Mixture, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa
         yield rows, none_rejected
     done = max(0, start - mixture.rows)
     for one in sets:
-        left_out = one.duplicates[done:]
-        done = max(0, done - len(one.duplicates))
+        left_out = one.left_out[done:]
+        done = max(0, done - len(one.left_out))
         for begin in range(0, len(left_out), BLOCK_ROWS):
-            batch = one.at(left_out[begin : begin + BLOCK_ROWS])
-            reason = pa.array([DUPLICATE] * batch.num_rows, pa.string())
-            yield none, pa.record_batch([*batch.columns, reason], schema=schema)
+            part_of_it = left_out[begin : begin + BLOCK_ROWS]
+            batch = one.at(np.array([place for place, _ in part_of_it]))
+            reasons = pa.array([reason for _, reason in part_of_it], pa.string())
+            yield none, pa.record_batch([*batch.columns, reasons], schema=schema)
 
 
 class _Gather:
@@ -149,7 +157,7 @@ class _Gather:
     def __init__(self, part: Part, schema: pa.Schema) -> None:
         self._part = part
         self._schema = schema
-        self.duplicates = part.duplicates
+        self.left_out = part.left_out
         self._batches = [completed for _, completed in part.tasks.completed(pa.schema([SOURCE]))]
         self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
         _, first = np.unique(part.taken, return_index=True)
@@ -220,8 +228,10 @@ def _tokenised(part: Part) -> bool:
     return "input_ids" in part.tasks.source.schema.names
 
 
-def _look(part: Part, by: Unit, count_tokens: CountTokens | None) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """For each row of a set a hash of its prompt, and its tokens (0 where they are not known and not asked for)."""
+def _look(
+    part: Part, by: Unit, count_tokens: CountTokens | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """For each row of a set a hash of its prompt, its tokens (0: not known, not asked for), whether it can be read."""
     keys: list[int] = []
     sizes: list[int] = []
     tokenised = _tokenised(part)
@@ -236,7 +246,10 @@ def _look(part: Part, by: Unit, count_tokens: CountTokens | None) -> tuple[NDArr
             sizes.extend(count_tokens(messages or []) for messages in conversations)
         else:
             sizes.extend([0] * batch.num_rows)
-    return np.array(keys, np.int64), np.array(sizes, np.int64)
+    part.unreadable = part.tasks.faults()
+    readable = np.ones(len(keys), np.bool_)
+    readable[list(part.unreadable)] = False
+    return np.array(keys, np.int64), np.array(sizes, np.int64), readable
 
 
 def _prompt(messages: list[Message]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from synth.read import Rows, conversations, open_source
-from synth.row import BASE, MESSAGES, Row
+from synth.row import BASE, FAULT, MESSAGES, Row
 from synth.shapes import ANSWERS, TURN_COLUMNS
 
 TEXT = "text"
@@ -76,6 +76,7 @@ def _with_messages(raw: Rows) -> Rows:
     def read() -> Iterator[pa.RecordBatch]:
         for batch in raw.read():
             columns = [batch.column(item.name) for item in kept]
-            yield pa.record_batch([*columns, pa.nulls(batch.num_rows, MESSAGES)], schema=schema)
+            made = pa.record_batch([*columns, pa.nulls(batch.num_rows, MESSAGES)], schema=schema)
+            yield made.append_column(FAULT, batch.column(FAULT)) if FAULT in batch.schema.names else made
 
     return Rows(raw.source, schema, read, raw.notes)

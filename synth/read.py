@@ -1,22 +1,22 @@
 """Rows from wherever a user keeps them, as Arrow batches, in bounded memory.
 
-DIR                       dataset directory (ours, or of `datasets.save_to_disk`), memory-mapped; or .parquet files
+DIR                       dataset directory (ours, or of `datasets.save_to_disk`), memory-mapped; or a folder of files
 FILE.arrow .feather       Arrow IPC file or stream, memory-mapped
 FILE.parquet
 FILE.jsonl .ndjson .json  JSON lines, or one JSON array; see `synth.jsonlines`
 FILE.csv                  with a header; every column is text
+FILE.jsonl.gz .zst .bz2   and other text likewise
+'DIR/*.jsonl'             all that match; see `synth.files`
 org/name[/config][@revision][:split]   a data set of the Hugging Face Hub
 nothing, -                standard input: JSON lines, or an Arrow stream, as its first bytes say
 """
 
-import csv
 import json
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -26,13 +26,12 @@ import pyarrow as pa
 
 from synth.benchmarks import benchmark_of, published
 from synth.errors import UsageError
-from synth.jsonlines import open_json
+from synth.files import files_in, files_matching, format_of, is_pattern, known_suffixes
+from synth.formats import BATCH_ROWS, Table, open_arrow, open_csv, open_parquet
+from synth.jsonlines import JsonRows, open_json
 from synth.nearest import did_you_mean, near_paths
-from synth.row import BASE
+from synth.row import BASE, FAULT
 from synth.shapes import recognise
-
-BATCH_ROWS = 16_384
-"""No batch is longer; what was stored in longer ones is sliced, not copied."""
 
 _HUB = re.compile(
     r"(?P<path>[\w.-]+/[\w.-]+)(/(?P<name>[\w.-]+))?(@(?P<revision>[^:@]+))?(:(?P<split>[\w.:%+\[\]-]+))?"
@@ -41,33 +40,107 @@ _HUB = re.compile(
 _LOOKED_AT, _TOLD = 1_000, 5
 """Entries of a directory that are looked at where a name is missing, and names that are told."""
 
-_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
-
 
 @dataclass(slots=True)
 class Rows:
     """Rows to read, as often as one likes; nothing is held between batches.
 
-    `notes` say what was recognised and what is not kept; reading may add to them. Print them after reading.
+    Attributes:
+        source: what people call them.
+        schema: their columns.
+        read: gives them from the start; a batch has the column `FAULT` beside those of `schema` where one of its rows
+            cannot be read.
+        notes: what was recognised and what is not kept; reading may add to them. Print them after reading.
+        mixed: columns that hold values of several kinds, as JSON text.
+        written: the same rows with some columns as they are written, where the source can tell.
     """
 
     source: str
     schema: pa.Schema
     read: Callable[[], Iterator[pa.RecordBatch]]
     notes: list[str] = field(default_factory=list)
+    mixed: Collection[str] = ()
+    written: "Callable[[Collection[str]], Rows] | None" = None
 
-    def batches(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows from the start, or the first `limit` of them, all of `schema`.
+    def judged(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows from the start, or the first `limit` of them, with `FAULT` where one cannot be read.
 
         Raises:
             UsageError: a part of the source is damaged; the message says which.
         """
-        left = sys.maxsize if limit is None else limit
+        left = sys.maxsize if limit is None else min(limit, sys.maxsize)
         for batch in self.read() if left else ():
             yield batch.slice(0, left)
             left -= batch.num_rows
             if left <= 0:
                 return
+
+    def batches(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of `judged`, all of `schema`: a conversation that cannot be read is null."""
+        for batch in self.judged(limit):
+            yield batch.drop_columns([FAULT]) if FAULT in batch.schema.names else batch
+
+    def readable(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of `judged` that can be read; a note says how many cannot.
+
+        Raises:
+            UsageError: as for `judged`; or there are rows, and none can be read.
+        """
+        tally = Tally()
+        for batch in self.judged(limit):
+            tally.add(batch)
+            if FAULT in batch.schema.names:
+                batch = batch.filter(batch.column(FAULT).is_null()).drop_columns([FAULT])
+            yield batch
+        tally.tell(self, "left out")
+
+    def first(self, name: str) -> object:
+        """The first value of a column that is not null; None where there is none."""
+        for batch in self.batches():
+            for value in batch.column(name).drop_null().slice(0, 1):
+                return value.as_py()
+        return None
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many rows there are, how many of them cannot be read, and the first of these."""
+
+    rows: int = 0
+    unreadable: int = 0
+    example: str = ""
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count a batch of `Rows.judged` in."""
+        if FAULT in batch.schema.names:
+            faults = batch.column(FAULT)
+            if not self.example and faults.null_count < len(faults):
+                at = faults.is_valid().index(True).as_py()
+                self.example = f"row {self.rows + at:,}: {faults[at]}"
+            self.unreadable += len(faults) - faults.null_count
+        self.rows += batch.num_rows
+
+    def tell(self, source: Rows, done: str) -> None:
+        """Note what is `done` with the rows that cannot be read, if there are any.
+
+        Raises:
+            UsageError: none can.
+        """
+        if not self.unreadable:
+            return
+        if self.unreadable == self.rows:
+            raise UsageError(f"{source.source}: none of its {self.rows:,} rows can be read; {self.example}")
+        note = f"{self.unreadable:,} of {self.rows:,} rows cannot be read and are {done}; {self.example}"
+        if note not in source.notes:
+            source.notes.append(note)
+
+
+def faults_of(batch: pa.RecordBatch) -> list[str | None]:
+    """Why each row of a batch of `Rows.judged` cannot be read; None where it can."""
+    if FAULT not in batch.schema.names:
+        return [None] * batch.num_rows
+    found: list[str | None] = batch.column(FAULT).to_pylist()
+    return found
 
 
 def open_rows(source: str | None, *, prompt_column: str | None = None, reference_column: str | None = None) -> Rows:
@@ -88,11 +161,15 @@ def conversations(raw: Rows, *, prompt_column: str | None = None, reference_colu
     if not raw.schema.names:  # an empty file
         return Rows(raw.source, pa.schema([BASE.field("messages"), BASE.field("reference")]), raw.read, raw.notes)
     found = benchmark_of(raw.schema, raw.batches) if prompt_column is None and reference_column is None else None
+    named = {"prompt_column": prompt_column, "reference_column": reference_column}
     try:
         if found is not None:
             shape = published(raw.schema, found, raw.source)
         else:
-            shape = recognise(raw.schema, prompt_column=prompt_column, reference_column=reference_column)
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=raw.mixed)
+        if raw.written and (names := shape.inexact | (shape.read & set(raw.mixed))):
+            raw = raw.written(names)
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=names)
     except UsageError as error:
         raise UsageError(f"{raw.source}: {error}") from error
     notes = shape.notes
@@ -113,19 +190,22 @@ def open_source(source: str | None) -> Rows:
         if path.is_dir():
             return _directory(path)
         if path.exists():
-            return _file(path, source)
+            return _files([path], source)
+        if is_pattern(source):
+            return _files(files_matching(source), source)
     except OSError as error:
         raise UsageError(f"cannot read {source or 'standard input'}: {error.strerror or error}") from error
-    if path.suffix not in _SUFFIXES and not path.parent.exists() and (named := _HUB.fullmatch(source)):
+    if format_of(path) is None and not path.parent.exists() and (named := _HUB.fullmatch(source)):
         return _hub(source, named.groupdict())
     raise UsageError(f"{source} does not exist{_nearest(path)}")
 
 
-def _file(path: Path, name: str) -> Rows:
-    opener = _SUFFIXES.get(path.suffix.lower())
+def _files(paths: Sequence[Path], name: str) -> Rows:
+    """Files of one format."""
+    opener = _OPENERS.get(format_of(paths[0]) or "")
     if opener is None:
-        raise UsageError(f"{name}: its format is not known here; known suffixes: {', '.join(_SUFFIXES)}")
-    return opener([path], name)
+        raise UsageError(f"{name}: its format is not known here; known suffixes: {known_suffixes()}")
+    return opener(paths, name)
 
 
 def _directory(path: Path) -> Rows:
@@ -141,13 +221,13 @@ def _directory(path: Path) -> Rows:
             raise UsageError(f"{path / 'state.json'} does not list the data files") from error
         if not shards:
             return Rows(str(path), pa.schema([]), lambda: iter(()))
-        rows = _arrow(shards, str(path))
+        rows = Rows(str(path), *open_arrow(shards, alike=True))
         if (path / "progress.json").exists():
             rows.notes.append(f"{path} is still being written, or its run was stopped: these are its rows so far")
         return rows
-    if files := sorted(path.glob("*.parquet")):
-        return _parquet(files, str(path))
-    raise UsageError(f"{path} {_kind(path) or 'is not a data set: it has neither state.json nor .parquet files'}")
+    if kind := _kind(path):
+        raise UsageError(f"{path} {kind}")
+    return _files(files_in(path), str(path))
 
 
 def _kind(path: Path) -> str:
@@ -170,102 +250,22 @@ def _json_object(path: Path) -> dict[str, Any]:
 
 
 def _json(paths: Sequence[Path], name: str) -> Rows:
-    schema, read, notes = open_json(paths[0], name)
-    return Rows(name, schema, read, notes)
+    found = open_json(paths, name)
+
+    def rows(found: JsonRows) -> Rows:
+        mixed = found.mixed
+        notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
+        return Rows(name, found.schema, found.batches, notes, mixed, lambda names: rows(found.written(names)))
+
+    return rows(found)
 
 
-def _csv(paths: Sequence[Path], name: str) -> Rows:
-    from pyarrow import csv as arrow_csv
+def _tables(opener: Callable[[Sequence[Path]], Table]) -> Callable[[Sequence[Path], str], Rows]:
+    def rows(paths: Sequence[Path], name: str) -> Rows:
+        schema, batches = opener(paths)
+        return Rows(name, schema, batches)
 
-    with open(paths[0], encoding="utf-8-sig", errors="replace", newline="") as file:
-        header = next(csv.reader(file), [])
-    if len(set(header)) < len(header):
-        raise UsageError(f"{name}: several columns have one name in the header {', '.join(header)}")
-    schema = pa.schema([(column, pa.string()) for column in header])
-
-    def batches(path: Path) -> Iterator[pa.RecordBatch]:
-        if not header:
-            return iter(())
-        return iter(
-            arrow_csv.open_csv(
-                path,
-                read_options=arrow_csv.ReadOptions(block_size=2**23, use_threads=False),  # for row numbers in errors
-                parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-                convert_options=arrow_csv.ConvertOptions(column_types=schema),
-            )
-        )
-
-    return Rows(name, schema, lambda: _checked(paths, schema, batches))
-
-
-def _parquet(paths: Sequence[Path], name: str) -> Rows:
-    from pyarrow import parquet
-
-    def opened(path: Path) -> Any:
-        with _damaged(path):
-            return parquet.ParquetFile(path, memory_map=True)
-
-    schema = opened(paths[0]).schema_arrow
-
-    def batches(path: Path) -> Iterator[pa.RecordBatch]:
-        return iter(opened(path).iter_batches(BATCH_ROWS))
-
-    return Rows(name, schema.remove_metadata(), lambda: _checked(paths, schema, batches))
-
-
-def _arrow(paths: Sequence[Path], name: str) -> Rows:
-    with _damaged(paths[0]):
-        schema = _open_ipc(paths[0])[0]
-        if "\ufffd" in str(schema):  # where Arrow's own print of a name, however deep, fails
-            raise pa.ArrowInvalid("names of columns are not UTF-8")
-    return Rows(name, schema.remove_metadata(), lambda: _checked(paths, schema, lambda path: _open_ipc(path)[1]))
-
-
-def _open_ipc(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
-    """The schema and the batches of an Arrow IPC file or stream, memory-mapped.
-
-    Raises:
-        pa.ArrowException, OSError: the file is damaged.
-    """
-    with open(path, "rb") as file:
-        is_file = file.read(6) == b"ARROW1"
-        if not is_file:
-            # A stream cut between two batches reads without an error.
-            file.seek(max(0, file.seek(0, 2) - len(_END_OF_STREAM)))
-            if file.read() != _END_OF_STREAM:
-                raise pa.ArrowInvalid("no end-of-stream mark")
-    mapped = pa.memory_map(str(path))
-    if is_file:
-        reader = pa.ipc.open_file(mapped)
-        return reader.schema, (reader.get_batch(index) for index in range(reader.num_record_batches))
-    stream = pa.ipc.open_stream(mapped)
-    return stream.schema, iter(stream)
-
-
-def _checked(
-    paths: Sequence[Path], schema: pa.Schema, batches: Callable[[Path], Iterator[pa.RecordBatch]]
-) -> Iterator[pa.RecordBatch]:
-    """The batches of all files: valid, of one schema without metadata, and of BATCH_ROWS at most."""
-    for path in paths:
-        with _damaged(path):
-            for batch in batches(path):
-                if not batch.schema.equals(schema):
-                    raise UsageError(f"{path}: its columns differ from those of {paths[0]}")
-                batch.validate(full=True)  # damaged offsets would crash whatever reads them
-                whole = batch.replace_schema_metadata(None)
-                for start in range(0, whole.num_rows, BATCH_ROWS):
-                    yield whole.slice(start, BATCH_ROWS)
-
-
-@contextmanager
-def _damaged(path: Path) -> Iterator[None]:
-    """Turn what Arrow says about a damaged file into one line."""
-    try:
-        yield
-    except FileNotFoundError as error:
-        raise UsageError(f"{path} is missing") from error
-    except (pa.ArrowException, OSError) as error:
-        raise UsageError(f"{path} is damaged or cut short: {' '.join(str(error).split())}") from error
+    return rows
 
 
 def _hub(source: str, named: dict[str, str | None]) -> Rows:
@@ -296,8 +296,8 @@ def _standard_input() -> Rows:
     copy.flush()
     copy.seek(0)
     start = copy.read(6)
-    opener = _arrow if start.startswith(b"\xff\xff\xff\xff") or start == b"ARROW1" else _json
-    rows = opener([Path(copy.name)], "standard input")
+    is_arrow = start.startswith(b"\xff\xff\xff\xff") or start == b"ARROW1"
+    rows = _OPENERS["arrow" if is_arrow else "json"]([Path(copy.name)], "standard input")
     read = rows.read
     rows.read = lambda _keep=copy: read()  # type: ignore[misc]
     return rows
@@ -314,15 +314,12 @@ def _nearest(path: Path) -> str:
 
 def _readable(path: Path) -> bool:
     """Whether rows can be read from a path, as far as its name and its files tell."""
-    return (path / "state.json").is_file() if path.is_dir() else path.suffix.lower() in _SUFFIXES
+    return (path / "state.json").is_file() if path.is_dir() else format_of(path) is not None
 
 
-_SUFFIXES: dict[str, Callable[[Sequence[Path], str], Rows]] = {
-    ".jsonl": _json,
-    ".ndjson": _json,
-    ".json": _json,
-    ".parquet": _parquet,
-    ".arrow": _arrow,
-    ".feather": _arrow,
-    ".csv": _csv,
+_OPENERS: dict[str, Callable[[Sequence[Path], str], Rows]] = {
+    "json": _json,
+    "parquet": _tables(open_parquet),
+    "arrow": _tables(open_arrow),
+    "csv": _tables(open_csv),
 }

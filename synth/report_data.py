@@ -223,7 +223,7 @@ COLUMNS: dict[str, type[np.generic]] = {
 
 def small_batches(rows: Rows) -> Iterator[pa.RecordBatch]:
     """The rows in batches so small that their texts may become Python objects."""
-    for batch in rows.batches():
+    for batch in rows.readable():
         for start in range(0, batch.num_rows, BATCH_ROWS):
             yield batch.slice(start, BATCH_ROWS)
 

@@ -61,12 +61,17 @@ IGNORED = -100
 REASON = pa.field("reason", pa.string())
 """Rejected rows have the columns of the accepted ones, and why."""
 
+FAULT = "synth:fault"
+"""Why a row could not be read, null where it could; a column that rows have on their way in, and that is never written.
+Such a row has no messages, and every command rejects it with this reason."""
+
 
 @dataclass(slots=True)
 class Row:
     """One conversation on its way to a data set; None where a column does not apply.
 
-    `extra` holds the columns its method adds (JSON values), `carried` those that came with the input row.
+    `extra` holds the columns its method adds (JSON values), `carried` those that came with the input row. `fault` says
+    why it could not be read.
     """
 
     id: str
@@ -82,6 +87,7 @@ class Row:
     logprob: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
     carried: dict[str, Any] = field(default_factory=dict)
+    fault: str | None = None
 
     def own(self) -> dict[str, Any]:
         """The row without what it carries, as one flat dictionary of JSON values."""

@@ -210,6 +210,9 @@ class Run:
                 again.carried = row.carried
             self._wait(index, recalled)
             return
+        if row.fault is not None:
+            self._wait(index, Outcome(row, row.fault))
+            return
         task = asyncio.ensure_future(self.method(row))
         self._flying[task] = (index, row)
         task.add_done_callback(self._on_done)

@@ -147,13 +147,16 @@ def _suite(name: str, one: _Opened, verifier: Settings | None, settings: Setting
     judges: dict[str, int] = {}
     rows = tasks.rows("", {}, pa.schema([]))(0)
     for (index, record), row in zip(tasks.records(), rows, strict=True):
+        if row.fault is not None:
+            continue
         judge = verifier or replace(settings, name=_known(record["verifier"], f"{one.raw.source}, row {index}"))
         judges[judge.name] = judges.get(judge.name, 0) + 1
         items.append(Item(row.messages, task_of(row), judge))
     if not items:
         raise UsageError(f"the suite {one.source} is empty")
     what = f"{one.benchmark}, judged" if one.benchmark else "judged"
-    return Suite(name, items, one.new, f"{name}: {len(items):,} items, {what} by {', '.join(judges)}")
+    left_out = f"; {tasks.unreadable:,} more rows cannot be read" if tasks.unreadable else ""
+    return Suite(name, items, one.new, f"{name}: {len(items):,} items, {what} by {', '.join(judges)}{left_out}")
 
 
 def _known(name: object, where: str) -> str:

@@ -9,8 +9,8 @@ import pyarrow as pa
 from pyarrow import compute
 
 from filters.verdict import Task
-from synth.read import Rows
-from synth.row import BASE, Message, Row, digest
+from synth.read import Rows, Tally, faults_of
+from synth.row import BASE, FAULT, Message, Row, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +22,14 @@ class Tasks:
         total: how many there are (with the limit applied).
         fingerprint: of their content; part of a run's settings, so that a run is continued on the same rows only.
         limit: rows to take; None takes all.
+        unreadable: rows among them that are to be rejected, as they cannot be read.
     """
 
     source: Rows
     total: int
     fingerprint: str
     limit: int | None = None
+    unreadable: int = 0
 
     def schema(self, added: pa.Schema, without: Collection[str] = ()) -> pa.Schema:
         """The columns of a run over these rows: ours, those `added` by the method, and those carried through.
@@ -49,6 +51,7 @@ class Tasks:
 
         def rows(start: int) -> Iterator[Row]:
             for index, record in self.records(start):
+                fault = record.pop(FAULT, None)
                 messages: list[Message] = record["messages"] or []
                 reference = record.get("reference")
                 parent = record.get("id") or digest(messages, reference)
@@ -61,6 +64,7 @@ class Tasks:
                     parent=parent,
                     reference=reference,
                     carried={new: record[old] for old, new in carried.items()},
+                    fault=fault,
                 )
 
         return rows
@@ -69,18 +73,18 @@ class Tasks:
         """The rows as they are, answers and all, from any index on: to be judged, not completed."""
 
         def rows(start: int) -> Iterator[Row]:
-            for _, batch in self.completed(added, start):
-                for record in batch.to_pylist():
+            for source, batch in self.completed(added, start):
+                for record, fault in zip(batch.to_pylist(), faults_of(source), strict=True):
                     ours: dict[str, Any] = {name: record.pop(name) for name in BASE.names}
                     ours["messages"] = ours["messages"] or []
-                    yield Row(**ours, carried=record)
+                    yield Row(**ours, carried=record, fault=fault)
 
         return rows
 
     def completed(
         self, added: pa.Schema, start: int = 0, without: Collection[str] = ()
     ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-        """The rows from index `start` on, batch by batch: as they come, and with all columns of ours.
+        """The rows from index `start` on, batch by batch: as they come (with `FAULT`), and with all columns of ours.
 
         The second of each pair has the columns of `schema(added, without)` apart from those `added`. Rows without an
         id get one of their content and place; rows of no known method are called `input`.
@@ -128,15 +132,22 @@ class Tasks:
         conversations = (turns.as_py() for _, batch in self._batches(0) for turns in batch.column("messages"))
         return any(turns and turns[-1]["role"] == "assistant" for turns in conversations)
 
+    def faults(self) -> dict[int, str]:
+        """Why rows cannot be read, by their index."""
+        if not self.unreadable:
+            return {}
+        found = ((at, faults_of(batch)) for at, batch in self._batches(0))
+        return {at + i: why for at, faults in found for i, why in enumerate(faults) if why is not None}
+
     def records(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
-        """The rows as they are, with their index, from index `start` on."""
+        """The rows as they are (with `FAULT`), with their index, from index `start` on."""
         for at, batch in self._batches(start):
             yield from enumerate(batch.to_pylist(), at)
 
     def _batches(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The rows from index `start` on, with the index of each batch's first."""
         at = 0
-        for batch in self.source.batches(self.limit):
+        for batch in self.source.judged(self.limit):
             if at + batch.num_rows > start:
                 skip = max(0, start - at)
                 yield at + skip, batch.slice(skip)
@@ -144,17 +155,18 @@ class Tasks:
 
 
 def open_tasks(source: Rows, limit: int | None = None) -> Tasks:
-    """Read a source once, to count its rows and to name their content.
+    """Read a source once, to count its rows and to name their content. A note says which cannot be read.
 
     Raises:
-        UsageError: a part of the source is damaged.
+        UsageError: a part of the source is damaged, or none of its rows can be read.
     """
     content = hashlib.blake2b(str(source.schema).encode(), digest_size=16)
-    total = 0
-    for batch in source.batches(limit):
+    tally = Tally()
+    for batch in source.judged(limit):
         content.update(batch.serialize())
-        total += batch.num_rows
-    return Tasks(source, total, content.hexdigest(), limit)
+        tally.add(batch)
+    tally.tell(source, "rejected")
+    return Tasks(source, tally.rows, content.hexdigest(), limit, tally.unreadable)
 
 
 def task_of(row: Row) -> Task:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from synth.errors import RequestError, RunError
 from synth.masks import Tokens
+from synth.read import faults_of
 from synth.row import SCORES
 from synth.tasks import Tasks
 from synth.token_encoding import EncodedRow, RowEncoder, windows
@@ -144,11 +145,13 @@ class TokenScores:
         block = Block(completed, [], [], [])
         texts = source[self.text_column].to_pylist() if self.text_column else [None] * source.num_rows
         stored = _stored_scores(source, self.name) if scored_before(self.tasks) else None
-        answers = completed["answer"].to_pylist()
+        answers, faults = completed["answer"].to_pylist(), faults_of(source)
         for index, messages in enumerate(completed["messages"].to_pylist()):
             row, reason, scores = None, None, None
             turns = None if self.texts_alone else messages
             try:
+                if (fault := faults[index]) is not None:
+                    raise RequestError(fault)
                 if stored is not None and (pair := stored[index]) is not None:
                     row, scores = self._taken_over(*pair, turns, answers[index])
                 elif self.prepared:

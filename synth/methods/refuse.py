@@ -21,7 +21,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.methods.answers import Speaker, check_samples, draw
 from synth.read import Rows, conversations
-from synth.row import BASE, Outcome, Row
+from synth.row import BASE, FAULT, Outcome, Row
 from synth.seeds import seed_of
 from synth.tasks import task_of
 from synth.verifiers import Verifier
@@ -94,7 +94,8 @@ def labelled(raw: Rows, prompt_column: str | None = None) -> Rows:
                 else pa.array([HARMFUL if item.name == "label" else None] * batch.num_rows, item.type)
                 for item in PROMPTS
             ]
-            yield pa.record_batch(columns, schema=PROMPTS)
+            made = pa.record_batch(columns, schema=PROMPTS)
+            yield made.append_column(FAULT, batch.column(FAULT)) if FAULT in batch.schema.names else made
 
     return Rows(raw.source, PROMPTS, read, rows.notes)
 

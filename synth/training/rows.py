@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from synth.errors import RequestError, UsageError
 from synth.read import Rows
-from synth.row import IGNORED
+from synth.row import FAULT, IGNORED
 from synth.token_encoding import EncodedRow, RowEncoder, untrained_line
 
 CHECKED = 50
@@ -104,6 +104,8 @@ def read_training_rows(
     for index, record in enumerate(_records(rows, limit)):
         name = str(record.get("id") or f"row {index}")
         try:
+            if (fault := record.get(FAULT)) is not None:
+                raise RequestError(fault)
             if tokenised:
                 row = _tokenised(record, encoder, vocabulary)
             elif text_column is not None:
@@ -140,8 +142,8 @@ def read_training_rows(
 def _records(rows: Rows, limit: int | None) -> Iterator[dict[str, Any]]:
     wanted = {"id", "source", "input_ids", "labels", "weights", "messages", "answer"}
     names = [name for name in rows.schema.names if name in wanted or _is_text(rows.schema.field(name).type)]
-    for batch in rows.batches(limit):
-        yield from batch.select(names).to_pylist()
+    for batch in rows.judged(limit):
+        yield from batch.select([name for name in (*names, FAULT) if name in batch.schema.names]).to_pylist()
 
 
 def _is_text(kind: pa.DataType) -> bool:

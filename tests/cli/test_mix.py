@@ -37,7 +37,14 @@ def test_from_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     assert len(rows) == 210 and rows["source"].count("replay") == 10
     assert "10  replay (5.0% of the target's rows; 1 that the target asks, too, left out)" in err
     record = json.loads((tmp_path / "train" / "run.json").read_text())
-    assert record["parts"][1] == {"name": "replay", "available": 51, "duplicates": 1, "rows": 10, "tokens": 0}
+    assert record["parts"][1] == {
+        "name": "replay",
+        "available": 51,
+        "duplicates": 1,
+        "unreadable": 0,
+        "rows": 10,
+        "tokens": 0,
+    }
     assert (record["accepted"], record["rejected"]) == (210, 1)
     assert "| replay | 51 | 1 | 10 | 0 |" in (tmp_path / "train" / "README.md").read_text()
     [left_out] = datasets.load_from_disk(str(tmp_path / "train" / "rejected"))

@@ -195,7 +195,10 @@ def test_rows_that_cannot_be_trained_on_are_kept_with_the_reason(
     assert [row["n"] for row in load(out)] == [0, 5]
     rejected = {row["n"]: row["reason"] for row in load(out / "rejected")}
     assert rejected.keys() == {1, 2, 3, 4, 6}
-    assert rejected[1] == "empty conversation" and rejected[2] == "no assistant turn to train on"
+    assert (
+        rejected[1] == "no conversation: there is nothing in 'messages'"
+        and rejected[2] == "no assistant turn to train on"
+    )
     assert "control token" in rejected[3] and rejected[4].startswith("overlong: ")
     assert rejected[6].startswith("nothing left to train on: all ")
     command = ["score-tokens", source, "--model", model, "--max-length", 256]

@@ -47,9 +47,9 @@ def test_the_frame(tmp_path: Path) -> None:
     ]
     tasks = tasks_of(tmp_path, [row | {"prompt_id": 7} for row in rows])
     frame = frame_of(tasks)
-    assert frame["prompt"].to_list() == ["a\n\nc", "only asked", "", None]
-    assert frame["answer"].to_list() == ["b\n\nd", None, "", None]
-    assert frame["text"].to_list() == ["a\n\nb\n\nc\n\nt\n\nd", "only asked", "\n\n", ""]
+    assert frame["prompt"].to_list() == ["a\n\nc", "only asked", None, None]
+    assert frame["answer"].to_list() == ["b\n\nd", None, None, None]
+    assert frame["text"].to_list() == ["a\n\nb\n\nc\n\nt\n\nd", "only asked", "", ""]
     assert frame["system"].to_list() == ["s", None, None, None]
     assert frame["roles"].to_list()[0] == ["system", "user", "assistant", "user", "tool", "assistant"]
     assert frame["row"].to_list() == [0, 1, 2, 3]

@@ -272,9 +272,10 @@ def test_odd_data_sets(tmp_path: Path) -> None:
         {"messages": []},
         {"messages": [None]},
         {"messages": [{"role": None, "content": None}]},
+        {"messages": talk("only", "one")},
     ]
-    page, _ = built(tmp_path, write(tmp_path / "nulls.parquet", nulls))
-    assert "All 4 rows." in page.words
+    page, [note] = built(tmp_path, write(tmp_path / "nulls.parquet", nulls))
+    assert "All 1 rows." in page.words and note.startswith("4 of 5 rows cannot be read and are left out; row 0: ")
     one = write(tmp_path / "one", [{"messages": talk("only", "one")}])
     page, notes = built(tmp_path, one, one)
     assert page.block("index-data")["sets"] == ["one", "one (2)"] and notes == []

@@ -246,7 +246,7 @@ def test_what_a_form_cannot_hold_is_counted(tmp_path: Path) -> None:
     source = tmp_path / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
     done = synth("export", source, "--for", "jsonl", "--as", "alpaca", "-o", tmp_path / "alpaca.jsonl")
-    assert "3 rows left out, which alpaca cannot hold" in done.stderr
+    assert "2 rows left out, which alpaca cannot hold" in done.stderr
     [row] = map(json.loads, (tmp_path / "alpaca.jsonl").read_text().splitlines())
     assert row == {
         "instruction": "user 3",
@@ -256,7 +256,7 @@ def test_what_a_form_cannot_hold_is_counted(tmp_path: Path) -> None:
         "history": [["user 1", "assistant 2"]],
     }
     done = synth("export", source, "--for", "jsonl", "--as", "prompt-completion", "-o", tmp_path / "p.jsonl")
-    assert "2 rows left out" in done.stderr
+    assert "1 rows left out, which prompt-completion" in done.stderr
     done = synth("export", source, "--for", "jsonl", "--as", "sharegpt", "-o", tmp_path / "s.jsonl")
     found = [json.loads(line)["conversations"] for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert [[turn["from"] for turn in row] for row in found] == [

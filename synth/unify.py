@@ -1,0 +1,97 @@
+"""One schema for files that were written one by one: types promoted where they differ, missing columns null."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+from synth.errors import UsageError
+
+
+def one_schema(files: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
+    """The schema that the rows of all files fit.
+
+    Null becomes whatever the others hold, small numbers larger ones, dictionaries and views text; a list or a struct
+    goes by what is in it.
+
+    Raises:
+        UsageError: there is no type for a column; the message names it, its types, and two files.
+    """
+    first, schema = files[0]
+    if all(other.equals(schema) for _, other in files):
+        return schema
+    origins = dict.fromkeys(schema.names, first)
+    schema = _plain(schema)
+    for path, other in files[1:]:
+        if other.names and schema.names and not set(other.names) & set(schema.names):
+            raise UsageError(f"{path}: it has no column of those in {first}; name the files one by one")
+        try:
+            schema = pa.unify_schemas([schema, _plain(other)], promote_options="permissive")
+        except pa.ArrowException as error:
+            raise UsageError(_difference(schema, other, origins, path)) from error
+        for name in other.names:
+            origins.setdefault(name, path)
+    return schema
+
+
+def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch:
+    """A batch of a file as the schema has it.
+
+    Raises:
+        UsageError: a value would change, or a column has no place.
+    """
+    if batch.schema.equals(schema):
+        return batch
+    if more := [name for name in batch.schema.names if name not in schema.names]:
+        raise UsageError(f"{path}: its columns differ from those of the other files: {', '.join(more)}")
+    columns = []
+    for item in schema:
+        if item.name not in batch.schema.names:
+            columns.append(pa.nulls(batch.num_rows, item.type))
+            continue
+        column = batch.column(item.name)
+        try:
+            columns.append(
+                column if column.type == item.type else column.cast(_plain_type(column.type)).cast(item.type)
+            )
+        except pa.ArrowException as error:
+            raise UsageError(
+                f"{path}: column {item.name!r} holds {column.type}, with the other files {item.type}, and a value does "
+                f"not fit: {' '.join(str(error).split())}"
+            ) from error
+    return pa.record_batch(columns, schema=schema)
+
+
+def _difference(schema: pa.Schema, other: pa.Schema, origins: dict[str, Path], path: Path) -> str:
+    """Which column it is that two schemas differ in beyond mending."""
+    for name in other.names:
+        if schema.names.count(name) > 1 or other.names.count(name) > 1:
+            return f"{path}: several columns are called {name}: rename them"
+        if name not in schema.names:
+            continue
+        one, two = schema.field(name), _plain(other).field(name)
+        try:
+            pa.unify_schemas([pa.schema([one]), pa.schema([two])], promote_options="permissive")
+        except pa.ArrowException:
+            return (
+                f"column {name!r} holds {one.type} in {origins[name]} and {two.type} in {path}: write them anew with "
+                "one type, or name the files one by one"
+            )
+    return f"{path}: its columns do not go with those of the files before"
+
+
+def _plain(schema: pa.Schema) -> pa.Schema:
+    return pa.schema([item.with_type(_plain_type(item.type)).with_nullable(True) for item in schema])
+
+
+def _plain_type(kind: pa.DataType) -> pa.DataType:
+    """A type that others can be promoted to: what is stored otherwise to save room is stored as it is."""
+    if pa.types.is_dictionary(kind):
+        return _plain_type(kind.value_type)
+    if kind == pa.string_view():
+        return pa.string()
+    if pa.types.is_struct(kind):
+        return pa.struct([item.with_type(_plain_type(item.type)).with_nullable(True) for item in kind])
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+        return pa.list_(_plain_type(kind.value_type))
+    return pa.large_list(_plain_type(kind.value_type)) if pa.types.is_large_list(kind) else kind
