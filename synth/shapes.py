@@ -211,7 +211,8 @@ def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
         if FAULT in batch.schema.names:
             faults |= {index: why for index, why in enumerate(batch.column(FAULT).to_pylist()) if why is not None}
         if must_talk and messages.null_count:
-            nothing = f"no conversation: there is nothing in {parts.main.column!r}"
+            what = "conversation" if parts.main.kind == "turns" else "prompt"
+            nothing = f"no {what}: there is nothing in {parts.main.column!r}"
             faults |= {int(row): nothing for row in np.flatnonzero(messages.is_null()) if int(row) not in faults}
         if faults:
             columns[FAULT] = pa.array([faults.get(index) for index in range(batch.num_rows)], pa.string())

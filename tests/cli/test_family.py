@@ -135,7 +135,8 @@ def test_distil_counts_its_cost_and_stops_before_the_budget(
     assert done["cost"] == pytest.approx(sum(row["cost"] or 0 for row in [*rows, *rejected]))
     assert rows and all(row["verdict"] == "right" and row["method"] == "distil" for row in rows)
     reasons = [row["reason"] for row in rejected]
-    assert "no prompt" in reasons and any(reason.startswith("request failed") for reason in reasons)
+    assert any(reason.startswith("no prompt") for reason in reasons)
+    assert any(reason.startswith("request failed") for reason in reasons)
     code, said = synth(*command)
     assert code == 0 and "already holds" in said
 
@@ -157,7 +158,7 @@ def test_refuse_and_mix(model: str, synth: Synth, prompts: Path, tmp_path: Path)
         ("safe", "complies"),
     ]
     assert record(out)["reasons"] == {"no prompt": 1, "unknown label": 1}
-    code, said = synth("mix", prompts, "--replay", f"{out}:10%", "-o", tmp_path / "mixed")
+    code, said = synth("mix", prompts, "--replay", f"{out}:12%", "-o", tmp_path / "mixed")
     assert code == 0, said
     assert sum(row["label"] is not None for row in load(tmp_path / "mixed")) == 3
 
