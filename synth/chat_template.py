@@ -16,6 +16,7 @@ from functools import cached_property
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
 from synth.row import Message
+from synth.template_probe import refuse_endless
 
 # Letters and digits only, so that trimming, quoting and tool parsing in a template leave them alone.
 _MARK = "Zq{}SynthMark{}qZ"
@@ -23,8 +24,6 @@ _MARK = "Zq{}SynthMark{}qZ"
 # How texts begin. A token of the prompt that merges with one of these is not a token of the prompt. White space
 # is missing on purpose: drawn texts are stripped, and most templates trim.
 _OPENINGS = ("a", "the", "What", "I", "X", "1", "42", "é", "你好")
-
-_TEMPLATE_FAULTS = (TypeError, ValueError, LookupError, AttributeError)
 
 
 def _today() -> datetime:
@@ -51,8 +50,6 @@ class Template:
         Raises:
             RequestError: the template refuses these messages (roles out of order, no system role, …).
         """
-        from jinja2 import TemplateError
-
         try:
             text: str = self.tokenizer.apply_chat_template(
                 list(messages),
@@ -61,9 +58,10 @@ class Template:
                 add_generation_prompt=generation,
                 **{**self.variables, "strftime_now": self.today.strftime},
             )
-        except (TemplateError, *_TEMPLATE_FAULTS) as error:
+        except Exception as error:  # a template is a program, and raises anything
             roles = ", ".join(str(message.get("role")) for message in messages)
-            raise RequestError(f"the chat template refuses a conversation of {roles}: {error}") from error
+            told = " ".join(str(error).split())[:300] or type(error).__name__
+            raise RequestError(f"the chat template refuses a conversation of {roles}: {told}") from error
         return text
 
     def segments(self, *roles: str, generation: bool = False) -> list[str]:
@@ -224,8 +222,9 @@ def find_turns(template: Template) -> Turns:
     """Find the template's own text around contents, by rendering marks in their place.
 
     Raises:
-        RequestError: the template refuses a question with an answer, or does not write both exactly once.
+        RequestError: the template does not end, refuses a question with an answer, or does not write both exactly once.
     """
+    refuse_endless(lambda messages, generation: template.render(messages, generation=generation))
     prefix, closed = template.segments("user")
     opened = template.segments("user", generation=True)[1]
     _, between, last = template.segments("user", "assistant")

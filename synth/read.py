@@ -205,22 +205,33 @@ def _files(paths: Sequence[Path], name: str) -> Rows:
     opener = _OPENERS.get(format_of(paths[0]) or "")
     if opener is None:
         raise UsageError(f"{name}: its format is not known here; known suffixes: {known_suffixes()}")
+    _regular(paths)
     return opener(paths, name)
+
+
+def _regular(paths: Sequence[Path]) -> None:
+    """Refuse a pipe, which would be waited for and can be read once only, and devices, which may have no end."""
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file; what comes through a pipe is read from standard input")
 
 
 def _directory(path: Path) -> Rows:
     if (path / "dataset_dict.json").is_file():
-        splits = _json_object(path / "dataset_dict.json").get("splits", [])
-        raise UsageError(
-            f"{path} holds several data sets: {', '.join(splits)}; name one, as in {path / (splits or ['train'])[0]}"
-        )
+        found = _json_object(path / "dataset_dict.json").get("splits")
+        splits = [str(split) for split in found] if isinstance(found, list) and found else ["train"]
+        raise UsageError(f"{path} holds several data sets: {', '.join(splits)}; name one, as in {path / splits[0]}")
     if (path / "state.json").is_file():
         try:
-            shards = [path / item["filename"] for item in _json_object(path / "state.json")["_data_files"]]
+            names = [item["filename"] for item in _json_object(path / "state.json")["_data_files"]]
+            shards = [path / Path(name).name for name in names if Path(name).name == name]
         except (TypeError, KeyError) as error:
             raise UsageError(f"{path / 'state.json'} does not list the data files") from error
+        if len(shards) < len(names):
+            raise UsageError(f"{path / 'state.json'} names data files that are not in its directory")
         if not shards:
             return Rows(str(path), pa.schema([]), lambda: iter(()))
+        _regular(shards)
         rows = Rows(str(path), *open_arrow(shards, alike=True))
         if (path / "progress.json").exists():
             rows.notes.append(f"{path} is still being written, or its run was stopped: these are its rows so far")
@@ -244,7 +255,7 @@ def _kind(path: Path) -> str:
 def _json_object(path: Path) -> dict[str, Any]:
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path} is damaged: {error}") from error
     return value if isinstance(value, dict) else {}
 

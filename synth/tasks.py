@@ -10,7 +10,7 @@ from pyarrow import compute
 
 from filters.verdict import Task
 from synth.read import Rows, Tally, faults_of
-from synth.row import BASE, FAULT, Message, Row, digest
+from synth.row import BASE, FAULT, REASON, Message, Row, digest
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,14 +179,14 @@ def _carried(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) 
     """Columns to carry through, and what they are called: a name that the method needs itself is changed.
 
     What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
-    it is not carried.
+    it is not carried. `reason` is kept for why a row is rejected.
     """
     carried = {}
     for name in schema.names:
         if name in BASE.names or name in without:
             continue
         new = name
-        while new in ours or (new != name and new in schema.names):
+        while new in ours or new == REASON.name or (new != name and new in schema.names):
             new = f"input_{new}"
         carried[name] = new
     return carried

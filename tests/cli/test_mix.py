@@ -143,3 +143,15 @@ def test_interrupted_before_the_duplicates_are_written(
     assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 210
     left_out = datasets.load_from_disk(str(tmp_path / "train" / "rejected"))
     assert [row["messages"][0]["content"] for row in left_out] == [f"t {n}?" for n in range(5)]
+
+
+def test_rows_with_a_reason_of_their_own(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    """Such as those that another command rejected."""
+    target = tmp_path / "own.jsonl"
+    target.write_text(json.dumps({"question": "t?", "answer": "1", "reason": "theirs"}) + "\n")
+    replay = write(tmp_path / "replay.jsonl", "a", 5)
+    replay.write_text(replay.read_text() + target.read_text())
+    status, _, err = run(capfd, "mix", target, "--replay", f"{replay}:100%", "-o", tmp_path / "train")
+    assert status == 0, err
+    [left_out] = datasets.load_from_disk(str(tmp_path / "train" / "rejected"))
+    assert (left_out["reason"], left_out["input_reason"]) == ("duplicate of a target row", "theirs")

@@ -325,3 +325,29 @@ def test_real_tool_definitions_survive() -> None:
             json.loads(row["function"][0]["parameters"]["properties"])
             == expected["function"][0]["parameters"]["properties"]
         )
+
+
+def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
+    """Neither waited for, nor read without end."""
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    (tmp_path / "device.csv").symlink_to("/dev/zero")
+    (tmp_path / "set").mkdir()
+    os.mkfifo(tmp_path / "set" / "data-00000.arrow")
+    (tmp_path / "set" / "state.json").write_text('{"_data_files": [{"filename": "data-00000.arrow"}]}')
+    for name in ("pipe.jsonl", "device.csv", "set"):
+        with pytest.raises(UsageError, match="is no file"):
+            open_source(str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["../secret.arrow", "/etc/passwd", "a/../../b.arrow", 5, None])
+def test_a_data_set_lists_files_of_its_own(tmp_path: Path, name: object) -> None:
+    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
+    with pytest.raises(UsageError, match=r"state\.json"):
+        open_source(str(tmp_path))
+
+
+def test_splits_of_a_damaged_directory(tmp_path: Path) -> None:
+    for splits in (None, [], "train", [1, None], {}):
+        (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
+        with pytest.raises(UsageError, match="several data sets"):
+            open_source(str(tmp_path))
