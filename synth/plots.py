@@ -22,7 +22,7 @@ from synth.plot_labels import Floats, far, place
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 """Colours that people who are colour-blind can tell apart, after Okabe and Ito 2008, and shapes that go with them."""
-INK, GREY, PALE = "#222222", "#6b6b6b", "#e3e3e3"
+INK, GREY, FAINT, PALE = "#222222", "#6b6b6b", "#b5b5b5", "#e3e3e3"
 
 STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -50,7 +50,9 @@ PNG_DPI = 200
 LONGEST = 26
 """Characters of a name in one line."""
 CROWD = 12
-"""Arms whose names fit in a plot of the usual size."""
+"""Points whose names fit in a plot of the usual size, with axes that begin at 0."""
+START = "before training"
+"""The name of the point that all arms begin at."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,12 +130,15 @@ def draw_curve(points: Sequence[CurvePoint], path: Path, floor: float | None = N
         _save(figure, path)
 
 
-def draw_tradeoff(arms: Sequence[Arm], path: Path) -> None:
+def draw_tradeoff(arms: Sequence[Arm], path: Path, before: float | None = None) -> None:
     """Draw what ways of training kept of the old skills against what they learned of the new one.
+
+    Both axes go from 0 to 100 %. Where so many arms have to be told apart that an axis begins elsewhere, it says so.
 
     Args:
         arms: up to about 30 can be told apart.
         path: the file to write, `.svg` or `.png`.
+        before: accuracy on the new task before any training, 0 to 1, where all of the old is kept.
 
     Raises:
         ValueError: there is no arm, or `path` has another suffix.
@@ -163,11 +168,18 @@ def draw_tradeoff(arms: Sequence[Arm], path: Path) -> None:
                 elinewidth=1,
                 zorder=3,
             )
-        axes.set_xlim(*_limits([arm.kept for arm in arms], [arm.kept_spread for arm in arms]))
-        low, high = _limits([arm.new for arm in arms], [arm.new_spread for arm in arms])
+        if before is not None:
+            for line, place_of in ((axes.axhline, before), (axes.axvline, 1.0)):
+                line(place_of, color=FAINT, linestyle=(0, (5, 4)), linewidth=1.2, zorder=1)
+            axes.plot(1, before, color="white", markeredgecolor=INK, marker="*", markersize=15, zorder=3)
+            arms = [*arms, Arm(START, 1, before)]
+        crowded = len(arms) > CROWD
+        left, right = _limits([arm.kept for arm in arms], [arm.kept_spread for arm in arms], crowded)
+        low, high = _limits([arm.new for arm in arms], [arm.new_spread for arm in arms], crowded)
+        axes.set_xlim(left, right)
         axes.set_ylim(low, min(high, 1.02))
-        axes.set_xlabel("Old skills kept, share of the average before (further right is better) →")
-        axes.set_ylabel("New skill, accuracy (higher is better) →")
+        axes.set_xlabel("Old skills kept, share of the average before" + _begins(left) + " (further right is better) →")
+        axes.set_ylabel("New skill, accuracy" + _begins(low) + " (higher is better) →")
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.grid()
@@ -255,12 +267,19 @@ def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> No
         legend.remove()
 
 
-def _limits(values: Sequence[float], spreads: Sequence[float]) -> tuple[float, float]:
-    """Ends of an axis of shares: all points, with room for their names, and at least ten points of a hundred."""
+def _limits(values: Sequence[float], spreads: Sequence[float], crowded: bool) -> tuple[float, float]:
+    """Ends of an axis of shares: from 0 to 1 and beyond if need be; of a crowd, what there is with room for names."""
     low = min(value - spread for value, spread in zip(values, spreads, strict=True))
     high = max(value + spread for value, spread in zip(values, spreads, strict=True))
+    if not crowded:
+        return min(-0.02, low - 0.02), max(1.05, high + 0.05)
     room = max(0.12 * (high - low), (0.1 - (high - low)) / 2, 0.02)
     return max(-0.02, low - room), high + room
+
+
+def _begins(low: float) -> str:
+    """What is said of an axis that does not begin at 0."""
+    return f", from {low:.0%} on" if low > 0 else ""
 
 
 def _name_arms(figure: Figure, axes: Axes, arms: Sequence[Arm]) -> None:

@@ -65,6 +65,12 @@ class RunRecord:
         """Whether there is anything that another run in its place would lose, as far as the record tells."""
         return self.next > 0 or self.finished is not None
 
+    @property
+    def passes(self) -> float | None:
+        """Of a training: how often the rows went through the model, in the mean; None where it does not say."""
+        seen, tokens = self.tokens.get("seen"), self.tokens.get("tokens")
+        return seen / tokens if seen and tokens else None
+
     def as_json(self) -> str:
         """Indented JSON, for people too."""
         return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"

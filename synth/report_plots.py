@@ -4,15 +4,16 @@ import math
 import re
 import tempfile
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, StrMethodFormatter
+from matplotlib.ticker import EngFormatter, MaxNLocator, ScalarFormatter, StrMethodFormatter
 
 from synth.plot_labels import Floats
 from synth.plots import GREY, INK, PALE, PALETTE, STYLE, CurvePoint, draw_curve
@@ -22,6 +23,9 @@ COLOURS = {INK: "--ink", GREY: "--soft", PALE: "--line", "#ffffff": "--back"} | 
     colour: f"--c{number}" for number, colour in enumerate(PALETTE)
 }
 """The page's variables in place of the plots' colours."""
+Value = tuple[int, float]
+"""A step, and what was logged there."""
+
 MOST_POINTS = 1_000
 SMOOTH = 25
 """A smoothed loss is the mean over one SMOOTH-th of the steps."""
@@ -49,31 +53,47 @@ def curve_plot(points: Sequence[CurvePoint], floor: float | None) -> list[str]:
     return _drawn(draw)
 
 
-def loss_plot(losses: Sequence[tuple[int, float]]) -> list[str]:
+def loss_plot(losses: Sequence[Value], others: Mapping[str, Sequence[Value]] | None = None) -> list[str]:
     """The loss over the steps as an SVG element, each value and smoothed; none where there is no loss.
 
     Args:
         losses: (step, nats a token), in order.
+        others: what else was logged, by the name of its axis; each has a lower panel of its own.
     """
-    values = [(step, loss) for step, loss in losses if math.isfinite(loss)]
-    if not values:
+    drawn = {name: _finite(values) for name, values in {"Loss, nats a token": losses, **(others or {})}.items()}
+    panels = {name: values for name, values in drawn.items() if values}
+    if not drawn["Loss, nats a token"]:
         return []
-    parts = np.array_split(np.array(values), min(len(values), MOST_POINTS))
-    steps, means = np.array([part.mean(axis=0) for part in parts]).T
+    heights = [3.0, *[1.0] * (len(panels) - 1)]
     with rc_context(STYLE):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
-        axes.plot(steps, means, color=GREY, linewidth=0.8, alpha=0.6)
-        axes.plot(steps, _smooth(means), color=PALETTE[0], linewidth=1.8)
-        axes.set_ylim(0, None)
-        axes.set_xlabel("Step")
-        axes.set_ylabel("Loss, nats a token")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
-        axes.grid(axis="y")
+        figure = Figure(figsize=(6.4, 4.0 + 1.3 * (len(panels) - 1)), layout="constrained")
+        columns = figure.subplots(len(panels), sharex=True, squeeze=False, height_ratios=heights)[:, 0]
+        for axes, (name, values) in zip(columns, panels.items(), strict=True):
+            _draw_values(axes, values, smooth=axes is columns[0] or "rate" not in name)
+            axes.set_ylabel(name, fontsize=None if axes is columns[0] else 8.5)
+        columns[-1].set_xlabel("Step")
+        columns[-1].xaxis.set_major_locator(MaxNLocator(integer=True))
+        columns[-1].xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        figure.align_ylabels()
         image = StringIO()
         figure.savefig(image, format="svg", metadata={"Date": None, "Creator": None})
     return [_themed(image.getvalue())]
+
+
+def _finite(values: Sequence[Value]) -> list[Value]:
+    return [(step, value) for step, value in values if math.isfinite(value)]
+
+
+def _draw_values(axes: Axes, values: Sequence[Value], *, smooth: bool) -> None:
+    """Values over steps, from zero on; many of them as means, and, where they jump, smoothed as well."""
+    parts = np.array_split(np.array(values), min(len(values), MOST_POINTS))
+    steps, means = np.array([part.mean(axis=0) for part in parts]).T
+    if smooth:
+        axes.plot(steps, means, color=GREY, linewidth=0.8, alpha=0.6)
+    axes.plot(steps, _smooth(means) if smooth else means, color=PALETTE[0], linewidth=1.8)
+    axes.set_ylim(0, None if means.any() else 1)
+    axes.yaxis.set_major_formatter(EngFormatter(sep="") if means.max() >= 1_000 else ScalarFormatter())
+    axes.grid(axis="y")
 
 
 def _smooth(values: Floats) -> Floats:

@@ -74,7 +74,8 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
             [CurvePoint(step, found["new"], found["old"]) for step, found in measured],
             floor * first["old"] if floor and first.get("old") else None,
         ),
-        "loss": loss_plot(losses),
+        "loss": loss_plot(losses, _logged(log)),
+        "command_line": record.command_line,
         "odd": sum(not math.isfinite(loss) for _, loss in losses),
         "settings": [
             (name.replace("_", " "), short(value if isinstance(value, str) else json.dumps(value), 80))
@@ -82,6 +83,18 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
             if name not in APART and value not in (None, False, [], "", 0)
         ],
     }
+
+
+def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
+    """What a training logs beside its loss, by the name of its axis."""
+    found: dict[str, list[tuple[int, float]]] = {"Learning rate": [], "Gradient norm": [], "Tokens/s": []}
+    for entry in log:
+        seconds, tokens = entry.get("seconds"), entry.get("tokens")
+        values = (entry.get("rate"), entry.get("gradient"), tokens / seconds if seconds and tokens else None)
+        for name, value in zip(found, values, strict=True):
+            if value is not None:
+                found[name].append((entry["step"], float(value)))
+    return found
 
 
 def _verdict(first: Entry, last: Entry) -> dict[str, str]:
@@ -112,7 +125,8 @@ def _measured(step: int, found: Entry) -> dict[str, Any]:
 
 
 def _tiles(record: RunRecord, steps: int, losses: Sequence[tuple[int, float]]) -> Iterator[Tile]:
-    yield Tile("Steps", f"{steps:,}", "done" if record.finished else "so far")
+    more = f", {figure(record.passes)} passes over the rows" if record.passes else ""
+    yield Tile("Steps", f"{steps:,}", ("done" if record.finished else "so far") + more)
     yield Tile("Rows", f"{record.accepted:,}", f"{record.rejected:,} left out" if record.rejected else "")
     tokens = record.tokens.get("tokens")
     if tokens:

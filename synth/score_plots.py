@@ -42,5 +42,5 @@ def draw_scores(scores: dict[str, Any], folder: Path, suffix: str = ".svg") -> l
     ]
     if len(arms) > 1:
         drawn.append(folder / f"tradeoff{suffix}")
-        draw_tradeoff(arms, drawn[-1])
+        draw_tradeoff(arms, drawn[-1], models[0]["new"])
     return drawn

@@ -47,6 +47,7 @@ def _deviation(values: list[float]) -> float:
 
 def draw(results: list[Result], folder: Path, shown: Iterable[str]) -> None:
     """`tradeoff-STYLE.svg` of all arms, and `skills.svg` of the arms `shown`."""
+    base = results[0]["base"]
     for style in dict.fromkeys(result["style"] for result in results):
         points = []
         for result in results:
@@ -62,13 +63,11 @@ def draw(results: list[Result], folder: Path, shown: Iterable[str]) -> None:
                         group=result["group"],
                     )
                 )
-        draw_tradeoff(points, folder / f"tradeoff-{style}.svg")
+        draw_tradeoff(points, folder / f"tradeoff-{style}.svg", base["new"])
     by_name = {result["arm"]: result for result in results}
-    bars = {"before training": results[0]["base"]["suites"]}
+    bars = {"before training": base["suites"]}
     for name in shown:
         if name in by_name:
             runs = by_name[name]["test"]
-            bars[name] = {
-                suite: statistics.mean(run["suites"][suite] for run in runs) for suite in results[0]["base"]["suites"]
-            }
+            bars[name] = {suite: statistics.mean(run["suites"][suite] for run in runs) for suite in base["suites"]}
     draw_skills(bars, folder / "skills.svg")

@@ -66,18 +66,12 @@ def training_card(folder: TrainingFolder) -> str:
 def _told(record: RunRecord, log: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """How long the training was, and the options that were set, by their names."""
     found = [("steps", f"{max((entry['step'] for entry in log), default=0):,}")]
-    if passes := passes_made(record):
-        found.append(("epochs", f"{passes:.4g}"))
+    if record.passes:
+        found.append(("epochs", f"{record.passes:.4g}"))
     for name in _TOLD:
         if value := record.settings.get(name):
             found.append((name.replace("_", " "), value if isinstance(value, str) else json.dumps(value)))
     return found
-
-
-def passes_made(record: RunRecord) -> float | None:
-    """How often the rows went through the model, in the mean; None where the record does not say."""
-    seen, tokens = record.tokens.get("seen"), record.tokens.get("tokens")
-    return seen / tokens if seen and tokens else None
 
 
 def told_of(folder: Path) -> str:

@@ -205,6 +205,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         self._report, self._stop = report, stop
         self.stopped = False
         self.fell_at: int | None = None
+        self._began = self._seconds = 0.0
+
+    def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """Time the step, without what is measured and saved after it."""
+        self._began = time.monotonic()
 
     def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         """Measure the foundation model, unless an earlier part of the run has."""
@@ -218,11 +223,13 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         if logs and "loss" in logs:
             entry = {"step": state.global_step, "loss": logs["loss"], "rate": logs["learning_rate"]}
             entry |= {"gradient": logs.get("grad_norm"), "tokens": self._trainer.take_tokens()}
+            entry["seconds"] = round(self._seconds, 4)
             self._folder.note(entry)
             self._report(entry, state.max_steps)
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         """Evaluate, save and stop where it is time."""
+        self._seconds = time.monotonic() - self._began
         self._folder.drop_old_checkpoints()  # this step's loss was a number: so the last one is good
         step, ends = state.global_step, state.global_step >= state.max_steps
         kept = None

@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import re
 import shutil
 from collections.abc import Callable
@@ -111,6 +112,8 @@ def test_several_models_and_a_sweep(tmp_path: Path) -> None:
     page = built(evaluation(tmp_path / "swept", models, swept), tmp_path / "page.html")
     assert "0.5 kept 100.0% of the old, new task 5.3 → 5.3" in page.words
     assert "No suite changed beyond chance." in page.words and "keep 95.0% of the old" in page.words
+    assert "Learning rate" in page.text and "Tokens/s" in page.text and "Gradient norm" in page.text
+    assert "synth train " in page.words and "passes over the rows" in page.words
     assert page.text.count('<svg class="plot"') == 2
     assert page.words.count("base → ") == 2
     page = built(evaluation(tmp_path / "three", models), tmp_path / "page.html")
@@ -251,12 +254,14 @@ def test_a_real_training(model: str, tmp_path: Path, capfd: pytest.CaptureFixtur
     assert "2 steps → " in run("report", tmp_path / "tuned", "-o", tmp_path / "tuned.html")
     page = Page(tmp_path / "tuned.html")
     assert re.search(r"tuned kept \d+\.\d% of the old, new task", page.words)
+    assert "Learning rate" in page.text and "Tokens/s" in page.text and "Gradient norm" in page.text
+    assert "synth train " in page.words and "passes over the rows" in page.words
     assert page.text.count('<svg class="plot"') == 2 and page.scripts == [] and "tasks.jsonl" in page.words
 
 
 def training(folder: Path, entries: list[str], **record: Any) -> str:
     folder.mkdir()
-    found = {"command": "train", "settings": {"rate": 1e-5, "keep": 0.9, "lora": None}, "model": EVIL} | record
+    found = {"command": "train", "settings": {"learning_rate": 1e-5, "keep": 0.9, "lora": None}, "model": EVIL} | record
     (folder / "progress.json").write_text(json.dumps(found))
     (folder / "log.jsonl").write_text("".join(entry + "\n" for entry in entries))
     return str(folder)
@@ -284,4 +289,7 @@ def test_a_training_under_way(tmp_path: Path) -> None:
 def test_a_long_loss_curve_stays_small() -> None:
     [plot] = loss_plot([(step, 1.0 + step % 7) for step in range(100_000)])
     assert len(plot) < 100_000 and "var(--soft)" in plot
+    others = {"Learning rate": [(1, 1e-5), (2, 5e-6)], "Gradient norm": [(1, math.nan)], "Tokens/s": [(2, 4_000.0)]}
+    [more] = loss_plot([(1, 2.0), (2, 1.0)], others)
+    assert ">Learning rate<" in more and ">Tokens/s<" in more and ">Gradient norm<" not in more
     assert loss_plot([(1, float("inf"))]) == [] and curve_plot([], None) == []

@@ -25,12 +25,23 @@ INTERVALS = {"tuned": {"GSM8K": (0.0, 0.04), "Law": (0.8, 0.89)}}
 
 DRAWN: dict[str, Callable[[Path], None]] = {
     "curve": lambda path: draw_curve(CURVE, path, floor=0.56),
-    "tradeoff": lambda path: draw_tradeoff(ARMS, path),
+    "tradeoff": lambda path: draw_tradeoff(ARMS, path, 0.12),
     "skills": lambda path: draw_skills(SKILLS, path, INTERVALS),
 }
 LABELS = {
     "curve": {"New task", "Old suites, average", "Floor of the old average", "Step", "Accuracy", "0%", "100%"},
-    "tradeoff": {"plain SFT", "lower rate", "Magpie 10 %", "Magpie 20 %", "baseline", "replay", "other"},
+    "tradeoff": {
+        "plain SFT",
+        "lower rate",
+        "Magpie 10 %",
+        "Magpie 20 %",
+        "baseline",
+        "replay",
+        "other",
+        "before training",
+        "0%",
+        "100%",
+    },
     "skills": {"base", "tuned", "GSM8K", "Law", "MMLU", "Accuracy"},
 }
 
@@ -113,6 +124,14 @@ def test_one_arm_needs_no_legend(tmp_path: Path) -> None:
     found = texts(tmp_path / "plot.svg")
     assert "only" in found
     assert "other" not in found
+
+
+def test_an_axis_that_does_not_begin_at_zero_says_so(tmp_path: Path) -> None:
+    close = [Arm(f"arm {index}", 0.9 + index / 200, 0.8 + index / 200) for index in range(15)]
+    draw_tradeoff(close[:3], tmp_path / "few.svg", 0.5)
+    assert {"0%", "100%"} <= texts(tmp_path / "few.svg")
+    draw_tradeoff(close, tmp_path / "many.svg")
+    assert any(", from 8" in text for text in texts(tmp_path / "many.svg"))
 
 
 def test_arms_at_the_same_place(tmp_path: Path) -> None:
