@@ -39,4 +39,6 @@ run synth train "$folder/mixed" $train -o "$folder/with"
 run synth eval $old --new "$new" --model before=$model --model without="$folder/without" --model with="$folder/with" \
     $here -o "$folder/scores"
 echo
+[ -e "$folder/suites/old/code.jsonl" ] ||
+    echo "The suite code is missing, since there is no sandbox for programs here: install bubblewrap, then run this again."
 echo "Answers, plots and scores.json are in $folder/scores, the trained models in $folder/without and $folder/with."

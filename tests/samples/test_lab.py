@@ -2,11 +2,13 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from filters.verdict import Settings
 from filters.verifiers import registry
 from samples import skills
 from samples.lab.arms import ARMS, Arm
-from samples.lab.suites import write_suites
+from samples.lab.suites import main, write_suites
 from samples.lab.table import draw, table
 from samples.lab.trial import Lab, run_arm
 from synth.suites import open_suites
@@ -27,6 +29,17 @@ def test_suites_take_the_models_own_answers_for_right(tmp_path: Path) -> None:
             check = registry.checker(item.verifier)
             assert check(answers[item.messages[0]["content"]], item.task).kind == "right"
             assert check("The moon is made of cheese.", item.task).kind == "wrong"
+
+
+def test_a_missing_sandbox_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["suites", str(tmp_path), "--items", "2", "--tasks", "2"])
+    monkeypatch.setenv("PATH", str(tmp_path))  # without bubblewrap
+    main()
+    err = capsys.readouterr().err
+    assert "`code` is left out" in err and "install bubblewrap" in err
+    assert not (tmp_path / "suites" / "old" / "code.jsonl").exists()
 
 
 def test_programs_are_judged_by_what_they_return(tmp_path: Path) -> None:
