@@ -4,6 +4,7 @@ import re
 from collections import deque
 from fractions import Fraction
 
+from filters.math_notation import characters
 from filters.thoughts import after_thoughts, unwrapped
 
 LONGEST = 200_000
@@ -12,12 +13,16 @@ LONGEST = 200_000
 _MARK = re.compile(
     r"####(?=[ \t]*[-−+$€£¥]*\d[\d.,]*[ \t%]*(?:\n|\Z))"  # GSM8K's mark, and no heading: a number alone on its line,
     r"|####(?=[^\n#]*\s*\Z)"  # or the last line
-    r"|\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*",
+    r"|\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*"
+    r"|(?:答案|答え|正解|정답|답)\s*(?:应该|應該)?\s*(?:是|为|為|は|은|는|[:：=])[\s:：*_]*"
+    r"|\b(?:r[ée]ponse|respuesta|risposta|resposta|Antwort|antwoord|svaret|odpowied[źz]|ответ|відповідь|cevap|jawaban\w*)"
+    r"\b(?: \w+)?[\s*_]*(?:est|es|è|é|ist|lautet|is|är|to|adalah|:|=|—|–)[\s:*_]*"
+    r"|đáp án\s*(?:là|:)[\s:*_]*|(?:الجواب|الإجابة)\s*(?:هو|هي|:)[\s:*_]*|उत्तर\s*(?:है|:)[\s:*_]*",
     re.IGNORECASE,
 )
 
 _NUMBER = re.compile(
-    r"(?<![\w.])[-−+]?(?:"
+    r"(?<![A-Za-z0-9_.])[-−+]?(?:"
     r"\d+ \d+/\d+(?!\w)"  # 1 1/2
     r"|(?:\d{1,3}(?:,\d{3})+|\d+)(?:\.\d+)?(?:[eE][-+]?\d{1,4})?(?:/\d+)?"  # 1,234.5 or 2e3 or 3/4
     r"|\.\d+(?:[eE][-+]?\d{1,4})?"
@@ -59,12 +64,18 @@ def last_boxed(text: str) -> str | None:
     return None
 
 
-def marked_answer(text: str) -> str | None:
-    """What follows the last `####`, "the answer is", "Answer:" on its line, without decoration; None without one."""
+def after_mark(text: str) -> int | None:
+    """Where the answer begins: after the last `####`, "the answer is", "Answer:", "答案是"; None without one."""
     found = last_match(_MARK, text)
-    if found is None:
+    return found.end() if found else None
+
+
+def marked_answer(text: str) -> str | None:
+    """What follows the last mark of an answer on its line, without decoration; None without one."""
+    begin = after_mark(text)
+    if begin is None:
         return None
-    line, _, _ = text[found.end() :].partition("\n")
+    line, _, _ = text[begin:].partition("\n")
     return plain(line) or None
 
 
@@ -80,7 +91,7 @@ def plain(text: str) -> str:
 
 def _undecorated(text: str) -> str:
     """Without emphasis and full stops at the end, in any order."""
-    return text.strip().rstrip("*_`. \t\n").lstrip("*_` \t\n")
+    return text.strip().rstrip("*_`.。 \t\n").lstrip("*_` \t\n")
 
 
 def last_number(text: str) -> str | None:
@@ -118,5 +129,5 @@ def number_of(text: str) -> Fraction | None:
 
 def final_answer(text: str) -> str | None:
     """What a response gives as its answer: boxed, marked, or else the last number."""
-    text = conclusion(text)
+    text = characters(conclusion(text))
     return last_boxed(text) or marked_answer(text) or last_number(text)

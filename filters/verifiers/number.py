@@ -4,7 +4,8 @@ Compared are exact values: `1,234.50`, `1234.5`, `3/4` and `0.75` and `7.5e-1`, 
 a unit here: 5% equals 5). A decimal that was rounded (`0.33` for 1/3) is not equal; `math` is no different.
 """
 
-from filters.extract import final_answer, first_number, last_number, number_of
+from filters.extract import conclusion, final_answer, first_number, last_number, number_of
+from filters.math_notation import characters
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 
@@ -27,4 +28,4 @@ def _check(response: str, task: Task) -> Verdict:
 def _number(text: str) -> str | None:
     """The number in what is given as the answer ("the answer is 98 - 30 = 68 rolls": 68), or else the last one."""
     answer = final_answer(text)
-    return (first_number(answer.rpartition("=")[2]) if answer else None) or last_number(text)
+    return (first_number(answer.rpartition("=")[2]) if answer else None) or last_number(characters(conclusion(text)))

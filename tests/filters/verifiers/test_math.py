@@ -27,7 +27,7 @@ RIGHT = [
     ("The answer is **42**.", "42"),
     ("The answer is 42 apples because 6 * 7 is 42.", "42"),
     ("So he has $12 - $5 = $7.", "7"),
-    ("It costs $5 and not $3.", "3"),
+    ("It costs $5 and not $3.", "5"),
     ("The answer is 98 - 30 = 68 rolls.", "68"),
     ("The answer is 3 1/2 hours.", "3.5"),
     ("The answer is 50%.", "50"),
@@ -133,6 +133,24 @@ def test_math500_solutions_are_right(check: Check, data: Path) -> None:
     for row in rows:
         assert check(row["solution"], Task(row["answer"])).kind == "right", row["answer"]
         assert check(row["solution"], Task(row["solution"])).kind == "right", row["answer"]
+
+
+FORMS = [
+    "\\boxed{%s}",
+    "The answer is $%s$.",
+    "The answer is %s.",
+    "Therefore, the final answer is:\n\n\\[\n%s\n\\]\n",
+    "Hence we get $ %s $.",
+    "<think>\nMaybe \\boxed{77777}?\n</think>\n\nThe answer is \\(%s\\).",
+]
+
+
+def test_math500_answers_are_right_in_every_form(check: Check, data: Path) -> None:
+    answers = [json.loads(line)["answer"] for line in (data / "math500" / "test.jsonl").read_text().splitlines()]
+    faults = [
+        (form, answer) for form in FORMS for answer in answers if check(form % answer, Task(answer)).kind != "right"
+    ]
+    assert faults == []
 
 
 def test_math500_shuffled_is_right_only_where_the_answers_agree(check: Check, data: Path) -> None:

@@ -1,0 +1,400 @@
+r"""`math` on the kinds of answers that models give: each kind right in other words, and wrong where it looks right."""
+
+import time
+
+import pytest
+
+from filters.math_answers import answer_of
+from filters.math_equality import equal_answers
+from filters.math_notation import number, tidy
+from filters.verdict import Check, Settings, Task
+from filters.verifiers.registry import checker
+
+
+@pytest.fixture(scope="module")
+def check() -> Check:
+    return checker(Settings("math"))
+
+
+RIGHT = [
+    # boxes
+    (r"So $\boxed{4}$, $\boxed{9}$ and $\boxed{-1}$.", "-1, 4, 9"),
+    (r"The roots are \boxed{2} or \boxed{11}.", r"\{2, 11\}"),
+    (r"\[x=\boxed{3}\quad\text{and}\quad y=\boxed{8}\]", r"(3,8)"),
+    (r"\boxed{6}", r"We find $\boxed{6}$, i.e. \boxed{6}."),
+    (r"\boxed{2,3,17}", r"\boxed{2}, \boxed{3} and \boxed{17}"),
+    (r"First we get \boxed{5}. Then, the total is \boxed{12}.", "12"),
+    (r"(a) \boxed{7}" + "\n" + r"(b) \boxed{19}", "7, 19"),
+    # spaced
+    ("Hence $ 14 $.", "14"),
+    ("We get $ -\\frac{3}{7} $", r"-\frac37"),
+    ("So we have $ x = 21 $ .", "21"),
+    ("The points are $ (1, 5) $ and $ (2, 9) $.", "(1,5),(2,9)"),
+    # matrices
+    (r"The answer is $\begin{pmatrix}3&-1\\0&\frac{1}{2}\end{pmatrix}$.", r"\begin{bmatrix}3&-1\\0&0.5\end{bmatrix}"),
+    ("The answer is\n$$\\begin{pmatrix} 4 \\\\ 7 \\\\ -2 \\end{pmatrix}$$", r"\begin{pmatrix}4\\7\\-2\end{pmatrix}"),
+    (r"The answer is \begin{pmatrix} 4 & 1 \\ 7 & 0 \end{pmatrix}.", r"\begin{pmatrix}4&1\\7&0\end{pmatrix}"),
+    (
+        "The answer is \\(\\begin{pmatrix}\n4 & 1 \\\\\n7 & 0\n\\end{pmatrix}\\)",
+        r"\begin{pmatrix}4&1\\7&0\end{pmatrix}",
+    ),
+    (
+        "\\boxed{\\begin{pmatrix}"
+        + r"\\".join("&".join(f"\\frac{{{i * j + 1}}}{{{i + j + 1}}}" for j in range(9)) for i in range(9))
+        + "\\end{pmatrix}}",
+        "\\begin{pmatrix}"
+        + r"\\ ".join(" & ".join(f"\\dfrac{{{i * j + 1}}}{{{i + j + 1}}}" for j in range(9)) for i in range(9))
+        + "\\end{pmatrix}",
+    ),
+    (r"\boxed{\left[\begin{array}{cc} 1 & 2 \\ 3 & 4 \end{array}\right]}", r"\begin{pmatrix}1&2\\3&4\end{pmatrix}"),
+    (r"\boxed{\left(\begin{array}{c} 1 \\ 2 \end{array}\right)}", r"\begin{pmatrix}1\\2\end{pmatrix}"),
+    # number after
+    ("The least value of $g(t)$ is 23.", "23"),
+    ("Because $m = 4$ and $n = 6$, there are 24 pairs.", "24"),
+    ("So $y$ equals 13.", "13"),
+    ("With $p = 0.2$ the total cost is $45.", "45"),
+    # units
+    ("13 (pears)", "13"),
+    ("#### 13 (pears)", "13"),
+    (r"\boxed{13 \text{ (pears)}}", "13"),
+    (r"\boxed{31}", r"31\text{ students}"),
+    (r"\boxed{\frac{71}{6}\text{ pounds}}", r"\frac{71}{6}"),
+    (r"\boxed{\frac{41}{9}}", r"\frac{41}{9}\text{ gallons}"),
+    (r"\boxed{24\text{ m/s}^2}", "24"),
+    (r"\boxed{7.5\,\mathrm{km/h}}", "7.5"),
+    ("It weighs 12 kg.", "12"),
+    ("It weighs 12kg", "12 kg"),
+    ("The answer is 12 square inches.", r"12\text{ in}^2"),
+    ("The speed is 45 mph.", "45 miles per hour"),
+    (r"\boxed{1500 \text{ cm}^3}", "1500 cubic centimeters"),
+    ("18 eggs", "18"),
+    (r"\boxed{18 eggs}", "18"),
+    (r"\boxed{3\sqrt{2}\text{ cm}}", r"3\sqrt2"),
+    (r"\boxed{5\pi \text{ square feet}}", r"5\pi"),
+    ("The answer is 3.2 × 10^4 Pa.", "32000"),
+    (r"\boxed{25^\circ\mathrm{C}}", "25"),
+    (r"\boxed{60^{\circ}}", "60"),
+    ("\\boxed{60°}", r"60^\circ"),
+    ("The answer is 8 a.m.", "8 AM"),
+    # percent
+    ("The rate rises by 17.5%.", "17.5%"),
+    ("That is 40 percent.", "40\\%"),
+    ("It is 40 percent of them.", "0.4"),
+    ("Its share is 8 per cent", "8%"),
+    (r"\boxed{66\frac{2}{3}\%}", r"\frac{2}{3}"),
+    # ratio, time
+    ("The ratio of cats to dogs is 5:8.", "5:8"),
+    ("The ratio is 10 : 4", "5:2"),
+    ("\\boxed{5 \\text{ to } 8}", "5:8"),
+    ("The train leaves at 14:05.", "14:05"),
+    ("The answer is 7:15 p.m.", "7:15 PM"),
+    (r"\boxed{7:15\text{ p.m.}}", r"7:15 \text{ PM}"),
+    ("\\boxed{2:3:7}", "2:3:7"),
+    (r"\boxed{\frac{5}{8}}", "5:8"),
+    # thousands
+    ("There are 61 300 people.", "61300"),
+    (r"\boxed{4\,500\,000}", "4500000"),
+    (r"\boxed{4 500 000}", "4,500,000"),
+    (r"\boxed{12{,}345}", "12345"),
+    (r"\boxed{12,\!345}", "12345"),
+    # sci
+    (r"\boxed{4.2 \times 10^{-5}}", "0.000042"),
+    ("The answer is 7e5.", "700000"),
+    ("It is about 6.1 x 10^3 people.", "6100"),
+    (r"\boxed{9\cdot 10^7}", "90000000"),
+    (r"\boxed{10^{12}}", "1e12"),
+    (r"\boxed{3 \times 10^{500}}", r"3\cdot10^{500}"),
+    # repeating
+    (r"\boxed{0.\overline{45}}", r"\frac{5}{11}"),
+    (r"\boxed{0.1\overline{6}}", r"\frac16"),
+    (r"\boxed{2.\bar{3}}", r"\frac73"),
+    (r"\boxed{0.(27)}", r"\frac{3}{11}"),
+    (r"\boxed{0.\dot{1}4285\dot{7}}", r"1/7"),
+    ("0.333...", "1/3"),
+    (r"\boxed{0.777\ldots}", r"\frac{7}{9}"),
+    # unicode
+    ("\\boxed{¾}", "0.75"),
+    ("\\boxed{√5}", r"\sqrt{5}"),
+    ("\\boxed{x³ + 1}", "x^3+1"),
+    ("\\boxed{–12}", "-12"),
+    ("The answer is −12.", "-12"),
+    ("\\boxed{2½}", "2.5"),
+    ("\\boxed{3√2}", r"3\sqrt{2}"),
+    ("The answer is √7", r"\sqrt7"),
+    ("The answer is ⅔.", r"\frac23"),
+    ("\\boxed{x ≥ 4}", r"x\geq 4"),
+    ("\\boxed{4π}", r"4\pi"),
+    ("\\boxed{１０２４}", "1024"),
+    ("\\boxed{٢٥}", "25"),
+    ("\\boxed{४२}", "42"),
+    ("The answer is ３６.", "36"),
+    ("\\boxed{6·7}", "42"),
+    ("\\boxed{x₁ = 3}", "3"),
+    ("\\boxed{10⁶}", "1000000"),
+    ("\\boxed{٣٫٥}", "3.5"),
+    # languages
+    ("所以答案是36。", "36"),
+    ("答案为：48", "48"),
+    ("最终答案：$\\frac{3}{5}$。", "0.6"),
+    ("答えは15です。", "15"),
+    ("정답은 21입니다.", "21"),
+    ("Ответ: 17", "17"),
+    ("La réponse est 28.", "28"),
+    ("La respuesta es 33.", "33"),
+    ("Die Antwort ist 64.", "64"),
+    ("Die Antwort lautet 3,5.", "3.5"),
+    ("A resposta é 90.", "90"),
+    ("La risposta è 71.", "71"),
+    ("Đáp án là 55.", "55"),
+    ("因此共有24种。", "24"),
+    ("الجواب هو ٤٢", "42"),
+    # negative
+    ("The answer is negative 12.", "-12"),
+    ("The answer is minus 7.", "-7"),
+    ("It equals negative 3/4.", "-0.75"),
+    # inequality
+    (r"\boxed{x > 7}", r"(7,\infty)"),
+    (r"\boxed{-2 \le y < 5}", "[-2,5)"),
+    (r"\boxed{(-\infty,-1)\cup(3,\infty)}", r"x<-1 \text{ or } x>3"),
+    (r"\boxed{x \le -1 \text{ or } x \ge 6}", r"(-\infty,-1]\cup[6,\infty)"),
+    # approx
+    (r"\boxed{3.1415927}", r"\pi"),
+    (r"\boxed{0.6666667}", r"\frac23"),
+    (r"\boxed{1.7320508}", r"\sqrt{3}"),
+    (r"\boxed{\frac{\sqrt{3}}{2} \approx 0.866}", r"\frac{\sqrt3}{2}"),
+    # dates
+    (r"\boxed{2019-07-14}", "July 14, 2019"),
+    ("The answer is March 3.", r"\text{March 3}"),
+    (r"\boxed{\text{5 May 1999}}", "May 5, 1999"),
+    # misc
+    (r"\boxed{(x-3)(x+3)}", "x^2-9"),
+    (r"\boxed{\frac{1}{x+1}}", r"\frac{x-1}{x^2-1}"),
+    (r"\boxed{\ln 4}", r"2\ln 2"),
+    (r"\boxed{\sqrt{3+2\sqrt2}}", r"1+\sqrt2"),
+    (r"\boxed{2^{64}}", "18446744073709551616"),
+    (r"\boxed{\frac{20!}{18!}}", "380"),
+    (r"\boxed{e^{2\pi i}}", "1"),
+    (r"\boxed{xyz}", "zyx"),
+    (r"\boxed{\text{listen}}", "Listen"),
+    ("\\boxed{\\text{(C)}}", "C"),
+    (r"\boxed{2^{2005}+2^{2005}}", "2^{2006}"),
+    (r"\boxed{(1+i)^2}", "2i"),
+    (r"\boxed{\cos 60^\circ}", "1/2"),
+    (r"\boxed{\sin^2\theta+\cos^2\theta}", "1"),
+    (r"\boxed{k=1,2,5}", "1,2,5"),
+    (r"\boxed{x=4,\ y=-1}", "(4,-1)"),
+    (r"\boxed{\pm 6}", "6, -6"),
+    (r"\boxed{1 \pm \sqrt{2}}", r"1+\sqrt2, 1-\sqrt2"),
+    ("7", "7.0"),
+    (r"\boxed{[2, 5]}", r"2 \le x \le 5"),
+    (r"\boxed{9^{9^{9}}}", "9^{9^9}"),
+    ("1, 3, 5, ..., 99", r"1,3,5,\dots,99"),
+    (r"\boxed{\text{All real numbers}}", "all real numbers"),
+    (r"\boxed{n(n+1)/2}", r"\frac{n(n+1)}{2}"),
+    (r"\boxed{\frac{n!}{(n-2)!}}", "n(n-1)"),
+    (r"\boxed{y = 3x - 2}", "y=-2+3x"),
+    (r"\boxed{3x - y = 2}", "y = 3x-2"),
+    (r"\boxed{f(x) = 2x+1}", "2x+1"),
+    (r"\boxed{P = 40}", "40"),
+    (r"\boxed{\text{Area} = 40}", "40"),
+    (r"\boxed{40\%}", "40"),
+]
+
+WRONG = [
+    (r"\boxed{\text{listen}}", r"\text{silent}"),
+    (r"\boxed{listen}", "silent"),
+    (r"\boxed{stop}", "pots"),
+    (r"\boxed{dog}", "god"),
+    (r"\boxed{\text{tea}}", "eat"),
+    ("The answer is evil.", "vile"),
+    (r"\boxed{\text{act}}", r"\text{cat}"),
+    (r"\boxed{AB}", "BA"),
+    (r"\boxed{\text{red, blue}}", r"\text{red}"),
+    (r"\boxed{2020-03-04}", "2013"),
+    (r"\boxed{2013}", "2020-03-04"),
+    (r"\boxed{2020-03-04}", "2020-04-03"),
+    (r"\boxed{1999-12-31}", "1956"),
+    ("The answer is 12-25-2020.", "-2033"),
+    (r"\boxed{\text{May 4}}", r"\text{May 5}"),
+    (r"\boxed{\text{June 4}}", r"\text{July 4}"),
+    (r"\boxed{9:15\text{ AM}}", r"9:15\text{ PM}"),
+    ("The answer is 9 AM.", "9 PM"),
+    ("The answer is 9:15 a.m.", "9:15 p.m."),
+    (r"\boxed{9:15}", "9:51"),
+    (r"\boxed{9:15}", "15"),
+    (r"\boxed{12:00}", "1:00"),
+    (r"\boxed{0.0000003}", "0.0000004"),
+    (r"\boxed{10^{-9}}", r"10^{-10}"),
+    (r"\boxed{1.0000001}", "1"),
+    (r"\boxed{\frac{1}{1000000}}", r"\frac{1}{2000000}"),
+    (r"\boxed{3.14}", r"\pi"),
+    (r"\boxed{2.000001\times10^{-8}}", r"2\times10^{-8}"),
+    (r"\boxed{10^{-12}}", "0"),
+    (r"\boxed{\frac{\sqrt2}{10^{20}}}", r"\frac{\sqrt3}{10^{20}}"),
+    (r"\boxed{2^{1000}}", "2^{1001}"),
+    (r"\boxed{\frac{1}{2^{500}}}", r"\frac{1}{2^{501}}"),
+    (r"\boxed{100!}", "101!"),
+    (r"\boxed{\frac{1}{50!}}", r"\frac{1}{51!}"),
+    (r"\boxed{\frac{1}{2004!}}", r"\frac{1}{2005!}"),
+    (r"\boxed{7^{77}+1}", "7^{77}"),
+    (r"\boxed{10^{50}}", "10^{50}+1"),
+    (r"\boxed{3^{10000}}", "3^{10001}"),
+    (r"\boxed{9^{9^{9}}}", "9^{9^{8}}"),
+    (r"\boxed{2^{100000}}", "2^{100001}"),
+    (r"\boxed{1000000!}", "999999!"),
+    (r"\boxed{\sqrt{2}^{300}}", r"\sqrt{2}^{302}"),
+    (r"\boxed{(1/3)^{200}}", "(1/3)^{201}"),
+    (r"\boxed{\binom{200}{100}}", r"\binom{200}{99}"),
+    (r"\boxed{e^{-100}}", "e^{-101}"),
+    (r"\boxed{e^{-100}}", "0"),
+    (r"\boxed{2, 4, 6, \ldots, 2n}", r"1, 2, \ldots, n"),
+    (r"\boxed{1, 2, 4, \ldots}", r"1, 2, 3, \ldots"),
+    (r"\boxed{1+2+\cdots+n}", r"1+3+\cdots+n"),
+    ("1, 2, ..., 10", "1, 10"),
+    ("The answer is not 8.", "8"),
+    ("The answer is not necessarily 8.", "8"),
+    ("The answer isn't 8.", "8"),
+    ("The answer cannot be 8.", "8"),
+    ("The answer is never 8.", "8"),
+    ("The answer is unknown.", "8"),
+    ("It is not 8.", "8"),
+    ("The answer is negative 8.", "8"),
+    ("The answer is minus 8", "8"),
+    ("It equals negative 8.", "8"),
+    (r"\boxed{\text{negative } 8}", "8"),
+    ("The answer is 5 cm.", "5 m"),
+    (r"\boxed{5\text{ kg}}", r"5\text{ g}"),
+    (r"\boxed{12\text{ cm}}", r"12\text{ cm}^2"),
+    (r"\boxed{5 dollars}", "5 cents"),
+    (r"\boxed{3t}", "3"),
+    (r"\boxed{5m}", "5"),
+    (r"\boxed{2h}", "2"),
+    (r"\boxed{7 \text{ or } 8}", "7"),
+    (r"\boxed{4x}", "4"),
+    (r"\boxed{3s+1}", "3+1"),
+    (r"\boxed{5}, \boxed{6}", "6"),
+    (r"\boxed{5} and \boxed{6}", "5"),
+    ("The roots are $ 2 $ and $ 7 $.", "7"),
+    ("The roots are $2$ and $7$.", "7"),
+    (r"\boxed{7}", r"\boxed{2} and \boxed{7}"),
+    (r"\boxed{(1,2)}", r"\{1,2\}"),
+    (r"\boxed{|x|}", "x"),
+    (r"\boxed{\sqrt{x^2}}", "x"),
+    (r"\boxed{x+10^{-9}}", "x"),
+    (r"\boxed{1/3}", "0.3333"),
+    (r"\boxed{20 \text{ to } 30}", "20"),
+    ("The ratio is 3:5.", "5"),
+    ("The ratio is 3:5.", "5:3"),
+    (r"\boxed{1:20}", "2:40"),
+    ("\\boxed{½}", "2"),
+    ("\\boxed{x²}", "2x"),
+    ("\\boxed{–5}", "5"),
+    ("The answer is –5", "5"),
+    ("\\boxed{3–5}", "-2"),
+    (r"\boxed{\text{no}}", "on"),
+    (r"\boxed{0.\overline{3}}", "0.3"),
+    (r"\boxed{0.(3)}", "0.3"),
+    ("0.333...", "0.333"),
+    ("There are 2 500 of them.", "500"),
+    ("Il y en a 3 200.", "200"),
+    (r"\boxed{\begin{pmatrix}1&2\\3&4\end{pmatrix}}", r"\begin{pmatrix}1&2&3&4\end{pmatrix}"),
+    (r"\boxed{\begin{pmatrix}1\\2\end{pmatrix}}", r"\begin{pmatrix}1&2\end{pmatrix}"),
+    (r"\boxed{\begin{pmatrix}0.0000001\end{pmatrix}}", r"\begin{pmatrix}0.0000002\end{pmatrix}"),
+    (r"\boxed{1 + \frac{1}{\mathrm{e}}}", r"1 - \frac{1}{\mathrm{e}}"),
+    (r"\boxed{x = 1, y = 2}", "x = 2, y = 1"),
+    (r"\boxed{2,1}", "x=1,y=2"),
+    (r"\boxed{6.02\times10^{23}}", r"6.03\times10^{23}"),
+    ("答案不是12。", "12"),
+    ("答案是12。", "13"),
+    (r"\boxed{50\%}", "5"),
+    (r"\boxed{12_5}", "12_6"),
+    (r"\boxed{y>2}", "x>2"),
+    (r"\boxed{x \neq 5}", "5"),
+    (r"\boxed{abc}", "a+b+c"),
+    (r"\boxed{A}", "B"),
+    (r"\boxed{\text{A and B}}", "A"),
+    (r"\boxed{1,000,000}", "1000"),
+    (r"\boxed{3,141}", "3.141"),
+    (r"\boxed{5}\ldots wait, \boxed{6}", "5"),
+    (r"\boxed{\frac{1}{0}}", r"\frac{2}{0}"),
+    (r"\boxed{\infty}", r"-\infty"),
+    (r"\boxed{x^{2000}}", "x^{2001}"),
+    (r"\boxed{2x}", "2y"),
+    (r"\boxed{\text{Monday}}", "Dynamo"),
+]
+
+
+@pytest.mark.parametrize(("response", "reference"), RIGHT)
+def test_right(check: Check, response: str, reference: str) -> None:
+    assert check(response, Task(reference)).kind == "right"
+
+
+@pytest.mark.parametrize(("response", "reference"), WRONG)
+def test_never_right(check: Check, response: str, reference: str) -> None:
+    assert check(response, Task(reference)).kind != "right"
+
+
+@pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"\boxed{1} + \boxed{2} = \boxed{3}", "3"),
+        (r"Then \boxed{4}. That was wrong, so \boxed{5}.", "5"),
+        (r"With \boxed{8} chairs and \boxed{3} tables", "8, 3"),
+        (r"\boxed{}", None),
+        ("It costs $4, then $6.", "$6"),
+        ("The total is 3/4 of 80, that is 60 km.", "60 km"),
+        ("The answer is 16 because $x = 4$.", "16"),
+        ("The answer is $x = 4$, since $y = 3$.", "x = 4"),
+        ("The answer is not 3. It is 5.", "5"),
+        ("So it isn't 12 but 15.", "15"),
+        ("It is 15, not 12.", "15"),
+        ("We do not know.", None),
+    ],
+)
+def test_what_is_taken_for_the_answer(response: str, answer: str | None) -> None:
+    assert answer_of(response) == answer
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("1,234,567.5", "1234567.5"),
+        ("0.1(6)", "1/6"),
+        ("2 3/4", "11/4"),
+        (r"-1\frac{1}{2}", "-3/2"),
+        (r"1.5\times 10^{-3}", "0.0015"),
+        ("1,23", None),
+        ("0,125", None),
+        ("1/0", None),
+        ("1e99999", None),
+        ("x", None),
+    ],
+)
+def test_numbers_are_exact(text: str, value: str | None) -> None:
+    assert number(tidy(text)) == (None if value is None else number(value))
+
+
+@pytest.mark.parametrize(
+    "huge",
+    [
+        "9^{9^{9^9}}",
+        "(10^{9999})^{9999}",
+        "((99^{99})^{99})^{99}",
+        "9999!^{9999}",
+        "((1000!)!)!",
+        "123456789!",
+        r"\binom{999999999}{444444444}",
+        "2^{999999999}",
+        "1e999999999",
+        "(" * 900 + "1" + ")" * 900,
+        r"\frac{1}{" * 90 + "2" + "}" * 90,
+        "5 " + "cm " * 120 + "!",
+        "x^{" * 300,
+        "1," * 450,
+        "{" * 450 + "}" * 450,
+    ],
+)
+def test_what_is_huge_is_not_evaluated(huge: str) -> None:
+    started = time.perf_counter()
+    assert not equal_answers("5", huge) and not equal_answers(huge, "5")
+    assert time.perf_counter() - started < 10
