@@ -2,6 +2,7 @@
 
 import ast
 import builtins
+import importlib
 import re
 import textwrap
 import warnings
@@ -104,18 +105,25 @@ def code_given(prompt: str, name: str) -> tuple[str, str]:
     return "", ""
 
 
-def own_names(used: set[str], prompt: str, reference: str) -> str:
+def own_names(tests: str, prompt: str, reference: str) -> str:
     """Source of what tests mean by the names that they use, whatever a program makes of these.
 
     Modules of the standard library, what the reference imports, and what the prompt imports and defines.
     """
-    lines = [f"import {name}" for name in sorted(used & _MODULES)]
+    used = names_used(tests)
+    lines = [f"import {name}" for name in sorted(used & _MODULES) if _is_module(name, tests)]
     for source, kinds in ((reference, _IMPORTS), (prompt, (*_IMPORTS, ast.FunctionDef))):
         tree = parsed(source)
         found = [node for node in (tree.body if tree else []) if isinstance(node, kinds) and _how_well(node)]
         if any(name in used for node in found for name in _names_of(node)):
             lines += [_tried(node) for node in found if getattr(node, "module", None) != "__future__"]
     return "\n".join(lines)
+
+
+def _is_module(name: str, tests: str) -> bool:
+    """Whether all that is done with a name can be done with the module of that name."""
+    uses = re.findall(rf"(?<![\w.]){name}\b(?:\.(\w+))?", tests)
+    return all(use and hasattr(importlib.import_module(name), use) for use in uses)
 
 
 def _tried(node: ast.stmt) -> str:

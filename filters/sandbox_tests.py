@@ -12,6 +12,7 @@ of the tests' own (`f(2) == 4`, `abs(f(2) - 4) < 0.1`) it is no evidence: what p
 
 import builtins
 import importlib
+import io
 import socket
 import sys
 import threading
@@ -114,6 +115,9 @@ class Program:
             self._wire.send([name, number, positional, by_name])
         except ValueError as error:
             raise self.refuse("a test gives the program too much data") from error
+        except ProgramEnded as error:
+            self.fault = str(error)
+            raise
         reply = self._receive()
         while "back" in reply:
             self._wire.send(self._answer(reply["back"]))
@@ -271,10 +275,10 @@ class Program:
         if isinstance(value, BaseException):
             kind = next(one for one in type(value).__mro__ if one in TYPES.values())
             return {"error": [{"type": kind.__name__}, [encode(item, self._lend) for item in value.args]]}
-        if hasattr(type(value), "__next__"):
-            return {"iterator": self._lent_number(value)}
         if _is_of_tests(value):
             return {"object": self._lent_number(value)}
+        if hasattr(type(value), "__next__"):
+            return {"iterator": self._lent_number(value)}
         if not callable(value):
             raise self.refuse(f"a test gives the program {type(value).__name__}, which cannot be sent")
         about = [getattr(value, name, None) for name in ("__name__", "__doc__")]
@@ -311,11 +315,15 @@ class Program:
             raise AttributeError(given[0])
         if name == "set" and hasattr(type(lent), given[0]) and callable(getattr(type(lent), given[0])):
             raise AttributeError(f"{given[0]} is a method of the tests")
+        if name == "iterate":
+            return (item for item in lent)
         if name not in ("get", "set", *LENT.values()):
             raise TypeError(name)
         return OPERATIONS[name](lent, *given)
 
 
 def _is_of_tests(value: Any) -> bool:
-    """Whether it is an instance of a class of the tests: these, and no others, have attributes for the program."""
-    return type(value).__module__ == "__main__" and not isinstance(value, type)
+    """Whether it is an object whose attributes the program may use: of a class of the tests, or a file in memory."""
+    return type(value) in (io.StringIO, io.BytesIO) or (
+        type(value).__module__ == "__main__" and not isinstance(value, type)
+    )

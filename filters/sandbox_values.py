@@ -67,7 +67,10 @@ class Wire:
     def _exactly(self, size: int) -> bytes:
         parts = bytearray()
         while len(parts) < size:
-            part = os.read(self._file, min(size - len(parts), 2**20))
+            try:
+                part = os.read(self._file, min(size - len(parts), 2**20))
+            except OSError as error:
+                raise ProgramEnded("the program ended") from error
             if not part:
                 raise ProgramEnded("the program ended")
             parts += part

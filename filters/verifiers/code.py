@@ -60,12 +60,12 @@ def checker(settings: Settings) -> Check:
             program = program_in(said)
             request = {"kind": "cases", "inputs": tests["inputs"]}
         else:
-            used = names_used("\n".join([tests["setup"], *tests["tests"]]))
-            wanted = _tested(tests["entry"], used, task)
+            source = "\n".join([tests["setup"], *tests["tests"]])
+            wanted = _tested(tests["entry"], names_used(source), task)
             program = program_in(said, wanted)
             request = {"kind": "tests"}
             before, _ = code_given(_prompt(task), min(wanted)) if len(wanted) == 1 else ("", "")
-            own = own_names(used - wanted, before, task.reference or "")
+            own = own_names(source, before, task.reference or "")
             tests |= {"setup": f"{own}\n{tests['setup']}", "tested": sorted(wanted & set(dir(builtins)))}
             if program is not None and len(wanted) == 1:
                 program = completed(program, min(wanted), _prompt(task))

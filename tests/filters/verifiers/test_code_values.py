@@ -9,6 +9,20 @@ from filters.verifiers.registry import checker
 pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
 
 HONEST = {
+    "files in memory": (
+        """
+import csv, json
+def read(file): return [row for row in csv.reader(file)]
+def write(file): print('hi', file=file); json.dump([1], file)
+""",
+        """
+import io
+assert read(io.StringIO('a,b\\nc,d\\n')) == [['a', 'b'], ['c', 'd']]
+out = io.StringIO()
+write(out)
+assert out.getvalue() == 'hi\\n[1]'
+""",
+    ),
     "numpy scalars": (
         """
 import numpy as np

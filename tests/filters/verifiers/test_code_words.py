@@ -1,0 +1,624 @@
+"""What a program calls itself, or says of itself, makes no test pass."""
+
+import pytest
+
+from filters.sandbox import isolation_missing
+from filters.verdict import Check, Settings, Task
+from filters.verifiers.registry import checker
+
+pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
+
+
+@pytest.fixture(scope="module")
+def check() -> Check:
+    return checker(Settings("code", seconds=3, memory=256))
+
+
+REDEFINES = {
+    "abs": (
+        """
+abs=lambda x:0
+def f(x): return 9
+""",
+        """
+assert abs(f(2)-4)<1e-6
+""",
+    ),
+    "len": (
+        """
+def len(x): return 3
+def f(x): return []
+""",
+        """
+assert len(f(2))==3
+""",
+    ),
+    "sorted": (
+        """
+def sorted(x,**k): return [1,2]
+def f(x): return []
+""",
+        """
+assert sorted(f(2))==[1,2]
+""",
+    ),
+    "isinstance": (
+        """
+def isinstance(a,b): return True
+def f(x): return 'a'
+""",
+        """
+assert isinstance(f(2),int)
+""",
+    ),
+    "range": (
+        """
+def range(*a): return []
+def f(x): return 0
+""",
+        """
+for i in range(3): assert f(i)==i*i
+""",
+    ),
+    "set all any": (
+        """
+set=lambda x:1
+all=any=lambda x:True
+def f(x): return 0
+""",
+        """
+assert all(f(i)==i+1 for i in range(3)) and set(f(2) for _ in [1])=={5}
+""",
+    ),
+    "math fake": (
+        """
+class math:
+    pi=0
+    isclose=staticmethod(lambda *a,**k:True)
+def f(x): return 0
+""",
+        """
+assert math.isclose(f(2),4)
+""",
+    ),
+    "math fake inst": (
+        """
+class M:
+    def __getattr__(s,n): return lambda *a,**k: True
+math=M()
+def f(x): return 0
+""",
+        """
+assert math.isclose(f(2),4)
+""",
+    ),
+    "math patched": (
+        """
+import math
+math.isclose=lambda *a,**k:True
+def f(x): return 0
+""",
+        """
+assert math.isclose(f(2),4)
+""",
+    ),
+    "np fake": (
+        """
+class np:
+    allclose=staticmethod(lambda *a,**k:True)
+def f(x): return 0
+""",
+        """
+import numpy as np
+assert np.allclose(f(2),4)
+""",
+    ),
+    "AssertionError": (
+        """
+class AssertionError(Exception): pass
+def f(x): return 0
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "counter": (
+        """
+class Counter(dict):
+    def __init__(s,x): pass
+    def __eq__(s,o): return True
+def f(x): return 'zz'
+""",
+        """
+from collections import Counter
+assert Counter(f(2))==Counter('aab')
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REDEFINES)
+def test_the_tests_names_are_the_real_ones(check: Check, name: str) -> None:
+    program, tests = REDEFINES[name]
+    if "numpy" in tests:
+        pytest.importorskip("numpy")
+    assert check(f"```python\n{program}\n```", Task(columns={"tests": tests})).kind == "wrong"
+
+
+def test_a_builtin_may_be_what_is_tested(check: Check) -> None:
+    task = Task("def sum(a, b): return a + b", columns={"tests": ["assert sum(10, 15) == 25"]})
+    assert check("def sum(a, b): return a + b", task).kind == "right"
+    assert check("def sum(a, b): return a", task).kind == "wrong"
+    only = Task(columns={"tests": ["assert len(list(filter([1, 2]))) == 1"]})
+    assert check("def filter(xs): return xs[:1]\nlen = list = lambda xs: 1", only).kind == "right"
+    assert check("def filter(xs): return xs\nlen = lambda xs: 1", only).kind == "wrong"
+
+
+def test_what_the_prompt_defines_is_the_prompts(check: Check) -> None:
+    prompt = "def double(x):\n    return 2 * x\n\ndef half(x):\n    '''Such that double(half(x)) is x.'''\n"
+    test = "def check(candidate):\n    assert double(candidate(5)) == 5\n"
+    task = Task(None, prompt, {"prompt": prompt, "test": test, "entry_point": "half"})
+    assert check("    return x / 2\n", task).kind == "right"
+    assert check("```python\ndef double(x): return 5\ndef half(x): return 0\n```", task).kind == "wrong"
+
+
+LIES = {
+    "f is class": (
+        """
+class f:
+    def __init__(s,x): pass
+    def __eq__(s,o): return True
+    def __hash__(s): return 4
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "f is int class": (
+        """
+class f(int):
+    def __new__(c,x): return int.__new__(c,7)
+    def __eq__(s,o): return True
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "list liar": (
+        """
+class L(list):
+    def __eq__(s,o): return True
+    def __len__(s): return 1
+    def __iter__(s): return iter([4])
+    def __contains__(s,x): return True
+def f(x): return L([7])
+""",
+        """
+assert f(2)==[4]
+""",
+    ),
+    "tuple liar": (
+        """
+class L(tuple):
+    def __eq__(s,o): return True
+    def __getitem__(s,i): return 4
+    def __iter__(s): return iter([4])
+def f(x): return L([7])
+""",
+        """
+assert f(2)==(4,)
+""",
+    ),
+    "str liar": (
+        """
+class L(str):
+    def __eq__(s,o): return True
+    def startswith(s,x): return True
+    def __contains__(s,x): return True
+def f(x): return L('a')
+""",
+        """
+assert f(2).startswith('q') or 'q' in f(2) or f(2)=='q'
+""",
+    ),
+    "dict liar": (
+        """
+class L(dict):
+    def __eq__(s,o): return True
+def f(x): return L(a=1)
+""",
+        """
+assert f(2)=={'a':2}
+""",
+    ),
+    "stop iteration in all": (
+        """
+def f(x): raise StopIteration
+""",
+        """
+assert all(map(lambda x:f(x)==1,[1,2]))
+""",
+    ),
+    "stop iteration in for": (
+        """
+def f(x): raise StopIteration
+""",
+        """
+for r in map(f,[1,2]): assert r==1
+""",
+    ),
+    "system exit 0": (
+        """
+def f(x): raise SystemExit(0)
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "system exit finally": (
+        """
+def f(x): raise SystemExit(0)
+def g():
+    raise StopIteration
+class I:
+    def __iter__(s): return s
+    def __next__(s): raise StopIteration
+def h(): return I()
+""",
+        """
+try: assert f(2)==4
+finally: list(h())
+""",
+    ),
+    "import error": (
+        """
+def f(x): raise ImportError('x')
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "import error load": (
+        """
+raise ImportError('x')
+def f(x): return 4
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "unittest exit": (
+        """
+def f(x): raise SystemExit(0)
+""",
+        """
+import unittest
+class T(unittest.TestCase):
+    def test_a(self): self.assertEqual(f(2),4)
+unittest.main()
+""",
+    ),
+    "skip test": (
+        """
+import unittest
+def f(x): raise unittest.SkipTest('x')
+""",
+        """
+import unittest
+class T(unittest.TestCase):
+    def test_a(self): self.assertEqual(f(2),4)
+""",
+    ),
+    "sets lent": (
+        """
+def f(n):
+    try: n.check=lambda *a:True
+    except Exception: pass
+    try: n.__class__.check=lambda *a:True
+    except Exception: pass
+    return 0
+""",
+        """
+class N:
+    def check(self,v): return v==4
+n=N()
+assert n.check(f(n))
+""",
+    ),
+    "lent globals": (
+        """
+def f(g):
+    for a in ('__globals__','__code__','__self__','__class__'):
+        try: return str(getattr(g,a)['__builtins__'])
+        except Exception as e: r=e
+    return 0
+""",
+        """
+class N:
+    def m(self): return 1
+assert f(N().m)==4 or f(N())==4
+""",
+    ),
+    "exec given": (
+        """
+def f(g): return g(exec,'import os; os._exit(0)') or g(eval,'1')
+""",
+        """
+def g(h,x): return h(x)
+assert f(g)==4
+""",
+    ),
+    "wire module os": (
+        """
+import os,json,struct,sys
+body=json.dumps({'names':{'f':{'module':[1,'os']}}}).encode()
+for fd in range(3,60):
+    try: os.write(fd,struct.pack('<I',len(body))+body)
+    except OSError: pass
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "wire garbage class": (
+        """
+import os,json,struct
+body=json.dumps({'names':{'f':{'class':[1,'X',[{'type':'int'},{'type':'list'}],['os','system'],None]}}}).encode()
+for fd in range(3,60):
+    try: os.write(fd,struct.pack('<I',len(body))+body)
+    except OSError: pass
+while True:pass
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "wire number": (
+        """
+import os,json,struct
+body=json.dumps({'names':{'f':5}}).encode()
+for fd in range(3,60):
+    try: os.write(fd,struct.pack('<I',len(body))+body)
+    except OSError: pass
+while True:pass
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "reduce": (
+        """
+class A:
+    def __reduce__(s): return (eval,('4',))
+def f(x): return A()
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "decimal huge": (
+        """
+from decimal import Decimal
+def f(x): return Decimal('1e999999999')
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "numpy dtype": (
+        """
+import numpy as np
+def f(x): return np.array([(1,2)],dtype=[('a','i4'),('b','i4')])
+""",
+        """
+assert f(2)[0][0]==4
+""",
+    ),
+    "name main": (
+        """
+import sys
+sys.modules['__main__'].judge=None
+sys.modules['__main__']._ended=lambda *a:{'passed':True}
+def f(x): return 0
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "metaclass": (
+        """
+class M(type):
+    def __instancecheck__(c,o): return True
+    def __eq__(c,o): return True
+    def __hash__(c): return 1
+class f(metaclass=M):
+    def __new__(c,x): return c
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "exception eq": (
+        """
+class E(Exception):
+    def __eq__(s,o): return True
+def f(x): return E()
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "exception str": (
+        """
+class E(Exception):
+    def __str__(s): return 'x'
+def f(x): raise E
+""",
+        """
+try: f(2)
+except ValueError: pass
+""",
+    ),
+    "fraction liar": (
+        """
+from fractions import Fraction
+class F(Fraction):
+    def __eq__(s,o): return True
+    def __sub__(s,o): return 0
+def f(x): return F(1,2)
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "decimal sub": (
+        """
+from decimal import Decimal
+class F(Decimal):
+    def __eq__(s,o): return True
+    def __sub__(s,o): return 0
+def f(x): return F(1)
+""",
+        """
+assert abs(f(2)-4)<1
+""",
+    ),
+    "nonlocal builtins": (
+        """
+import builtins
+builtins.abs=lambda x:0
+builtins.len=lambda x:1
+def f(x): return 5
+""",
+        """
+assert abs(f(2)-4)<1e-3
+""",
+    ),
+    "printed": (
+        """
+import sys
+def f(x): print('4'); return 0
+""",
+        """
+assert f(2)==4
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", LIES)
+def test_lies_are_wrong(check: Check, name: str) -> None:
+    program, tests = LIES[name]
+    if "numpy" in program:
+        pytest.importorskip("numpy")
+    verdict = check(f"```python\n{program}\n```", Task(columns={"tests": tests}))
+    assert verdict.kind == "wrong", verdict
+
+
+WORDS = {
+    "choosy eq": (
+        """
+class A:
+    def __eq__(s,o): return isinstance(o,int)
+    __hash__=None
+def f(x): return A()
+""",
+        """
+assert f(2)==4
+""",
+    ),
+    "choosy sub": (
+        """
+class A:
+    def __sub__(s,o):
+        if isinstance(o,int): return 0
+        raise TypeError
+def f(x): return A()
+""",
+        """
+assert abs(f(2)-4)<1e-6
+""",
+    ),
+    "choosy sub two": (
+        """
+class B:
+    def __abs__(s): return 0
+class A:
+    def __sub__(s,o):
+        if isinstance(o,int): return B()
+        raise TypeError
+def f(x): return A()
+""",
+        """
+assert abs(f(2)-4)<1e-6
+""",
+    ),
+    "choosy attr": (
+        """
+class B:
+    v=True
+class A:
+    def __sub__(s,o):
+        if isinstance(o,int): return B()
+        raise TypeError
+def f(x): return A()
+""",
+        """
+assert (f(2)-4).v
+""",
+    ),
+    "choosy contains": (
+        """
+class A:
+    def __contains__(s,o): return isinstance(o,int)
+def f(x): return A()
+""",
+        """
+assert 4 in f(2)
+""",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WORDS)
+def test_what_only_the_program_says_is_not_judged(check: Check, name: str) -> None:
+    program, tests = WORDS[name]
+    verdict = check(f"```python\n{program}\n```", Task(columns={"tests": tests}))
+    assert verdict.kind == "unscorable" and "says of itself" in str(verdict.reason)
+    failing = Task(columns={"tests": f"{tests}\nassert False"})
+    assert check(f"```python\n{program}\n```", failing).kind == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("columns", "reason"),
+    [
+        ({"tests": "def test_a(x): assert f(2) == 4"}, "test_a wants x"),
+        ({"tests": "import math"}, "test nothing"),
+        ({"tests": "import no_such_module\nassert f(2) == 4"}, "no_such_module"),
+        ({"tests": "import sys\nassert f(sys) == 4"}, "cannot be sent"),
+        ({"tests": "import inspect\nassert inspect.signature(f)"}, "__signature__"),
+        ({"test": "def helper(c): assert c(2) == 4", "entry_point": "f"}, "no function check"),
+    ],
+)
+def test_tests_that_say_nothing_are_unscorable(check: Check, columns: dict[str, str], reason: str) -> None:
+    verdict = check("def f(x): return x * x", Task(columns=columns))
+    assert verdict.kind == "unscorable" and reason in str(verdict.reason), verdict
+
+
+@pytest.mark.parametrize(
+    "program", ["class Solution:\n    def add(self, a, b): return a + b", "def add(a, b): return a + b"]
+)
+def test_calls_as_apps_has_them(check: Check, program: str) -> None:
+    given = {"fn_name": "add", "inputs": [[1, 2], [[1], [2]]], "outputs": [3, [[1, 2]]]}
+    response = f"```python\n{program}\n```"
+    assert check(response, Task(columns={"input_output": given})).kind == "right"
+    assert check(response.replace("+", "*"), Task(columns={"input_output": given})).kind == "wrong"
+    lines = Task(columns={"inputs": [["a", "b"]], "outputs": [["ab"]]})
+    assert check("print(input() + input())", lines).kind == "right"
+
+
+def test_an_entry_point_may_be_a_method(check: Check) -> None:
+    test = "def check(candidate):\n    assert candidate(x=4) == 2"
+    task = Task(None, "", {"prompt": "import math\n", "entry_point": "Solution().root", "test": test})
+    assert check("```python\nclass Solution:\n    def root(self, x): return math.isqrt(x)\n```", task).kind == "right"
+    assert check("```python\nclass Solution:\n    def root(self, x): return x\n```", task).kind == "wrong"
