@@ -164,7 +164,12 @@ class _Progress:
         self._began, self._tokens, self._steps = self._clock(), 0, 0
 
     def report(self, entry: dict[str, Any], steps: int) -> None:
-        """Show one entry of the log."""
+        """Show one entry of the log, or that an evaluation begins."""
+        if "evaluating" in entry:
+            if not entry["step"] and self._folder.writes:
+                say("measuring what the model can do before training", self._quiet)
+            self._meter.show(entry["step"], steps, "evaluating")
+            return
         if "evaluation" in entry:
             found = entry["evaluation"]
             if self._folder.writes:

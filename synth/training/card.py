@@ -54,11 +54,9 @@ def training_card(folder: TrainingFolder) -> str:
             lines.append(f"| {entry['step']:,} | {' | '.join(cells)} |")
         floor, kept = record.settings.get("keep"), measured[-1]["evaluation"].get("kept")
         if floor is not None and kept is not None and kept < floor:
-            lines += [
-                "",
-                f"Stopped at step {measured[-1]['step']:,}, below {floor:.0%}: the weights are those of step "
-                f"{measured[-2]['step']:,}.",
-            ]
+            at = measured[-1]["step"]
+            back = measured[-2]["step"] or at  # nothing is saved at step 0
+            lines += ["", f"Stopped at step {at:,}, below {floor:.0%}: the weights are those of step {back:,}."]
         lines += ["", "![learnt against kept](curve.svg)"]
     return "\n".join(lines) + "\n"
 

@@ -3,7 +3,7 @@
 config.json, *.safetensors, tokenizer…   the model, once it is trained; as after `save_pretrained`
 adapter/          the adapter by itself, where one was trained; the model has it merged in
 run.json          settings, versions, counts, what was reached; written last (`progress.json` until then)
-log.jsonl         a line a step: loss, learning rate, tokens; a line an evaluation
+log.jsonl         a line a step: loss, learning rate, gradient norm, tokens and seconds; a line an evaluation
 rejected.jsonl    rows that cannot be trained on, with the reason
 checkpoints/      the last checkpoint of a run under way, for a step also the one before
 """

@@ -80,14 +80,16 @@ def train(
         evaluate: measures the model before the first step, every `settings.evaluate_every` steps and at the end; given
             to the first process only.
         evaluates: whether there is such a process.
-        report: called with every logged entry and the number of steps in all.
+        report: called with every logged entry and the number of steps in all, and with {"step", "evaluating"} before
+            an evaluation.
         stop: asked to end early, a run saves a checkpoint and ends.
         say: takes a line for people.
         card: writes the model card.
 
     Raises:
         UsageError: the model cannot be loaded or trained so.
-        RunError: the loss is no number, or memory ran out; the last checkpoint is kept.
+        RunError: the loss is no number, or memory ran out; the last checkpoint is kept. Or less than `settings.keep`
+            was left at the first evaluation; the model of that step is saved.
     """
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
         raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
@@ -169,18 +171,20 @@ def train(
     if watch.stopped:
         return Outcome(trainer.state.global_step, stopped=True)
     steps = trainer.state.global_step
-    if watch.fell_at is not None:
-        good = folder.checkpoint()
-        if good is None:
-            raise RunError(
-                f"less than {settings.keep:.0%} was kept at the first evaluation: lower --lr or --eval-every"
-            )
+    good = folder.checkpoint() if watch.fell_at is not None else None
+    if good is not None:
         trainer._load_from_checkpoint(str(good))
         steps = folder.steps_of(good)
         say(f"below {settings.keep:.0%} at step {watch.fell_at}: back to {good.name}")
     taken = batches[: steps * settings.accumulate * processes]
     folder.record.tokens["seen"] = float(sum(int(rows.sizes[batch].sum()) for batch in taken))
     _save(trainer, model, base, name, tokenizer, trained, settings, folder, card)
+    if watch.fell_at is not None and good is None:
+        raise RunError(
+            f"less than {settings.keep:.0%} was kept at step {steps}, the first evaluation, so there is nothing to go "
+            f"back to: {folder.path} holds the model of that step. Lower --lr or --eval-every and add --restart, or go "
+            f"part of the way back: synth merge {name} {folder.path} --ratio 0.5"
+        )
     return Outcome(steps, fell_at=watch.fell_at)
 
 
@@ -213,8 +217,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
 
     def on_train_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         """Measure the foundation model, unless an earlier part of the run has."""
-        if state.global_step == 0:
-            self._measure(state)
+        if state.global_step == 0 and self._measure(state) is None and self._settings.keep is not None:
+            raise UsageError(
+                "--keep: before training the model has nothing right in the suites of --eval, or nothing that can be "
+                "judged, so there is no share of it to keep: give suites that it can do, or leave --keep out"
+            )
 
     def on_log(
         self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
@@ -253,6 +260,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         if not self._evaluates:
             return None
         result: dict[str, Any] = {}
+        self._report({"step": state.global_step, "evaluating": True}, state.max_steps)
         if self._evaluate is not None:
             threads = torch.random.get_rng_state()
             if self._packed:

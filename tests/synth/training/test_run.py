@@ -177,6 +177,34 @@ def test_below_the_floor_it_goes_back(run: Train) -> None:
     assert not torch.equal(seen[2]["model.norm.weight"], seen[3]["model.norm.weight"])
 
 
+def test_below_the_floor_at_the_first_evaluation_the_model_is_saved_all_the_same(run: Train, tmp_path: Path) -> None:
+    shares = iter([1.0, 0.8])
+    settings = replace(SIX, steps=20, evaluate_every=3, keep=0.95)
+    with pytest.raises(RunError, match=r"kept at step 3, the first evaluation.*holds the model of that step"):
+        run("out", settings, evaluate=lambda _: {"old": 0.5, "kept": next(shares)}, evaluates=True)
+    assert (tmp_path / "out" / "run.json").exists() and weights(tmp_path / "out")
+    assert len([line for line in (tmp_path / "out" / "log.jsonl").read_text().splitlines() if "loss" in line]) == 3
+
+
+def test_a_floor_under_nothing_is_refused_before_the_first_step(run: Train, tmp_path: Path) -> None:
+    settings = replace(SIX, keep=0.95)
+    with pytest.raises(UsageError, match="--keep: before training the model has nothing right"):
+        run("out", settings, evaluate=lambda _: {"old": 0.0, "kept": None}, evaluates=True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_step_logs_what_is_plotted(run: Train) -> None:
+    told: list[dict[str, Any]] = []
+    settings = replace(SIX, steps=2, evaluate_every=2)
+    _, folder = run(
+        "out", settings, evaluate=lambda _: {"kept": 1.0}, evaluates=True, report=lambda entry, _: told.append(entry)
+    )
+    steps = [entry for entry in folder.log if "loss" in entry]
+    assert [set(entry) for entry in steps] == [{"step", "loss", "rate", "gradient", "tokens", "seconds"}] * 2
+    assert all(entry["gradient"] > 0 and entry["seconds"] > 0 for entry in steps)
+    assert [entry["step"] for entry in told if "evaluating" in entry] == [0, 2]
+
+
 def test_evaluation_does_not_disturb_training(run: Train) -> None:
     def evaluate(net: Any) -> dict[str, Any]:
         torch.rand(7)
