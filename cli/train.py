@@ -23,7 +23,8 @@ from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, announced, di
     type=click.Choice(["assistant", "last", "all"]),
     default="assistant",
     show_default=True,
-    help="What of a conversation is trained on. Rows with `labels` are trained on as these say.",
+    help="What of a conversation is trained on. Rows with `labels` are trained on as these say; tokens without labels "
+    "need `all`.",
 )
 @click.option("--text-column", metavar="NAME", help="Train on plain texts, as in pre-training.")
 @click.option("--steps", type=click.IntRange(1), help="Optimiser steps. [default: go by --epochs]")

@@ -272,9 +272,12 @@ def _source(given: dict[str, Any]) -> Rows:
             raise UsageError(f"{raw.source} has no column of texts {column!r}; there are: {', '.join(texts) or 'none'}")
         return raw
     if "input_ids" in raw.schema.names:
-        if given["train_on"] == "assistant" or "labels" in raw.schema.names:
+        if given["train_on"] == "all" or "labels" in raw.schema.names:
             return raw
-        raise UsageError(f"{raw.source} holds tokens without labels: --train-on {given['train_on']} cannot be told")
+        raise UsageError(
+            f"{raw.source} holds tokens (input_ids) without labels, so nobody can tell which the assistant wrote: "
+            "--train-on all trains on every token; or add labels (synth score-tokens), or leave input_ids out"
+        )
     return conversations(raw, prompt_column=given["prompt_column"], reference_column=given["reference_column"])
 
 

@@ -1,7 +1,8 @@
 """Rows to train on, as tokens with labels and loss weights.
 
 Three forms come in: tokens with labels (what `synth score-tokens` writes, and what other tools prepare; used as they
-are), conversations (encoded here, trained on what the assistant says), and plain texts (trained on every token).
+are, and without labels trained on whole where that is asked for), conversations (encoded here, trained on what the
+assistant says), and plain texts (trained on every token).
 """
 
 from collections.abc import Iterator, Sequence
@@ -158,8 +159,13 @@ def _tokenised(record: dict[str, Any], encoder: RowEncoder, vocabulary: int) -> 
     """A row as its columns say; nothing precedes its first token, so that one is never predicted."""
     if not record["input_ids"]:
         raise RequestError("no tokens")
-    tokens = np.array(record["input_ids"], np.int32)
-    labels = np.array(tokens if record.get("labels") is None else record["labels"], np.int32)
+    tokens = _integers(record, "input_ids")
+    if record.get("labels") is not None:
+        labels = _integers(record, "labels")
+    elif encoder.train_on == "all":
+        labels = tokens.copy()
+    else:
+        raise RequestError("no labels: --train-on all trains on every token of such a row")
     weights = None if record.get("weights") is None else np.array(record["weights"], np.float32)
     for name, values in (("labels", labels), ("weights", weights)):
         if values is not None and len(values) != len(tokens):
@@ -181,7 +187,16 @@ def _tokenised(record: dict[str, Any], encoder: RowEncoder, vocabulary: int) -> 
     labels[0] = IGNORED
     if not (labels != IGNORED)[slice(None) if weights is None else weights > 0].any():
         raise RequestError("no token to train on")
-    return _Row(tokens, labels, weights)
+    return _Row(tokens.astype(np.int32), labels.astype(np.int32), weights)
+
+
+def _integers(record: dict[str, Any], name: str) -> NDArray[np.int64]:
+    if None in record[name]:
+        raise RequestError(f"{name} with null in them")
+    try:
+        return np.array(record[name], np.int64)
+    except OverflowError as error:
+        raise RequestError(f"{name} that are no token ids") from error
 
 
 def _check_types(rows: Rows) -> None:
@@ -189,6 +204,8 @@ def _check_types(rows: Rows) -> None:
         if name not in rows.schema.names:
             continue
         kind = rows.schema.field(name).type
+        if pa.types.is_null(kind):
+            continue  # each row is rejected
         inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
         fits = pa.types.is_floating if name == "weights" else pa.types.is_integer
         if inner is None or not (fits(inner) or (name == "weights" and pa.types.is_integer(inner))):

@@ -224,6 +224,15 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     assert status == 2 and "optimiser, and for the foundation model beside it" in err
 
 
+def test_tokens_without_labels_need_to_be_told(run: Run, model: str, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"input_ids": [5, 6, 7, 8]}\n' * 3)
+    status, _, err = run(rows, "--model", model, "--dry-run")
+    assert status == 2 and "--train-on all trains on every token" in err
+    status, out, _ = run(rows, "--model", model, "--dry-run", "--train-on", "all")
+    assert status == 0 and "75.0%" in out
+
+
 def test_masked_tokens_are_not_learnt(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
     """What `score-tokens` masks has no loss: the number of tokens with loss is that of its labels."""
     masked = tmp_path / "masked"

@@ -51,7 +51,12 @@ def test_texts_are_trained_on_whole(tmp_path: Path, chat: ChatFormat) -> None:
     ("record", "reason"),
     [
         ({"input_ids": [], "labels": []}, "no tokens"),
+        ({"input_ids": None, "labels": [1]}, "no tokens"),
         ({"input_ids": [1, 2], "labels": [1]}, "1 labels for 2 tokens"),
+        ({"input_ids": [1, 2], "labels": None}, "no labels: --train-on all trains on every token of such a row"),
+        ({"input_ids": [1, None], "labels": [1, 2]}, "input_ids with null in them"),
+        ({"input_ids": [1, 2], "labels": [None, 2]}, "labels with null in them"),
+        ({"input_ids": [1, 2], "labels": [1, 2], "weights": [1, None]}, "weights that are negative or no numbers"),
         ({"input_ids": [1, 2], "labels": [-100, -100]}, "no token to train on"),
         ({"input_ids": [1, 2], "labels": [1, -100]}, "no token to train on"),
         ({"input_ids": [1, 2], "labels": [1, 2], "weights": [1, -1]}, "weights that are negative or no numbers"),
@@ -96,6 +101,28 @@ def test_labels_that_are_not_their_tokens_are_refused(
 ) -> None:
     with pytest.raises(UsageError, match=words):
         read(tmp_path / "a.jsonl", chat, [{"input_ids": [5, 6, 7, 8, 9], "labels": labels}])
+
+
+def test_tokens_without_labels_are_trained_on_whole_where_that_is_asked_for(tmp_path: Path, chat: ChatFormat) -> None:
+    records: list[dict[str, Any]] = [{"input_ids": [5, 6, 7]}, {"input_ids": [8, 9]}]
+    rows = read(tmp_path / "a.jsonl", chat, records, train_on="all")
+    assert rows.labels.tolist() == [-100, 6, 7, -100, 9]
+    for train_on in ("assistant", "last"):
+        with pytest.raises(UsageError, match="row 0: no labels: --train-on all"):
+            read(tmp_path / "b.jsonl", chat, records, train_on=train_on)
+    mixed = read(tmp_path / "c.jsonl", chat, [{**records[0], "labels": [-100, -100, 7]}, records[1]], train_on="all")
+    assert mixed.labels.tolist() == [-100, -100, 7, -100, 9]
+
+
+@pytest.mark.parametrize("number", [1 << 40, 1 << 31, -5])
+def test_numbers_that_no_token_has_are_refused(number: int, tmp_path: Path, chat: ChatFormat) -> None:
+    with pytest.raises(UsageError, match="another tokenizer"):
+        read(tmp_path / "a.jsonl", chat, [{"input_ids": [1, number], "labels": [1, number]}])
+
+
+def test_strings_of_numbers_are_no_tokens(tmp_path: Path, chat: ChatFormat) -> None:
+    with pytest.raises(UsageError, match=r"column input_ids of .* must hold lists of whole numbers"):
+        read(tmp_path / "a.jsonl", chat, [{"input_ids": ["1", "2"], "labels": [1, 2]}])
 
 
 def test_columns_of_other_types_are_refused(tmp_path: Path, chat: ChatFormat) -> None:
