@@ -25,6 +25,9 @@ from synth.read import open_rows
 from synth.tasks import Tasks, open_tasks
 from synth.verifiers import Verifier, check_references, open_verifier
 
+_OPTIONS = {"seconds": "time_limit", "memory": "memory_limit", "unsafe": "unsafe_no_sandbox"}
+"""What people call the settings of a verifier: as the options that set them."""
+
 FIRST = 200
 """References that are checked before a model is loaded."""
 
@@ -85,7 +88,9 @@ class Casting:
         """What is recorded: rows differ with the models' weights, the kind of engine and how it is run."""
         settings: dict[str, Any] = {}
         if self.verifier is not None:
-            settings["verifier"] = {key: value for key, value in asdict(self.verifier).items() if value is not None}
+            settings["verifier"] = {
+                _OPTIONS.get(key, key): value for key, value in asdict(self.verifier).items() if value is not None
+            }
         if self._has_judge:
             settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
         if self.models:

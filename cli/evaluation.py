@@ -25,6 +25,7 @@ from synth.engines.base import Sampling
 from synth.engines.token_scorer import open_scorer
 from synth.errors import RequestError, UsageError
 from synth.evaluation import COLUMNS, Exam, Verifiers, open_verifiers
+from synth.invocation import command_line
 from synth.methods.answers import Speaker
 from synth.perplexity import Text, open_texts, perplexity
 from synth.read import open_source
@@ -296,6 +297,7 @@ def _write(folder: Path, scores: dict[str, Any]) -> None:
     from synth.score_plots import draw_scores
 
     folder.mkdir(parents=True, exist_ok=True)
+    scores = {"command_line": command_line()} | scores
     replace_text(folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
     for suffix in (".svg", ".png"):
         draw_scores(scores, folder, suffix)

@@ -35,7 +35,7 @@ def mix(given: dict[str, Any]) -> None:
         raise UsageError("standard input is one set: only one of TARGET and --replay can be -")
     names = _names([source for source, _ in sources])
     parts = [_part(name, source, share, given, quiet) for name, (source, share) in zip(names, sources, strict=True)]
-    settings = {name: given[name] for name in ("by", "order", "oversample", "form", "seed")}
+    settings = {name: given[name] for name in ("by", "order", "oversample", "seed")} | {"as": given["form"]}
     settings["sets"] = [{"name": part.name, "input": part.tasks.fingerprint, "share": part.share} for part in parts]
     mixture = plan(
         parts,

@@ -7,7 +7,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -209,7 +209,8 @@ class _Work:
     def _sink(self, output: str | None, mask: Mask) -> RunDirectory | StreamSink:
         settings = dict(self._settings)
         if mask.masks:
-            settings |= {"mask": asdict(mask), "protect": sorted(self._scores.encoder.protect)}
+            settings |= {"mask": mask.which, "mask_above": mask.above, "mask_hardest": mask.hardest}
+            settings |= {"mask_over": mask.over, "seed": mask.seed, "protect": sorted(self._scores.encoder.protect)}
         model = self._given["model"]
         record = RunRecord("score-tokens", settings, model, versions("transformers"), source=self._source)
         return open_output(output, self._stream, record, self._scores.schema, restart=self._given["restart"])

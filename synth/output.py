@@ -10,7 +10,6 @@ import pyarrow as pa
 
 from synth.encode import JsonLines
 from synth.errors import UsageError
-from synth.places import check_rows
 from synth.record import RunRecord, read_record
 from synth.row import Outcome
 from synth.store import SIDE_TABLES, RunDirectory, clear_run, read_shards
@@ -144,7 +143,6 @@ def open_output(
     """
     if output in (None, "-"):
         return StreamSink(stream, record)
-    check_rows(str(output))
     path = Path(str(output))
     is_file = path.suffix.lower() in FORMATS and not path.is_dir()
     for source in filter(None, (record.source, *also_read)):

@@ -111,6 +111,7 @@ def build_scores_report(folder: Path, output: Path) -> Made:
         "scores",
         title=", ".join(names),
         notes=notes,
+        command_line=short(str(scores.get("command_line") or ""), 2_000),
         plots=plots,
         items=items,
         index=packed(index | (items.index if items else {})),

@@ -92,6 +92,7 @@ class Outcome:
     made: str
     note: str
     cards: list[Card]
+    command_line: str = ""
 
 
 def figure(value: float | None) -> str:
@@ -291,7 +292,8 @@ def outcomes(sets: Sequence[DataSet]) -> list[Outcome]:
             made = f"synth {record.command}" + (f", model {short(record.model)}" if record.model else "")
             note = short(record.note, 400) if record.note else ""
             counts = record.accepted, record.rejected
-            found.append(Outcome(item.name, number % COLOURS, *counts, made, note, cards))
+            line = short(record.command_line or "", 2_000)
+            found.append(Outcome(item.name, number % COLOURS, *counts, made, note, cards, line))
         elif rejected is not None:
             accepted = item.accepted.rows if item.accepted else 0
             cards = [Card("reasons of rejection", _bars(rejected.reasons, number % COLOURS))] if rejected.rows else []

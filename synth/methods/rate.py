@@ -10,7 +10,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +73,7 @@ class RateSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompts' texts among them."""
-        return asdict(self) | {"prompts": self.prompts()}
+        return {"by": list(self.aspects), "max_tokens": self.max_tokens, "prompts": self.prompts()}
 
     def prompts(self) -> dict[str, str]:
         """The text of each aspect that is asked for.
