@@ -9,8 +9,8 @@ import types
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from filters.sandbox_tests import Names, Program
-from filters.sandbox_things import Kind
+from filters.sandbox_program import module
+from filters.sandbox_tests import Builtins, Program
 from filters.sandbox_values import ProgramEnded
 
 _QUIET = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
@@ -42,8 +42,8 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     program, running = None, "its code"
     try:
         program = Program(connection)
-        names = Names(program, set(request["tested"]))
-        sys.modules["__main__"] = _Main(names)
+        names = module("__main__").__dict__
+        names["__builtins__"] = Builtins(program, set(request["tested"]))
         entry = request["entry"]
         if entry and not program.defines(entry.partition(".")[0].partition("(")[0]):
             return {"failed": f"the program defines no {entry}"}
@@ -81,24 +81,7 @@ def _ended(error: BaseException | None, program: Program | None, running: str) -
     return {"unusable": program.word} if program and program.word else {"passed": True}
 
 
-class _Main(types.ModuleType):
-    """The tests' module, as `unittest.main` and its like look for it."""
-
-    def __init__(self, names: Names) -> None:
-        super().__init__("__main__")
-        object.__setattr__(self, "_names", names)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return object.__getattribute__(self, "_names")[name]
-        except KeyError as error:
-            raise AttributeError(name) from error
-
-    def __dir__(self) -> list[str]:
-        return list(object.__getattribute__(self, "_names"))
-
-
-def _check(names: Names, entry: str) -> Test:
+def _check(names: dict[str, Any], entry: str) -> Test:
     if "check" not in names:
         raise Unusable("the tests define no function check")
     check, candidate = names["check"], eval(entry, names)
@@ -112,12 +95,12 @@ def _is_quiet(tree: ast.Module) -> bool:
     )
 
 
-def _collected(names: Names, trees: list[ast.Module]) -> Iterator[Test]:
+def _collected(names: dict[str, Any], trees: list[ast.Module]) -> Iterator[Test]:
     """The test functions and classes that the tests define, and do not run themselves."""
     used = {node.id for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Name) and _loads(node)}
     ran = used | {node.attr for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     for name, value in list(names.items()):
-        if name in used or getattr(value, "__module__", None) != "__main__" or isinstance(value, Kind):
+        if name in used or getattr(value, "__module__", None) != "__main__":
             continue
         if isinstance(value, types.FunctionType) and name.startswith("test"):
             yield from _calls(name, value)

@@ -33,17 +33,16 @@ _RAISING = "asyncio binascii concurrent configparser csv dataclasses decimal jso
 """Modules whose exceptions are the same here."""
 
 
-class Names(dict[str, Any]):
-    """The tests' names: their own, then the real builtins, then what the program defines, as it is at the moment."""
+class Builtins(dict[str, Any]):
+    """The builtins of the tests: behind the real ones, what the program defines, as it is at the moment."""
 
     def __init__(self, program: "Program", tested: set[str]) -> None:
-        super().__init__(__name__="__main__", __builtins__=builtins)
+        """`tested`: the builtins that are the program's here, if it defines them."""
+        real = vars(builtins).items()
+        super().__init__((name, value) for name, value in real if name not in tested or not program.defines(name))
         self._program = program
-        self._tested = tested
 
     def __missing__(self, name: str) -> Any:
-        if hasattr(builtins, name) and name not in self._tested:
-            raise KeyError(name)
         found, fixed = self._program.named(name)
         if fixed:
             self[name] = found

@@ -93,13 +93,14 @@ def _executable(language: str) -> str:
 
 
 def _program(response: str, language: str | None) -> tuple[str, str]:
-    """The language named, and the program: the last fenced block (of that language, where one is asked for)."""
+    """The language named, and the program: the last fenced block of that language, or of one that is known."""
     blocks = fenced_blocks(conclusion(response))
     if language is not None:
         wanted = _language(language)
         same = [code for name, code in blocks if _language(name) == wanted or not name]
         return language, same[-1] if same else "" if blocks else response
-    return blocks[-1] if blocks else ("", response)
+    known = [block for block in blocks if _language(block[0])]
+    return (known or blocks or [("", response)])[-1]
 
 
 def _compiled(language: str, program: str, settings: Settings) -> Verdict:

@@ -9,6 +9,25 @@ from filters.verifiers.registry import checker
 pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
 
 HONEST = {
+    "bodies of classes": (
+        """
+LIMIT = 3
+class E(Exception): pass
+class Base:
+    def go(self): return 1
+def f(x):
+    if x > LIMIT: raise E
+    return x
+""",
+        """
+class Cases:
+    first = f(LIMIT)
+    kinds = (E, Base)
+    def test(self): assert self.first == LIMIT and f(1) == 1
+Cases().test()
+assert [x for x in range(LIMIT)] == [0, 1, 2] and (lambda: LIMIT)() == 3
+""",
+    ),
     "files in memory": (
         """
 import csv, json

@@ -53,6 +53,8 @@ def test_what_cannot_be_compiled_here() -> None:
     check = checker(Settings("compile"))
     assert check("```brainf\n+\n```", Task()).kind == "unscorable"
     assert check("int x;", Task()).kind == "unscorable"
+    shell = "\r\nRun:\r\n```bash\r\npython main.py\r\n```\r\n```\r\n5\r\n```\r\n"
+    assert check(f"1. So:\r\n   ```python\r\n   x = 5\r\n   ```{shell}", Task()).kind == "right"
     assert check("", Task()).kind == "wrong"
     with pytest.raises(VerifierError, match="known are python, c"):
         checker(Settings("compile", language="brainf"))
