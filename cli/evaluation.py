@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +30,7 @@ from synth.invocation import command_line
 from synth.methods.answers import Speaker
 from synth.perplexity import Text, open_texts, perplexity
 from synth.read import open_source
-from synth.record import RunRecord
+from synth.record import RunRecord, refuse_other_run
 from synth.row import BASE
 from synth.runner import Run
 from synth.scores import Results, as_json, pick, results_of
@@ -65,6 +66,7 @@ def _evaluate(given: dict[str, Any], folder: Path) -> None:
     sampling = Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], seed=given["seed"])
     examination = _Examination(given, Exam(suites, sampling), folder)
     _check(given, suites, models)
+    examination.refuse_other_runs(models)
     for model in models.values():
         chat = examination.casting(model).named().speaker.chat
         for text in open_texts(given["texts"], given["text_column"], chat):
@@ -74,7 +76,8 @@ def _evaluate(given: dict[str, Any], folder: Path) -> None:
         harness.check()
     for suite in suites:
         say(suite.note, quiet)
-    models |= _merged(given, models, folder, quiet)
+    models |= (made := _merged(given, models, folder, quiet))
+    examination.refuse_other_runs(made)
     with claimed_stdout():
         results = asyncio.run(examination.run(models))
         if given["kl"]:
@@ -229,13 +232,24 @@ class _Examination:
             scorer.close()
         return found
 
-    def _sink(self, name: str, model: str) -> RunDirectory:
+    def refuse_other_runs(self, models: dict[str, str]) -> None:
+        """Find answers of other settings at once, not when it is their model's turn.
+
+        Raises:
+            UsageError: there are some.
+        """
+        if self.exam.total and not self.given["restart"]:
+            for name, model in models.items():
+                refuse_other_run(self._answers(name), partial(self._fresh, model))
+
+    def _fresh(self, model: str) -> RunRecord:
         casting = self.casting(model)
         settings = casting.settings() | self.exam.settings()
-        record = RunRecord("eval", settings, model, versions(*casting.engine_kinds()))
-        return RunDirectory.open(
-            self._answers(name), record, pa.schema([*BASE, *COLUMNS]), restart=self.given["restart"]
-        )
+        return RunRecord("eval", settings, model, versions(*casting.engine_kinds()))
+
+    def _sink(self, name: str, model: str) -> RunDirectory:
+        schema = pa.schema([*BASE, *COLUMNS])
+        return RunDirectory.open(self._answers(name), self._fresh(model), schema, restart=self.given["restart"])
 
     def _answers(self, name: str) -> Path:
         return self.folder / "answers" / name

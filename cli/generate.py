@@ -15,7 +15,7 @@ import pyarrow as pa
 
 from cli.cast import Cast, Casting
 from cli.progress import clock, progress, say
-from synth.output import StreamSink, open_output
+from synth.output import StreamSink, open_output, refuse_early
 from synth.record import RunRecord
 from synth.row import BASE, Row
 from synth.runner import Kinds, Method, Run, Sink
@@ -95,21 +95,23 @@ def generate(job: Job, casting: Casting) -> RunRecord:
         click.exceptions.Exit: status 1 where the run was stopped or fell short of its target.
     """
     given = casting.given
-    job.method(casting.named())  # what cannot work is found before a model is loaded
-    model = casting.models.get("model")
-    quiet: bool = given["quiet"]
-    with claimed_stdout() as stream:
-        settings = casting.settings() | job.settings
-        record = RunRecord(
+
+    def fresh() -> RunRecord:
+        return RunRecord(
             job.command,
-            settings,
-            model,
+            casting.settings() | job.settings,
+            casting.models.get("model"),
             versions(*casting.engine_kinds()),
             source=job.tasks.source.source if job.tasks else None,
             asked=job.target,
         )
+
+    refuse_early(given["output"], fresh, restart=given["restart"])
+    job.method(casting.named())  # what cannot work is found before a model is loaded
+    quiet: bool = given["quiet"]
+    with claimed_stdout() as stream:
         sink = open_output(
-            given["output"], stream, record, job.schema, restart=given["restart"], also_read=job.also_read
+            given["output"], stream, fresh(), job.schema, restart=given["restart"], also_read=job.also_read
         )
         record = sink.record
         if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:

@@ -5,7 +5,7 @@ import shutil
 import signal
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import fields, replace
 from pathlib import Path
@@ -25,7 +25,7 @@ from synth.engines.token_scorer import open_scorer
 from synth.errors import UsageError
 from synth.loading import load_tokenizer
 from synth.masks import Cut, Mask
-from synth.output import StreamSink, open_output
+from synth.output import StreamSink, open_output, refuse_early
 from synth.plain import TEXT, has_texts, only_texts
 from synth.read import Rows, open_rows, open_source
 from synth.record import RunRecord, read_record
@@ -61,10 +61,7 @@ def score(given: dict[str, Any]) -> None:
     casting = Casting(
         {"model": given["model"]}, given | {"engine": "transformers" if given["engine"] == "auto" else given["engine"]}
     )
-    chat = _chat(given) if plain else casting.named().speaker.chat
     scorer = given["scorer"] or given["model"]
-    if given["scorer"]:
-        _same_tokenizer(chat.tokenizer, given["model"], given["scorer"])
     if "answer" in protect and "answer" not in tasks.source.schema.names:
         raise UsageError("--protect answer needs the column `answer`, which `synth verify` writes")
     address = f"@{given['engine']}" if given["engine"].startswith("http") else ""
@@ -76,11 +73,25 @@ def score(given: dict[str, Any]) -> None:
         "overlong": given["overlong"],
         "input": tasks.fingerprint,
     }
+
+    def record(mask: Mask) -> RunRecord:
+        masking: dict[str, Any] = {}
+        if mask.masks:
+            masking = {"mask": mask.which, "mask_above": mask.above, "mask_hardest": mask.hardest}
+            masking |= {"mask_over": mask.over, "seed": mask.seed, "protect": sorted(protect)}
+        source = tasks.source.source
+        return RunRecord("score-tokens", settings | masking, given["model"], versions("transformers"), source=source)
+
+    if not given["preview"]:
+        refuse_early(given["output"], lambda: record(mask), restart=given["restart"])
+    chat = _chat(given) if plain else casting.named().speaker.chat
+    if given["scorer"]:
+        _same_tokenizer(chat.tokenizer, given["model"], given["scorer"])
     encoder = RowEncoder(chat, given["train_on"], protect, given["overlong"])
     with ExitStack() as stack:
         stream = stack.enter_context(claimed_stdout())
         scores = TokenScores(tasks, encoder, None, name, column, given["text_column"] is not None, prepared)
-        work = _Work(given, scores, settings, stream, stack)
+        work = _Work(given, scores, record, stream, stack)
         if given["preview"]:
             work.preview(mask)
         elif mask.needs_corpus:
@@ -96,13 +107,13 @@ class _Work:
         self,
         given: dict[str, Any],
         scores: TokenScores,
-        settings: dict[str, Any],
+        record: Callable[[Mask], RunRecord],
         stream: BinaryIO,
         stack: ExitStack,
     ) -> None:
         self._given = given
         self._scores = scores
-        self._settings = settings
+        self._record = record
         self._source = scores.tasks.source.source
         self._total = scores.tasks.total
         self._stream = stream
@@ -207,13 +218,8 @@ class _Work:
         return True
 
     def _sink(self, output: str | None, mask: Mask) -> RunDirectory | StreamSink:
-        settings = dict(self._settings)
-        if mask.masks:
-            settings |= {"mask": mask.which, "mask_above": mask.above, "mask_hardest": mask.hardest}
-            settings |= {"mask_over": mask.over, "seed": mask.seed, "protect": sorted(self._scores.encoder.protect)}
-        model = self._given["model"]
-        record = RunRecord("score-tokens", settings, model, versions("transformers"), source=self._source)
-        return open_output(output, self._stream, record, self._scores.schema, restart=self._given["restart"])
+        record, schema = self._record(mask), self._scores.schema
+        return open_output(output, self._stream, record, schema, restart=self._given["restart"])
 
     def _load(self) -> None:
         """Load the model, unless that is done, or all rows are scored already."""

@@ -135,5 +135,7 @@ def _damaged(path: Path) -> Iterator[None]:
         yield
     except FileNotFoundError as error:
         raise UsageError(f"{path} is missing") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is damaged: the name of a column is not UTF-8") from error
     except (pa.ArrowException, OSError) as error:
         raise UsageError(f"{path} is damaged or cut short: {' '.join(str(error).split())}") from error

@@ -145,7 +145,7 @@ def is_merge_of(merged: Path, base: str, tuned: str, ratio: float) -> bool:
 def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, found: Merged) -> None:
     """Merge the tensors that one shard of the tuned model holds."""
     import torch
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
     from safetensors.torch import save_file
 
     result: dict[str, Any] = {}
@@ -154,9 +154,12 @@ def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, targ
 
         def tensor(model: int, name: str) -> Any:
             path = weights[model][name]
-            if path not in opened:
-                opened[path] = stack.enter_context(safe_open(path, "pt"))
-            return opened[path].get_tensor(name)
+            try:
+                if path not in opened:
+                    opened[path] = stack.enter_context(safe_open(path, "pt"))
+                return opened[path].get_tensor(name)
+            except SafetensorError as error:
+                raise UsageError(f"{path} is damaged or cut short: {' '.join(str(error).split())}") from error
 
         for name in (name for name, place in weights[1].items() if place == shard):
             others = [tensor(model, name) for model in range(len(weights)) if model != 1]
@@ -193,17 +196,24 @@ def _folder(name: str) -> Path:
 
 def _weights(folder: Path, name: str) -> dict[str, Path]:
     """The file that each tensor of a model is in, in the order of the files."""
-    from safetensors import safe_open
+    from safetensors import SafetensorError, safe_open
 
     if (folder / INDEX).is_file():
-        index: dict[str, str] = json.loads((folder / INDEX).read_text())["weight_map"]
-        files = {key: folder / file for key, file in sorted(index.items(), key=lambda item: (item[1], item[0]))}
+        try:
+            index: dict[str, str] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+            order = sorted(index.items(), key=lambda item: (item[1], item[0]))
+            files = {key: folder / Path(file).name for key, file in order}
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise UsageError(f"{folder / INDEX} is damaged: it does not say which file each tensor is in") from error
         if missing := next((file for file in files.values() if not file.is_file()), None):
             raise UsageError(f"{missing} is missing")
         return files
     if (folder / SINGLE).is_file():
-        with safe_open(folder / SINGLE, "pt") as file:
-            return dict.fromkeys(file.keys(), folder / SINGLE)
+        try:
+            with safe_open(folder / SINGLE, "pt") as file:
+                return dict.fromkeys(file.keys(), folder / SINGLE)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{folder / SINGLE} is damaged or cut short: {' '.join(str(error).split())}") from error
     if (folder / "adapter_config.json").is_file():
         raise UsageError(
             f"{name} holds an adapter, not a whole model: merge it into its base first (peft: merge_and_unload)"

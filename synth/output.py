@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from synth.encode import JsonLines
 from synth.errors import UsageError
-from synth.record import RunRecord, read_record
+from synth.record import RunRecord, read_record, refuse_other_run
 from synth.row import Outcome
 from synth.store import SIDE_TABLES, RunDirectory, clear_run, read_shards
 from synth.write import FORMATS, open_writer
@@ -119,6 +119,27 @@ def side_file(file: Path, side: str) -> Path:
     return file.with_name(f"{file.stem}.{side}{file.suffix}")
 
 
+def refuse_early(output: str | None, record: Callable[[], RunRecord], *, restart: bool) -> None:
+    """Refuse a run of other settings, as `open_output` does, before anything is imported or loaded.
+
+    Args:
+        output: as for `open_output`.
+        record: makes the record of the run to come; called where there is a run already.
+        restart: as for `open_output`.
+
+    Raises:
+        UsageError: there is a run of other settings.
+    """
+    if restart or output in (None, "-"):
+        return
+    path = Path(str(output))
+    refuse_other_run(path.with_name(path.name + PARTIAL) if _is_file(path) else path, record)
+
+
+def _is_file(path: Path) -> bool:
+    return path.suffix.lower() in FORMATS and not path.is_dir()
+
+
 def open_output(
     output: str | None,
     stream: BinaryIO,
@@ -144,7 +165,7 @@ def open_output(
     if output in (None, "-"):
         return StreamSink(stream, record)
     path = Path(str(output))
-    is_file = path.suffix.lower() in FORMATS and not path.is_dir()
+    is_file = _is_file(path)
     for source in filter(None, (record.source, *also_read)):
         _refuse_to_replace(path, Path(source), is_file)
     if not is_file:

@@ -2,7 +2,8 @@
 
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
@@ -167,6 +168,18 @@ def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
             f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
             "or add --restart to throw it away"
         )
+
+
+def refuse_other_run(path: Path, now: Callable[[], RunRecord]) -> None:
+    """Refuse at once what would be refused later: a run of other settings, if there is one in a directory.
+
+    Raises:
+        UsageError: there is one, or its record cannot be read.
+    """
+    earlier = read_record(path)
+    if earlier is not None and earlier.binding:
+        made = now()
+        refuse_changed(path, earlier, replace(made, settings=json.loads(json.dumps(made.settings))))
 
 
 def differences(earlier: RunRecord, now: RunRecord) -> str:

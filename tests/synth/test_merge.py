@@ -137,3 +137,18 @@ def test_the_command_gives_a_model_that_runs(model: str, tmp_path: Path) -> None
     with torch.inference_mode():
         torch.testing.assert_close(ours(ids).logits, theirs(ids).logits)
     assert transformers.AutoTokenizer.from_pretrained(tmp_path / "out").chat_template
+
+
+def test_damaged_weights_are_one_clear_line(tmp_path: Path) -> None:
+    save(tmp_path / "base", 1)
+    for name, content in {"cut": b"", "head": b"\xff" * 100, "long": (2**40).to_bytes(8, "little") + b"{}"}.items():
+        save(tmp_path / name, 2)
+        (tmp_path / name / "model.safetensors").write_bytes(content)
+        with pytest.raises(UsageError, match="damaged or cut short"):
+            merge(str(tmp_path / "base"), str(tmp_path / name), tmp_path / "out", ratio=0.5)
+    save(tmp_path / "index", 3, shards="100KB")
+    for text in ("[]", "{", '{"weight_map": 5}', '{"weight_map": {"a": 1, "b": "c"}}', "[" * 100_000):
+        (tmp_path / "index" / "model.safetensors.index.json").write_text(text)
+        with pytest.raises(UsageError, match="damaged"):
+            merge(str(tmp_path / "base"), str(tmp_path / "index"), tmp_path / "out", ratio=0.5)
+    assert not (tmp_path / "out").exists() and not list(tmp_path.glob(".out*"))

@@ -347,7 +347,14 @@ def test_a_data_set_lists_files_of_its_own(tmp_path: Path, name: object) -> None
 
 
 def test_splits_of_a_damaged_directory(tmp_path: Path) -> None:
-    for splits in (None, [], "train", [1, None], {}):
+    damaged: list[object] = [None, [], "train", [1, None], {}]
+    for splits in damaged:
         (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
         with pytest.raises(UsageError, match="several data sets"):
             open_source(str(tmp_path))
+
+
+def test_a_column_whose_name_is_no_text(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_bytes(b"question,a\xe2b\n1,2\n")
+    with pytest.raises(UsageError, match="name of a column is not UTF-8"):
+        list(open_source(str(tmp_path / "a.csv")).batches())
