@@ -13,8 +13,8 @@ LONGEST = 200_000
 _MARK = re.compile(
     r"####(?=[ \t]*[-−+$€£¥]*\d[\d.,]*[ \t%]*(?:\n|\Z))"  # GSM8K's mark, and no heading: a number alone on its line,
     r"|####(?=[^\n#]*\s*\Z)"  # or the last line
-    r"|\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*"
-    r"|(?:答案|答え|正解|정답|답)\s*(?:应该|應該)?\s*(?:是|为|為|は|은|는|[:：=])[\s:：*_]*"
+    r"|(?<!\bno )\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*"
+    r"|故选[:：\s]*|(?:答案|答え|正解|정답|답)\s*(?:应该|應該)?\s*(?:是|为|為|は|은|는|[:：=])[\s:：*_]*"
     r"|\b(?:r[ée]ponse|respuesta|risposta|resposta|Antwort|antwoord|svaret|odpowied[źz]|ответ|відповідь|cevap|jawaban\w*)"
     r"\b(?: \w+)?[\s*_]*(?:est|es|è|é|ist|lautet|is|är|to|adalah|:|=|—|–)[\s:*_]*"
     r"|đáp án\s*(?:là|:)[\s:*_]*|(?:الجواب|الإجابة)\s*(?:هو|هي|:)[\s:*_]*|उत्तर\s*(?:है|:)[\s:*_]*",

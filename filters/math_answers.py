@@ -49,7 +49,7 @@ _VALUE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+(?!\d)|\d+,\d{1,2}(?![\d,])|\
 _QUANTITY = re.compile(
     rf"(?<![A-Za-z0-9_.^{{\\-])(?:[-+]\s?)?[$€£¥]?-?(?:\d+(?:\s?:\s?\d+)+(?:\s?[AaPp]\.?[Mm]\b\.?)?"
     rf"|\d+ \d+/\d+(?!\w)|\d{{4}}-\d{{2}}-\d{{2}}|(?:\d+\s?)?\\frac\{{\d+\}}\{{\d+\}}|\d*\\sqrt\{{[^{{}}]*\}}"
-    rf"|(?:{_VALUE})(?:/(?:{_VALUE}))?(?:[eE][-+]?\d{{1,4}}|\s*(?:\\times|\\cdot|[x*])\s*10\s?\^\s?\{{?-?\d+\}}?)?)"
+    rf"|(?:{_VALUE})(?:/(?:{_VALUE}))?(?:[eE][-+]?\d{{1,4}}|\s*(?:\\times|\\cdot|[x*])\s*10\s?\^\s?\{{?-?\d+\}}?|\s?\\pi(?![a-z]))?)"
     r"(?:\s*(?:\\?%|percent\b|per cent\b))?"
 )
 _UNIT = re.compile(r"\s?(?:(?:square|cubic) )?[A-Za-z]+\.?(?:[Mm]\.)?(?:\s?(?:/|per )\s?[A-Za-z]+)?(?:\^\{?\d\}?)?")
@@ -60,6 +60,12 @@ _DENIES = re.compile(
     r"|(?:不是|并非|並非|不为)\s*[$\\(]*\Z",
     re.IGNORECASE,
 )
+_BOUND = re.compile(
+    r"\b(?:less|more|greater|fewer|larger|smaller|bigger|higher|lower|above|below|over|under|at (?:least|most)|but"
+    r"|except|up to|between|from|anything|not|no)\b",
+    re.IGNORECASE,
+)
+"""What makes of a number a bound of the answer."""
 _ASIDE = re.compile(r"\s\((?=[A-Za-z])|\b(?:because|since|where|which|so|as|for|after|when|if|not)\b")
 _SEVERAL = re.compile(r"\d\W{0,3}(?:[A-Za-z]+\W{1,2})?\b(?:or|and)\s+(?:[A-Za-z]+\s*=?\s*)?[-$(]*\d")
 _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
@@ -217,6 +223,8 @@ def _clause(marked: str) -> str | None:
     if _structured(before):
         return before
     first = _QUANTITY.search(clause)
+    if first and _BOUND.search(clause, 0, first.start()):
+        return clause
     return clause if first is None else _quantity_at(clause, first.start())
 
 
@@ -257,4 +265,9 @@ def _quantity_at(text: str, at: int) -> str:
     found = _QUANTITY.match(text, at) or _QUANTITY.search(text, at)
     assert found is not None
     unit = _UNIT.match(text, found.end())
-    return found[0].strip() + (unit[0].rstrip(".") if unit and is_known(unit[0]) else "")
+    if not unit or not is_known(unit[0]):
+        return found[0].strip()
+    said = found[0].strip() + unit[0].rstrip(".")
+    also = re.compile(r"(?:,? and |, | )(?=\d)").match(text, unit.end())  # 2 hours and 30 minutes
+    following = _quantity_at(text, also.end()) if also and _QUANTITY.match(text, also.end()) else ""
+    return f"{said} {following}" if following[-1:].isalpha() else said

@@ -2,7 +2,7 @@ r"""Whether two answers are equal, as mathematics: like is compared with like, e
 
 Words are compared as words, dates as dates, numbers as fractions; matrices, tuples, lists and sets entry by entry;
 an equation `x = 5` by its value. What is left are single expressions, which math-verify parses into sympy. Those
-without symbols are equal if sixty digits of them agree, relative to their size (an absolute bound takes 1/2^98 for
+without symbols are equal if a thousand digits of them agree, relative to their size (an absolute bound takes 1/2^98 for
 1/2^99); those in the same symbols if they agree at points; for the rest math-verify's own rules decide.
 """
 
@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from fractions import Fraction
 
-from filters.math_expressions import LEAST, equal_expressions, union
+from filters.math_expressions import LEAST, equal_expressions, is_rounding, union
 from filters.math_notation import key, number, significant, tidy
 from filters.math_structure import (
     Listed,
@@ -30,6 +30,9 @@ DEPTH = 6
 """Lists in lists that are looked into."""
 
 _INEQUALITY = re.compile(r"[<>]|\\(?:le|ge)(?![A-Za-z])")
+_BOUND = re.compile(
+    r"([A-Za-z]?)\s*(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\neq)\s*((?:(?!\\(?:le|ge|neq)(?![A-Za-z]))[^<>,=])+)"
+)
 _BASE = re.compile(r"(\w+)_\{?(\d+)\}?")
 
 
@@ -75,7 +78,7 @@ def _rounded(expected: str, left: Fraction, found: str, right: Fraction) -> bool
     """Whether one is a decimal fraction for the other, which has none that ends."""
     for text, value, other_text, other in ((expected, left, found, right), (found, right, expected, left)):
         if significant(text) >= LEAST and "." not in other_text and not _ends(other):
-            return abs(value - other) < Fraction(1, 10 ** len(text.rpartition(".")[2]))
+            return is_rounding(value, other, len(text.rpartition(".")[2]))
     return False
 
 
@@ -241,6 +244,16 @@ def _equations(expected: str, found: str, depth: int) -> bool | None:
     return None
 
 
+def _bounds(expected: str, found: str, depth: int) -> bool | None:
+    """`x < 5` and `x < 5.0`; `> 5` says the same of a value without a name, and is not 5."""
+    left, right = _BOUND.fullmatch(expected), _BOUND.fullmatch(found)
+    if left and right and (left[1].strip() == right[1].strip() or not left[1] or not right[1]):
+        if left[2] == right[2]:
+            return _equal(left[3], right[3], depth + 1)
+        return False
+    return False if (left and not left[1]) or (right and not right[1]) else None
+
+
 def _unlike(expected: str, found: str, depth: int) -> bool | None:
     """What no parser reads rightly: words within an expression, sequences that go on."""
     for text in (expected, found):
@@ -256,6 +269,7 @@ _JUDGES: tuple[Callable[[str, str, int], bool | None], ...] = (
     _times,
     _matrices,
     _words,
+    _bounds,
     _equations,
     _unions,
     _lists,

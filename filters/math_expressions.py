@@ -1,7 +1,7 @@
 r"""Whether two single expressions are equal: math-verify parses them into sympy, and their values are compared.
 
-Expressions without symbols are equal if sixty digits of them agree, relative to their size (an absolute bound takes
-1/2^98 for 1/2^99); those in the same symbols if they agree at points. For the rest (relations, sets, what has no value)
+Expressions without symbols are equal if a thousand digits of them agree, relative to their size (an absolute bound
+takes 1/2^98 for 1/2^99); those with symbols if they agree at points. For the rest (relations, sets, what has no value)
 math-verify's own rules decide.
 """
 
@@ -12,10 +12,16 @@ from typing import Any
 from filters.math_notation import number, significant
 
 DIGITS = 60
-"""To which values are computed."""
+"""To which values are computed at first."""
 
-AGREE = 45
-"""Digits in which equal values agree."""
+SURE = 1_000
+"""To which values that agree are computed once more: e^1000 and e^1000 + 1 agree in 434."""
+
+AT_POINTS = 200
+"""The same of values at points, where a gamma function takes long."""
+
+SPARE = 15
+"""Last digits in which equal values may differ."""
 
 LEAST = 6
 """Significant digits that make a decimal fraction stand for a value that is none, such as 3.14159 for pi."""
@@ -130,15 +136,23 @@ def _same_value(left: Any, right: Any) -> bool | None:
     one, other = left.doit(), right.doit()
     if one.is_Rational and other.is_Rational:
         return bool(one == other)
-    return _close(one, other)
+    return _close(one, other, SURE)
 
 
-def _close(left: Any, right: Any) -> bool | None:
-    """Whether the values of two expressions agree to `AGREE` digits; None where they have none."""
+def _close(left: Any, right: Any, sure: int) -> bool | None:
+    """Whether the values of two expressions agree in all digits but the last; None where they have none."""
+    for digits in (DIGITS, sure):  # few tell most apart
+        verdict = _close_at(left, right, digits)
+        if not verdict:
+            return verdict
+    return True
+
+
+def _close_at(left: Any, right: Any, digits: int) -> bool | None:
     from sympy import N
 
     try:
-        one, other = N(left, DIGITS), N(right, DIGITS)
+        one, other = N(left, digits), N(right, digits)
         if not (one.is_number and other.is_number and one.is_finite and other.is_finite):
             return None
         size, apart = max(abs(one), abs(other)), abs(one - other)
@@ -148,7 +162,7 @@ def _close(left: Any, right: Any) -> bool | None:
         return True
     if one.is_zero or other.is_zero:  # what is computed of a zero is noise: sqrt(2)sqrt(3) - sqrt(6)
         return None if size < 1e-30 else False
-    return bool(apart < size / 10**AGREE)
+    return bool(apart < size / 10 ** (digits - SPARE))
 
 
 def _agree(left: Any, right: Any) -> bool | None:
@@ -163,7 +177,7 @@ def _agree(left: Any, right: Any) -> bool | None:
                 symbol: Rational(start * (3 * number + 5) + 2, 13 + 4 * number) * (sign if number % 2 == 0 else 1)
                 for number, symbol in enumerate(symbols)
             }
-            verdicts.append(_close(left.subs(point), right.subs(point)))
+            verdicts.append(_close(left.subs(point), right.subs(point), AT_POINTS))
     if verdicts[0] is False and verdicts[1] is False:
         return False
     if all(verdicts):
@@ -185,7 +199,16 @@ def _stands_for(text: str, decimal: Any, value: Any) -> bool:
     places = len(text.rpartition(".")[2])
     from sympy import N
 
-    return bool(abs(N(decimal - value, DIGITS)) * 10**places < 1)
+    try:
+        return is_rounding(N(decimal, DIGITS), N(value, DIGITS), places)
+    except TypeError:  # a complex value
+        return False
+
+
+def is_rounding(decimal: Any, value: Any, places: int) -> bool:
+    """Whether a decimal fraction of that many places is a value rounded, or cut off."""
+    missing = (value - decimal) * 10**places * (1 if value > 0 else -1)
+    return bool(-1 <= 2 * missing <= 2)
 
 
 def union(parts: list[str]) -> Any:

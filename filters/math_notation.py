@@ -57,6 +57,8 @@ _SHORT_FRACTION = re.compile(r"\\frac\s*(?:(\d)\s*(\d)|(\d)\s*(\{)|(\{[^{}]*\})\
 _POWER = re.compile(r"(?:\^|\*\*)\s*(?:\(([^()]*)\)|(-?\d+|[A-Za-z](?![A-Za-z])))")
 _DIGITS_APART = re.compile(r"(?<=\d)(?:\\[,;: !]|\{,\}|~)(?=\d{3}(?!\d))")
 _DECIMAL_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
+_ZEROS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
+_LARGE = re.compile(rf"(?<=\d)\s*(?:\\text\{{\s*)?\b({'|'.join(_ZEROS)})\b(?:\s*\}}|(?<=\w)(\s+\w[^{{}}]*)\}})?")
 _ORDERED = re.compile(r"(?<=\d)(?:\^\{?)?\s*\\text\{(?:st|nd|rd|th)\}\}?|(?<=\d)(?:st|nd|rd|th)\b")
 
 
@@ -101,6 +103,7 @@ def tidy(answer: str) -> str:
     text = re.sub("[$€£¥₹]", "", text.replace("...", "\\ldots "))
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset", text)
     text = re.sub(r"\s*\b(?:percent|per cent|percentage points?|pct)\b|\\text\{\s*%\s*\}", "%", text)
+    text = _LARGE.sub(lambda large: f"\\times 10^{{{_ZEROS[large[1]]}}}{large[2] or ''}", text)
     text = _ORDERED.sub("", _NAMES.sub(_command, text))
     text = re.sub(r"\\sqrt\s*(?:\(([^()]*)\)|(\d))", lambda root: f"\\sqrt{{{root[1] or root[2]}}}", text)
     text = _SHORT_FRACTION.sub(_fraction, text)

@@ -12,14 +12,14 @@ _MATRIX = re.compile(
 _NAME = re.compile(r"[A-Za-z\\(|](?:[A-Za-z\\_{}()|',:]|\s|\d(?![A-Za-z(\\]))*")
 _COMMAND = re.compile(r"\\[A-Za-z]+")
 _GROUPED = re.compile(r"(?<![\d,.])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
-_CLOCK = re.compile(r"(\d{1,2}):(\d{2})(?::(\d{2}))?(?:\s*(?:\\text\{\s*)?([AaPp])\.?\s?[Mm]\.?\s*\}?)?")
+_CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?(?:\s*(?:\\text\{\s*)?([AaPp])\.?\s?[Mm]\.?\s*\}?)?")
 _PARTS = re.compile(r"\s*(?::|\\text\{ ?to ?\}|\bto\b)\s*")
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
     *("july", "august", "september", "october", "november", "december"),
 )
 _ISO = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})")
-_CODE = re.compile(r"\d+(?:-\d+){2,}|\d{1,2}/\d{1,2}/\d{2,4}")
+_CODE = re.compile(r"\d+(?:-\d+){2,}|\d{4}-[01]\d|\d{3,4}-\d{4}|\d{1,2}/\d{1,2}/\d{2,4}")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _MATH_WORD = re.compile("sin|cos|tan|cot|sec|csc|log|exp|lim|max|min|gcd|lcm|det|mod|sqrt|frac")
 
@@ -142,9 +142,9 @@ def symbols_of(side: str) -> str | None:
 def clock(text: str) -> tuple[tuple[int, ...], str] | None:
     """A time of day as its numbers and `a`, `p` or nothing; None if the text is none."""
     found = _CLOCK.fullmatch(text.strip())
-    if found is None or int(found[1]) > 24 or int(found[2]) > 59:
+    if found is None or not (found[2] or found[4]) or int(found[1]) > 24 or int(found[2] or 0) > 59:
         return None
-    return tuple(int(part) for part in found.group(1, 2, 3) if part), (found[4] or "").lower()
+    return tuple(int(part or 0) for part in found.group(1, 2, 3)), (found[4] or "").lower()
 
 
 def ratio(text: str) -> list[str] | None:

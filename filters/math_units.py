@@ -59,6 +59,11 @@ _ATTACHED = "|".join(
 )
 _FUNCTION = re.compile("sin|cos|tan|log|exp|sqrt|mod|lim|max|min|gcd|lcm|det|and|for|the|not|choose")
 
+_NO_UNIT = re.compile(
+    r"\b(?:or|if|when|where|and|to|times|hundred|thousand|[mbtr]+illion|dozens?|mod|more|less|fewer)\b", re.IGNORECASE
+)
+"""Words that make another value of a number."""
+
 _TAIL = re.compile(
     rf"(?P<value>.*?(?:[\d}})\]!]|[A-Za-z](?=\s*\\text)))(?!\s*\^\s*\{{?-?\d)"
     rf"(?P<unit>(?:\s*\\text\{{[^{{}}]*\}}|\s+[A-Za-z][A-Za-z.'-]*|\s+\([A-Za-z][A-Za-z' -]{{2,}}\)"
@@ -72,6 +77,8 @@ def split_unit(text: str) -> tuple[str, str]:
     """A tidy answer as (value, unit); the unit is empty where the answer has none."""
     found = _TAIL.fullmatch(text) if len(text) <= 400 else None
     if found is None or re.search(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])", found["value"]):
+        return text, ""
+    if _NO_UNIT.search(found["unit"]):
         return text, ""
     if found["value"][-1].isalpha() and not is_known(found["unit"]):
         return text, ""
