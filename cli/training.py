@@ -95,7 +95,9 @@ def train(given: dict[str, Any]) -> None:
     if given["dry_run"]:
         _dry_run(rows, settings, chat)
         return
-    check_memory(given["model"], trained, given["device"], _processes(), foundation=settings.nearness > 0)
+    memory = check_memory(
+        given["model"], trained, given["device"], _processes(), dtype=settings.dtype, foundation=settings.nearness > 0
+    )
     recorded = chosen | {"revision": model_revision(given["model"]), "input": tasks.fingerprint}
     recorded |= curve.settings() if curve else {}
     record = _record(given["model"], recorded, source.source, rows)
@@ -106,6 +108,7 @@ def train(given: dict[str, Any]) -> None:
             return
         folder.reject(rows.rejected)
         _say_rows(rows, quiet)
+        say(memory, quiet)
         _run(given, rows, chat, settings, trained, folder, curve, quiet)
     finally:
         folder.close()

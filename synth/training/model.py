@@ -54,7 +54,9 @@ def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
     return adapted
 
 
-def check_memory(name: str, trained: Trained, device: str, processes: int, *, foundation: bool = False) -> None:
+def check_memory(
+    name: str, trained: Trained, device: str, processes: int, *, dtype: str, foundation: bool = False
+) -> str:
     """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
 
     Args:
@@ -62,34 +64,62 @@ def check_memory(name: str, trained: Trained, device: str, processes: int, *, fo
         trained: what of it is trained.
         device: as for `pick_device`.
         processes: how many there are.
+        dtype: as in `Settings`.
         foundation: whether the model before training is held beside it, whole in every process, to stay near to.
 
+    Returns:
+        What they take, for a person. Nothing is said of activations: they depend on the batch.
+
     Raises:
-        UsageError: it does not fit. Nothing is said of activations: they depend on the batch.
+        UsageError: they do not fit.
     """
+    place = pick_device(device)
+    half = in_bfloat16(dtype, place)
     model = outline(name)
     for part in trained.freeze:
         _freeze(model, part)
     total = sum(parameter.numel() for parameter in model.parameters())
-    learnt = 0 if trained.adapts else sum(p.numel() for p in model.parameters() if p.requires_grad)
+    learnt = _adapter_size(model, trained) if trained.adapts else _learnt(model)
+    frozen = total if trained.adapts else total - learnt
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
-    needed = (_BYTES * learnt + 2 * (total - learnt)) / (processes if sharded else 1)
+    needed = (_BYTES * learnt + (2 if half and trained.adapts else 4) * frozen) / (processes if sharded else 1)
     beside = foundation and not trained.adapts  # an adapter is switched off instead
-    place = pick_device(device)
     if beside:
-        needed += (2 if place.type == "cuda" else 4) * total  # bfloat16 where that is the default
+        needed += (2 if half else 4) * total
     if place.type == "cuda":
         there = torch.cuda.get_device_properties(place).total_memory
     else:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    found = (
+        f"{needed / 2**30:,.1f} GiB for weights, gradients and optimiser"
+        f"{', and for the foundation model beside it' if beside else ''}; {place} has {there / 2**30:,.1f} GiB"
+    )
     if needed > there:
-        raise UsageError(
-            f"{name} does not fit: {learnt:,} of its {total:,} weights are to be trained, which takes "
-            f"{needed / 2**30:,.1f} GiB for weights, gradients and optimiser"
-            f"{', and for the foundation model beside it' if beside else ''}; {place} has "
-            f"{there / 2**30:,.1f} GiB. Train an adapter (--lora 16), or share the model among GPUs: accelerate launch "
-            "--use_fsdp …"
-        )
+        what = f"an adapter of {learnt:,} weights is" if trained.adapts else f"{learnt:,} of its {total:,} weights are"
+        way = "" if trained.adapts else "Train an adapter (--lora 16), or "
+        way += "share the model among GPUs: accelerate launch --use_fsdp …"
+        raise UsageError(f"{name} does not fit: {what} to be trained, which takes {found}. {way[0].upper()}{way[1:]}")
+    return f"memory: {found}; activations come on top, with --batch-tokens (less with --gradient-checkpointing)"
+
+
+def in_bfloat16(dtype: str, place: torch.device) -> bool:
+    """Whether a training computes in bfloat16: where that is asked for, or left open and the GPU can."""
+    return dtype == "bfloat16" or (dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+def _learnt(model: Any) -> int:
+    return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+
+
+def _adapter_size(model: Any, trained: Trained) -> int:
+    """How many weights an adapter has, made around a model without any; 0 where peft cannot do that."""
+    import peft
+
+    try:
+        with torch.device("meta"):
+            return _learnt(peft.get_peft_model(model, trained.adapter()))
+    except (ValueError, TypeError, RuntimeError, NotImplementedError):
+        return 0
 
 
 def _freeze(model: Any, part: str) -> None:

@@ -19,7 +19,7 @@ from synth.loading import load_config, own_attention
 from synth.training.attention import can_pack
 from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.folder import TrainingFolder
-from synth.training.model import load_for_training
+from synth.training.model import in_bfloat16, load_for_training
 from synth.training.rows import TrainingRows
 from synth.training.settings import Settings, Trained
 from synth.training.trainer import TokenTrainer, use_packed_attention
@@ -94,9 +94,7 @@ def train(
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
         raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
     place = pick_device(device)
-    half = settings.dtype == "bfloat16" or (
-        settings.dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
-    )
+    half = in_bfloat16(settings.dtype, place)
     torch.manual_seed(settings.seed)  # an adapter's first weights
     model = load_for_training(name, "bfloat16" if half and trained.adapts else "float32", trained)
     base = model.get_base_model() if trained.adapts else model

@@ -87,12 +87,10 @@ class Trained:
         """The configuration of the adapter.
 
         Raises:
-            UsageError: peft is not installed, or the file is none of its configurations.
+            UsageError: the file is none of peft's configurations.
         """
-        try:
-            import peft
-        except ImportError as error:
-            raise UsageError("--lora and --peft need the package peft: pip install peft") from error
+        import peft
+
         if self.lora is not None and self.peft is not None:
             raise UsageError("--lora and --peft are two ways to say what is trained: give one of them")
         if self.lora is not None:
