@@ -1,10 +1,12 @@
-"""Files that may be compressed: by gzip, zstandard or bzip2, as their first bytes say, whatever their names."""
+"""Files of text: UTF-8, perhaps packed by gzip, zstandard or bzip2, as the first bytes say, whatever the name is."""
 
 import io
 from pathlib import Path
 from typing import BinaryIO, cast
 
 import pyarrow as pa
+
+from synth.errors import UsageError
 
 SUFFIXES = (".gz", ".zst", ".bz2")
 
@@ -24,3 +26,15 @@ def open_bytes(path: Path) -> BinaryIO:
     if packing is None:
         return file
     return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(file, packing), 2**20))
+
+
+def check_encoding(path: Path, name: str) -> None:
+    """Refuse a file that says to be UTF-16.
+
+    Raises:
+        UsageError: it does.
+        OSError: as for `open_bytes`.
+    """
+    with open_bytes(path) as file:
+        if file.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+            raise UsageError(f"{name} is UTF-16; write it anew in UTF-8, as in: iconv -f UTF-16 -t UTF-8 FILE")

@@ -9,7 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.compressed import open_bytes
+from synth.compressed import check_encoding, open_bytes
 from synth.errors import UsageError
 from synth.unify import conformed, one_schema
 
@@ -30,6 +30,7 @@ def open_csv(paths: Sequence[Path]) -> Table:
     from pyarrow import csv as arrow_csv
 
     def header(path: Path) -> pa.Schema:
+        check_encoding(path, str(path))
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace", newline="") as file:
             try:
                 columns = next(csv.reader(file), [])

@@ -19,7 +19,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.compressed import open_bytes
+from synth.compressed import check_encoding, open_bytes
 from synth.errors import UsageError
 from synth.json_kinds import Kind, arrow_type, fitted, has_mixed, kind_of_column, kind_of_value, merge_objects
 from synth.row import FAULT
@@ -130,7 +130,7 @@ class _Block:
 
 
 def _kinds_of_block(block: _Block) -> dict[str, Kind]:
-    if not _overflows(block.content):
+    if not _is_fatal(block.content):
         try:
             table = _arrow_parse(block.content)
             table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
@@ -148,6 +148,8 @@ def _kinds_of_block(block: _Block) -> dict[str, Kind]:
 
 def _parse(block: _Block, schema: pa.Schema, as_written: Collection[str]) -> pa.Table:
     try:
+        if _is_fatal(block.content):
+            raise pa.ArrowInvalid
         table = _arrow_parse(block.content, schema).select(schema.names)
         table.validate()  # of nulls in lists that hold nothing else Arrow's parser counts one a list
         return table
@@ -163,7 +165,7 @@ def _parse(block: _Block, schema: pa.Schema, as_written: Collection[str]) -> pa.
             rows.append({item.name: fitted(row.get(item.name), item.type) for item in schema})
             faults.append(fault)
         table = pa.Table.from_pylist(rows, schema=schema)
-        return table.append_column(FAULT, pa.array(faults, pa.string())) if any(faults) else table
+        return table.append_column(FAULT, pa.array(faults, pa.string())) if any(faults) and schema.names else table
 
 
 def _arrow_parse(content: bytes, schema: pa.Schema | None = None) -> pa.Table:
@@ -197,9 +199,11 @@ def _rows(block: _Block) -> Iterator[tuple[dict[str, Any], bytes, str | None]]:
             raise UsageError(f"{block.place(index)}: not JSON: {error.msg} (column {error.colno})") from error
         except ValueError as error:
             raise UsageError(f"{block.place(index)}: {_too_long()}") from error
+        fault = None
+        if row is None:
+            row, fault = {}, "no row: the line is null"
         if not isinstance(row, dict):
             raise UsageError(f"{block.place(index)}: a row is an object, {{…}}; this is {_called(row)}")
-        fault = None
         if b"\\ud" in line.lower():
             text = json.dumps(row, ensure_ascii=False)
             if half := _HALF.search(text):
@@ -208,8 +212,13 @@ def _rows(block: _Block) -> Iterator[tuple[dict[str, Any], bytes, str | None]]:
         yield row, line, fault
 
 
-def _overflows(content: bytes) -> bool:
-    """Whether Arrow's parser would overflow its stack. It reads on over line ends, but never on from "}" to "{"."""
+def _is_fatal(content: bytes) -> bool:
+    """Whether Arrow's parser would end the process: by a null before any object, or by overflowing its stack.
+
+    It reads on over line ends, but never on from "}" to "{".
+    """
+    if content[:1024].lstrip().startswith(b"null"):
+        return True
     start = 0
     while start < len(content):  # only a part longer than so many levels can have them
         end = content.rfind(b"}\n{", start, start + _SAFE_LEVELS)
@@ -236,6 +245,7 @@ def _is_deeper(text: bytes, levels: int) -> bool:
 
 def _lines(path: Path, name: str) -> _Lines:
     """A file as JSON lines, which it is or which are written to a temporary file."""
+    check_encoding(path, name)
     if not _is_folded(path):
         return _Lines(path, name)
     unfolded = _unfold(path, name)

@@ -171,7 +171,8 @@ def conversations(raw: Rows, *, prompt_column: str | None = None, reference_colu
             raw = raw.written(names)
             shape = recognise(raw.schema, **named, first=raw.first, mixed=names)
     except UsageError as error:
-        raise UsageError(f"{raw.source}: {error}") from error
+        said = str(error)  # reading may have failed, which names the file
+        raise UsageError(said if said.startswith(raw.source) else f"{raw.source}: {said}") from error
     notes = shape.notes
     notes[:0] = raw.notes
     return Rows(raw.source, shape.schema, lambda: map(shape.convert, raw.read()), notes)

@@ -46,6 +46,9 @@ CONTEXT = {"instruction": ("input", "context"), "question": ("context",)}
 SYSTEM = ("system", "system_prompt")
 HISTORY = "history"
 
+TOOLS = ("tools", "functions")
+"""What might have been called in a conversation: people are told that a model does not see it."""
+
 TASK_COLUMNS = ("id", "reference", "verifier")
 
 OTHERWISE = ("text", "input_ids", "reason")
@@ -190,6 +193,7 @@ def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
     used = {*read, reference, FAULT}
     notes: list[str] = [] if read == ["messages"] else [f"conversation read from: {', '.join(read)}"]
     carried = _carried(schema, used, reference, parts.main.column == "messages", notes)
+    notes += [f"{name!r} is carried, and no part of the conversation" for name in carried if name in TOOLS]
     if reference is not None and reference not in read:  # a column beside whole conversations, and no turn of them
         if not is_writable(kind := schema.field(reference).type):
             raise UsageError(f"column {reference!r} holds {_short(kind)}; a reference is text")

@@ -93,6 +93,21 @@ def test_empty(file: Path, data: bytes) -> None:
     assert rows == []
 
 
+@pytest.mark.parametrize(
+    ("data", "values"),
+    [
+        (b'null\n{"a":1}\n', [None, 1]),
+        (b'\n null\n{"a":1}', [None, 1]),
+        (b'{"a":1}\nnull\n', [1, None]),
+        (b"null", []),
+        (b"\xef\xbb\xbfnull\n", []),
+    ],
+)
+def test_a_line_of_null(file: Path, data: bytes, values: list[Any]) -> None:
+    """Arrow's parser dies of one before any object."""
+    assert [row["a"] for row in read(file, data)[1]] == values
+
+
 def test_byte_order_mark_line_ends_and_blank_lines(file: Path) -> None:
     _, rows, _ = read(file, b'\xef\xbb\xbf{"a":"x\\r\\n"}\r\n\r\n   \n{"a":"y"}')
     assert rows == [{"a": "x\r\n"}, {"a": "y"}]
@@ -107,7 +122,7 @@ def test_byte_order_mark_line_ends_and_blank_lines(file: Path) -> None:
         (b'{"a":1}\n[1]\n', "F, line 2: a row is an object, {…}; this is a list"),
         (b'{"a":1}\n{"a":"\xff"}\n', "F, line 2: not UTF-8 (byte 7 of the line); write it anew in UTF-8, as in: iconv"),
         (b'{"a":1}\n{"\xff":1}\n', "F, line 2: not UTF-8"),
-        ('{"a":1}'.encode("utf-16"), "F, line 1: not UTF-8"),
+        ('{"a":1}'.encode("utf-16"), "F is UTF-16; write it anew in UTF-8, as in: iconv -f UTF-16"),
         (b'[{"a":1},\n {"a":\n}]', "F, line 3: not JSON"),
         (b'[{"a":1},\n{"a":2}', "F, line 2: not JSON"),
         (b'[{"a":1}, 7]', "F, value 2: a row is an object, {…}; this is a number"),
