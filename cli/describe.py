@@ -5,12 +5,12 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, answering_options
+from cli.options import LIMIT, MODEL, answering_options
 
 
 @click.command()
 @click.argument("manifest", metavar="MANIFEST")
-@click.option("--limit", type=click.IntRange(0), help="Take so many rows of the manifest.")
+@click.option("--limit", type=LIMIT, help="Take so many rows of the manifest.")
 @MODEL
 @click.option("--prompts", metavar="FILE", help="Questions, one a line; one is chosen per row. [default: the style's]")
 @click.option(

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import PREFIX, STOP, Share, directory_for, engine_options, verifier_options
+from cli.options import PREFIX, ROWS, STOP, Share, directory_for, engine_options, verifier_options
 
 
 @click.command()
@@ -25,7 +25,7 @@ from cli.options import PREFIX, STOP, Share, directory_for, engine_options, veri
     callback=directory_for("an evaluation"),
     help="Where answers, scores.json and plots go. [default: a table is printed]",
 )
-@click.option("--limit", type=click.IntRange(1), help="Take so many items of each suite.")
+@click.option("--limit", type=ROWS, help="Take so many items of each suite.")
 @click.option("--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Most tokens of an answer.")
 @click.option(
     "--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy: the likeliest answer."

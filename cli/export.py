@@ -4,6 +4,8 @@ from pathlib import Path
 
 import click
 
+from cli.options import LIMIT
+
 FORMS = ("tokens", "messages", "prompt-completion", "preference", "sharegpt", "alpaca")
 TRAINERS = ("trl", "axolotl", "llama-factory", "torchtune", "jsonl", "parquet")
 
@@ -29,7 +31,7 @@ TRAINERS = ("trl", "axolotl", "llama-factory", "torchtune", "jsonl", "parquet")
     metavar="DIR|FILE",
     help="A dataset directory, or a .jsonl, .parquet or .arrow file. [default: JSON lines to stdout]",
 )
-@click.option("--limit", type=click.IntRange(0), help="Stop after so many rows.")
+@click.option("--limit", type=LIMIT, help="Stop after so many rows.")
 @click.option("--prompt-column", metavar="NAME", help="The column with the prompt, where it is not recognised.")
 @click.option("--reference-column", metavar="NAME", help="The column with the answer, likewise.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")

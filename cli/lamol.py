@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, Share, engine_options, output_options
+from cli.options import MODEL, ROWS, Share, engine_options, output_options
 
 
 @click.command()
@@ -19,7 +19,7 @@ from cli.options import MODEL, Share, engine_options, output_options
     "[default: [GEN]]",
 )
 @click.option("--answer-token", default="[ANS]", show_default=True, help="What stands between question and answer.")
-@click.option("-n", "--rows", type=click.IntRange(1), help="Rows wanted, after rejection.")
+@click.option("-n", "--rows", type=ROWS, help="Rows wanted, after rejection.")
 @click.option("--of", "new_data", metavar="DATA", help="The new task's data: as many rows as --gamma of its size.")
 @click.option("--gamma", type=Share(), default="0.2", show_default=True, help="For --of.")
 @click.option("--seed", type=int, default=0, show_default=True)
@@ -28,7 +28,7 @@ from cli.options import MODEL, Share, engine_options, output_options
 @click.option("--max-tokens", type=int, default=1024, show_default=True, help="Most tokens of an example.")
 @click.option("--prompt-column", metavar="NAME", help="For --prepare: the column with the question.")
 @click.option("--reference-column", metavar="NAME", help="Likewise: the column with the answer.")
-@click.option("--limit", type=click.IntRange(1), help="Likewise: take so many rows.")
+@click.option("--limit", type=ROWS, help="Likewise: take so many rows.")
 @engine_options
 @output_options
 def command(**given: Any) -> None:

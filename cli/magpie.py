@@ -6,12 +6,12 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, PREFIX, STOP, engine_options, output_options
+from cli.options import MODEL, PREFIX, ROWS, STOP, engine_options, output_options
 
 
 @click.command()
 @MODEL
-@click.option("-n", "--rows", type=int, required=True, help="Rows wanted, after rejection.")
+@click.option("-n", "--rows", type=ROWS, required=True, help="Rows wanted, after rejection.")
 @click.option("--turns", type=int, default=1, show_default=True, help="User turns a conversation has.")
 @click.option(
     "--system",
@@ -49,11 +49,8 @@ def command(model: str, rows: int, system: str | None, **given: Any) -> None:
     from cli.cast import Casting
     from cli.generate import Job, generate
     from synth.engines.base import Sampling
-    from synth.errors import UsageError
     from synth.methods.magpie import MagpieSettings, magpie, magpie_key, magpie_rows
 
-    if rows < 1:
-        raise UsageError(f"-n must be at least 1, not {rows}")
     settings = MagpieSettings(
         seed=given["seed"],
         turns=given["turns"],

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import TRUST, output_options
+from cli.options import ROWS, TRUST, output_options
 
 
 @click.command()
@@ -35,7 +35,7 @@ from cli.options import TRUST, output_options
 @click.option("--as", "form", type=click.Choice(["messages"]), help="Leave tokens and labels behind.")
 @click.option("--model", metavar="MODEL", help="For --by tokens: whose tokens they are.")
 @TRUST
-@click.option("--limit", type=click.IntRange(1), help="Take so many rows of the target.")
+@click.option("--limit", type=ROWS, help="Take so many rows of the target.")
 @click.option("--seed", type=int, default=0, show_default=True)
 @output_options
 def command(**given: Any) -> None:

@@ -27,6 +27,10 @@ TRUST = click.option(
 """On every command that loads a model or its tokenizer; it holds until the command has ended."""
 
 
+ROWS, LIMIT = click.IntRange(1, 10**12), click.IntRange(0, 10**12)
+"""How many rows a person may ask for: more than there are anywhere, and few enough to be counted in 64 bits."""
+
+
 class Share(click.ParamType[float]):
     """A share of a whole: 20% or 0.2. More than the whole is said in percent, so that 20 is never taken for 2000%."""
 
@@ -189,7 +193,7 @@ def input_options(command: Command) -> Command:
     return _apply(
         [
             click.argument("source", metavar="[INPUT]", default="-"),
-            click.option("--limit", type=click.IntRange(0), help="Take so many rows of the input."),
+            click.option("--limit", type=LIMIT, help="Take so many rows of the input."),
             click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised."),
             click.option("--reference-column", metavar="NAME", help="The column with the human answer, likewise."),
         ],

@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, answering_options
+from cli.options import LIMIT, MODEL, answering_options
 
 
 @click.command()
 @click.argument("sources", metavar="PROMPTS…", nargs=-1, required=True)
-@click.option("--limit", type=click.IntRange(0), help="Take so many rows of each input.")
+@click.option("--limit", type=LIMIT, help="Take so many rows of each input.")
 @click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised.")
 @MODEL
 @click.option("--samples", type=int, default=4, show_default=True, help="Answers drawn until one fits, at most.")

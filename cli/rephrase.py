@@ -4,12 +4,12 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, answering_options
+from cli.options import LIMIT, MODEL, answering_options
 
 
 @click.command()
 @click.argument("source", metavar="[DOCS]", default="-")
-@click.option("--limit", type=click.IntRange(0), help="Take so many documents of the input.")
+@click.option("--limit", type=LIMIT, help="Take so many documents of the input.")
 @click.option("--text-column", default="text", show_default=True, metavar="NAME", help="The column with the texts.")
 @MODEL
 @click.option(

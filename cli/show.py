@@ -1,17 +1,16 @@
 """`synth show`."""
 
-import sys
 import unicodedata
 from pathlib import Path
 
 import click
 
-from cli.options import TRUST
+from cli.options import ROWS, TRUST
 
 
 @click.command()
 @click.argument("source", metavar="[INPUT]", default="-")
-@click.option("-n", "--rows", type=click.IntRange(1, sys.maxsize), default=5, help="Rows to show. [default: 5]")
+@click.option("-n", "--rows", type=ROWS, default=5, show_default=True, help="Rows to show.")
 @click.option("--model", metavar="MODEL", help="Whose tokenizer shows scored tokens. [default: the scorer's]")
 @TRUST
 @click.option("--plain", is_flag=True, help="Scored rows as conversations, too, without their tokens.")

@@ -4,13 +4,13 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, PREFIX, STOP, engine_options, input_options, output_options
+from cli.options import MODEL, PREFIX, ROWS, STOP, engine_options, input_options, output_options
 
 
 @click.command()
 @input_options
 @MODEL
-@click.option("-n", "--rows", type=click.IntRange(1), required=True, help="Rows wanted, after rejection.")
+@click.option("-n", "--rows", type=ROWS, required=True, help="Rows wanted, after rejection.")
 @click.option(
     "--input-model",
     metavar="MODEL[@URL]",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, announced, directory_for, input_options
+from cli.options import DEVICE, MODEL, PREFIX, ROWS, STOP, TRUST, Share, announced, directory_for, input_options
 
 
 @click.command()
@@ -93,7 +93,7 @@ from cli.options import DEVICE, MODEL, PREFIX, STOP, TRUST, Share, announced, di
 @click.option("--eval", "suites", multiple=True, metavar="SUITE", help="Old abilities to watch; see synth eval.")
 @click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="Suites of the new task.")
 @click.option("--eval-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between evaluations.")
-@click.option("--eval-limit", type=click.IntRange(1), default=100, show_default=True, help="Items taken of each suite.")
+@click.option("--eval-limit", type=ROWS, default=100, show_default=True, help="Items taken of each suite.")
 @click.option("--eval-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
 @click.option("--keep", type=Share(), metavar="SHARE", help="Stop once less than this of the old abilities is left.")
 @click.option("--seed", type=int, default=0, show_default=True)

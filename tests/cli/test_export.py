@@ -115,6 +115,12 @@ def test_a_terminal_is_no_input() -> None:
     assert done.stderr == b"synth: no input: name a file or a data set, or pipe rows in\n"
 
 
+@pytest.mark.parametrize("limit", ["-1", "9" * 20, "1" * 5000, "x"])
+def test_limits_that_are_none(limit: str) -> None:
+    done = synth("in.jsonl", "--limit", limit)
+    assert done.returncode == 2 and b"Invalid value for '--limit'" in done.stderr and b"Traceback" not in done.stderr
+
+
 def test_a_damaged_part_found_late_leaves_no_output(tmp_path: Path, source: Path) -> None:
     assert synth(source, "-o", tmp_path / "one").returncode == 0
     state = json.loads((tmp_path / "one" / "state.json").read_text())

@@ -140,8 +140,8 @@ def test_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-n", "0"], "-n must be at least 1, not 0"),
-        (["-n", "-3"], "-n must be at least 1, not -3"),
+        (["-n", "0"], "0 is not in the range 1<=x<="),
+        (["-n", "-3"], "-3 is not in the range 1<=x<="),
         (["-n", "5", "--temperature", "-1"], "temperature must be 0 (greedy) or more"),
         (["-n", "5", "--top-p", "0"], "top-p must be above 0"),
         (["-n", "5", "--max-tokens", "0"], "max tokens must be at least 1"),
