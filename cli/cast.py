@@ -3,7 +3,7 @@
 import re
 import time
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
@@ -14,7 +14,7 @@ from filters.verdict import Settings
 from filters.verifiers import registry
 from synth.chat import format_for
 from synth.engines.base import Engine, EngineOptions
-from synth.engines.open import choose_engine, model_revision, open_engine
+from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
 from synth.judge import JUDGE_PLACES, Judge
 from synth.loading import load_config, window_of
@@ -58,6 +58,14 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
+class Engines:
+    """Engines that are open, by the models' names on the command line, and what closes them."""
+
+    stack: AsyncExitStack
+    found: dict[str, Engine] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Casting:
     """Which models and verifier a command asks for.
 
@@ -66,12 +74,16 @@ class Casting:
         verifier: which verifier judges, or None.
         judge_prompt: the judge's prompt, where the verifier is one.
         given: the options of `engine_options`.
+        scores: whether the model also scores given texts, which vLLM in process does not.
+        beside: how many other models are on the same GPU meanwhile.
     """
 
     models: dict[str, str]
     given: dict[str, Any]
     verifier: Settings | None = None
     judge_prompt: str = "judge"
+    scores: bool = False
+    beside: int = 0
 
     def named(self) -> Cast:
         """The cast before anything is loaded.
@@ -104,8 +116,12 @@ class Casting:
         """The kinds of engines that will run."""
         return {self._kind(name) for name in self.models.values()}
 
-    async def open(self, stack: AsyncExitStack, tasks: Tasks | None, quiet: bool) -> Cast:
+    async def open(
+        self, stack: AsyncExitStack, tasks: Tasks | None, quiet: bool, engines: Engines | None = None
+    ) -> Cast:
         """Open it all: the verifier, a look at the references, then the models. The stack closes it.
+
+        Engines that are to outlive it are among `engines`, or join them.
 
         Raises:
             UsageError: something cannot be had, or the verifier takes no reference for right.
@@ -116,26 +132,44 @@ class Casting:
             stack.push_async_callback(verifier.close)
             if tasks is not None:
                 await _look_at_references(verifier, tasks, quiet)
-        cast = Cast(await self._speakers(stack, quiet), verifier)
+        cast = Cast(await self._speakers(engines or Engines(stack), quiet), verifier)
         return replace(cast, verifier=Judge(cast.part("judge"), self.judge_prompt)) if self._has_judge else cast
 
-    async def _speakers(self, stack: AsyncExitStack, quiet: bool) -> dict[str, Speaker]:
+    async def _speakers(self, engines: Engines, quiet: bool) -> dict[str, Speaker]:
         """The models, each loaded once, whatever the parts it plays."""
-        options = engine_settings(self.given)
-        engines: dict[str, Engine] = {}
         speakers = {}
         for part, speaker in self.named().speakers.items():
             name = self.models[part]
-            if name not in engines:
-                address = self.engine(part)
-                kind, why = choose_engine(address)
-                say(f"engine {kind} ({why}); loading {speaker.name}", quiet)
-                began = time.monotonic()
-                engines[name] = await open_engine(address, speaker.name, speaker.chat.tokenizer, options)
-                stack.push_async_callback(engines[name].close)
-                say(f"{engines[name].description}, ready in {clock(time.monotonic() - began)}", quiet)
-            speakers[part] = replace(speaker, engine=engines[name])
+            if name not in engines.found:
+                engines.found[name] = await self._engine(engines.stack, self.engine(part), speaker, quiet)
+            speakers[part] = replace(speaker, engine=engines.found[name])
+        if self.scores and self._kind(self.models["model"]) == "vllm":
+            say("vLLM in process does not score texts: the model is loaded once more, to do that", quiet)
+            own = speakers["model"]
+            scorer = await self._engine(engines.stack, "transformers", own, quiet)
+            speakers["model"] = replace(own, scorer=scorer)
         return speakers
+
+    async def _engine(self, stack: AsyncExitStack, address: str, speaker: Speaker, quiet: bool) -> Engine:
+        """Open one engine; what it is and why is said, and what share of a GPU it takes where others are on it."""
+        kind, why = choose_engine(address)
+        options = engine_settings(self.given)
+        models = self.models_here()
+        if kind == "vllm" and models > 1 and self.given.get("gpu_memory") is None:
+            options = replace(options, gpu_memory=shared_memory(models))
+            why += f"; {options.gpu_memory:.0%} of a GPU's memory, as {models} models share it: --gpu-memory"
+        say(f"engine {kind} ({why}); loading {speaker.name}", quiet)
+        began = time.monotonic()
+        engine = await open_engine(address, speaker.name, speaker.chat.tokenizer, options)
+        stack.push_async_callback(engine.close)
+        say(f"{engine.description}, ready in {clock(time.monotonic() - began)}", quiet)
+        return engine
+
+    def models_here(self) -> int:
+        """How many models are in this machine's memory at the same time."""
+        here = {name for name in self.models.values() if self._kind(name) != "server"}
+        again = self.scores and self._kind(self.models["model"]) == "vllm"
+        return len(here) + again + self.beside
 
     @property
     def _has_judge(self) -> bool:

@@ -6,7 +6,7 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,7 +27,6 @@ from synth.engines.token_scorer import open_scorer
 from synth.errors import RequestError, UsageError
 from synth.evaluation import COLUMNS, Exam, Verifiers, open_verifiers
 from synth.invocation import command_line
-from synth.methods.answers import Speaker
 from synth.perplexity import Text, open_texts, perplexity
 from synth.read import open_source
 from synth.record import RunRecord, refuse_other_run
@@ -170,7 +169,8 @@ class _Examination:
 
     def casting(self, model: str) -> Casting:
         """How one model is run."""
-        return Casting({"model": model}, self.given)
+        judge = self._judge()
+        return Casting({"model": model}, self.given, beside=judge.models_here() if judge is not None else 0)
 
     async def run(self, models: dict[str, str]) -> list[Results]:
         """Ask every model everything, one model after the other.
@@ -179,16 +179,21 @@ class _Examination:
             click.exceptions.Exit: status 1 where the run was stopped.
         """
         async with AsyncExitStack() as stack:
-            verifiers = await open_verifiers(stack, self.exam.suites, await self._judge(stack))
+            judge, speaker = self._judge(), None
+            if judge is not None:
+                here = any(self.casting(model).engine("model")[:4] != "http" for model in models.values())
+                cast = await replace(judge, beside=int(here)).open(stack, None, self.given["quiet"])
+                speaker = cast.speakers["judge"]
+            verifiers = await open_verifiers(stack, self.exam.suites, speaker)
             return [await self._ask(name, model, verifiers) for name, model in models.items()]
 
-    async def _judge(self, stack: AsyncExitStack) -> Speaker | None:
+    def _judge(self) -> Casting | None:
+        """Who judges beside the model that answers, where a suite asks for it."""
         if not any(item.verifier.name == "judge" for suite in self.exam.suites for item in suite.items):
             return None
         if self.given["judge"] is None:
             raise UsageError("the verifier judge needs a model that judges: --judge MODEL")
-        cast = await Casting({"judge": self.given["judge"]}, self.given).open(stack, None, self.given["quiet"])
-        return cast.speakers["judge"]
+        return Casting({"judge": self.given["judge"]}, self.given)
 
     async def _ask(self, name: str, model: str, verifiers: Verifiers) -> Results:
         """One model's answers, going on where an earlier run was stopped."""

@@ -34,12 +34,14 @@ def command(**given: Any) -> None:
       synth minimum-change gsm8k.jsonl --model M --verifier math \\
           --editor Qwen/Qwen2.5-72B-Instruct@http://localhost:8000 -o edits
     """  # noqa: D301 (\b is click's)
+    from dataclasses import replace
+
     from cli.cast import casting_of, judged, tasks_of
     from cli.generate import generate, task_job
     from synth.engines.base import Sampling
     from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings, minimum_change
 
-    casting = casting_of(given, model=given["model"], editor=given["editor"])
+    casting = replace(casting_of(given, model=given["model"], editor=given["editor"]), scores=True)
     settings = MinimumChangeSettings(
         seed=given["seed"],
         prompt_name=given["prompt_name"],

@@ -14,7 +14,7 @@ from cli.progress import Meter, clock, say
 from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.errors import UsageError
-from synth.methods.rate import RateSettings, rate
+from synth.methods.rate import MEASURES, RateSettings, rate
 from synth.output import open_output
 from synth.plain import only_texts
 from synth.record import RunRecord
@@ -38,6 +38,12 @@ def rate_rows(given: dict[str, Any]) -> None:
             raise UsageError("--by reward goes alone: --model is a reward model then")
         _reward(given)
         return
+    if measured := [aspect for aspect in aspects if aspect in MEASURES]:
+        if given["engine"] == "vllm":
+            raise UsageError(
+                f"--by {measured[0]}: vLLM in process does not score texts; leave --engine at auto, or name a server"
+            )
+        given |= {"engine": "transformers" if given["engine"] == "auto" else given["engine"]}
     settings = RateSettings(aspects, given["max_tokens"])
     tasks = _tasks(given, aspects)
     _refuse_rated(tasks, settings.columns)

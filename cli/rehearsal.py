@@ -2,7 +2,8 @@
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,13 @@ import click
 import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
-from cli.generate import Job, generate
+from cli.generate import Job, Session, generate
 from cli.progress import say
-from synth.embeddings import check_embedder, open_embedder
+from synth.embeddings import check_embedder, open_embedder, state_embedder
 from synth.engines.base import EngineOptions, Sampling
+from synth.engines.transformers import TransformersEngine
 from synth.errors import RunError, UsageError
+from synth.loading import load_tokenizer
 from synth.methods.magpie import magpie_key
 from synth.methods.ssr import (
     COLUMNS,
@@ -58,7 +61,13 @@ def rehearse(given: dict[str, Any]) -> None:
     casting = Casting({"model": given["model"]}, answerer)
     casting.named()  # what cannot work is found before inputs are written
     check_embedder(given["embed"] or given["model"])
-    with _inputs_folder(given["output"]) as folder:
+    with _inputs_folder(given["output"]) as folder, ExitStack() as stack:
+        # One model writes and answers: it is opened once, and a model that embeds has room beside it.
+        session = stack.enter_context(Session()) if given["input_model"] in (None, given["model"]) else None
+        beside = 1 if session is not None and given["embed"] is None else 0
+        writer = Casting(
+            {"model": given["input_model"] or given["model"]}, given | {"output": str(folder)}, beside=beside
+        )
         say(f"{len(examples)} examples; writing {candidates:,} inputs", given["quiet"])
         _write_inputs(
             Job(
@@ -69,22 +78,24 @@ def rehearse(given: dict[str, Any]) -> None:
                 target=candidates,
                 key=magpie_key,
             ),
-            Casting({"model": given["input_model"] or given["model"]}, given | {"output": str(folder)}),
+            writer,
+            session,
             wanted,
         )
-        chosen = _choose(folder, given, settings)
-    name = digest([one.name for one in chosen])
-    record = generate(
-        Job(
-            command="ssr",
-            settings=settings.record() | {"inputs": name, "embed": given["embed"]},
-            method=lambda cast: answers(cast.speaker, settings),
-            rows=lambda recorded, _: chosen_rows(chosen, recorded),
-            schema=pa.schema([*BASE, *COLUMNS]),
-            target=wanted,
-        ),
-        casting,
-    )
+        chosen = _choose(folder, given, settings, session)
+        name = digest([one.name for one in chosen])
+        record = generate(
+            Job(
+                command="ssr",
+                settings=settings.record() | {"inputs": name, "embed": given["embed"]},
+                method=lambda cast: answers(cast.speaker, settings),
+                rows=lambda recorded, _: chosen_rows(chosen, recorded),
+                schema=pa.schema([*BASE, *COLUMNS]),
+                target=wanted,
+            ),
+            replace(casting, beside=beside),
+            session,
+        )
     if record.accepted < wanted:
         raise RunError(
             f"all {candidates:,} inputs were answered, and {record.accepted:,} of the {wanted:,} rows wanted came out: "
@@ -102,7 +113,7 @@ def _inputs_folder(output: str | None) -> Iterator[Path]:
         yield Path(folder) / "inputs"
 
 
-def _write_inputs(job: Job, casting: Casting, wanted: int) -> None:
+def _write_inputs(job: Job, casting: Casting, session: Session | None, wanted: int) -> None:
     """Have inputs written; fewer than were to be are enough where rows can be chosen among them.
 
     Raises:
@@ -111,7 +122,7 @@ def _write_inputs(job: Job, casting: Casting, wanted: int) -> None:
     """
     folder = Path(casting.given["output"])
     try:
-        generate(job, casting)
+        generate(job, casting, session)
     except click.exceptions.Exit:
         record = read_record(folder)
         if record is None or record.finished is None:
@@ -120,7 +131,7 @@ def _write_inputs(job: Job, casting: Casting, wanted: int) -> None:
             raise RunError(f"of the inputs only {record.accepted:,} can be used, {wanted:,} rows are wanted") from None
 
 
-def _choose(folder: Path, given: dict[str, Any], settings: SsrSettings) -> list[Chosen]:
+def _choose(folder: Path, given: dict[str, Any], settings: SsrSettings, session: Session | None) -> list[Chosen]:
     """The inputs, those first that represent the others best."""
     options = EngineOptions(dtype=given["dtype"], device=given["device"], max_length=given["max_length"])
     rows = [
@@ -128,7 +139,12 @@ def _choose(folder: Path, given: dict[str, Any], settings: SsrSettings) -> list[
         for batch in open_source(str(folder)).batches()
         for record in batch.select(["id", "messages"]).to_pylist()
     ]
-    chosen = by_representation(rows, open_embedder(given["embed"] or given["model"], options), settings)
+    engine = session.engines.found.get(given["model"]) if session is not None and given["embed"] is None else None
+    if isinstance(engine, TransformersEngine):  # the model is here already
+        embed = state_embedder(engine.model, load_tokenizer(given["model"]), engine.max_length)
+    else:
+        embed = open_embedder(given["embed"] or given["model"], options)
+    chosen = by_representation(rows, embed, settings)
     groups = len({one.cluster for one in chosen})
     say(f"{len(chosen):,} inputs in {groups} groups; answering {given['rows']:,} that represent them", given["quiet"])
     return chosen

@@ -49,6 +49,8 @@ def command(**given: Any) -> None:
       synth self-output questions.jsonl --model M --verifier majority --samples 16 -o own
       synth self-output tasks.jsonl --model M --verifier checks:is_right | synth show
     """  # noqa: D301 (\b is click's)
+    from dataclasses import replace
+
     from cli.cast import casting_of, judged, tasks_of
     from cli.generate import generate, task_job
     from synth.engines.base import Sampling
@@ -79,6 +81,7 @@ def command(**given: Any) -> None:
         casting = casting_of(given, model=given["answer_model"])
     else:
         casting = casting_of(given, model=given["model"], answers=given["answer_model"])
+    casting = replace(casting, scores="minimum-change" in settings.fallback)
     tasks = tasks_of(given)
     rows = tasks.rows("self-output", {}, COLUMNS)
     shots = demonstrations(rows(0), given["few_shot"], given["seed"])

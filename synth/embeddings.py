@@ -56,6 +56,23 @@ def check_embedder(name: str) -> None:
     load_tokenizer(name)
 
 
+def state_embedder(model: Any, tokenizer: Any, longest: int) -> Embedder:
+    """What makes vectors of a causal language model's hidden states (`mean_states`).
+
+    Args:
+        model: of transformers, in eval mode.
+        tokenizer: of the model.
+        longest: tokens of a text; a longer one is cut there.
+    """
+
+    def embed(texts: Sequence[str]) -> Vectors:
+        # Without special tokens' ids the texts alone decide; an empty one still needs a token to have a state.
+        ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
+        return unit(mean_states(model, [tokens[:longest] or [0] for tokens in ids]))
+
+    return embed
+
+
 def mean_states(model: Any, sequences: Sequence[Sequence[int]]) -> Vectors:
     """The mean of a causal language model's last hidden states over each sequence, in the order given.
 
@@ -134,15 +151,8 @@ def _language_model(name: str, options: EngineOptions) -> Embedder:
     from synth.engines.transformers import load_model, window
     from synth.loading import load_tokenizer
 
-    tokenizer, model = load_tokenizer(name), load_model(name, options)
-    longest = window(model, options.max_length)
-
-    def embed(texts: Sequence[str]) -> Vectors:
-        # Without special tokens' ids the texts alone decide; an empty one still needs a token to have a state.
-        ids = tokenizer(list(texts), add_special_tokens=False, split_special_tokens=True)["input_ids"] if texts else []
-        return unit(mean_states(model, [tokens[:longest] or [0] for tokens in ids]))
-
-    return embed
+    model = load_model(name, options)
+    return state_embedder(model, load_tokenizer(name), window(model, options.max_length))
 
 
 def _sentence_transformer(name: str, options: EngineOptions) -> Embedder:

@@ -121,6 +121,11 @@ class Run:
     _taken: Counter[str] = field(default_factory=Counter)
     _started: int = 0
     _good: int = 0
+    _before: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        """Note what engines that an earlier run used have counted already."""
+        self._before = self.prompt_tokens, self.completion_tokens
 
     @property
     def in_flight(self) -> int:
@@ -140,12 +145,12 @@ class Run:
     @property
     def prompt_tokens(self) -> int:
         """Tokens that went into the engines so far."""
-        return sum(usage.prompt_tokens for usage in self.usages)
+        return sum(usage.prompt_tokens for usage in self.usages) - self._before[0]
 
     @property
     def completion_tokens(self) -> int:
         """Tokens that came out of them."""
-        return sum(usage.completion_tokens for usage in self.usages)
+        return sum(usage.completion_tokens for usage in self.usages) - self._before[1]
 
     async def go(self) -> None:
         """Run to the end: the target, the last row, giving up, or `stop`; then finish or pause the sink.

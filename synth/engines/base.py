@@ -108,6 +108,7 @@ class Engine(Protocol):
         The first is NaN: nothing precedes it.
 
         Raises:
+            UsageError: this kind of engine does not score: vLLM in process.
             RequestError: as for `generate`.
             RunError: as for `generate`.
         """

@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import json
+import math
 from pathlib import Path
 
 from synth.engines.base import Engine, EngineOptions, Tokenizer
@@ -35,6 +36,11 @@ def choose_engine(engine: str) -> tuple[str, str]:
     if torch.cuda.is_available():
         return "vllm", f"vLLM is installed and there is a GPU ({torch.cuda.get_device_name()})"
     return "transformers", "no GPU is here, where vLLM takes long to start; --engine vllm takes it all the same"
+
+
+def shared_memory(models: int) -> float:
+    """The share of a GPU's memory for each of so many models on it: equal parts of what one alone takes by default."""
+    return math.floor(100 * EngineOptions().gpu_memory / models) / 100
 
 
 async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:

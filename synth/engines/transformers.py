@@ -82,6 +82,8 @@ class TransformersEngine:
         """
         options = options or EngineOptions()
         self.usage = Usage()
+        self.model = model
+        """For reading, between requests; None once the engine is closed."""
         self.max_length = window(model, options.max_length)
         dtype = str(model.dtype).removeprefix("torch.")
         self.description = f"transformers, {type(model).__name__} on {model.device}, {dtype}"
@@ -152,6 +154,7 @@ class TransformersEngine:
         with self._lock:
             self._stopped = reason
             _deliver([(request, RunError(reason)) for request in self._unanswered])
+        self.model = None
         del self._decoder, self._scorer  # and with them the model
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

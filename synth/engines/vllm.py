@@ -7,7 +7,6 @@ incremental detokenisation, a cost per token in the front-end process, runs only
 import atexit
 import gc
 import itertools
-import math
 import os
 import signal
 import subprocess
@@ -74,20 +73,12 @@ class VllmEngine:
         return completions if len(completions) == sampling.n else completions * sampling.n
 
     async def logprobs(self, token_ids: Sequence[int]) -> "NDArray[np.float32]":
-        """See `Engine.logprobs`. Costs a float32 row of the vocabulary per prompt token inside vLLM."""
-        import numpy as np
-        from vllm import SamplingParams
-        from vllm.sampling_params import RequestOutputKind
+        """Refused: vLLM would hold the logits of a whole prompt. `Speaker.scorer` does it.
 
-        if len(token_ids) == self.max_length:
-            raise RequestError(f"vLLM scores at most {self.max_length - 1} tokens in a window of {self.max_length}")
-        sequence_room(len(token_ids), self.max_length, 1)
-        params = SamplingParams(
-            max_tokens=1, prompt_logprobs=0, detokenize=False, output_kind=RequestOutputKind.FINAL_ONLY
-        )
-        ranked = (await self._run(token_ids, params)).prompt_logprobs
-        scores = [math.nan] + [float(at[token].logprob) for token, at in zip(token_ids[1:], ranked[1:], strict=True)]
-        return np.array(scores, dtype=np.float32)
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError("vLLM in process does not score given tokens: take --engine transformers, or a server")
 
     async def _run(self, token_ids: Sequence[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError

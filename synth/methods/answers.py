@@ -35,11 +35,15 @@ def check_samples(samples: int, sampling: Sampling) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Speaker:
-    """A model to talk to: its engine, how its conversations are written, and what it is called."""
+    """A model to talk to: its engine, how its conversations are written, and what it is called.
+
+    `scorer` is the same model in an engine that scores, where `engine` does not.
+    """
 
     engine: Engine
     chat: ChatFormat
     name: str
+    scorer: Engine | None = None
 
     async def reply(self, messages: list[Message], sampling: Sampling) -> Completion:
         """One answer to a conversation that ends in a user turn.
@@ -74,7 +78,7 @@ class Speaker:
             RequestError: the conversation is longer than the model's window, or holds a control token.
         """
         encoded = await self.chat.aside(ChatFormat.encode, messages)
-        scores = await self.engine.logprobs(encoded.input_ids)
+        scores = await (self.scorer or self.engine).logprobs(encoded.input_ids)
         start, end = encoded.spans[-1]
         return scores[start:end]
 

@@ -46,7 +46,8 @@ def test_nonsense_is_refused(
 @pytest.mark.parametrize("command", ["magpie", "score-tokens", "train", "eval", "filter", "rate"])
 def test_a_gpu_that_is_not_here_is_missed_first(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Neither the model nor the rows are there either: nobody has looked."""
-    needed = {"magpie": ["-n", 1], "filter": [], "eval": ["--model", "none"]}.get(command, ["none.jsonl"])
+    options: dict[str, list[object]] = {"magpie": ["-n", 1], "filter": [], "eval": ["--model", "none"]}
+    needed = options.get(command, ["none.jsonl"])
     model = [] if command in ("filter", "eval") else ["--model", "none"]
     assert synth(command, *needed, *model, "--device", "cuda") == 2
     assert "device 'cuda' is not available here" in capfd.readouterr().err

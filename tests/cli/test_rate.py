@@ -83,3 +83,17 @@ def test_plain_texts_have_a_perplexity_and_nothing_else(
     for aspects in ("quality", "perplexity,ifd", "reward"):
         status, err = run(capfd, "rate", file, *engine, "--by", aspects, "-o", tmp_path / "none")
         assert status == 2 and "holds plain texts: take --by perplexity" in err, err
+
+
+def test_what_is_measured_is_never_scored_by_vllm_in_process(
+    tmp_path: Path, rows: Path, model: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever --engine auto would take to ask a model, and with a row as long as the window."""
+    long = AutoTokenizer.from_pretrained(model).decode([70] * 900)
+    with rows.open("a") as more:
+        more.write(json.dumps({"question": "What is this?", "answer": long}) + "\n")
+    status, err = run(capfd, "rate", rows, "--model", model, "--by", "ifd,perplexity", "-o", tmp_path / "measured")
+    assert status == 0 and "engine transformers" in err
+    assert "1 rows have no perplexity" in err
+    status, err = run(capfd, "rate", rows, "--model", model, "--by", "perplexity", "--engine", "vllm")
+    assert status == 2 and "vLLM in process does not score texts" in err

@@ -7,7 +7,6 @@ import time
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from synth.chat import ChatFormat
@@ -60,19 +59,14 @@ def test_greedy_tokens_equal_plain_generate(loop: Any, vllm_engine: Engine, chat
             assert completion.stop_reason == drawn[ended[0]]
 
 
-def test_logprobs_equal_a_plain_forward(loop: Any, vllm_engine: Engine, chat: ChatFormat, plain: Any) -> None:
-    import torch
-
-    ids = ask(chat, QUESTIONS[2])
-    found = loop.run(vllm_engine.logprobs(ids))
-    with torch.inference_mode():
-        scores = plain(torch.tensor([ids])).logits[0].log_softmax(-1)
-    expected = scores[:-1].gather(1, torch.tensor(ids[1:])[:, None])[:, 0].numpy()
-    assert found.dtype == np.float32 and np.isnan(found[0])
-    np.testing.assert_allclose(found[1:], expected, atol=1e-3)
+def test_given_tokens_are_scored_elsewhere(loop: Any, vllm_engine: Engine) -> None:
+    with pytest.raises(UsageError, match="--engine transformers, or a server"):
+        loop.run(vllm_engine.logprobs([1, 2, 3]))
 
 
-def test_completion_logprob_is_the_models_own(loop: Any, vllm_engine: Engine, chat: ChatFormat) -> None:
+def test_completion_logprob_is_the_models_own(
+    loop: Any, vllm_engine: Engine, transformers_engine: Engine, chat: ChatFormat
+) -> None:
     """At temperature 2 and top-p 0.9, still the sum of log-probabilities at temperature 1."""
     prompt = ask(chat, QUESTIONS[2])
     sampling = Sampling(
@@ -82,7 +76,7 @@ def test_completion_logprob_is_the_models_own(loop: Any, vllm_engine: Engine, ch
     assert len({completion.token_ids for completion in completions}) > 1
     for completion in completions:
         end = [int(completion.stop_reason or 0)] if completion.finish == "stop" else []
-        scores = loop.run(vllm_engine.logprobs([*prompt, *completion.token_ids, *end]))
+        scores = loop.run(transformers_engine.logprobs([*prompt, *completion.token_ids, *end]))
         assert completion.logprob == pytest.approx(float(scores[len(prompt) :].sum()), abs=2e-3)
 
 

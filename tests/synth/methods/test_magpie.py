@@ -103,12 +103,12 @@ def test_key_ignores_case_and_space() -> None:
     assert magpie_key(row("What is it?")) != magpie_key(row("What is he?"))
 
 
-def test_logprob_of_the_answer(loop: Any, engine: Engine, chat: ChatFormat) -> None:
+def test_logprob_of_the_answer(loop: Any, engine: Engine, transformers_engine: Engine, chat: ChatFormat) -> None:
     settings = replace(SETTINGS, answer=replace(SETTINGS.answer, logprob=True))
     found = [outcome.row for outcome in outcomes(loop, engine, chat, settings, 10) if outcome.reason is None]
     for row in found:
         encoded = chat.encode(row.messages)
-        scores = loop.run(engine.logprobs(encoded.input_ids))
+        scores = loop.run(transformers_engine.logprobs(encoded.input_ids))
         [(start, end)] = encoded.spans
         assert row.logprob == pytest.approx(float(scores[start:end].sum()), abs=2e-3)
 
