@@ -1,0 +1,333 @@
+"""What strangers hand over: a command line, and the files that it reads, damaged."""
+
+import io
+import json
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+from hypothesis import strategies as st
+from hypothesis.strategies import DrawFn
+from pyarrow import parquet
+
+from tests.fuzz.values import as_json, bytes_of, damaged, odd
+
+TALK = [
+    {"role": "system", "content": "Be brief."},
+    {"role": "user", "content": "What is 2 + 3?"},
+    {"role": "assistant", "content": "The answer is \\boxed{5}."},
+]
+FORMS: list[dict[str, Any]] = [
+    {"messages": TALK},
+    {
+        "messages": TALK,
+        "id": "a",
+        "method": "magpie",
+        "parent": "p",
+        "answer": "5",
+        "reference": "5",
+        "verdict": "right",
+    },
+    {"prompt": "What is 2 + 3?", "completion": "5", "answer": "5"},
+    {"question": "What is 2 + 3?", "answer": "2 + 3 = 5 #### 5", "level": 3, "score": 0.5},
+    {"instruction": "Add.", "input": "2 and 3", "output": "5", "system": "Be brief.", "history": [["1 + 1", "2"]]},
+    {"conversations": [{"from": "human", "value": "2 + 3?"}, {"from": "gpt", "value": "5"}]},
+    {"prompt": TALK[:2], "chosen": TALK[2:], "rejected": [{"role": "assistant", "content": "6"}]},
+    {"text": "Plain text of a document. " * 4},
+    {
+        "messages": TALK,
+        "input_ids": [1, 5, 7, 2],
+        "labels": [-100, 5, -100, 2],
+        "logprobs": [None, -0.5, -3.25, -0.01],
+        "scorer": "samples/model 00 assistant",
+    },
+    {
+        "messages": [
+            {"role": "user", "content": [{"type": "text", "text": "Weather?"}]},
+            {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "w", "arguments": "{}"}}]},
+        ],
+        "tools": [{"type": "function", "function": {"name": "w", "parameters": {"type": "object"}}}],
+    },
+    {"task_id": "X/0", "prompt": "def f(x):\n", "canonical_solution": "    return x\n", "test": "assert f(1) == 1\n"},
+    {"task_id": 1, "text": "Return x.", "code": "def f(x):\n    return x", "test_list": ["assert f(1) == 1"]},
+    {"key": 1, "prompt": "Say it.", "instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]},
+    {"problem": "2 + 3", "solution": "\\boxed{5}", "answer": "5", "subject": "sums", "level": 1, "unique_id": "a"},
+]
+
+MODEL = ["--model", "MODEL", "--engine", "transformers"]
+CHEAP: list[list[str]] = [
+    ["show", "IN"],
+    ["show", "IN", "-n", "2", "--plain"],
+    ["export", "IN"],
+    ["export", "IN", "-o", "OUT.parquet"],
+    ["export", "IN", "-o", "OUT.jsonl", "--for", "trl"],
+    ["export", "IN", "-o", "OUT"],
+    ["report", "IN", "-o", "OUT.html"],
+    ["filter", "IN", "--dedup", "exact"],
+    ["filter", "IN", "--dedup", "near", "--filter", "length:min=3", "-o", "OUT"],
+    ["filter", "IN", "--filter", "column:score,min=1", "--filter", "language:en", "--filter", "personal-data"],
+    ["filter", "IN", "--filter", "contamination:IN2", "--keep", "random:2", "--explain"],
+    ["mix", "IN", "--replay", "IN2:50%", "--oversample"],
+    ["mix", "IN", "--replay", "IN2:100%", "--oversample", "--as", "messages", "-o", "OUT"],
+    ["mix", "IN", "--replay", "IN2:10%", "--by", "tokens", "--model", "MODEL", "-o", "OUT"],
+    ["verify", "IN", "--verifier", "exact"],
+    ["verify", "IN", "--verifier", "number", "-o", "OUT"],
+    ["verify", "IN", "--verifier", "regex", "--pattern", "5"],
+    ["verify", "IN", "--verifier", "choice"],
+    ["verify", "IN", "--verifier", "json"],
+    ["verify", "IN", "--verifier", "function-call"],
+    ["verify", "IN", "--verifier", "instructions"],
+]
+COSTLY: list[list[str]] = [
+    ["verify", "IN", "--verifier", "math"],
+    ["verify", "IN", "--verifier", "code", "--time-limit", "1"],
+    ["score-tokens", "IN", "--model", "MODEL", "-o", "OUT"],
+    ["score-tokens", "IN", "--model", "MODEL", "--mask-hardest", "20%"],
+    ["train", "IN", "--model", "MODEL", "-o", "OUT", "--dry-run"],
+    ["train", "IN", "--model", "MODEL", "-o", "OUT", "--dry-run", "--eval", "IN2"],
+    ["eval", "IN", "--model", "MODEL", "--max-tokens", "2", "--limit", "2", "--engine", "transformers"],
+    ["eval", "--text", "IN", "--model", "MODEL", "--engine", "transformers"],
+    ["rate", "IN", "--model", "MODEL", "--by", "perplexity", "--engine", "transformers"],
+    ["self-output", "IN", *MODEL, "--verifier", "exact", "--samples", "1", "--max-tokens", "2"],
+    ["paraphrase", "IN", *MODEL, "--verifier", "exact", "--max-tokens", "2"],
+    ["continue", "IN", *MODEL, "--max-tokens", "2", "--limit", "2"],
+]
+OF_A_MODEL: list[list[str]] = [
+    ["template", "--model", "MODEL", "--json"],
+    ["template", "--model", "MODEL"],
+    ["score-tokens", "IN", "--model", "MODEL"],
+    ["train", "IN", "--model", "MODEL", "-o", "OUT", "--dry-run"],
+    ["merge", "SAMPLE", "MODEL", "--ratio", "0.5", "-o", "OUT"],
+    ["magpie", "--model", "MODEL", "-n", "1", "--max-tokens", "2", "--engine", "transformers"],
+]
+OF_A_FOLDER: list[list[str]] = [
+    ["show", "IN"],
+    ["report", "IN", "-o", "OUT.html"],
+    ["export", "IN"],
+    ["filter", "IN", "--dedup", "exact"],
+    ["mix", "IN", "--replay", "IN:50%"],
+    ["verify", "SOUND", "--verifier", "exact", "-o", "IN"],
+    ["verify", "SOUND", "--verifier", "exact", "-o", "IN", "--restart"],
+]
+
+TEMPLATE_PARTS = (
+    "{% for m in messages %}",
+    "{% endfor %}",
+    "{{ m.role }}: {{ m.content }}\n",
+    "{{ '<|im_start|>' + m['role'] + '\\n' + m['content'] + '<|im_end|>\\n' }}",
+    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}",
+    "{{ 1 // 0 }}",
+    "{{ 1 % (messages | length - 1) }}",
+    "{% for i in range(10**9) %}{% endfor %}",
+    "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
+    "{{ 'a' * 10**10 }}",
+    "{{ [0] * 10**10 }}",
+    "{{ 10**(10**8) }}",
+    "{% macro f(x) %}{{ f(x) }}{% endmacro %}{{ f(1) }}",
+    "{% set ns = namespace(t='ab') %}{% for i in range(60) %}{% set ns.t = ns.t + ns.t %}{% endfor %}",
+    "{{ raise_exception('no') }}",
+    "{{ messages[0].nothing.at_all }}",
+    "{{ ''.__class__ }}",
+    "{{ '%999999999d' % 1 }}",
+    "{{ 'x'.center(10**10) }}",
+    "{{ messages | tojson(indent=999999999) }}",
+    "{% include 'x' %}",
+    "{{ strftime_now('%Y') }}",
+    "{{ strftime_now('%\0') }}",
+    "{% generation %}{{ m.content }}{% endgeneration %}",
+    "{% if",
+    "\0\ud800",
+)
+
+
+MORE = [["--limit", "1" + "0" * 20], ["--quiet"], ["-n", "9" * 21], ["-o", "/dev/full"], ["-o", "a" * 500]]
+
+
+@dataclass(slots=True)
+class Scene:
+    """A command line with its files in place."""
+
+    arguments: list[str]
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Stock:
+    """Sound things that are damaged in a scene."""
+
+    model: Path
+    folders: tuple[Path, ...]
+    """Directories that commands wrote: of a run, of a run under way, of an evaluation, of a training."""
+
+
+@st.composite
+def rows(draw: DrawFn) -> list[Any]:
+    """A few rows of one form, some of them damaged; now and then all of them, or of another form."""
+    form = draw(st.sampled_from(FORMS))
+    found: list[Any] = [
+        {**form, "n": number} if draw(st.booleans()) else form for number in range(draw(st.integers(1, 4)))
+    ]
+    if draw(st.integers(0, 9)) == 0:
+        found.append(draw(st.sampled_from(FORMS)))
+    kept = [draw(damaged(row)) if draw(st.booleans()) else row for row in found]
+    if draw(st.integers(0, 19)) == 0:
+        kept.append(draw(odd))
+    return kept
+
+
+@st.composite
+def data_file(draw: DrawFn, folder: Path, name: str) -> Path:
+    """A file or directory of rows, of any kind that is read."""
+    records = draw(rows())
+    kind = draw(st.sampled_from(["jsonl", "jsonl", "jsonl", "json", "csv", "parquet", "arrow", "dir", "special"]))
+    if kind == "special":
+        suffix = draw(st.sampled_from(["", ".jsonl", ".parquet", ".csv", ".json", ".arrow"]))
+        return special(folder / f"{name}{suffix}", draw(st.integers(0, 5)))
+    path = folder / f"{name}.{kind}" if kind != "dir" else folder / name / "data-00000.arrow"
+    path.parent.mkdir(exist_ok=True)
+    if kind in ("parquet", "arrow", "dir"):
+        table = _table([record for record in records if isinstance(record, dict)])
+        if kind == "parquet":
+            parquet.write_table(table, path)
+        else:
+            opener = pa.ipc.new_stream if kind == "dir" else pa.ipc.new_file
+            with opener(str(path), table.schema) as writer:
+                writer.write_table(table)
+        if kind == "dir":
+            state = {"_data_files": [{"filename": "data-00000.arrow"}], "_fingerprint": "a", "_split": None}
+            (folder / name / "state.json").write_bytes(as_json(draw(damaged(state))))
+        content = path.read_bytes()
+    elif kind == "json":
+        indent = draw(st.sampled_from([None, 2]))
+        content = as_json({"data": records} if draw(st.booleans()) else records, indent=indent)
+    elif kind == "csv":
+        known = [record for record in records if isinstance(record, dict)]
+        lines = [list(map(str, known[0])) if known else [], *(list(map(_cell, record.values())) for record in known)]
+        content = "\n".join(",".join(line) for line in lines).encode("utf-8", "surrogatepass")
+    else:
+        escaped = draw(st.booleans())
+        content = b"".join(as_json(record, ascii_only=escaped) + b"\n" for record in records)
+    if draw(st.integers(0, 2)) == 0 or kind in ("parquet", "arrow", "dir"):
+        content = draw(bytes_of(content))
+    path.write_bytes(content)
+    return folder / name if kind == "dir" else path
+
+
+def special(path: Path, number: int) -> Path:
+    """What a path may be instead of a file."""
+    if number == 0:
+        os.mkfifo(path)
+    elif number == 1:
+        path.symlink_to(path)
+    elif number == 2:
+        path.mkdir()
+    elif number == 3:
+        path.symlink_to("/dev/null")
+    elif number == 4:
+        path.symlink_to("/proc/self/mem")
+    else:
+        path.symlink_to("/nowhere/at/all")
+    return path
+
+
+def _cell(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
+def _table(records: list[dict[str, Any]]) -> pa.Table:
+    """The rows as a table, their values as JSON text where Arrow cannot hold them together."""
+    try:
+        table = pa.Table.from_pylist(records)
+        parquet.write_table(table, io.BytesIO())  # which holds less than Arrow
+    except (pa.ArrowException, ValueError, TypeError, OverflowError):
+        texts = [{_plain(key): _plain(json.dumps(value)) for key, value in record.items()} for record in records]
+        return pa.Table.from_pylist(texts)
+    return table
+
+
+def _plain(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
+
+
+@st.composite
+def damaged_folder(draw: DrawFn, source: Path, target: Path) -> Path:
+    """A copy of a directory with one or two of its files damaged, removed, or something else."""
+    shutil.copytree(source, target)
+    files = sorted(path for path in target.rglob("*") if path.is_file())
+    for _ in range(draw(st.integers(1, 2))):
+        file = draw(st.sampled_from(files))
+        if not file.is_file() or file.is_symlink():
+            continue
+        action = draw(st.sampled_from(["value", "value", "value", "bytes", "bytes", "gone", "special"]))
+        if action == "gone":
+            file.unlink()
+        elif action == "special":
+            file.unlink()
+            special(file, draw(st.integers(0, 5)))
+        elif action == "value" and file.suffix in (".json", ".jsonl") and file.stat().st_size < 200_000:
+            values = _documents(file)
+            at = draw(st.integers(0, len(values) - 1)) if values else 0
+            if values:
+                values[at] = draw(damaged(values[at], 1))
+            file.write_bytes(b"\n".join(as_json(value) for value in values))
+        elif action == "value" and file.suffix == ".jinja":
+            file.write_bytes(draw(template()).encode("utf-8", "surrogatepass"))
+        else:
+            content = file.read_bytes()
+            head = content[:4096]
+            file.write_bytes(draw(bytes_of(head)) + content[4096:])
+    return target
+
+
+def _documents(file: Path) -> list[Any]:
+    """What a file of JSON holds; nothing where an earlier step has damaged it."""
+    text = file.read_text(encoding="utf-8", errors="replace")
+    try:
+        return [json.loads(line) for line in (text.splitlines() if file.suffix == ".jsonl" else [text])]
+    except ValueError:
+        return []
+
+
+@st.composite
+def template(draw: DrawFn) -> str:
+    """A chat template made of pieces, some of them of a bad kind."""
+    pieces = draw(st.lists(st.sampled_from(TEMPLATE_PARTS), min_size=1, max_size=5))
+    if draw(st.booleans()):
+        pieces = [*TEMPLATE_PARTS[:1], TEMPLATE_PARTS[3], *TEMPLATE_PARTS[1:2], TEMPLATE_PARTS[4], *pieces]
+    return "".join(pieces)
+
+
+@st.composite
+def scene(draw: DrawFn, stock: Stock, folder: Path) -> Scene:
+    """One command with what it reads."""
+    kind = draw(st.sampled_from(["rows"] * 12 + ["costly"] * 2 + ["folder"] * 5 + ["model"] * 2))
+    names: dict[str, Any] = {"MODEL": stock.model, "SAMPLE": stock.model, "OUT": folder / "out"}
+    sound = folder / "sound.jsonl"
+    sound.write_bytes(as_json(FORMS[3]) + b"\n")
+    names["SOUND"] = names["IN"] = names["IN2"] = sound
+    if kind == "model":
+        names["MODEL"] = draw(damaged_folder(stock.model, folder / "model"))
+        command = draw(st.sampled_from(OF_A_MODEL))
+    elif kind == "folder":
+        names["IN"] = draw(damaged_folder(draw(st.sampled_from(stock.folders)), folder / "in"))
+        command = draw(st.sampled_from(OF_A_FOLDER))
+    else:
+        names["IN"] = draw(data_file(folder, "in"))
+        names["IN2"] = draw(data_file(folder, "other")) if draw(st.booleans()) else sound
+        command = draw(st.sampled_from(CHEAP if kind == "rows" else COSTLY))
+    arguments = [_replaced(word, names) for word in command]
+    if kind == "rows" and draw(st.integers(0, 9)) == 0:
+        arguments += draw(st.sampled_from(MORE))
+    return Scene(arguments, folder)
+
+
+def _replaced(word: str, names: dict[str, Any]) -> str:
+    for name in sorted(names, key=len, reverse=True):
+        if word == name or word.startswith((f"{name}:", f"{name}.")):
+            return str(names[name]) + word[len(name) :]
+        if word.endswith(f":{name}"):
+            return word[: -len(name)] + str(names[name])
+    return word
