@@ -14,7 +14,7 @@ import types
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from filters.sandbox_values import IMMUTABLE, TYPES, ProgramEnded, Wire, decode, encode, plain
+from filters.sandbox_values import IMMUTABLE, TYPES, ProgramEnded, Wire, decode, encode, plain, update
 
 CHANGEABLE = {"list", "tuple", "dict", "set", "bytearray", "deque", "Counter", "OrderedDict", "defaultdict", "numpy"}
 """Arguments of these types may be changed in place, or what is in them."""
@@ -55,6 +55,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "invert": operator.invert,
     **{name: getattr(operator, name) for name in ("eq", "ne", "lt", "le", "gt", "ge")},
 }
+
+
+def _change(thing: Any, how: str, key: Any, value: Any) -> None:
+    """Change a part of a thing in place: an attribute, or an item."""
+    update(OPERATIONS[how](thing, key), value)
+
+
+OPERATIONS["update"] = _change
 
 
 def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -226,9 +234,12 @@ class _Program:
             result = do(self._things[number], *given, **by_name)
             reply = {"result": encode(result, self.keep)}
             changed = {}
+            arguments = [*given, *by_name.values()]
             for at, before in enumerate([*positional, *named.values()]):
                 if isinstance(before, dict) and not CHANGEABLE.isdisjoint(before):
-                    after = encode([*given, *by_name.values()][at], self.keep)
+                    if result is arguments[at]:
+                        reply["same"] = at
+                    after = encode(arguments[at], self.keep)
                     if after != before:
                         changed[str(at)] = after
         except ProgramEnded:

@@ -16,6 +16,7 @@ import io
 import socket
 import sys
 import threading
+from collections import deque
 from collections.abc import Generator
 from typing import Any
 
@@ -72,6 +73,7 @@ class Program:
         self.word: str | None = None
         """Set once the program's word was taken for data: no test passes after that, but may fail."""
         self._exits: list[BaseException] = []
+        self._parts: deque[tuple[Any, Any, str, int, Any]] = deque(maxlen=8)  # of things, as they were when fetched
         loaded = self._receive()
         self._raise(loaded)
         self._names: dict[str, Any] = dict(loaded.get("names", {}))
@@ -104,8 +106,18 @@ class Program:
     def ask(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any], mixed: bool = False) -> Any:
         """Have an operation done on one of the program's things. Arguments that it changes are changed here, too."""
         with self._turn:  # the tests may have threads
+            self._write_back()
             found = self._asked(name, number, given, named)
+            if name in ("get", "item") and type(found) in MUTABLE:
+                self._parts.append((found, encode(found, self._lend), name, number, given[0]))
         return self.taken_for(found, "it rests on what an object of the program says of itself") if mixed else found
+
+    def _write_back(self) -> None:
+        """Change parts of the program's things there that the tests have changed here: `account.log.clear()`."""
+        for at, (part, before, name, number, key) in enumerate(self._parts):
+            if (after := encode(part, self._lend)) != before:
+                self._parts[at] = (part, after, name, number, key)
+                self._asked("update", number, (name, key, part), {})
 
     def _asked(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         positional = [encode(item, self._lend) for item in given]
@@ -125,6 +137,8 @@ class Program:
         arguments = [*given, *named.values()]
         for at, value in dict(reply.get("changed", {})).items():
             update(arguments[int(at)], self._decoded(value))
+        if (same := reply.get("same")) is not None and type(arguments[same]) in MUTABLE:
+            return arguments[same]
         return self._decoded(reply.get("result"))
 
     def taken_for(self, found: Any, reason: str) -> Any:

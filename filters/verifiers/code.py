@@ -4,8 +4,9 @@ Tests are found in the row's columns, in this order:
 
     test_list (test_setup_code, test_imports)    assert statements, as in MBPP
     test, entry_point (prompt)                   a function `check(candidate)`, as in HumanEval
-    tests                                        assert statements, a list or one text
-    inputs, outputs, or input_output             what the program reads and writes, as JSON or lists
+    tests                                        a list or one text: asserts, unittest's classes, pytest's functions
+    inputs, outputs, or input_output             what the program reads and writes, as JSON or lists; with fn_name, what
+                                                 that function is called with and returns, as in APPS
 
 The program is made of the blocks of the response that define what the tests call, and what these need: see
 `filters.program`. Where it does not define the entry point it is taken for the rest of the prompt. The program and its

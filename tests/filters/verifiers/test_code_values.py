@@ -9,6 +9,36 @@ from filters.verifiers.registry import checker
 pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
 
 HONEST = {
+    "the same object": (
+        """
+def f(x): x.sort(); return x
+def g(x): return sorted(x)
+""",
+        """
+a = [2, 1]
+assert f(a) is a and a == [1, 2]
+assert g(a) is not a and g(a) == a
+""",
+    ),
+    "parts that the tests change": (
+        """
+log = []
+class Account:
+    def __init__(self): self.items = [1]; self.by = {}
+    def total(self): return sum(self.items) + len(self.by)
+def f(): log.append(1)
+""",
+        """
+a = Account()
+a.items.append(2)
+a.by['x'] = 1
+assert a.total() == 4 and a.items == [1, 2]
+f()
+log.clear()
+f()
+assert log == [1]
+""",
+    ),
     "bodies of classes": (
         """
 LIMIT = 3
