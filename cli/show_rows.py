@@ -85,7 +85,7 @@ class Signs:
         masked = f"{self.opening}masked{self.closing}"
         if not self.has_colour:
             return Text(f"no colours here, so that only masks are seen: {masked}\n")
-        legend = Text("perplexity: ", style="dim")
+        legend = Text().append("perplexity: ", "dim")
         low = 1.0
         for high, style in HEAT:
             text = f" above {low:g} " if math.isinf(high) else f" {low:g}{self.to}{high:g} "

@@ -88,5 +88,5 @@ def told_of(folder: Path) -> str:
         return f"{record.model}, being trained on {rows}: see how far it is with synth report {folder} -o curve.html"
     if text.startswith("---\n"):
         text = text[4:].partition("\n---\n")[2]
-    drawn = f"\nsynth report {folder} -o curve.html draws it" if (folder / "log.jsonl").is_file() else ""
+    drawn = f"\n\nsynth report {folder} -o curve.html draws it" if (folder / "log.jsonl").is_file() else ""
     return text.strip() + drawn
