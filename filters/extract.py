@@ -13,13 +13,24 @@ LONGEST = 200_000
 _MARK = re.compile(
     r"####(?=[ \t]*[-−+$€£¥]*\d[\d.,]*[ \t%]*(?:\n|\Z))"  # GSM8K's mark, and no heading: a number alone on its line,
     r"|####(?=[^\n#]*\s*\Z)"  # or the last line
-    r"|(?<!\bno )\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*"
-    r"|故选[:：\s]*|(?:答案|答え|正解|정답|답)\s*(?:应该|應該)?\s*(?:是|为|為|は|은|는|[:：=])[\s:：*_]*"
+    r"|(?<!\bno )\b(?:(?:final|correct) )?answer\b[\s*_]*(?:is|:|=)[\s:*_]*",
+    re.IGNORECASE,
+)
+
+_MARK_ELSEWHERE = re.compile(
+    r"故选[:：\s]*|(?:答案|答え|正解|정답|답)\s*(?:应该|應該)?\s*(?:是|为|為|は|은|는|[:：=])[\s:：*_]*"
     r"|\b(?:r[ée]ponse|respuesta|risposta|resposta|Antwort|antwoord|svaret|odpowied[źz]|ответ|відповідь|cevap|jawaban\w*)"
     r"\b(?: \w+)?[\s*_]*(?:est|es|è|é|ist|lautet|is|är|to|adalah|:|=|—|–)[\s:*_]*"
     r"|đáp án\s*(?:là|:)[\s:*_]*|(?:الجواب|الإجابة)\s*(?:هو|هي|:)[\s:*_]*|उत्तर\s*(?:है|:)[\s:*_]*",
     re.IGNORECASE,
 )
+"""The same in other languages."""
+
+_ELSEWHERE = (
+    *("ponse", "respuesta", "risposta", "resposta", "antwort", "antwoord", "svaret", "odpowied", "ответ", "відповідь"),
+    *("cevap", "jawaban", "đáp án", "الجواب", "الإجابة", "उत्तर", "故选", "答", "正解", "정답", "답"),
+)
+"""Words of which such a mark has one, in lower case."""
 
 _NUMBER = re.compile(
     r"(?<![A-Za-z0-9_.])[-−+]?(?:"
@@ -66,8 +77,9 @@ def last_boxed(text: str) -> str | None:
 
 def after_mark(text: str) -> int | None:
     """Where the answer begins: after the last `####`, "the answer is", "Answer:", "答案是"; None without one."""
-    found = last_match(_MARK, text)
-    return found.end() if found else None
+    lower = text.casefold()
+    marks = (_MARK, _MARK_ELSEWHERE) if any(word in lower for word in _ELSEWHERE) else (_MARK,)
+    return max((found.end() for mark in marks if (found := last_match(mark, text))), default=None)
 
 
 def marked_answer(text: str) -> str | None:

@@ -215,7 +215,7 @@ def _clause(marked: str) -> str | None:
     if not marked:
         return None
     clause = _ASIDE.split(marked, maxsplit=1)[0].strip() or marked
-    if date(tidy(clause)) or _SEVERAL.search(clause) or not _WORDS.search(re.sub(r"\\text\{[^{}]*\}", "", clause)):
+    if not _WORDS.search(re.sub(r"\\text\{[^{}]*\}", "", clause)) or _SEVERAL.search(clause) or date(tidy(clause)):
         return clause
     clause = clause.rpartition("=")[2].strip() or clause
     word = _WORDS.search(clause)

@@ -25,6 +25,9 @@ _SLASHED = re.compile("([0-9]+)⁄([0-9]*)")
 _DASH_MINUS = re.compile(r"(?<![\w)}\]])\s?–(?=[\d.\\(√A-Za-z])")  # "is –5", and no range such as 3–5
 _ROOT = re.compile(r"([√∛])\s*(\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\)|\{[^{}]*\})")
 
+_PLAIN = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
+"""A number that needs no tidying, as most answers are."""
+
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|mathstrut)(?![A-Za-z])\.?")
 _WRAPPED = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb)?|operatorname|mbox|hbox|boldsymbol|bm|emph)\*?"
@@ -89,6 +92,8 @@ def tidy(answer: str) -> str:
 
     Words stay in `\text{…}` where they stood in it; single letters and numbers leave it.
     """
+    if _PLAIN.fullmatch(answer):
+        return answer
     text = characters(answer)
     if not _is_matrix(text):
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # backslashes escaped twice

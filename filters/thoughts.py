@@ -69,6 +69,12 @@ _MARKER = re.compile(
     re.MULTILINE,
 )
 
+_HINTS = (
+    *("think", "thought", "reasoning", "scratchpad", "analysis", "assistantfinal", "assistantcommentary"),
+    *("<|", "channel|>", "<unused9", "final response"),
+)
+"""What every marker has one of, in lower case: most texts have none, and are passed at once."""
+
 _BEGIN = ("<|begin_of_solution|>", "<|START_RESPONSE|>")
 _END = ("<|end_of_solution|>", "<|END_RESPONSE|>", "[END FINAL RESPONSE]", "<|return|>", "<|end|>", "<|call|>")
 _QUOTES = ('"', "'", "`")
@@ -80,6 +86,9 @@ def after_thoughts(text: str) -> str:
 
     Markers that an answer only mentions, in quotes or in a fenced block, are none.
     """
+    lower = text.casefold()
+    if not any(hint in lower for hint in _HINTS):
+        return text
     begin, inside = 0, -1  # where the answer begins; in thoughts of which form
     fenced, mentioned, line_end = (
         False,
