@@ -218,6 +218,15 @@ for path in glob.glob('/proc/*/environ'):
     "this repository": f"import os\nleak = os.path.exists({str(Path(__file__).parents[3] / 'pyproject.toml')!r})",
     "a socket": "import socket\nsocket.socket().bind(('127.0.0.1', 0))\nleak = True",
     "an abstract socket": "import socket\nsocket.socket(socket.AF_UNIX).bind('\\0x')\nleak = True",
+    "a socket beside its pair": """
+import socket
+a, b = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+a.send(b'x')
+assert b.recv(1) == b'x'
+a.sendto(b'x', '/dev/log')
+leak = True
+""",
+    "another kind of pair": "import socket\nsocket.socketpair(socket.AF_INET)\nleak = True",
     "writing beside": "open('/usr/leak', 'w').write('x')\nleak = True",
     "writing to its interpreter": "import os, json\nopen(os.path.dirname(json.__file__) + '/x.py', 'w')\nleak = True",
     "writing to devices": "open('/dev/shm/x', 'w').write('x' * 100)\nleak = True",
