@@ -95,7 +95,12 @@ from cli.options import DEVICE, MODEL, PREFIX, ROWS, STOP, TRUST, Share, announc
 @click.option("--eval-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between evaluations.")
 @click.option("--eval-limit", type=ROWS, default=100, show_default=True, help="Items taken of each suite.")
 @click.option("--eval-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
-@click.option("--keep", type=Share(), metavar="SHARE", help="Stop once less than this of the old abilities is left.")
+@click.option(
+    "--keep",
+    type=Share(),
+    metavar="SHARE",
+    help="Stop once less than this of what --eval measures at the start is left, and go back to where it was.",
+)
 @click.option("--seed", type=int, default=0, show_default=True)
 @PREFIX
 @STOP

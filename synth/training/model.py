@@ -91,8 +91,8 @@ def check_memory(
     else:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     found = (
-        f"{needed / 2**30:,.1f} GiB for weights, gradients and optimiser"
-        f"{', and for the foundation model beside it' if beside else ''}; {place} has {there / 2**30:,.1f} GiB"
+        f"{_size(needed)} for weights, gradients and optimiser"
+        f"{', and for the foundation model beside it' if beside else ''}; {place} has {_size(there)}"
     )
     if needed > there:
         what = f"an adapter of {learnt:,} weights is" if trained.adapts else f"{learnt:,} of its {total:,} weights are"
@@ -105,6 +105,11 @@ def check_memory(
 def in_bfloat16(dtype: str, place: torch.device) -> bool:
     """Whether a training computes in bfloat16: where that is asked for, or left open and the GPU can."""
     return dtype == "bfloat16" or (dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported())
+
+
+def _size(count: float) -> str:
+    """A number of bytes as people read it."""
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
 def _learnt(model: Any) -> int:
