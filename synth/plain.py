@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pyarrow import compute
 
+from synth.benchmarks import benchmark_of
 from synth.read import Rows, conversations, open_source
 from synth.row import BASE, FAULT, MESSAGES, Row
 from synth.shapes import ANSWERS, TURN_COLUMNS
@@ -35,7 +36,7 @@ def rows_or_texts(raw: Rows, *, prompt_column: str | None = None, reference_colu
     """
     known = [item for item in raw.schema if item.name in {*TURN_COLUMNS, *ANSWERS}]
     named = prompt_column or reference_column or not all(_holds_nothing(item.type) for item in known)
-    if not named and has_texts(raw.schema):
+    if not named and has_texts(raw.schema) and benchmark_of(raw.schema, raw.batches) is None:
         raw = _with_messages(raw)
     return conversations(raw, prompt_column=prompt_column, reference_column=reference_column)
 

@@ -5,14 +5,15 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(realpath -m "${SYNTH_VENV:-.venv}")
 try() {
-    local here="$venv/$1" mark
+    local here="$venv/$1" mark torch
     mark="$here/.synth-$(cksum <pyproject.toml | cut -d' ' -f1)"
     if [ ! -e "$mark" ]; then
         samples/install.sh "$here" torch
         "$here/bin/python" -m pip --disable-pip-version-check --quiet install uv
-        # torch stays the build that is there
-        "$here/bin/python" -m uv pip install --quiet --python "$here" --resolution "$2" --upgrade \
-            --editable . torch==2.13.0 'pytest>=8'
+        # to the letter the build of torch that is there: no other is to be had where there is no GPU
+        torch=$("$here/bin/python" -c 'from importlib.metadata import version; print(version("torch"))')
+        "$here/bin/python" -m uv pip install --quiet --python "$here" --resolution "$2" \
+            --editable . "torch==$torch" 'pytest>=8'
         touch "$mark"
     fi
     "$here/bin/python" -c '

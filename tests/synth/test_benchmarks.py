@@ -8,6 +8,7 @@ import pytest
 from filters.verdict import Settings
 from filters.verifiers import registry
 from synth.errors import UsageError
+from synth.plain import open_rows_or_texts
 from synth.read import open_rows
 from synth.tasks import open_tasks, task_of
 from synth.workshop import Workshop
@@ -62,6 +63,13 @@ def test_options_that_are_no_multiple_choice_stay_what_they_are(tmp_path: Path) 
     file = write(tmp_path / "faq.jsonl", {"question": "Why?", "choices": FOUR, "answer": "Because it is blue."})
     [row] = read(file)
     assert row["reference"] == "Because it is blue." and "verifier" not in row
+
+
+def test_the_text_of_mbpp_is_no_plain_text(tmp_path: Path) -> None:
+    row = {"text": "Add.", "code": "def add(a, b): return a + b", "test_list": ["assert add(1, 2) == 3"]}
+    rows = open_rows_or_texts(str(write(tmp_path / "mbpp.jsonl", row)))
+    [found] = [found for batch in rows.batches() for found in batch.to_pylist()]
+    assert found["verifier"] == "code" and found["messages"][1]["content"] == row["code"]
 
 
 def test_named_columns_win(tmp_path: Path) -> None:
