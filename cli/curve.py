@@ -7,6 +7,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from cli.progress import Meter
 from filters.verdict import Settings
 from synth.chat import ChatFormat
 from synth.engines.base import EngineOptions, Sampling
@@ -45,16 +46,16 @@ class Curve:
         """What decides the curve (JSON values)."""
         return {"exam": self.exam.settings()}
 
-    def evaluator(self, chat: ChatFormat, folder: TrainingFolder) -> "Evaluator":
-        """Measures models of one training run."""
-        return Evaluator(self.exam, chat, folder)
+    def evaluator(self, chat: ChatFormat, folder: TrainingFolder, meter: Meter) -> "Evaluator":
+        """Measures models of one training run, and says on its meter how far it is."""
+        return Evaluator(self.exam, chat, folder, meter)
 
 
 class Evaluator:
     """Measures a model that is being trained, and draws the curve; a context manager, which holds the verifiers."""
 
-    def __init__(self, exam: Exam, chat: ChatFormat, folder: TrainingFolder) -> None:
-        self._exam, self._chat, self._folder = exam, chat, folder
+    def __init__(self, exam: Exam, chat: ChatFormat, folder: TrainingFolder, meter: Meter) -> None:
+        self._exam, self._chat, self._folder, self._meter = exam, chat, folder, meter
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
         self._verifiers: Verifiers = {}
@@ -102,9 +103,12 @@ class Evaluator:
     async def _ask(self, model: Any) -> list[dict[str, Any]]:
         engine = TransformersEngine(model, self._chat.tokenizer, EngineOptions(concurrency=CONCURRENCY))
         try:
-            return await take(self._exam, Speaker(engine, self._chat, "this model"), self._verifiers)
+            return await take(self._exam, Speaker(engine, self._chat, "this model"), self._verifiers, self._say)
         finally:
             await engine.close()
+
+    def _say(self, done: int, total: int) -> None:
+        self._meter.tell(f"evaluating: {done:,} of {total:,} answers")
 
 
 def draw(folder: TrainingFolder, floor: float | None) -> None:

@@ -74,6 +74,7 @@ class Meter:
         self._title, self._unit = title, unit
         self._quiet = quiet
         self._said = time.monotonic()
+        self._at: tuple[int, int | None] = (0, None)
         self._display: Progress | None = None
         if not quiet and sys.stderr.isatty():
             from rich import console, progress
@@ -87,11 +88,16 @@ class Meter:
 
     def show(self, done: int, goal: int | None, text: str) -> None:
         """Say how far it is."""
+        self._at = done, goal
         if self._display is not None:
             self._display.update(self._line, completed=done, total=goal, text=text)
         elif not self._quiet and time.monotonic() - self._said > LOG_EVERY:
             self._said = time.monotonic()
             click.echo(f"{self._title}: {done:,}{f' of {goal:,}' if goal else ''} {self._unit} · {text}", err=True)
+
+    def tell(self, text: str) -> None:
+        """Say what goes on meanwhile, where it is as far as before."""
+        self.show(*self._at, text)
 
     def __enter__(self) -> Self:
         if self._display is not None:

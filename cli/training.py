@@ -130,9 +130,10 @@ def _run(
 
     stop = Stop()
     with ExitStack() as stack:
-        evaluate = stack.enter_context(curve.evaluator(chat, folder)) if curve and folder.writes else None
+        meter = Meter("train", unit="steps", quiet=quiet)
+        evaluate = stack.enter_context(curve.evaluator(chat, folder, meter)) if curve and folder.writes else None
         stack.enter_context(interruptible(stop, quiet))
-        meter = stack.enter_context(Meter("train", unit="steps", quiet=quiet))
+        stack.enter_context(meter)
         outcome = run_training(
             rows,
             given["model"],

@@ -152,12 +152,28 @@ def _judged(row: Row, verdict: Verdict) -> Outcome:
     return Outcome(row)
 
 
-async def take(exam: Exam, speaker: Speaker, verifiers: Verifiers) -> list[dict[str, Any]]:
+async def take(
+    exam: Exam, speaker: Speaker, verifiers: Verifiers, report: Callable[[int, int], None] = lambda done, total: None
+) -> list[dict[str, Any]]:
     """All answers of a model, as records in the order of the items; all are asked at once.
+
+    Args:
+        exam: what is asked.
+        speaker: the model.
+        verifiers: judge its answers.
+        report: called after each with how many there are, of how many.
 
     Raises:
         RunError: the engine is dead, or a verifier is.
     """
     method = exam.method(speaker, verifiers)
-    outcomes = await asyncio.gather(*(method(row) for row in exam.rows()))
-    return [outcome.row.record() for outcome in outcomes]
+    done = 0
+
+    async def answered(row: Row) -> dict[str, Any]:
+        nonlocal done
+        outcome = await method(row)
+        done += 1
+        report(done, exam.total)
+        return outcome.row.record()
+
+    return list(await asyncio.gather(*(answered(row) for row in exam.rows())))

@@ -83,7 +83,10 @@ def test_a_dry_run_trains_nothing(run: Run, tasks: Path, model: str, tmp_path: P
     assert f"<|assistant|>⟦{answer}<|end|>⟧" in shown
 
 
-def test_the_floor_is_on_the_card(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+def test_the_floor_is_on_the_card(
+    run: Run, tasks: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cli.progress.LOG_EVERY", 0.0)
     suites = []
     for name in ("strings", "two_step"):
         suites.append(tmp_path / f"{name}.jsonl")
@@ -96,6 +99,8 @@ def test_the_floor_is_on_the_card(run: Run, tasks: Path, model: str, tmp_path: P
     fast = ("--device", "cpu", "--dtype", "float32", "--batch-tokens", 700, "--schedule", "constant_with_warmup")
     status, _, err = run(tasks, "--model", model, *fast, "--lr", 2e-3, "--steps", 40, *options, "-o", tmp_path / "out")
     assert status == 0, err
+    first, *_ = [line for line in err.splitlines() if line.startswith("train: ")]
+    assert first == "train: 0 steps · evaluating: 1 of 16 answers"  # before the first step there is something to see
     steps = [line["step"] for line in map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines())]
     assert f"{tmp_path / 'out'} holds the trained model: {steps[-1] - 1} steps" in err
     card = (tmp_path / "out" / "README.md").read_text()
