@@ -14,9 +14,7 @@ for package in bubblewrap:bwrap chromium:chromium espeak-ng:espeak-ng; do
             { apt-get update --quiet=2 && apt-get install --yes --quiet=2 "$name"; } >/dev/null 2>&1 || true
     fi
 done
-whole=no
 if [ $# = 0 ]; then
-    whole=yes
     ruff check .
     ruff format --check .
     mypy
@@ -24,4 +22,3 @@ if [ $# = 0 ]; then
     set -- --numprocesses 2 --dist loadfile --durations 25
 fi
 python -m pytest "$@"
-[ $whole = no ] || tests/releases.sh
