@@ -57,7 +57,6 @@ def command(model: str, as_json: bool, system: str | None, prefix: str | None, s
       synth template --model Qwen/Qwen2.5-7B-Instruct --json | jq -r .prefix
       synth template --model BASE --prefix "Question: " --stop $'\\nAnswer: '
     """  # noqa: D301 (\b is click's)
-    click.echo("starting …", err=True)
     from synth.chat import format_for
 
     chat = format_for(model, prefix=prefix, stop=stop)
