@@ -19,7 +19,7 @@ def passages_of(given: dict[str, Any], added: pa.Schema, cut: Cut) -> Tasks:
     """
     raw = open_source(given["source"])
     limit: int | None = given["limit"]
-    few = Rows(raw.source, raw.schema, lambda: raw.batches(limit), raw.notes)
+    few = Rows(raw.source, raw.schema, lambda: raw.judged(limit), raw.notes)
     tasks = open_tasks(open_documents(few, given["text_column"], added, cut))
     for note in raw.notes:
         say(note, given["quiet"])

@@ -14,7 +14,7 @@ import pyarrow as pa
 from synth.engines.base import Tokenizer
 from synth.errors import UsageError
 from synth.read import Rows
-from synth.row import BASE, digest
+from synth.row import BASE, FAULT, digest
 
 Cut = Callable[[str, str], Iterable[dict[str, Any]]]
 """From a document's id and its text (stripped; empty where there is none) to the rows it becomes."""
@@ -68,18 +68,26 @@ def open_documents(raw: Rows, column: str, added: pa.Schema, cut: Cut) -> Rows:
                     own = document.get("id")
                     name = digest(text) if own is None else str(own)
                     kept = {new: document[old] for old, new in carried.items()}
+                    if document.get(FAULT) is not None:  # one row, to be rejected
+                        text, kept = "", kept | {FAULT: document[FAULT]}
                     for row in cut(name, text):
                         yield {"id": name} | row | kept
+
+    def batch_of(rows: list[dict[str, Any]]) -> pa.RecordBatch:
+        is_whole = not any(FAULT in row for row in rows)
+        return pa.RecordBatch.from_pylist(
+            rows, schema=schema if is_whole else schema.append(pa.field(FAULT, pa.string()))
+        )
 
     def read() -> Iterator[pa.RecordBatch]:
         waiting = []
         for record in records():
             waiting.append(record)
             if len(waiting) == _ROWS:
-                yield pa.RecordBatch.from_pylist(waiting, schema=schema)
+                yield batch_of(waiting)
                 waiting = []
         if waiting:
-            yield pa.RecordBatch.from_pylist(waiting, schema=schema)
+            yield batch_of(waiting)
 
     return Rows(raw.source, schema, read, raw.notes)
 

@@ -17,7 +17,7 @@ from pyarrow import compute
 
 from synth.errors import UsageError
 from synth.read import Rows, open_source
-from synth.row import BASE, MESSAGES
+from synth.row import BASE, FAULT, MESSAGES
 
 FILES = ("audio", "audio_path", "audio_filepath", "wav", "image", "image_path", "file_name", "filename", "file", "path")
 WORDS = ("transcript", "transcription", "text", "sentence", "caption", "captions")
@@ -112,7 +112,8 @@ def _rows(raw: Rows, file: str, carried: dict[str, str]) -> Rows:
         files = batch.column(file).cast(pa.string())
         ids = compute.coalesce(batch.column("id").cast(pa.string()), files) if own_ids else files
         columns = [ids, pa.nulls(batch.num_rows, MESSAGES), files, *(batch.column(old) for old in carried.values())]
-        return pa.record_batch(columns, schema=schema)
+        made = pa.record_batch(columns, schema=schema)
+        return made.append_column(FAULT, batch.column(FAULT)) if FAULT in batch.schema.names else made
 
     return Rows(raw.source, schema, lambda: map(convert, raw.read()), raw.notes)
 

@@ -67,6 +67,15 @@ def test_passages_are_whole_sentences_and_nothing_is_lost(chat: ChatFormat, most
         assert all(passage.endswith((".", "!", "?")) for passage in found)
 
 
+def test_a_text_with_half_of_a_character_is_to_be_rejected(tmp_path: Path, chat: ChatFormat) -> None:
+    found = tasks(
+        tmp_path, [{"id": "cut", "text": f"{CHUNK} \ud83d"}, {"id": "b", "text": CHUNK}], chat, RephraseSettings()
+    )
+    rows = list(found.rows("rephrase", {}, COLUMNS)(0))
+    assert rows[0].parent == "cut" and rows[0].reference is None and rows[0].fault is not None
+    assert rows[1:] and all(row.parent == "b" and row.fault is None for row in rows[1:])
+
+
 def test_passages_of_odd_texts(chat: ChatFormat) -> None:
     assert list(passages("   ".strip(), chat.tokenizer, 20)) == []
     word = "x" * 20_000
