@@ -5,6 +5,7 @@ on the terminal. And a model whose attention torch's own does not compute, such 
 plain one of transformers (`attention_of`). What cannot be read is said in one line.
 """
 
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -61,7 +62,7 @@ def locate(model: str) -> str:
     Raises:
         UsageError: it is the path of something that is not there, or of a file.
     """
-    path = Path(model).expanduser()
+    path = Path(os.path.expanduser(model))
     try:
         if path.is_dir():
             return str(path)
@@ -262,5 +263,5 @@ def _reading(model: str, fault: str) -> Iterator[None]:
         reason = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(error).__name__
         if isinstance(error, KeyError | AttributeError | TypeError):  # their texts alone say nothing
             reason = f"{type(error).__name__}: {reason}"
-        near = "" if Path(model).expanduser().is_dir() else did_you_mean(Path(model), Path.is_dir)
+        near = "" if Path(os.path.expanduser(model)).is_dir() else did_you_mean(Path(model), Path.is_dir)
         raise UsageError(fault + (near or f": {reason[:300]}")) from error

@@ -180,7 +180,7 @@ def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, targ
 
 def _folder(name: str) -> Path:
     """The directory of a model; one of the Hub is fetched."""
-    path = Path(name).expanduser()
+    path = Path(os.path.expanduser(name))
     if path.is_dir():
         return path
     if path.exists() or name.startswith(("/", ".", "~")) or name.count("/") > 1:

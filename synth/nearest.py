@@ -1,6 +1,7 @@
 """What a misspelt path may have meant."""
 
 import difflib
+import os
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
@@ -23,7 +24,7 @@ def near_paths(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> list
 
 def did_you_mean(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
     """The near paths as the end of a message; empty where there is none."""
-    near = near_paths(path.expanduser(), wanted)
+    near = near_paths(Path(os.path.expanduser(path)), wanted)
     return f"; did you mean {' or '.join(map(str, near))}?" if near else ""
 
 

@@ -56,3 +56,9 @@ def test_no_letters(tmp_path: Path) -> None:
 def test_names_that_no_file_has(tmp_path: Path, name: str) -> None:
     status, _, err = shell(f"unset HOME; synth show {name}", tmp_path)
     assert status == 2 and len(err.splitlines()) == 1, err
+
+
+def test_a_model_in_the_home_of_nobody(tmp_path: Path) -> None:
+    for command in ("template --model '~nobody-of-that-name/m'", "merge '~nobody-of-that-name/m' m --ratio 0.5 -o out"):
+        status, _, err = shell(f"synth {command}", tmp_path)
+        assert status == 2 and "no such directory" in err and "defect" not in err
