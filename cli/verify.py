@@ -18,8 +18,9 @@ def command(**given: Any) -> None:
 
     Every row comes out, with `verdict`, `answer` (what the verifier read in it) and `verdict_reason`. Answers
     are the last assistant turns; they are checked against `reference`, or against tests, choices or schemas in
-    the row's other columns. Of data with human answers only, the answers are the references. Files of known
-    benchmarks are read as they are published; each brings its verifier.
+    the row's other columns; what stands in a model's thoughts never counts. Of data with human answers only,
+    the answers are the references. Files of known benchmarks are read as they are published; each brings its
+    verifier.
 
     \b
     Examples:

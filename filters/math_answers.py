@@ -49,7 +49,8 @@ _VALUE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+(?!\d)|\d+,\d{1,2}(?![\d,])|\
 _QUANTITY = re.compile(
     rf"(?<![A-Za-z0-9_.^{{\\-])(?:[-+]\s?)?[$€£¥]?-?(?:\d+(?:\s?:\s?\d+)+(?:\s?[AaPp]\.?[Mm]\b\.?)?"
     rf"|\d+ \d+/\d+(?!\w)|\d{{4}}-\d{{2}}-\d{{2}}|(?:\d+\s?)?\\frac\{{\d+\}}\{{\d+\}}|\d*\\sqrt\{{[^{{}}]*\}}"
-    rf"|(?:{_VALUE})(?:/(?:{_VALUE}))?(?:[eE][-+]?\d{{1,4}}|\s*(?:\\times|\\cdot|[x*])\s*10\s?\^\s?\{{?-?\d+\}}?|\s?\\pi(?![a-z]))?)"
+    rf"|(?:{_VALUE})(?:/(?:{_VALUE}))?(?:[eE][-+]?\d{{1,4}}|\s*(?:\\times|\\cdot|[x*])\s*10\s?\^\s?\{{?-?\d+\}}?|\s?\\pi(?![a-z])"
+    r"|\s(?:hundred|thousand|million|billion|trillion)\b)?)"
     r"(?:\s*(?:\\?%|percent\b|per cent\b))?"
 )
 _UNIT = re.compile(r"\s?(?:(?:square|cubic) )?[A-Za-z]+\.?(?:[Mm]\.)?(?:\s?(?:/|per )\s?[A-Za-z]+)?(?:\^\{?\d\}?)?")

@@ -311,9 +311,12 @@ RIGHT = [
     ("The answer is 3.0 x 10^8 m/s", r"3 \times 10^8"),
     ("2.5E-4", "0.00025"),
     (r"\boxed{6.022 \times 10^{23} \text{ mol}^{-1}}", r"6.022 \times 10^{23}"),
+    ("The answer is 3 thousand dollars.", "3000"),
+    (r"\boxed{2\text{ million}}", "2,000,000"),
 ]
 
 WRONG = [
+    ("The answer is 3 million.", "3"),
     (r"\boxed{\text{listen}}", r"\text{silent}"),
     (r"\boxed{listen}", "silent"),
     (r"\boxed{stop}", "pots"),
@@ -581,6 +584,8 @@ def test_never_right(check: Check, response: str, reference: str) -> None:
         ("So it isn't 12 but 15.", "15"),
         ("It is 15, not 12.", "15"),
         ("We do not know.", None),
+        ("The answer is 2.5 million.", "2.5 million"),
+        ("The answer is 2 hours and 30 minutes.", "2 hours 30 minutes"),
     ],
 )
 def test_what_is_taken_for_the_answer(response: str, answer: str | None) -> None:
