@@ -294,3 +294,30 @@ def test_hostile_values() -> None:
             conversation(value)
     for value in (None, [], "", "null", [[]]):
         assert conversation(value) == []
+
+
+HUMAN = [{"from": "human", "value": "2+2?", "weight": None}, {"from": "gpt", "value": "4", "weight": None}]
+CHATTED = [
+    USER | {"turn_identifier": 1, "timestamp": None},
+    ASSISTANT | {"turn_identifier": 1, "timestamp": "2023-04-10"},
+]
+
+
+@pytest.mark.parametrize(
+    ("row", "kept", "note"),
+    [
+        ({"prompt": "2+2?", "prompt_id": "1", "messages": [USER, ASSISTANT]}, {"prompt": "2+2?"}, None),
+        ({"model": "m", "conversation": CHATTED}, {"input_model": "m"}, "not kept: 'timestamp' of each turn"),
+        ({"system_prompt": None, "conversations": HUMAN, "source": "s"}, {"source": "s"}, "read from: conversations"),
+        ({"instruction": "2+2?", "context": "", "response": "4", "category": "c"}, {"category": "c"}, None),
+        ({"messages": [USER, ASSISTANT], "tools": [{"name": "f"}]}, {"tools": [{"name": "f"}]}, "'tools' is carried"),
+        ({"system": "", "tools": "[]", "conversations": HUMAN}, {"tools": "[]"}, "'tools' is carried"),
+    ],
+    ids=["UltraChat", "WildChat", "OpenHermes", "Dolly", "OpenAI", "LLaMA-Factory"],
+)
+def test_rows_of_public_data_sets(tmp_path: Path, row: Any, kept: dict[str, Any], note: str | None) -> None:
+    rows = open_rows(lines(tmp_path / "rows.jsonl", row))
+    [found] = [record for batch in rows.judged() for record in batch.to_pylist()]
+    assert found["messages"] == [USER, ASSISTANT] and found["reference"] == "4"
+    assert found.items() >= kept.items()
+    assert note is None or any(note in said for said in rows.notes), rows.notes
