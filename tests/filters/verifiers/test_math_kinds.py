@@ -585,7 +585,7 @@ def test_never_right(check: Check, response: str, reference: str) -> None:
         ("It is 15, not 12.", "15"),
         ("We do not know.", None),
         ("The answer is 2.5 million.", "2.5 million"),
-        ("The answer is 2 hours and 30 minutes.", "2 hours 30 minutes"),
+        ("The answer is 2 hours 30 minutes.", "2 hours 30 minutes"),
     ],
 )
 def test_what_is_taken_for_the_answer(response: str, answer: str | None) -> None:
