@@ -19,7 +19,7 @@ from synth.row import Message
 
 SECONDS = 2
 """Of processor time, for all conversations together; templates in use take hundredths of one."""
-MEMORY = 2**30
+MEMORY = 2**28
 """Bytes beyond what this process holds."""
 WAIT = 15.0
 """Seconds after which it is ended, however busy the machine. A child that did not work then, but waited for something,
@@ -79,9 +79,8 @@ def _try(render: Callable[[Sequence[Message], bool], object]) -> None:
             for generation in (False, True):
                 try:
                     render(messages, generation)
-                except MemoryError:
-                    status = _TOO_MUCH
-                except Exception:  # a refusal: it is met again outside, and said
-                    continue
+                except Exception as error:  # a refusal is met again outside, and said
+                    if MemoryError in (type(error), type(error.__cause__)):
+                        status = _TOO_MUCH
     finally:
         os._exit(status)

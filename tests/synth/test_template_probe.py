@@ -25,6 +25,7 @@ ENDLESS = [
     "{{ 1 // 0 }}",
     "{% if",
 ]
+HUGE = ENDLESS[3:8]
 
 
 def with_template(chat: ChatFormat, text: str) -> Any:
@@ -47,6 +48,7 @@ def test_refused_in_bounded_time_and_memory(
         chat_format(with_template(chat, text))
     except UsageError as error:
         assert "chat template" in str(error) and len(str(error).splitlines()) == 1
+        assert late or fault not in HUGE or "MiB" in str(error) or "does not end" in str(error)
     else:
         assert late  # a template that refuses further turns takes one turn only
     assert time.monotonic() - began < 15
