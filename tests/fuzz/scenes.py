@@ -242,6 +242,8 @@ def _table(records: list[dict[str, Any]]) -> pa.Table:
     try:
         table = pa.Table.from_pylist(records)
         parquet.write_table(table, io.BytesIO())  # which holds less than Arrow
+        with pa.ipc.new_stream(io.BytesIO(), table.schema) as writer:  # which goes less deep
+            writer.write_table(table)
     except (pa.ArrowException, ValueError, TypeError, OverflowError):
         texts = [{_plain(key): _plain(json.dumps(value)) for key, value in record.items()} for record in records]
         return pa.Table.from_pylist(texts)
