@@ -62,6 +62,15 @@ class Rows:
     mixed: Collection[str] = ()
     written: "Callable[[Collection[str]], Rows] | None" = None
 
+    def __post_init__(self) -> None:
+        """Refuse a column whose name other libraries would cut short, so that two become one.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if odd := next((name for name in self.schema.names if "\0" in name), None):
+            raise UsageError(f"{self.source}: the name of column {odd!r} holds a null character; rename it")
+
     def judged(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
         """The rows from the start, or the first `limit` of them, with `FAULT` where one cannot be read.
 

@@ -358,3 +358,9 @@ def test_a_column_whose_name_is_no_text(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_bytes(b"question,a\xe2b\n1,2\n")
     with pytest.raises(UsageError, match="name of a column is not UTF-8"):
         list(open_source(str(tmp_path / "a.csv")).batches())
+
+
+def test_a_column_whose_name_holds_a_null_character(tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text('{"question": "q", "answer": "a", "b\\u0000c": 1}\n{"b": 1}\n')
+    with pytest.raises(UsageError, match="null character"):
+        open_source(str(tmp_path / "a.jsonl"))
