@@ -163,7 +163,8 @@ def _is_scored(record: dict[str, Any]) -> bool:
     """Whether a row has scores of ours, as many as tokens."""
     lists = [record.get(name) for name in ("input_ids", "labels", "logprobs")]
     same = all(isinstance(values, list) for values in lists) and len({len(values or ()) for values in lists}) == 1
-    return same and isinstance(record.get("scorer"), str) and any(value is not None for value in record["logprobs"])
+    whole = same and all(isinstance(token, int) for name in ("input_ids", "labels") for token in record[name])
+    return whole and isinstance(record.get("scorer"), str) and any(value is not None for value in record["logprobs"])
 
 
 def _perplexity(logprobs: Sequence[float | None]) -> str:
