@@ -42,19 +42,25 @@ _JOINS = re.compile(r"[,;]|\b(?:and|or|und|oder|et|ou|y|o|и|или)\b|和|或|�
 _ONLY_JOINS = re.compile(r"(?:[\s,;.$]|\\[\[\]()]|\b(?:and|or|und|oder|et|ou|y|и|или)\b|和|或|及)*")
 
 _VERB = (
-    r"(?:is|are|was|were|equals?|be|becomes?|have|has|get|gets|gives?|makes?|left|costs?|needs?|takes?|totals?|yields?"
-    r"|(?:in|de)creases?(?:d)? by)"
+    r"(?:is|are|was|were|equals?|be|becomes?|have|has|get|gets|giv(?:es?|ing)|mak(?:es?|ing)|left|leav(?:es?|ing)|costs?"
+    r"|needs?|takes?|totals?|totall?ing|yield(?:s|ing)?|attains?|reach(?:es)?|earns?|pays?|spends?|saves?|obtain|find"
+    r"|(?:amounts?|comes?|adds up|sums?) to|(?:in|de)creases?(?:d)? by)"
 )
 _VALUE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+(?!\d)|\d+,\d{1,2}(?![\d,])|\d+)(?:\.\d+)?|\.\d+"
 _QUANTITY = re.compile(
     rf"(?<![A-Za-z0-9_.^{{\\-])(?:[-+]\s?)?[$€£¥]?-?(?:\d+(?:\s?:\s?\d+)+(?:\s?[AaPp]\.?[Mm]\b\.?)?"
-    rf"|\d+ \d+/\d+(?!\w)|\d{{4}}-\d{{2}}-\d{{2}}|(?:\d+\s?)?\\frac\{{\d+\}}\{{\d+\}}|\d*\\sqrt\{{[^{{}}]*\}}"
+    rf"|\d+ \d+/\d+(?!\w)|\d{{4}}-\d{{2}}-\d{{2}}|\d*\.\d*?(?P<cycle>\d{{1,6}}?)(?P=cycle){{2,}}\\ldots"
+    rf"|(?:\d+\s?)?\\frac\{{\d+\}}\{{\d+\}}|\d*\\sqrt\{{[^{{}}]*\}}"
     rf"|(?:{_VALUE})(?:/(?:{_VALUE}))?(?:[eE][-+]?\d{{1,4}}|\s*(?:\\times|\\cdot|[x*])\s*10\s?\^\s?\{{?-?\d+\}}?|\s?\\pi(?![a-z])"
     r"|\s(?:hundred|thousand|million|billion|trillion)\b)?)"
     r"(?:\s*(?:\\?%|percent\b|per cent\b))?"
 )
 _UNIT = re.compile(r"\s?(?:(?:square|cubic) )?[A-Za-z]+\.?(?:[Mm]\.)?(?:\s?(?:/|per )\s?[A-Za-z]+)?(?:\^\{?\d\}?)?")
 _NEGATIVE = re.compile(r"\bnegative\s+(?=[\d\\$])|(?<=is )minus\s+(?=[\d\\$])|(?<=are )minus\s+(?=[\d\\$])")
+_REPEATING = re.compile(r"(\d*\.\d{0,20}?(\d{1,6}?)\2{2,})(?:\.\.\.|\s?\\ldots)")
+_RATIO = re.compile(r"(\bratios?\b[^.\n]{0,100}?\b)(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)(?: to (\d+(?:\.\d+)?))?")
+_SYMBOL = re.compile(r"(?:[A-Za-z]|\\(?!pi|infty|emptyset|varnothing)[a-z]+)(?:_\{?\w+\}?|')*(?:\([A-Za-z, ]*\))?")
+"""A formula that names something, such as `f(x)`, and says nothing of it."""
 _DENIED = re.compile(r"\s*(?:not|never|neither|no longer|unknown|unclear|un\w+able)\b", re.IGNORECASE)
 _DENIES = re.compile(
     r"(?:\b(?:not|never|cannot be|rather than|instead of|other than)|n['’]t(?: be)?)\s+(?:\w+\s+)?[$\\(\[*]*\Z"
@@ -96,7 +102,13 @@ def reference_answer(reference: str) -> str | None:
 
 
 def _prepared(text: str) -> str:
-    return _NEGATIVE.sub("-", characters(conclusion(text)))
+    text = _REPEATING.sub(r"\1\\ldots ", _NEGATIVE.sub("-", characters(conclusion(text))))
+    return _RATIO.sub(_ratio, text)
+
+
+def _ratio(said: re.Match[str]) -> str:
+    """A ratio in words, "a ratio of 3 to 4", as `3:4`."""
+    return said[1] + ":".join(filter(None, said.group(2, 3, 4)))
 
 
 def _final(text: str) -> str | None:
@@ -166,12 +178,17 @@ def _formula(text: str) -> str | None:
 
 
 def _closing(text: str) -> str | None:
-    """A quantity that the text comes to after its last formula: "The maximum of $f(x)$ is 19."."""
+    """A quantity that the text comes to after its last formula that is more than a name.
+
+    "The maximum of $f(x)$ is 19.": 19. "There are 7 values of $n$.": 7.
+    """
     spans = _formulas(text)
     if not spans:
         return None
-    rest = text[spans[-1][1] :]
-    said = re.compile(rf"\b{_VERB}\b[\s:*]*(?:(?:about|exactly|only|just|now|a total of)\s+)?(?={_QUANTITY.pattern})")
+    rest = text[max((end for _, end, inner in spans if not _SYMBOL.fullmatch(inner.strip())), default=0) :]
+    said = re.compile(
+        rf"\b{_VERB}\b[\s:*]*(?:(?:about|exactly|only|just|now|an?\s(?:[a-z]+\s){{1,3}}of)\s+)?(?={_QUANTITY.pattern})"
+    )
     found = None
     for verb in said.finditer(rest):
         found = found if _is_denied(rest, verb.end()) else verb
@@ -254,11 +271,13 @@ def _bare(text: str) -> str | None:
 
 
 def _quantity(text: str) -> str | None:
-    """The last quantity in a text, with its unit."""
-    found = None
-    for quantity in _QUANTITY.finditer(text):
-        found = found if _is_denied(text, quantity.start()) else quantity
-    return _quantity_at(text, found.start()) if found else None
+    """The last quantity in a text, with its unit; "2 hours and 30 minutes" is one."""
+    places = (found.start() for found in _QUANTITY.finditer(text))
+    last = deque((place for place in places if not _is_denied(text, place)), 2)
+    if not last:
+        return None
+    whole, part = _quantity_at(text, last[0]), _quantity_at(text, last[-1])
+    return whole if whole.endswith(f" {part}") else part
 
 
 def _quantity_at(text: str, at: int) -> str:

@@ -235,8 +235,7 @@ def _equations(expected: str, found: str, depth: int) -> bool | None:
     """`x = 5` and `5`; `y = 2x + 1` and `y = 1 + 2x`; of `2 + 2 = 4`, 4. Other equations are expressions."""
     left, right = (relation_sides(text) if len(listed(text).parts) == 1 else [text] for text in (expected, found))
     if len(left) > 1 and len(right) > 1:
-        same = key(left[0]) == key(right[0]) and symbols_of(left[0]) is not None
-        return _equal(left[-1], right[-1], depth + 1) if same else None
+        return _equal(left[-1], right[-1], depth + 1) if key(left[0]) == key(right[0]) else None
     if len(right) > 1:
         return _equal(expected, right[-1], depth + 1)
     if len(left) > 1:

@@ -94,7 +94,7 @@ def tidy(answer: str) -> str:
     """
     if _PLAIN.fullmatch(answer):
         return answer
-    text = characters(answer)
+    text = re.sub(r"\s[–—]\s", " - ", characters(answer))
     if not _is_matrix(text):
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # backslashes escaped twice
     text = re.sub(r"\\!\s*", "", _SIZES.sub("", text))

@@ -17,6 +17,19 @@ def check() -> Check:
 
 
 RIGHT = [
+    # what the text comes to after formulas that only name something
+    ("We have $n = 10$ people, and each shakes $k$ hands, giving 45 handshakes.", "45"),
+    ("The function $f$ attains 12.", "12"),
+    ("With $r = 3$ we get an area of 28.", "28"),
+    ("There are 7 values of $n$.", "7"),
+    ("Adding these up, $S$ comes to 31.", "31"),
+    ("The ratio of red to blue is 3 to 4.", "3:4"),
+    ("The angles are in a ratio of 2 to 3 to 4.", "2:3:4"),
+    ("The answer is 0.333...", "1/3"),
+    ("So it is 0.1666…", "1/6"),
+    (r"So we get \boxed{x² – 5}.", "x^2-5"),
+    ("It takes 2 hours and 30 minutes.", "2 hours 30 minutes"),
+    (r"\boxed{2x = 6}", "2x = 6.0"),
     # boxes
     (r"So $\boxed{4}$, $\boxed{9}$ and $\boxed{-1}$.", "-1, 4, 9"),
     (r"The roots are \boxed{2} or \boxed{11}.", r"\{2, 11\}"),
@@ -316,6 +329,10 @@ RIGHT = [
 ]
 
 WRONG = [
+    ("So $x = 5$. This is in line with step 2.", "2"),
+    ("It is 0.333.", "1/3"),
+    (r"\boxed{2x = 10^{-20}}", "2x = 10^{-21}"),
+    (r"\boxed{x + y = 10^{-30}}", "x + y = 2 \\cdot 10^{-30}"),
     ("The answer is 3 million.", "3"),
     (r"\boxed{\text{listen}}", r"\text{silent}"),
     (r"\boxed{listen}", "silent"),
