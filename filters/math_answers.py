@@ -75,6 +75,7 @@ _BOUND = re.compile(
 """What makes of a number a bound of the answer."""
 _ASIDE = re.compile(r"\s\((?=[A-Za-z])|\b(?:because|since|where|which|so|as|for|after|when|if|not)\b")
 _SEVERAL = re.compile(r"\d\W{0,3}(?:[A-Za-z]+\W{1,2})?\b(?:or|and)\s+(?:[A-Za-z]+\s*=?\s*)?[-$(]*\d")
+_STEPS = re.compile(r"[=~-]>|[→⇒⟹]|\\(?:Rightarrow|implies|to)(?![A-Za-z])")
 _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
 _SAID = re.compile(r"(?<!\\)\b(?:[A-Za-z]{3,}|is|it|so|we|be)\b", re.IGNORECASE)
 """Words of a sentence, however short: "It is 7." is more than its answer."""
@@ -95,7 +96,7 @@ def reference_answer(reference: str) -> str | None:
     if found is None:
         line = plain(text)
         said = len(_WORDS.findall(line))
-        short = line and "\n" not in line and len(line) <= 100
+        short = line and "\n" not in line and len(line) <= 100 and not _STEPS.search(line)
         short = short and (said < SENTENCE or (said < 2 * SENTENCE and not re.search(r"[\d$.]", text.strip())))
         found = line if short or _FORMULA.fullmatch(text.strip()) else _final(text)
     return found if found and len(found) <= LONGEST else None

@@ -17,6 +17,8 @@ def check() -> Check:
 
 
 RIGHT = [
+    ("The answer is 53.", "~yo~ [[ 12 * 7 = 84 ]] => [[ 84 - 31 = 53 ]] ~> WINS # 53 #"),
+    ("~yo~ [[ 12 * 7 = 84 ]] => [[ 84 - 31 = 53 ]] ~> WINS # 53 #", "53"),
     # what the text comes to after formulas that only name something
     ("We have $n = 10$ people, and each shakes $k$ hands, giving 45 handshakes.", "45"),
     ("The function $f$ attains 12.", "12"),
