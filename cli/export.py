@@ -57,7 +57,7 @@ def command(
     such files, a pattern in quotes, a Hub data set (org/name[/config][@revision][:split]), or standard input.
 
     Conversations are recognised as messages, prompt/completion, question/answer, instruction/input/output (alpaca) or
-    ShareGPT.
+    ShareGPT; preference pairs by `chosen` and `rejected`: texts, turns or whole conversations.
 
     \b
     Examples:
@@ -103,6 +103,7 @@ def _for_trainer(
 ) -> None:
     from synth.errors import UsageError
     from synth.forms import form_of, formed
+    from synth.pairs import has_pairs, pairs
     from synth.read import conversations, open_source
     from synth.token_scores import scorer_model
     from synth.trainers import NAMED_IN_CONFIG, TRAINERS, check, data_path, write_extras
@@ -116,7 +117,9 @@ def _for_trainer(
     chosen = form or form_of(raw.schema)
     check(name, chosen, chosen=form is not None)
     rows = raw
-    if chosen not in ("tokens", "preference"):
+    if chosen == "preference" and has_pairs(raw.schema):
+        rows = pairs(raw, prompt_column=columns[0])
+    elif chosen not in ("tokens", "preference"):
         rows = conversations(raw, prompt_column=columns[0], reference_column=columns[1])
     found = formed(rows, chosen, attention=trainer.attention)
     path = data_path(name, chosen, output)

@@ -17,6 +17,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from synth.errors import UsageError
+from synth.pairs import has_pairs
 from synth.read import Rows
 from synth.row import MESSAGES, PAIRS, SCORES, Message
 
@@ -93,7 +94,9 @@ class Formed:
 
     def _made(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         if self.form == "preference":
-            return batch.select(self.schema.names).cast(self.schema)
+            sides = [batch[name] for name in ("messages", "chosen", "rejected")]
+            whole = np.all([compute.list_value_length(side).to_numpy() > 0 for side in sides], axis=0)
+            return pa.record_batch(sides, schema=self.schema).filter(pa.array(whole))
         make = _MAKERS[self.form]
         rows = [make(messages) if messages else None for messages in batch["messages"].to_pylist()]
         return pa.RecordBatch.from_pylist([row for row in rows if row is not None], schema=self.schema)
@@ -104,23 +107,21 @@ def form_of(schema: pa.Schema) -> str:
     names = set(schema.names)
     if names >= {"input_ids", "labels"}:
         return "tokens"
-    return "preference" if names >= {"prompt", "chosen", "rejected"} else "messages"
+    return "preference" if has_pairs(schema) else "messages"
 
 
 def formed(rows: Rows, form: str, *, attention: bool = False) -> Formed:
     """Bring rows to a form.
 
     Args:
-        rows: with the columns of ours.
+        rows: with the columns of ours; for `preference`, as `synth.pairs.pairs` gives them.
         form: one of `SCHEMAS`.
         attention: add an attention mask to `tokens`.
 
     Raises:
         UsageError: the rows lack what the form is made of.
     """
-    needed = {"tokens": ("input_ids", "labels"), "preference": ("prompt", "chosen", "rejected")}.get(
-        form, ("messages",)
-    )
+    needed = {"tokens": ("input_ids", "labels"), "preference": ("chosen", "rejected")}.get(form, ("messages",))
     if missing := [name for name in needed if name not in rows.schema.names]:
         how = {
             "tokens": "`synth score-tokens` makes them",

@@ -15,6 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from synth.errors import UsageError
+from synth.pairs import SIDES, is_pairs
 from synth.record import RunRecord, read_record
 from synth.report_data import DataSet, Labels, Scan, column, conversations, scan_rows, small_batches, split_answer
 from synth.report_html import Made, check_output, packed, render, save
@@ -32,7 +33,7 @@ from synth.report_view import (
     tiles,
 )
 from synth.token_cells import Tokenizers
-from synth.views import SIDES, is_pairs, open_views
+from synth.views import open_views
 
 MOST_ROWS = 50_000
 ROW_CHARS = 4_000

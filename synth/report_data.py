@@ -15,10 +15,10 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from synth.errors import UsageError
+from synth.pairs import SIDES, is_pairs
 from synth.plain import TEXT
 from synth.read import Rows
 from synth.record import RunRecord
-from synth.views import SIDES, is_pairs
 
 HARD = 2.5
 """Perplexity above which a token counts as hard."""

@@ -101,30 +101,38 @@ def recognise(
     for name in (prompt_column, reference_column):
         if name is not None and name not in names:
             raise UsageError(f"there is no column {name!r}; there are: {', '.join(names)}")
-    seen = _Seen(schema, first, mixed)
-    turns = next((name for name in TURN_COLUMNS if seen.holds_turns(name)), None)
-    if prompt_column is None and turns is not None:
-        main, answer = Part(turns, "turns"), None
-    else:
-        prompt = prompt_column or seen.prompt()
-        named = reference_column
-        if named is None and prompt_column is None:
-            named = seen.answer(prompt)
-        main = seen.part(prompt, "user")
-        answer = seen.part(named, "assistant") if named is not None else None
-    used = {main.column, main.context, answer and answer.column, reference_column}
-    system = next((name for name in SYSTEM if name not in used and seen.is_said(name)), None)
-    history = HISTORY if main.kind != "turns" and HISTORY not in used and seen.is_history() else None
-    return _plan(schema, Parts(system, history, main, answer), reference_column)
+    seen = Seen(schema, first, mixed)
+    return _plan(schema, seen.parts(prompt_column, reference_column), reference_column)
 
 
 @dataclass(frozen=True, slots=True)
-class _Seen:
+class Seen:
     """The columns as they are there. See `recognise`."""
 
     schema: pa.Schema
     first: First
     mixed: Collection[str]
+
+    def parts(self, prompt_column: str | None, reference_column: str | None) -> Parts:
+        """What conversations are made of; by the columns named, or else by known names.
+
+        Raises:
+            UsageError: no column, several, or one of another type might be the prompt or the answer.
+        """
+        turns = next((name for name in TURN_COLUMNS if self.holds_turns(name)), None)
+        if prompt_column is None and turns is not None:
+            main, answer = Part(turns, "turns"), None
+        else:
+            prompt = prompt_column or self.prompt()
+            named = reference_column
+            if named is None and prompt_column is None:
+                named = self.answer(prompt)
+            main = self.part(prompt, "user")
+            answer = self.part(named, "assistant") if named is not None else None
+        used = {main.column, main.context, answer and answer.column, reference_column}
+        system = next((name for name in SYSTEM if name not in used and self.is_said(name)), None)
+        history = HISTORY if main.kind != "turns" and HISTORY not in used and self.is_history() else None
+        return Parts(system, history, main, answer)
 
     def type(self, name: str) -> pa.DataType:
         """A column's type; null where there is no such column."""
