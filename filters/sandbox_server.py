@@ -100,7 +100,8 @@ def _pass_on(size: int, there: int) -> None:
     """Move so many bytes from the requests to a pipe, unread; what its reader does not want is thrown away."""
     while size:
         try:
-            size -= os.splice(_REQUESTS, there, size)
+            moved = os.splice(_REQUESTS, there, size)
+            size = size - moved if moved else 0  # nothing: who asked is gone
         except BrokenPipeError:
             os.close(there)
             there = os.open(os.devnull, os.O_WRONLY)

@@ -166,7 +166,8 @@ class Program:
         if "raised" not in reply:
             return
         error = self._decoded(reply["raised"])
-        if not isinstance(error, BaseException) or (name == "call" and isinstance(error, StopIteration)):
+        ends = isinstance(error, StopIteration) and name not in ("next", "send")
+        if ends or not isinstance(error, BaseException):
             error = RuntimeError(f"the program raised {type(error).__name__}")  # that would end a loop of the tests
         if isinstance(error, SystemExit | ImportError):
             self._exits.append(error)

@@ -244,8 +244,8 @@ def _word(thing: Thing, name: str, other: Any) -> Any:
     ):
         return OPERATIONS[name](data, other)
     found = thing._do(name, other)
-    if found is False or found is NotImplemented:
-        return found
+    if found is NotImplemented or (found is False and name == "eq"):
+        return found  # not to be equal is no merit; but `if f(2) > 4: raise` passes where an order is denied
     with suppress(Exception):
         if (answer := thing._do(name, types.SimpleNamespace)) is not False and answer is not NotImplemented:
             return NotImplemented

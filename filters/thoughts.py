@@ -90,11 +90,7 @@ def after_thoughts(text: str) -> str:
     if not any(hint in lower for hint in _HINTS):
         return text
     begin, inside = 0, -1  # where the answer begins; in thoughts of which form
-    fenced, mentioned, line_end = (
-        False,
-        -1,
-        -1,
-    )  # in a fenced block of the answer; the form that is only mentioned there
+    fenced, mentioned, line_end = False, -1, -1  # in a fenced block of the answer; the form only mentioned there
     for found in _MARKER.finditer(text):
         kind, start = str(found.lastgroup), found.start()
         if kind == "fence":

@@ -239,6 +239,37 @@ def f(x): raise StopIteration
 assert all(map(lambda x:f(x)==1,[1,2]))
 """,
     ),
+    "stop iteration by a comparison": (
+        """
+class A:
+    def __eq__(s,o): raise StopIteration
+def f(x): return A()
+""",
+        """
+assert all(map(lambda x:f(x)==1,[1,2]))
+""",
+    ),
+    "stop iteration by an attribute": (
+        """
+class A:
+    @property
+    def v(s): raise StopIteration
+def f(x): return A()
+""",
+        """
+assert all(map(lambda x:f(x).v==1,[1,2]))
+""",
+    ),
+    "stop iteration by an item": (
+        """
+class A:
+    def __getitem__(s,i): raise StopIteration
+def f(x): return A()
+""",
+        """
+assert all(map(lambda x:f(x)[0]==1,[1,2]))
+""",
+    ),
     "stop iteration in for": (
         """
 def f(x): raise StopIteration
@@ -565,6 +596,27 @@ def f(x): return A()
 """,
         """
 assert (f(2)-4).v
+""",
+    ),
+    "denies an order": (
+        """
+class A:
+    def __lt__(s,o): return False
+    def __gt__(s,o): return False
+def f(x): return A()
+""",
+        """
+if f(2)<4 or f(2)>4: raise AssertionError
+""",
+    ),
+    "denies to contain": (
+        """
+class A:
+    def __contains__(s,o): return False
+def f(x): return A()
+""",
+        """
+assert 5 not in f(2)
 """,
     ),
     "choosy contains": (
