@@ -181,7 +181,8 @@ class RunDirectory:
         )
 
     def _begin(self) -> None:
-        """Claim the directory on disk, too, when there is a first row."""
+        """Claim the directory on disk, too, when there is a first row, and before it counts: after a kill the record
+        and the journal that are written here must not tell of more than has landed."""
         if self._journal is not None:
             return
         with self._guard():
@@ -228,6 +229,7 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
+        self._begin()
         if outcome.reason is None:
             for row in (outcome.row, *outcome.more):
                 self.accepted.add(row.record())
@@ -249,6 +251,8 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
+        if accepted.num_rows + rejected.num_rows:
+            self._begin()
         self.accepted.extend(accepted)
         self.rejected.extend(rejected)
         self.record.count_batches(accepted, rejected)
@@ -356,7 +360,7 @@ class RunDirectory:
             hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
             raise RunError(
                 f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
-                "the same command again"
+                "the same command again (without --restart)"
             ) from error
 
     def _unlock(self) -> None:

@@ -105,6 +105,26 @@ def test_goes_on_after_a_kill_with_rows_kept_out_of_order(tmp_path: Path) -> Non
     assert read_record(tmp_path / "d").rejected == 8  # type: ignore[union-attr]
 
 
+def test_a_kill_soon_after_going_on_counts_no_row_twice_and_loses_none(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    for index in range(5):
+        run.keep(index, outcome(index))
+    os.close(run._lock)  # as a kill does
+    again = open_at(tmp_path / "d")
+    for index in range(4):
+        again.commit(again.ahead.pop(index))  # what the journal held lands without being kept again
+    again.keep(5, outcome(5))
+    os.close(again._lock)
+    last = open_at(tmp_path / "d")
+    assert (last.next, last.record.accepted, last.record.rejected) == (0, 0, 0)
+    assert sorted(last.ahead) == list(range(6))
+    fill(last, 12)
+    last.finish()
+    record = read_record(tmp_path / "d")
+    assert record is not None
+    assert record.accepted == len(ids(tmp_path / "d")) and record.accepted + record.rejected == 12
+
+
 def test_torn_journal_and_stray_shard_are_ignored(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     fill(run, 10)
