@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from cli.cast import Cast, Casting, engine_settings, verifier_settings
 from cli.generate import claimed_stdout, interruptible
-from cli.progress import clock, progress, say
+from cli.progress import clock, how_to_go_on, progress, say
 from cli.score_table import score_table
 from filters.verdict import Settings
 from synth import harness
@@ -269,7 +269,7 @@ class _Examination:
             async with progress(run, f"eval {name}", quiet=quiet):
                 await run.go()
         if not run.complete:
-            kept = "; run the same command again to go on" if self.given["output"] else ""
+            kept = f"; {how_to_go_on(restart=self.given['restart'])}" if self.given["output"] else ""
             say(f"stopped{kept}", quiet)
             raise click.exceptions.Exit(1)
         seconds = max(time.monotonic() - began, 1e-6)

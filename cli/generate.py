@@ -14,7 +14,7 @@ import click
 import pyarrow as pa
 
 from cli.cast import Cast, Casting, Engines
-from cli.progress import clock, progress, say
+from cli.progress import clock, how_to_go_on, progress, say
 from synth.output import StreamSink, open_output, refuse_early
 from synth.record import RunRecord
 from synth.row import BASE, Row
@@ -178,7 +178,7 @@ async def _run(job: Job, casting: Casting, sink: Sink, engines: Engines | None) 
         if isinstance(sink, StreamSink):
             say("stopped", quiet)
         else:
-            say("stopped; run the same command again to go on", quiet)
+            say(f"stopped; {how_to_go_on(restart=given['restart'])}", quiet)
         raise click.exceptions.Exit(1)
 
 

@@ -123,3 +123,8 @@ def say(message: str, quiet: bool) -> None:
     if not quiet:
         sys.stderr.write(f"{message}\n")  # click.echo would write past rich, into that line
         sys.stderr.flush()
+
+
+def how_to_go_on(*, restart: bool) -> str:
+    """What takes a stopped run up again; its command line may have --restart, which would throw it away."""
+    return f"run the same command again{', without --restart,' if restart else ''} to go on"

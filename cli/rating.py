@@ -19,7 +19,6 @@ from synth.output import open_output
 from synth.plain import only_texts
 from synth.record import RunRecord
 from synth.rewards import COLUMNS, open_reward_model, rewarded
-from synth.row import REASON
 from synth.tasks import Tasks
 from synth.versions import versions
 
@@ -117,11 +116,10 @@ def _reward(given: dict[str, Any]) -> None:
             model = open_reward_model(name, EngineOptions(**options))
             say(model.description, quiet)
             began = time.monotonic()
-            nothing = pa.RecordBatch.from_pylist([], schema.append(REASON))
             with Meter("rate", quiet=quiet) as meter:
-                for batch in rewarded(model, tasks, before):
+                for batch, rejected in rewarded(model, tasks, before):
                     missing["reward"] += batch["reward"].null_count
-                    sink.extend(batch, nothing)
+                    sink.extend(batch, rejected)
                     meter.show(sink.next, tasks.total, "")
             done = True
         finally:

@@ -16,7 +16,7 @@ import pyarrow as pa
 
 from cli.cast import Casting, tasks_of
 from cli.generate import claimed_stdout, closing_lines
-from cli.progress import Meter, clock, say
+from cli.progress import Meter, clock, how_to_go_on, say
 from synth.card import token_line
 from synth.chat import ChatFormat, format_for
 from synth.engines.base import EngineOptions
@@ -199,7 +199,7 @@ class _Work:
             _report(meter, scores, before, began)
             write_scored(scores, sink, mask, cut, rejected, report=lambda: _report(meter, scores, before, began))
         if sink.next < scores.tasks.total:
-            again = "; run the same command again to go on" if not isinstance(sink, StreamSink) else ""
+            again = "" if isinstance(sink, StreamSink) else f"; {how_to_go_on(restart=self._given['restart'])}"
             say(f"stopped{again}", self._quiet)
             raise click.exceptions.Exit(1)
         closing_lines(sink.record, sink.next, output, self._quiet)

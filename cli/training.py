@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from cli.progress import Meter, clock, say
+from cli.progress import Meter, clock, how_to_go_on, say
 from cli.show import printable
 from synth.chat import ChatFormat, format_for
 from synth.engines.open import model_revision
@@ -150,7 +150,7 @@ def _run(
             card=training_card,
         )
     if outcome.stopped:
-        say(f"stopped after step {outcome.steps:,}; run the same command again to go on", quiet)
+        say(f"stopped after step {outcome.steps:,}; {how_to_go_on(restart=given['restart'])}", quiet)
         raise click.exceptions.Exit(1)
     say(f"{given['output']} holds the trained model: {outcome.steps:,} steps, {clock(folder.record.seconds)}", quiet)
     if rows.note:

@@ -64,6 +64,14 @@ class Template:
             raise RequestError(f"the chat template refuses a conversation of {roles}: {told}") from error
         return text
 
+    def refuse_endless(self) -> None:
+        """Try the template where it can be stopped, before it is first used.
+
+        Raises:
+            RequestError: it does not end, or takes too much memory.
+        """
+        refuse_endless(lambda messages, generation: self.render(messages, generation=generation))
+
     def segments(self, *roles: str, generation: bool = False) -> list[str]:
         """What the template writes before, between and after contents of these roles: `len(roles) + 1` texts.
 
@@ -224,7 +232,7 @@ def find_turns(template: Template) -> Turns:
     Raises:
         RequestError: the template does not end, refuses a question with an answer, or does not write both exactly once.
     """
-    refuse_endless(lambda messages, generation: template.render(messages, generation=generation))
+    template.refuse_endless()
     prefix, closed = template.segments("user")
     opened = template.segments("user", generation=True)[1]
     _, between, last = template.segments("user", "assistant")

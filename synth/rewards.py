@@ -4,16 +4,18 @@ Any such model of transformers does, with its own chat template. Rows are taken 
 run goes on at the next block, so that the same rows share a forward pass and round alike.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
+from synth.chat_template import Template
 from synth.engines.base import EngineOptions
-from synth.errors import RunError, UsageError
-from synth.row import Message
+from synth.errors import RequestError, RunError, UsageError
+from synth.read import faults_of
+from synth.row import REASON, Message
 from synth.tasks import Tasks
 
 COLUMNS = pa.schema([("reward", pa.float64()), ("reward_fault", pa.string())])
@@ -30,12 +32,12 @@ class RewardModel:
 
     Attributes:
         model: the classifier, in eval mode.
-        tokenizer: its tokenizer, with a chat template.
+        template: its chat template.
         window: most tokens of a conversation; None where the model names no limit.
     """
 
     model: Any
-    tokenizer: Any
+    template: Template
     window: int | None
 
     @property
@@ -54,10 +56,9 @@ class RewardModel:
             raise ValueError("the last turn is not the assistant's")
         turns = [{"role": turn["role"] or "", "content": turn["content"] or ""} for turn in messages]
         try:
-            text = self.tokenizer.apply_chat_template(turns, tokenize=False)
-        except Exception as error:  # templates raise anything
-            raise ValueError(f"the chat template refuses it: {' '.join(str(error).split())[:200]}") from error
-        ids: list[int] = self.tokenizer(text, add_special_tokens=False)["input_ids"]
+            ids = self.template.token_ids(self.template.render(turns))
+        except RequestError as error:
+            raise ValueError(str(error)) from error
         if not ids:
             raise ValueError("the conversation is empty")
         if self.window is not None and len(ids) > self.window:
@@ -118,7 +119,7 @@ def open_reward_model(name: str, options: EngineOptions) -> RewardModel:
         options: `dtype`, `device` and `max_length` (tokens; longer rows get no reward) are read here.
 
     Raises:
-        UsageError: there is no such model, it has not one output, or its tokenizer has no chat template.
+        UsageError: there is no such model, it has not one output, or its tokenizer has no chat template that ends.
     """
     from synth.engines.device import pick_device, pick_dtype
     from synth.loading import load_classifier, load_config, load_tokenizer, window_of
@@ -129,25 +130,38 @@ def open_reward_model(name: str, options: EngineOptions) -> RewardModel:
         raise UsageError(f"{name} is no reward model: it is a {made}, not a sequence classifier")
     if config.num_labels != 1:
         raise UsageError(f"{name} is no reward model: it has {config.num_labels} outputs, not one")
-    device = pick_device(options.device)
-    model = load_classifier(name, pick_dtype(options.dtype, device)).to(device)
     if not tokenizer.chat_template:
         raise UsageError(f"{name} has no chat template, so that conversations cannot be written as it expects them")
+    template = Template(tokenizer)
+    try:
+        template.refuse_endless()
+    except RequestError as error:
+        raise UsageError(f"{name}: {error}") from error
+    device = pick_device(options.device)
+    model = load_classifier(name, pick_dtype(options.dtype, device)).to(device)
     if model.config.pad_token_id is None:  # decoders find the last token of a row by it
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     limits = [limit for limit in (window_of(config), options.max_length) if limit is not None]
-    return RewardModel(model, tokenizer, min(limits, default=None))
+    return RewardModel(model, template, min(limits, default=None))
 
 
-def rewarded(model: RewardModel, tasks: Tasks, start: int = 0) -> Iterator[pa.RecordBatch]:
-    """The rows from index `start` on, block by block, with the columns of `tasks.schema(COLUMNS)`.
+def rewarded(model: RewardModel, tasks: Tasks, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """The rows from index `start` on, block by block, and of each block those that cannot be read.
+
+    Both have the columns of `tasks.schema(COLUMNS)`; what cannot be read has its reason, too, and no reward.
 
     Raises:
         RunError: see `RewardModel.rewards`.
     """
-    for _, batch in tasks.completed(COLUMNS, start):
+    schema = tasks.schema(COLUMNS)
+    for source, batch in tasks.completed(COLUMNS, start):
+        faults = pa.array(faults_of(source), pa.string())
         for begin in range(0, batch.num_rows, BLOCK_ROWS):
-            yield _rewarded_block(model, batch.slice(begin, BLOCK_ROWS), tasks.schema(COLUMNS))
+            block, why = batch.slice(begin, BLOCK_ROWS), faults.slice(begin, BLOCK_ROWS)
+            unread = block.filter(why.is_valid())
+            nothing = {item.name: pa.nulls(unread.num_rows, item.type) for item in COLUMNS}
+            rejected = _with(unread, nothing, schema).append_column(REASON, why.drop_null())
+            yield _rewarded_block(model, block.filter(why.is_null()), schema), rejected
 
 
 def _rewarded_block(model: RewardModel, block: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -163,5 +177,10 @@ def _rewarded_block(model: RewardModel, block: pa.RecordBatch, schema: pa.Schema
         "reward": pa.array([found.get(row) for row in range(block.num_rows)], pa.float64()),
         "reward_fault": pa.array(faults, pa.string()),
     }
+    return _with(block, added, schema)
+
+
+def _with(block: pa.RecordBatch, added: Mapping[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:
+    """A batch with more columns, in the order of `schema`."""
     columns = [added[name] if name in added else block[name] for name in schema.names]
     return pa.record_batch(columns, schema=schema)

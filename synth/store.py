@@ -181,8 +181,10 @@ class RunDirectory:
         )
 
     def _begin(self) -> None:
-        """Claim the directory on disk, too, when there is a first row, and before it counts: after a kill the record
-        and the journal that are written here must not tell of more than has landed."""
+        """Claim the directory on disk, too, when there is a first row.
+
+        Before that row counts: what is written here is read after a kill, and must tell of what has landed alone.
+        """
         if self._journal is not None:
             return
         with self._guard():

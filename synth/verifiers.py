@@ -57,7 +57,8 @@ class PoolVerifier:
         try:
             return await self._pool.check(response, task)
         except VerifierError as error:
-            raise RunError(f"{error}. What was finished is kept: run the same command again") from error
+            how = "run the same command again (without --restart)"
+            raise RunError(f"{error}. What was finished is kept: {how}") from error
 
     def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
         """See `Verifier.vote`."""

@@ -94,13 +94,13 @@ def test_larger_n_extends_and_smaller_is_done_already(tmp_path: Path, reference:
 def test_interrupted_runs_end_up_the_same(tmp_path: Path, reference: Path) -> None:
     """Ctrl-C, then three kills, at another concurrency each time; same ids, and the same texts but for rounding."""
     command = [*MAGPIE, "--model", "samples/model", *SHORT, "-n", "400", "-o", str(tmp_path / "d")]
-    stopped = subprocess.Popen([*command, "--concurrency", "16"], stderr=subprocess.PIPE, text=True)
+    stopped = subprocess.Popen([*command, "--concurrency", "16", "--restart"], stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "d" / "journal.jsonl"
     wait_for_rows(journal, 20)
     stopped.send_signal(signal.SIGINT)
     _, said = stopped.communicate(timeout=120)
     assert stopped.returncode == 1
-    assert "finishing" in said and "run the same command again" in said
+    assert "finishing" in said and "run the same command again, without --restart, to go on" in said
     assert len(texts(tmp_path / "d")) >= 15  # what is finished can be opened at once
 
     moments = random.Random(2)

@@ -50,7 +50,7 @@ def tasks_of(folder: Path, *conversations: Sequence[tuple[str, str | None]]) -> 
 
 def test_rewards_are_those_of_each_row_alone(loaded: RewardModel, tmp_path: Path) -> None:
     turns = [[("user", f"How many are {n}?"), ("assistant", "word " * (n % 20) + f"{n}.")] for n in range(300)]
-    [first, second] = rewarded(loaded, tasks_of(tmp_path, *turns))
+    [(first, _), (second, _)] = rewarded(loaded, tasks_of(tmp_path, *turns))
     found = first["reward"].to_pylist() + second["reward"].to_pylist()
     for row in (0, 7, 299):
         ids = loaded.encode([{"role": role, "content": content or ""} for role, content in turns[row]])
@@ -63,8 +63,8 @@ def test_rewards_are_those_of_each_row_alone(loaded: RewardModel, tmp_path: Path
 def test_a_run_goes_on_with_the_same_numbers(loaded: RewardModel, tmp_path: Path) -> None:
     turns = [[("user", "q"), ("assistant", "word " * (n % 30))] for n in range(300)]
     tasks = tasks_of(tmp_path, *turns)
-    [_, second] = rewarded(loaded, tasks)
-    [again] = rewarded(loaded, tasks, start=256)
+    [_, (second, _)] = rewarded(loaded, tasks)
+    [(again, _)] = rewarded(loaded, tasks, start=256)
     assert again.equals(second)
 
 
@@ -74,13 +74,19 @@ def test_rows_without_a_reward(loaded: RewardModel, tmp_path: Path) -> None:
         [("user", "q")],
         [],
         [("user", "q"), ("assistant", "word " * 500)],
-        [("user", None), ("assistant", None)],
+        [("user", ""), ("assistant", "")],
+        [("user", "q"), ("assistant", None)],
     )
-    [batch] = rewarded(loaded, tasks)
+    [(batch, rejected)] = rewarded(loaded, tasks)
     assert batch.schema == tasks.schema(COLUMNS)
     faults = batch["reward_fault"].to_pylist()
-    assert "not the assistant's" in faults[0] and "not the assistant's" in faults[1] and "window holds 128" in faults[2]
-    assert faults[3] is None and batch["reward"].is_valid().to_pylist() == [False, False, False, True]
+    assert "not the assistant's" in faults[0] and "window holds 128" in faults[1] and faults[2] is None
+    assert batch["reward"].is_valid().to_pylist() == [False, False, True]
+    assert rejected["reason"].to_pylist() == [
+        "no conversation: there is nothing in 'messages'",
+        "no content: turn 2 (assistant) has none",
+    ]
+    assert rejected["reward_fault"].null_count == rejected["reward"].null_count == 2
     assert list(rewarded(loaded, open_tasks(open_rows(str(tmp_path / "rows.jsonl")), limit=0))) == []
 
 
@@ -94,6 +100,9 @@ def test_no_reward_model(model: str, tmp_path: Path) -> None:
     plain = Path(save(tmp_path / "plain", model))
     (plain / "chat_template.jinja").unlink()
     with pytest.raises(UsageError, match="no chat template"):
+        open_reward_model(str(plain), CPU)
+    (plain / "chat_template.jinja").write_text("{% for a in range(99999) %}" * 2 + "{% endfor %}" * 2)
+    with pytest.raises(UsageError, match="does not end"):
         open_reward_model(str(plain), CPU)
 
 
