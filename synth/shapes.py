@@ -27,7 +27,7 @@ from synth.assemble import Part, Parts, last_answer, messages_of
 from synth.errors import UsageError
 from synth.row import BASE, FAULT, MESSAGES
 from synth.turns import is_conversation, is_text, turn_fields
-from synth.written import is_exact, is_writable, written
+from synth.written import is_exact, is_writable, of_several, written
 
 TURN_COLUMNS = ("messages", "conversations", "conversation")
 
@@ -39,6 +39,9 @@ ANSWERS = {
     "instruction": ("output", "response"),
 }
 """Names of a prompt column, each with the names its answer goes by."""
+
+ALTERNATIVES = "answers"
+"""The answer's column where several are right (`synth.written.of_several`): carried, too, since it holds the others."""
 
 CONTEXT = {"instruction": ("input", "context"), "question": ("context",)}
 """What follows the prompt, after an empty line, in the same user turn."""
@@ -175,6 +178,8 @@ class Seen:
                 f"several columns may be the answer ({', '.join(found)}): name them with --prompt-column and "
                 "--reference-column"
             )
+        if not found and of_several(self.type(ALTERNATIVES)):
+            return ALTERNATIVES
         return found[0] if found else None
 
     def part(self, name: str, role: str) -> Part:
@@ -198,7 +203,7 @@ def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
     `reference` is the column the user named for it, if any.
     """
     read = parts.columns()
-    used = {*read, reference, FAULT}
+    used = {*(name for name in read if not of_several(schema.field(name).type)), reference, FAULT}
     notes: list[str] = [] if read == ["messages"] else [f"conversation read from: {', '.join(read)}"]
     carried = _carried(schema, used, reference, parts.main.column == "messages", notes)
     notes += [f"{name!r} is carried, and no part of the conversation" for name in carried if name in TOOLS]

@@ -238,3 +238,23 @@ def test_last_answer() -> None:
     assert last_answer(column).to_pylist() == ["4", None, None, None, "4"]
     assert last_answer(column.slice(4)).to_pylist() == ["4"]
     assert last_answer(column.slice(0, 0)).to_pylist() == []
+
+
+@pytest.mark.parametrize("list_of", [pa.list_, pa.large_list])
+def test_the_first_of_several_right_answers(list_of: Any) -> None:
+    kind = pa.struct([("text", list_of(pa.string())), ("answer_start", list_of(pa.int32()))])
+    several = [
+        {"text": ["Rome", "the city"], "answer_start": [0, 9]},
+        {"text": [], "answer_start": []},  # SQuAD 2: not answered by the context
+        None,
+    ]
+    asked = {"context": ["Rome is old."] * 3, "question": ["What is old?"] * 3}
+    rows, notes = convert(pa.record_batch(asked | {"answers": pa.array(several, kind)}))
+    assert [row["reference"] for row in rows] == ["Rome", None, None]
+    assert [len(row["messages"]) for row in rows] == [2, 1, 1]
+    assert [row["answers"] for row in rows] == several and "answers" in notes[0]
+    best = {"value": "Rome", "aliases": ["Roma"]}  # TriviaQA
+    rows, _ = convert(pa.record_batch({"question": ["What?"], "answer": pa.array([best])}))
+    assert rows[0]["reference"] == "Rome" and rows[0]["input_answer"] == best
+    rows, _ = convert(pa.record_batch({"question": ["What?"], "answers": [["a", "b"]]}))
+    assert rows[0]["reference"] is None and rows[0]["answers"] == ["a", "b"]

@@ -27,6 +27,13 @@ def test_exact(response: str, reference: str | None, kind: str) -> None:
     assert judge("exact", response, reference).kind == kind
 
 
+def test_exact_takes_any_of_several_right_answers() -> None:
+    answers = {"text": ["Santa Clara", "Levi's Stadium"], "answer_start": [1, 2]}
+    for response, kind in (("santa clara", "right"), ("Levi's Stadium.", "right"), ("Houston", "wrong")):
+        assert judge("exact", response, "Santa Clara", answers=answers).kind == kind
+    assert judge("exact", "a", "b", answers=["a", "b"]).kind == "wrong"  # options, for all that is known
+
+
 @pytest.mark.parametrize(
     ("response", "reference", "kind", "answer"),
     [
