@@ -57,7 +57,7 @@ _QUANTITY = re.compile(
 )
 _UNIT = re.compile(r"\s?(?:(?:square|cubic) )?[A-Za-z]+\.?(?:[Mm]\.)?(?:\s?(?:/|per )\s?[A-Za-z]+)?(?:\^\{?\d\}?)?")
 _NEGATIVE = re.compile(r"\bnegative\s+(?=[\d\\$])|(?<=is )minus\s+(?=[\d\\$])|(?<=are )minus\s+(?=[\d\\$])")
-_REPEATING = re.compile(r"(\d*\.\d{0,20}?(\d{1,6}?)\2{2,})(?:\.\.\.|\s?\\ldots)")
+_REPEATING = re.compile(r"(?<!\d)(\d*\.\d{0,20}?(\d{1,6}?)\2{2,})(?:\.\.\.|\s?\\ldots)")
 _RATIO = re.compile(r"(\bratios?\b[^.\n]{0,100}?\b)(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)(?: to (\d+(?:\.\d+)?))?")
 _SYMBOL = re.compile(r"(?:[A-Za-z]|\\(?!pi|infty|emptyset|varnothing)[a-z]+)(?:_\{?\w+\}?|')*(?:\([A-Za-z, ]*\))?")
 """A formula that names something, such as `f(x)`, and says nothing of it."""
