@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import LIMIT, MODEL, answering_options
+from cli.options import LIMIT, MODEL, TOKENS, answering_options
 
 
 @click.command()
@@ -13,7 +13,7 @@ from cli.options import LIMIT, MODEL, answering_options
 @click.option("--text-column", default="text", show_default=True, metavar="NAME", help="The column with the texts.")
 @MODEL
 @click.option("--answer-model", metavar="MODEL[@URL]", help="A teacher that goes on with the passages in its place.")
-@click.option("--passage-tokens", type=int, default=600, show_default=True, help="Most tokens of a passage.")
+@click.option("--passage-tokens", type=TOKENS, default=600, show_default=True, help="Most tokens of a passage.")
 @answering_options
 def command(**given: Any) -> None:
     """Let the model go on where passages break off: conversations in which nothing is asked for.

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from cli.options import LIMIT, MODEL, answering_options
+from cli.options import LIMIT, MODEL, Number, answering_options
 
 
 @click.command()
@@ -27,7 +27,7 @@ from cli.options import LIMIT, MODEL, answering_options
 )
 @click.option(
     "--max-seconds",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(above=True),
     default=300.0,
     show_default=True,
     help="Longer recordings are rejected.",

@@ -4,17 +4,17 @@ from typing import Any
 
 import click
 
-from cli.options import answering_options, input_options, verifier_options
+from cli.options import SAMPLES, Number, answering_options, input_options, verifier_options
 
 
 @click.command()
 @input_options
 @click.option("--teacher", required=True, metavar="MODEL[@URL]", help="The stronger model that answers.")
 @verifier_options
-@click.option("--samples", type=int, default=1, show_default=True, help="Answers drawn to each prompt.")
-@click.option("--price-in", type=float, metavar="PRICE", help="Of a million tokens that the teacher reads.")
-@click.option("--price-out", type=float, metavar="PRICE", help="Of a million tokens that it writes.")
-@click.option("--most", type=float, metavar="COST", help="Stop before the answers cost more than this.")
+@click.option("--samples", type=SAMPLES, default=1, show_default=True, help="Answers drawn to each prompt.")
+@click.option("--price-in", type=Number(), metavar="PRICE", help="Of a million tokens that the teacher reads.")
+@click.option("--price-out", type=Number(), metavar="PRICE", help="Of a million tokens that it writes.")
+@click.option("--most", type=Number(), metavar="COST", help="Stop before the answers cost more than this.")
 @answering_options
 def command(**given: Any) -> None:
     """Let a stronger model answer prompts, and count what that costs.

@@ -4,7 +4,18 @@ from typing import Any
 
 import click
 
-from cli.options import PREFIX, ROWS, STOP, Share, directory_for, engine_options, verifier_options
+from cli.options import (
+    PREFIX,
+    ROWS,
+    SEEDS,
+    STOP,
+    TOKENS,
+    Number,
+    Share,
+    directory_for,
+    engine_options,
+    verifier_options,
+)
 
 
 @click.command()
@@ -26,11 +37,9 @@ from cli.options import PREFIX, ROWS, STOP, Share, directory_for, engine_options
     help="Where answers, scores.json and plots go. [default: a table is printed]",
 )
 @click.option("--limit", type=ROWS, help="Take so many items of each suite.")
-@click.option("--max-tokens", type=click.IntRange(1), default=1024, show_default=True, help="Most tokens of an answer.")
-@click.option(
-    "--temperature", type=click.FloatRange(0), default=0.0, show_default=True, help="0 is greedy: the likeliest answer."
-)
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--max-tokens", type=TOKENS, default=1024, show_default=True, help="Most tokens of an answer.")
+@click.option("--temperature", type=Number(), default=0.0, show_default=True, help="0 is greedy: the likeliest answer.")
+@click.option("--seed", type=SEEDS, default=0, show_default=True)
 @click.option("--text", "texts", multiple=True, metavar="[NAME=]FILE", help="Also the perplexity of these texts.")
 @click.option("--text-column", metavar="NAME", help="Where --text FILE has plain texts, not conversations.")
 @click.option("--kl", is_flag=True, help="Also how far each model moved from the first: KL on the new suites' prompts.")

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import DEVICE, TRUST, input_options, output_options
+from cli.options import DEVICE, SEEDS, TRUST, input_options, output_options
 
 DUPLICATES = {"exact": "duplicates", "near": "near-duplicates", "semantic": "semantic-duplicates"}
 
@@ -80,7 +80,7 @@ class _InOrder(click.Command):
 @click.option(
     "--explain", is_flag=True, help="Print what each step removed, with examples; without -o nothing is written."
 )
-@click.option("--seed", type=int, default=0, show_default=True, help="Of what is drawn at random.")
+@click.option("--seed", type=SEEDS, default=0, show_default=True, help="Of what is drawn at random.")
 @DEVICE
 @TRUST
 @output_options

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, ROWS, Share, engine_options, output_options
+from cli.options import MODEL, ROWS, SEEDS, TOKENS, Number, Share, engine_options, output_options, whole
 
 
 @click.command()
@@ -22,10 +22,10 @@ from cli.options import MODEL, ROWS, Share, engine_options, output_options
 @click.option("-n", "--rows", type=ROWS, help="Rows wanted, after rejection.")
 @click.option("--of", "new_data", metavar="DATA", help="The new task's data: as many rows as --gamma of its size.")
 @click.option("--gamma", type=Share(), default="0.2", show_default=True, help="For --of.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--temperature", type=float, default=1.0, show_default=True)
-@click.option("--top-k", type=click.IntRange(0), default=20, show_default=True, help="Likeliest tokens; 0: all.")
-@click.option("--max-tokens", type=int, default=1024, show_default=True, help="Most tokens of an example.")
+@click.option("--seed", type=SEEDS, default=0, show_default=True)
+@click.option("--temperature", type=Number(), default=1.0, show_default=True)
+@click.option("--top-k", type=whole(0), default=20, show_default=True, help="Likeliest tokens; 0: all.")
+@click.option("--max-tokens", type=TOKENS, default=1024, show_default=True, help="Most tokens of an example.")
 @click.option("--prompt-column", metavar="NAME", help="For --prepare: the column with the question.")
 @click.option("--reference-column", metavar="NAME", help="Likewise: the column with the answer.")
 @click.option("--limit", type=ROWS, help="Likewise: take so many rows.")

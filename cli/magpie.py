@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, PREFIX, ROWS, STOP, engine_options, output_options
+from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, engine_options, output_options, whole
 
 
 @click.command()
 @MODEL
 @click.option("-n", "--rows", type=ROWS, required=True, help="Rows wanted, after rejection.")
-@click.option("--turns", type=int, default=1, show_default=True, help="User turns a conversation has.")
+@click.option("--turns", type=whole(most=1000), default=1, show_default=True, help="User turns a conversation has.")
 @click.option(
     "--system",
     metavar="TEXT|@FILE",
@@ -20,13 +20,13 @@ from cli.options import MODEL, PREFIX, ROWS, STOP, engine_options, output_option
 )
 @click.option("--domain", multiple=True, metavar="TEXT", help="Topic the questions are steered to; may be repeated.")
 @click.option("--language", metavar="NAME", help="Language the questions are steered to, such as German.")
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--temperature", type=float, default=1.0, show_default=True, help="For questions.")
-@click.option("--top-p", type=float, default=1.0, show_default=True, help="For questions.")
-@click.option("--question-tokens", type=int, default=1024, show_default=True, help="Most tokens of a question.")
-@click.option("--answer-temperature", type=float, default=0.0, show_default=True, help="For answers; 0 is greedy.")
-@click.option("--answer-top-p", type=float, default=1.0, show_default=True, help="For answers.")
-@click.option("--max-tokens", type=int, default=2048, show_default=True, help="Most tokens of an answer.")
+@click.option("--seed", type=SEEDS, default=0, show_default=True)
+@click.option("--temperature", type=Number(), default=1.0, show_default=True, help="For questions.")
+@click.option("--top-p", type=Number(0, 1, above=True), default=1.0, show_default=True, help="For questions.")
+@click.option("--question-tokens", type=TOKENS, default=1024, show_default=True, help="Most tokens of a question.")
+@click.option("--answer-temperature", type=Number(), default=0.0, show_default=True, help="For answers; 0 is greedy.")
+@click.option("--answer-top-p", type=Number(0, 1, above=True), default=1.0, show_default=True, help="For answers.")
+@click.option("--max-tokens", type=TOKENS, default=2048, show_default=True, help="Most tokens of an answer.")
 @click.option("--logprob", is_flag=True, help="Record each last answer's log-probability (slower on vLLM).")
 @PREFIX
 @STOP

@@ -2,13 +2,13 @@
 
 import click
 
-from cli.options import directory_for
+from cli.options import Number, directory_for
 
 
 @click.command()
 @click.argument("base")
 @click.argument("tuned")
-@click.option("--ratio", type=float, help="How much of TUNED (or of the chat vector). [default: 0.5; 1 with --add]")
+@click.option("--ratio", type=Number(), help="How much of TUNED (or of the chat vector). [default: 0.5; 1 with --add]")
 @click.option("--add", metavar="CHAT", help="Add what made CHAT of BASE to TUNED: a chat vector.")
 @click.option(
     "-o",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import ROWS, TRUST, output_options
+from cli.options import ROWS, SEEDS, TRUST, output_options
 
 
 @click.command()
@@ -36,7 +36,7 @@ from cli.options import ROWS, TRUST, output_options
 @click.option("--model", metavar="MODEL", help="For --by tokens: whose tokens they are.")
 @TRUST
 @click.option("--limit", type=ROWS, help="Take so many rows of the target.")
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=SEEDS, default=0, show_default=True)
 @output_options
 def command(**given: Any) -> None:
     """Mix the rows of a task with replay, so that what is trained on keeps the old abilities alive.

@@ -29,6 +29,37 @@ TRUST = click.option(
 
 ROWS, LIMIT = click.IntRange(1, 10**12), click.IntRange(0, 10**12)
 """How many rows a person may ask for: more than there are anywhere, and few enough to be counted in 64 bits."""
+TOKENS = click.IntRange(1, LARGEST_WINDOW)
+"""How many tokens a text may have: no model's window holds more."""
+SAMPLES = click.IntRange(1, 1 << 16)
+"""How many answers may be drawn to one task."""
+SEEDS = click.IntRange(0, 2**32 - 1)
+"""What every library takes as a seed."""
+DAY = 86_400.0
+"""Seconds: the longest that anything waits."""
+
+
+def whole(least: int = 1, most: int = 1 << 20) -> click.IntRange:
+    """A whole number with two ends: without an upper one, 10^20 would be found out by whatever library meets it."""
+    return click.IntRange(least, most)
+
+
+class Number(click.FloatRange):
+    """A finite number from `least` on, or above it; click's own range lets NaN through, and infinity."""
+
+    def __init__(self, least: float = 0.0, most: float = 1e9, *, above: bool = False, below: bool = False) -> None:
+        super().__init__(least, most, min_open=above, max_open=below)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number."""
+        found: float = super().convert(value, param, ctx)
+        if math.isnan(found):  # which is on neither side of an end
+            self.fail(f"{value} is no number", param, ctx)
+        return found
+
+
+LARGEST_SHARE = 1000
+"""How many times the whole a share may be."""
 
 
 class Share(click.ParamType[float]):
@@ -44,7 +75,7 @@ class Share(click.ParamType[float]):
             found = float(text.removesuffix("%")) / (100 if in_percent else 1)
         except ValueError:
             found = math.nan
-        if not 0 <= found < math.inf:
+        if not 0 <= found < math.inf or (in_percent and found > LARGEST_SHARE):
             self.fail(f"{text} is no share; write 20% or 0.2", param, ctx)
         if not in_percent and (found > 1 or text == "1"):
             self.fail(
@@ -105,16 +136,9 @@ TENSOR_PARALLEL = click.option(
 )
 
 
-def _gpu_memory(_: click.Context, parameter: click.Parameter, share: float | None) -> float | None:
-    if share is not None and not 0.05 <= share <= 1:  # a NaN passes click's own range
-        raise click.BadParameter(f"{share} is not in the range 0.05<=x<=1.", param=parameter)
-    return share
-
-
 GPU_MEMORY = click.option(
     "--gpu-memory",
-    type=float,
-    callback=_gpu_memory,
+    type=Number(0.05, 1),
     help="For vLLM: share of the GPU's memory that a model takes. [default: 0.9, shared by the models that are open]",
 )
 API_KEY = click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. [env: SYNTH_API_KEY]")
@@ -205,10 +229,12 @@ def sampling_options(command: Command) -> Command:
     """How answers are drawn."""
     return _apply(
         [
-            click.option("--seed", type=int, default=0, show_default=True),
-            click.option("--temperature", type=float, default=0.7, show_default=True, help="0 is greedy."),
-            click.option("--top-p", type=float, default=0.95, show_default=True),
-            click.option("--max-tokens", type=int, default=2048, show_default=True, help="Most tokens of an answer."),
+            click.option("--seed", type=SEEDS, default=0, show_default=True),
+            click.option("--temperature", type=Number(), default=0.7, show_default=True, help="0 is greedy."),
+            click.option("--top-p", type=Number(0, 1, above=True), default=0.95, show_default=True),
+            click.option(
+                "--max-tokens", type=TOKENS, default=2048, show_default=True, help="Most tokens of an answer."
+            ),
         ],
         command,
     )
@@ -225,11 +251,9 @@ def verifier_options(command: Command) -> Command:
             "benchmarks do]",
         ),
         click.option(
-            "--time-limit", type=click.FloatRange(0.01), default=10.0, show_default=True, help="Seconds for one check."
+            "--time-limit", type=Number(0.01, DAY), default=10.0, show_default=True, help="Seconds for one check."
         ),
-        click.option(
-            "--memory-limit", type=click.IntRange(16), default=1024, show_default=True, help="MiB for a program."
-        ),
+        click.option("--memory-limit", type=whole(16), default=1024, show_default=True, help="MiB for a program."),
         click.option("--language", metavar="NAME", help="For compile, instead of what the answer's fence says."),
         click.option("--schema", metavar="FILE", help="For json: a JSON Schema."),
         click.option("--pattern", metavar="REGEX", help="For regex, instead of the row's reference."),

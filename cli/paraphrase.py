@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, answering_options, input_options, verifier_options
+from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options
 
 
 @click.command()
@@ -18,7 +18,9 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
     metavar="NAME|FILE",
     help="paraphrase (own words), step-by-step, detailed, concise, or a prompt with {question} and {reference}.",
 )
-@click.option("--tries", type=int, default=2, show_default=True, help="Restatements drawn before the original stands.")
+@click.option(
+    "--tries", type=SAMPLES, default=2, show_default=True, help="Restatements drawn before the original stands."
+)
 @answering_options
 def command(**given: Any) -> None:
     """Let the model say the human answers again in its own words (SDFT).

@@ -4,7 +4,8 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, engine_options, input_options, output_options
+from cli.options import MODEL, engine_options, input_options, output_options, whole
+from synth.loading import LARGEST_WINDOW
 
 
 @click.command()
@@ -18,7 +19,11 @@ from cli.options import MODEL, engine_options, input_options, output_options
     "ifd, or reward, which goes alone.",
 )
 @click.option(
-    "--max-tokens", type=click.IntRange(8), default=512, show_default=True, help="Most tokens of a reply, where asked."
+    "--max-tokens",
+    type=whole(8, LARGEST_WINDOW),
+    default=512,
+    show_default=True,
+    help="Most tokens of a reply, where asked.",
 )
 @engine_options
 @output_options

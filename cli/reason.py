@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, answering_options, input_options, verifier_options
+from cli.options import MODEL, SAMPLES, Number, answering_options, input_options, verifier_options, whole
 
 
 @click.command()
 @input_options
 @MODEL
 @verifier_options
-@click.option("--samples", type=int, default=8, show_default=True, help="Traces drawn for each task, at most.")
+@click.option("--samples", type=SAMPLES, default=8, show_default=True, help="Traces drawn for each task, at most.")
 @click.option(
     "--select",
     default="shortest",
@@ -28,13 +28,17 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
 @click.option("--think-close", default="</think>", show_default=True, metavar="TEXT", help="What closes them.")
 @click.option(
     "--search",
-    type=int,
+    type=whole(0),
     default=0,
     metavar="K",
     help="Put up to K wrong attempts before the right one, and turn back from each.",
 )
 @click.option(
-    "--step-rollouts", type=int, default=0, metavar="K", help="Value each step by K completions that go on from it."
+    "--step-rollouts",
+    type=whole(0, 1 << 16),
+    default=0,
+    metavar="K",
+    help="Value each step by K completions that go on from it.",
 )
 @click.option(
     "--step-unit",
@@ -44,7 +48,7 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
     help="What a step is: line, paragraph, sentence.",
 )
 @click.option(
-    "--min-step-value", type=float, metavar="SHARE", help="Reject traces with a step of a lower value, 0 to 1."
+    "--min-step-value", type=Number(0, 1), metavar="SHARE", help="Reject traces with a step of a lower value, 0 to 1."
 )
 @answering_options
 def command(**given: Any) -> None:

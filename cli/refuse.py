@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import LIMIT, MODEL, answering_options
+from cli.options import LIMIT, MODEL, SAMPLES, answering_options
 
 
 @click.command()
@@ -12,7 +12,7 @@ from cli.options import LIMIT, MODEL, answering_options
 @click.option("--limit", type=LIMIT, help="Take so many rows of each input.")
 @click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised.")
 @MODEL
-@click.option("--samples", type=int, default=4, show_default=True, help="Answers drawn until one fits, at most.")
+@click.option("--samples", type=SAMPLES, default=4, show_default=True, help="Answers drawn until one fits, at most.")
 @answering_options
 def command(**given: Any) -> None:
     """Safety rehearsal: the model's own refusals of harmful prompts, and its answers to harmless look-alikes.

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import LIMIT, MODEL, answering_options
+from cli.options import LIMIT, MODEL, TOKENS, answering_options
 
 
 @click.command()
@@ -20,7 +20,7 @@ from cli.options import LIMIT, MODEL, answering_options
     metavar="NAME|FILE",
     help="wikipedia, easy, hard, question-answer, or a prompt with {text}; may be repeated: one row each.",
 )
-@click.option("--chunk-tokens", type=int, default=300, show_default=True, help="Most tokens of a chunk.")
+@click.option("--chunk-tokens", type=TOKENS, default=300, show_default=True, help="Most tokens of a chunk.")
 @click.option(
     "--originals",
     metavar="A:B",

@@ -4,7 +4,7 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, PREFIX, STOP, Share, input_options, output_options, scoring_options
+from cli.options import MODEL, PREFIX, SEEDS, STOP, Number, Share, input_options, output_options, scoring_options
 
 
 @click.command()
@@ -19,7 +19,7 @@ from cli.options import MODEL, PREFIX, STOP, Share, input_options, output_option
     help="What of a conversation is scored and trained on: all assistant turns, the last one, or every token.",
 )
 @click.option("--text-column", metavar="NAME", help="The column with plain texts, if it is not `text`.")
-@click.option("--mask-above", type=float, metavar="P", help="Mask tokens of perplexity above P; 2.5 in the paper.")
+@click.option("--mask-above", type=Number(), metavar="P", help="Mask tokens of perplexity above P; 2.5 in the paper.")
 @click.option("--mask-hardest", type=Share(), metavar="SHARE", help="Or mask this share of the tokens, such as 20%.")
 @click.option("--mask-easiest", is_flag=True, help="A control: as many tokens, but the easiest.")
 @click.option("--mask-random", is_flag=True, help="A control: as many tokens, at random.")
@@ -44,7 +44,7 @@ from cli.options import MODEL, PREFIX, STOP, Share, input_options, output_option
     help="Rows longer than the window: rejected, cut at its end, or kept whole and scored in overlapping windows.",
 )
 @click.option("--preview", is_flag=True, help="Print what each threshold would mask, and write nothing.")
-@click.option("--seed", type=int, default=0, show_default=True, help="For --mask-random.")
+@click.option("--seed", type=SEEDS, default=0, show_default=True, help="For --mask-random.")
 @PREFIX
 @STOP
 @scoring_options

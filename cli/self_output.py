@@ -4,14 +4,14 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, answering_options, input_options, verifier_options
+from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options, whole
 
 
 @click.command()
 @input_options
 @MODEL
 @verifier_options
-@click.option("--samples", type=int, default=8, show_default=True, help="Answers drawn for each task, at most.")
+@click.option("--samples", type=SAMPLES, default=8, show_default=True, help="Answers drawn for each task, at most.")
 @click.option(
     "--select",
     default="first",
@@ -28,7 +28,7 @@ from cli.options import MODEL, answering_options, input_options, verifier_option
     help="For tasks with no right answer, tried in this order: paraphrase, minimum-change, gold, drop.",
 )
 @click.option("--pairs", is_flag=True, help="Also write preference pairs, right against wrong, to pairs/.")
-@click.option("--few-shot", type=click.IntRange(0), default=0, help="Demonstrations from the data before each task.")
+@click.option("--few-shot", type=whole(0), default=0, help="Demonstrations from the data before each task.")
 @click.option("--answer-model", metavar="MODEL[@URL]", help="Another model answers; fallbacks stay with --model.")
 @answering_options
 def command(**given: Any) -> None:

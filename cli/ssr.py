@@ -4,7 +4,19 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, PREFIX, ROWS, STOP, engine_options, input_options, output_options
+from cli.options import (
+    MODEL,
+    PREFIX,
+    ROWS,
+    SEEDS,
+    STOP,
+    TOKENS,
+    Number,
+    engine_options,
+    input_options,
+    output_options,
+    whole,
+)
 
 
 @click.command()
@@ -17,19 +29,19 @@ from cli.options import MODEL, PREFIX, ROWS, STOP, engine_options, input_options
     help="Another model that writes the inputs, such as the base model; --prefix and --stop are then for it. "
     "[default: --model]",
 )
-@click.option("--candidates", type=click.IntRange(1), help="Inputs to choose among. [default: 5 times -n]")
-@click.option("--clusters", type=click.IntRange(1), default=20, show_default=True, help="Groups of like inputs.")
+@click.option("--candidates", type=ROWS, help="Inputs to choose among. [default: 5 times -n]")
+@click.option("--clusters", type=whole(), default=20, show_default=True, help="Groups of like inputs.")
 @click.option(
     "--embed",
     metavar="[LIBRARY:]MODEL",
     help="What inputs are compared by: sentence-transformers:MODEL, model2vec:MODEL, or the hidden states of a model. "
     "[default: --model]",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
-@click.option("--temperature", type=float, default=0.9, show_default=True, help="For inputs; answers are greedy.")
-@click.option("--top-p", type=float, default=0.6, show_default=True, help="For inputs.")
-@click.option("--question-tokens", type=int, default=512, show_default=True, help="Most tokens of an input.")
-@click.option("--max-tokens", type=int, default=2048, show_default=True, help="Most tokens of an answer.")
+@click.option("--seed", type=SEEDS, default=0, show_default=True)
+@click.option("--temperature", type=Number(), default=0.9, show_default=True, help="For inputs; answers are greedy.")
+@click.option("--top-p", type=Number(0, 1, above=True), default=0.6, show_default=True, help="For inputs.")
+@click.option("--question-tokens", type=TOKENS, default=512, show_default=True, help="Most tokens of an input.")
+@click.option("--max-tokens", type=TOKENS, default=2048, show_default=True, help="Most tokens of an answer.")
 @PREFIX
 @STOP
 @engine_options

@@ -4,7 +4,26 @@ from typing import Any
 
 import click
 
-from cli.options import DEVICE, MODEL, PREFIX, ROWS, STOP, TRUST, Share, announced, directory_for, input_options
+from cli.options import (
+    DEVICE,
+    MODEL,
+    PREFIX,
+    ROWS,
+    SEEDS,
+    STOP,
+    TOKENS,
+    TRUST,
+    Number,
+    Share,
+    announced,
+    directory_for,
+    input_options,
+    whole,
+)
+from synth.loading import LARGEST_WINDOW
+
+STEPS = 10**9
+"""More steps than anyone takes."""
 
 
 @click.command()
@@ -27,13 +46,13 @@ from cli.options import DEVICE, MODEL, PREFIX, ROWS, STOP, TRUST, Share, announc
     "need `all`.",
 )
 @click.option("--text-column", metavar="NAME", help="Train on plain texts, as in pre-training.")
-@click.option("--steps", type=click.IntRange(1), help="Optimiser steps. [default: go by --epochs]")
-@click.option("--epochs", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True)
+@click.option("--steps", type=whole(most=STEPS), help="Optimiser steps. [default: go by --epochs]")
+@click.option("--epochs", type=Number(most=1e6, above=True), default=1.0, show_default=True)
 @click.option(
     "--lr",
     "--learning-rate",
     "lr",
-    type=click.FloatRange(0, min_open=True),
+    type=Number(above=True),
     help="The highest learning rate. [default: 1e-5, for adapters 2e-4]",
 )
 @click.option(
@@ -46,12 +65,12 @@ from cli.options import DEVICE, MODEL, PREFIX, ROWS, STOP, TRUST, Share, announc
 @click.option("--warmup", type=Share(), default="3%", show_default=True, help="Share of the steps in which it rises.")
 @click.option(
     "--batch-tokens",
-    type=click.IntRange(2),
+    type=whole(2, LARGEST_WINDOW),
     default=8192,
     show_default=True,
     help="Tokens of a batch on one device; rows are packed, and none sees another.",
 )
-@click.option("--accumulate", type=click.IntRange(1), default=1, show_default=True, help="Batches a step.")
+@click.option("--accumulate", type=whole(), default=1, show_default=True, help="Batches a step.")
 @click.option(
     "--overlong",
     type=click.Choice(["drop", "truncate"]),
@@ -59,24 +78,22 @@ from cli.options import DEVICE, MODEL, PREFIX, ROWS, STOP, TRUST, Share, announc
     show_default=True,
     help="Rows longer than the model's window or a batch: left out, or cut.",
 )
-@click.option("--max-length", type=click.IntRange(2), help="The window, in tokens. [default: the model's]")
-@click.option("--clip", type=click.FloatRange(0, min_open=True), default=1.0, show_default=True, help="Gradient norm.")
-@click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True)
-@click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
+@click.option("--max-length", type=whole(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]")
+@click.option("--clip", type=Number(above=True), default=1.0, show_default=True, help="Gradient norm.")
+@click.option("--weight-decay", type=Number(), default=0.0, show_default=True)
+@click.option("--dropout", type=Number(0, 1, below=True), default=0.0, show_default=True)
 @click.option(
     "--freeze",
     multiple=True,
     metavar="PART",
     help="Leave as it is: embeddings, attention, mlp or layers:FIRST-LAST. May be given several times.",
 )
-@click.option("--lora", type=click.IntRange(1), metavar="RANK", help="Train low-rank adapters on all linear layers.")
-@click.option("--lora-alpha", type=click.IntRange(1), help="[default: twice the rank]")
-@click.option("--lora-dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True)
+@click.option("--lora", type=whole(), metavar="RANK", help="Train low-rank adapters on all linear layers.")
+@click.option("--lora-alpha", type=whole(), help="[default: twice the rank]")
+@click.option("--lora-dropout", type=Number(0, 1, below=True), default=0.0, show_default=True)
 @click.option("--peft", metavar="FILE", help="Or another method of peft: its configuration as JSON.")
-@click.option("--lm-loss", type=click.FloatRange(0), default=0.0, show_default=True, help="LAMOL's; 0.25 in the paper.")
-@click.option(
-    "--kl", type=click.FloatRange(0), default=0.0, show_default=True, help="Weight of the KL from the foundation model."
-)
+@click.option("--lm-loss", type=Number(), default=0.0, show_default=True, help="LAMOL's; 0.25 in the paper.")
+@click.option("--kl", type=Number(), default=0.0, show_default=True, help="Weight of the KL from the foundation model.")
 @click.option(
     "--kl-on", multiple=True, metavar="SOURCE", help="Take it on rows of this `source` (of `synth mix`). [default: all]"
 )
@@ -89,19 +106,19 @@ from cli.options import DEVICE, MODEL, PREFIX, ROWS, STOP, TRUST, Share, announc
     help="What is computed in; weights that are trained are float32. auto: bfloat16 where the GPU can.",
 )
 @DEVICE
-@click.option("--save-every", type=click.IntRange(1), default=200, show_default=True, help="Steps between checkpoints.")
+@click.option("--save-every", type=whole(most=STEPS), default=200, show_default=True, help="Steps between checkpoints.")
 @click.option("--eval", "suites", multiple=True, metavar="SUITE", help="Old abilities to watch; see synth eval.")
 @click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="Suites of the new task.")
-@click.option("--eval-every", type=click.IntRange(1), default=50, show_default=True, help="Steps between evaluations.")
+@click.option("--eval-every", type=whole(most=STEPS), default=50, show_default=True, help="Steps between evaluations.")
 @click.option("--eval-limit", type=ROWS, default=100, show_default=True, help="Items taken of each suite.")
-@click.option("--eval-tokens", type=click.IntRange(1), default=512, show_default=True, help="Most tokens of an answer.")
+@click.option("--eval-tokens", type=TOKENS, default=512, show_default=True, help="Most tokens of an answer.")
 @click.option(
     "--keep",
     type=Share(),
     metavar="SHARE",
     help="Stop once less than this of what --eval measures at the start is left, and go back to where it was.",
 )
-@click.option("--seed", type=int, default=0, show_default=True)
+@click.option("--seed", type=SEEDS, default=0, show_default=True)
 @PREFIX
 @STOP
 @click.option("--dry-run", is_flag=True, help="Show what would be trained on, and train nothing.")

@@ -25,6 +25,8 @@ from synth.workshop import Workshop
 Kind = Literal["filter", "keep"]
 
 MAKERS: dict[Kind, Mapping[str, Callable[..., Filter]]] = {"filter": FILTERS, "keep": SELECTIONS}
+_MOST = 2.0**31
+"""No setting is a larger number: filters count in what C does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ def _value(setting: inspect.Parameter, text: str) -> Any:
         number = float(text) if kind in (int, float) else None
         if number is None:
             return kind(text)
-        if kind is int and not number.is_integer():
+        if not abs(number) < _MOST or (kind is int and not number.is_integer()):  # NaN is not below, either
             raise ValueError
         return kind(number)
     except ValueError as error:

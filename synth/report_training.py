@@ -90,7 +90,9 @@ def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
     found: dict[str, list[tuple[int, float]]] = {"Learning rate": [], "Gradient norm": [], "Tokens/s": []}
     for entry in log:
         seconds, tokens = entry.get("seconds"), entry.get("tokens")
-        values = (entry.get("rate"), entry.get("gradient"), tokens / seconds if seconds and tokens else None)
+        rate = entry.get("learning_rate", entry.get("rate"))  # as earlier releases called it
+        gradient = entry.get("grad_norm", entry.get("gradient"))
+        values = (rate, gradient, tokens / seconds if seconds and tokens else None)
         for name, value in zip(found, values, strict=True):
             if value is not None:
                 found[name].append((entry["step"], float(value)))

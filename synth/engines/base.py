@@ -4,6 +4,7 @@ Everything that knows a model library lives behind this protocol, so that a meth
 process, transformers on a laptop, or a server elsewhere.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -44,8 +45,8 @@ class Sampling:
         """
         if self.max_tokens < 1:
             raise UsageError(f"max tokens must be at least 1, not {self.max_tokens}")
-        if self.temperature < 0:
-            raise UsageError(f"temperature must be 0 (greedy) or more, not {self.temperature}")
+        if not 0 <= self.temperature < math.inf:
+            raise UsageError(f"temperature must be 0 (greedy) or a number above it, not {self.temperature}")
         if not 0 < self.top_p <= 1:
             raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
         if self.top_k is not None and self.top_k < 1:

@@ -10,6 +10,7 @@ drawn or rejected.
 """
 
 import hashlib
+import math
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -66,8 +67,8 @@ class MagpieSettings:
         """
         if self.turns < 1:
             raise UsageError(f"--turns must be at least 1, not {self.turns}")
-        if any(system.weight < 0 for system in self.systems):
-            raise UsageError("the weight of a system prompt must not be negative")
+        if not all(0 <= system.weight < math.inf for system in self.systems):
+            raise UsageError("the weight of a system prompt must be a number, and must not be negative")
         if self.systems and not sum(system.weight for system in self.systems):
             raise UsageError("all system prompts have weight 0; none could be chosen")
 

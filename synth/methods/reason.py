@@ -8,6 +8,7 @@ be preceded by wrong attempts that it turns back from (`synth.methods.search`), 
 
 import asyncio
 import random
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -79,7 +80,7 @@ class ReasonSettings:
         check_samples(self.samples, self.sampling)
         if self.select not in SELECT:
             raise UsageError(f"--select {self.select} is unknown; take {', '.join(SELECT)}")
-        if self.length_limit not in (None, MEAN) and not (self.length_limit.isdecimal() and int(self.length_limit)):
+        if self.length_limit not in (None, MEAN) and not re.fullmatch(r"0*[1-9]\d{0,17}", self.length_limit, re.ASCII):
             raise UsageError(f"--length-limit must be {MEAN} or a number of tokens, not {self.length_limit}")
         if self.search < 0:
             raise UsageError(f"--search must be 0 or more, not {self.search}")

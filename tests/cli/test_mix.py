@@ -68,6 +68,7 @@ def test_from_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
         ("replay.jsonl:1.5", "write 1.5% or 0.015 for 1.5 percent, 150% for 1.5 times"),
         ("replay.jsonl:1", "write 1% or 0.01"),
         ("replay.jsonl:-5%", "no share"),
+        ("replay.jsonl:10000000000000%", "no share"),
         ("replay.jsonl:nan", "no share"),
         ("replay.jsonl:1e999", "no share"),
         ("replay.jsonl:%", "no share"),

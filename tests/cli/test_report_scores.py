@@ -270,6 +270,8 @@ def training(folder: Path, entries: list[str], **record: Any) -> str:
 def test_a_training_under_way(tmp_path: Path) -> None:
     log: list[dict[str, Any]] = [{"step": step, "loss": 2 / step} for step in range(1, 61)]
     log[40]["loss"] = float("nan")
+    log[1] |= {"rate": 1e-4, "gradient": 2.5}  # as earlier releases logged them
+    log[2] |= {"learning_rate": 9e-5, "grad_norm": 2.0}
     for step, old in ((0, 0.8), (60, 0.6)):
         suites = {"suites": {EVIL: old, "sums": step / 100}, "new": step / 100, "old": old, "kept": old / 0.8}
         log.append({"step": step, "evaluation": suites})
@@ -278,6 +280,7 @@ def test_a_training_under_way(tmp_path: Path) -> None:
     assert "run kept 75.0% of the old, new task 0.0 → 60.0" in page.words
     assert "after step 60" in page.words and "The loss of 1 step is not a finite number" in page.words
     assert "step 0 0.0% 80.0% 100.0% 80.0% 0.0%" in page.words and "step 60 60.0% 60.0% 75.0%" in page.words
+    assert "Learning rate" in page.text and "Gradient norm" in page.text
     assert "rate 1e-05 keep 0.9" in page.words and "lora" not in page.words
     assert "Floor of the old average" in page.words and "<img" not in page.text
     page = built(training(tmp_path / "begun", []), tmp_path / "page.html")

@@ -55,7 +55,7 @@ def stock(tmp_path_factory: pytest.TempPathFactory) -> Stock:
     trained.mkdir()
     record = json.loads((folder / "verified" / "run.json").read_text()) | {"command": "train", "shards": []}
     (trained / "run.json").write_text(json.dumps(record))
-    log = [{"step": step, "loss": 2.0 / (step + 1), "rate": 1e-4, "tokens": 100} for step in range(4)]
+    log = [{"step": step, "loss": 2.0 / (step + 1), "learning_rate": 1e-4, "tokens": 100} for step in range(4)]
     (trained / "log.jsonl").write_text("".join(json.dumps(entry) + "\n" for entry in log))
     return Stock(Path(MODEL), (folder / "verified", folder / "scored", folder / "exam", going, trained))
 

@@ -145,6 +145,8 @@ def test_same_texts_whatever_the_concurrency(
     [
         ({"turns": 0}, "--turns must be at least 1"),
         ({"systems": (System("a", -1),)}, "must not be negative"),
+        ({"systems": (System("a", float("nan")),)}, "must be a number"),
+        ({"systems": (System("a", float("inf")),)}, "must be a number"),
         ({"systems": (System("a", 0),)}, "all system prompts have weight 0"),
     ],
 )

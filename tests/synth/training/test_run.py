@@ -200,8 +200,8 @@ def test_a_step_logs_what_is_plotted(run: Train) -> None:
         "out", settings, evaluate=lambda _: {"kept": 1.0}, evaluates=True, report=lambda entry, _: told.append(entry)
     )
     steps = [entry for entry in folder.log if "loss" in entry]
-    assert [set(entry) for entry in steps] == [{"step", "loss", "rate", "gradient", "tokens", "seconds"}] * 2
-    assert all(entry["gradient"] > 0 and entry["seconds"] > 0 for entry in steps)
+    assert [set(entry) for entry in steps] == [{"step", "loss", "learning_rate", "grad_norm", "tokens", "seconds"}] * 2
+    assert all(entry["grad_norm"] > 0 and entry["seconds"] > 0 for entry in steps)
     assert [entry["step"] for entry in told if "evaluating" in entry] == [0, 2]
 
 

@@ -100,7 +100,7 @@ def test_batches_of_a_step_are_one(run: Train, rows: TrainingRows) -> None:
     assert len(plan_steps(rows.sizes, budget=budget, per_step=4, steps=None, epochs=1, seed=0)) == 4
     cut = logged(run, rows, replace(ONE, budget=budget, accumulate=4), "cut")
     assert cut["loss"] == pytest.approx(whole["loss"], abs=1e-6)
-    assert cut["gradient"] == pytest.approx(whole["gradient"], rel=1e-5)
+    assert cut["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-5)
 
 
 def test_padded_rows_give_the_same_loss(run: Train, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -108,7 +108,7 @@ def test_padded_rows_give_the_same_loss(run: Train, rows: TrainingRows, monkeypa
     monkeypatch.setattr("synth.training.run.can_pack", lambda *_: False)
     padded = logged(run, rows, ONE, "padded")
     assert padded["loss"] == pytest.approx(packed["loss"], abs=1e-6)
-    assert padded["gradient"] == pytest.approx(packed["gradient"], rel=1e-5)
+    assert padded["grad_norm"] == pytest.approx(packed["grad_norm"], rel=1e-5)
 
 
 def test_a_loss_that_is_no_number_stops_with_the_rows_named(run: Train, rows: TrainingRows) -> None:

@@ -1,0 +1,56 @@
+"""Numbers that no computer can heed are refused by every option, in one line, before anything is read."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+import pytest
+
+from cli.main import COMMANDS, cli
+from tests.cli.running import synth
+
+HUGE = "1" + "0" * 20
+
+
+def numbers() -> Iterator[tuple[str, click.Option]]:
+    """Every option of every command that takes a number."""
+    for name in COMMANDS:
+        command = cli.get_command(click.Context(cli), name)
+        assert command is not None
+        for option in command.params:
+            if isinstance(option, click.Option) and _is_number(option.type):
+                yield f"{name} {option.opts[-1]}", option
+
+
+def _is_number(kind: click.ParamType[Any]) -> bool:
+    return isinstance(kind, click.types.IntParamType | click.types.FloatParamType) or kind.name == "share"
+
+
+@pytest.mark.parametrize(("name", "option"), list(numbers()))
+def test_no_number_is_without_bounds(name: str, option: click.Option) -> None:
+    for text in (HUGE, f"-{HUGE}", "nan", "inf", "-inf", "1e400", "9" * 5000, "-1"):
+        with pytest.raises(click.BadParameter):
+            option.type.convert(text, option, None)
+    if option.default is not None and not repr(option.default).startswith("Sentinel"):
+        option.type.convert(option.default, option, None)
+
+
+def test_there_are_such_options() -> None:
+    names = {name for name, _ in numbers()}
+    assert len(names) > 100 and {"ssr --clusters", "self-output --few-shot", "train --accumulate"} <= names
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["ssr", "rows.jsonl", "--model", "M", "-n", 5, "--clusters", HUGE],
+        ["self-output", "rows.jsonl", "--model", "M", "--few-shot", HUGE],
+        ["train", "rows.jsonl", "--model", "M", "-o", "out", "--lr", "nan"],
+        ["merge", "a", "b", "-o", "out", "--ratio", "nan"],
+        ["magpie", "--model", "M", "-n", 5, "--temperature", "inf"],
+    ],
+)
+def test_one_line_says_so(command: list[object], capsys: pytest.CaptureFixture[str]) -> None:
+    assert synth(*command) == 2
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("Error: Invalid value for '--") and str(command[-1]) in last
