@@ -16,7 +16,7 @@ A row whose conversation or values cannot be read has null `messages`, and `FAUL
 """
 
 from collections import Counter
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -46,7 +46,7 @@ ALTERNATIVES = "answers"
 CONTEXT = {"instruction": ("input", "context"), "question": ("context",)}
 """What follows the prompt, after an empty line, in the same user turn."""
 
-SYSTEM = ("system", "system_prompt")
+SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = "history"
 
 TOOLS = ("tools", "functions")
@@ -56,6 +56,9 @@ TASK_COLUMNS = ("id", "reference", "verifier")
 
 OTHERWISE = ("text", "input_ids", "reason")
 """With one of these, rows are something without a conversation, too: a plain text, tokens, what was rejected before."""
+
+_TOLD = 8
+"""Names of columns in one note, at most."""
 
 First = Callable[[str], object]
 """The first value of a column that is not null."""
@@ -204,8 +207,10 @@ def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
     """
     read = parts.columns()
     used = {*(name for name in read if not of_several(schema.field(name).type)), reference, FAULT}
-    notes: list[str] = [] if read == ["messages"] else [f"conversation read from: {', '.join(read)}"]
+    notes: list[str] = []
     carried = _carried(schema, used, reference, parts.main.column == "messages", notes)
+    if read != ["messages"]:
+        notes.insert(0, f"conversation read from: {', '.join(read)}{_beside(carried, schema)}")
     notes += [f"{name!r} is carried, and no part of the conversation" for name in carried if name in TOOLS]
     if reference is not None and reference not in read:  # a column beside whole conversations, and no turn of them
         if not is_writable(kind := schema.field(reference).type):
@@ -267,6 +272,14 @@ def _carried(
                 notes.append(f"column {item.name!r} is carried as {name!r}")
         carried[name] = (item.name, kind)
     return carried
+
+
+def _beside(carried: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -> str:
+    """What else there is to read that people might think is read: columns of text under names not known here."""
+    known = {*BASE.names, *TOOLS}
+    names = [old for old, _ in carried.values() if old not in known and is_text(schema.field(old).type)]
+    more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
+    return f"; no part of it: {', '.join(names[:_TOLD])}{more}" if names else ""
 
 
 def _cast(batch: pa.RecordBatch, name: str, kind: pa.DataType, faults: dict[int, str]) -> pa.Array:

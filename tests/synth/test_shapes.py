@@ -258,3 +258,12 @@ def test_the_first_of_several_right_answers(list_of: Any) -> None:
     assert rows[0]["reference"] == "Rome" and rows[0]["input_answer"] == best
     rows, _ = convert(pa.record_batch({"question": ["What?"], "answers": [["a", "b"]]}))
     assert rows[0]["reference"] is None and rows[0]["answers"] == ["a", "b"]
+
+
+def test_texts_that_are_not_read_are_named() -> None:
+    row = {"prompt": "p", "response": "r", "system_message": "s", "inputs": "i", "level": 3, "id": "a"}
+    rows, notes = convert(pa.record_batch({name: [value] for name, value in row.items()}))
+    assert rows[0]["messages"][0] == {"role": "system", "content": "s"}
+    assert notes == ["conversation read from: system_message, prompt, response; no part of it: inputs"]
+    many = {"prompt": ["p"]} | {f"column {number}": ["x"] for number in range(5_000)}
+    assert convert(pa.record_batch(many))[1][0].endswith("column 7 and 4,992 more")
