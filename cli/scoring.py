@@ -36,6 +36,7 @@ from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
 from synth.token_encoding import Protection, RowEncoder, untrained_line
 from synth.token_labels import corpus_cut, write_scored
 from synth.token_scores import LABELLED, TokenScores, all_scored, prepared_tokens, scorer_name
+from synth.turns import holds_text
 from synth.versions import versions
 
 
@@ -268,7 +269,7 @@ def _tasks(given: dict[str, Any]) -> Tasks:
     rows: Rows = open_source(given["source"])
     if column not in rows.schema.names:
         raise UsageError(f"{rows.source} has no column {column!r}; there are: {', '.join(rows.schema.names)}")
-    if column in BASE.names or str(rows.schema.field(column).type) not in ("string", "large_string"):
+    if column in BASE.names or not holds_text(rows.schema.field(column).type):
         raise UsageError(f"column {column!r} of {rows.source} holds no plain texts")
     tasks = open_tasks(rows, given["limit"])
     if not tasks.total:

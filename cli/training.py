@@ -28,6 +28,7 @@ from synth.training.card import training_card
 from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.settings import Settings, Trained
+from synth.turns import holds_text
 from synth.versions import versions
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def _source(given: dict[str, Any]) -> Rows:
     raw = open_source(given["source"])
     column = given["text_column"]
     if column is not None:
-        texts = [field.name for field in raw.schema if str(field.type) in ("string", "large_string")]
+        texts = [field.name for field in raw.schema if holds_text(field.type)]
         if column not in texts:
             raise UsageError(f"{raw.source} has no column of texts {column!r}; there are: {', '.join(texts) or 'none'}")
         return raw

@@ -14,15 +14,13 @@ import pyarrow as pa
 
 from synth.errors import UsageError
 from synth.row import BASE, FAULT, MESSAGES, Message
-from synth.shapes import Shape
+from synth.shapes import TURN_COLUMNS, Shape
 
 Record = Mapping[str, Any]
 Asked = str | list[Message]
 T = TypeVar("T")
 
 _LETTERS = "ABCDEFGHIJ"
-_TURNS = ("messages", "conversations", "conversation")
-"""Rows that have these are conversations already, such as those that a command of ours made of a benchmark."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,7 +261,8 @@ def benchmark_of(schema: pa.Schema, batches: Callable[[], Iterable[pa.RecordBatc
         batches: gives them, from the start.
     """
     names = set(schema.names)
-    if names.intersection((*_TURNS, "verifier")):  # whoever names a verifier has made the rows his own
+    # Conversations may be made of a benchmark by a command of ours; whoever names a verifier has made the rows his own.
+    if names.intersection((*TURN_COLUMNS, "verifier")):
         return None
     first: Record | None = None
     for known in BENCHMARKS:

@@ -15,6 +15,7 @@ from synth.engines.base import Tokenizer
 from synth.errors import UsageError
 from synth.read import Rows
 from synth.row import BASE, FAULT, digest
+from synth.turns import is_text
 
 Cut = Callable[[str, str], Iterable[dict[str, Any]]]
 """From a document's id and its text (stripped; empty where there is none) to the rows it becomes."""
@@ -47,7 +48,7 @@ def open_documents(raw: Rows, column: str, added: pa.Schema, cut: Cut) -> Rows:
     """
     if raw.schema.names and column not in raw.schema.names:
         raise UsageError(f"{raw.source} has no column {column!r}; there are: {', '.join(raw.schema.names)}")
-    if raw.schema.names and str(kind := raw.schema.field(column).type) not in ("string", "large_string", "null"):
+    if raw.schema.names and not is_text(kind := raw.schema.field(column).type):
         raise UsageError(f"column {column!r} of {raw.source} holds {kind}; a document is text")
     ours = pa.schema([BASE.field("id"), *added])
     carried: dict[str, str] = {}

@@ -18,6 +18,7 @@ from pyarrow import compute
 from synth.errors import UsageError
 from synth.read import Rows, open_source
 from synth.row import BASE, FAULT, MESSAGES
+from synth.turns import is_text
 
 FILES = ("audio", "audio_path", "audio_filepath", "wav", "image", "image_path", "file_name", "filename", "file", "path")
 WORDS = ("transcript", "transcription", "text", "sentence", "caption", "captions")
@@ -136,7 +137,7 @@ def _file_column(raw: Rows, named: str | None) -> str:
     names = raw.schema.names
     if named is not None and named not in names:
         raise UsageError(f"there is no column {named!r}; there are: {', '.join(names)}")
-    textual = [item.name for item in raw.schema if _is_text(item.type)]
+    textual = [item.name for item in raw.schema if is_text(item.type)]
     found = named or next((name for name in FILES if name in textual), None)
     if found is None:
         raise UsageError(f"{raw.source}: no column with names of files in {', '.join(names)}: give --file-column")
@@ -159,12 +160,8 @@ def _folder(source: str) -> Path:
     return (path if path.is_dir() else path.parent).resolve()
 
 
-def _is_text(kind: pa.DataType) -> bool:
-    return kind in (pa.string(), pa.large_string(), pa.null())
-
-
 def _is_name(kind: pa.DataType) -> bool:
-    return _is_text(kind) or bool(pa.types.is_integer(kind))
+    return is_text(kind) or bool(pa.types.is_integer(kind))
 
 
 def _is_list(kind: pa.DataType, item: Callable[[pa.DataType], bool]) -> bool:
@@ -172,7 +169,7 @@ def _is_list(kind: pa.DataType, item: Callable[[pa.DataType], bool]) -> bool:
 
 
 def _is_words(kind: pa.DataType) -> bool:
-    return _is_text(kind) or _is_list(kind, _is_text)
+    return is_text(kind) or _is_list(kind, is_text)
 
 
 def _is_records(kind: pa.DataType) -> bool:

@@ -13,6 +13,7 @@ from synth.benchmarks import benchmark_of
 from synth.read import Rows, conversations, open_source
 from synth.row import BASE, FAULT, MESSAGES, Row
 from synth.shapes import ANSWERS, TURN_COLUMNS
+from synth.turns import holds_text
 
 TEXT = "text"
 
@@ -43,7 +44,7 @@ def rows_or_texts(raw: Rows, *, prompt_column: str | None = None, reference_colu
 
 def has_texts(schema: pa.Schema) -> bool:
     """Whether there is a column of plain texts."""
-    return TEXT in schema.names and str(schema.field(TEXT).type) in ("string", "large_string", "string_view")
+    return TEXT in schema.names and holds_text(schema.field(TEXT).type)
 
 
 def only_texts(rows: Rows) -> bool:

@@ -19,6 +19,7 @@ from synth.pairs import SIDES, is_pairs
 from synth.plain import TEXT
 from synth.read import Rows
 from synth.record import RunRecord
+from synth.turns import holds_text
 
 HARD = 2.5
 """Perplexity above which a token counts as hard."""
@@ -179,7 +180,7 @@ def scan_rows(rows: Rows, *, rejected: bool = False) -> Scan:
     methods, verdicts = Labels(), Labels()
     has_tokens = all(name in rows.schema.names and _numbers(rows.schema.field(name).type) for name in TOKENS)
     found = Scan(rejected, has_tokens, {}, methods.names, verdicts.names, np.zeros((MOST_METHODS + 1, BINS), np.int64))
-    named = [item.name for item in rows.schema if _text(item.type) and item.name not in TEXTS][:MOST_COLUMNS]
+    named = [item.name for item in rows.schema if holds_text(item.type) and item.name not in TEXTS][:MOST_COLUMNS]
     categories: dict[str, dict[str, int] | None] = {name: {} for name in named}
     parts: list[dict[str, NDArray[np.generic]]] = []
     first = 0
@@ -247,7 +248,7 @@ def split_answer(turns: Sequence[Turn]) -> tuple[Sequence[Turn], Sequence[Turn]]
 
 def column(batch: pa.RecordBatch, name: str) -> list[str | None]:
     """A column as texts; None throughout where there is no such column of texts."""
-    if name in batch.schema.names and _text(batch.schema.field(name).type):
+    if name in batch.schema.names and holds_text(batch.schema.field(name).type):
         texts: list[str | None] = batch.column(name).to_pylist()
         return texts
     return [None] * batch.num_rows
@@ -324,14 +325,6 @@ def _counted(counts: dict[str, int] | None, values: pa.Array) -> dict[str, int] 
         if item["values"] is not None:
             counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
     return counts if len(counts) <= MOST_VALUES else None
-
-
-def _text(kind: pa.DataType) -> bool:
-    return bool(
-        pa.types.is_string(kind)
-        or pa.types.is_large_string(kind)
-        or (pa.types.is_dictionary(kind) and pa.types.is_string(kind.value_type))
-    )
 
 
 def _numbers(kind: pa.DataType) -> bool:

@@ -26,7 +26,7 @@ from pyarrow import compute
 from synth.assemble import Part, Parts, last_answer, messages_of
 from synth.errors import UsageError
 from synth.row import BASE, FAULT, MESSAGES
-from synth.turns import is_conversation, is_text, turn_fields
+from synth.turns import holds_text, is_conversation, is_text, turn_fields
 from synth.written import is_exact, is_writable, of_several, written
 
 TURN_COLUMNS = ("messages", "conversations", "conversation")
@@ -147,13 +147,13 @@ class Seen:
     def holds_turns(self, name: str) -> bool:
         """Whether a column holds conversations, as lists or as JSON text."""
         kind = self.type(name)
-        if is_text(kind) and kind != pa.null():
+        if holds_text(kind):
             return is_conversation(self.first(name))
         return turn_fields(kind) is not None
 
     def is_said(self, name: str) -> bool:
         """Whether a column holds texts."""
-        return is_text(self.type(name)) and not pa.types.is_null(self.type(name))
+        return holds_text(self.type(name))
 
     def is_history(self) -> bool:
         """Whether there are earlier questions and answers, as lists of pairs."""
@@ -162,7 +162,7 @@ class Seen:
             return str(self.first(HISTORY)).lstrip().startswith("[")
         while pa.types.is_list(kind) or pa.types.is_large_list(kind):
             kind = kind.value_type
-        return kind != self.type(HISTORY) and is_text(kind) and kind != pa.null()
+        return kind != self.type(HISTORY) and holds_text(kind)
 
     def prompt(self) -> str:
         """The column with a known name for a prompt."""

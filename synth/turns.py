@@ -189,6 +189,11 @@ def normal_roles(role: pa.StringArray) -> pa.StringArray:
     return pa.array(mapped, pa.string()).take(compute.index_in(role, value_set=names))
 
 
+def holds_text(kind: pa.DataType) -> bool:
+    """Whether a column holds text, however stored."""
+    return is_text(kind) and not pa.types.is_null(kind)
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether a column holds text (or nothing), however stored."""
     if pa.types.is_dictionary(kind):

@@ -20,6 +20,7 @@ from synth.errors import UsageError
 from synth.loading import load_tokenizer
 from synth.read import Rows, conversations, open_source
 from synth.tasks import Tasks, open_tasks
+from synth.turns import holds_text
 
 _TOKENIZED_ROWS = 1024
 
@@ -158,7 +159,7 @@ def _is_text(kind: pa.DataType) -> bool:
     """Strings, or lists of them, such as the turns of MT-Bench."""
     if pa.types.is_list(kind) or pa.types.is_large_list(kind):
         kind = kind.value_type
-    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+    return holds_text(kind)
 
 
 def _joined(text: str | list[str | None] | None) -> str | None:

@@ -18,6 +18,7 @@ from synth.errors import RequestError, UsageError
 from synth.read import Rows
 from synth.row import FAULT, IGNORED
 from synth.token_encoding import EncodedRow, RowEncoder, untrained_line
+from synth.turns import holds_text
 
 CHECKED = 50
 """Tokenised rows whose messages are tokenised again, to see that the tokens are this tokenizer's."""
@@ -142,13 +143,9 @@ def read_training_rows(
 
 def _records(rows: Rows, limit: int | None) -> Iterator[dict[str, Any]]:
     wanted = {"id", "source", "input_ids", "labels", "weights", "messages", "answer"}
-    names = [name for name in rows.schema.names if name in wanted or _is_text(rows.schema.field(name).type)]
+    names = [name for name in rows.schema.names if name in wanted or holds_text(rows.schema.field(name).type)]
     for batch in rows.judged(limit):
         yield from batch.select([name for name in (*names, FAULT) if name in batch.schema.names]).to_pylist()
-
-
-def _is_text(kind: pa.DataType) -> bool:
-    return str(kind) in ("string", "large_string")
 
 
 def _encoded(row: EncodedRow) -> _Row:

@@ -9,10 +9,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
+from synth.chat import format_for
 from synth.errors import UsageError
-from synth.read import faults_of, open_rows
+from synth.plain import only_texts, open_rows_or_texts
+from synth.read import faults_of, open_rows, open_source
 from synth.row import FAULT
 from synth.tasks import open_tasks
+from synth.token_encoding import RowEncoder
+from synth.training.rows import read_training_rows
 from synth.turns import Unreadable, conversation
 
 USER = {"role": "user", "content": "2+2?"}
@@ -321,3 +325,13 @@ def test_rows_of_public_data_sets(tmp_path: Path, row: Any, kept: dict[str, Any]
     assert found["messages"] == [USER, ASSISTANT] and found["reference"] == "4"
     assert found.items() >= kept.items()
     assert note is None or any(note in said for said in rows.notes), rows.notes
+
+
+@pytest.mark.parametrize("kind", [pa.large_string(), pa.string_view(), pa.dictionary(pa.int32(), pa.string())])
+def test_texts_are_texts_however_they_are_stored(tmp_path: Path, kind: pa.DataType) -> None:
+    file = tmp_path / "texts.parquet"
+    parquet.write_table(pa.table({"text": pa.array(["Once upon a time.", "The end."]).cast(kind)}), file)
+    assert only_texts(open_rows_or_texts(str(file)))
+    chat = format_for("samples/model")
+    found = read_training_rows(open_source(str(file)), RowEncoder(chat, "all"), len(chat.tokenizer), text_column="text")
+    assert len(found) == 2 and not found.rejected
