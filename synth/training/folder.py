@@ -20,6 +20,7 @@ from typing import Any
 from synth.errors import UsageError
 from synth.lock import lock_directory, unlock_directory
 from synth.record import RECORDS, RunRecord, read_record, refuse_changed
+from synth.write import replace_text
 
 _OURS = {
     ".lock",
@@ -92,10 +93,10 @@ class TrainingFolder:
             for line in file.read_text(encoding="utf-8").splitlines():
                 try:
                     entry = json.loads(line)
-                except ValueError:
+                    if entry["step"] <= step:
+                        self.log.append(entry)
+                except (ValueError, TypeError, LookupError, RecursionError):
                     break  # cut short by a kill
-                if entry["step"] <= step:
-                    self.log.append(entry)
         self._write()
 
     def begin(self) -> None:
@@ -110,11 +111,11 @@ class TrainingFolder:
     def _write(self) -> None:
         if not self.writes:
             return
-        (self.path / "progress.json").write_text(self.record.as_json(), encoding="utf-8")
+        replace_text(self.path / "progress.json", self.record.as_json())
         lines = "".join(json.dumps(entry) + "\n" for entry in self.log)
-        (self.path / "log.jsonl").write_text(lines, encoding="utf-8")
+        replace_text(self.path / "log.jsonl", lines)
         if self._rejected:
-            (self.path / "rejected.jsonl").write_text("".join(self._rejected), encoding="utf-8")
+            replace_text(self.path / "rejected.jsonl", "".join(self._rejected))
 
     @property
     def checkpoints(self) -> Path:
@@ -179,9 +180,7 @@ class TrainingFolder:
         saved.rmdir()
         (self.path / "README.md").write_text(card, encoding="utf-8")
         self.record.finished = finished
-        fresh = self.path / ".run.json.tmp"
-        fresh.write_text(self.record.as_json(), encoding="utf-8")
-        os.replace(fresh, self.path / "run.json")
+        replace_text(self.path / "run.json", self.record.as_json())
         (self.path / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         self.finished = True
@@ -226,8 +225,13 @@ def _refuse_foreign(path: Path) -> None:
         return
     except NotADirectoryError:
         raise UsageError(f"{path} is a file; give -o a directory") from None
-    if not names & {*RECORDS} and not names <= _OURS:
+    if not names & {*RECORDS} and not all(map(_is_ours, names)):
         raise UsageError(f"{path} exists and holds no training run; choose another -o")
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file is a training's, the model aside; also one that a kill left half written."""
+    return name in _OURS or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def _whole_checkpoints(path: Path) -> list[Path]:
@@ -247,7 +251,7 @@ def _is_whole(checkpoint: Path) -> bool:
 def _clear(path: Path, *, everything: bool) -> None:
     """Remove a run and the model it made, or what is left of one that never came so far; the lock stays."""
     for item in path.iterdir():
-        if item.name == ".lock" or not (everything or item.name in _OURS):
+        if item.name == ".lock" or not (everything or _is_ours(item.name)):
             continue
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)

@@ -125,3 +125,20 @@ def test_other_peoples_files_are_left_alone(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match="holds no training run"):
             refuses()
     assert [entry.name for entry in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_killed_while_it_writes_it_can_be_run_again(tmp_path: Path) -> None:
+    """Small files are replaced whole: a kill leaves the file before, and perhaps half of the new one beside it."""
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".progress.json.17.tmp").write_text('{"comm')
+    folder = folder_of(out)
+    folder.note({"step": 1, "loss": 2.0})
+    checkpoint(folder, 1)
+    folder.close()
+    assert not (out / ".progress.json.17.tmp").exists()
+    with open(out / "log.jsonl", "a") as file:
+        file.write('7\n{"step": 1, "loss": 3.0}\n')
+    folder = folder_of(out)
+    assert folder.begun and folder.log == [{"step": 1, "loss": 2.0}]
+    folder.close()
