@@ -30,7 +30,8 @@ from synth.plain import TEXT, has_texts, only_texts
 from synth.read import Rows, open_rows, open_source
 from synth.record import RunRecord, read_record
 from synth.row import BASE
-from synth.store import RunDirectory, read_shards
+from synth.shards import read_shards
+from synth.store import RunDirectory
 from synth.tasks import Tasks, open_tasks
 from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
 from synth.token_encoding import Protection, RowEncoder, untrained_line

@@ -12,7 +12,8 @@ from synth.encode import JsonLines
 from synth.errors import UsageError
 from synth.record import RunRecord, read_record, refuse_other_run
 from synth.row import Outcome
-from synth.store import SIDE_TABLES, RunDirectory, clear_run, read_shards
+from synth.shards import read_shards
+from synth.store import SIDE_TABLES, RunDirectory, clear_run
 from synth.write import FORMATS, open_writer
 
 FLUSH = 0.2

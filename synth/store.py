@@ -26,7 +26,7 @@ import json
 import os
 import shutil
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -40,78 +40,16 @@ from synth.lock import NAME as LOCK
 from synth.lock import lock_directory, unlock_directory
 from synth.record import RECORDS, RunRecord, read_record, refuse_changed
 from synth.row import BASE, PAIRS, REASON, Outcome, Row, batch_of
+from synth.shards import Side, read_shards
 from synth.write import finish_dataset_dir, replace_text, write_shard
 
-SHARD_ROWS = 5_000
-SHARD_BYTES = 128 * 2**20
 SHARD_SECONDS = 600.0
-"""A shard ends at whichever comes first; a slow run's rows can be looked at, too."""
+"""Rows land no later than this, so that a slow run's can be looked at, too; else when there is a shard of them."""
 BATCH_SECONDS = 60.0
 """Rows that come in whole batches wait no longer than this to land."""
-BATCH_ROWS = 500
-"""Rows that are held as Python objects before they become an Arrow batch."""
-
 
 SIDE_TABLES = ("rejected", "pairs")
 """Directories that a run may have beside its accepted rows."""
-
-
-class Side:
-    """One table of a run: its shards, and rows on their way into the next one, held as Arrow batches."""
-
-    def __init__(self, folder: Path, schema: pa.Schema, shards: list[str]) -> None:
-        self.folder = folder
-        self.schema = schema
-        self.shards = shards
-        self.records: list[dict[str, Any]] = []
-        self.batches: list[pa.RecordBatch] = []
-        self.rows = 0
-        self.bytes = 0
-
-    def add(self, record: dict[str, Any]) -> None:
-        """Take one row."""
-        self.records.append(record)
-        self.rows += 1
-        if len(self.records) == BATCH_ROWS:
-            self.pack()
-
-    def extend(self, batch: pa.RecordBatch) -> None:
-        """Take whole rows."""
-        self.pack()
-        if batch.num_rows:
-            self.batches.append(batch)
-            self.rows += batch.num_rows
-            self.bytes += batch.nbytes
-
-    def pack(self) -> None:
-        """Turn the rows that are still Python objects into a batch."""
-        if self.records:
-            batch = batch_of(self.records, self.schema)
-            self.batches.append(batch)
-            self.bytes += batch.nbytes
-            self.records = []
-
-    @property
-    def full(self) -> bool:
-        """Whether what waits is enough for a shard."""
-        return self.rows >= SHARD_ROWS or self.bytes >= SHARD_BYTES
-
-    def land(self) -> None:
-        """Write what is waiting, if anything is, as one more shard."""
-        self.pack()
-        if not self.rows:
-            return
-        self.folder.mkdir(exist_ok=True)
-        name = f"data-{len(self.shards):05d}.arrow"
-        write_shard(self.folder / name, self.batches, self.schema)
-        self.batches, self.rows, self.bytes = [], 0, 0
-        self.shards.append(name)
-
-    def remove_unlisted(self) -> None:
-        """Remove shards that a killed run wrote and did not count."""
-        for file in [*self.folder.glob("data-*.arrow"), *self.folder.glob("*.tmp")]:
-            if file.name not in self.shards:
-                file.unlink()
 
 
 class RunDirectory:
@@ -369,23 +307,6 @@ class RunDirectory:
         if self._journal is not None:
             self._journal.close()
         unlock_directory(self.path, self._lock)
-
-
-def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
-    """The rows of a run's shards, in order, memory-mapped.
-
-    Raises:
-        UsageError: a shard is missing or damaged.
-    """
-    for name in names:
-        try:
-            with pa.memory_map(str(folder / name)) as file:
-                yield from pa.ipc.open_stream(file)
-        except (pa.ArrowInvalid, OSError) as error:
-            raise UsageError(
-                f"{folder / name} is missing or damaged ({error}); the run cannot be continued. Choose another -o, or "
-                "add --restart to throw this one away"
-            ) from error
 
 
 def _refuse_foreign(path: Path) -> None:

@@ -220,10 +220,10 @@ def test_few_rows_are_begun_beyond_the_target(tmp_path: Path) -> None:
 KILLED_RUN = """
 import asyncio, random, sys
 from pathlib import Path
-from synth import store
+from synth import shards
 from tests_runner import run_at
 
-store.SHARD_ROWS = 60
+shards.SHARD_ROWS = 60
 asyncio.run(run_at(Path(sys.argv[1]), target=1200, concurrency=64).go())
 """
 

@@ -13,7 +13,7 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from synth import store
+from synth import shards, store
 from synth.errors import RunError, UsageError
 from synth.output import open_output
 from synth.record import RunRecord, read_record
@@ -23,8 +23,8 @@ from synth.store import RunDirectory
 
 @pytest.fixture(autouse=True)
 def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(store, "SHARD_ROWS", 7)
-    monkeypatch.setattr(store, "BATCH_ROWS", 3)
+    monkeypatch.setattr(shards, "SHARD_ROWS", 7)
+    monkeypatch.setattr(shards, "BATCH_ROWS", 3)
 
 
 def outcome(index: int) -> Outcome:
