@@ -71,7 +71,7 @@ def command(
       synth export 'shards/*.jsonl.gz' -o chat
     """  # noqa: D301 (\b is click's)
     from synth.errors import UsageError
-    from synth.read import open_rows
+    from synth.plain import open_rows_or_texts
     from synth.write import open_writer
 
     if trainer is not None:
@@ -81,7 +81,7 @@ def command(
         return
     if form is not None:
         raise UsageError("--as goes with --for: name the trainer, or jsonl or parquet for files of your own")
-    rows = open_rows(source, prompt_column=prompt_column, reference_column=reference_column)
+    rows = open_rows_or_texts(source, prompt_column=prompt_column, reference_column=reference_column)
     with open_writer(output, rows.schema, source=source, force=force) as writer:
         for batch in rows.readable(limit):
             writer.write(batch)

@@ -221,6 +221,8 @@ async def _judged(speaker: Speaker, prompt: str, row: Row, sampling: Sampling) -
 def _answer(row: Row) -> str:
     if text_of(row) is not None:
         raise RequestError("a plain text: there is no answer to a question in it")
+    if not row.messages:
+        raise RequestError("neither turns nor text")
     answer = answer_of(row)
     if answer is None:
         raise RequestError("the last turn is not the assistant's")

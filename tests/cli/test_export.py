@@ -50,6 +50,14 @@ def test_through_every_format_and_back(source: Path, tmp_path: Path) -> None:
     assert lines(synth(before).stdout) == expected
 
 
+def test_plain_texts_are_copied(tmp_path: Path) -> None:
+    (tmp_path / "texts.jsonl").write_text('{"text": "It was dark.", "source": "a"}\n')
+    for before, name in (("texts.jsonl", "t.parquet"), ("t.parquet", "t")):
+        assert synth(tmp_path / before, "-o", tmp_path / name).returncode == 0
+    [row] = lines(synth(tmp_path / "t").stdout)
+    assert (row["text"], row["source"]) == ("It was dark.", "a")
+
+
 def test_pipe_and_limit(source: Path) -> None:
     first = synth(source, "--limit", "7", "--quiet")
     assert first.stderr == b""

@@ -90,7 +90,7 @@ def test_what_an_answer_says_of_itself_is_no_score(chat: ChatFormat) -> None:
 def test_rows_that_cannot_be_asked_about(chat: ChatFormat) -> None:
     for row, words in (
         (row_of(("user", "q")), "not the assistant's"),
-        (row_of(), "not the assistant's"),
+        (row_of(), "neither turns nor text"),
         (row_of(("user", "q"), ("assistant", "a" * CHARACTERS)), "longer than"),
         (row_of(("user", "q"), ("assistant", "<|user|>")), "control token"),
     ):
