@@ -37,6 +37,16 @@ SCHEMAS = {
     ),
 }
 
+_TAKES = {
+    "tokens": "as many labels as tokens",
+    "messages": "turns",
+    "prompt-completion": "turns that end in the assistant's",
+    "preference": "what was asked, in turns or a column of its own, and two answers",
+    "sharegpt": "turns",
+    "alpaca": "questions and answers in turn",
+}
+"""What of a row each form needs."""
+
 ATTENTION = pa.field("attention_mask", pa.list_(pa.int8()))
 
 
@@ -65,11 +75,22 @@ class Formed:
     scorer: str | None = None
 
     def batches(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
-        """The rows, or the first `limit` of them."""
+        """The rows, or the first `limit` of them.
+
+        Raises:
+            UsageError: as for `Rows.readable`; or there are rows, and the form can hold none.
+        """
+        made = 0
         for batch in self.source.readable(limit):
             formed = self._tokens(batch) if self.form == "tokens" else self._made(batch)
             self.left_out += batch.num_rows - formed.num_rows
+            made += formed.num_rows
             yield formed
+        if self.left_out and not made:
+            raise UsageError(
+                f"{self.source.source}: none of its {self.left_out:,} rows can be written as {self.form}, which takes "
+                f"{_TAKES[self.form]}"
+            )
 
     def _tokens(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         lengths = [compute.list_value_length(batch[name]) for name in ("input_ids", "labels")]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from synth.errors import UsageError
 from synth.forms import Formed, form_of, formed
 from synth.pairs import is_pairs, pairs
 from synth.read import open_source
@@ -81,3 +82,9 @@ def test_pairs_that_are_none_are_left_out_and_counted(tmp_path: Path) -> None:
     found, made = exported(tmp_path, *rows)
     assert len(found) == 1 and made.left_out == 2
     assert "1 of 4 rows cannot be read" in made.source.notes[0]
+
+
+def test_texts_of_whole_dialogues_are_no_pairs(tmp_path: Path) -> None:
+    both = {side: f"\n\nHuman: Hi\n\nAssistant: {side}" for side in ("chosen", "rejected")}  # HH-RLHF
+    with pytest.raises(UsageError, match="none of its 2 rows can be written as preference, which takes what was asked"):
+        exported(tmp_path, both, both)
