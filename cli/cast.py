@@ -4,7 +4,6 @@ import re
 import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
-from difflib import get_close_matches
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -231,9 +230,7 @@ def verifier_settings(given: dict[str, Any]) -> Settings | None:
     if name is None:
         return None
     if name not in registry.NAMES and ":" not in name:
-        near = get_close_matches(name, registry.NAMES)
-        hint = f"did you mean {' or '.join(near)}?" if near else f"take {', '.join(registry.NAMES)} or module:function"
-        raise UsageError(f"--verifier {name} is unknown; {hint}")
+        raise UsageError(f"--verifier {name}: {registry.nearest(name)}")
     schema = None
     if given["schema"] is not None:
         try:

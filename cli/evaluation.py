@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -146,8 +147,6 @@ def _merged(given: dict[str, Any], models: dict[str, str], folder: Path, quiet: 
             raise UsageError(f"--sweep {given['sweep']}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
         path = folder / "merged" / f"{ratio:g}"
         if path.exists() and given["restart"]:
-            import shutil
-
             shutil.rmtree(path)
         if path.exists():
             if not is_merge_of(path, base, tuned, ratio):

@@ -3,15 +3,13 @@
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import fields
 from typing import Any
 
 import pyarrow as pa
 
-from cli.cast import Casting, tasks_of
+from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import Job, claimed_stdout, closing_lines, generate
 from cli.progress import Meter, clock, say
-from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.errors import UsageError
 from synth.methods.rate import MEASURES, RateSettings, rate
@@ -112,8 +110,7 @@ def _reward(given: dict[str, Any]) -> None:
         before, done, missing = sink.next, False, Counter[str]()
         try:
             say(f"loading {name}", quiet)
-            options = {item.name: given[item.name] for item in fields(EngineOptions) if item.name in given}
-            model = open_reward_model(name, EngineOptions(**options))
+            model = open_reward_model(name, engine_settings(given))
             say(model.description, quiet)
             began = time.monotonic()
             with Meter("rate", quiet=quiet) as meter:

@@ -10,11 +10,11 @@ from typing import Any
 import click
 import pyarrow as pa
 
-from cli.cast import Casting, tasks_of
+from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import Job, Session, generate
 from cli.progress import say
 from synth.embeddings import check_embedder, open_embedder, state_embedder
-from synth.engines.base import EngineOptions, Sampling
+from synth.engines.base import Sampling
 from synth.engines.transformers import TransformersEngine
 from synth.errors import RunError, UsageError
 from synth.loading import load_tokenizer
@@ -133,7 +133,6 @@ def _write_inputs(job: Job, casting: Casting, session: Session | None, wanted: i
 
 def _choose(folder: Path, given: dict[str, Any], settings: SsrSettings, session: Session | None) -> list[Chosen]:
     """The inputs, those first that represent the others best."""
-    options = EngineOptions(dtype=given["dtype"], device=given["device"], max_length=given["max_length"])
     rows = [
         record
         for batch in open_source(str(folder)).batches()
@@ -143,7 +142,7 @@ def _choose(folder: Path, given: dict[str, Any], settings: SsrSettings, session:
     if isinstance(engine, TransformersEngine):  # the model is here already
         embed = state_embedder(engine.model, load_tokenizer(given["model"]), engine.max_length)
     else:
-        embed = open_embedder(given["embed"] or given["model"], options)
+        embed = open_embedder(given["embed"] or given["model"], engine_settings(given))
     chosen = by_representation(rows, embed, settings)
     groups = len({one.cluster for one in chosen})
     say(f"{len(chosen):,} inputs in {groups} groups; answering {given['rows']:,} that represent them", given["quiet"])

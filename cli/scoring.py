@@ -7,26 +7,24 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import fields, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 import click
 import pyarrow as pa
 
-from cli.cast import Casting, tasks_of
+from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import claimed_stdout, closing_lines
 from cli.progress import Meter, clock, how_to_go_on, say
 from synth.card import token_line
-from synth.chat import ChatFormat, format_for
-from synth.engines.base import EngineOptions
 from synth.engines.open import model_revision
 from synth.engines.token_scorer import open_scorer
 from synth.errors import UsageError
 from synth.loading import load_tokenizer
 from synth.masks import Cut, Mask
 from synth.output import StreamSink, open_output, refuse_early
-from synth.plain import TEXT, has_texts, only_texts
+from synth.plain import TEXT, format_for_texts, has_texts, only_texts
 from synth.read import Rows, open_rows, open_source
 from synth.record import RunRecord, read_record
 from synth.row import BASE
@@ -86,7 +84,10 @@ def score(given: dict[str, Any]) -> None:
 
     if not given["preview"]:
         refuse_early(given["output"], lambda: record(mask), restart=given["restart"])
-    chat = _chat(given) if plain else casting.named().speaker.chat
+    if plain:
+        chat = format_for_texts(given["model"], prefix=given["prefix"], stop=given["stop"])
+    else:
+        chat = casting.named().speaker.chat
     if given["scorer"]:
         _same_tokenizer(chat.tokenizer, given["model"], given["scorer"])
     encoder = RowEncoder(chat, given["train_on"], protect, given["overlong"])
@@ -231,11 +232,10 @@ class _Work:
         if all_scored(scores.tasks, scores.name):
             say("scored before by the same model: nothing is loaded", self._quiet)
             return
-        options = EngineOptions(**{item.name: given[item.name] for item in fields(EngineOptions) if item.name in given})
         name = given["scorer"] or given["model"]
         say(f"loading {name}", self._quiet)
         began = time.monotonic()
-        scores.scorer = open_scorer(given["engine"], name, encoder.chat.tokenizer, options)
+        scores.scorer = open_scorer(given["engine"], name, encoder.chat.tokenizer, engine_settings(given))
         self._stack.callback(scores.scorer.close)
         scores.encoder = replace(encoder, window=scores.scorer.max_length)
         say(f"{scores.scorer.description}, ready in {clock(time.monotonic() - began)}", self._quiet)
@@ -276,16 +276,6 @@ def _tasks(given: dict[str, Any]) -> Tasks:
     if not tasks.total:
         raise UsageError(f"{rows.source} has no rows")
     return tasks
-
-
-def _chat(given: dict[str, Any]) -> ChatFormat:
-    """The model's chat format; of a base model, which has none, one that no plain text needs."""
-    try:
-        return format_for(given["model"], prefix=given["prefix"], stop=given["stop"])
-    except UsageError:
-        if given["prefix"] is not None or load_tokenizer(given["model"]).chat_template:
-            raise
-        return format_for(given["model"], prefix="Text: ", stop="\n")
 
 
 def _same_tokenizer(tokenizer: Any, model: str, scorer: str) -> None:

@@ -19,6 +19,7 @@ from synth.chat import ChatFormat, format_for
 from synth.engines.open import model_revision
 from synth.errors import UsageError
 from synth.loading import load_config, window_of
+from synth.plain import format_for_texts
 from synth.read import Rows, conversations, open_source
 from synth.record import RunRecord
 from synth.tasks import open_tasks
@@ -79,7 +80,8 @@ def train(given: dict[str, Any]) -> None:
     if trained.adapts:
         trained.adapter()
     curve = _curve(given)
-    chat = _chat(given)
+    chat_format = format_for if given["text_column"] is None else format_for_texts
+    chat = chat_format(given["model"], prefix=given["prefix"], stop=given["stop"])
     source = _source(given)
     tasks = open_tasks(source, given["limit"])
     encoder = RowEncoder(chat, given["train_on"], (), given["overlong"], _window(given))
@@ -256,15 +258,6 @@ def _curve(given: dict[str, Any]) -> Any:
     from cli.curve import Curve
 
     return Curve.of(given)
-
-
-def _chat(given: dict[str, Any]) -> ChatFormat:
-    try:
-        return format_for(given["model"], prefix=given["prefix"], stop=given["stop"])
-    except UsageError:
-        if given["text_column"] is None or given["prefix"] is not None:
-            raise
-        return format_for(given["model"], prefix="Text: ", stop="\n")  # no conversation is ever written
 
 
 def _source(given: dict[str, Any]) -> Rows:

@@ -10,7 +10,6 @@ _MATRIX = re.compile(
     re.DOTALL,
 )
 _NAME = re.compile(r"[A-Za-z\\(|](?:[A-Za-z\\_{}()|',:]|\s|\d(?![A-Za-z(\\]))*")
-_COMMAND = re.compile(r"\\[A-Za-z]+")
 _GROUPED = re.compile(r"(?<![\d,.])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?(?:\s*(?:\\text\{\s*)?([AaPp])\.?\s?[Mm]\.?\s*\}?)?")
 _PARTS = re.compile(r"\s*(?::|\\text\{ ?to ?\}|\bto\b)\s*")

@@ -10,6 +10,8 @@ import pyarrow as pa
 from pyarrow import compute
 
 from synth.benchmarks import benchmark_of
+from synth.chat import ChatFormat, format_for
+from synth.errors import UsageError
 from synth.read import Rows, conversations, open_source
 from synth.row import BASE, FAULT, MESSAGES, Row
 from synth.shapes import ANSWERS, TURN_COLUMNS
@@ -57,6 +59,20 @@ def only_texts(rows: Rows) -> bool:
         return False
     sizes = (compute.list_value_length(batch.column("messages")) for batch in rows.batches())
     return not any(compute.sum(size).as_py() for size in sizes)
+
+
+def format_for_texts(model: str, *, prefix: str | None = None, stop: str | None = None) -> ChatFormat:
+    """A model's chat format where no conversation is ever written: of a base model, which has none, any will do.
+
+    Raises:
+        UsageError: the tokenizer cannot be read, or `prefix` and `stop` cannot be used.
+    """
+    try:
+        return format_for(model, prefix=prefix, stop=stop)
+    except UsageError:
+        if prefix is not None:
+            raise
+        return format_for(model, prefix="Text: ", stop="\n")
 
 
 def text_of(row: Row) -> str | None:

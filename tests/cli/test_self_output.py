@@ -174,7 +174,7 @@ def test_verify_reads_the_tests_of_published_data(data: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--verifier", "mth"], "--verifier mth is unknown; did you mean math?"),
+        (["--verifier", "mth"], "there is no verifier mth; did you mean math?"),
         (["--verifier", "no_module:f"], "cannot be imported"),
         (["--verifier", "regex", "--pattern", "("], "no regular expression"),
         (["--verifier", "json", "--schema", "missing.json"], "--schema missing.json cannot be read"),
