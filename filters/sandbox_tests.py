@@ -34,6 +34,10 @@ _RAISING = "asyncio binascii concurrent configparser csv dataclasses decimal jso
 """Modules whose exceptions are the same here."""
 
 
+_ENDINGS = {StopIteration: ("next", "send"), StopAsyncIteration: ("step",)}
+"""What ends an iteration, and the operations by which the tests iterate over what is the program's."""
+
+
 class Builtins(dict[str, Any]):
     """The builtins of the tests: behind the real ones, what the program defines, as it is at the moment."""
 
@@ -79,7 +83,7 @@ class Program:
         self._names: dict[str, Any] = dict(loaded.get("names", {}))
 
     def raised(self, error: BaseException | None) -> bool:
-        """Whether it is the program that exits, or imports what is not there."""
+        """Whether it is the program's: that it exits, or imports what is not there."""
         return any(error is one for one in self._exits)
 
     def defines(self, name: str) -> bool:
@@ -166,11 +170,9 @@ class Program:
         if "raised" not in reply:
             return
         error = self._decoded(reply["raised"])
-        ends = isinstance(error, StopIteration) and name not in ("next", "send")
+        ends = any(isinstance(error, kind) and name not in steps for kind, steps in _ENDINGS.items())
         if ends or not isinstance(error, BaseException):
             error = RuntimeError(f"the program raised {type(error).__name__}")  # that would end a loop of the tests
-        if isinstance(error, SystemExit | ImportError):
-            self._exits.append(error)
         raise error
 
     def refuse(self, reason: str) -> Unjudged:
@@ -193,7 +195,10 @@ class Program:
         if name == "class":
             return self._kind(*parts)
         if name == "error":
-            return self._error(*parts)
+            error = self._error(*parts)
+            if isinstance(error, SystemExit | ImportError):
+                self._exits.append(error)
+            return error
         if name == "module":
             return self._thing(parts[0], None, None)
         if name == "coroutine":

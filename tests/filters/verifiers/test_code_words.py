@@ -270,6 +270,35 @@ def f(x): return A()
 assert all(map(lambda x:f(x)[0]==1,[1,2]))
 """,
     ),
+    "stop iteration where it is async": (
+        """
+class A:
+    def __eq__(s,o): raise StopAsyncIteration
+def f(x): return A()
+""",
+        """
+import asyncio
+class Cases:
+    def __init__(s): s.left=[1,2]
+    def __aiter__(s): return s
+    async def __anext__(s):
+        if not s.left: raise StopAsyncIteration
+        assert f(s.left.pop())==4
+async def test():
+    async for _ in Cases(): pass
+asyncio.run(test())
+""",
+    ),
+    "an exit that is returned": (
+        """
+def f(x): return SystemExit(0)
+""",
+        """
+found=f(2)
+if isinstance(found,BaseException): raise found
+assert found==4
+""",
+    ),
     "stop iteration in for": (
         """
 def f(x): raise StopIteration
