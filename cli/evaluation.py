@@ -200,20 +200,19 @@ class _Examination:
         chat = casting.named().speaker.chat
         texts = open_texts(self.given["texts"], self.given["text_column"], chat)
         sink = self._sink(name, model) if self.exam.total else None
-        asks = sink is not None and sink.next < self.exam.total
-        if sink is not None and not asks:
-            sink.finish()
-        perplexities = self._perplexities(name, model, texts) if texts else {}
-        if asks:
-            async with AsyncExitStack() as stack:
-                try:
-                    cast = await casting.open(stack, None, self.given["quiet"])
-                except BaseException:
-                    if sink is not None:
-                        sink.pause()
-                    raise
+        async with AsyncExitStack() as stack:
+            try:
+                perplexities = self._perplexities(name, model, texts) if texts else {}
+                asks = sink is not None and sink.next < self.exam.total
+                cast = await casting.open(stack, None, self.given["quiet"]) if asks else None
+            except BaseException:
                 if sink is not None:
-                    await self._fill(sink, cast, verifiers, name)
+                    sink.pause()
+                raise
+            if sink is not None and cast is not None:
+                await self._fill(sink, cast, verifiers, name)
+            elif sink is not None:
+                sink.finish()
         batches = sink.rows() if sink is not None else ()
         found = results_of(name, model, (record for batch in batches for record in batch.to_pylist()))
         found.perplexity = perplexities

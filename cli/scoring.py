@@ -84,10 +84,8 @@ def score(given: dict[str, Any]) -> None:
 
     if not given["preview"]:
         refuse_early(given["output"], lambda: record(mask), restart=given["restart"])
-    if plain:
-        chat = format_for_texts(given["model"], prefix=given["prefix"], stop=given["stop"])
-    else:
-        chat = casting.named().speaker.chat
+    words = {name: given[name] for name in ("prefix", "stop")}
+    chat = format_for_texts(given["model"], **words) if plain else casting.named().speaker.chat
     if given["scorer"]:
         _same_tokenizer(chat.tokenizer, given["model"], given["scorer"])
     encoder = RowEncoder(chat, given["train_on"], protect, given["overlong"])
