@@ -117,7 +117,7 @@ def test_what_cannot_work_is_said_before_a_model_is_loaded(
         (["--of", empty], "has no rows"),
         (["--of", tmp_path / "none.jsonl"], "does not exist"),
         (["-n", 5, "--tokens", "[a]", "--tokens", "[a]"], "another of the tokens"),
-        (["-n", 5, "--temperature", -1], "temperature must be 0"),
+        (["-n", 5, "--temperature", -1], "--temperature"),
         (["--prepare", tasks], "needs a place for its rows"),
         (["--prepare", tasks, "-n", 5, "-o", tmp_path / "out"], "takes all rows"),
         (["--prepare", empty, "-o", tmp_path / "out"], "has no rows"),
