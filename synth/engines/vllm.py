@@ -200,11 +200,11 @@ def _apart(log: IO[str] | None) -> Iterator[None]:
     """
     streams = (1, 2)
     sys.stderr.flush()
-    resource_tracker.ensure_running()  # started later, by vLLM, it would unblock the signal
     saved = [os.dup(stream) for stream in streams]
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     for stream in streams if log is not None else ():
         os.dup2(log.fileno(), stream)  # type: ignore[union-attr]
+    resource_tracker.ensure_running()  # apart as well; started later, by vLLM, it would unblock the signal
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
