@@ -95,6 +95,10 @@ class Meter:
             self._said = time.monotonic()
             click.echo(f"{self._title}: {done:,}{f' of {goal:,}' if goal else ''} {self._unit} · {text}", err=True)
 
+    def at(self, done: int, goal: int | None) -> None:
+        """Note how far it is; said with what `tell` says."""
+        self._at = done, goal
+
     def tell(self, text: str) -> None:
         """Say what goes on meanwhile, where it is as far as before."""
         self.show(*self._at, text)

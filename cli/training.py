@@ -175,7 +175,7 @@ class _Progress:
         if "evaluating" in entry:
             if not entry["step"] and self._folder.writes:
                 say("measuring what the model can do before training", self._quiet)
-            self._meter.show(entry["step"], steps, "evaluating")
+            self._meter.at(entry["step"], steps)  # `curve` tells how far the evaluation is
             return
         if "evaluation" in entry:
             found = entry["evaluation"]

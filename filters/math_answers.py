@@ -75,7 +75,11 @@ _BOUND = re.compile(
 """What makes of a number a bound of the answer."""
 _ASIDE = re.compile(r"\s\((?=[A-Za-z])|\b(?:because|since|where|which|so|as|for|after|when|if|not)\b")
 _SEVERAL = re.compile(r"\d\W{0,3}(?:[A-Za-z]+\W{1,2})?\b(?:or|and)\s+(?:[A-Za-z]+\s*=?\s*)?[-$(]*\d")
-_STEPS = re.compile(r"[=~-]>|[→⇒⟹]|\\(?:Rightarrow|implies|to)(?![A-Za-z])")
+_STEPS = re.compile(
+    r"[=~-]>|[→⇒⟹]|\\(?:Rightarrow|implies|to)(?![A-Za-z])"
+    r"|[\d)]\s*=\s*-?\d[\d.,]{0,30}?[.,;]\s+[-\d(][^=]{0,100}="  # 3 * 2 = 6. 6 - 2 = 4.
+)
+"""What parts the steps of a working: it comes to an answer, and is none."""
 _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
 _SAID = re.compile(r"(?<!\\)\b(?:[A-Za-z]{3,}|is|it|so|we|be)\b", re.IGNORECASE)
 """Words of a sentence, however short: "It is 7." is more than its answer."""
@@ -265,7 +269,7 @@ def _is_denied(text: str, at: int) -> bool:
 def _bare(text: str) -> str | None:
     """A response that is nothing but an answer, such as `x^2 + 1`."""
     line = text.strip()
-    if not line or "\n" in line or len(line) > 100 or _BOX.search(line) or _SAID.search(line):
+    if not line or "\n" in line or len(line) > 100 or any(one.search(line) for one in (_BOX, _SAID, _STEPS)):
         return None
     words = not line.isascii() and re.search(r"[^\W\d_]{2,}", line)  # of other scripts
     return None if words and any(map(str.isdigit, line)) else line

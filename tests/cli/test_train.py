@@ -100,7 +100,9 @@ def test_the_floor_is_on_the_card(
     status, _, err = run(tasks, "--model", model, *fast, "--lr", 2e-3, "--steps", 40, *options, "-o", tmp_path / "out")
     assert status == 0, err
     first, *_ = [line for line in err.splitlines() if line.startswith("train: ")]
-    assert first == "train: 0 steps · evaluating: 1 of 16 answers"  # before the first step there is something to see
+    assert (
+        first == "train: 0 of 40 steps · evaluating: 1 of 16 answers"
+    )  # before the first step there is something to see
     steps = [line["step"] for line in map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines())]
     assert f"{tmp_path / 'out'} holds the trained model: {steps[-1] - 1} steps" in err
     card = (tmp_path / "out" / "README.md").read_text()

@@ -17,6 +17,9 @@ def check() -> Check:
 
 
 RIGHT = [
+    ("It is 4.", "3 * 2 = 6. 6 - 2 = 4."),
+    ("3 * 2 = 6. 6 - 2 = 4.", "4"),
+    ("3 * 2 = 6, 6 - 2 = 4", "4"),
     ("The answer is 53.", "~yo~ [[ 12 * 7 = 84 ]] => [[ 84 - 31 = 53 ]] ~> WINS # 53 #"),
     ("~yo~ [[ 12 * 7 = 84 ]] => [[ 84 - 31 = 53 ]] ~> WINS # 53 #", "53"),
     # what the text comes to after formulas that only name something
@@ -331,6 +334,7 @@ RIGHT = [
 ]
 
 WRONG = [
+    ("3 * 2 = 6. 6 - 2 = 4.", "6"),
     ("So $x = 5$. This is in line with step 2.", "2"),
     ("It is 0.333.", "1/3"),
     (r"\boxed{2x = 10^{-20}}", "2x = 10^{-21}"),
