@@ -78,7 +78,7 @@ def command(manifest: str, **given: Any) -> None:
         prompts=_lines(given["prompts"]) if given["prompts"] else (question_of(style, files.kind),),
         seed=given["seed"],
         attributes=attributes,
-        longest=given["max_seconds"],
+        max_seconds=given["max_seconds"],
         sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
     )
     generate(

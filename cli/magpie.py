@@ -54,8 +54,8 @@ def command(model: str, rows: int, system: str | None, **given: Any) -> None:
     settings = MagpieSettings(
         seed=given["seed"],
         turns=given["turns"],
-        systems=_systems(system),
-        domains=given["domain"],
+        system=_systems(system),
+        domain=given["domain"],
         language=given["language"],
         question=Sampling(max_tokens=given["question_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
         answer=Sampling(

@@ -48,7 +48,7 @@ def prepare(given: dict[str, Any]) -> None:
     tokenizer = load_tokenizer(given["model"])
     method = preparing(tokenizer, settings)
     tasks = tasks_of(given | {"source": given["prepare"]})
-    decides = {"tokens": settings.tokens, "answer": settings.answer, "tokenizer": _fingerprint(tokenizer)}
+    decides = {"tokens": settings.tokens, "answer_token": settings.answer_token, "tokenizer": _fingerprint(tokenizer)}
     generate(
         Job(
             command="lamol",
@@ -62,7 +62,7 @@ def prepare(given: dict[str, Any]) -> None:
     )
     words = ["synth", "train", given["output"], "--model", given["model"], "--lm-loss", "0.25"]
     if not tokenizer.chat_template:  # then training and asking need to be told how a question is put
-        words += ["--prefix", before_question(settings.tokens[0]), "--stop", before_answer(settings.answer)]
+        words += ["--prefix", before_question(settings.tokens[0]), "--stop", before_answer(settings.answer_token)]
     say(f"next: {' '.join(map(_quoted, words))} -o MODEL", given["quiet"])
 
 
@@ -75,7 +75,7 @@ def sample(given: dict[str, Any]) -> None:
     """
     settings = _settings(given)
     wanted = _wanted(given)
-    asked = {"prefix": before_question(settings.tokens[0]), "stop": before_answer(settings.answer)}
+    asked = {"prefix": before_question(settings.tokens[0]), "stop": before_answer(settings.answer_token)}
     generate(
         Job(
             command="lamol",
@@ -95,7 +95,7 @@ def _settings(given: dict[str, Any]) -> LamolSettings:
     return LamolSettings(
         seed=given["seed"],
         tokens=given["tokens"] or (GENERATION,),
-        answer=given["answer_token"],
+        answer_token=given["answer_token"],
         sampling=Sampling(
             max_tokens=given["max_tokens"], temperature=given["temperature"], top_k=given["top_k"] or None
         ),

@@ -51,7 +51,7 @@ def command(**given: Any) -> None:
 
     settings = RephraseSettings(
         seed=given["seed"],
-        styles=tuple(map(style_name, given["style"])),
+        style=tuple(map(style_name, given["style"])),
         chunk_tokens=given["chunk_tokens"],
         originals=_ratio(given["originals"]),
         sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),

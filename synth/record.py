@@ -101,6 +101,11 @@ class RunRecord:
             _increase(self.reasons, reason.split(":", 1)[0])
 
 
+def without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Settings but those of some names, which are written in another way."""
+    return {name: value for name, value in settings.items() if name not in names}
+
+
 def _increase(counts: dict[str, int], name: str) -> None:
     counts[name] = counts.get(name, 0) + 1
 

@@ -37,6 +37,11 @@ class Sampling:
     stop: tuple[str, ...] = ()
     logprob: bool = False
 
+    def chosen(self) -> dict[str, Any]:
+        """What a person chooses of it, by the names of the options; the rest belongs to a single request."""
+        found = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
+        return found if self.top_k is None else found | {"top_k": self.top_k}
+
     def __post_init__(self) -> None:
         """Refuse settings no engine can follow.
 

@@ -24,6 +24,7 @@ from synth.methods.copying import copied
 from synth.methods.prompt import fill, load_prompt
 from synth.methods.rephrase import remark, without_lead_in
 from synth.methods.screen import text_fault
+from synth.record import without
 from synth.row import BASE, Outcome, Row
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -72,7 +73,7 @@ class ContinuationSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompt's text among them."""
-        return asdict(self) | {"prompt": self.prompt()}
+        return without(asdict(self), "sampling") | self.sampling.chosen() | {"prompt": self.prompt()}
 
     def prompt(self) -> str:
         """What asks the model to go on."""

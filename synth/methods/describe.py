@@ -30,6 +30,7 @@ from synth.methods.answers import Speaker
 from synth.methods.prompt import fill, load_prompt, prompt_names
 from synth.methods.screen import text_fault
 from synth.picture import measure_picture
+from synth.record import without
 from synth.row import Outcome, Row
 from synth.seeds import seed_of
 from synth.write import MEDIA
@@ -81,7 +82,7 @@ class DescribeSettings:
         style: a shipped prompt, or a file with the places {question} and {description} or {words}.
         prompts: questions; one is chosen per row.
         attributes: what the description speaks of, beside the words; None is everything that is known.
-        longest: seconds of a recording, at most.
+        max_seconds: seconds of a recording, at most.
         sampling: how answers are drawn.
     """
 
@@ -89,7 +90,7 @@ class DescribeSettings:
     prompts: tuple[str, ...]
     seed: int = 0
     attributes: tuple[str, ...] | None = None
-    longest: float = 300.0
+    max_seconds: float = 300.0
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048, temperature=0.7, top_p=0.95))
 
     def __post_init__(self) -> None:
@@ -103,7 +104,7 @@ class DescribeSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the text around the description among them."""
-        return asdict(self) | {"prompt": self.prompt()}
+        return without(asdict(self), "sampling") | self.sampling.chosen() | {"prompt": self.prompt()}
 
     def prompt(self) -> str:
         """The text around the description.
@@ -144,7 +145,7 @@ def describe(speaker: Speaker, manifest: Manifest, settings: DescribeSettings) -
         row.extra["prompt"] = question
         try:
             path = _path(manifest.folder, row.carried[FILE])
-            measured = await asyncio.to_thread(measure, path, manifest.kind, settings.longest)
+            measured = await asyncio.to_thread(measure, path, manifest.kind, settings.max_seconds)
             words, description = describe_row(row.carried, manifest, measured, settings.attributes)
         except FileFault as error:
             return Outcome(row, str(error))

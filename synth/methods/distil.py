@@ -20,6 +20,7 @@ import pyarrow as pa
 from synth.engines.base import Sampling, sequence_room
 from synth.errors import RequestError, UsageError
 from synth.methods.answers import Answer, Speaker, check_samples, draw
+from synth.record import without
 from synth.row import Outcome, Row, digest
 from synth.runner import Run
 from synth.seeds import seed_of
@@ -135,7 +136,7 @@ class DistilSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return asdict(self)
+        return without(asdict(self), "sampling") | self.sampling.chosen()
 
 
 def distil(

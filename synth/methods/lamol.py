@@ -27,6 +27,7 @@ from synth.chat import ChatFormat, chat_format
 from synth.engines.base import Completion, Engine, Sampling, Tokenizer
 from synth.errors import RequestError, UsageError
 from synth.methods.screen import text_fault
+from synth.record import without
 from synth.row import IGNORED, Message, Outcome, Row, digest
 from synth.seeds import seed_of
 from synth.tasks import Tasks
@@ -56,13 +57,13 @@ class LamolSettings:
     Attributes:
         seed: the run's seed.
         tokens: the generation token of each old task; they take turns.
-        answer: the answer token.
+        answer_token: the answer token.
         sampling: how examples are drawn (top-k 20 in the paper's repository).
     """
 
     seed: int = 0
     tokens: tuple[str, ...] = (GENERATION,)
-    answer: str = ANSWER
+    answer_token: str = ANSWER
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=1024, top_k=20))
 
     def __post_init__(self) -> None:
@@ -71,7 +72,7 @@ class LamolSettings:
         Raises:
             UsageError: a token is empty or has white space around it or several lines, or holds another.
         """
-        tokens = [*self.tokens, self.answer]
+        tokens = [*self.tokens, self.answer_token]
         for token in tokens:
             if not token or token != token.strip() or len(token.splitlines()) > 1:
                 raise UsageError(f"{token!r} is no token: give one line of text without white space around it")
@@ -81,7 +82,7 @@ class LamolSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return asdict(self)
+        return without(asdict(self) | self.sampling.chosen(), "sampling", "top_p")
 
 
 def example_format(tokenizer: Tokenizer, token: str, answer: str) -> ChatFormat:
@@ -127,7 +128,7 @@ def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], 
     Raises:
         UsageError: as for `example_format`.
     """
-    formats = {token: example_format(tokenizer, token, settings.answer) for token in settings.tokens}
+    formats = {token: example_format(tokenizer, token, settings.answer_token) for token in settings.tokens}
 
     async def prepare(row: Row) -> Outcome:
         token = row.carried.get(f"input_{TOKEN}") or settings.tokens[0]
@@ -140,7 +141,9 @@ def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], 
             return Outcome(row, f"empty {'answer' if question else 'question'}")
         if token not in formats:
             return Outcome(row, f"a generation token that was not named: {token}")
-        if held := next((word for word in (*formats, settings.answer) if word in question or word in answer), None):
+        if held := next(
+            (word for word in (*formats, settings.answer_token) if word in question or word in answer), None
+        ):
             return Outcome(row, f"holds a token of the format: {held}")
         turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
         try:
@@ -185,14 +188,14 @@ def lamol(engine: Engine, tokenizer: Tokenizer, settings: LamolSettings) -> Call
     Raises:
         UsageError: as for `example_format`.
     """
-    formats = {token: example_format(tokenizer, token, settings.answer) for token in settings.tokens}
+    formats = {token: example_format(tokenizer, token, settings.answer_token) for token in settings.tokens}
 
     async def write(row: Row) -> Outcome:
         form = formats[row.extra[TOKEN]]
         seed = seed_of(settings.seed, row.id, "example")
         ask = replace(settings.sampling, seed=seed, stop_ids=form.answer_stop_ids, stop=form.answer_stop)
         [drawn] = await engine.generate(form.user_prompt().ids, ask)
-        question, *answers = drawn.text.split(settings.answer)
+        question, *answers = drawn.text.split(settings.answer_token)
         row.messages = [{"role": "user", "content": question.strip()}]
         row.messages += [{"role": "assistant", "content": text.strip()} for text in answers]
         row.logprob = drawn.logprob

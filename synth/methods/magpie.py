@@ -21,6 +21,7 @@ from synth.chat import ChatFormat
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
 from synth.methods.screen import question_fault, text_fault
+from synth.record import without
 from synth.row import Message, Outcome, Row, digest
 from synth.seeds import seed_of
 
@@ -44,8 +45,8 @@ class MagpieSettings:
     Attributes:
         seed: the run's seed.
         turns: user turns a conversation has.
-        systems: system prompts; one is chosen per row by weight. It is part of the conversation.
-        domains: topics; one is chosen per row. It steers the questions only and is not part of the conversation.
+        system: system prompts; one is chosen per row by weight. It is part of the conversation.
+        domain: topics; one is chosen per row. It steers the questions only and is not part of the conversation.
         language: the questions' language; steers as a domain does.
         question: how user turns are drawn (temperature 1, top-p 1 in the paper).
         answer: how answers are drawn (greedy in the paper).
@@ -53,8 +54,8 @@ class MagpieSettings:
 
     seed: int = 0
     turns: int = 1
-    systems: tuple[System, ...] = ()
-    domains: tuple[str, ...] = ()
+    system: tuple[System, ...] = ()
+    domain: tuple[str, ...] = ()
     language: str | None = None
     question: Sampling = field(default_factory=lambda: Sampling(max_tokens=1024))
     answer: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048, temperature=0.0))
@@ -67,14 +68,17 @@ class MagpieSettings:
         """
         if self.turns < 1:
             raise UsageError(f"--turns must be at least 1, not {self.turns}")
-        if not all(0 <= system.weight < math.inf for system in self.systems):
+        if not all(0 <= system.weight < math.inf for system in self.system):
             raise UsageError("the weight of a system prompt must be a number, and must not be negative")
-        if self.systems and not sum(system.weight for system in self.systems):
+        if self.system and not sum(system.weight for system in self.system):
             raise UsageError("all system prompts have weight 0; none could be chosen")
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, for `run.json` and the rows' ids."""
-        return asdict(self)
+        own = {"question_tokens": self.question.max_tokens, "answer_temperature": self.answer.temperature}
+        own |= {"answer_top_p": self.answer.top_p, "logprob": self.answer.logprob}
+        chosen = self.question.chosen() | {"max_tokens": self.answer.max_tokens} | own
+        return without(asdict(self), "question", "answer") | chosen
 
 
 def magpie(engine: Engine, chat: ChatFormat, settings: MagpieSettings) -> Callable[[Row], Awaitable[Outcome]]:
@@ -135,7 +139,7 @@ def magpie_key(row: Row) -> int:
 
 
 def _check_template(chat: ChatFormat, settings: MagpieSettings) -> None:
-    if settings.systems or settings.domains or settings.language:
+    if settings.system or settings.domain or settings.language:
         chat.user_prompt([{"role": "system", "content": "text"}])
     if settings.turns > 1:
         turn = [{"role": "user", "content": "text"}, {"role": "assistant", "content": "text"}]
@@ -145,13 +149,13 @@ def _check_template(chat: ChatFormat, settings: MagpieSettings) -> None:
 def _choose(choice: random.Random, settings: MagpieSettings) -> tuple[list[Message], list[str]]:
     """The row's own system turn, if any, and the sentences that steer its questions."""
     system: list[Message] = []
-    if settings.systems:
-        weights = [system.weight for system in settings.systems]
-        [chosen] = choice.choices(settings.systems, weights)
+    if settings.system:
+        weights = [system.weight for system in settings.system]
+        [chosen] = choice.choices(settings.system, weights)
         system = [{"role": "system", "content": chosen.text}]
     steering = []
-    if settings.domains:
-        steering.append(DOMAIN.format(domain=choice.choice(settings.domains)))
+    if settings.domain:
+        steering.append(DOMAIN.format(domain=choice.choice(settings.domain)))
     if settings.language:
         steering.append(LANGUAGE.format(language=settings.language))
     return system, steering

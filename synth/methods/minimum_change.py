@@ -17,6 +17,7 @@ from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
 from synth.methods.answers import Answer, Speaker, draw, judged
 from synth.methods.prompt import fill, load_prompt
+from synth.record import without
 from synth.row import Outcome, Row
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -67,7 +68,7 @@ class MinimumChangeSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompt's text among them."""
-        return asdict(self) | {"prompt": self.prompt()}
+        return without(asdict(self), "sampling", "prompt_name") | self.sampling.chosen() | {"prompt": self.prompt()}
 
     def prompt(self) -> str:
         """The editor's prompt.

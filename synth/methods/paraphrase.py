@@ -20,6 +20,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.methods.answers import Answer, Speaker, draw
 from synth.methods.prompt import fill, load_prompt, prompt_names
+from synth.record import without
 from synth.row import Outcome, Row
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -65,7 +66,7 @@ class ParaphraseSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompt's text among them."""
-        return asdict(self) | {"prompt": self.prompt()}
+        return without(asdict(self), "sampling") | self.sampling.chosen() | {"prompt": self.prompt()}
 
     def prompt(self) -> str:
         """The prompt's text.

@@ -24,6 +24,7 @@ from synth.methods.screen import text_fault
 from synth.methods.search import join
 from synth.methods.self_output import choose
 from synth.methods.thoughts import Markers, opening_of
+from synth.record import without
 from synth.row import Outcome, Row, digest
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -101,7 +102,8 @@ class ReasonSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return asdict(self)
+        markers = {"think_open": self.markers.open, "think_close": self.markers.close}
+        return without(asdict(self), "sampling", "markers") | self.sampling.chosen() | markers
 
 
 def reason(speaker: Speaker, verifier: Verifier, settings: ReasonSettings) -> Callable[[Row], Awaitable[Outcome]]:

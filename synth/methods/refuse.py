@@ -21,6 +21,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.methods.answers import Speaker, check_samples, draw
 from synth.read import Rows, conversations
+from synth.record import without
 from synth.row import BASE, FAULT, Outcome, Row
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -66,7 +67,7 @@ class RefuseSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return asdict(self)
+        return without(asdict(self), "sampling") | self.sampling.chosen()
 
 
 def labelled(raw: Rows, prompt_column: str | None = None) -> Rows:

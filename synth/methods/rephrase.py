@@ -24,6 +24,7 @@ from synth.methods.copying import copied
 from synth.methods.paraphrase import telltale
 from synth.methods.prompt import fill, load_prompt, prompt_names
 from synth.methods.screen import text_fault
+from synth.record import without
 from synth.row import BASE, Outcome, Row
 from synth.seeds import seed_of
 
@@ -62,14 +63,14 @@ class RephraseSettings:
 
     Attributes:
         seed: the run's seed.
-        styles: names of prompts, ours or files with the place {text}; one row of each for every chunk.
+        style: names of prompts, ours or files with the place {text}; one row of each for every chunk.
         chunk_tokens: most tokens of a chunk.
         originals: chunks that stand as they are, for each rephrased one.
         sampling: how texts are drawn.
     """
 
     seed: int = 0
-    styles: tuple[str, ...] = ("rephrase-wikipedia",)
+    style: tuple[str, ...] = ("rephrase-wikipedia",)
     chunk_tokens: int = 300
     originals: float = 0.0
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048, temperature=0.7, top_p=0.95))
@@ -82,17 +83,17 @@ class RephraseSettings:
         """
         if self.chunk_tokens < 10:
             raise UsageError(f"--chunk-tokens must be at least 10, not {self.chunk_tokens}")
-        if len(set(self.styles)) < len(self.styles) or not self.styles:
+        if len(set(self.style)) < len(self.style) or not self.style:
             raise UsageError("--style: name each style once")
-        if not 0 <= self.originals * len(self.styles) <= 1:
+        if not 0 <= self.originals * len(self.style) <= 1:
             raise UsageError(
-                f"--originals asks for {self.originals * len(self.styles):g} originals of each chunk, and there is "
-                f"one: with so many styles, 1:{len(self.styles)} takes them all"
+                f"--originals asks for {self.originals * len(self.style):g} originals of each chunk, and there is "
+                f"one: with so many styles, 1:{len(self.style)} takes them all"
             )
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompts' texts among them."""
-        return asdict(self) | {"prompts": self.prompts()}
+        return without(asdict(self), "sampling") | self.sampling.chosen() | {"prompts": self.prompts()}
 
     def prompts(self) -> dict[str, str]:
         """The prompt of each style, by the name it has in the rows.
@@ -100,7 +101,7 @@ class RephraseSettings:
         Raises:
             UsageError: one cannot be read, or lacks the place for the text.
         """
-        return {name.removeprefix("rephrase-"): load_prompt(name, {"text"}, {"text"}) for name in self.styles}
+        return {name.removeprefix("rephrase-"): load_prompt(name, {"text"}, {"text"}) for name in self.style}
 
 
 def style_name(style: str) -> str:
@@ -111,7 +112,7 @@ def style_name(style: str) -> str:
 
 def chunking(tokenizer: Tokenizer, settings: RephraseSettings) -> Cut:
     """What cuts a document into rows: each chunk once in each style, and by chance as it is."""
-    share = settings.originals * len(settings.styles)
+    share = settings.originals * len(settings.style)
     names = list(settings.prompts())
 
     def cut(document: str, text: str) -> Iterator[dict[str, Any]]:

@@ -21,6 +21,7 @@ from synth.errors import UsageError
 from synth.methods import minimum_change as edits
 from synth.methods import paraphrase as restatements
 from synth.methods.answers import Answer, Speaker, check_samples, draw, each_once
+from synth.record import without
 from synth.row import Message, Outcome, Row, digest
 from synth.seeds import seed_of
 from synth.tasks import task_of
@@ -79,7 +80,7 @@ class SelfOutputSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        record = asdict(self)
+        record = without(asdict(self), "sampling") | self.sampling.chosen()
         record["paraphrase"] = self.paraphrase.record() if "paraphrase" in self.fallback else None
         record["minimum_change"] = self.minimum_change.record() if "minimum-change" in self.fallback else None
         return record

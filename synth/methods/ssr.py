@@ -26,6 +26,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.methods.answers import Speaker
 from synth.methods.screen import question_fault, text_fault
+from synth.record import without
 from synth.row import Message, Outcome, Row, digest
 from synth.seeds import seed_of
 
@@ -71,7 +72,8 @@ class SsrSettings:
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""
-        return asdict(self)
+        chosen = self.question.chosen() | {"question_tokens": self.question.max_tokens}
+        return without(asdict(self), "question", "answer") | chosen | {"max_tokens": self.answer.max_tokens}
 
 
 @dataclass(frozen=True, slots=True)

@@ -149,4 +149,4 @@ def test_tasks_take_turns_and_each_draw_has_its_seed(chat: ChatFormat) -> None:
 )
 def test_tokens_that_could_not_be_told_apart_are_refused(tokens: tuple[str, ...], answer: str, fault: str) -> None:
     with pytest.raises(UsageError, match=fault.replace("[", r"\[")):
-        LamolSettings(tokens=tokens, answer=answer)
+        LamolSettings(tokens=tokens, answer_token=answer)

@@ -75,7 +75,7 @@ def test_turns(loop: Any, engine: Engine, chat: ChatFormat) -> None:
 
 def test_system_prompts_are_chosen_by_weight_and_kept(loop: Any, transformers_engine: Engine, chat: ChatFormat) -> None:
     systems = (System("Be brief.", 3), System("Be kind.", 1), System("Never.", 0))
-    found = outcomes(loop, transformers_engine, chat, replace(SETTINGS, systems=systems), 80)
+    found = outcomes(loop, transformers_engine, chat, replace(SETTINGS, system=systems), 80)
     chosen = [outcome.row.messages[0] for outcome in found]
     assert {turn["role"] for turn in chosen} == {"system"}
     brief = sum(turn["content"] == "Be brief." for turn in chosen)
@@ -84,7 +84,7 @@ def test_system_prompts_are_chosen_by_weight_and_kept(loop: Any, transformers_en
 
 
 def test_domain_steers_but_is_not_in_the_row(loop: Any, transformers_engine: Engine, chat: ChatFormat) -> None:
-    settings = replace(SETTINGS, domains=("JSON",))
+    settings = replace(SETTINGS, domain=("JSON",))
     steered = [outcome.row for outcome in outcomes(loop, transformers_engine, chat, settings, 40)]
     free = [outcome.row for outcome in outcomes(loop, transformers_engine, chat, SETTINGS, 40)]
 
@@ -144,10 +144,10 @@ def test_same_texts_whatever_the_concurrency(
     ("changes", "message"),
     [
         ({"turns": 0}, "--turns must be at least 1"),
-        ({"systems": (System("a", -1),)}, "must not be negative"),
-        ({"systems": (System("a", float("nan")),)}, "must be a number"),
-        ({"systems": (System("a", float("inf")),)}, "must be a number"),
-        ({"systems": (System("a", 0),)}, "all system prompts have weight 0"),
+        ({"system": (System("a", -1),)}, "must not be negative"),
+        ({"system": (System("a", float("nan")),)}, "must be a number"),
+        ({"system": (System("a", float("inf")),)}, "must be a number"),
+        ({"system": (System("a", 0),)}, "all system prompts have weight 0"),
     ],
 )
 def test_bad_settings(changes: dict[str, Any], message: str) -> None:
@@ -166,5 +166,5 @@ def test_template_that_takes_no_system_prompt(chat: ChatFormat) -> None:
     )
     refusing = chat_format(tokenizer)
     with pytest.raises(UsageError, match="system"):
-        magpie(None, refusing, MagpieSettings(domains=("algebra",)))  # type: ignore[arg-type]
+        magpie(None, refusing, MagpieSettings(domain=("algebra",)))  # type: ignore[arg-type]
     magpie(None, refusing, MagpieSettings(turns=2))  # type: ignore[arg-type]

@@ -126,7 +126,7 @@ def test_chunks_come_once_in_each_style_and_by_chance_as_they_are(tmp_path: Path
     assert rows[0].parent == "d0" and rows[0].carried["chunk"] == 0 and rows[0].carried["input_chunk"] == "mine"
     again = list(source.rows("rephrase", {}, COLUMNS)(150))
     assert [row.id for row in again] == [row.id for row in rows[150:]]
-    other = tasks(tmp_path, documents, chat, RephraseSettings(4, settings.styles, 300, 0.25))
+    other = tasks(tmp_path, documents, chat, RephraseSettings(4, settings.style, 300, 0.25))
     assert other.fingerprint != source.fingerprint
     assert len({row.id for row in rows}) == len(rows)
 
@@ -204,9 +204,9 @@ def test_lead_ins() -> None:
     ("settings", "message"),
     [
         ({"chunk_tokens": 5}, "--chunk-tokens must be at least 10"),
-        ({"styles": ("rephrase-easy", "rephrase-easy")}, "name each style once"),
+        ({"style": ("rephrase-easy", "rephrase-easy")}, "name each style once"),
         ({"originals": 1.5}, "1:1 takes them all"),
-        ({"styles": ("rephrase-easy", "rephrase-hard"), "originals": 1.0}, "asks for 2 originals of each chunk"),
+        ({"style": ("rephrase-easy", "rephrase-hard"), "originals": 1.0}, "asks for 2 originals of each chunk"),
     ],
 )
 def test_settings_that_cannot_work(settings: dict[str, Any], message: str) -> None:
