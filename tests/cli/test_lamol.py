@@ -74,7 +74,7 @@ def test_a_model_writes_examples_of_what_it_learnt(
     assert synth(*command, "-n", 70, "--concurrency", 3, "-o", tmp_path / "whole.jsonl") == 0
     assert [row["id"] for row in load(out)][:40] == [row["id"] for row in load(tmp_path / "whole.jsonl")][:40]
     assert synth(*command, "-n", 70, "--top-k", 5, "-o", out) == 2
-    assert "sampling.top_k: 20, now 5" in capfd.readouterr().err
+    assert "(top_k: 20, now 5)" in capfd.readouterr().err
 
     new = tmp_path / "new.jsonl"
     new.write_text("\n".join(json.dumps({"question": f"Name {n}?", "answer": f"{n}."}) for n in range(100)))

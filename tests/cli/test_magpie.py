@@ -182,7 +182,7 @@ def test_output_that_holds_something_else(tmp_path: Path, reference: Path) -> No
     (tmp_path / "mine" / "thesis.tex").write_text("x")
     assert "holds no run of synth" in refused(magpie("-n", "5", "-o", tmp_path / "mine"))
     line = refused(magpie("-n", "500", "--seed", "9", "--top-p", "0.9", "-o", reference))
-    assert "question.top_p: 1.0, now 0.9" in line and "seed: 0, now 9" in line and "--restart" in line
+    assert "(seed: 0, now 9; top_p: 1.0, now 0.9)" in line and "--restart" in line
     assert len(texts(reference)) == 400
 
 

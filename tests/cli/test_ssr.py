@@ -40,7 +40,7 @@ def test_exactly_as_many_as_wanted_and_the_same_after_a_kill(
     assert synth(*command, "-o", out) == 0
     assert "already holds 9 rows" in capfd.readouterr().err
     assert synth(*command, "--temperature", 0.8, "-o", out) == 2
-    assert "question.temperature: 0.9, now 0.8" in capfd.readouterr().err
+    assert "(temperature: 0.9, now 0.8)" in capfd.readouterr().err
 
     killed = tmp_path / "killed"
     start_and_kill([*command, "--concurrency", 2, "-o", killed], tmp_path / "killed.inputs" / "journal.jsonl", rows=5)
