@@ -11,18 +11,18 @@ from typing import Any
 from cli.progress import clock, say
 from filters.verdict import Settings
 from filters.verifiers import registry
-from synth.chat import format_for
+from synth.chat.format import format_for
+from synth.data.plain import open_rows_or_texts
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_rows
 from synth.engines.base import Engine, EngineOptions
+from synth.engines.loading import load_config, window_of
 from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
-from synth.judge import JUDGE_PLACES, Judge
-from synth.loading import load_config, window_of
-from synth.methods.answers import NOT_OPEN, Speaker
-from synth.methods.prompt import load_prompt
-from synth.plain import open_rows_or_texts
-from synth.read import open_rows
-from synth.tasks import Tasks, open_tasks
-from synth.verifiers import Verifier, check_references, open_verifier
+from synth.generation.chat_model import NOT_OPEN, Speaker
+from synth.generation.judge import JUDGE_PLACES, Judge
+from synth.generation.prompt_files import load_prompt
+from synth.generation.verification import Verifier, check_references, open_verifier
 
 _OPTIONS = {"seconds": "time_limit", "memory": "memory_limit", "unsafe": "unsafe_no_sandbox"}
 """What people call the settings of a verifier: as the options that set them."""

@@ -11,16 +11,16 @@ import polars as pl
 from cli.generate import claimed_stdout
 from cli.progress import Meter, say
 from cli.show import printable
-from synth.curation import Curation, Removal, columns_of, curate, curated, frame_of, schema_of
-from synth.curation_steps import Kind, described, steps_of
+from synth.curation.context import Workshop
+from synth.curation.pipeline import Curation, Removal, columns_of, curate, curated, frame_of, schema_of
+from synth.curation.steps import Kind, described, steps_of
+from synth.data.output import StreamSink, open_output
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_rows
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
 from synth.errors import UsageError
-from synth.output import StreamSink, open_output
-from synth.read import open_rows
-from synth.record import RunRecord
-from synth.store import RunDirectory
-from synth.tasks import Tasks, open_tasks
-from synth.versions import versions
-from synth.workshop import Workshop
 
 EXAMPLES = 3
 """Rows that --explain shows of each category."""

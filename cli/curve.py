@@ -9,15 +9,15 @@ from typing import Any, Self
 
 from cli.progress import Meter
 from filters.verdict import Settings
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
 from synth.engines.base import EngineOptions, Sampling
-from synth.engines.transformers import TransformersEngine
+from synth.engines.hf.engine import TransformersEngine
 from synth.errors import UsageError
-from synth.evaluation import Exam, Verifiers, open_verifiers, take
-from synth.methods.answers import Speaker
-from synth.retention import retention
-from synth.scores import results_of
-from synth.suites import open_suites
+from synth.evaluation.run import Exam, Verifiers, open_verifiers, take
+from synth.evaluation.scores import results_of
+from synth.evaluation.statistics import retention
+from synth.evaluation.suites import open_suites
+from synth.generation.chat_model import Speaker
 from synth.training.folder import TrainingFolder
 
 CONCURRENCY = 256
@@ -113,7 +113,7 @@ class Evaluator:
 
 def draw(folder: TrainingFolder, floor: float | None) -> None:
     """Draw `curve.svg` and `curve.png` from what the folder's log has so far."""
-    from synth.plots import CurvePoint, draw_curve
+    from synth.reports.plots import CurvePoint, draw_curve
 
     measured = [(entry["step"], entry["evaluation"]) for entry in folder.log if "evaluation" in entry]
     points = [CurvePoint(step, found["new"], found["old"]) for step, found in measured]

@@ -54,11 +54,11 @@ def command(manifest: str, **given: Any) -> None:
     from cli.cast import Casting
     from cli.generate import generate, task_job
     from cli.progress import say
+    from synth.data.media.manifest import open_manifest
+    from synth.data.prompts import open_tasks
     from synth.engines.base import Sampling
     from synth.errors import UsageError
-    from synth.manifest import open_manifest
     from synth.methods.describe import COLUMNS, DescribeSettings, describe, question_of, style_name
-    from synth.tasks import open_tasks
 
     if Path(given["output"] or "").suffix.lower() == ".jsonl":
         raise UsageError(

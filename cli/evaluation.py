@@ -22,22 +22,22 @@ from cli.generate import claimed_stdout, interruptible
 from cli.progress import clock, how_to_go_on, progress, say
 from cli.score_table import score_table
 from filters.verdict import Settings
-from synth import harness
+from synth.data.read import open_source
+from synth.data.row import BASE
+from synth.data.run.directory import RunDirectory
+from synth.data.run.invocation import command_line
+from synth.data.run.record import RunRecord, refuse_other_run
+from synth.data.run.versions import versions
+from synth.data.write import replace_text
 from synth.engines.base import Sampling
-from synth.engines.token_scorer import open_scorer
 from synth.errors import RequestError, UsageError
-from synth.evaluation import COLUMNS, Exam, Verifiers, open_verifiers
-from synth.invocation import command_line
-from synth.perplexity import Text, open_texts, perplexity
-from synth.read import open_source
-from synth.record import RunRecord, refuse_other_run
-from synth.row import BASE
-from synth.runner import Run
-from synth.scores import Results, as_json, pick, results_of
-from synth.store import RunDirectory
-from synth.suites import Suite, open_suites
-from synth.versions import versions
-from synth.write import replace_text
+from synth.evaluation import lm_eval as harness
+from synth.evaluation.perplexity import Text, open_texts, perplexity
+from synth.evaluation.run import COLUMNS, Exam, Verifiers, open_verifiers
+from synth.evaluation.scores import Results, as_json, pick, results_of
+from synth.evaluation.suites import Suite, open_suites
+from synth.generation.runner import Run
+from synth.scoring.scorer import open_scorer
 
 
 def evaluate(given: dict[str, Any]) -> None:
@@ -134,7 +134,7 @@ def _named(given: tuple[str, ...]) -> dict[str, str]:
 
 def _merged(given: dict[str, Any], models: dict[str, str], folder: Path, quiet: bool) -> dict[str, str]:
     """The models of --sweep, made where they are not there yet."""
-    from synth.merge import is_merge_of, merge
+    from synth.training.merge import is_merge_of, merge
 
     made: dict[str, str] = {}
     base, tuned = [*models.values(), "", ""][:2]
@@ -275,8 +275,8 @@ class _Examination:
 
     def divergences(self, results: list[Results]) -> None:
         """How far each model has moved from the first, along the first one's answers to the new suites."""
-        from synth.divergence import forward_divergences
-        from synth.engines.transformers import load_model
+        from synth.engines.hf.engine import load_model
+        from synth.scoring.divergence import forward_divergences
 
         quiet: bool = self.given["quiet"]
         options = engine_settings(self.given)
@@ -311,7 +311,7 @@ def _between(length: int, start: int, end: int) -> NDArray[np.bool_]:
 
 def _write(folder: Path, scores: dict[str, Any]) -> None:
     """scores.json, and the plots."""
-    from synth.score_plots import draw_scores
+    from synth.reports.evaluation_plots import draw_scores
 
     folder.mkdir(parents=True, exist_ok=True)
     scores = {"command_line": command_line()} | scores

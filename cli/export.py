@@ -70,9 +70,9 @@ def command(
       synth export mbpp.jsonl --prompt-column text --reference-column code -o mbpp.parquet
       synth export 'shards/*.jsonl.gz' -o chat
     """  # noqa: D301 (\b is click's)
+    from synth.data.plain import open_rows_or_texts
+    from synth.data.write import open_writer
     from synth.errors import UsageError
-    from synth.plain import open_rows_or_texts
-    from synth.write import open_writer
 
     if trainer is not None:
         if output in (None, "-"):
@@ -101,13 +101,13 @@ def _for_trainer(
     force: bool,
     quiet: bool,
 ) -> None:
+    from synth.data.pairs import has_pairs, pairs
+    from synth.data.read import conversations, open_source
+    from synth.data.write import open_writer
     from synth.errors import UsageError
-    from synth.forms import form_of, formed
-    from synth.pairs import has_pairs, pairs
-    from synth.read import conversations, open_source
-    from synth.token_scores import scorer_model
-    from synth.trainers import NAMED_IN_CONFIG, TRAINERS, check, data_path, write_extras
-    from synth.write import open_writer
+    from synth.exports.formats import form_of, formed
+    from synth.exports.trainers import NAMED_IN_CONFIG, TRAINERS, check, data_path, write_extras
+    from synth.scoring.token_scores import scorer_model
 
     trainer = TRAINERS[name]
     if output.suffix.lower() != trainer.suffix and (trainer.suffix or output.suffix[1:].isalpha()):

@@ -15,12 +15,12 @@ import pyarrow as pa
 
 from cli.cast import Cast, Casting, Engines
 from cli.progress import clock, how_to_go_on, progress, say
-from synth.output import StreamSink, open_output, refuse_early
-from synth.record import RunRecord
-from synth.row import BASE, Row
-from synth.runner import Kinds, Method, Run, Sink
-from synth.tasks import Tasks
-from synth.versions import versions
+from synth.data.output import StreamSink, open_output, refuse_early
+from synth.data.prompts import Tasks
+from synth.data.row import BASE, Row
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
+from synth.generation.runner import Kinds, Method, Run, Sink
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,8 +103,8 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    from synth.data.run.invocation import remember
     from synth.errors import SynthError, UsageError
-    from synth.invocation import remember
 
     remember(arguments)
     try:

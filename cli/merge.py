@@ -32,7 +32,7 @@ def command(base: str, tuned: str, ratio: float | None, add: str | None, output:
     """  # noqa: D301 (\b is click's)
     from pathlib import Path
 
-    from synth.merge import merge
+    from synth.training.merge import merge
 
     share = ratio if ratio is not None else 0.5 if add is None else 1.0
     found = merge(base, tuned, Path(output), ratio=share, add=add)

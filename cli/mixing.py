@@ -11,14 +11,14 @@ import pyarrow as pa
 from cli.generate import claimed_stdout
 from cli.options import Share
 from cli.progress import Meter, say
+from synth.data.mix import CountTokens, Mixture, Part, mixed, plan
+from synth.data.output import open_output
+from synth.data.prompts import open_tasks
+from synth.data.read import Rows, conversations, open_source
+from synth.data.row import SCORES
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
 from synth.errors import UsageError
-from synth.mix import CountTokens, Mixture, Part, mixed, plan
-from synth.output import open_output
-from synth.read import Rows, conversations, open_source
-from synth.record import RunRecord
-from synth.row import SCORES
-from synth.tasks import open_tasks
-from synth.versions import versions
 
 
 def mix(given: dict[str, Any]) -> None:
@@ -123,7 +123,7 @@ def _names(sources: Sequence[str]) -> list[str]:
 
 
 def _token_counter(model: str) -> CountTokens:
-    from synth.chat import format_for
+    from synth.chat.format import format_for
     from synth.errors import RequestError
 
     chat = format_for(model)

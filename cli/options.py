@@ -7,8 +7,8 @@ from typing import Any, TypeVar, cast
 
 import click
 
-from synth.loading import LARGEST_WINDOW, remote_code
-from synth.places import check_directory, check_rows
+from synth.data.destination import check_directory, check_rows
+from synth.engines.loading import LARGEST_WINDOW, remote_code
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -179,7 +179,7 @@ def scoring_options(command: Command) -> Command:
 
 
 def checked(check: Callable[[str], None]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """A callback for `-o` that refuses a name at once, as `synth.places` says."""
+    """A callback for `-o` that refuses a name at once, as `synth.data.destination` says."""
 
     def callback(_: click.Context, __: click.Parameter, output: str | None) -> str | None:
         if output not in (None, "-"):

@@ -5,10 +5,10 @@ from typing import Any
 import pyarrow as pa
 
 from cli.progress import say
-from synth.documents import Cut, open_documents
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import Rows, open_source
 from synth.errors import UsageError
-from synth.read import Rows, open_source
-from synth.tasks import Tasks, open_tasks
+from synth.generation.documents import Cut, open_documents
 
 
 def passages_of(given: dict[str, Any], added: pa.Schema, cut: Cut) -> Tasks:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
-from synth.runner import Run
+from synth.generation.runner import Run
 
 if TYPE_CHECKING:
     from rich.progress import Progress

@@ -9,9 +9,12 @@ import pyarrow as pa
 from cli.cast import Casting, tasks_of
 from cli.generate import Job, generate
 from cli.progress import say
+from synth.data.read import open_source
+from synth.data.row import BASE, digest
 from synth.engines.base import Sampling
+from synth.engines.loading import load_tokenizer
 from synth.errors import UsageError
-from synth.loading import load_tokenizer
+from synth.generation.runner import Kinds
 from synth.methods.lamol import (
     COLUMNS,
     GENERATION,
@@ -26,9 +29,6 @@ from synth.methods.lamol import (
     preparing,
 )
 from synth.methods.magpie import magpie_key
-from synth.read import open_source
-from synth.row import BASE, digest
-from synth.runner import Kinds
 
 _KEPT = ("id", "method", "parent")
 """Columns of ours that prepared rows have; `messages` would be taken for the chat template's."""

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cli.options import MODEL, engine_options, input_options, output_options, whole
-from synth.loading import LARGEST_WINDOW
+from synth.engines.loading import LARGEST_WINDOW
 
 
 @click.command()

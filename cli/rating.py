@@ -10,15 +10,15 @@ import pyarrow as pa
 from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import Job, claimed_stdout, closing_lines, generate
 from cli.progress import Meter, clock, say
+from synth.curation.rewards import COLUMNS, open_reward_model, rewarded
+from synth.data.output import open_output
+from synth.data.plain import only_texts
+from synth.data.prompts import Tasks
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
 from synth.engines.open import model_revision
 from synth.errors import UsageError
 from synth.methods.rate import MEASURES, RateSettings, rate
-from synth.output import open_output
-from synth.plain import only_texts
-from synth.record import RunRecord
-from synth.rewards import COLUMNS, open_reward_model, rewarded
-from synth.tasks import Tasks
-from synth.versions import versions
 
 
 def rate_rows(given: dict[str, Any]) -> None:

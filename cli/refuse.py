@@ -34,11 +34,11 @@ def command(**given: Any) -> None:
     from cli.generate import generate, task_job
     from cli.progress import say
     from filters.verdict import Settings
+    from synth.data.prompts import open_tasks
+    from synth.data.read import Rows, open_source
     from synth.engines.base import Sampling
     from synth.errors import UsageError
     from synth.methods.refuse import COLUMNS, RefuseSettings, labelled, refuse, together
-    from synth.read import Rows, open_source
-    from synth.tasks import open_tasks
 
     settings = RefuseSettings(
         seed=given["seed"],

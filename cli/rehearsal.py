@@ -13,11 +13,14 @@ import pyarrow as pa
 from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import Job, Session, generate
 from cli.progress import say
-from synth.embeddings import check_embedder, open_embedder, state_embedder
+from synth.curation.embeddings import check_embedder, open_embedder, state_embedder
+from synth.data.read import open_source
+from synth.data.row import BASE, digest
+from synth.data.run.record import read_record
 from synth.engines.base import Sampling
-from synth.engines.transformers import TransformersEngine
+from synth.engines.hf.engine import TransformersEngine
+from synth.engines.loading import load_tokenizer
 from synth.errors import RunError, UsageError
-from synth.loading import load_tokenizer
 from synth.methods.magpie import magpie_key
 from synth.methods.ssr import (
     COLUMNS,
@@ -30,9 +33,6 @@ from synth.methods.ssr import (
     inputs,
     kept_examples,
 )
-from synth.read import open_source
-from synth.record import read_record
-from synth.row import BASE, digest
 
 CANDIDATES = 5
 """Inputs written for each row wanted, about as many as in the paper."""

@@ -3,7 +3,7 @@
 import click
 
 from cli.options import TRUST, checked
-from synth.places import check_page
+from synth.data.destination import check_page
 
 
 @click.command()
@@ -37,7 +37,7 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
       synth report scores -o kept.html
       synth report tuned -o curve.html
     """  # noqa: D301 (\b is click's)
-    from synth.report import build_report
+    from synth.reports.build import build_report
 
     made = build_report(sources, output, model=model, force=force)
     if not quiet:

@@ -7,8 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from cli.show import printable
-from synth.retention import POOR, SOUND
-from synth.scores import harness_lines, share_of
+from synth.evaluation.scores import harness_lines, share_of
+from synth.evaluation.statistics import POOR, SOUND
 
 MARGIN = 2
 """Models whose intervals are shown, too; with more there is no room for them."""
@@ -20,7 +20,7 @@ Model = dict[str, Any]
 
 
 def score_table(scores: dict[str, Any]) -> None:
-    """Print what `synth.scores.as_json` tells, on standard output."""
+    """Print what `synth.evaluation.scores.as_json` tells, on standard output."""
     console = Console(highlight=False, soft_wrap=True)
     models: list[Model] = scores["models"]
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))

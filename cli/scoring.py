@@ -17,26 +17,26 @@ import pyarrow as pa
 from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import claimed_stdout, closing_lines
 from cli.progress import Meter, clock, how_to_go_on, say
-from synth.card import token_line
+from synth.data.output import StreamSink, open_output, refuse_early
+from synth.data.plain import TEXT, format_for_texts, has_texts, only_texts
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import Rows, open_rows, open_source
+from synth.data.row import BASE
+from synth.data.run.card import token_line
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord, read_record
+from synth.data.run.shards import read_shards
+from synth.data.run.versions import versions
+from synth.data.schema.turns import holds_text
+from synth.engines.loading import load_tokenizer
 from synth.engines.open import model_revision
-from synth.engines.token_scorer import open_scorer
 from synth.errors import UsageError
-from synth.loading import load_tokenizer
-from synth.masks import Cut, Mask
-from synth.output import StreamSink, open_output, refuse_early
-from synth.plain import TEXT, format_for_texts, has_texts, only_texts
-from synth.read import Rows, open_rows, open_source
-from synth.record import RunRecord, read_record
-from synth.row import BASE
-from synth.shards import read_shards
-from synth.store import RunDirectory
-from synth.tasks import Tasks, open_tasks
-from synth.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
-from synth.token_encoding import Protection, RowEncoder, untrained_line
-from synth.token_labels import corpus_cut, write_scored
-from synth.token_scores import LABELLED, TokenScores, all_scored, prepared_tokens, scorer_name
-from synth.turns import holds_text
-from synth.versions import versions
+from synth.scoring.encoding import Protection, RowEncoder, untrained_line
+from synth.scoring.labels import corpus_cut, write_scored
+from synth.scoring.masks import Cut, Mask
+from synth.scoring.scorer import open_scorer
+from synth.scoring.thresholds import EDGES, PERPLEXITIES, SHARES, Preview, preview
+from synth.scoring.token_scores import LABELLED, TokenScores, all_scored, prepared_tokens, scorer_name
 
 
 def score(given: dict[str, Any]) -> None:

@@ -46,7 +46,7 @@ def command(source: str, rows: int, model: str | None, plain: bool) -> None:
 def _show_scores(folder: Path) -> None:
     from cli.score_table import score_table
     from synth.errors import UsageError
-    from synth.report_scores import read_scores
+    from synth.reports.evaluation import read_scores
 
     scores = read_scores(folder)
     try:

@@ -12,11 +12,11 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from cli.show import printable
-from synth.pairs import SIDES
-from synth.report_tokens import cut
-from synth.row import FAULT
-from synth.token_cells import Cell, Tokenizers, cells
-from synth.views import open_views
+from synth.data.pairs import SIDES
+from synth.data.row import FAULT
+from synth.data.views import open_views
+from synth.reports.heat_maps import cut
+from synth.scoring.cells import Cell, Tokenizers, cells
 
 COLOURS = {"system": "magenta", "user": "cyan", "assistant": "green", "chosen": "green", "rejected": "red"}
 HEAT = ((1.5, ""), (2.5, "on #5c4a00"), (10.0, "on #8a4500"), (100.0, "on #a02000"), (math.inf, "bold on #c00000"))

@@ -13,8 +13,8 @@ from cli.options import MODEL, PREFIX, STOP, TRUST
 if TYPE_CHECKING:
     from rich.text import Text
 
-    from synth.chat import ChatFormat
-    from synth.row import Message
+    from synth.chat.format import ChatFormat
+    from synth.data.row import Message
 
 _EXAMPLE = [
     {"role": "user", "content": "What is 2 + 2?"},
@@ -57,7 +57,7 @@ def command(model: str, as_json: bool, system: str | None, prefix: str | None, s
       synth template --model Qwen/Qwen2.5-7B-Instruct --json | jq -r .prefix
       synth template --model BASE --prefix "Question: " --stop $'\\nAnswer: '
     """  # noqa: D301 (\b is click's)
-    from synth.chat import format_for
+    from synth.chat.format import format_for
 
     chat = format_for(model, prefix=prefix, stop=stop)
     found = {"model": model, **describe(chat, system)}

@@ -20,7 +20,7 @@ from cli.options import (
     input_options,
     whole,
 )
-from synth.loading import LARGEST_WINDOW
+from synth.engines.loading import LARGEST_WINDOW
 
 STEPS = 10**9
 """More steps than anyone takes."""

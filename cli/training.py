@@ -15,22 +15,22 @@ import numpy as np
 
 from cli.progress import Meter, clock, how_to_go_on, say
 from cli.show import printable
-from synth.chat import ChatFormat, format_for
+from synth.chat.format import ChatFormat, format_for
+from synth.data.plain import format_for_texts
+from synth.data.prompts import open_tasks
+from synth.data.read import Rows, conversations, open_source
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
+from synth.data.schema.turns import holds_text
+from synth.engines.loading import load_config, window_of
 from synth.engines.open import model_revision
 from synth.errors import UsageError
-from synth.loading import load_config, window_of
-from synth.plain import format_for_texts
-from synth.read import Rows, conversations, open_source
-from synth.record import RunRecord
-from synth.tasks import open_tasks
-from synth.token_cells import cells
-from synth.token_encoding import RowEncoder
+from synth.scoring.cells import cells
+from synth.scoring.encoding import RowEncoder
 from synth.training.card import training_card
 from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.settings import Settings, Trained
-from synth.turns import holds_text
-from synth.versions import versions
 
 if TYPE_CHECKING:
     from synth.training.run import Stop

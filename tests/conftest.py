@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synth.chat import ChatFormat, format_for
+from synth.chat.format import ChatFormat, format_for
 from synth.engines.base import Engine, EngineOptions
 
 ROOT = Path(__file__).parent.parent
@@ -61,7 +61,7 @@ def loop() -> Loop:
 @pytest.fixture(scope="session")
 def transformers_engine(loop: Loop, chat: ChatFormat) -> Iterator[Engine]:
     """The sample model in the transformers engine."""
-    from synth.engines.transformers import open_transformers
+    from synth.engines.hf.engine import open_transformers
 
     engine = loop.run(open_transformers(MODEL, chat.tokenizer, EngineOptions(device="cpu")))
     yield engine

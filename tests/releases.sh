@@ -21,7 +21,7 @@ from importlib.metadata import version
 print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "datasets", "peft", "pyarrow")))'
     OMP_NUM_THREADS=1 "$here/bin/python" -m pytest --quiet -p no:cacheprovider \
         tests/cli/test_quiet.py tests/synth/engines/test_transformers_faults.py tests/synth/training \
-        tests/synth/test_chat.py tests/synth/test_read.py tests/synth/test_benchmarks.py \
+        tests/synth/chat/test_format.py tests/synth/data/test_read.py tests/synth/data/schema/test_benchmarks.py \
         -k "not processes and not hub"
 }
 try oldest lowest-direct >"$venv/oldest.log" 2>&1 &

@@ -8,7 +8,7 @@ option.
 
 import re
 
-from filters.extract import conclusion, last_boxed, plain
+from filters.response.extract import conclusion, last_boxed, plain
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 _LETTERS = "ABCDEFGHIJ"

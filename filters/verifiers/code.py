@@ -9,8 +9,8 @@ Tests are found in the row's columns, in this order:
                                                  that function is called with and returns, as in APPS
 
 The program is made of the blocks of the response that define what the tests call, and what these need: see
-`filters.program`. Where it does not define the entry point it is taken for the rest of the prompt. The program and its
-tests run in separate processes: see `filters.sandbox_tests`.
+`filters.response.program`. Where it does not define the entry point it is taken for the rest of the prompt. The program and its
+tests run in separate processes: see `filters.execution.tests_process`.
 """
 
 import ast
@@ -18,9 +18,9 @@ import builtins
 import json
 from typing import Any
 
-from filters.extract import conclusion
-from filters.program import code_given, completed, names_used, own_names, parsed, program_in
-from filters.sandbox import PythonSandbox
+from filters.execution.sandbox import PythonSandbox
+from filters.response.extract import conclusion
+from filters.response.program import code_given, completed, names_used, own_names, parsed, program_in
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 _COMPARING = """

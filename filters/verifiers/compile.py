@@ -10,9 +10,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from filters import sandbox
-from filters.code_blocks import fenced_blocks
-from filters.extract import conclusion
+from filters.execution import sandbox
+from filters.response.code_blocks import fenced_blocks
+from filters.response.extract import conclusion
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
 
 

@@ -5,7 +5,7 @@ Where the row has several right answers, as SQuAD's `answers` ({"text": [â€¦], â
 
 from collections.abc import Mapping
 
-from filters.extract import conclusion
+from filters.response.extract import conclusion
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 

@@ -15,8 +15,8 @@ import json
 import re
 from typing import Any
 
-from filters.code_blocks import fenced_blocks
-from filters.extract import tail
+from filters.response.code_blocks import fenced_blocks
+from filters.response.extract import tail
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 Call = tuple[str, dict[str, Any]]

@@ -9,8 +9,8 @@ refused.
 import json
 from typing import Any
 
-from filters.code_blocks import fenced_blocks
-from filters.extract import conclusion
+from filters.response.code_blocks import fenced_blocks
+from filters.response.extract import conclusion
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
 
 

@@ -7,7 +7,7 @@ extracted, and `vote` decides once all are there.
 from collections import Counter
 from collections.abc import Sequence
 
-from filters.extract import final_answer
+from filters.response.extract import final_answer
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 LEAST = 2

@@ -1,15 +1,15 @@
 r"""`math`: whether the final answer equals the reference's, as mathematics.
 
-The answer of a response (`filters.math_answers`) is what its last `\boxed{}` holds, or the last boxes that belong
+The answer of a response (`filters.mathematics.answers`) is what its last `\boxed{}` holds, or the last boxes that belong
 together; what follows `####` or "the answer is"; or else the last formula or quantity. It is brought to one notation
-(`filters.math_notation`), and compared with the reference's (`filters.math_equality`): words, dates, units, lists,
+(`filters.mathematics.notation`), and compared with the reference's (`filters.mathematics.equality`): words, dates, units, lists,
 matrices and numbers as what they are, and what is left by math-verify, a parser of LaTeX into sympy.
 """
 
 import logging
 
-from filters.math_answers import answer_of, reference_answer
-from filters.math_equality import equal_answers
+from filters.mathematics.answers import answer_of, reference_answer
+from filters.mathematics.equality import equal_answers
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 

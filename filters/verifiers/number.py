@@ -4,8 +4,8 @@ Compared are exact values: `1,234.50`, `1234.5`, `3/4` and `0.75` and `7.5e-1`, 
 a unit here: 5% equals 5). A decimal that was rounded (`0.33` for 1/3) is not equal; `math` is no different.
 """
 
-from filters.extract import conclusion, final_answer, first_number, last_number, number_of
-from filters.math_notation import characters
+from filters.mathematics.notation import characters
+from filters.response.extract import conclusion, final_answer, first_number, last_number, number_of
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
 

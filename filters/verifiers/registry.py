@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, get_args
 
-from filters.thoughts import after_thoughts
+from filters.response.thoughts import after_thoughts
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Kind, Settings, Task, Verdict, VerifierError
 
 NAMES = {

@@ -12,7 +12,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from filters.sandbox import isolation_missing
+from filters.execution.sandbox import isolation_missing
 from samples import skills
 from samples.skills.programs import SAMPLES, run_function
 from samples.skills.refusals import is_refusal

@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from synth.plots import Arm as Point
-from synth.plots import draw_skills, draw_tradeoff
+from synth.reports.plots import Arm as Point
+from synth.reports.plots import draw_skills, draw_tradeoff
 
 Result = dict[str, Any]
 

@@ -9,7 +9,7 @@ from typing import Any
 from samples.lab.arms import BATCH_TOKENS, RATIOS, REPLAY, STEPS, TASKS, Arm
 from samples.lab.commands import ENGINE, MAX_TOKENS, MODEL, read_json, synth
 from samples.lab.data import Data
-from synth.row import digest
+from synth.data.row import digest
 
 KEEP = 0.95
 

@@ -7,8 +7,8 @@ import math
 from pathlib import Path
 
 from synth.engines.base import Engine, EngineOptions, Tokenizer
+from synth.engines.loading import load_config, locate
 from synth.errors import UsageError
-from synth.loading import load_config, locate
 
 BLOCKS, BLOCK = 1_024, 4_096
 """Of a weight file so many blocks are looked at, of so many bytes."""
@@ -51,14 +51,14 @@ async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: En
     """
     kind, _ = choose_engine(engine)
     if kind == "server":
-        from synth.engines.server import open_server
+        from synth.engines.server.engine import open_server
 
         return await open_server(engine, model, tokenizer, options)
     if kind == "vllm":
         from synth.engines.vllm import open_vllm
 
         return await open_vllm(model, tokenizer, options)
-    from synth.engines.transformers import open_transformers
+    from synth.engines.hf.engine import open_transformers
 
     return await open_transformers(model, tokenizer, options)
 

@@ -18,8 +18,8 @@ from multiprocessing import resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Literal
 
 from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
+from synth.engines.loading import needs_remote_code, remote_code_allowed, remote_code_fault
 from synth.errors import RequestError, RunError, UsageError
-from synth.loading import needs_remote_code, remote_code_allowed, remote_code_fault
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,18 +16,18 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.documents import Cut, halves, passages, whole_sentences
+from synth.data.prompts import task_of
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run.record import without
 from synth.engines.base import Sampling, Tokenizer
 from synth.errors import UsageError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
+from synth.generation.documents import Cut, halves, passages, whole_sentences
+from synth.generation.prompt_files import fill, load_prompt
+from synth.generation.screen import text_fault
 from synth.methods.copying import copied
-from synth.methods.prompt import fill, load_prompt
 from synth.methods.rephrase import remark, without_lead_in
-from synth.methods.screen import text_fault
-from synth.record import without
-from synth.row import BASE, Outcome, Row
 from synth.seeds import seed_of
-from synth.tasks import task_of
 
 HALVES = pa.schema([BASE.field("messages"), BASE.field("reference"), ("passage", pa.int32())])
 """What the input becomes: the first half is the user's turn, `reference` the second, `passage` its number."""

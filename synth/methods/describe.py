@@ -21,19 +21,19 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.audio import check_soundfile, measure_sound
+from synth.data.media.audio import check_soundfile, measure_sound
+from synth.data.media.files import FileFault, open_media
+from synth.data.media.manifest import FILE, MEASURED, WORDS, Manifest, text_of
+from synth.data.media.picture import measure_picture
+from synth.data.row import Outcome, Row
+from synth.data.run.record import without
+from synth.data.write import MEDIA
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.manifest import FILE, MEASURED, WORDS, Manifest, text_of
-from synth.media import FileFault, open_media
-from synth.methods.answers import Speaker
-from synth.methods.prompt import fill, load_prompt, prompt_names
-from synth.methods.screen import text_fault
-from synth.picture import measure_picture
-from synth.record import without
-from synth.row import Outcome, Row
+from synth.generation.chat_model import Speaker
+from synth.generation.prompt_files import fill, load_prompt, prompt_names
+from synth.generation.screen import text_fault
 from synth.seeds import seed_of
-from synth.write import MEDIA
 
 QUESTIONS = {
     "describe-audio": "What can you hear?",

@@ -17,15 +17,15 @@ from typing import Any
 
 import pyarrow as pa
 
+from synth.data.prompts import task_of
+from synth.data.row import Outcome, Row, digest
+from synth.data.run.record import without
 from synth.engines.base import Sampling, sequence_room
 from synth.errors import RequestError, UsageError
-from synth.methods.answers import Answer, Speaker, check_samples, draw
-from synth.record import without
-from synth.row import Outcome, Row, digest
-from synth.runner import Run
+from synth.generation.chat_model import Answer, Speaker, check_samples, draw
+from synth.generation.runner import Run
+from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.seeds import seed_of
-from synth.tasks import task_of
-from synth.verifiers import Verifier, check_reference, reference_fault
 
 COLUMNS = pa.schema(
     [

@@ -3,8 +3,8 @@
 import random
 from collections.abc import Callable, Iterable
 
+from synth.data.row import Message, Row
 from synth.errors import UsageError
-from synth.row import Message, Row
 from synth.seeds import seed_of
 
 POOL = 1_000

@@ -23,14 +23,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.chat import ChatFormat, chat_format
+from synth.chat.format import ChatFormat, chat_format
+from synth.data.prompts import Tasks
+from synth.data.row import IGNORED, Message, Outcome, Row, digest
+from synth.data.run.record import without
 from synth.engines.base import Completion, Engine, Sampling, Tokenizer
 from synth.errors import RequestError, UsageError
-from synth.methods.screen import text_fault
-from synth.record import without
-from synth.row import IGNORED, Message, Outcome, Row, digest
+from synth.generation.screen import text_fault
 from synth.seeds import seed_of
-from synth.tasks import Tasks
 
 GENERATION, ANSWER = "[GEN]", "[ANS]"
 """The tokens where none are named: before an example, and between question and answer."""

@@ -5,7 +5,7 @@ answer is then drawn in the usual way. The result is data in the model's own wor
 nothing but the model: pseudo-replay.
 
 Differs from the paper's repository: the text before the user message and what ends a turn are derived from the
-tokenizer's chat template (`synth.chat`) rather than listed by model family; a question is never cleaned up, but kept as
+tokenizer's chat template (`synth.chat.format`) rather than listed by model family; a question is never cleaned up, but kept as
 drawn or rejected.
 """
 
@@ -17,12 +17,12 @@ from dataclasses import asdict, dataclass, field, replace
 from itertools import count
 from typing import Any
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.row import Message, Outcome, Row, digest
+from synth.data.run.record import without
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
-from synth.methods.screen import question_fault, text_fault
-from synth.record import without
-from synth.row import Message, Outcome, Row, digest
+from synth.generation.screen import question_fault, text_fault
 from synth.seeds import seed_of
 
 DOMAIN = "The user asks about {domain}."

@@ -13,15 +13,15 @@ from typing import Any
 import pyarrow as pa
 
 from filters.verdict import RIGHT
+from synth.data.prompts import task_of
+from synth.data.row import Outcome, Row
+from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
-from synth.methods.answers import Answer, Speaker, draw, judged
-from synth.methods.prompt import fill, load_prompt
-from synth.record import without
-from synth.row import Outcome, Row
+from synth.generation.chat_model import Answer, Speaker, draw, judged
+from synth.generation.prompt_files import fill, load_prompt
+from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.seeds import seed_of
-from synth.tasks import task_of
-from synth.verifiers import Verifier, check_reference, reference_fault
 
 COLUMNS = pa.schema(
     [

@@ -16,15 +16,15 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.plain import text_of
+from synth.data.row import BASE, Message, Outcome, Row
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
-from synth.methods.answers import Speaker
-from synth.methods.prompt import fill, load_prompt, prompt_names
+from synth.generation.chat_model import Speaker
+from synth.generation.prompt_files import fill, load_prompt, prompt_names
 from synth.methods.verify import answer_of
-from synth.plain import text_of
-from synth.row import BASE, Message, Outcome, Row
-from synth.token_encoding import RowEncoder
+from synth.scoring.encoding import RowEncoder
 
 if TYPE_CHECKING:
     import numpy as np

@@ -16,19 +16,19 @@ from typing import Any
 import pyarrow as pa
 
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
+from synth.data.prompts import task_of
+from synth.data.row import Outcome, Row, digest
+from synth.data.run.record import without
 from synth.engines.base import Completion, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Answer, Speaker, check_samples, each_once
+from synth.generation.chat_model import Answer, Speaker, check_samples, each_once
+from synth.generation.screen import text_fault
+from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.methods.rollouts import UNITS, cut, step_values
-from synth.methods.screen import text_fault
 from synth.methods.search import join
 from synth.methods.self_output import choose
 from synth.methods.thoughts import Markers, opening_of
-from synth.record import without
-from synth.row import Outcome, Row, digest
 from synth.seeds import seed_of
-from synth.tasks import task_of
-from synth.verifiers import Verifier, check_reference, reference_fault
 
 SELECT = ("shortest", "first", "random", "all")
 MEAN = "mean"

@@ -17,15 +17,15 @@ from typing import Any
 import pyarrow as pa
 
 from filters.verdict import UNSCORABLE
+from synth.data.prompts import task_of
+from synth.data.read import Rows, conversations
+from synth.data.row import BASE, FAULT, Outcome, Row
+from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Speaker, check_samples, draw
-from synth.read import Rows, conversations
-from synth.record import without
-from synth.row import BASE, FAULT, Outcome, Row
+from synth.generation.chat_model import Speaker, check_samples, draw
+from synth.generation.verification import Verifier
 from synth.seeds import seed_of
-from synth.tasks import task_of
-from synth.verifiers import Verifier
 
 PROMPTS = pa.schema([BASE.field("id"), BASE.field("messages"), BASE.field("reference"), ("label", pa.string())])
 """What the input becomes, whatever its shape."""

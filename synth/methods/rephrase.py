@@ -16,16 +16,16 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.documents import Cut, passages
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run.record import without
 from synth.engines.base import Sampling, Tokenizer
 from synth.errors import UsageError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
+from synth.generation.documents import Cut, passages
+from synth.generation.prompt_files import fill, load_prompt, prompt_names
+from synth.generation.screen import text_fault
 from synth.methods.copying import copied
 from synth.methods.paraphrase import telltale
-from synth.methods.prompt import fill, load_prompt, prompt_names
-from synth.methods.screen import text_fault
-from synth.record import without
-from synth.row import BASE, Outcome, Row
 from synth.seeds import seed_of
 
 CHUNKS = pa.schema([BASE.field("messages"), BASE.field("reference"), ("chunk", pa.int32()), ("style", pa.string())])

@@ -10,11 +10,11 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from synth.chat import AnswerStart
+from synth.chat.format import AnswerStart
+from synth.data.row import Message
 from synth.engines.base import Completion, Sampling
-from synth.methods.answers import Answer, Speaker
+from synth.generation.chat_model import Answer, Speaker
 from synth.methods.thoughts import Markers
-from synth.row import Message
 
 _BREAKS = {
     "line": re.compile(r"\n\s*"),

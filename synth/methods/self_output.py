@@ -16,16 +16,16 @@ from typing import Any
 import pyarrow as pa
 
 from filters.verdict import UNSCORABLE, Verdict
+from synth.data.prompts import task_of
+from synth.data.row import Message, Outcome, Row, digest
+from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
+from synth.generation.chat_model import Answer, Speaker, check_samples, draw, each_once
+from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.methods import minimum_change as edits
 from synth.methods import paraphrase as restatements
-from synth.methods.answers import Answer, Speaker, check_samples, draw, each_once
-from synth.record import without
-from synth.row import Message, Outcome, Row, digest
 from synth.seeds import seed_of
-from synth.tasks import task_of
-from synth.verifiers import Verifier, check_reference, reference_fault
 
 SELECT = ("first", "lowest-perplexity", "highest-perplexity", "shortest", "longest", "random", "all")
 FALLBACKS = ("paraphrase", "minimum-change", "gold", "drop")

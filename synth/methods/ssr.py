@@ -19,15 +19,15 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from synth.chat import ChatFormat
-from synth.clusters import in_proportion, k_means
-from synth.embeddings import Embedder
+from synth.chat.format import ChatFormat
+from synth.curation.clusters import in_proportion, k_means
+from synth.curation.embeddings import Embedder
+from synth.data.row import Message, Outcome, Row, digest
+from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Speaker
-from synth.methods.screen import question_fault, text_fault
-from synth.record import without
-from synth.row import Message, Outcome, Row, digest
+from synth.generation.chat_model import Speaker
+from synth.generation.screen import question_fault, text_fault
 from synth.seeds import seed_of
 
 SHOTS = 2
@@ -172,7 +172,7 @@ class Chosen:
 
 
 def by_representation(rows: Sequence[dict[str, Any]], embed: Embedder, settings: SsrSettings) -> list[Chosen]:
-    """Inputs in an order whose first n represent all of them, for any n; see `synth.clusters.in_proportion`.
+    """Inputs in an order whose first n represent all of them, for any n; see `synth.curation.clusters.in_proportion`.
 
     Args:
         rows: records of `inputs`, with `id` and `messages`.

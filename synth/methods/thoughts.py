@@ -7,9 +7,9 @@ its answer alone is judged: what stands in the thoughts is never taken for the a
 
 from dataclasses import dataclass
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.row import Message
 from synth.errors import RequestError, UsageError
-from synth.row import Message
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,9 @@ import pyarrow as pa
 
 from filters.verdict import UNSCORABLE, Settings, Task, Verdict
 from filters.verifiers import registry
-from synth.row import Outcome, Row, digest
-from synth.tasks import Tasks, task_of
-from synth.verifiers import Verifier
+from synth.data.prompts import Tasks, task_of
+from synth.data.row import Outcome, Row, digest
+from synth.generation.verification import Verifier
 
 COLUMNS = pa.schema([("verdict_reason", pa.string())])
 """Why a verdict is not `right`."""

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synth.data.row import IGNORED
 from synth.errors import UsageError
-from synth.row import IGNORED
 from synth.training.rows import TrainingRows
 
 Batch = dict[str, torch.Tensor]

@@ -17,10 +17,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from synth.data.run.lock import lock_directory, unlock_directory
+from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed
+from synth.data.write import replace_text
 from synth.errors import UsageError
-from synth.lock import lock_directory, unlock_directory
-from synth.record import RECORDS, RunRecord, read_record, refuse_changed
-from synth.write import replace_text
 
 _OURS = {
     ".lock",

@@ -9,9 +9,9 @@ import torch
 
 from synth.engines.base import EngineOptions
 from synth.engines.device import pick_device
-from synth.engines.transformers import load_model
+from synth.engines.hf.engine import load_model
+from synth.engines.loading import outline
 from synth.errors import UsageError
-from synth.loading import outline
 from synth.training.settings import UNMERGED, Trained
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}

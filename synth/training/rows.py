@@ -14,11 +14,11 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from synth.data.read import Rows
+from synth.data.row import FAULT, IGNORED
+from synth.data.schema.turns import holds_text
 from synth.errors import RequestError, UsageError
-from synth.read import Rows
-from synth.row import FAULT, IGNORED
-from synth.token_encoding import EncodedRow, RowEncoder, untrained_line
-from synth.turns import holds_text
+from synth.scoring.encoding import EncodedRow, RowEncoder, untrained_line
 
 CHECKED = 50
 """Tokenised rows whose messages are tokenised again, to see that the tokens are this tokenizer's."""

@@ -14,8 +14,8 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory, pick_device
+from synth.engines.loading import load_config, own_attention
 from synth.errors import RunError, UsageError
-from synth.loading import load_config, own_attention
 from synth.training.attention import can_pack
 from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.folder import TrainingFolder

@@ -20,9 +20,9 @@ from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from synth.errors import RunError
+from synth.scoring.losses import divergences, token_losses
 from synth.training.attention import PACKED, lay_out
 from synth.training.batches import Batch, Collator
-from synth.training.loss import divergences, token_losses
 
 _MEND = "look at these rows, lower --lr, or train in float32"
 

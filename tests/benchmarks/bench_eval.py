@@ -20,16 +20,16 @@ import pyarrow as pa
 
 from filters.verdict import Settings
 from samples.lab.suites import write_suites
-from synth.chat import format_for
+from synth.chat.format import format_for
+from synth.data.row import BASE
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.open import open_engine
-from synth.evaluation import COLUMNS, Exam, Verifiers, open_verifiers
-from synth.methods.answers import Speaker
-from synth.record import RunRecord
-from synth.row import BASE
-from synth.runner import Run
-from synth.store import RunDirectory
-from synth.suites import open_suites
+from synth.evaluation.run import COLUMNS, Exam, Verifiers, open_verifiers
+from synth.evaluation.suites import open_suites
+from synth.generation.chat_model import Speaker
+from synth.generation.runner import Run
 
 MODEL = str(Path(__file__).parents[2] / "samples" / "model")
 

@@ -25,10 +25,10 @@ import pyarrow as pa
 from pyarrow import json as arrow_json
 from pyarrow import parquet
 
-from synth.read import open_rows
-from synth.row import BASE
-from synth.shapes import recognise
-from synth.write import open_writer
+from synth.data.read import open_rows
+from synth.data.row import BASE
+from synth.data.schema.shapes import recognise
+from synth.data.write import open_writer
 
 PAIRS = [
     ("rows.arrow", "out.arrow"),

@@ -34,14 +34,14 @@ def settings(limit: int) -> Any:
 
 def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, float]:
     """A whole run, store included: `rows` attempts, as `synth magpie` makes them."""
-    from synth.chat import format_for
+    from synth.chat.format import format_for
+    from synth.data.row import BASE
+    from synth.data.run.directory import RunDirectory
+    from synth.data.run.record import RunRecord
     from synth.engines.base import EngineOptions
     from synth.engines.vllm import open_vllm
+    from synth.generation.runner import Run
     from synth.methods.magpie import magpie, magpie_key, magpie_rows
-    from synth.record import RunRecord
-    from synth.row import BASE
-    from synth.runner import Run
-    from synth.store import RunDirectory
 
     async def main() -> dict[str, float]:
         chat = format_for(model)
@@ -84,7 +84,7 @@ def vllm_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, 
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
 
-    from synth.chat import format_for
+    from synth.chat.format import format_for
     from synth.methods.magpie import magpie_rows
     from synth.seeds import seed_of
 
@@ -131,7 +131,7 @@ def vllm_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, 
 
 def answerable(chat: Any, questions: list[Any]) -> list[list[int]]:
     from synth.engines.base import Completion
-    from synth.methods.screen import question_fault
+    from synth.generation.screen import question_fault
 
     prompts = []
     for question in questions:

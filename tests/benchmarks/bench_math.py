@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-from filters.pool import open_pool
+from filters.execution.pool import open_pool
 from filters.verdict import Settings, Task
 
 Pairs = list[tuple[str, str]]

@@ -15,11 +15,11 @@ import time
 from itertools import islice
 from pathlib import Path
 
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
+from synth.generation.runner import Run
 from synth.methods.magpie import magpie_key, magpie_rows
-from synth.record import RunRecord
-from synth.row import BASE, Outcome, Row
-from synth.runner import Run
-from synth.store import RunDirectory
 
 
 async def invent(row: Row) -> Outcome:

@@ -16,17 +16,17 @@ import time
 from pathlib import Path
 
 from filters.verdict import Settings, Task
-from synth.chat import format_for
+from synth.chat.format import format_for
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_rows
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.open import open_engine
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
+from synth.generation.runner import Run
+from synth.generation.verification import Verifier, open_verifier
 from synth.methods.self_output import COLUMNS, SelfOutputSettings, self_output
-from synth.read import open_rows
-from synth.record import RunRecord
-from synth.runner import Run
-from synth.store import RunDirectory
-from synth.tasks import Tasks, open_tasks
-from synth.verifiers import Verifier, open_verifier
 
 CHECKS = """
 import time

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 
-from filters.sandbox import sandbox_command
+from filters.execution.sandbox import sandbox_command
 from filters.verdict import Settings, Task
 from filters.verifiers.registry import checker
 

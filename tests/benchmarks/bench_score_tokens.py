@@ -78,7 +78,7 @@ def write_rows(path: Path, count: int, shortest: int = 10, longest: int = 1_000)
 
 
 def token_lists(model: Path, rows: Path) -> list[list[int]]:
-    from synth.chat import format_for
+    from synth.chat.format import format_for
 
     chat = format_for(str(model))
     return [chat.encode(json.loads(line)["messages"]).input_ids for line in rows.read_text().splitlines()]
@@ -86,23 +86,23 @@ def token_lists(model: Path, rows: Path) -> list[list[int]]:
 
 def load(model: Path, options: argparse.Namespace) -> Any:
     from synth.engines.base import EngineOptions
-    from synth.engines.transformers import load_model
+    from synth.engines.hf.engine import load_model
 
     return load_model(str(model), EngineOptions(dtype=options.dtype, device=options.device))
 
 
 def synth_side(model: Path, rows: Path, options: argparse.Namespace) -> float:
-    from synth.chat import format_for
+    from synth.chat.format import format_for
+    from synth.data.output import open_output
+    from synth.data.prompts import open_tasks
+    from synth.data.read import open_rows
+    from synth.data.run.record import RunRecord
     from synth.engines.base import EngineOptions
-    from synth.engines.token_scorer import open_scorer
-    from synth.masks import Mask
-    from synth.output import open_output
-    from synth.read import open_rows
-    from synth.record import RunRecord
-    from synth.tasks import open_tasks
-    from synth.token_encoding import RowEncoder
-    from synth.token_labels import write_scored
-    from synth.token_scores import TokenScores
+    from synth.scoring.encoding import RowEncoder
+    from synth.scoring.labels import write_scored
+    from synth.scoring.masks import Mask
+    from synth.scoring.scorer import open_scorer
+    from synth.scoring.token_scores import TokenScores
 
     chat = format_for(str(model))
     scorer = open_scorer("auto", str(model), chat.tokenizer, EngineOptions(dtype=options.dtype, device=options.device))

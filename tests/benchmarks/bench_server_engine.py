@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 
 from synth.engines.base import EngineOptions, Sampling
-from synth.engines.server import open_server
+from synth.engines.server.engine import open_server
 from tests.synth.engines.conftest import build_tokenizer
 from tests.synth.engines.misbehaving import MisbehavingServer, answer_text
 

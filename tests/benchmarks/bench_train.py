@@ -65,10 +65,10 @@ def make_model(folder: Path, kind: str) -> int:
 
 def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float, list[float]]:
     """Tokens a second of the loop, and the loss of each step."""
-    from synth.chat import format_for
-    from synth.read import open_source
-    from synth.record import RunRecord
-    from synth.token_encoding import RowEncoder
+    from synth.chat.format import format_for
+    from synth.data.read import open_source
+    from synth.data.run.record import RunRecord
+    from synth.scoring.encoding import RowEncoder
     from synth.training.folder import TrainingFolder
     from synth.training.rows import read_training_rows
     from synth.training.run import train

@@ -18,7 +18,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, StoppingCriteria
 
 from synth.engines.base import EngineOptions, Sampling
-from synth.engines.transformers import TransformersEngine
+from synth.engines.hf.engine import TransformersEngine
 
 VOCABULARY = 4096
 

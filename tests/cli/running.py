@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from cli.main import main
-from synth.read import open_source
+from synth.data.read import open_source
 
 SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
 

@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from cli.main import main
 from samples import skills
-from synth.read import open_source
+from synth.data.read import open_source
 
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--engine", "transformers", "--device", "cpu", "--max-tokens", 80)
@@ -199,7 +199,7 @@ def test_a_sweep(run: Run, suites: Path, model: str, damaged: str, tmp_path: Pat
 def test_bad_settings_are_found_before_a_model_is_loaded(
     run: Run, suites: Path, model: str, options: tuple[str, ...], message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("synth.engines.transformers.load_model", lambda *_: pytest.fail("a model was loaded"))
+    monkeypatch.setattr("synth.engines.hf.engine.load_model", lambda *_: pytest.fail("a model was loaded"))
     named = [str(suites / "world.jsonl") if option == "WORLD" else option for option in options]
     status, _, err = run(*named, "--model", model, *FAST)
     assert status == 2 and message in err

@@ -8,9 +8,9 @@ from typing import Any
 import datasets
 import pytest
 
-from synth.chat import ChatFormat
-from synth.read import open_source
-from synth.token_encoding import RowEncoder
+from synth.chat.format import ChatFormat
+from synth.data.read import open_source
+from synth.scoring.encoding import RowEncoder
 from synth.training.rows import read_training_rows
 from tests.cli import running
 from tests.cli.running import start_and_kill

@@ -10,8 +10,8 @@ import pytest
 from pyarrow import parquet
 
 from cli.main import main
-from synth.read import open_rows
-from synth.store import RunDirectory
+from synth.data.read import open_rows
+from synth.data.run.directory import RunDirectory
 from tests.cli.running import SYNTH
 
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pytest
 
 from cli.main import main
-from synth.store import RunDirectory
+from synth.data.run.directory import RunDirectory
 
 
 def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:

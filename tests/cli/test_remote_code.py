@@ -128,9 +128,9 @@ def test_vllm_runs_none_either(place: Place, capfd: pytest.CaptureFixture[str]) 
     import asyncio
 
     from synth.engines.base import EngineOptions
+    from synth.engines.loading import load_tokenizer
     from synth.engines.vllm import open_vllm
     from synth.errors import UsageError
-    from synth.loading import load_tokenizer
 
     tokenizer = load_tokenizer("samples/model")
     with pytest.raises(UsageError, match="--trust-remote-code"):

@@ -12,9 +12,9 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from synth.chat import ChatFormat
-from synth.row import MESSAGES
-from synth.write import open_writer
+from synth.chat.format import ChatFormat
+from synth.data.row import MESSAGES
+from synth.data.write import open_writer
 
 REPORT = [sys.executable, "-c", "from cli.main import main; main()", "report"]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")

@@ -15,15 +15,15 @@ import pytest
 
 from cli.main import main
 from samples import skills
+from synth.data.row import BASE
+from synth.data.write import open_writer
 from synth.errors import UsageError
-from synth.evaluation import COLUMNS
-from synth.report import build_report
-from synth.report_plots import curve_plot, loss_plot
-from synth.row import BASE
-from synth.scores import as_json, pick, results_of
-from synth.write import open_writer
+from synth.evaluation.run import COLUMNS
+from synth.evaluation.scores import as_json, pick, results_of
+from synth.reports.build import build_report
+from synth.reports.page_plots import curve_plot, loss_plot
 from tests.cli.test_report import PHONE, PROBE, browser, dom
-from tests.synth.test_report import Page
+from tests.synth.reports.test_build import Page
 
 EVIL = "</script><img src=x onerror=document.title='broken'><!-- & \u2028 \u202e ]]> style=\"fill: #222222\""
 SCHEMA = pa.schema([*BASE, *COLUMNS])
@@ -166,16 +166,16 @@ def test_nothing_hostile_gets_through(tmp_path: Path) -> None:
 
 
 def test_bounds_are_kept_and_said(two: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("synth.report_items.MOST_ITEMS", 30)
-    monkeypatch.setattr("synth.report_items.BLOCK_ITEMS", 7)
-    monkeypatch.setattr("synth.report_items.TEXT_CHARS", 12)
+    monkeypatch.setattr("synth.reports.items.MOST_ITEMS", 30)
+    monkeypatch.setattr("synth.reports.items.BLOCK_ITEMS", 7)
+    monkeypatch.setattr("synth.reports.items.TEXT_CHARS", 12)
     page = built(two, tmp_path / "page.html")
     # 8 + 2 + 15 items changed.
     assert "30 of 50 items: all 25 on which models differ, and 5 others, evenly chosen; 20 are left out." in page.words
     entries = page.rows()
     assert len(entries) == 30
     assert entries[0][2][0][0] == "Model 0 \n… 12 characters left out …\no 0."
-    monkeypatch.setattr("synth.report_items.MOST_ITEMS", 10)
+    monkeypatch.setattr("synth.reports.items.MOST_ITEMS", 10)
     page = built(two, tmp_path / "page.html")
     assert "10 of 50 items, evenly chosen from the 25 on which models differ; 40 are left out." in page.words
 

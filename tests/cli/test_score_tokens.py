@@ -22,7 +22,7 @@ from pyarrow import parquet
 
 from cli.main import main
 from samples import skills
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
 
 Synth = Callable[..., tuple[int, str, str]]
 
@@ -342,7 +342,7 @@ def test_tokenizer_and_model_that_do_not_go_together(
     shutil.copytree(model, small)
     config = json.loads((small / "config.json").read_text())
     (small / "config.json").write_text(json.dumps(config | {"vocab_size": 100}))
-    monkeypatch.setattr("synth.engines.transformers.load_model", no_weights)
+    monkeypatch.setattr("synth.engines.hf.engine.load_model", no_weights)
     status, _, err = synth("score-tokens", talks, "--model", small, "-o", tmp_path / "out")
     assert status == 2 and "disagree" in err and not (tmp_path / "out").exists()
 
@@ -370,7 +370,7 @@ def test_bad_settings_fail_at_once(
 
 def test_killed_and_continued(model: str, tmp_path: Path) -> None:
     source = write(tmp_path / "many.jsonl", conversations(400) * 12)
-    program = "import synth.store; synth.store.BATCH_SECONDS = 0.0; import synth.token_scores as scores;"
+    program = "import synth.data.run.directory; synth.data.run.directory.BATCH_SECONDS = 0.0; import synth.scoring.token_scores as scores;"
     program += "scores.BLOCK_SECONDS = 0.2; from cli.main import main; main()"
     command = [sys.executable, "-c", program, "score-tokens", source, "--model", model]
     command += ["--mask-hardest", "20%", "--mask-random"]

@@ -13,7 +13,7 @@ from typing import Any
 import datasets
 import pytest
 
-from filters.sandbox import isolation_missing
+from filters.execution.sandbox import isolation_missing
 
 SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
 ENGINE = ["--engine", "transformers", "--max-tokens", "100"]

@@ -74,16 +74,16 @@ def test_models_on_one_gpu_share_its_memory(
 def test_one_model_that_writes_is_chosen_by_and_answers_is_opened_once(
     kept: Path, model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import synth.engines.transformers
+    import synth.engines.hf.engine
 
     opened = []
-    load_model = synth.engines.transformers.load_model
+    load_model = synth.engines.hf.engine.load_model
 
     def loaded(name: str, options: EngineOptions) -> Any:
         opened.append(name)
         return load_model(name, options)
 
-    monkeypatch.setattr(synth.engines.transformers, "load_model", loaded)
+    monkeypatch.setattr(synth.engines.hf.engine, "load_model", loaded)
     command = ["ssr", kept, "--model", model, *ENGINE, "-n", 4, "--candidates", 8, "--clusters", 2, "--temperature", 1]
     assert run(*command, "-o", tmp_path / "rows") == 0
     assert len(opened) == 1 and capfd.readouterr().err.count("ready in") == 1

@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from cli.show_rows import Signs
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
 
 SHOW = [sys.executable, "-c", "from cli.main import main; main()", "show"]
 

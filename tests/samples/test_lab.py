@@ -11,7 +11,7 @@ from samples.lab.arms import ARMS, Arm
 from samples.lab.suites import main, write_suites
 from samples.lab.table import draw, table
 from samples.lab.trial import Lab, run_arm
-from synth.suites import open_suites
+from synth.evaluation.suites import open_suites
 
 
 def test_suites_take_the_models_own_answers_for_right(tmp_path: Path) -> None:

@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from synth.data.read import open_source
+from synth.engines.loading import load_tokenizer
 from synth.errors import UsageError
-from synth.loading import load_tokenizer
 from synth.nearest import did_you_mean, near_paths
-from synth.read import open_source
 
 
 @pytest.fixture

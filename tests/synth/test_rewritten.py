@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from synth.chat import ChatFormat, chat_format
+from synth.chat.format import ChatFormat, chat_format
+from synth.data.read import conversations, open_rows
+from synth.data.row import Message
 from synth.errors import RequestError
-from synth.read import conversations, open_rows
-from synth.row import Message
-from synth.token_encoding import RowEncoder
+from synth.scoring.encoding import RowEncoder
 from synth.training.rows import read_training_rows
 from tests.synth.tokenizers import DATA, IM, conversation, small_tokenizer
 

@@ -15,8 +15,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from synth.chat import ChatFormat, chat_format
-from synth.row import Message
+from synth.chat.format import ChatFormat, chat_format
+from synth.data.row import Message
 
 DATA = Path(os.environ.get("SYNTH_TEST_DATA") or Path(__file__).parents[2] / "../shared/data")
 

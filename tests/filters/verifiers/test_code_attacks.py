@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from filters.sandbox import isolation_missing
+from filters.execution.sandbox import isolation_missing
 from filters.verdict import Check, Settings, Task, VerifierError
 from filters.verifiers.registry import checker
 

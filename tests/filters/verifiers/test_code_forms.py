@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from filters.sandbox import isolation_missing
+from filters.execution.sandbox import isolation_missing
 from filters.verdict import Check, Settings, Task
 from filters.verifiers.registry import checker
 

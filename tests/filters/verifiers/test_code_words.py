@@ -2,7 +2,7 @@
 
 import pytest
 
-from filters.sandbox import isolation_missing
+from filters.execution.sandbox import isolation_missing
 from filters.verdict import Check, Settings, Task
 from filters.verifiers.registry import checker
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from filters.sandbox import isolation_missing
+from filters.execution.sandbox import isolation_missing
 from filters.verdict import Settings, Task, VerifierError
 from filters.verifiers.registry import checker
 

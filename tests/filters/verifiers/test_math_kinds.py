@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from filters.math_answers import answer_of
-from filters.math_equality import equal_answers
-from filters.math_notation import number, tidy
+from filters.mathematics.answers import answer_of
+from filters.mathematics.equality import equal_answers
+from filters.mathematics.notation import number, tidy
 from filters.verdict import Check, Settings, Task
 from filters.verifiers.registry import checker
 

@@ -89,8 +89,8 @@ def vllm_url(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits and time-outs of the server engine in hundredths of seconds, and no API key from outside."""
-    monkeypatch.setattr("synth.engines.server_http.FIRST_WAIT", 0.01)
-    monkeypatch.setattr("synth.engines.server.SECONDS_PER_TOKEN", 0.0)
+    monkeypatch.setattr("synth.engines.server.http.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("synth.engines.server.engine.SECONDS_PER_TOKEN", 0.0)
     for name in ("SYNTH_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)
 

@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from synth.engines.base import EngineOptions
-from synth.engines.server import ServerEngine, open_server
+from synth.engines.server.engine import ServerEngine, open_server
 from tests.synth.engines.misbehaving import MisbehavingServer
 
 PROMPT = [10, 20, 30]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
 from synth.engines.base import Completion, Engine, EngineOptions, Sampling
 from synth.errors import RequestError, UsageError
 
@@ -174,7 +174,7 @@ def test_model_vllm_cannot_run_is_a_usage_error(loop: Any, chat: ChatFormat, mod
 
 KILLED = """
 import asyncio, os, signal, sys, psutil
-from synth.loading import load_tokenizer
+from synth.engines.loading import load_tokenizer
 from synth.engines.base import EngineOptions
 from synth.engines.vllm import open_vllm
 

@@ -3,10 +3,10 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
 from synth.engines.base import Completion, Sampling, Usage
 from synth.errors import RequestError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
 
 
 class Scripted:

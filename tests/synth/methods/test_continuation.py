@@ -7,15 +7,15 @@ from typing import Any
 
 import pytest
 
-from synth.chat import ChatFormat
-from synth.documents import open_documents
+from synth.chat.format import ChatFormat
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_source
+from synth.data.row import Outcome
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
+from synth.generation.documents import open_documents
 from synth.methods.continuation import COLUMNS, HALVES, LONGEST, ContinuationSettings, continuation, halving
-from synth.read import open_source
-from synth.row import Outcome
-from synth.tasks import Tasks, open_tasks
 from tests.synth.methods.scripted import always, speaker
 
 FIRST = "The river Swale rises in the hills of Lumeria. It runs past Leeds, where Otto sells rolls."

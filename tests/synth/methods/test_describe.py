@@ -12,15 +12,15 @@ import pytest
 from PIL import Image
 from pyarrow import parquet
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.media.files import FileFault
+from synth.data.media.manifest import Manifest, open_manifest, text_of
+from synth.data.prompts import open_tasks
+from synth.data.row import Message, Outcome
 from synth.engines.base import Completion, Engine, Sampling
 from synth.errors import RequestError, UsageError
-from synth.manifest import Manifest, open_manifest, text_of
-from synth.media import FileFault
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
 from synth.methods.describe import COLUMNS, DescribeSettings, describe, describe_row, question_of, style_name, telltale
-from synth.row import Message, Outcome
-from synth.tasks import open_tasks
 
 soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
 

@@ -8,17 +8,17 @@ from typing import Any
 import pytest
 
 from filters.verdict import RIGHT, WRONG, Task, Verdict
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_rows
+from synth.data.row import Outcome
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
+from synth.generation.runner import Run
 from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices, distil
-from synth.read import open_rows
-from synth.record import RunRecord
-from synth.row import Outcome
-from synth.runner import Run
-from synth.store import RunDirectory
-from synth.tasks import Tasks, open_tasks
 from tests.synth.methods.scripted import Scripted, always, speaker
 
 PRICES = Prices(2.0, 10.0)

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.row import IGNORED, Message, Outcome, Row
 from synth.engines.base import Completion
 from synth.errors import UsageError
 from synth.methods.lamol import (
@@ -18,7 +19,6 @@ from synth.methods.lamol import (
     lamol_rows,
     preparing,
 )
-from synth.row import IGNORED, Message, Outcome, Row
 from tests.synth.methods.scripted import Scripted
 
 SETTINGS = LamolSettings(tokens=("[sums]", "[lists]"))

@@ -9,14 +9,14 @@ from typing import Any
 import datasets
 import pytest
 
-from synth.chat import ChatFormat, chat_format
+from synth.chat.format import ChatFormat, chat_format
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
+from synth.generation.runner import Run
 from synth.methods.magpie import MagpieSettings, System, magpie, magpie_key, magpie_rows
-from synth.record import RunRecord
-from synth.row import BASE, Outcome, Row
-from synth.runner import Run
-from synth.store import RunDirectory
 
 SETTINGS = MagpieSettings(seed=3, question=Sampling(max_tokens=120), answer=Sampling(max_tokens=120, temperature=0))
 

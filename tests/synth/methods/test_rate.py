@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.row import Outcome, Row
 from synth.engines.base import Completion, Engine, Sampling, Usage
 from synth.errors import RequestError, UsageError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
 from synth.methods.rate import CHARACTERS, RateSettings, known, rate
-from synth.row import Outcome, Row
 
 
 class Says:

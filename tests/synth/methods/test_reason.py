@@ -9,17 +9,17 @@ import pytest
 
 from filters.verdict import Settings, Verdict
 from samples.skills.registry import suite
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Completion, Engine, Sampling, Usage
 from synth.errors import UsageError
-from synth.methods.answers import Answer, Speaker
+from synth.generation.chat_model import Answer, Speaker
+from synth.generation.verification import Verifier, open_verifier
 from synth.methods.reason import ReasonSettings, reason, within
 from synth.methods.rollouts import cut
 from synth.methods.search import TURN_BACKS, join
 from synth.methods.thoughts import Markers, lost_thoughts, opening_of
-from synth.row import Outcome, Row, digest
-from synth.verifiers import Verifier, open_verifier
-from tests.synth.test_chat_odd_templates import THINKING
+from tests.synth.chat.test_format_odd_templates import THINKING
 from tests.synth.tokenizers import CHATML, im_format
 
 MARKERS = Markers()

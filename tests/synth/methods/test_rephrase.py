@@ -10,11 +10,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from synth.chat import ChatFormat
-from synth.documents import halves, open_documents, passages, whole_sentences
+from synth.chat.format import ChatFormat
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_source
+from synth.data.row import Outcome
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
+from synth.generation.documents import halves, open_documents, passages, whole_sentences
 from synth.methods.copying import copied
 from synth.methods.rephrase import (
     CHUNKS,
@@ -27,9 +30,6 @@ from synth.methods.rephrase import (
     style_name,
     without_lead_in,
 )
-from synth.read import open_source
-from synth.row import Outcome
-from synth.tasks import Tasks, open_tasks
 from tests.synth.methods.scripted import always
 
 STORY = (

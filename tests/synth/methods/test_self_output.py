@@ -12,18 +12,18 @@ import pyarrow as pa
 import pytest
 
 from filters.verdict import Settings, Verdict
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_rows
+from synth.data.row import Message, Outcome, Row
 from synth.engines.base import Completion, Engine, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Answer, Speaker
+from synth.generation.chat_model import Answer, Speaker
+from synth.generation.verification import Verifier, open_verifier
 from synth.methods.few_shot import demonstrations
 from synth.methods.minimum_change import MinimumChangeSettings, minimum_change, word_changes
 from synth.methods.paraphrase import ParaphraseSettings, paraphrase
 from synth.methods.self_output import SELECT, SelfOutputSettings, choose, self_output
-from synth.read import open_rows
-from synth.row import Message, Outcome, Row
-from synth.tasks import Tasks, open_tasks
-from synth.verifiers import Verifier, open_verifier
 from tests.synth.methods import scripted
 
 TASKS = 24

@@ -10,10 +10,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.prompts import open_tasks
+from synth.data.read import open_rows
+from synth.data.row import Outcome, Row
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
-from synth.methods.answers import Speaker
+from synth.generation.chat_model import Speaker
 from synth.methods.ssr import (
     Example,
     SsrSettings,
@@ -25,9 +28,6 @@ from synth.methods.ssr import (
     kept_examples,
     shots_prompt,
 )
-from synth.read import open_rows
-from synth.row import Outcome, Row
-from synth.tasks import open_tasks
 from tests.synth.methods.scripted import Scripted, always
 
 EXAMPLES = [Example(({"role": "user", "content": f"What is {n} plus 1?"},), f"It is {n + 1}.") for n in range(20)]

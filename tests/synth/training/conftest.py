@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from samples import skills
-from synth.chat import ChatFormat
-from synth.read import open_rows
-from synth.record import RunRecord
-from synth.token_encoding import RowEncoder
+from synth.chat.format import ChatFormat
+from synth.data.read import open_rows
+from synth.data.run.record import RunRecord
+from synth.scoring.encoding import RowEncoder
 from synth.training.folder import TrainingFolder
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.run import Outcome, train

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from synth.data.run.lock import lock_directory
+from synth.data.run.record import RunRecord
 from synth.errors import UsageError
-from synth.lock import lock_directory
-from synth.record import RunRecord
 from synth.training.folder import TrainingFolder, refuse_other_settings
 
 HOLDER = """
 import sys
 from pathlib import Path
-from synth.record import RunRecord
+from synth.data.run.record import RunRecord
 from synth.training.folder import TrainingFolder
 
 folder = TrainingFolder(Path(sys.argv[1]), RunRecord("train", {"rate": 1}))

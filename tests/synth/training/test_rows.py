@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from synth.chat import ChatFormat
+from synth.chat.format import ChatFormat
+from synth.data.read import open_rows, open_source
 from synth.errors import UsageError
-from synth.read import open_rows, open_source
-from synth.token_encoding import RowEncoder
+from synth.scoring.encoding import RowEncoder
 from synth.training.rows import TrainingRows, read_training_rows
 
 VOCABULARY = 1024

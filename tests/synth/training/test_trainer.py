@@ -8,8 +8,8 @@ import pytest
 import torch
 from transformers import AutoModelForCausalLM
 
+from synth.data.row import IGNORED
 from synth.errors import RunError
-from synth.row import IGNORED
 from synth.training.batches import plan_steps
 from synth.training.rows import TrainingRows
 from synth.training.settings import Settings

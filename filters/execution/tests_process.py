@@ -1,0 +1,348 @@
+"""A program in one process, its tests in another: calls and data go between them, nothing else does.
+
+A program that shares an interpreter with its tests can always forge success: it can walk frames, patch builtins, return
+an object that equals everything, print what success looks like. Here the tests' process (`Program`) never runs a line
+of the program. The names it tests are stand-ins; calling one sends the arguments to the program's process
+(`filters.execution.program_process`), which sends the result back, rebuilt here from plain parts (`filters.execution.values`). What
+is none of the types that can be rebuilt stays there and is known by a number (`Thing`).
+
+What such an object says of itself is the program's word. Between two of them it is taken; where it stands against data
+of the tests' own (`f(2) == 4`, `abs(f(2) - 4) < 0.1`) it is no evidence: what passes by it is not judged.
+"""
+
+import builtins
+import importlib
+import io
+import socket
+import sys
+import threading
+from collections import deque
+from collections.abc import Generator
+from typing import Any
+
+from filters.execution.program_process import LENT, OPERATIONS
+from filters.execution.stand_ins import BASES, Kind, Raised, Remote, Thing, Unjudged, derived
+from filters.execution.values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, update
+
+_MODULES = """
+    bisect cmath collections copy datetime decimal fractions functools heapq itertools json math numpy operator random
+    re statistics string sys time
+"""
+"""Modules that are the tests' own, where they take them from the program's imports."""
+
+_RAISING = "asyncio binascii concurrent configparser csv dataclasses decimal json queue re statistics"
+"""Modules whose exceptions are the same here."""
+
+
+_ENDINGS = {StopIteration: ("next", "send"), StopAsyncIteration: ("step",)}
+"""What ends an iteration, and the operations by which the tests iterate over what is the program's."""
+
+
+class Builtins(dict[str, Any]):
+    """The builtins of the tests: behind the real ones, what the program defines, as it is at the moment."""
+
+    def __init__(self, program: "Program", tested: set[str]) -> None:
+        """`tested`: the builtins that are the program's here, if it defines them."""
+        real = vars(builtins).items()
+        super().__init__((name, value) for name, value in real if name not in tested or not program.defines(name))
+        self._program = program
+
+    def __missing__(self, name: str) -> Any:
+        found, fixed = self._program.named(name)
+        if fixed:
+            self[name] = found
+        return found
+
+
+class Program:
+    """The tests' view of a program."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        """Wait for the program to be loaded.
+
+        Raises:
+            ProgramEnded: it ended, or sends no data.
+            BaseException: what it raised.
+        """
+        self._wire = Wire(connection)
+        self._turn = threading.RLock()
+        self._kinds: dict[int, Kind] = {}
+        self._things: dict[int, Any] = {}
+        self._lent: list[Any] = []
+        self._lent_numbers: dict[int, int] = {}
+        self.fault: str | None = None
+        """Set once the program's process has gone: no test passes after that."""
+        self.unjudged: str | None = None
+        """Set once the tests asked for what cannot be done."""
+        self.word: str | None = None
+        """Set once the program's word was taken for data: no test passes after that, but may fail."""
+        self._exits: list[BaseException] = []
+        self._parts: deque[tuple[Any, Any, str, int, Any]] = deque(maxlen=8)  # of things, as they were when fetched
+        loaded = self._receive()
+        self._raise(loaded)
+        self._names: dict[str, Any] = dict(loaded.get("names", {}))
+
+    def raised(self, error: BaseException | None) -> bool:
+        """Whether it is the program's: that it exits, or imports what is not there."""
+        return any(error is one for one in self._exits)
+
+    def defines(self, name: str) -> bool:
+        """Whether the program defines a name."""
+        return name in self._names
+
+    def named(self, name: str) -> tuple[Any, bool]:
+        """What a name stands for in the program now, and whether it may be kept.
+
+        Raises:
+            KeyError: there is no such name.
+        """
+        known = self._names[name]
+        if known is None:
+            return self.ask("get", 0, (name,), {}), False
+        if (
+            isinstance(known, dict)
+            and "module" in known
+            and str(known["module"][1]).partition(".")[0] in _MODULES.split()
+        ):
+            return importlib.import_module(str(known["module"][1])), True
+        return self._decoded(known), True
+
+    def ask(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any], mixed: bool = False) -> Any:
+        """Have an operation done on one of the program's things. Arguments that it changes are changed here, too."""
+        with self._turn:  # the tests may have threads
+            self._write_back()
+            found = self._asked(name, number, given, named)
+            if name in ("get", "item") and type(found) in MUTABLE:
+                self._parts.append((found, encode(found, self._lend), name, number, given[0]))
+        return self.taken_for(found, "it rests on what an object of the program says of itself") if mixed else found
+
+    def _write_back(self) -> None:
+        """Change parts of the program's things there that the tests have changed here: `account.log.clear()`."""
+        for at, (part, before, name, number, key) in enumerate(self._parts):
+            if (after := encode(part, self._lend)) != before:
+                self._parts[at] = (part, after, name, number, key)
+                self._asked("update", number, (name, key, part), {})
+
+    def _asked(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
+        positional = [encode(item, self._lend) for item in given]
+        by_name = {key: encode(item, self._lend) for key, item in named.items()}
+        try:
+            self._wire.send([name, number, positional, by_name])
+        except ValueError as error:
+            raise self.refuse("a test gives the program too much data") from error
+        except ProgramEnded as error:
+            self.fault = str(error)
+            raise
+        reply = self._receive()
+        while "back" in reply:
+            self._wire.send(self._answer(reply["back"]))
+            reply = self._receive()
+        self._raise(reply, name)
+        arguments = [*given, *named.values()]
+        for at, value in dict(reply.get("changed", {})).items():
+            update(arguments[int(at)], self._decoded(value))
+        if (same := reply.get("same")) is not None and type(arguments[same]) in MUTABLE:
+            return arguments[same]
+        return self._decoded(reply.get("result"))
+
+    def taken_for(self, found: Any, reason: str) -> Any:
+        """Note that something was the program's word where data was wanted; or that what it leads to will be."""
+        if isinstance(found, Remote) and not isinstance(found, IMMUTABLE):
+            object.__getattribute__(found, "__dict__")["_mixed"] = True
+        else:
+            self.word = reason
+        return found
+
+    def _receive(self) -> dict[str, Any]:
+        try:
+            message = self._wire.receive()
+        except ProgramEnded as error:
+            self.fault = str(error)
+            raise
+        if not isinstance(message, dict):
+            self.fault = "the program sends what is no reply"
+            raise ProgramEnded(self.fault)
+        if text := message.get("printed"):
+            sys.stdout.write(str(text))
+        return message
+
+    def _raise(self, reply: dict[str, Any], name: str = "") -> None:
+        if "raised" not in reply:
+            return
+        error = self._decoded(reply["raised"])
+        ends = any(isinstance(error, kind) and name not in steps for kind, steps in _ENDINGS.items())
+        if ends or not isinstance(error, BaseException):
+            error = RuntimeError(f"the program raised {type(error).__name__}")  # that would end a loop of the tests
+        raise error
+
+    def refuse(self, reason: str) -> Unjudged:
+        """What to raise where the tests ask for what cannot be done."""
+        self.unjudged = reason
+        return Unjudged(reason)
+
+    def _decoded(self, value: Any) -> Any:
+        try:
+            return decode(value, self._stand_in)
+        except Exception as error:
+            self.fault = "the program sends what is no data"
+            raise ProgramEnded(self.fault) from error
+
+    # What comes from the program.
+
+    def _stand_in(self, name: str, parts: Any) -> Any:
+        if name == "thing":
+            return self._thing(*parts)
+        if name == "class":
+            return self._kind(*parts)
+        if name == "error":
+            error = self._error(*parts)
+            if isinstance(error, SystemExit | ImportError):
+                self._exits.append(error)
+            return error
+        if name == "module":
+            return self._thing(parts[0], None, None)
+        if name == "coroutine":
+            return self._coroutine(int(parts))
+        if name == "generator":
+            return self._generator(int(parts))
+        if name == "object":
+            return self._lent[int(parts)]
+        raise ValueError(name)
+
+    def _thing(self, number: int, kind: Any, data: Any) -> Any:
+        if (number := int(number)) in self._things:
+            return self._things[number]
+        found = Thing if kind is None else decode(kind, self._stand_in)
+        if not issubclass(found, Remote):
+            found = Thing
+        if data is not None:
+            base: Any = next(one for one in IMMUTABLE if issubclass(found, one))
+            made = base.__new__(found, decode(data, self._stand_in))
+        else:
+            base = next((one for one in MUTABLE if issubclass(found, one)), object)
+            made = base.__new__(found)
+        object.__getattribute__(made, "__dict__").update(_program=self, _number=number)
+        self._things[number] = made
+        return made
+
+    def _kind(self, number: int, name: str, bases: Any, home: Any, doc: str | None) -> type:
+        if (number := int(number)) in self._kinds:
+            return self._kinds[number]
+        if home and str(home[0]).partition(".")[0] in _RAISING.split():
+            real = getattr(importlib.import_module(str(home[0])), str(home[1]), None)
+            if isinstance(real, type) and issubclass(real, BaseException):
+                return real
+        given = [decode(base, self._stand_in) for base in bases]
+        ours = [base for base in given if isinstance(base, Kind)]
+        data = [base for base in given if base in BASES]
+        space = {"_remote": (self, number), "__module__": "program", "__doc__": doc}
+        try:
+            made = Kind(str(name), tuple(dict.fromkeys(derived(ours, data))), space)
+        except TypeError:  # its layout cannot be had here
+            made = Kind(str(name), (Thing,), space)
+        self._kinds[number] = made
+        return made
+
+    def _error(self, kind: Any, given: Any, text: Any, number: int | None) -> BaseException:
+        found: type[BaseException] = decode(kind, self._stand_in)
+        arguments = [decode(item, self._stand_in) for item in given]
+        if not issubclass(found, BaseException):
+            raise ValueError("no exception")
+        if issubclass(found, Raised):
+            made = found.__new__(found, *arguments)
+            own = {"_program": self, "_number": int(number or 0), "_text": str(text)}
+            object.__getattribute__(made, "__dict__").update(own)
+            return made
+        try:
+            return found(*arguments)
+        except TypeError:  # some want more than they keep
+            error = found.__new__(found, str(text))
+            error.args = tuple(arguments)
+            return error
+
+    async def _coroutine(self, number: int) -> Any:
+        """Awaits a coroutine of the program: it runs there, beside others that were begun."""
+        import asyncio
+
+        task = self.ask("start", number, (), {})
+        try:
+            while not (found := task._do("step")):
+                await asyncio.sleep(0)
+        except asyncio.CancelledError:
+            task._do("cancel")
+            raise
+        return found[0]
+
+    def _generator(self, number: int) -> Generator[Any, Any, Any]:
+        sent = None
+        while True:
+            try:
+                found = self.ask("send", number, (sent,), {})
+            except StopIteration as stop:
+                return stop.value
+            sent = yield found
+
+    # What the program asks of the tests.
+
+    def _lend(self, value: Any) -> Any:
+        if isinstance(value, Remote):
+            return {"thing": object.__getattribute__(value, "__dict__")["_number"]}
+        if type(value) is Kind:
+            return {"thing": value._remote[1]}
+        if (name := getattr(value, "__name__", None)) and getattr(builtins, str(name), None) is value:
+            return {"builtin": name}
+        if isinstance(value, BaseException):
+            kind = next(one for one in type(value).__mro__ if one in TYPES.values())
+            return {"error": [{"type": kind.__name__}, [encode(item, self._lend) for item in value.args]]}
+        if _is_of_tests(value):
+            return {"object": self._lent_number(value)}
+        if hasattr(type(value), "__next__"):
+            return {"iterator": self._lent_number(value)}
+        if not callable(value):
+            raise self.refuse(f"a test gives the program {type(value).__name__}, which cannot be sent")
+        about = [getattr(value, name, None) for name in ("__name__", "__doc__")]
+        return {"function": [self._lent_number(value), *(one if isinstance(one, str) else None for one in about)]}
+
+    def _lent_number(self, value: Any) -> int:
+        if id(value) not in self._lent_numbers:
+            self._lent_numbers[id(value)] = len(self._lent)
+            self._lent.append(value)
+        return self._lent_numbers[id(value)]
+
+    def _answer(self, request: Any) -> Any:
+        """Do what the program asks of something that was lent to it."""
+        try:
+            name, number, given, named = request
+            positional = [self._decoded(item) for item in given]
+            by_name = {str(key): self._decoded(item) for key, item in named.items()}
+            result = self._done(name, number, positional, by_name)
+            return {"result": encode(result, self._lend)}
+        except Exception as error:
+            return {"raised": encode(error, self._lend)}
+
+    def _done(self, name: str, number: int, given: list[Any], named: dict[str, Any]) -> Any:
+        if name == "input":
+            return input(*given)
+        lent = self._lent[number]
+        if name == "next":
+            return [found for _, found in zip(range(1), lent, strict=False)]
+        if name == "call":
+            return lent(*given, **named)
+        if not _is_of_tests(lent):
+            raise TypeError("this is a function of the tests")
+        if name in ("get", "set") and str(given[0]).startswith("_"):
+            raise AttributeError(given[0])
+        if name == "set" and hasattr(type(lent), given[0]) and callable(getattr(type(lent), given[0])):
+            raise AttributeError(f"{given[0]} is a method of the tests")
+        if name == "iterate":
+            return (item for item in lent)
+        if name not in ("get", "set", *LENT.values()):
+            raise TypeError(name)
+        return OPERATIONS[name](lent, *given)
+
+
+def _is_of_tests(value: Any) -> bool:
+    """Whether it is an object whose attributes the program may use: of a class of the tests, or a file in memory."""
+    return type(value) in (io.StringIO, io.BytesIO) or (
+        type(value).__module__ == "__main__" and not isinstance(value, type)
+    )

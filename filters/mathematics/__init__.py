@@ -1,0 +1,1 @@
+"""Final answers as mathematics: found, brought to one notation, compared."""

@@ -1,0 +1,281 @@
+r"""Whether two answers are equal, as mathematics: like is compared with like, exactly where that can be done.
+
+Words are compared as words, dates as dates, numbers as fractions; matrices, tuples, lists and sets entry by entry;
+an equation `x = 5` by its value. What is left are single expressions, which math-verify parses into sympy. Those
+without symbols are equal if a thousand digits of them agree, relative to their size (an absolute bound takes 1/2^98 for
+1/2^99); those in the same symbols if they agree at points; for the rest math-verify's own rules decide.
+"""
+
+import re
+from collections.abc import Callable
+from fractions import Fraction
+
+from filters.mathematics.expressions import LEAST, equal_expressions, is_rounding, union
+from filters.mathematics.notation import key, number, significant, tidy
+from filters.mathematics.structure import (
+    Listed,
+    clock,
+    date,
+    is_words,
+    listed,
+    matrix,
+    plain_words,
+    ratio,
+    relation_sides,
+    symbols_of,
+)
+from filters.mathematics.units import conflict, split_unit
+
+DEPTH = 6
+"""Lists in lists that are looked into."""
+
+_INEQUALITY = re.compile(r"[<>]|\\(?:le|ge)(?![A-Za-z])")
+_BOUND = re.compile(
+    r"([A-Za-z]?)\s*(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\neq)\s*((?:(?!\\(?:le|ge|neq)(?![A-Za-z]))[^<>,=])+)"
+)
+_BASE = re.compile(r"(\w+)_\{?(\d+)\}?")
+
+
+def equal_answers(expected: str, found: str) -> bool | None:
+    """Whether two answers are equal; None where the expected one cannot be parsed."""
+    return _equal(_without_rounding(tidy(expected)), _without_rounding(tidy(found)), 0)
+
+
+def _without_rounding(text: str) -> str:
+    r"""Of `x = \frac{1}{3} \approx 0.33` the exact value; of `x \approx 0.33` the equation."""
+    exact, sign, rounded = (part.strip() for part in text.partition("\\approx"))
+    if not sign or not rounded:
+        return text
+    return f"{exact} = {rounded}" if not exact or symbols_of(exact) is not None else exact
+
+
+def _equal(expected: str, found: str, depth: int) -> bool | None:
+    if key(expected) == key(found):
+        return True
+    if depth > DEPTH or not expected or not found:
+        return False
+    for judge in _JUDGES:
+        verdict = judge(expected, found, depth)
+        if verdict is not None:
+            return verdict
+    return equal_expressions(expected, found)
+
+
+def _numbers(expected: str, found: str, depth: int) -> bool | None:
+    left, right = number(expected), number(found)
+    if left is None or right is None:
+        decimal = re.compile(
+            r"-?\d+,\d{1,2}|-?\d{4,},\d+|-?0,\d+"
+        )  # 3,14 for 3.14, where the other is a decimal fraction
+        for one, other, value in ((expected, found, right), (found, expected, left)):
+            if value is not None and "." in other and decimal.fullmatch(one):
+                return number(one.replace(",", ".")) == value
+        return None
+    return left == right or _rounded(expected, left, found, right)
+
+
+def _rounded(expected: str, left: Fraction, found: str, right: Fraction) -> bool:
+    """Whether one is a decimal fraction for the other, which has none that ends."""
+    for text, value, other_text, other in ((expected, left, found, right), (found, right, expected, left)):
+        if significant(text) >= LEAST and "." not in other_text and not _ends(other):
+            return is_rounding(value, other, len(text.rpartition(".")[2]))
+    return False
+
+
+def _ends(value: Fraction) -> bool:
+    """Whether it is a decimal fraction with an end."""
+    below = value.denominator
+    for prime in (2, 5):
+        while below % prime == 0:
+            below //= prime
+    return below == 1
+
+
+def _percentages(expected: str, found: str, depth: int) -> bool | None:
+    """50% is 50% or one half, and the bare number where the unit was left out."""
+    left, right = expected.endswith("%"), found.endswith("%")
+    if not left and not right:
+        return None
+    one, other = expected.removesuffix("%").strip(), found.removesuffix("%").strip()
+    if _equal(one, other, depth + 1):
+        return True
+    if left and right:
+        return False
+    percent, bare = (one, other) if left else (other, one)
+    value, whole = number(percent), number(bare)
+    return value is not None and whole is not None and value / 100 == whole
+
+
+def _times(expected: str, found: str, depth: int) -> bool | None:
+    """Times of day and dates; a time without AM or PM is that of either."""
+    left, right = date(expected), date(found)
+    if left or right:
+        return left == right if left and right else False
+    one, other = clock(expected), clock(found)
+    if one and other:
+        return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
+    return None
+
+
+def _ratios(expected: str, found: str, depth: int) -> bool | None:
+    left, right = ratio(expected), ratio(found)
+    if left and right:
+        if len(left) != len(right):
+            return False
+        values = [number(part) for part in left], [number(part) for part in right]
+        if None in values[0] or None in values[1]:
+            return _all(left, right, depth)
+        ours, theirs = ([value for value in side if value is not None] for side in values)
+        if clock(expected) and clock(found):
+            return ours == theirs
+        return all(ours[0] * two == theirs[0] * one for one, two in zip(ours, theirs, strict=True))
+    for parts, other in ((left, found), (right, expected)):
+        if parts and len(parts) == 2 and "=" not in other:
+            return _equal(f"\\frac{{{parts[0]}}}{{{parts[1]}}}", other, depth + 1)
+    return False if left or right else None
+
+
+def _units(expected: str, found: str, depth: int) -> bool | None:
+    (one, unit), (other, second) = split_unit(expected), split_unit(found)
+    if not unit and not second:
+        return None
+    return not conflict(unit, second) and _equal(one, other, depth + 1)
+
+
+def _words(expected: str, found: str, depth: int) -> bool | None:
+    """Words are no products of letters: `listen` is not `silent`."""
+    left, right = is_words(expected), is_words(found)
+    if not left and not right:
+        return None
+    return plain_words(expected) == plain_words(found)
+
+
+def _bases(expected: str, found: str, depth: int) -> bool | None:
+    left, right = _BASE.fullmatch(expected), _BASE.fullmatch(found)
+    if left and right and left[1].isalnum() and left[1][0].isdigit() and right[1][0].isdigit():
+        return left[1] == right[1] and left[2] == right[2]
+    for one, other in ((left, found), (right, expected)):
+        if one and one[1][0].isdigit() and number(other) is not None:
+            return one[1] == other.replace(" ", "")
+    return None
+
+
+def _matrices(expected: str, found: str, depth: int) -> bool | None:
+    left, right = matrix(expected), matrix(found)
+    if left is None or right is None:
+        return None
+    if [len(row) for row in left] != [len(row) for row in right]:
+        return False
+    return all(_all(one, other, depth) for one, other in zip(left, right, strict=True))
+
+
+def _lists(expected: str, found: str, depth: int) -> bool | None:
+    left, right = listed(expected), listed(found)
+    if len(left.parts) == len(right.parts) == 1:
+        if left.kind or right.kind:  # (5), {5}
+            inner = left.parts[0] if left.kind else expected, right.parts[0] if right.kind else found
+            return _equal(*inner, depth + 1)
+        return None
+    if len(left.parts) != len(right.parts):
+        for several, one in ((left, found), (right, expected)):  # one value in several forms
+            if several.kind == "" and len(several.parts) > 1 and _all(several.parts[:-1], several.parts[1:], depth):
+                return _equal(*((several.parts[0], one) if several is left else (one, several.parts[0])), depth + 1)
+        several = left if len(left.parts) > 1 else right
+        return (
+            None if several.kind[:1] in ("(", "[") and len(several.parts) == 2 and _may_be_set(left, right) else False
+        )
+    if (left.kind == right.kind and left.kind not in ("", "{}")) or {left.kind, right.kind} == {"", "()"}:
+        return _all(left.parts, right.parts, depth)
+    if left.kind not in ("", "{}") or right.kind not in ("", "{}"):
+        return False
+    if "\\ldots" in (*left.parts, *right.parts) or _by_name(left, right):
+        return _all(left.parts, right.parts, depth)
+    return _same_set(left.parts, right.parts, depth)
+
+
+def _unions(expected: str, found: str, depth: int) -> bool | None:
+    r"""Inequalities that are joined by "or", and a union of intervals: `x < 1 or x > 3`."""
+    texts = (expected, found)
+    if not any("\\cup" in text for text in texts) or not any(_INEQUALITY.search(text) for text in texts):
+        return None
+    left, right = (union(listed(text).parts) for text in texts)
+    if left is None or right is None:
+        return None
+    return bool(left == right)
+
+
+def _may_be_set(left: Listed, right: Listed) -> bool:
+    """Whether the single one of the two can be an interval in other words, as `1 < x < 2` is."""
+    single = (left if len(left.parts) == 1 else right).parts[0]
+    return bool(re.search(r"[<>|]|\\(?:le|ge|in|cup|cap|mathbb|infty)(?![A-Za-z])", single))
+
+
+def _by_name(left: Listed, right: Listed) -> bool:
+    """Whether one list names its entries (`x = 1, y = 2`) and the other gives them in that order."""
+    names = [{sides[0] for part in one.parts if len(sides := relation_sides(part)) > 1} for one in (left, right)]
+    return min(map(len, names)) == 0 and max(map(len, names)) > 1
+
+
+def _all(expected: list[str], found: list[str], depth: int) -> bool:
+    return all(_equal(one, other, depth + 1) for one, other in zip(expected, found, strict=True))
+
+
+def _same_set(expected: list[str], found: list[str], depth: int) -> bool:
+    """Whether each entry has its like among the others."""
+    left = list(found)
+    for one in expected:
+        match = next((other for other in left if _equal(one, other, depth + 1)), None)
+        if match is None:
+            return False
+        left.remove(match)
+    return True
+
+
+def _equations(expected: str, found: str, depth: int) -> bool | None:
+    """`x = 5` and `5`; `y = 2x + 1` and `y = 1 + 2x`; of `2 + 2 = 4`, 4. Other equations are expressions."""
+    left, right = (relation_sides(text) if len(listed(text).parts) == 1 else [text] for text in (expected, found))
+    if len(left) > 1 and len(right) > 1:
+        return _equal(left[-1], right[-1], depth + 1) if key(left[0]) == key(right[0]) else None
+    if len(right) > 1:
+        return _equal(expected, right[-1], depth + 1)
+    if len(left) > 1:
+        return any(symbols_of(side) is not None for side in left[:-1]) and _equal(left[-1], found, depth + 1)
+    return None
+
+
+def _bounds(expected: str, found: str, depth: int) -> bool | None:
+    """`x < 5` and `x < 5.0`; `> 5` says the same of a value without a name, and is not 5."""
+    left, right = _BOUND.fullmatch(expected), _BOUND.fullmatch(found)
+    if left and right and (left[1].strip() == right[1].strip() or not left[1] or not right[1]):
+        if left[2] == right[2]:
+            return _equal(left[3], right[3], depth + 1)
+        return False
+    return False if (left and not left[1]) or (right and not right[1]) else None
+
+
+def _unlike(expected: str, found: str, depth: int) -> bool | None:
+    """What no parser reads rightly: words within an expression, sequences that go on."""
+    for text in (expected, found):
+        if "\\begin" in text:
+            continue
+        if "\\ldots" in text or re.search(r"(?<![\\A-Za-z])(?:[A-Za-z]{4,})|\\text\{[^{}]*[A-Za-z]{3}", text):
+            return False
+    return None
+
+
+_JUDGES: tuple[Callable[[str, str, int], bool | None], ...] = (
+    _numbers,
+    _times,
+    _matrices,
+    _words,
+    _bounds,
+    _equations,
+    _unions,
+    _lists,
+    _percentages,
+    _ratios,
+    _bases,
+    _units,
+    _unlike,
+)
+"""In this order, each asked whether it can tell; the first that can decides."""

@@ -1,0 +1,132 @@
+r"""Units behind a number: `5 cm`, `\frac{68}{3}\text{ pounds}`, `9 (apples)`, `60 miles per hour`, `10:30 AM`."""
+
+import re
+
+from filters.mathematics.notation import number
+
+_KNOWN = """
+mm millimeter millimeters millimetre millimetres
+cm centimeter centimeters centimetre centimetres
+m meter meters metre metres
+km kilometer kilometers kilometre kilometres kms
+in inch inches
+ft foot feet
+yd yard yards yds
+mi mile miles
+mg milligram milligrams
+g gram grams gm gms
+kg kilogram kilograms kilo kilos kgs
+lb lbs pound pounds
+oz ounce ounces
+ml mL milliliter milliliters millilitre millilitres
+l L liter liters litre litres
+gal gallon gallons
+s sec secs second seconds
+min mins minute minutes
+h hr hrs hour hours
+day days
+week weeks
+month months
+yr yrs year years
+dollar dollars USD usd bucks
+cent cents
+euro euros EUR
+degree degrees deg
+celsius C
+fahrenheit F
+radian radians rad
+K kelvin kelvins
+J joule joules
+kJ kilojoules kilojoule
+N newton newtons
+W watt watts
+kW kilowatt kilowatts
+V volt volts
+A ampere amperes amp amps
+Hz hertz
+Pa pascal pascals
+mol mole moles
+acre acres
+hectare hectares ha
+am AM a.m. A.M.
+pm PM p.m. P.M.
+dozen dozens
+"""
+_CANONICAL = {word: line.split()[0] for line in _KNOWN.strip().splitlines() for word in line.split()}
+_COMPOUND = {"mph": "mi/h", "kmh": "km/h", "kph": "km/h", "kmph": "km/h", "mps": "m/s", "rpm": "rpm"}
+_ATTACHED = "|".join(
+    sorted((word for word in [*_CANONICAL, *_COMPOUND] if len(word) > 1 and word.isalpha()), key=len, reverse=True)
+)
+_FUNCTION = re.compile("sin|cos|tan|log|exp|sqrt|mod|lim|max|min|gcd|lcm|det|and|for|the|not|choose")
+
+_NO_UNIT = re.compile(
+    r"\b(?:or|if|when|where|and|to|times|hundred|thousand|[mbtr]+illion|dozens?|mod|more|less|fewer)\b", re.IGNORECASE
+)
+"""Words that make another value of a number."""
+
+_TAIL = re.compile(
+    rf"(?P<value>.*?(?:[\d}})\]!]|[A-Za-z](?=\s*\\text)))(?!\s*\^\s*\{{?-?\d)"
+    rf"(?P<unit>(?:\s*\\text\{{[^{{}}]*\}}|\s+[A-Za-z][A-Za-z.'-]*|\s+\([A-Za-z][A-Za-z' -]{{2,}}\)"
+    rf"|(?<=\d)(?:{_ATTACHED})(?![A-Za-z])|(?<=\d)m(?=\s?\^)|/\s*[A-Za-z]+|\s*\^\s*\{{?-?\d\}}?|\s*\\cdot(?=\s*\\text)|\s*/\s*(?=\\text)"
+    r"|\s*\^\s*\{?\\circ\s*\}?\s*(?:[CF]\b)?)+)"
+)
+_WORD = re.compile(r"[A-Za-z][A-Za-z.'-]*")
+
+
+def split_unit(text: str) -> tuple[str, str]:
+    """A tidy answer as (value, unit); the unit is empty where the answer has none."""
+    found = _TAIL.fullmatch(text) if len(text) <= 400 else None
+    if found is None or re.search(r"\\(?:sin|cos|tan|cot|sec|csc)(?![a-z])", found["value"]):
+        return text, ""
+    if _NO_UNIT.search(found["unit"]):
+        return text, ""
+    if found["value"][-1].isalpha() and not is_known(found["unit"]):
+        return text, ""
+    unit = found["unit"].strip()
+    bare = re.sub(r"\\text\{[^{}]*\}|\([^()]*\)|\\circ|\\cdot", " ", unit)
+    words = _WORD.findall(bare)
+    if "\\circ" not in unit and not words and not re.search(r"[A-Za-z]", unit.replace("\\cdot", "")):
+        return text, ""
+    plain = number(found["value"]) is not None
+    for word in words:
+        known = word in _CANONICAL or word in _COMPOUND
+        if not (known and (len(word) > 1 or plain)) and (len(word) < 3 or _FUNCTION.fullmatch(word)):
+            return text, ""
+    return found["value"].strip(), unit
+
+
+def is_known(unit: str) -> bool:
+    """Whether a text names a unit that is known."""
+    return bool(_powers(unit))
+
+
+def conflict(one: str, other: str) -> bool:
+    """Whether two units are both known and differ, as `cm` and `m` do, or AM and PM."""
+    left, right = _powers(one), _powers(other)
+    return bool(left and right and left != right)
+
+
+def _powers(unit: str) -> dict[str, int]:
+    """The known units in a text, each with its power; words that are none are left out."""
+    text = re.sub(r"\^\s*\{?\\circ\s*\}?", " degree ", unit)
+    text = re.sub(r"\\text\{([^{}]*)\}", r" \1 ", text).replace("\\cdot", " ")
+    for word, written in _COMPOUND.items():
+        text = re.sub(rf"\b{word}\b", written, text)
+    powers: dict[str, int] = {}
+    sign, factor = 1, 1
+    for word, slash, power in re.findall(r"([A-Za-z][A-Za-z.]*)|(/)|\^\s*\{?(-?\d)", text):
+        if slash or word == "per":
+            sign = -1
+        elif word in ("square", "sq", "cubic", "cu"):
+            factor = 2 if word.startswith("s") else 3
+        elif word:
+            name = _CANONICAL.get(word) or _CANONICAL.get(word.lower().rstrip("."))
+            if name in ("celsius", "fahrenheit"):
+                powers.pop("degree", None)
+            if name:
+                powers[name] = powers.get(name, 0) + sign * factor
+            factor = 1
+        elif powers:
+            last = next(reversed(powers))
+            powers[last] = sign * int(power)
+    return powers

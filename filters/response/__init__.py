@@ -1,0 +1,1 @@
+"""What a response says: its thoughts, its final answer, its code."""

@@ -1,0 +1,166 @@
+"""What filters are made with: the columns of the set, files to read, models that turn texts into vectors."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from filters.contamination import answer_column, question_column
+from synth.chat.format import ChatFormat, format_for
+from synth.curation.embeddings import Embedder, open_embedder
+from synth.curation.pipeline import frame_of, nearest
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import Rows, conversations, open_source
+from synth.data.schema.benchmarks import benchmark_of
+from synth.data.schema.turns import holds_text
+from synth.engines.base import EngineOptions
+from synth.engines.loading import load_tokenizer
+from synth.engines.open import model_revision
+from synth.errors import UsageError
+
+_TOKENIZED_ROWS = 1024
+
+Text = Literal["answer", "prompt", "text"]
+"""Columns that may be measured and compared."""
+
+
+@dataclass(slots=True)
+class Workshop:
+    """What filters are made with.
+
+    Attributes:
+        columns: of the frame they will see.
+        seed: of what is drawn.
+        device: where models run.
+        inputs: fingerprints of the files and revisions of the models that filters read, by name; filled as they are
+            made.
+        piped: whether standard input, which can be read once, is taken.
+    """
+
+    columns: Sequence[str]
+    seed: int = 0
+    device: str = "auto"
+    inputs: dict[str, str | None] = field(default_factory=dict)
+    piped: bool = False
+    _embedders: dict[str, Embedder] = field(default_factory=dict)
+    _vectors: dict[tuple[str, str], tuple[pl.Series, NDArray[np.float32]]] = field(default_factory=dict)
+
+    def column(self, name: str) -> str:
+        """The name of a column, if there is one.
+
+        Raises:
+            UsageError: there is none.
+        """
+        if name not in self.columns:
+            raise UsageError(f"there is no column {name}{nearest(name, self.columns)}")
+        return name
+
+    def open(self, source: str) -> Tasks:
+        """A data set of conversations.
+
+        Raises:
+            UsageError: it cannot be read, or is standard input and that is taken.
+        """
+        return self._conversations(source, self._source(source))
+
+    def _conversations(self, source: str, rows: Rows) -> Tasks:
+        tasks = open_tasks(conversations(rows))
+        self.inputs[source] = tasks.fingerprint
+        return tasks
+
+    def _source(self, source: str) -> Rows:
+        if source == "-":
+            if self.piped:
+                raise UsageError("standard input is one set: only one of SOURCE and what it is compared with can be -")
+            self.piped = True
+        return open_source(source)
+
+    def embedding(self, model: str, of: Text) -> Callable[[pl.DataFrame], NDArray[np.float32]]:
+        """What turns the texts of a frame into unit vectors. The model is loaded when the first are wanted.
+
+        Rows keep their vectors: the next filter, which sees some of them, need not make them again.
+        """
+        if ":" not in model:  # what other libraries load is named by the step alone
+            self.inputs[model] = model_revision(model)
+
+        def embed(frame: pl.DataFrame) -> NDArray[np.float32]:
+            if (model, of) not in self._vectors:
+                self._vectors[model, of] = frame["row"], self.vectors(model, frame[of])
+            rows, vectors = self._vectors[model, of]
+            known: NDArray[np.float32] = vectors[rows.search_sorted(frame["row"]).to_numpy()]
+            return known
+
+        return embed
+
+    def chat(self, model: str) -> ChatFormat:
+        """How a model writes conversations.
+
+        Raises:
+            UsageError: there is no such model, or it has no chat template.
+        """
+        chat = format_for(model)
+        self.inputs[model] = model_revision(model)
+        return chat
+
+    def token_counter(self, model: str) -> Callable[[list[str]], list[int]]:
+        """What counts the tokens of texts, without those that a chat template puts around them.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        tokenizer = load_tokenizer(model)
+        self.inputs[model] = model_revision(model)
+
+        def count(texts: list[str]) -> list[int]:
+            counts: list[int] = []
+            for first in range(0, len(texts), _TOKENIZED_ROWS):  # all at once take the memory of all ids
+                some = texts[first : first + _TOKENIZED_ROWS]
+                ids = tokenizer(some, add_special_tokens=False, split_special_tokens=True)["input_ids"]
+                counts += map(len, ids)
+            return counts
+
+        return count
+
+    def vectors(self, model: str, texts: pl.Series) -> NDArray[np.float32]:
+        """Unit vectors of texts that are none of the set's."""
+        return self._embedder(model)(texts.fill_null("").to_list())
+
+    def _embedder(self, model: str) -> Embedder:
+        """The model, loaded once."""
+        if model not in self._embedders:
+            self._embedders[model] = open_embedder(model, EngineOptions(device=self.device))
+        return self._embedders[model]
+
+    def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
+        """What a benchmark asks and its answers, item by item; it may be any conversations."""
+        tasks = open_tasks(self._source(source))
+        if known := benchmark_of(tasks.source.schema, tasks.source.batches):
+            self.inputs[source] = tasks.fingerprint
+            return [known.item(record) for _, record in tasks.records()]
+        texts = [column.name for column in tasks.source.schema if _is_text(column.type)]
+        try:
+            asked = question_column(texts)
+        except ValueError:
+            return frame_of(self._conversations(source, tasks.source)).select("prompt", "answer").rows()
+        self.inputs[source] = tasks.fingerprint
+        answered = answer_column(name for name in texts if name != asked)
+        found: list[tuple[str | None, str | None]] = []
+        for batch in tasks.source.batches():
+            answers = [None] * batch.num_rows if answered is None else map(_joined, batch[answered].to_pylist())
+            found += zip(map(_joined, batch[asked].to_pylist()), answers, strict=True)
+        return found
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    """Strings, or lists of them, such as the turns of MT-Bench."""
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        kind = kind.value_type
+    return holds_text(kind)
+
+
+def _joined(text: str | list[str | None] | None) -> str | None:
+    return "\n\n".join(filter(None, text)) if isinstance(text, list) else text

@@ -1,0 +1,216 @@
+"""Curation: filters in the order given, each seeing only the rows that those before it left.
+
+A filter is a function from a frame to a series of reasons, null where a row passes; see `frame_of` for its columns.
+Choosing rows (the best 1,000, one of each cluster) is a filter like any other: it gives a reason to those not chosen.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from types import MappingProxyType
+
+import polars as pl
+import pyarrow as pa
+
+from synth.data.prompts import Tasks
+from synth.data.row import REASON
+from synth.errors import UsageError
+
+Filter = Callable[[pl.DataFrame], pl.Series]
+
+TEXTS = ("prompt", "answer", "text", "system")
+"""Columns of text that every frame has."""
+
+REASON_LENGTH = 400
+"""Characters of a reason that are kept: a filter of a user's may quote a whole row."""
+
+_OURS = (*TEXTS, "row", "roles")
+_BETWEEN_TURNS = "\n\n"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One filter as it was asked for.
+
+    Attributes:
+        text: as given, `length:min=20`.
+        name: what its reasons begin with.
+        find: gives the reasons.
+        keeps: whether it says which rows to keep, not which to remove.
+    """
+
+    text: str
+    name: str
+    find: Filter
+    keeps: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Removal:
+    """What one step did.
+
+    Attributes:
+        step: the step.
+        seen: rows that were left for it.
+        rows: indices of the rows that it removed, in order.
+        reasons: why, row by row, without the step's name.
+    """
+
+    step: Step
+    seen: int
+    rows: list[int]
+    reasons: list[str]
+
+    @property
+    def categories(self) -> Counter[str]:
+        """How many rows fell to each category of reasons: the part before the colon."""
+        return Counter(reason.split(":", 1)[0] for reason in self.reasons)
+
+
+@dataclass(frozen=True, slots=True)
+class Curation:
+    """What became of every row.
+
+    Attributes:
+        reasons: of every row, null where it stays: `filter / category: particulars`.
+        removals: what each step did, in order.
+    """
+
+    reasons: list[str | None]
+    removals: list[Removal] = field(default_factory=list)
+
+
+def schema_of(tasks: Tasks) -> pa.Schema:
+    """The columns of what comes out: those that came in. One named `reason` is called `input_reason`."""
+    whole = tasks.schema(pa.schema([REASON]))
+    return whole.remove(whole.get_field_index(REASON.name))
+
+
+def frame_of(tasks: Tasks) -> pl.DataFrame:
+    """The rows as filters see them.
+
+    `id`      names the row
+    `row`     its index
+    `prompt`  the user's turns, an empty line between two
+    `answer`  the assistant's turns likewise; where there are none the reference; null without either
+    `text`    all turns but the system's, and an answer that is the reference
+    `system`  the system's turns; null without any
+    `roles`   the roles of the turns
+
+    Beside these are the set's own columns; one that bears a name of the above goes by `input_NAME`. Scored tokens
+    give two more, unless the set has such columns: `tokens`, and `perplexity` of those that are scored.
+    """
+    batches = [completed for _, completed in tasks.completed(pa.schema([REASON]))]
+    frame = pl.DataFrame(pa.Table.from_batches(batches, schema=schema_of(tasks)))
+    frame = frame.rename(_renamed(frame.columns))
+    frame = frame.with_columns(
+        _turns("user").alias("prompt"),
+        pl.coalesce(_turns("assistant"), "reference").alias("answer"),
+        _turns("system", "developer").alias("system"),
+        pl.col("messages").list.eval(pl.element().struct.field("role")).alias("roles"),
+        pl.int_range(pl.len()).alias("row"),
+    )
+    said = _turns("system", "developer", others=True)
+    unsaid = pl.when(_turns("assistant").is_null()).then(pl.col("reference"))
+    frame = frame.with_columns(pl.concat_str(said, unsaid, separator=_BETWEEN_TURNS, ignore_nulls=True).alias("text"))
+    return frame.with_columns(**_of_tokens(frame))
+
+
+def columns_of(tasks: Tasks) -> list[str]:
+    """The names of the columns that `frame_of` gives, without reading a row."""
+    nothing = Tasks(tasks.source, 0, tasks.fingerprint, limit=0)
+    return frame_of(nothing).columns
+
+
+def curate(frame: pl.DataFrame, steps: Sequence[Step], faults: Mapping[int, str] = MappingProxyType({})) -> Curation:
+    """Run the steps one after another. Rows that cannot be read (`faults`, by their index) come before no filter.
+
+    Raises:
+        UsageError: a filter failed, or gave something else than a reason for each row.
+    """
+    found = Curation([faults.get(row) for row in range(len(frame))])
+    left = frame.filter(~pl.col("row").is_in(list(faults))) if faults else frame
+    for step in steps:
+        reasons = _reasons(step, left)
+        gone = reasons.is_not_null()
+        removal = Removal(step, len(left), left["row"].filter(gone).to_list(), reasons.filter(gone).to_list())
+        for row, reason in zip(removal.rows, removal.reasons, strict=True):
+            same = reason.split(":", 1)[0] == step.name.replace("-", " ")
+            found.reasons[row] = reason if same else f"{step.name} / {reason}"
+        found.removals.append(removal)
+        left = left.filter(~gone)
+    return found
+
+
+def curated(
+    tasks: Tasks, reasons: Sequence[str | None], start: int = 0
+) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """The rows from index `start` on: those that stay, and those that do not with their `reason`, batch by batch."""
+    for _, batch in tasks.completed(pa.schema([REASON]), start):
+        said = pa.array(reasons[start : start + batch.num_rows], pa.string())
+        start += batch.num_rows
+        gone = said.is_valid()
+        rejected = pa.record_batch([*batch.columns, said], schema=batch.schema.append(REASON)).filter(gone)
+        yield batch.filter(said.is_null()), rejected
+
+
+def nearest(name: str, known: Collection[str]) -> str:
+    """What to say after an unknown name."""
+    near = get_close_matches(name, known, 2)
+    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(known)}"
+
+
+def _renamed(columns: Sequence[str]) -> dict[str, str]:
+    """New names for columns that bear one of ours."""
+    found = {}
+    for name in _OURS:
+        new = name
+        while new in columns:
+            new = f"input_{new}"
+        if new != name:
+            found[name] = new
+    return found
+
+
+def _turns(*roles: str, others: bool = False) -> pl.Expr:
+    """The turns of these roles, or of all others, as one text; null where there are none."""
+    role = pl.element().struct.field("role").fill_null("")
+    wanted = ~role.is_in(roles) if others else role.is_in(roles)
+    content = pl.when(wanted).then(pl.element().struct.field("content").fill_null(""))
+    contents = pl.col("messages").list.eval(content).list.drop_nulls()
+    return pl.when(contents.list.len() > 0).then(contents.list.join(_BETWEEN_TURNS))
+
+
+def _of_tokens(frame: pl.DataFrame) -> dict[str, pl.Expr]:
+    """What scored tokens tell of a row."""
+    found = {}
+    if isinstance(frame.schema.get("input_ids"), pl.List) and "tokens" not in frame.columns:
+        found["tokens"] = pl.col("input_ids").list.len()
+    if frame.schema.get("logprobs") in (pl.List(pl.Float32), pl.List(pl.Float64)) and "perplexity" not in frame.columns:
+        found["perplexity"] = (-pl.col("logprobs").list.mean().cast(pl.Float64)).exp()
+    return found
+
+
+def _reasons(step: Step, frame: pl.DataFrame) -> pl.Series:
+    """A step's reasons: one line each, of bounded length."""
+    if not len(frame):
+        return pl.Series("reason", [], pl.String)
+    try:
+        found = step.find(frame)
+    except (ValueError, pl.exceptions.PolarsError) as error:
+        first = str(error).partition("\n")[0]  # polars goes on with the whole expression
+        raise UsageError(f"{step.text}: {first}") from error
+    if not isinstance(found, pl.Series) or len(found) != len(frame) or found.dtype not in (pl.String, pl.Null):
+        raise UsageError(
+            f"{step.text}: it gave {_described(found)}, not a reason or null for each of {len(frame)} rows"
+        )
+    lines = found.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars().str.head(REASON_LENGTH)
+    return lines.replace("", "no reason given").alias("reason")
+
+
+def _described(found: object) -> str:
+    if isinstance(found, pl.Series):
+        return f"{len(found)} values of type {found.dtype}"
+    return re.sub(r"\s+", " ", f"{type(found).__name__} {found!r:.80}")

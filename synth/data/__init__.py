@@ -1,0 +1,1 @@
+"""Data sets: rows, how they are read and written, and the directories that runs leave."""

@@ -1,0 +1,158 @@
+"""Which files a source is: one, a folder of them as people and the Hub lay them, or a pattern with `*`.
+
+Files are of one data set, split and configuration, or it is said which there are: nobody trains on a test split
+because it lies beside the other.
+"""
+
+import glob
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from synth.data.files.compressed import SUFFIXES as PACKINGS
+from synth.errors import UsageError
+
+FORMATS = {
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".json": "json",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".csv": "csv",
+}
+"""Formats by the suffix of a file's name; those of text may be compressed, as in `.jsonl.gz`."""
+
+_NO_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "run.json", "config.json"}
+
+_SPLITS = {
+    "train": "train",
+    "training": "train",
+    "test": "test",
+    "testing": "test",
+    "eval": "test",
+    "evaluation": "test",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+}
+"""Names of splits, as the Hub understands them, each with the split's own."""
+
+_NUMBERED = re.compile(r"(?P<name>.+?)[-_.]\d{5}-of-\d{5}\b")
+
+
+def format_of(path: Path) -> str | None:
+    """The format of a file by its name; None where it is not known."""
+    suffix = path.suffix.lower()
+    if suffix not in PACKINGS:
+        return FORMATS.get(suffix)
+    found = FORMATS.get(Path(path.stem).suffix.lower())
+    return found if found in ("json", "csv") else None
+
+
+def known_suffixes() -> str:
+    """The suffixes of files that can be read, for people."""
+    return f"{', '.join(FORMATS)}, those of text also with {', '.join(PACKINGS)}"
+
+
+def is_pattern(source: str) -> bool:
+    """Whether a source is a pattern of names, not a name."""
+    return glob.has_magic(source) and not Path(source).exists() and ("*" in source or "?" in source)
+
+
+def files_matching(pattern: str) -> list[Path]:
+    """The files of data whose names a pattern describes (`**` is any folders), in the order of their names.
+
+    Raises:
+        UsageError: there are none, or they are of several formats.
+    """
+    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    files = [path for path in found if path.is_file() and format_of(path) and path.name not in _NO_DATA]
+    if not files:
+        there = f"none of the {len(found):,} that do is one of data" if found else "no file does"
+        raise UsageError(f"{pattern}: {there}; known suffixes: {known_suffixes()}")
+    _one_format(files, pattern)
+    return files
+
+
+def files_in(folder: Path) -> list[Path]:
+    """The files of data in a folder and those below it, in the order of their names.
+
+    Raises:
+        UsageError: there are none, or they are of several formats, splits or data sets.
+    """
+    files = [path for path in sorted(folder.rglob("*")) if _is_data(path.relative_to(folder)) and path.is_file()]
+    if not files:
+        raise UsageError(
+            f"{folder} is not a data set: it has neither state.json nor files of data ({known_suffixes()})"
+        )
+    sets: dict[Path, list[Path]] = {}
+    for path in files:
+        inner = [part for part in path.relative_to(folder).parts[:-1] if part != "data" and part.lower() not in _SPLITS]
+        sets.setdefault(Path(*inner), []).append(path)
+    if len(sets) > 1:
+        names = [str(name) for name in sets]
+        raise UsageError(
+            f"{folder} holds several data sets: {_listed(names)}; name one, as in {folder / names[-1]}, or all files "
+            f"with a pattern: '{folder}/**/*{_suffix(files[0])}'"
+        )
+    _one_format(files, str(folder))
+    splits: dict[str, list[Path]] = {}
+    for path in files:
+        splits.setdefault(_split(path.relative_to(folder)), []).append(path)
+    named = [name for name in splits if name]
+    if len(named) > 1:
+        raise UsageError(
+            f"{folder} holds several splits: {_listed(named)}; name one, as in {_example(splits[named[-1]])}"
+        )
+    return files
+
+
+def _is_data(path: Path) -> bool:
+    if any(part.startswith((".", "_")) for part in path.parts) or path.name in _NO_DATA:
+        return False
+    return format_of(path) is not None
+
+
+def _split(path: Path) -> str:
+    """The split that a file is of, "" where its name does not say."""
+    if numbered := _NUMBERED.match(path.name):
+        return _SPLITS.get(numbered["name"].lower(), numbered["name"])
+    for part in (path.name, *reversed(path.parts[:-1])):
+        for word in re.split(r"[^a-z]+", part.lower()):
+            if word in _SPLITS:
+                return _SPLITS[word]
+    return ""
+
+
+def _example(files: Sequence[Path]) -> str:
+    """How to name the files of one split."""
+    first = files[0]
+    if len(files) == 1:
+        return str(first)
+    if numbered := _NUMBERED.match(first.name):
+        return f"'{first.parent}/{numbered['name']}*{_suffix(first)}'"
+    return str(first.parent) if len({path.parent for path in files}) == 1 else f"'{first.parent}/*{_suffix(first)}'"
+
+
+def _one_format(files: Sequence[Path], source: str) -> None:
+    formats: dict[str | None, Path] = {}
+    for path in files:
+        formats.setdefault(format_of(path), path)
+    if len(formats) > 1:
+        names = ", ".join(path.name for path in formats.values())
+        first = next(iter(formats.values()))
+        raise UsageError(
+            f"{source} holds files of several formats, as {names}; name those of one, as in "
+            f"'{first.parent}/*{_suffix(first)}'"
+        )
+
+
+def _suffix(path: Path) -> str:
+    packing = path.suffix if path.suffix.lower() in PACKINGS else ""
+    return Path(path.name.removesuffix(packing)).suffix + packing
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")

@@ -1,0 +1,142 @@
+"""Tables in files: each format as one schema for all files, and their batches: valid, and of bounded length."""
+
+import csv
+import io
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from synth.data.files.compressed import check_encoding, open_bytes
+from synth.data.files.unify import conformed, one_schema
+from synth.errors import UsageError
+
+Table = tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]]]
+
+BATCH_ROWS = 16_384
+"""No batch is longer; what was stored in longer ones is sliced, not copied."""
+
+_END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
+
+
+def open_csv(paths: Sequence[Path]) -> Table:
+    """CSV files with a header; every column is text.
+
+    Raises:
+        UsageError: a header is damaged, or has a name twice.
+    """
+    from pyarrow import csv as arrow_csv
+
+    def header(path: Path) -> pa.Schema:
+        check_encoding(path, str(path))
+        with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace", newline="") as file:
+            try:
+                columns = next(csv.reader(file), [])
+            except csv.Error as error:
+                raise UsageError(f"{path} is no CSV file: {error}") from error
+        if len(set(columns)) < len(columns):
+            raise UsageError(f"{path}: several columns have one name in the header {', '.join(columns)}")
+        return pa.schema([(column, pa.string()) for column in columns])
+
+    def batches(path: Path) -> Iterator[pa.RecordBatch]:
+        own = header(path)
+        if not own.names:
+            return iter(())
+        return iter(
+            arrow_csv.open_csv(
+                open_bytes(path),
+                read_options=arrow_csv.ReadOptions(block_size=2**23, use_threads=False),  # for row numbers in errors
+                parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+                convert_options=arrow_csv.ConvertOptions(column_types=own),
+            )
+        )
+
+    schema = one_schema([(path, header(path)) for path in paths])
+    return schema, lambda: _checked(paths, schema, batches)
+
+
+def open_parquet(paths: Sequence[Path]) -> Table:
+    """Parquet files.
+
+    Raises:
+        UsageError: one is damaged, or their columns do not go together.
+    """
+    from pyarrow import parquet
+
+    def opened(path: Path) -> Any:
+        with _damaged(path):
+            return parquet.ParquetFile(path, memory_map=True)
+
+    schema = one_schema([(path, opened(path).schema_arrow.remove_metadata()) for path in paths])
+
+    def batches(path: Path) -> Iterator[pa.RecordBatch]:
+        return iter(opened(path).iter_batches(BATCH_ROWS))
+
+    return schema, lambda: _checked(paths, schema, batches)
+
+
+def open_arrow(paths: Sequence[Path], *, alike: bool = False) -> Table:
+    """Arrow IPC files and streams; of those that are `alike` only the first is looked at before they are read.
+
+    Raises:
+        UsageError: one is damaged, or their columns do not go together.
+    """
+
+    def schema_of(path: Path) -> pa.Schema:
+        with _damaged(path):
+            found = _open_ipc(path)[0]
+            if "\ufffd" in str(found):  # where Arrow's own print of a name, however deep, fails
+                raise pa.ArrowInvalid("names of columns are not UTF-8")
+        return found.remove_metadata()
+
+    schema = one_schema([(path, schema_of(path)) for path in (paths[:1] if alike else paths)])
+    return schema, lambda: _checked(paths, schema, lambda path: _open_ipc(path)[1])
+
+
+def _open_ipc(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
+    """The schema and the batches of an Arrow IPC file or stream, memory-mapped.
+
+    Raises:
+        pa.ArrowException, OSError: the file is damaged.
+    """
+    with open(path, "rb") as file:
+        is_file = file.read(6) == b"ARROW1"
+        if not is_file:
+            # A stream cut between two batches reads without an error.
+            file.seek(max(0, file.seek(0, 2) - len(_END_OF_STREAM)))
+            if file.read() != _END_OF_STREAM:
+                raise pa.ArrowInvalid("no end-of-stream mark")
+    mapped = pa.memory_map(str(path))
+    if is_file:
+        reader = pa.ipc.open_file(mapped)
+        return reader.schema, (reader.get_batch(index) for index in range(reader.num_record_batches))
+    stream = pa.ipc.open_stream(mapped)
+    return stream.schema, iter(stream)
+
+
+def _checked(
+    paths: Sequence[Path], schema: pa.Schema, batches: Callable[[Path], Iterator[pa.RecordBatch]]
+) -> Iterator[pa.RecordBatch]:
+    """The batches of all files: valid, of one schema without metadata, and of BATCH_ROWS at most."""
+    for path in paths:
+        with _damaged(path):
+            for batch in batches(path):
+                batch.validate(full=True)  # damaged offsets would crash whatever reads them
+                whole = conformed(batch.replace_schema_metadata(None), schema, path)
+                for start in range(0, whole.num_rows, BATCH_ROWS):
+                    yield whole.slice(start, BATCH_ROWS)
+
+
+@contextmanager
+def _damaged(path: Path) -> Iterator[None]:
+    """Turn what Arrow says about a damaged file into one line."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise UsageError(f"{path} is missing") from error
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{path} is damaged: the name of a column is not UTF-8") from error
+    except (pa.ArrowException, OSError) as error:
+        raise UsageError(f"{path} is damaged or cut short: {' '.join(str(error).split())}") from error

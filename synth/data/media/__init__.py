@@ -1,0 +1,1 @@
+"""Sound and pictures that a manifest names."""

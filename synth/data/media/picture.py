@@ -1,0 +1,40 @@
+"""Whether a picture can be read, and how large it is."""
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from synth.data.media.files import FileFault
+
+FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
+"""Only pixels: formats beyond these may start other programs (EPS) or are no one's data."""
+
+MOST_PIXELS = 50_000_000
+"""A larger picture is refused before it is unpacked, so that no small file can fill the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture's size, pixels."""
+
+    width: int
+    height: int
+
+
+def measure_picture(file: BinaryIO) -> Picture:
+    """Read a picture to its end.
+
+    Raises:
+        FileFault: it is no picture, broken or too large.
+    """
+    from PIL import Image
+
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise FileFault(f"too large: {image.width} x {image.height} pixels")
+            image.load()
+            return Picture(image.width, image.height)
+    except FileFault:
+        raise
+    except Exception as error:  # decoders of broken files raise a dozen kinds, and all of them mean the same here
+        raise FileFault(f"not readable as a picture: {' '.join(str(error).split())}") from error

@@ -1,0 +1,295 @@
+"""Mix a task's rows with replay: so many rows, or tokens, of each replay set beside the task's own.
+
+How much old data a model must see again not to forget it is reported between 1 % and 25 % of the new (arXiv 2403.08763,
+2205.12393, 2501.13453). A share is always of the target: 5 % of 10,000 target rows are 500 replay rows.
+
+Which row of which set stands where is planned from small arrays first; rows are then copied in that order.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import compute
+
+from synth.data.prompts import Tasks
+from synth.data.row import REASON, Message, digest
+from synth.errors import UsageError
+from synth.seeds import seed_of
+
+Unit = Literal["rows", "tokens"]
+Order = Literal["interleave", "shuffle", "append"]
+CountTokens = Callable[[list[Message]], int]
+
+BLOCK_ROWS = 1_000
+DUPLICATE = "duplicate of a target row"
+SOURCE = pa.field("source", pa.string())
+"""Which set a row is of."""
+
+
+@dataclass(slots=True)
+class Part:
+    """One set of a mixture and what is taken of it.
+
+    Attributes:
+        name: what the column `source` says.
+        tasks: its rows.
+        share: of the target's rows or tokens; None for the target itself, which is taken whole.
+        duplicates: places of replay rows whose prompt is one of the target's; they are never taken.
+        unreadable: places of rows that cannot be read, and why; they are never taken either.
+        taken: places of the rows taken, in their order; a place stands twice where it is taken twice.
+        tokens: in the rows taken, where tokens are counted.
+    """
+
+    name: str
+    tasks: Tasks
+    share: float | None = None
+    duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    unreadable: dict[int, str] = field(default_factory=dict)
+    taken: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    tokens: int = 0
+
+    @property
+    def left_out(self) -> list[tuple[int, str]]:
+        """The places of the rows that are never taken, in order, and why."""
+        return sorted(({int(place): DUPLICATE for place in self.duplicates} | self.unreadable).items())
+
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """A plan: `parts`, the target first, and for each row to come the number of its part and which of `taken` it is."""
+
+    parts: list[Part]
+    part: NDArray[np.int64]
+    place: NDArray[np.int64]
+    schema: pa.Schema
+
+    @property
+    def rows(self) -> int:
+        """How many there will be."""
+        return len(self.part)
+
+    @property
+    def total(self) -> int:
+        """How many rows there are to write: those of the mixture, and those that are rejected."""
+        return self.rows + sum(len(part.duplicates) + len(part.unreadable) for part in self.parts)
+
+
+def plan(
+    parts: Sequence[Part],
+    *,
+    by: Unit = "rows",
+    order: Order = "interleave",
+    oversample: bool = False,
+    seed: int = 0,
+    count_tokens: CountTokens | None = None,
+) -> Mixture:
+    """Decide which rows are taken, and in which order.
+
+    Args:
+        parts: the target, then the replay sets; filled in.
+        by: whether shares are of rows or of tokens.
+        order: replay spread evenly among the target's rows, which stay in their order; all shuffled; or the target
+            first, then each replay set.
+        oversample: take rows of a replay set that is too small again and again.
+        seed: of what is drawn.
+        count_tokens: of a conversation, where rows are not tokens already.
+
+    Raises:
+        UsageError: a replay set is too small, tokens cannot be counted, or the sets have no form in common.
+    """
+    _one_form(parts)
+    target = parts[0]
+    keys, sizes, readable = _look(target, by, count_tokens)
+    target.taken = np.flatnonzero(readable)
+    target.tokens = int(sizes[readable].sum())
+    for part in parts[1:]:
+        own, own_sizes, readable_too = _look(part, by, count_tokens)
+        same = np.isin(own, keys[readable]) & readable_too
+        part.duplicates = np.flatnonzero(same)
+        draw = np.random.default_rng(seed_of(seed, part.name, "replay"))
+        whole = target.tokens if by == "tokens" else len(target.taken)
+        _take(part, np.flatnonzero(~same & readable_too), own_sizes, whole, by, oversample, draw)
+    number = np.concatenate([np.full(len(part.taken), index) for index, part in enumerate(parts)])
+    place = np.concatenate([np.arange(len(part.taken)) for part in parts])
+    draw = np.random.default_rng(seed_of(seed, "order", order))
+    if order == "interleave":
+        widths = np.concatenate([np.full(len(part.taken), 1 / max(1, len(part.taken))) for part in parts])
+        within = np.where(number == 0, 0.5, draw.random(len(number)))
+        arranged = np.argsort((place + within) * widths, kind="stable")
+    else:
+        arranged = draw.permutation(len(number)) if order == "shuffle" else np.arange(len(number))
+    return Mixture(list(parts), number[arranged], place[arranged], _schema(parts))
+
+
+def mixed(mixture: Mixture, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+    """What is to be written from row `start` on: the mixture in its order, then the rows that are never taken.
+
+    Yields:
+        Rows of the mixture, as a batch of its schema, and rejected rows, with the reason; one of the two is empty.
+    """
+    schema = mixture.schema.append(REASON)
+    none, none_rejected = pa.RecordBatch.from_pylist([], mixture.schema), pa.RecordBatch.from_pylist([], schema)
+    sets = [_Gather(part, mixture.schema) for part in mixture.parts]
+    for begin in range(start, mixture.rows, BLOCK_ROWS):
+        part, place = mixture.part[begin : begin + BLOCK_ROWS], mixture.place[begin : begin + BLOCK_ROWS]
+        found = [sets[index].rows(place[part == index]) for index in range(len(sets))]
+        back = np.argsort(np.argsort(part, kind="stable"), kind="stable")
+        rows = pa.Table.from_batches(found).combine_chunks().take(pa.array(back)).combine_chunks().to_batches()[0]
+        yield rows, none_rejected
+    done = max(0, start - mixture.rows)
+    for one in sets:
+        left_out = one.left_out[done:]
+        done = max(0, done - len(one.left_out))
+        for begin in range(0, len(left_out), BLOCK_ROWS):
+            part_of_it = left_out[begin : begin + BLOCK_ROWS]
+            batch = one.at(np.array([place for place, _ in part_of_it]))
+            reasons = pa.array([reason for _, reason in part_of_it], pa.string())
+            yield none, pa.record_batch([*batch.columns, reasons], schema=schema)
+
+
+class _Gather:
+    """Rows of one set by their place, with the columns of the mixture."""
+
+    def __init__(self, part: Part, schema: pa.Schema) -> None:
+        self._part = part
+        self._schema = schema
+        self.left_out = part.left_out
+        self._batches = [completed for _, completed in part.tasks.completed(pa.schema([SOURCE]))]
+        self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
+        _, first = np.unique(part.taken, return_index=True)
+        self._again = np.ones(len(part.taken), bool)
+        self._again[first] = False
+
+    def rows(self, which: NDArray[np.int64]) -> pa.RecordBatch:
+        """Rows by their number in `Part.taken`; one that is taken again gets an id of its own."""
+        batch = self.at(self._part.taken[which])
+        again = self._again[which]
+        if again.any():
+            ids = [
+                digest("again", name, int(number)) if repeated else name
+                for name, number, repeated in zip(batch["id"].to_pylist(), which, again, strict=True)
+            ]
+            batch = batch.set_column(batch.schema.get_field_index("id"), "id", pa.array(ids, pa.string()))
+        return batch
+
+    def at(self, places: NDArray[np.int64]) -> pa.RecordBatch:
+        """Rows by their place in the set, in the order given."""
+        holder = np.searchsorted(self._starts, places, side="right") - 1
+        order = np.argsort(holder, kind="stable")
+        found = [
+            self._batches[index].take(pa.array(places[order][holder[order] == index] - self._starts[index]))
+            for index in np.unique(holder)
+        ]
+        if not found:
+            return pa.RecordBatch.from_pylist([], self._schema)
+        back = pa.array(np.argsort(order, kind="stable"))
+        whole = pa.Table.from_batches(found).take(back).combine_chunks().to_batches()[0]
+        columns = [
+            pa.array([self._part.name] * whole.num_rows, pa.string())
+            if item.name == SOURCE.name
+            else whole[item.name].cast(item.type)
+            if item.name in whole.schema.names
+            else pa.nulls(whole.num_rows, item.type)
+            for item in self._schema
+        ]
+        return pa.record_batch(columns, schema=self._schema)
+
+
+def _one_form(parts: Sequence[Part]) -> None:
+    """Refuse sets of which some are tokens, or have labels, and some do not, or that different models scored."""
+    tokens = [part for part in parts if _tokenised(part)]
+    labelled = [part for part in tokens if "labels" in part.tasks.source.schema.names]
+    for what, having in (("labels", labelled), ("tokens", tokens)):
+        if having and len(having) < len(parts):
+            plain = next(part for part in parts if part not in having)
+            raise UsageError(
+                f"{having[0].name} has {what} and {plain.name} has none: score {plain.name} with the same model (synth "
+                "score-tokens without a mask trains on all its assistant tokens), or leave all tokens behind: --as "
+                "messages"
+            )
+    models: dict[str, str] = {}
+    for part in (part for part in tokens if "scorer" in part.tasks.source.schema.names):
+        for batch in part.tasks.source.batches(part.tasks.limit):
+            for scorer in batch["scorer"].unique().drop_null().to_pylist():
+                models.setdefault(scorer.rsplit(" ", 1)[0], part.name)
+    if len(models) > 1:
+        told = "; ".join(f"{name}: {model}" for model, name in models.items())
+        raise UsageError(
+            f"the sets were scored by different models, so their tokens may differ ({told}): score them alike"
+        )
+
+
+def _tokenised(part: Part) -> bool:
+    """Whether its rows are tokens: as `synth score-tokens` leaves them, or as another tool does."""
+    return "input_ids" in part.tasks.source.schema.names
+
+
+def _look(
+    part: Part, by: Unit, count_tokens: CountTokens | None
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
+    """For each row of a set a hash of its prompt, its tokens (0: not known, not asked for), whether it can be read."""
+    keys: list[int] = []
+    sizes: list[int] = []
+    tokenised = _tokenised(part)
+    for batch in part.tasks.source.batches(part.tasks.limit):
+        conversations = batch["messages"].to_pylist()
+        keys.extend(int(digest(_prompt(messages or []))[:15], 16) for messages in conversations)
+        if tokenised:
+            sizes.extend(compute.fill_null(compute.list_value_length(batch["input_ids"]), 0).to_pylist())
+        elif by == "tokens":
+            if count_tokens is None:
+                raise UsageError("--by tokens: name the model whose tokens they are, --model M")
+            sizes.extend(count_tokens(messages or []) for messages in conversations)
+        else:
+            sizes.extend([0] * batch.num_rows)
+    part.unreadable = part.tasks.faults()
+    readable = np.ones(len(keys), np.bool_)
+    readable[list(part.unreadable)] = False
+    return np.array(keys, np.int64), np.array(sizes, np.int64), readable
+
+
+def _prompt(messages: list[Message]) -> list[tuple[str, str]]:
+    """What is asked: the turns up to the last one that is not the assistant's, white space aside."""
+    while messages and messages[-1]["role"] == "assistant":
+        messages = messages[:-1]
+    return [(turn["role"], " ".join((turn["content"] or "").split())) for turn in messages]
+
+
+def _take(
+    part: Part,
+    candidates: NDArray[np.int64],
+    sizes: NDArray[np.int64],
+    whole: int,
+    by: Unit,
+    oversample: bool,
+    draw: np.random.Generator,
+) -> None:
+    """Draw a replay set's rows: without replacement, or, where they are too few, every row as often as any other."""
+    weights = sizes[candidates] if by == "tokens" else np.ones(len(candidates), np.int64)
+    wanted, there = (part.share or 0) * whole, int(weights.sum())
+    if wanted > there and (not oversample or not there):
+        left_out = f" ({len(part.duplicates):,} more are the target's)" if len(part.duplicates) else ""
+        raise UsageError(
+            f"{part.name} has {there:,} {by}{left_out}; {part.share:.3g} of the target's {whole:,} are "
+            f"{round(wanted):,}: " + ("lower the share, or add --oversample" if there else "there is nothing to replay")
+        )
+    passes = int(wanted // there) if there else 0
+    order = draw.permutation(len(candidates))
+    sums = np.concatenate([[0], np.cumsum(weights[order])])
+    last = int(np.argmin(np.abs(sums - (wanted - passes * there))))
+    chosen = [draw.permutation(len(candidates)) for _ in range(passes)] + [order[:last]]
+    part.taken = candidates[np.concatenate(chosen)]
+    part.tokens = int(sizes[part.taken].sum())
+
+
+def _schema(parts: Sequence[Part]) -> pa.Schema:
+    """The columns of all sets together; null where a set has none of a name."""
+    schemas = [part.tasks.schema(pa.schema([SOURCE])) for part in parts]
+    try:
+        return pa.unify_schemas(schemas, promote_options="permissive")
+    except pa.ArrowException as error:
+        raise UsageError(f"a column has different types in the sets: {error}; rename one of them") from error

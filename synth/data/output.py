@@ -1,0 +1,203 @@
+"""Where a run's rows go, by the form of `-o`: a dataset directory, one file, or standard output."""
+
+import json
+import time
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+
+from synth.data.files.encode import JsonLines
+from synth.data.row import Outcome
+from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
+from synth.data.run.record import RunRecord, read_record, refuse_other_run
+from synth.data.run.shards import read_shards
+from synth.data.write import FORMATS, open_writer
+from synth.errors import UsageError
+
+FLUSH = 0.2
+"""Seconds that a row may wait before a reader of standard output sees it."""
+PARTIAL = ".partial"
+"""What the name of a directory ends in whose rows are to become a file."""
+
+
+class StreamSink:
+    """Accepted rows as JSON lines on a stream, in order; columns that do not apply are left out.
+
+    Rejected rows are only counted, and an interrupted run cannot be continued: for both, write to a directory.
+    """
+
+    def __init__(self, stream: BinaryIO, record: RunRecord) -> None:
+        self.record = record
+        self.ahead: dict[int, Outcome] = {}
+        self._stream = stream
+        self._flushed = time.monotonic()
+
+    @property
+    def next(self) -> int:
+        """Index of the next row to commit."""
+        return self.record.next
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """Nothing to do: a stream keeps no rows that are not in order."""
+
+    def commit(self, outcome: Outcome) -> None:
+        """Write the row of index `next`, if it was accepted."""
+        self.record.count(outcome)
+        self.record.next += 1
+        if outcome.reason is not None:
+            return
+        for row in (outcome.row, *outcome.more):
+            columns = {name: value for name, value in row.record().items() if value is not None}
+            text = json.dumps(columns, ensure_ascii=False, default=str)  # dates, decimals
+            self._stream.write(text.encode("utf-8", "replace") + b"\n")
+        if time.monotonic() - self._flushed > FLUSH:
+            self._stream.flush()
+            self._flushed = time.monotonic()
+
+    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
+        """Write the next rows, whole batches of them."""
+        self.record.count_batches(accepted, rejected)
+        self.record.next += accepted.num_rows + rejected.num_rows
+        JsonLines(self._stream, accepted.schema).write_batch(accepted)
+        self._stream.flush()
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """None: a stream always begins anew."""
+        return iter(())
+
+    def pause(self) -> None:
+        """Flush what is written."""
+        self._stream.flush()
+
+    def finish(self, note: str | None = None) -> None:
+        """Flush what is written."""
+        self.record.note = note
+        self._stream.flush()
+
+
+class FileRun(RunDirectory):
+    """A run whose rows end in one file. Until it is done they live in the directory `FILE.partial` beside it."""
+
+    @property
+    def file(self) -> Path:
+        """Where the rows end."""
+        return self.path.with_name(self.path.name.removesuffix(PARTIAL))
+
+    def refuse_to_replace(self) -> None:
+        """Refuse a file that is there, except where a run was killed after it had written it.
+
+        Raises:
+            UsageError: it is there.
+        """
+        if not self.file.exists() or self._replaces:
+            return
+        earlier = read_record(self.path)
+        if earlier is None or earlier.finished is None:
+            raise UsageError(f"{self.file} exists; choose another -o, or add --restart to replace it")
+
+    def _begin(self) -> None:
+        super()._begin()
+        if self._replaces:
+            with self._guard():
+                for file in (self.file, *(side_file(self.file, side) for side in SIDE_TABLES)):
+                    file.unlink(missing_ok=True)
+                self._replaces = False
+
+    def _complete(self, note: str | None) -> None:
+        """Complete the run, then bring its side tables into `FILE.rejected.*`, …, and last its rows into the file."""
+        super()._complete(note)
+        for side in (self.rejected, self.pairs, self.accepted):
+            if side.shards or side is self.accepted:
+                file = self.file if side is self.accepted else side_file(self.file, side.folder.name)
+                _copy(read_shards(side.folder, side.shards), file, side.schema)
+        clear_run(self.path)
+
+
+def side_file(file: Path, side: str) -> Path:
+    """Where a side table (`rejected`, `pairs`) of a run goes that writes to `file`."""
+    return file.with_name(f"{file.stem}.{side}{file.suffix}")
+
+
+def refuse_early(output: str | None, record: Callable[[], RunRecord], *, restart: bool) -> None:
+    """Refuse a run of other settings, as `open_output` does, before anything is imported or loaded.
+
+    Args:
+        output: as for `open_output`.
+        record: makes the record of the run to come; called where there is a run already.
+        restart: as for `open_output`.
+
+    Raises:
+        UsageError: there is a run of other settings.
+    """
+    if restart or output in (None, "-"):
+        return
+    path = Path(str(output))
+    refuse_other_run(path.with_name(path.name + PARTIAL) if _is_file(path) else path, record)
+
+
+def _is_file(path: Path) -> bool:
+    return path.suffix.lower() in FORMATS and not path.is_dir()
+
+
+def open_output(
+    output: str | None,
+    stream: BinaryIO,
+    record: RunRecord,
+    schema: pa.Schema,
+    *,
+    restart: bool = False,
+    also_read: Iterable[str] = (),
+) -> StreamSink | RunDirectory:
+    """The sink for an `-o` value.
+
+    Args:
+        output: a directory, a file name ending in one of `FORMATS`, or None (or "-") for `stream`.
+        stream: where rows go without `output`.
+        record: command, settings and target, as for `RunDirectory.open`.
+        schema: as for `RunDirectory.open`.
+        restart: as for `RunDirectory.open`; a file that exists is replaced then, too, not before there is a row.
+        also_read: what the run reads beside the source of its record: files, directories or Hub ids.
+
+    Raises:
+        UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what the run reads.
+    """
+    if output in (None, "-"):
+        return StreamSink(stream, record)
+    path = Path(str(output))
+    is_file = _is_file(path)
+    for source in filter(None, (record.source, *also_read)):
+        _refuse_to_replace(path, Path(source), is_file)
+    if not is_file:
+        return RunDirectory.open(path, record, schema, restart=restart)
+    run = FileRun.open(path.with_name(path.name + PARTIAL), record, schema, restart=restart)
+    try:
+        run.refuse_to_replace()
+    except BaseException:
+        run.pause()
+        raise
+    return run
+
+
+def _refuse_to_replace(path: Path, source: Path, is_file: bool) -> None:
+    """What is read is neither where the rows go, nor beneath it, nor where the rejected ones go.
+
+    Nor does a file go into a directory that is read: it may replace a part of it, or become one.
+    """
+    read = source.resolve()
+    if not source.exists():
+        return
+    if read == path.resolve():
+        raise UsageError(f"{path} is the input itself; choose another -o")
+    if path.resolve() in read.parents or read in (side_file(path, side).resolve() for side in SIDE_TABLES):
+        raise UsageError(f"-o {path} would replace {source}, which is read; choose another -o")
+    folder = path.parent.resolve()
+    if is_file and read in (folder, *folder.parents):
+        raise UsageError(f"-o {path} lies in {source}, which is read; choose another -o")
+
+
+def _copy(batches: Iterable[pa.RecordBatch], file: Path, schema: pa.Schema) -> None:
+    with open_writer(str(file), schema, force=True) as writer:
+        for batch in batches:
+            writer.write(batch)

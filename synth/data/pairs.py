@@ -1,0 +1,108 @@
+"""Preference pairs in the forms that public data has them in: what was asked, a better answer, a worse one.
+
+The sides are `chosen` and `rejected`: texts, turns, lists of turns, or whole conversations, whose common start is what
+was asked. Where they are answers, a prompt stands beside them under any name of `synth.data.schema.shapes`, with its `system` turn.
+"""
+
+from collections.abc import Iterator
+
+import pyarrow as pa
+
+from synth.data.read import Rows, faults_of
+from synth.data.row import FAULT, MESSAGES, PAIRS, Message
+from synth.data.schema.assemble import Part, Parts, messages_of
+from synth.data.schema.shapes import ANSWERS, SYSTEM, TURN_COLUMNS, Seen
+from synth.data.schema.turns import turn_fields
+from synth.errors import UsageError
+
+SIDES = ("chosen", "rejected")
+BATCH_ROWS = 1_024
+"""Pairs that are Python objects at a time."""
+
+
+def has_pairs(schema: pa.Schema) -> bool:
+    """Whether rows as they come are preference pairs."""
+    return all(name in schema.names for name in SIDES)
+
+
+def is_pairs(schema: pa.Schema) -> bool:
+    """Whether rows are what `pairs` gives."""
+    return all(name in schema.names and schema.field(name).type == MESSAGES for name in SIDES)
+
+
+def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
+    """Bring rows of `has_pairs` to `messages`, what both sides have in common, and `chosen` and `rejected`, the rest.
+
+    Raises:
+        UsageError: a column is missing, or cannot hold what it is named after.
+    """
+    names = raw.schema.names
+    prompt = prompt_column or next((name for name in (*ANSWERS, *TURN_COLUMNS) if name in names), None)
+    if prompt is not None and prompt not in names:
+        raise UsageError(f"{raw.source}: there is no column {prompt!r}; there are: {', '.join(names)}")
+    lists = {name for name in (*SIDES, prompt) if name and turn_fields(pa.list_(raw.schema.field(name).type))}
+    schema = pa.schema([item.with_type(pa.list_(item.type)) if item.name in lists else item for item in raw.schema])
+    seen = Seen(schema, raw.first, raw.mixed)
+    try:
+        asked = seen.parts(prompt, None) if prompt else _system_alone(seen)
+        answers = [Parts(None, None, seen.part(name, "assistant"), None) for name in SIDES]
+    except UsageError as error:
+        raise UsageError(f"{raw.source}: {error}") from error
+    used = {*SIDES, *(asked.columns() if asked else ())}
+    carried = [item for item in raw.schema if item.name not in (*used, FAULT)]
+    kept = [item.with_name("input_messages") if item.name == "messages" else item for item in carried]
+    result = pa.schema([("messages", MESSAGES), *(PAIRS.field(name) for name in SIDES), *kept])
+    notes = list(raw.notes)
+
+    def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
+        faults = {row: why for row, why in enumerate(faults_of(batch)) if why is not None}
+        whole = pa.record_batch(
+            [
+                _as_lists(column) if name in lists else column
+                for name, column in zip(names, batch.columns, strict=False)
+            ],
+            schema=schema,
+        )
+        empty = pa.nulls(batch.num_rows, MESSAGES)
+        found = [messages_of(whole, parts, notes, faults) if parts else empty for parts in (asked, *answers)]
+        turns = ([row or [] for row in column.to_pylist()] for column in found)
+        rows = [_parted(*row) for row in zip(*turns, strict=True)]
+        columns = [pa.array([row[at] for row in rows], MESSAGES) for at in range(3)]
+        columns += [batch.column(item.name) for item in carried]
+        if not faults:
+            return pa.record_batch(columns, schema=result)
+        columns.append(pa.array([faults.get(row) for row in range(batch.num_rows)], pa.string()))
+        return pa.record_batch(columns, schema=result.append(pa.field(FAULT, pa.string())))
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for batch in raw.read():
+            for start in range(0, batch.num_rows, BATCH_ROWS):
+                yield convert(batch.slice(start, BATCH_ROWS))
+
+    return Rows(raw.source, result, read, notes)
+
+
+def _system_alone(seen: Seen) -> Parts | None:
+    """What was asked where no prompt stands beside the sides: at most what the system says."""
+    name = next((name for name in SYSTEM if seen.is_said(name)), None)
+    return Parts(None, None, Part(name, "text", "system"), None) if name else None
+
+
+def _as_lists(turns: pa.Array) -> pa.ListArray:
+    """A column of single turns as lists of one."""
+    return pa.ListArray.from_arrays(pa.array(range(len(turns) + 1), pa.int32()), turns)
+
+
+def _parted(
+    asked: list[Message], chosen: list[Message], rejected: list[Message]
+) -> tuple[list[Message], list[Message], list[Message]]:
+    """What was asked, and either answer: sides that are whole conversations begin with what they have in common."""
+    if chosen and rejected and chosen[0]["role"] != "assistant":
+        same = 0
+        while same < min(len(chosen), len(rejected)) and chosen[same] == rejected[same]:
+            same += 1
+        said = asked[:1] if asked and asked[0]["role"] == "system" != chosen[0]["role"] else []
+        return [*said, *chosen[:same]], chosen[same:], rejected[same:]
+    if chosen and asked[-len(chosen) :] == chosen:  # the conversation with its better answer, beside that answer
+        return asked[: -len(chosen)], chosen, rejected
+    return asked, chosen, rejected

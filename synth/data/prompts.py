@@ -1,0 +1,192 @@
+"""Rows of a data set as tasks: the prompt to answer, the human answer beside it, everything else carried along."""
+
+import hashlib
+from collections.abc import Callable, Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+from pyarrow import compute
+
+from filters.verdict import Task
+from synth.data.read import Rows, Tally, faults_of
+from synth.data.row import BASE, FAULT, REASON, Message, Row, digest
+
+
+@dataclass(frozen=True, slots=True)
+class Tasks:
+    """A source whose rows are to be worked on one by one.
+
+    Attributes:
+        source: the rows as they come, conversations recognised.
+        total: how many there are (with the limit applied).
+        fingerprint: of their content; part of a run's settings, so that a run is continued on the same rows only.
+        limit: rows to take; None takes all.
+        unreadable: rows among them that are to be rejected, as they cannot be read.
+    """
+
+    source: Rows
+    total: int
+    fingerprint: str
+    limit: int | None = None
+    unreadable: int = 0
+
+    def schema(self, added: pa.Schema, without: Collection[str] = ()) -> pa.Schema:
+        """The columns of a run over these rows: ours, those `added` by the method, and those carried through.
+
+        The source's columns `without` are left behind.
+        """
+        ours = [*BASE, *added]
+        carried = _carried(self.source.schema, [item.name for item in ours], without)
+        return pa.schema([*ours, *(self.source.schema.field(old).with_name(new) for old, new in carried.items())])
+
+    def rows(self, method: str, settings: Mapping[str, Any], added: pa.Schema) -> Callable[[int], Iterator[Row]]:
+        """The tasks as rows to complete, from any index on.
+
+        A row's `messages` are what the assistant has yet to answer: an answer that is there already stands in
+        `reference`. Its id depends on the settings, the row it came from (`parent`) and its place.
+        """
+        name = digest(method, dict(settings))
+        carried = _carried(self.source.schema, [item.name for item in (*BASE, *added)])
+
+        def rows(start: int) -> Iterator[Row]:
+            for index, record in self.records(start):
+                fault = record.pop(FAULT, None)
+                messages: list[Message] = record["messages"] or []
+                reference = record.get("reference")
+                parent = record.get("id") or digest(messages, reference)
+                while messages and messages[-1]["role"] == "assistant":
+                    messages = messages[:-1]
+                yield Row(
+                    digest(name, parent, index),
+                    messages,
+                    method,
+                    parent=parent,
+                    reference=reference,
+                    carried={new: record[old] for old, new in carried.items()},
+                    fault=fault,
+                )
+
+        return rows
+
+    def answered(self, added: pa.Schema) -> Callable[[int], Iterator[Row]]:
+        """The rows as they are, answers and all, from any index on: to be judged, not completed."""
+
+        def rows(start: int) -> Iterator[Row]:
+            for source, batch in self.completed(added, start):
+                for record, fault in zip(batch.to_pylist(), faults_of(source), strict=True):
+                    ours: dict[str, Any] = {name: record.pop(name) for name in BASE.names}
+                    ours["messages"] = ours["messages"] or []
+                    yield Row(**ours, carried=record, fault=fault)
+
+        return rows
+
+    def completed(
+        self, added: pa.Schema, start: int = 0, without: Collection[str] = ()
+    ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """The rows from index `start` on, batch by batch: as they come (with `FAULT`), and with all columns of ours.
+
+        The second of each pair has the columns of `schema(added, without)` apart from those `added`. Rows without an
+        id get one of their content and place; rows of no known method are called `input`.
+        """
+        carried = _carried(self.source.schema, [item.name for item in (*BASE, *added)], without)
+        for at, batch in self._batches(start):
+            columns = [
+                batch.column(item.name).cast(item.type)
+                if item.name in batch.schema.names
+                else pa.nulls(batch.num_rows, item.type)
+                for item in BASE
+            ]
+            names = BASE.names
+            columns[names.index("method")] = compute.fill_null(columns[names.index("method")], "input")
+            ids = columns[names.index("id")]
+            if ids.null_count:
+                parts = zip(
+                    ids.to_pylist(),
+                    columns[names.index("messages")].to_pylist(),
+                    columns[names.index("reference")].to_pylist(),
+                    strict=True,
+                )
+                named = [
+                    own or digest(turns or [], reference, at + i) for i, (own, turns, reference) in enumerate(parts)
+                ]
+                columns[names.index("id")] = pa.array(named, pa.string())
+            fields = [*BASE, *(self.source.schema.field(old).with_name(new) for old, new in carried.items())]
+            yield batch, pa.record_batch([*columns, *(batch.column(old) for old in carried)], schema=pa.schema(fields))
+
+    def tasks(self) -> Iterator[Task]:
+        """What answers to the rows are checked against."""
+        return map(task_of, self.rows("", {}, pa.schema([]))(0))
+
+    def named_verifier(self) -> str | None:
+        """The verifier that all rows name; None where they name several, or some row none."""
+        if "verifier" not in self.source.schema.names:
+            return None
+        names: set[str | None] = set()
+        for _, batch in self._batches(0):
+            names.update(batch.column("verifier").unique().to_pylist())
+        return names.pop() if len(names) == 1 else None
+
+    def has_answers(self) -> bool:
+        """Whether any row has an answer: a last turn of the assistant's."""
+        conversations = (turns.as_py() for _, batch in self._batches(0) for turns in batch.column("messages"))
+        return any(turns and turns[-1]["role"] == "assistant" for turns in conversations)
+
+    def faults(self) -> dict[int, str]:
+        """Why rows cannot be read, by their index."""
+        if not self.unreadable:
+            return {}
+        found = ((at, faults_of(batch)) for at, batch in self._batches(0))
+        return {at + i: why for at, faults in found for i, why in enumerate(faults) if why is not None}
+
+    def records(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
+        """The rows as they are (with `FAULT`), with their index, from index `start` on."""
+        for at, batch in self._batches(start):
+            yield from enumerate(batch.to_pylist(), at)
+
+    def _batches(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The rows from index `start` on, with the index of each batch's first."""
+        at = 0
+        for batch in self.source.judged(self.limit):
+            if at + batch.num_rows > start:
+                skip = max(0, start - at)
+                yield at + skip, batch.slice(skip)
+            at += batch.num_rows
+
+
+def open_tasks(source: Rows, limit: int | None = None) -> Tasks:
+    """Read a source once, to count its rows and to name their content. A note says which cannot be read.
+
+    Raises:
+        UsageError: a part of the source is damaged, or none of its rows can be read.
+    """
+    content = hashlib.blake2b(str(source.schema).encode(), digest_size=16)
+    tally = Tally()
+    for batch in source.judged(limit):
+        content.update(batch.serialize())
+        tally.add(batch)
+    tally.tell(source, "rejected")
+    return Tasks(source, tally.rows, content.hexdigest(), limit, tally.unreadable)
+
+
+def task_of(row: Row) -> Task:
+    """What answers to a row are checked against."""
+    prompt = next((turn["content"] for turn in reversed(row.messages) if turn["role"] == "user"), "")
+    return Task(row.reference, prompt, row.carried)
+
+
+def _carried(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) -> dict[str, str]:
+    """Columns to carry through, and what they are called: a name that the method needs itself is changed.
+
+    What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
+    it is not carried. `reason` is kept for why a row is rejected.
+    """
+    carried = {}
+    for name in schema.names:
+        if name in BASE.names or name in without:
+            continue
+        new = name
+        while new in ours or new == REASON.name or (new != name and new in schema.names):
+            new = f"input_{new}"
+        carried[name] = new
+    return carried

@@ -1,0 +1,346 @@
+"""Rows from wherever a user keeps them, as Arrow batches, in bounded memory.
+
+DIR                       dataset directory (ours, or of `datasets.save_to_disk`), memory-mapped; or a folder of files
+FILE.arrow .feather       Arrow IPC file or stream, memory-mapped
+FILE.parquet
+FILE.jsonl .ndjson .json  JSON lines, or one JSON array; see `synth.data.files.jsonlines`
+FILE.csv                  with a header; every column is text
+FILE.jsonl.gz .zst .bz2   and other text likewise
+'DIR/*.jsonl'             all that match; see `synth.data.files.sources`
+org/name[/config][@revision][:split]   a data set of the Hugging Face Hub
+nothing, -                standard input: JSON lines, or an Arrow stream, as its first bytes say
+"""
+
+import json
+import re
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pyarrow as pa
+
+from synth.data.files.jsonlines import JsonRows, open_json
+from synth.data.files.sources import files_in, files_matching, format_of, is_pattern, known_suffixes
+from synth.data.files.tables import BATCH_ROWS, Table, open_arrow, open_csv, open_parquet
+from synth.data.row import BASE, FAULT
+from synth.data.schema.benchmarks import benchmark_of, published
+from synth.data.schema.shapes import recognise
+from synth.errors import UsageError
+from synth.nearest import did_you_mean, near_paths
+
+_HUB = re.compile(
+    r"(?P<path>[\w.-]+/[\w.-]+)(/(?P<name>[\w.-]+))?(@(?P<revision>[^:@]+))?(:(?P<split>[\w.:%+\[\]-]+))?"
+)
+
+_LOOKED_AT, _TOLD = 1_000, 5
+"""Entries of a directory that are looked at where a name is missing, and names that are told."""
+
+
+@dataclass(slots=True)
+class Rows:
+    """Rows to read, as often as one likes; nothing is held between batches.
+
+    Attributes:
+        source: what people call them.
+        schema: their columns.
+        read: gives them from the start; a batch has the column `FAULT` beside those of `schema` where one of its rows
+            cannot be read.
+        notes: what was recognised and what is not kept; reading may add to them. Print them after reading.
+        mixed: columns that hold values of several kinds, as JSON text.
+        written: the same rows with some columns as they are written, where the source can tell.
+    """
+
+    source: str
+    schema: pa.Schema
+    read: Callable[[], Iterator[pa.RecordBatch]]
+    notes: list[str] = field(default_factory=list)
+    mixed: Collection[str] = ()
+    written: "Callable[[Collection[str]], Rows] | None" = None
+
+    def __post_init__(self) -> None:
+        """Refuse a column whose name other libraries would cut short, so that two become one.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if odd := next((name for name in self.schema.names if "\0" in name), None):
+            raise UsageError(f"{self.source}: the name of column {odd!r} holds a null character; rename it")
+
+    def judged(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows from the start, or the first `limit` of them, with `FAULT` where one cannot be read.
+
+        Raises:
+            UsageError: a part of the source is damaged; the message says which.
+        """
+        left = sys.maxsize if limit is None else min(limit, sys.maxsize)
+        for batch in self.read() if left else ():
+            yield batch.slice(0, left)
+            left -= batch.num_rows
+            if left <= 0:
+                return
+
+    def batches(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of `judged`, all of `schema`: a conversation that cannot be read is null."""
+        for batch in self.judged(limit):
+            yield batch.drop_columns([FAULT]) if FAULT in batch.schema.names else batch
+
+    def readable(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
+        """The rows of `judged` that can be read; a note says how many cannot.
+
+        Raises:
+            UsageError: as for `judged`; or there are rows, and none can be read.
+        """
+        tally = Tally()
+        for batch in self.judged(limit):
+            tally.add(batch)
+            if FAULT in batch.schema.names:
+                batch = batch.filter(batch.column(FAULT).is_null()).drop_columns([FAULT])
+            yield batch
+        tally.tell(self, "left out")
+
+    def first(self, name: str) -> object:
+        """The first value of a column that is not null; None where there is none."""
+        for batch in self.batches():
+            for value in batch.column(name).drop_null().slice(0, 1):
+                return value.as_py()
+        return None
+
+
+@dataclass(slots=True)
+class Tally:
+    """How many rows there are, how many of them cannot be read, and the first of these."""
+
+    rows: int = 0
+    unreadable: int = 0
+    example: str = ""
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count a batch of `Rows.judged` in."""
+        if FAULT in batch.schema.names:
+            faults = batch.column(FAULT)
+            if not self.example and faults.null_count < len(faults):
+                at = faults.is_valid().index(True).as_py()
+                self.example = f"row {self.rows + at:,}: {faults[at]}"
+            self.unreadable += len(faults) - faults.null_count
+        self.rows += batch.num_rows
+
+    def tell(self, source: Rows, done: str) -> None:
+        """Note what is `done` with the rows that cannot be read, if there are any.
+
+        Raises:
+            UsageError: none can.
+        """
+        if not self.unreadable:
+            return
+        if self.unreadable == self.rows:
+            raise UsageError(f"{source.source}: none of its {self.rows:,} rows can be read; {self.example}")
+        note = f"{self.unreadable:,} of {self.rows:,} rows cannot be read and are {done}; {self.example}"
+        if note not in source.notes:
+            source.notes.append(note)
+
+
+def faults_of(batch: pa.RecordBatch) -> list[str | None]:
+    """Why each row of a batch of `Rows.judged` cannot be read; None where it can."""
+    if FAULT not in batch.schema.names:
+        return [None] * batch.num_rows
+    found: list[str | None] = batch.column(FAULT).to_pylist()
+    return found
+
+
+def open_rows(source: str | None, *, prompt_column: str | None = None, reference_column: str | None = None) -> Rows:
+    """Open a source and bring its rows to `messages` and `reference` (`synth.data.schema.shapes` has the rules).
+
+    Raises:
+        UsageError: the source is missing, damaged or of an unknown kind, or no conversation is recognised in it.
+    """
+    return conversations(open_source(source), prompt_column=prompt_column, reference_column=reference_column)
+
+
+def conversations(raw: Rows, *, prompt_column: str | None = None, reference_column: str | None = None) -> Rows:
+    """Bring the rows of `open_source` to `messages` and `reference`.
+
+    Raises:
+        UsageError: no conversation is recognised in them.
+    """
+    if not raw.schema.names:  # an empty file
+        return Rows(raw.source, pa.schema([BASE.field("messages"), BASE.field("reference")]), raw.read, raw.notes)
+    found = benchmark_of(raw.schema, raw.batches) if prompt_column is None and reference_column is None else None
+    named = {"prompt_column": prompt_column, "reference_column": reference_column}
+    try:
+        if found is not None:
+            shape = published(raw.schema, found, raw.source)
+        else:
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=raw.mixed)
+        if raw.written and (names := shape.inexact | (shape.read & set(raw.mixed))):
+            raw = raw.written(names)
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=names)
+    except UsageError as error:
+        said = str(error)  # reading may have failed, which names the file
+        raise UsageError(said if said.startswith(raw.source) else f"{raw.source}: {said}") from error
+    notes = shape.notes
+    notes[:0] = raw.notes
+    return Rows(raw.source, shape.schema, lambda: map(shape.convert, raw.read()), notes)
+
+
+def open_source(source: str | None) -> Rows:
+    """Open a source with its columns as they are (Arrow schema metadata aside).
+
+    Raises:
+        UsageError: the source is missing, damaged or of an unknown kind.
+    """
+    try:
+        if source is None or source == "-":
+            return _standard_input()
+        path = Path(source)
+        if path.is_dir():
+            return _directory(path)
+        if path.exists():
+            return _files([path], source)
+        if is_pattern(source):
+            return _files(files_matching(source), source)
+    except OSError as error:
+        raise UsageError(f"cannot read {source or 'standard input'}: {error.strerror or error}") from error
+    if format_of(path) is None and not path.parent.exists() and (named := _HUB.fullmatch(source)):
+        return _hub(source, named.groupdict())
+    raise UsageError(f"{source} does not exist{_nearest(path)}")
+
+
+def _files(paths: Sequence[Path], name: str) -> Rows:
+    """Files of one format."""
+    opener = _OPENERS.get(format_of(paths[0]) or "")
+    if opener is None:
+        raise UsageError(f"{name}: its format is not known here; known suffixes: {known_suffixes()}")
+    _regular(paths)
+    return opener(paths, name)
+
+
+def _regular(paths: Sequence[Path]) -> None:
+    """Refuse a pipe, which would be waited for and can be read once only, and devices, which may have no end."""
+    for path in paths:
+        if path.exists() and not path.is_file():
+            raise UsageError(f"{path} is no file; what comes through a pipe is read from standard input")
+
+
+def _directory(path: Path) -> Rows:
+    if (path / "dataset_dict.json").is_file():
+        found = _json_object(path / "dataset_dict.json").get("splits")
+        splits = [str(split) for split in found] if isinstance(found, list) and found else ["train"]
+        raise UsageError(f"{path} holds several data sets: {', '.join(splits)}; name one, as in {path / splits[0]}")
+    if (path / "state.json").is_file():
+        try:
+            names = [item["filename"] for item in _json_object(path / "state.json")["_data_files"]]
+            shards = [path / Path(name).name for name in names if Path(name).name == name]
+        except (TypeError, KeyError) as error:
+            raise UsageError(f"{path / 'state.json'} does not list the data files") from error
+        if len(shards) < len(names):
+            raise UsageError(f"{path / 'state.json'} names data files that are not in its directory")
+        if not shards:
+            return Rows(str(path), pa.schema([]), lambda: iter(()))
+        _regular(shards)
+        rows = Rows(str(path), *open_arrow(shards, alike=True))
+        if (path / "progress.json").exists():
+            rows.notes.append(f"{path} is still being written, or its run was stopped: these are its rows so far")
+        return rows
+    if kind := _kind(path):
+        raise UsageError(f"{path} {kind}")
+    return _files(files_in(path), str(path))
+
+
+def _kind(path: Path) -> str:
+    """What a directory holds that is no data set, and what to do with it; empty where it is not known."""
+    if (path / "scores.json").is_file():
+        return f"holds an evaluation, not rows: look at it with synth show {path}, or synth report {path}"
+    if (path / "log.jsonl").is_file():
+        return f"holds a training, not rows: synth show {path} tells of it, --model {path} takes its model"
+    if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
+        return f"holds a model, not rows: it is for --model {path}"
+    return ""
+
+
+def _json_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"{path} is damaged: {error}") from error
+    return value if isinstance(value, dict) else {}
+
+
+def _json(paths: Sequence[Path], name: str) -> Rows:
+    found = open_json(paths, name)
+
+    def rows(found: JsonRows) -> Rows:
+        mixed = found.mixed
+        notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
+        return Rows(name, found.schema, found.batches, notes, mixed, lambda names: rows(found.written(names)))
+
+    return rows(found)
+
+
+def _tables(opener: Callable[[Sequence[Path]], Table]) -> Callable[[Sequence[Path], str], Rows]:
+    def rows(paths: Sequence[Path], name: str) -> Rows:
+        schema, batches = opener(paths)
+        return Rows(name, schema, batches)
+
+    return rows
+
+
+def _hub(source: str, named: dict[str, str | None]) -> Rows:
+    import datasets
+
+    try:
+        found = datasets.load_dataset(**named)
+    except Exception as error:  # the libraries below raise dozens of kinds, and all of them mean the same here
+        why = did_you_mean(Path(source), _readable) or f": {' '.join(str(error).split())}"
+        raise UsageError(f"{source} is no file here, and cannot be loaded from the Hugging Face Hub{why}") from error
+    if isinstance(found, dict):
+        if len(found) != 1:
+            raise UsageError(
+                f"{source} has several splits: {', '.join(found)}; name one, as in {source}:{next(iter(found))}"
+            )
+        found = next(iter(found.values()))
+    table = found.data.table.replace_schema_metadata(None)
+    return Rows(source, table.schema, lambda: iter(table.to_batches(max_chunksize=BATCH_ROWS)))
+
+
+def _standard_input() -> Rows:
+    """Standard input, copied to a temporary file, since a schema is known only once all is there."""
+    stream: BinaryIO = sys.stdin.buffer
+    if stream.isatty():
+        raise UsageError("no input: name a file or a data set, or pipe rows in")
+    copy = tempfile.NamedTemporaryFile()  # noqa: SIM115 (lives as long as the rows)
+    shutil.copyfileobj(stream, copy, 2**20)
+    copy.flush()
+    copy.seek(0)
+    start = copy.read(6)
+    is_arrow = start.startswith(b"\xff\xff\xff\xff") or start == b"ARROW1"
+    rows = _OPENERS["arrow" if is_arrow else "json"]([Path(copy.name)], "standard input")
+    read = rows.read
+    rows.read = lambda _keep=copy: read()  # type: ignore[misc]
+    return rows
+
+
+def _nearest(path: Path) -> str:
+    if near_paths(path):
+        return did_you_mean(path, _readable)
+    if not path.parent.is_dir():
+        return f": there is no directory {path.parent}"
+    there = sorted(item.name for item in islice(path.parent.iterdir(), _LOOKED_AT) if _readable(item))
+    return f"; there are: {', '.join(there[:_TOLD])}{', …' if len(there) > _TOLD else ''}" if there else ""
+
+
+def _readable(path: Path) -> bool:
+    """Whether rows can be read from a path, as far as its name and its files tell."""
+    return (path / "state.json").is_file() if path.is_dir() else format_of(path) is not None
+
+
+_OPENERS: dict[str, Callable[[Sequence[Path], str], Rows]] = {
+    "json": _json,
+    "parquet": _tables(open_parquet),
+    "arrow": _tables(open_arrow),
+    "csv": _tables(open_csv),
+}

@@ -1,0 +1,129 @@
+"""The dataset card: what a person sees first in a dataset directory, here and on the Hub."""
+
+import json
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+
+from synth.data.row import SCORES
+from synth.scoring.encoding import untrained_line
+
+if TYPE_CHECKING:
+    from synth.data.run.record import RunRecord
+
+
+def write_card(path: Path, record: "RunRecord", sample: pa.RecordBatch | None) -> None:
+    """Write `README.md` into a dataset directory.
+
+    Args:
+        path: the directory.
+        record: the run's record.
+        sample: accepted rows, of which the first is shown; None if there are none.
+    """
+    (path / "README.md").write_text(_card(path.name, record, sample), encoding="utf-8")
+
+
+def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
+    attempts = record.accepted + record.rejected
+    lines = [
+        "---",
+        "configs:",
+        "- config_name: default",
+        "  data_files: data-*.arrow",
+        f"tags: [synthetic, {record.command}]",
+        "---",
+        f"# {name}",
+        "",
+        f"{record.accepted:,} rows made by `synth {record.command}`"
+        + (f" from `{Path(record.source).name}`" if record.source else "")
+        + (f" with the model `{record.model}`." if record.model else "."),
+    ]
+    if record.note:
+        lines += ["", f"**{record.note}**"]
+    if record.command_line:
+        lines += ["", *fenced(record.command_line, "sh")]
+    lines += ["", "```python", "import datasets", f'rows = datasets.load_from_disk("{name}")', "```", ""]
+    for kind, counts in (("method", record.methods), ("verdict", record.verdicts)):
+        if len(counts) > 1:
+            lines += [
+                f"| {kind} | rows |",
+                "|---|---:|",
+                *(f"| {name} | {count:,} |" for name, count in _by_count(counts)),
+                "",
+            ]
+    if record.rejected:
+        lines += [
+            f"Of {attempts:,} attempts {record.rejected:,} were rejected; they are kept, with the reason, in "
+            "`rejected/`:",
+            "",
+            "| reason | rows |",
+            "|---|---:|",
+            *(f"| {reason} | {count:,} |" for reason, count in _by_count(record.reasons)),
+            "",
+        ]
+    if record.parts:
+        names = ("name", "available", "duplicates", "rows", "tokens")
+        lines += [
+            f"| set | {' | '.join(names[1:])} |",
+            "|---|" + "---:|" * (len(names) - 1),
+            *("| " + " | ".join(_cell(part[name]) for name in names) + " |" for part in record.parts),
+            "",
+        ]
+    if record.tokens.get("scored"):
+        lines += [token_line(record.tokens) + ".", ""]
+    lines += [
+        "## Settings",
+        "",
+        *fenced(json.dumps(record.settings, indent=2, ensure_ascii=False), "json"),
+        "",
+    ]
+    if sample is not None and sample.num_rows:
+        first = sample.slice(0, 1).to_pylist()[0]
+        shown = {name: value for name, value in first.items() if value is not None and name not in SCORES.names}
+        lines += [
+            "## One row",
+            "",
+            *fenced(json.dumps(shown, indent=2, ensure_ascii=False, default=str)[:4000], "json"),
+            "",
+        ]
+    versions = ", ".join(f"{package} {version}" for package, version in record.versions.items())
+    lines += [
+        f"Made in {record.seconds:,.0f} s: {record.prompt_tokens:,} tokens in, {record.completion_tokens:,} out. "
+        f"{versions}.",
+        "",
+    ]
+    return "\n".join(lines)
+
+
+def token_line(tokens: dict[str, float]) -> str:
+    """What `RunRecord.tokens` says of a scored data set: tokens, perplexity, what a mask left, what is not scored."""
+    scored, masked = tokens["scored"], tokens["masked"]
+    line = f"{int(tokens['tokens']):,} tokens, {int(scored):,} scored: perplexity {_exp(tokens['nats'] / scored)}"
+    if masked:
+        rest = _exp(tokens["nats_left"] / (scored - masked))
+        line += f"; {int(masked):,} masked ({masked / scored:.1%}), perplexity of the rest {rest}"
+    if untrained := tokens.get("untrained"):
+        line += f"; {untrained_line(int(untrained))}"
+    return line
+
+
+def _cell(value: str | int) -> str:
+    return f"{value:,}" if isinstance(value, int) else value
+
+
+def _exp(nats: float) -> str:
+    return f"{math.exp(min(nats, 700)):,.2f}"
+
+
+def fenced(text: str, language: str) -> list[str]:
+    """The lines of a code block that text written by a model cannot close."""
+    fence = "`" * 3
+    while fence in text:
+        fence += "`"
+    return [fence + language, text, fence]
+
+
+def _by_count(reasons: dict[str, int]) -> list[tuple[str, int]]:
+    return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))

@@ -1,0 +1,340 @@
+"""A run's dataset directory: crash-proof while the run is under way, an ordinary data set when it is done.
+
+    DIR/data-00000.arrow …      accepted rows, Arrow stream shards; `datasets.load_from_disk(DIR)` reads them
+    DIR/dataset_info.json, state.json
+    DIR/rejected/               the same for the rows that did not make it, each with its `reason`
+    DIR/pairs/                  the same for preference pairs, where the method makes them
+    DIR/README.md               the dataset card
+    DIR/run.json                settings, counts, versions, throughput; written last: its presence means finished
+
+While the run is under way two more files make it safe to kill at any moment:
+
+    DIR/journal.jsonl           every finished row that is in no shard yet, appended as it finishes, in any order
+    DIR/progress.json           which shards are valid and the index of the first row beyond them
+
+A row is kept by a single appended line. Shards land in row order under their final names, then count once
+`progress.json` is replaced; after that the journal is rewritten without their rows. Killed between any two of
+these steps, the next run finds a consistent state: unlisted shards are removed, journal lines of landed rows and a
+torn last line are ignored.
+
+Nothing is written, and nothing of an earlier run removed, before there is a first row: a run that is refused, or whose
+model cannot be loaded, leaves the directory as it was.
+"""
+
+import errno
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+import pyarrow as pa
+
+from synth.data.row import BASE, PAIRS, REASON, Outcome, Row, batch_of
+from synth.data.run.card import write_card
+from synth.data.run.lock import NAME as LOCK
+from synth.data.run.lock import lock_directory, unlock_directory
+from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed
+from synth.data.run.shards import Side, read_shards
+from synth.data.write import finish_dataset_dir, replace_text, write_shard
+from synth.errors import RunError, UsageError
+
+SHARD_SECONDS = 600.0
+"""Rows land no later than this, so that a slow run's can be looked at, too; else when there is a shard of them."""
+BATCH_SECONDS = 60.0
+"""Rows that come in whole batches wait no longer than this to land."""
+
+SIDE_TABLES = ("rejected", "pairs")
+"""Directories that a run may have beside its accepted rows."""
+
+
+class RunDirectory:
+    """One run's rows on disk. `keep` each outcome as it finishes, `commit` them in order, then `finish`."""
+
+    @classmethod
+    def open(cls, path: Path, fresh: RunRecord, schema: pa.Schema, *, restart: bool = False) -> Self:
+        """Begin a run in `path`, or go on with the one that is there.
+
+        A finished run is opened again too, so that a larger target extends it.
+
+        Args:
+            path: the directory; made if missing.
+            fresh: the record of a run that has no rows yet. Its target, model name and versions may differ from those
+                of the run that is there; its command and settings may not.
+            schema: the accepted rows' columns.
+            restart: throw away what an earlier run left there, once there is a row of this one.
+
+        Raises:
+            UsageError: the path holds something else, a run with other settings, or a run that is under way.
+        """
+        try:
+            _refuse_foreign(path)
+            lock = lock_directory(path)
+        except OSError as error:
+            raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
+        try:
+            return cls(path, fresh, schema, lock, restart)
+        except BaseException:
+            unlock_directory(path, lock)
+            raise
+
+    def __init__(self, path: Path, fresh: RunRecord, schema: pa.Schema, lock: int, restart: bool) -> None:
+        self.path = path
+        self.schema = schema
+        self.ahead: dict[int, Outcome] = {}
+        self._lines: dict[int, bytes] = {}
+        self._journal: BinaryIO | None = None
+        self._lock = lock
+        self._replaces = restart
+        self.record = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
+        earlier = None if restart else read_record(path)
+        if earlier is not None:
+            self._read_journal(earlier.next)
+            if earlier.binding or self._lines:
+                self.record = self._going_on(earlier)
+        record = self.record
+        self.accepted = Side(path, schema, record.shards)
+        self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
+        self.pairs = Side(path / "pairs", PAIRS, record.pair_shards)
+        self._committed = record.next
+        self._landed = time.monotonic()
+        batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
+
+    def _going_on(self, earlier: RunRecord) -> RunRecord:
+        fresh = self.record
+        refuse_changed(self.path, earlier, fresh)
+        return replace(
+            earlier,
+            source=fresh.source,
+            asked=fresh.asked,
+            command_line=fresh.command_line,
+            model=fresh.model,
+            versions=fresh.versions,
+            finished=None,
+            note=None,
+        )
+
+    def _begin(self) -> None:
+        """Claim the directory on disk, too, when there is a first row.
+
+        Before that row counts: what is written here is read after a kill, and must tell of what has landed alone.
+        """
+        if self._journal is not None:
+            return
+        with self._guard():
+            if self._replaces:
+                clear_run(self.path)
+            for side in self._sides:
+                side.remove_unlisted()
+            self._save_progress()
+            self._rewrite_journal()
+
+    @property
+    def next(self) -> int:
+        """Index of the next row to commit."""
+        return self._committed
+
+    @property
+    def _sides(self) -> tuple[Side, ...]:
+        return self.accepted, self.rejected, self.pairs
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """Make a finished row survive a kill, whatever the order.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        entry = {
+            "index": index,
+            "reason": outcome.reason,
+            "row": outcome.row.own(),
+            "more": [row.own() for row in outcome.more],
+            "pairs": outcome.pairs,
+        }
+        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
+        self._begin()
+        assert self._journal is not None
+        with self._guard():
+            self._journal.write(line)
+            self._journal.flush()
+        self._lines[index] = line
+
+    def commit(self, outcome: Outcome) -> None:
+        """Take the outcome of row `next`, kept before; it lands with its shard.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        self._begin()
+        if outcome.reason is None:
+            for row in (outcome.row, *outcome.more):
+                self.accepted.add(row.record())
+        else:
+            self.rejected.add(outcome.row.record() | {"reason": outcome.reason})
+        for pair in outcome.pairs:
+            self.pairs.add(pair)
+        self.record.count(outcome)
+        self._lines.pop(self._committed, None)
+        self._committed += 1
+        if any(side.full for side in self._sides) or time.monotonic() - self._landed > SHARD_SECONDS:
+            self.land()
+
+    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
+        """Take the rows from `next` on, in order, whole batches of them; they land after `BATCH_SECONDS` at most.
+
+        Such rows are not kept before they land: after a kill those of the last minute are made again.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        if accepted.num_rows + rejected.num_rows:
+            self._begin()
+        self.accepted.extend(accepted)
+        self.rejected.extend(rejected)
+        self.record.count_batches(accepted, rejected)
+        self._committed += accepted.num_rows + rejected.num_rows
+        if any(side.full for side in self._sides) or time.monotonic() - self._landed > BATCH_SECONDS:
+            self.land()
+
+    def land(self) -> None:
+        """Write the committed rows that wait as shards, valid from now on.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        self._begin()
+        self._landed = time.monotonic()
+        with self._guard():
+            for side in self._sides:
+                side.land()
+            self.record.next = self._committed
+            self._save_progress()
+            self._rewrite_journal()
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """The accepted rows landed so far, in order, memory-mapped.
+
+        Raises:
+            UsageError: a shard is missing or damaged.
+        """
+        return read_shards(self.path, self.record.shards)
+
+    def pause(self) -> None:
+        """Leave a run that is not done: everything finished is on disk, the next run goes on from there.
+
+        A run that has finished no row leaves nothing behind: other settings may be tried in the same place.
+        """
+        if self._journal is not None:
+            self.land()
+            if self._committed == 0 and not self._lines:
+                clear_run(self.path)
+        self._unlock()
+
+    def finish(self, note: str | None = None) -> None:
+        """Land the rest, write the card and, last of all, `run.json`.
+
+        Args:
+            note: what people should know of how it ended, such as a target that was not reached.
+        """
+        self._complete(note)
+        self._unlock()
+
+    def _complete(self, note: str | None) -> None:
+        self.land()
+        with self._guard():
+            if not self.record.shards:  # `datasets` cannot load a directory without any
+                write_shard(self.path / "data-00000.arrow", [], self.schema)
+                self.record.shards.append("data-00000.arrow")
+                finish_dataset_dir(self.path, self.record.shards, self.schema)
+            self.record.finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+            self.record.note = note
+            write_card(self.path, self.record, next(self.rows(), None))
+            replace_text(self.path / "run.json", self.record.as_json())
+            (self.path / "progress.json").unlink()
+            (self.path / "journal.jsonl").unlink()
+
+    def _save_progress(self) -> None:
+        replace_text(self.path / "progress.json", self.record.as_json())
+        (self.path / "run.json").unlink(missing_ok=True)
+        for side in self._sides:
+            if side.shards or side is self.accepted:
+                finish_dataset_dir(side.folder, side.shards, side.schema)
+
+    def _rewrite_journal(self) -> None:
+        path = self.path / "journal.jsonl"
+        fresh = path.with_name(".journal.tmp")
+        with open(fresh, "wb") as file:
+            file.writelines(line for index, line in self._lines.items() if index >= self._committed)
+        os.replace(fresh, path)
+        if self._journal is not None:
+            self._journal.close()
+        self._journal = open(path, "ab")  # noqa: SIM115 (lives as long as the run)
+
+    def _read_journal(self, landed: int) -> None:
+        """Recall the rows that were finished beyond those that have landed."""
+        path = self.path / "journal.jsonl"
+        if not path.is_file():
+            return
+        with open(path, "rb") as file:
+            for line in file:
+                try:
+                    entry = json.loads(line)
+                    index = entry["index"]
+                    if index >= landed:
+                        more = [_row(row) for row in entry["more"]]
+                        self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"], more, entry["pairs"])
+                        self._lines[index] = line
+                except (ValueError, TypeError, LookupError, RecursionError):
+                    continue  # torn by a kill: that row is simply made again
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn a failing disk into one clear line."""
+        try:
+            yield
+        except OSError as error:
+            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
+            raise RunError(
+                f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
+                "the same command again (without --restart)"
+            ) from error
+
+    def _unlock(self) -> None:
+        if self._journal is not None:
+            self._journal.close()
+        unlock_directory(self.path, self._lock)
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Refuse a place that holds something else than a run. One that was killed before its first row has no record."""
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise UsageError(
+            f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet"
+        ) from None
+    if not names & {*RECORDS} and not all(name == LOCK or name.endswith(".tmp") for name in names):
+        raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
+
+
+def clear_run(path: Path) -> None:
+    """Remove a run; its record goes last, so that a kill in between leaves something that is known to be a run."""
+    for side in SIDE_TABLES:
+        with suppress(FileNotFoundError):
+            shutil.rmtree(path / side)
+    for file in path.glob("data-*.arrow"):
+        file.unlink()
+    for name in ("journal.jsonl", "state.json", "dataset_info.json", "README.md", *RECORDS):
+        (path / name).unlink(missing_ok=True)
+
+
+def _row(record: dict[str, Any]) -> Row:
+    """A row of the journal; what it carried from the input comes with the input."""
+    own = {name: record.pop(name) for name in BASE.names}
+    return Row(**own, extra=record)

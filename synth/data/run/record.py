@@ -1,0 +1,212 @@
+"""What `run.json` says of a run, and what must agree for it to be continued."""
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from types import UnionType
+from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
+
+from synth.data.row import Outcome
+from synth.data.run.invocation import command_line
+from synth.errors import UsageError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+RECORDS = ("run.json", "progress.json")
+"""The record of a run that is finished, and of one that is not."""
+
+_SHARD = re.compile(r"data-\d{5,}\.arrow")
+
+
+@dataclass(slots=True)
+class RunRecord:
+    """What `run.json` (and, under way, `progress.json`) holds."""
+
+    command: str
+    settings: dict[str, Any]
+    """What decides the rows (JSON values); a run is continued only with equal settings."""
+    model: str | None = None
+    versions: dict[str, str] = field(default_factory=dict)
+    source: str | None = None
+    """The input's name, where there is one; what it holds is named by the settings."""
+    asked: int | None = None
+    """Rows wanted, where the command has a target."""
+    command_line: str | None = field(default_factory=command_line)
+    """What was typed, without secrets."""
+    next: int = 0
+    """Rows 0 … next-1 (attempts, in order) are in shards."""
+    accepted: int = 0
+    rejected: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
+    methods: dict[str, int] = field(default_factory=dict)
+    """Accepted rows by method: what a row became may differ from row to row."""
+    verdicts: dict[str, int] = field(default_factory=dict)
+    """Accepted rows by verdict."""
+    parts: list[dict[str, Any]] = field(default_factory=list)
+    """Of a mixture: for each set its name, rows available, duplicates, rows and tokens taken."""
+    tokens: dict[str, float] = field(default_factory=dict)
+    """Sums over the tokens of accepted rows, where they are scored: `synth.scoring.token_scores` has the names."""
+    shards: list[str] = field(default_factory=list)
+    rejected_shards: list[str] = field(default_factory=list)
+    pair_shards: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    cost: float | None = None
+    """What the answers of all attempts cost, where prices were given."""
+    finished: str | None = None
+    note: str | None = None
+
+    @property
+    def binding(self) -> bool:
+        """Whether there is anything that another run in its place would lose, as far as the record tells."""
+        return self.next > 0 or self.finished is not None
+
+    @property
+    def passes(self) -> float | None:
+        """Of a training: how often the rows went through the model, in the mean; None where it does not say."""
+        seen, tokens = self.tokens.get("seen"), self.tokens.get("tokens")
+        return seen / tokens if seen and tokens else None
+
+    def as_json(self) -> str:
+        """Indented JSON, for people too."""
+        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+
+    def count(self, outcome: Outcome) -> None:
+        """Count one outcome in. Reasons are counted by their part before a colon."""
+        if (cost := outcome.row.extra.get("cost")) is not None:
+            self.cost = (self.cost or 0.0) + cost
+        if outcome.reason is not None:
+            self.rejected += 1
+            _increase(self.reasons, outcome.reason.split(":", 1)[0])
+            return
+        for row in (outcome.row, *outcome.more):
+            self.accepted += 1
+            _increase(self.methods, row.method)
+            if row.verdict is not None:
+                _increase(self.verdicts, row.verdict)
+
+    def count_batches(self, accepted: "pa.RecordBatch", rejected: "pa.RecordBatch") -> None:
+        """Count whole batches of rows in; `rejected` has the column `reason`."""
+        self.accepted += accepted.num_rows
+        self.rejected += rejected.num_rows
+        for counts, column in ((self.methods, accepted["method"]), (self.verdicts, accepted["verdict"])):
+            for name in column.drop_null().to_pylist():
+                _increase(counts, name)
+        for reason in rejected["reason"].to_pylist():
+            _increase(self.reasons, reason.split(":", 1)[0])
+
+
+def without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Settings but those of some names, which are written in another way."""
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+def _increase(counts: dict[str, int], name: str) -> None:
+    counts[name] = counts.get(name, 0) + 1
+
+
+def read_record(path: Path) -> RunRecord | None:
+    """The record of the run in a directory, finished or not; None if there is none.
+
+    Raises:
+        UsageError: it is there but cannot be read.
+    """
+    for file in (path / name for name in RECORDS):
+        try:
+            if not file.exists():
+                continue
+            if not file.is_file():
+                raise ValueError("it is no file")
+            found = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(found, dict):
+                raise ValueError("it holds no settings")
+            found.setdefault("command_line", None)
+            return _checked(RunRecord(**found))
+        except (ValueError, TypeError, OSError, RecursionError) as error:
+            raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error
+    return None
+
+
+def _checked(record: RunRecord) -> RunRecord:
+    """The record, whose values are of the types they should be, and whose shards lie in its own directory.
+
+    Raises:
+        ValueError: they are not.
+    """
+    for name, kind in get_type_hints(RunRecord).items():
+        if not _is_a(getattr(record, name), kind):
+            raise ValueError(f"{name} is not what it should be")
+    for shard in (*record.shards, *record.rejected_shards, *record.pair_shards):
+        if not _SHARD.fullmatch(shard):
+            raise ValueError(f"{shard!r} is not the name of a shard")
+    return record
+
+
+def _is_a(value: object, kind: Any) -> bool:
+    """Whether a JSON value is of a type: a plain one, None or one, a list or a dict of one."""
+    if kind is Any:
+        return True
+    if isinstance(kind, UnionType):
+        return any(_is_a(value, one) for one in get_args(kind))
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_is_a(one, get_args(kind)[0]) for one in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict) and all(_is_a(one, get_args(kind)[1]) for one in value.values())
+    if kind is float:
+        return isinstance(value, int | float)
+    return isinstance(value, kind)
+
+
+def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
+    """Refuse to go on with a run of other settings.
+
+    Raises:
+        UsageError: they differ; the message has the names of those that do.
+    """
+    if differing := differences(earlier, now):
+        raise UsageError(
+            f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
+            "or add --restart to throw it away"
+        )
+
+
+def refuse_other_run(path: Path, now: Callable[[], RunRecord]) -> None:
+    """Refuse at once what would be refused later: a run of other settings, if there is one in a directory.
+
+    Raises:
+        UsageError: there is one, or its record cannot be read.
+    """
+    earlier = read_record(path)
+    if earlier is not None and earlier.binding:
+        made = now()
+        refuse_changed(path, earlier, replace(made, settings=json.loads(json.dumps(made.settings))))
+
+
+def differences(earlier: RunRecord, now: RunRecord) -> str:
+    """The settings in which two runs differ, by name, with both values; empty if they agree."""
+    if earlier.command != now.command:
+        return f"command: {earlier.command}, now {now.command}"
+    before, after = _flat(earlier.settings), _flat(now.settings)
+    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    return "; ".join(f"{name}: {_short(before.get(name))}, now {_short(after.get(name))}" for name in changed)
+
+
+def _flat(settings: dict[str, Any]) -> dict[str, Any]:
+    """Settings with the fields of nested ones named as `outer.inner`."""
+    flat: dict[str, Any] = {}
+    for name, value in settings.items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{inner}": deeper for inner, deeper in _flat(value).items()}
+        else:
+            flat[name] = value
+    return flat
+
+
+def _short(value: object) -> str:
+    text = json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= 60 else text[:57] + "…"

@@ -1,0 +1,92 @@
+"""The tables of a run's directory on disk: their shards, Arrow streams of bounded size, and rows on their way there."""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from synth.data.row import batch_of
+from synth.data.write import write_shard
+from synth.errors import UsageError
+
+SHARD_ROWS = 5_000
+SHARD_BYTES = 128 * 2**20
+"""A shard ends at whichever comes first."""
+BATCH_ROWS = 500
+"""Rows that are held as Python objects before they become an Arrow batch."""
+
+
+class Side:
+    """One table of a run: its shards, and rows on their way into the next one, held as Arrow batches."""
+
+    def __init__(self, folder: Path, schema: pa.Schema, shards: list[str]) -> None:
+        self.folder = folder
+        self.schema = schema
+        self.shards = shards
+        self.records: list[dict[str, Any]] = []
+        self.batches: list[pa.RecordBatch] = []
+        self.rows = 0
+        self.bytes = 0
+
+    def add(self, record: dict[str, Any]) -> None:
+        """Take one row."""
+        self.records.append(record)
+        self.rows += 1
+        if len(self.records) == BATCH_ROWS:
+            self.pack()
+
+    def extend(self, batch: pa.RecordBatch) -> None:
+        """Take whole rows."""
+        self.pack()
+        if batch.num_rows:
+            self.batches.append(batch)
+            self.rows += batch.num_rows
+            self.bytes += batch.nbytes
+
+    def pack(self) -> None:
+        """Turn the rows that are still Python objects into a batch."""
+        if self.records:
+            batch = batch_of(self.records, self.schema)
+            self.batches.append(batch)
+            self.bytes += batch.nbytes
+            self.records = []
+
+    @property
+    def full(self) -> bool:
+        """Whether what waits is enough for a shard."""
+        return self.rows >= SHARD_ROWS or self.bytes >= SHARD_BYTES
+
+    def land(self) -> None:
+        """Write what is waiting, if anything is, as one more shard."""
+        self.pack()
+        if not self.rows:
+            return
+        self.folder.mkdir(exist_ok=True)
+        name = f"data-{len(self.shards):05d}.arrow"
+        write_shard(self.folder / name, self.batches, self.schema)
+        self.batches, self.rows, self.bytes = [], 0, 0
+        self.shards.append(name)
+
+    def remove_unlisted(self) -> None:
+        """Remove shards that a killed run wrote and did not count."""
+        for file in [*self.folder.glob("data-*.arrow"), *self.folder.glob("*.tmp")]:
+            if file.name not in self.shards:
+                file.unlink()
+
+
+def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
+    """The rows of a run's shards, in order, memory-mapped.
+
+    Raises:
+        UsageError: a shard is missing or damaged.
+    """
+    for name in names:
+        try:
+            with pa.memory_map(str(folder / name)) as file:
+                yield from pa.ipc.open_stream(file)
+        except (pa.ArrowInvalid, OSError) as error:
+            raise UsageError(
+                f"{folder / name} is missing or damaged ({error}); the run cannot be continued. Choose another -o, or "
+                "add --restart to throw this one away"
+            ) from error

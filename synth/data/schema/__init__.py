@@ -1,0 +1,1 @@
+"""What the columns of people's data mean: known shapes and benchmarks, brought to `messages` and `reference`."""

@@ -1,0 +1,161 @@
+"""A conversation put together from columns: what the system says, earlier turns, the prompt, the answer.
+
+Columns are worked on whole: each part gives so many turns a row, and these are merged in the order of the rows.
+"""
+
+import json
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pyarrow import compute
+
+from synth.data.row import MESSAGES
+from synth.data.schema.as_text import written
+from synth.data.schema.turns import Turns, is_conversation, is_plain, turns_of_column, turns_of_values
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Some of a conversation's turns, from one column.
+
+    Attributes:
+        column: its name.
+        kind: it holds the text of a turn of `role`; conversations; or texts some of which are conversations as JSON.
+        role: of its text.
+        context: the column that goes on with the text.
+    """
+
+    column: str
+    kind: Literal["text", "turns", "either"]
+    role: str = "user"
+    context: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """What a conversation is made of, in the order of the turns. A row without `main` has no conversation."""
+
+    system: str | None
+    history: str | None
+    main: Part
+    answer: Part | None
+
+    def columns(self) -> list[str]:
+        """The names of all columns."""
+        named = [part and name for part in (self.main, self.answer) if part for name in (part.column, part.context)]
+        return [name for name in (self.system, self.history, *named) if name]
+
+
+def messages_of(batch: pa.RecordBatch, parts: Parts, notes: list[str], faults: dict[int, str]) -> pa.ListArray:
+    """The parts of each row in one list; null where the main part is missing or empty. Adds to `faults`."""
+    column = batch.column(parts.main.column)
+    if parts.columns() == [parts.main.column] and is_plain(column):
+        return column
+    main = _turns(batch, parts.main, notes)
+    present = main.count > 0
+    found = [main]
+    if parts.history is not None:
+        pairs = [_of_pairs(value) for value in batch.column(parts.history).to_pylist()]
+        found.insert(0, _where(turns_of_values(pairs, notes, parts.history), present))
+    if parts.system is not None:
+        found.insert(0, _system(_said(batch.column(parts.system), "system"), main, faults))
+    if parts.answer is not None:
+        found.append(_where(_turns(batch, parts.answer, notes), present))
+    for turns in found:
+        faults |= turns.faults
+    total = np.sum([turns.count for turns in found], axis=0)
+    values = found[0].values
+    if len(found) > 1:
+        row = np.concatenate([np.repeat(np.arange(len(total)), turns.count) for turns in found])
+        values = pa.concat_arrays([turns.values for turns in found]).take(pa.array(np.argsort(row, kind="stable")))
+    offsets = np.concatenate([[0], np.cumsum(total)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(total == 0)).cast(MESSAGES)
+
+
+def last_answer(messages: pa.ListArray) -> pa.StringArray:
+    """The text of each conversation's last turn where that is the assistant's and not empty, else null."""
+    lengths = compute.fill_null(compute.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
+    turns = messages.flatten()
+    last = turns.take(pa.array(np.cumsum(lengths) - 1, mask=lengths == 0))
+    text = compute.struct_field(last, "content")
+    is_answer = compute.equal(compute.struct_field(last, "role"), "assistant")
+    return compute.if_else(compute.and_(is_answer, _filled(text)), text, None)
+
+
+def _turns(batch: pa.RecordBatch, part: Part, notes: list[str]) -> Turns:
+    """The turns that a part adds to each row."""
+    column = batch.column(part.column)
+    if part.kind == "turns":
+        return turns_of_column(column, notes, part.column)
+    if part.kind == "either":
+        told = [
+            text if is_conversation(text) else [{"role": part.role, "content": text}] if text and text.strip() else []
+            for text in column.to_pylist()
+        ]
+        return turns_of_values(told, notes, part.column)
+    text, faults = written(column, part.column)
+    if part.context is not None:
+        context = batch.column(part.context).cast(pa.string())
+        joined = compute.binary_join_element_wise(text, context, "\n\n")
+        text = compute.if_else(compute.and_(_filled(text), _filled(context)), joined, text)
+    return replace(_said(text, part.role), faults=faults)
+
+
+def _said(text: pa.Array, role: str) -> Turns:
+    """A turn of a role for each text with more than white space."""
+    text = text.cast(pa.string())
+    keep = _filled(text)
+    content = text.filter(keep)
+    roles = pa.array([role]).take(pa.array(np.zeros(len(content), np.int64)))
+    values = pa.StructArray.from_arrays([roles, content], ["role", "content"])
+    return Turns(keep.to_numpy(zero_copy_only=False).astype(np.int64), values, {})
+
+
+def _system(said: Turns, main: Turns, faults: dict[int, str]) -> Turns:
+    """The system's turn of each row, where its conversation does not begin with the same one. Adds to `faults`."""
+    starts = np.cumsum(main.count) - main.count
+    rows = np.flatnonzero(main.count > 0)
+    first = main.values.take(pa.array(starts[rows]))
+    begins = np.array(compute.struct_field(first, "role").to_pylist(), object) == "system"
+    own = np.cumsum(said.count) - said.count
+    wanted = main.count > 0
+    for row, at in zip(rows[begins], np.flatnonzero(begins), strict=True):
+        if said.count[row] and said.values[own[row]]["content"].as_py() != first[at]["content"].as_py():
+            faults[int(row)] = "two system turns: the column and the first turn say different things"
+        wanted[row] = False
+    return _where(said, wanted)
+
+
+def _where(turns: Turns, wanted: NDArray[np.bool_]) -> Turns:
+    """The turns of some rows."""
+    if wanted.all():
+        return turns
+    values = turns.values.filter(pa.array(np.repeat(wanted, turns.count)))
+    faults = {row: why for row, why in turns.faults.items() if wanted[row]}
+    return Turns(np.where(wanted, turns.count, 0), values, faults)
+
+
+def _of_pairs(pairs: object) -> object:
+    """Alpaca's history, a list of pairs, as turns (or as what it is, where it is no such list)."""
+    if isinstance(pairs, str):
+        try:
+            pairs = json.loads(pairs) if pairs.strip() else None
+        except (ValueError, RecursionError):
+            return pairs
+    if not isinstance(pairs, list):
+        return pairs
+    if not all(isinstance(pair, list) and len(pair) == 2 for pair in pairs):
+        return [*pairs, None]
+    return [turn for asked, answer in pairs for turn in (_turn("user", asked), _turn("assistant", answer))]
+
+
+def _turn(role: str, content: object) -> dict[str, object]:
+    return {"role": role, "content": content}
+
+
+def _filled(text: pa.Array) -> pa.BooleanArray:
+    """Whether there is more than white space."""
+    return compute.fill_null(compute.match_substring_regex(text, r"\S"), False)

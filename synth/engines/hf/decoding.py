@@ -1,0 +1,289 @@
+"""Continuous batching: sequences join a running batch, take one token each a step, and leave when they end."""
+
+import inspect
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from transformers import DynamicCache
+
+from synth.engines.base import Sampling, Tokenizer, Usage
+from synth.engines.device import out_of_memory
+from synth.engines.hf import sampler
+from synth.engines.hf.kv_batch import KVBatch, cache_argument, probe_cache
+from synth.engines.hf.stopping import has_stopped
+from synth.errors import RequestError, RunError
+
+_PREFILL_TOKENS = 8192
+"""Prompt tokens, padding included, that one prefill takes at most (a longer prompt goes alone)."""
+_JOIN_SHARE = 8
+"""New sequences join once they make up this fraction (1/8) of the batch: a prefill holds up everyone who decodes …"""
+_JOIN_PATIENCE = 16
+"""… or after this many steps."""
+
+_ROW = np.dtype(
+    [("key", "u8"), ("drawn", "i8"), ("token", "i8"), ("temperature", "f4"), ("top_p", "f4"), ("top_k", "i8")]
+)
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A completion in the making: one sample of one request.
+
+    `owner` says whose it is and means nothing here. Samples of one request share the list `prompt`, by which they
+    are known to share a prefill.
+    """
+
+    owner: Any
+    prompt: list[int]
+    sampling: Sampling
+    sample: int
+    room: int
+    stop_ids: frozenset[int]
+    tokens: list[int] = field(default_factory=list)
+    logprob: float = 0.0
+    error: RequestError | None = None
+
+    @property
+    def reach(self) -> int:
+        """Tokens of prompt and completion at most."""
+        return len(self.prompt) + self.room
+
+
+class Decoder:
+    """The running batch of one model and the line of drafts that wait to join it.
+
+    Everything here runs in one thread, under `torch.inference_mode`.
+    """
+
+    def __init__(self, model: Any, tokenizer: Tokenizer, usage: Usage, rows: int, memory: int) -> None:
+        """Prepare an empty batch.
+
+        Args:
+            model: a causal language model of transformers, in eval mode.
+            tokenizer: decodes for stop strings; used from this thread alone.
+            usage: counts prompt tokens as requests join, and drawn tokens.
+            rows: how many drafts run side by side at most.
+            memory: bytes that the key-value cache may take.
+
+        Raises:
+            UsageError: the model's cache cannot be batched.
+        """
+        self._model = model
+        self._tokenizer = tokenizer
+        self._usage = usage
+        self._limit = rows
+        self._prefill_tokens = _PREFILL_TOKENS
+        self._template = probe_cache(model)
+        per_token = sum(layer.keys.nbytes + layer.values.nbytes for layer in self._template.layers)
+        # The cache's slack (a quarter) and the prefill that is being copied in come on top.
+        self._capacity = int(memory / per_token / 1.5)
+        self._cache_argument = cache_argument(model)
+        self._accepted = inspect.signature(model.forward).parameters.keys() & {"position_ids", "logits_to_keep"}
+        self._waiting: deque[Draft] = deque()
+        self._joining: deque[list[Draft]] = deque()
+        self._drafts: list[Draft] = []
+        self._ended: list[Draft] = []
+        self._rows = np.zeros(rows, _ROW)
+        self._kv = KVBatch(self._template, rows)
+        self._steps_waited = 0
+
+    def __bool__(self) -> bool:
+        """Whether anything waits or runs."""
+        return bool(self._drafts or self._waiting)
+
+    def add(self, drafts: Iterable[Draft]) -> None:
+        """Put drafts at the end of the line."""
+        self._waiting.extend(drafts)
+
+    def drop(self, unwanted: Callable[[Draft], bool]) -> None:
+        """Let go of every draft that `unwanted` names."""
+        self._waiting = deque(draft for draft in self._waiting if not unwanted(draft))
+        self._leave([i for i, draft in enumerate(self._drafts) if unwanted(draft)])
+
+    def step(self) -> list[Draft]:
+        """Let waiting drafts join if it is time, draw one token for each in the batch, return those that ended.
+
+        When memory runs out, the drafts go back to the head of the line with the tokens they have, and from then on
+        half as many run at once. A draft that does not fit even alone ends with its `error` set.
+
+        Raises:
+            RunError: the model gives no numbers.
+        """
+        try:
+            self._join()
+            if self._drafts:
+                self._decode()
+            memory_left = True
+        except (RuntimeError, MemoryError) as error:
+            if not out_of_memory(error):
+                raise
+            memory_left = False
+        if not memory_left:  # handled out here, where the error no longer holds on to the step's tensors
+            self._retreat()
+        ended, self._ended = self._ended, []
+        return ended
+
+    def _join(self) -> None:
+        """Let the head of the line into the batch, unless too few would come for what a prefill costs."""
+        count = self._admissible()
+        self._steps_waited += 1
+        if count == 0 or (count < len(self._drafts) // _JOIN_SHARE and self._steps_waited < _JOIN_PATIENCE):
+            return
+        self._steps_waited = 0
+        self._joining.extend(self._prefill_groups([self._waiting.popleft() for _ in range(count)]))
+        while self._joining:
+            self._prefill(self._joining[0])
+
+    def _admissible(self) -> int:
+        """How many drafts at the head of the line have a row, and memory for all they may grow to."""
+        running = len(self._drafts)
+        reach = max((draft.reach for draft in self._drafts), default=0)
+        count = 0
+        for draft in islice(self._waiting, self._limit - running):
+            reach = max(reach, draft.reach)
+            rows = running + count + 1
+            if rows > 1 and rows * reach > self._capacity:
+                break
+            count += 1
+        return count
+
+    def _prefill_groups(self, drafts: list[Draft]) -> Iterator[list[Draft]]:
+        """Split drafts, sorted by length to pad little, so that each group's prefill keeps to its token budget.
+
+        Samples of one prompt stay together, as they are prefilled once.
+        """
+        group: list[Draft] = []
+        sequences = 0
+        for draft in sorted(drafts, key=lambda d: len(d.prompt) + len(d.tokens)):
+            new = not (group and _same_prefill(group[-1], draft))
+            length = len(draft.prompt) + len(draft.tokens)
+            if group and new and (sequences + 1) * length > self._prefill_tokens:
+                yield group
+                group, sequences = [], 0
+            group.append(draft)
+            sequences += new
+        if group:
+            yield group
+
+    def _prefill(self, group: list[Draft]) -> None:
+        """Run the group's prompts through the model, put them into the batch and draw their first tokens."""
+        prompts: list[list[int]] = []
+        source = np.zeros(len(group), np.int64)
+        for i, draft in enumerate(group):
+            if i == 0 or not _same_prefill(group[i - 1], draft):
+                prompts.append(draft.prompt + draft.tokens)
+            source[i] = len(prompts) - 1
+        lengths = np.array([len(prompt) for prompt in prompts])
+        ids = np.zeros((len(prompts), lengths.max()), np.int64)
+        for row, prompt in zip(ids, prompts, strict=True):
+            row[len(row) - len(prompt) :] = prompt
+        positions = np.arange(ids.shape[1]) - (ids.shape[1] - lengths)[:, None]
+        cache = DynamicCache()
+        logits = self._forward(ids, self._tensor(positions.clip(0)), self._tensor(positions >= 0), cache)
+
+        begin = len(self._drafts)
+        self._kv.append(cache, lengths[source], source)
+        for i, draft in enumerate(group, begin):
+            settings = draft.sampling
+            key = sampler.stream_key(settings.seed, draft.sample)
+            self._rows[i] = (key, len(draft.tokens), 0, settings.temperature, settings.top_p, settings.top_k or 0)
+        self._drafts += group
+        self._joining.popleft()
+        self._usage.prompt_tokens += sum(len(d.prompt) for d in group if d.sample == 0 and not d.tokens)
+        self._draw(begin, logits[torch.from_numpy(source).to(logits.device)])
+
+    def _decode(self) -> None:
+        """Run each row's last token through the model and draw its next."""
+        ids = self._rows["token"][: len(self._drafts), None]
+        positions, mask = self._kv.next_column()
+        logits = self._forward(ids, positions, mask, self._kv.cache)
+        self._kv.advance()
+        self._draw(0, logits)
+
+    def _forward(self, ids: NDArray[np.int64], positions: Any, mask: Any, cache: Any) -> torch.Tensor:
+        """Logits of the last position, float32, `[rows, vocabulary]`, where the sampler works."""
+        extra = {"position_ids": positions, "logits_to_keep": 1}
+        logits = self._model(
+            input_ids=self._tensor(ids),
+            attention_mask=mask,
+            use_cache=True,
+            **{self._cache_argument: cache},
+            **{name: extra[name] for name in self._accepted},
+        ).logits[:, -1]
+        # The sampler needs float64, which MPS lacks.
+        return logits.cpu().float() if logits.device.type == "mps" else logits.float()
+
+    def _draw(self, begin: int, logits: torch.Tensor) -> None:
+        """Draw a token for the rows from `begin` on, and let go of those that end with it."""
+        drafts = self._drafts[begin:]
+        rows = self._rows[begin : len(self._drafts)]
+        uniform = sampler.uniforms(rows["key"], rows["drawn"])
+        drawn = sampler.draw(logits, rows["temperature"], rows["top_p"], uniform, rows["top_k"])
+        tokens = drawn.cpu().numpy()
+        if (tokens < 0).any():
+            raise RunError("the model is broken: its logits are not finite numbers (NaN or infinity)")
+        if any(draft.sampling.logprob for draft in drafts):
+            logprobs = sampler.chosen_logprobs(logits, drawn).tolist()
+            for draft, logprob in zip(drafts, logprobs, strict=True):
+                draft.logprob += logprob
+        rows["token"] = tokens
+        rows["drawn"] += 1
+        self._usage.completion_tokens += len(drafts)
+        leaving = []
+        for i, (draft, token) in enumerate(zip(drafts, tokens.tolist(), strict=True), begin):
+            draft.tokens.append(token)
+            if token in draft.stop_ids or len(draft.tokens) >= draft.room:
+                leaving.append(i)
+        leaving += self._stopped_by_text(begin, set(leaving))
+        self._ended += [self._drafts[i] for i in leaving]
+        self._leave(leaving)
+
+    def _stopped_by_text(self, begin: int, ended: set[int]) -> list[int]:
+        """Rows from `begin` on, not among `ended`, whose text now has one of their stop strings."""
+        rows = [i for i in range(begin, len(self._drafts)) if self._drafts[i].sampling.stop and i not in ended]
+        if not rows:
+            return []
+        drafts = [self._drafts[i] for i in rows]
+        hits = has_stopped(self._tokenizer, [d.tokens for d in drafts], [d.sampling.stop for d in drafts])
+        return [i for i, hit in zip(rows, hits, strict=True) if hit]
+
+    def _leave(self, leaving: list[int]) -> None:
+        """Take rows out of the batch."""
+        if not leaving:
+            return
+        holes, tails = self._kv.remove(np.array(sorted(leaving)))
+        self._rows[holes] = self._rows[tails]
+        for hole, tail in zip(holes.tolist(), tails.tolist(), strict=True):
+            self._drafts[hole] = self._drafts[tail]
+        del self._drafts[self._kv.window.rows :]
+
+    def _retreat(self) -> None:
+        """After running out of memory: put everyone back in line and halve what runs at once."""
+        done = set(map(id, self._ended))
+        everyone = [d for d in (*self._drafts, *chain.from_iterable(self._joining)) if id(d) not in done]
+        self._drafts = []
+        self._joining.clear()
+        self._kv = KVBatch(self._template, len(self._rows))
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        if len(everyone) == 1:
+            draft = everyone.pop()
+            size = len(draft.prompt) + len(draft.tokens)
+            draft.error = RequestError(f"out of memory on one sequence of {size} tokens")
+            self._ended.append(draft)
+        self._waiting.extendleft(reversed(everyone))
+        self._limit = max(1, len(everyone) // 2)
+        self._prefill_tokens = max(1, self._prefill_tokens // 2)
+
+    def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(np.ascontiguousarray(values)).to(self._model.device)
+
+
+def _same_prefill(a: Draft, b: Draft) -> bool:
+    return a.prompt is b.prompt and not a.tokens and not b.tokens

@@ -1,0 +1,146 @@
+"""Find out what a server's `/v1/completions` understands, with a few one-token requests when it is opened."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+
+from synth.engines.base import Sampling, Tokenizer
+from synth.engines.server.http import PASSING_STATUSES, Failed, Http, Refused
+from synth.engines.server.wire import Dialect, Reply, read_reply, request_body
+from synth.errors import UsageError
+
+LADDER = (
+    Dialect(token_ids=True, extensions=True),
+    Dialect(token_ids=True, extensions=False),
+    Dialect(token_ids=False, extensions=True),
+    Dialect(token_ids=False, extensions=False),
+)
+"""From what serves best to what every server takes; the first that works is used."""
+PROBE_TEXT = "One, two, three: the quick brown fox jumps over 12 lazy dogs"
+ONE_TOKEN = Sampling(max_tokens=1)
+TRIES = 3
+SAME_LOGPROB = 0.02
+"""Nats by which one number may differ between two requests through rounding alone."""
+
+
+class Probe:
+    """Questions to one server about one model."""
+
+    def __init__(self, http: Http, model: str, tokenizer: Tokenizer, silence: float) -> None:
+        self._http = http
+        self._model = model
+        self._tokenizer = tokenizer
+        self._silence = silence
+        self._ids: list[int] = tokenizer.encode(PROBE_TEXT, add_special_tokens=False)
+
+    async def dialect(self) -> Dialect:
+        """What the server understands.
+
+        Raises:
+            UsageError: it has no usable `/v1/completions`, or runs a model with another tokenizer.
+        """
+        dialect = await self._first_that_works()
+        if dialect.returns_ids:
+            await self._compare_tokenizers(dialect)
+        if not dialect.token_ids:
+            dialect = replace(dialect, adds_bos=await self._adds_bos(dialect))
+        dialect = await self._with_logprobs(dialect)
+        return replace(dialect, echo=await self._echo(dialect) if dialect.logprobs else None)
+
+    async def _first_that_works(self) -> Dialect:
+        refusal: Exception | None = None
+        for dialect in LADDER:
+            try:
+                reply = await self._ask(dialect)
+            except Refused as error:
+                if error.status in (401, 403):
+                    raise
+                # The plainest refusal is the last one: extensions and ids play no part in it.
+                refusal = error
+                continue
+            except Failed as error:
+                if error.status is None:
+                    raise
+                refusal = error
+                continue
+            # A server that takes the ids for something else (one prompt each, text) counts them differently.
+            if not dialect.token_ids or reply.prompt_tokens in (None, len(self._ids)):
+                return replace(dialect, returns_ids=reply.choices[0].token_ids is not None)
+        raise UsageError(
+            f"the server at {self._http.url} does not complete a prompt with model {self._model!r} ({refusal}). "
+            "It must have /v1/completions: a server with chat completions alone cannot be used"
+        )
+
+    async def _compare_tokenizers(self, dialect: Dialect) -> None:
+        """Token ids of another vocabulary would be accepted and answered with rubbish: better found out now."""
+        reply = await self._ask(dialect, PROBE_TEXT)
+        theirs = reply.choices[0].prompt_token_ids
+        if theirs is not None and theirs != tuple(self._ids):
+            raise UsageError(
+                f"the server at {self._http.url} runs {self._model!r}, whose tokenizer is not that of --model: "
+                "give as --model the directory or Hub id of the model that the server runs"
+            )
+
+    async def _adds_bos(self, dialect: Dialect) -> bool:
+        """Whether the server puts a BOS token before a text prompt: by its count of tokens, else as we would."""
+        ours = self._tokenizer(PROBE_TEXT)["input_ids"]
+        if self._tokenizer.bos_token_id is None or ours[:1] != [self._tokenizer.bos_token_id]:
+            return False
+        reply = await self._ask(dialect, self._tokenizer.bos_token + PROBE_TEXT)
+        return reply.prompt_tokens is None or reply.prompt_tokens > len(self._ids) + 1
+
+    async def _with_logprobs(self, dialect: Dialect) -> Dialect:
+        """Whether log-probabilities are given, and if so, whether temperature changes them (it should not)."""
+        dialect = replace(dialect, logprobs="raw")
+        try:
+            replies = [
+                await self._ask(dialect, sampling=replace(ONE_TOKEN, logprob=True, temperature=temperature))
+                for temperature in (1.0, 2.0)
+            ]
+        except (Refused, Failed):
+            return replace(dialect, logprobs=None)
+        at_one, at_two = (reply.choices[0] for reply in replies)
+        if not at_one.token_logprobs:
+            return replace(dialect, logprobs=None)
+        if at_one.top_logprob is None or at_two.top_logprob is None:
+            return replace(dialect, logprobs="processed")
+        same = abs(at_one.top_logprob - at_two.top_logprob) <= SAME_LOGPROB
+        return replace(dialect, logprobs="raw" if same else "processed")
+
+    async def _echo(self, dialect: Dialect) -> int | None:
+        """With which `max_tokens` the server scores a prompt by echoing it, None if it does not."""
+        for max_tokens in (0, 1):
+            try:
+                reply = await self._ask(dialect, echo=max_tokens)
+            except (Refused, Failed):
+                continue
+            values = reply.choices[0].token_logprobs or ()
+            if len(values) >= len(self._ids) and None not in values[1 : len(self._ids)]:
+                return max_tokens
+        return None
+
+    async def _ask(
+        self,
+        dialect: Dialect,
+        prompt: str | Sequence[int] | None = None,
+        *,
+        sampling: Sampling = ONE_TOKEN,
+        echo: int | None = None,
+    ) -> Reply:
+        """One request, sent again where the server is only busy (it may be loading its model)."""
+        if prompt is None:
+            prompt = self._ids if dialect.token_ids else PROBE_TEXT
+        if echo is not None:
+            sampling = replace(sampling, logprob=True)
+        body = request_body(self._model, prompt, sampling, dialect)
+        if echo is not None:
+            body |= {"echo": True, "max_tokens": echo}
+        attempt = 0
+        while True:
+            try:
+                return read_reply(await self._http.once("POST", "/v1/completions", body, silence=self._silence))
+            except Failed as error:
+                if error.status not in PASSING_STATUSES or attempt + 1 == TRIES:
+                    raise
+                await asyncio.sleep(self._http.wait(attempt, error.wait))
+                attempt += 1

@@ -1,0 +1,1 @@
+"""Evaluation: suites, what models answer, and what was kept and lost between them."""

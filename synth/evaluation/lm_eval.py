@@ -1,0 +1,71 @@
+"""lm-eval, the evaluation harness of EleutherAI, for its hundreds of tasks, where it is installed."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+from synth.engines.loading import remote_code_allowed
+from synth.errors import UsageError
+
+
+def check() -> None:
+    """See that it is there.
+
+    Raises:
+        UsageError: it is not installed.
+    """
+    if importlib.util.find_spec("lm_eval") is None:
+        raise UsageError("--lm-eval needs lm-eval, which is not installed: pip install lm-eval")
+
+
+def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> dict[str, dict[str, float]]:
+    """Let it evaluate a model.
+
+    Args:
+        model: a directory or a Hub id.
+        tasks: names of its tasks, or YAML files of own ones, with commas between them.
+        limit: items of each task.
+        dtype: "auto" is the model's own.
+        device: "auto", "cuda", "cpu", …
+
+    Returns:
+        Metrics by name (`acc`, `exact_match,strict-match`, …), task by task.
+
+    Raises:
+        UsageError: it does not know a task, or cannot load what the task needs.
+    """
+    import lm_eval
+    from lm_eval.tasks import TaskManager
+
+    from synth.engines.device import pick_device
+
+    files = [Path(name) for name in tasks.split(",") if name.endswith((".yaml", ".yml"))]
+    names = [_name(Path(name)) if Path(name) in files else name for name in tasks.split(",")]
+    try:
+        found = lm_eval.simple_evaluate(
+            model="hf",
+            model_args={"pretrained": model, "dtype": dtype, "trust_remote_code": remote_code_allowed()},
+            tasks=names,
+            task_manager=TaskManager(include_path=[str(file.parent) for file in files] or None),
+            limit=limit,
+            device=str(pick_device(device)),
+            batch_size="auto",
+            log_samples=False,
+        )
+    except Exception as error:  # tasks are code of others', and fail in their own ways
+        raise UsageError(f"lm-eval cannot evaluate {model} on {tasks}: {' '.join(str(error).split())}") from error
+    return {
+        task: {name.removesuffix(",none"): value for name, value in metrics.items() if isinstance(value, int | float)}
+        for task, metrics in found["results"].items()
+    }
+
+
+def _name(file: Path) -> str:
+    """What a task's file calls it."""
+    try:
+        found = re.search(r"^task:\s*(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    except OSError as error:
+        raise UsageError(f"--lm-eval {file}: {error.strerror or error}") from error
+    if found is None:
+        raise UsageError(f"--lm-eval {file} names no task")
+    return found[1]

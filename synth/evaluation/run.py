@@ -1,0 +1,179 @@
+"""Asking a model all tasks of its suites at once, and judging what it answers.
+
+Answers are rows like any others, in a run like any other: they can be read, resumed and reported. `SuiteScore`s are
+counted from them (`synth.evaluation.scores`).
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from filters.verdict import UNSCORABLE, Settings, Verdict
+from synth.data.row import Outcome, Row, digest
+from synth.engines.base import Sampling
+from synth.errors import RequestError, UsageError
+from synth.evaluation.alarms import signs_of
+from synth.evaluation.suites import Item, Suite
+from synth.generation.chat_model import Speaker
+from synth.generation.judge import Judge
+from synth.generation.verification import Verifier, check_references, open_verifier
+
+COLUMNS = pa.schema(
+    [
+        ("suite", pa.string()),
+        ("item", pa.int32()),  # its place in the suite, from 0
+        ("new", pa.bool_()),  # whether the suite is of the new task
+        ("verdict_reason", pa.string()),  # why it is not right
+        ("tokens", pa.int32()),  # of the answer
+        ("refused", pa.bool_()),
+        ("repetitive", pa.bool_()),
+        ("cut_off", pa.bool_()),
+        ("language", pa.string()),  # of prose; null where it cannot be told
+    ]
+)
+
+FIRST = 20
+"""References of each suite that are checked with their own verifier before any model is asked."""
+
+Verifiers = dict[Settings, Verifier]
+
+
+async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: Speaker | None = None) -> Verifiers:
+    """Start each verifier that the suites need, once, and try it on their first references; the stack closes them.
+
+    Args:
+        stack: closes them.
+        suites: the tasks to judge.
+        judge: the model behind the verifier `judge`.
+
+    Raises:
+        UsageError: one cannot be had, or takes none of a suite's references for right.
+    """
+    verifiers: Verifiers = {}
+    for suite in suites:
+        for item in suite.items:
+            if item.verifier not in verifiers:
+                verifiers[item.verifier] = await _open(item.verifier, judge)
+                stack.push_async_callback(verifiers[item.verifier].close)
+        for settings in {item.verifier: None for item in suite.items}:
+            if settings.name != "judge":
+                tasks = islice((item.task for item in suite.items if item.verifier == settings), FIRST)
+                try:
+                    await check_references(verifiers[settings], tasks)
+                except UsageError as error:
+                    raise UsageError(f"suite {suite.name}: {error}") from error
+    return verifiers
+
+
+async def _open(settings: Settings, judge: Speaker | None) -> Verifier:
+    if settings.name == "majority":
+        raise UsageError("the verifier majority compares samples of one task: it cannot judge a suite's single answers")
+    if settings.name != "judge":
+        return await open_verifier(settings)
+    if judge is None:
+        raise UsageError("the verifier judge needs a model that judges: --judge MODEL")
+    return Judge(judge)
+
+
+@dataclass(frozen=True, slots=True)
+class Exam:
+    """The items of all suites as rows to be answered and judged.
+
+    Attributes:
+        suites: what is asked.
+        sampling: how answers are drawn; temperature 0 unless asked otherwise.
+    """
+
+    suites: Sequence[Suite]
+    sampling: Sampling
+
+    @property
+    def total(self) -> int:
+        """Items in all."""
+        return sum(len(suite.items) for suite in self.suites)
+
+    def settings(self) -> dict[str, Any]:
+        """What decides verdicts, beside the model (JSON values)."""
+        return {
+            "suites": {suite.name: suite.fingerprint for suite in self.suites},
+            "new": [suite.name for suite in self.suites if suite.new],
+            "max_tokens": self.sampling.max_tokens,
+            "temperature": self.sampling.temperature,
+            "seed": self.sampling.seed,
+        }
+
+    def items(self) -> list[tuple[Suite, int, Item]]:
+        """Every item with its suite and its place there, in order."""
+        return [(suite, at, item) for suite in self.suites for at, item in enumerate(suite.items)]
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """The rows to complete, from an index on."""
+        for suite, at, item in islice(self.items(), start, None):
+            name = digest("eval", suite.name, at, item.messages)
+            extra = {"suite": suite.name, "item": at, "new": suite.new}
+            yield Row(name, item.messages, "eval", reference=item.task.reference, extra=extra)
+
+    def method(self, speaker: Speaker, verifiers: Verifiers) -> Callable[[Row], Awaitable[Outcome]]:
+        """The method for one model: every row comes out, with the answer and its verdict.
+
+        A question that the model cannot be asked (it does not fit in the window, holds a control token, …) is
+        unscorable, with the reason.
+        """
+        items = {(suite.name, at): item for suite, at, item in self.items()}
+
+        async def method(row: Row) -> Outcome:
+            item = items[row.extra["suite"], row.extra["item"]]
+            row.verifier = item.verifier.name
+            if not item.messages:
+                return _judged(row, Verdict(UNSCORABLE, None, "no prompt"))
+            try:
+                completion = await speaker.reply(item.messages, self.sampling)
+            except RequestError as error:
+                return _judged(row, Verdict(UNSCORABLE, None, f"not asked: {error}"))
+            text = completion.text.strip()
+            signs = signs_of(completion)
+            row.messages = [*row.messages, {"role": "assistant", "content": text}]
+            row.model = speaker.name
+            row.extra |= {name: getattr(signs, name) for name in ("refused", "repetitive", "cut_off", "language")}
+            row.extra["tokens"] = len(completion.token_ids)
+            return _judged(row, await verifiers[item.verifier].check(text, item.task))
+
+        return method
+
+
+def _judged(row: Row, verdict: Verdict) -> Outcome:
+    row.verdict, row.answer = verdict.kind, verdict.answer
+    row.extra["verdict_reason"] = verdict.reason
+    return Outcome(row)
+
+
+async def take(
+    exam: Exam, speaker: Speaker, verifiers: Verifiers, report: Callable[[int, int], None] = lambda done, total: None
+) -> list[dict[str, Any]]:
+    """All answers of a model, as records in the order of the items; all are asked at once.
+
+    Args:
+        exam: what is asked.
+        speaker: the model.
+        verifiers: judge its answers.
+        report: called after each with how many there are, of how many.
+
+    Raises:
+        RunError: the engine is dead, or a verifier is.
+    """
+    method = exam.method(speaker, verifiers)
+    done = 0
+
+    async def answered(row: Row) -> dict[str, Any]:
+        nonlocal done
+        outcome = await method(row)
+        done += 1
+        report(done, exam.total)
+        return outcome.row.record()
+
+    return list(await asyncio.gather(*(answered(row) for row in exam.rows())))

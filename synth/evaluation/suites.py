@@ -1,0 +1,172 @@
+"""Suites: what a model can do, as tasks that a verifier can judge.
+
+A suite is any file of rows that `synth.data.read` opens: a prompt (or messages), a reference, other columns for the
+verifier, and a column `verifier` with its name, where one verifier is not given for all. Files of known benchmarks
+(`synth.data.schema.benchmarks`) bring theirs.
+"""
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from filters.verdict import Settings, Task
+from filters.verifiers import registry
+from synth.data.prompts import open_tasks, task_of
+from synth.data.read import Rows, conversations, open_source
+from synth.data.row import Message, digest
+from synth.data.schema.benchmarks import NAMES, benchmark_of
+from synth.errors import UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One task: the conversation to answer, which ends in a user turn (or is empty: data without a prompt)."""
+
+    messages: list[Message]
+    task: Task
+    verifier: Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Suite:
+    """Tasks that are counted together.
+
+    Attributes:
+        name: what it is called in tables.
+        items: its tasks.
+        new: whether it is of the new task, or of what the model could do before.
+        note: what was recognised, for people.
+    """
+
+    name: str
+    items: list[Item]
+    new: bool = False
+    note: str = ""
+
+    @property
+    def fingerprint(self) -> str:
+        """Names its content: evaluations are continued, and compared, on the same tasks only."""
+        content = hashlib.blake2b(digest_size=16)
+        for item in self.items:
+            parts = (item.messages, item.task.reference, item.verifier.name, _text(item.task.columns))
+            content.update(digest(*parts).encode())
+        return content.hexdigest()
+
+
+SPLITS = frozenset({"train", "test", "validation", "valid", "val", "dev", "eval", "data", "questions", "all"})
+"""Names of files that say which part they are, and not of what."""
+
+
+def open_suites(
+    old: Sequence[str], new: Sequence[str], verifier: Settings | None, settings: Settings, limit: int | None = None
+) -> list[Suite]:
+    """Read the suites of a command line.
+
+    Args:
+        old: suites of what the model could do before: FILE, or NAME=FILE.
+        new: suites of the new task, likewise.
+        verifier: judges all of them; None goes by the rows or the format.
+        settings: limits of the verifiers that the suites name themselves.
+        limit: takes so many items of each.
+
+    Raises:
+        UsageError: a suite cannot be read, is empty, or nothing says how to judge it; two bear one name.
+    """
+    opened = [_opened(source, new) for sources, new in ((old, False), (new, True)) for source in sources]
+    names = names_of(opened)
+    if twice := next((name for name in names if names.count(name) > 1), None):
+        raise UsageError(f"two suites are called {twice}: call one otherwise, as in other=FILE")
+    return [_suite(name, one, verifier, settings, limit) for name, one in zip(names, opened, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A suite's file: the name that the user gave it, if any, and the benchmark that it is of, if any."""
+
+    given: str | None
+    source: str
+    new: bool
+    raw: Rows
+    benchmark: str | None
+
+
+def _opened(text: str, new: bool) -> _Opened:
+    given, source = split_name(text)
+    raw = open_source(source)
+    found = benchmark_of(raw.schema, raw.batches)
+    return _Opened(given, source, new, raw, found.name if found else None)
+
+
+def split_name(text: str) -> tuple[str | None, str]:
+    """NAME and FILE of NAME=FILE; no name where the whole is the name of a file, or has none."""
+    name, _, source = text.partition("=")
+    return (name, source) if source and not Path(text).exists() else (None, text)
+
+
+def names_of(opened: Sequence[_Opened]) -> list[str]:
+    """What the suites are called: as the user says, as the file is, or, where that says little, as what is in it.
+
+    Files of one name are told apart by their folders.
+    """
+    names = [one.given or _own_name(one) for one in opened]
+    return [
+        f"{_folder(one.source)}-{_stem(one.source)}" if one.given is None and names.count(name) > 1 else name
+        for one, name in zip(opened, names, strict=True)
+    ]
+
+
+def _own_name(one: _Opened) -> str:
+    stem = _stem(one.source)
+    if stem.lower() not in SPLITS:
+        return stem
+    return one.benchmark.lower() if one.benchmark else _folder(one.source) or stem
+
+
+def _stem(source: str) -> str:
+    return Path(source).name.split(".")[0] or source
+
+
+def _folder(source: str) -> str:
+    return Path(source).resolve().parent.name
+
+
+def _suite(name: str, one: _Opened, verifier: Settings | None, settings: Settings, limit: int | None) -> Suite:
+    """The rows as items: any conversation, its answer being the reference."""
+    tasks = open_tasks(conversations(one.raw), limit)
+    if verifier is None and "verifier" not in tasks.source.schema.names:
+        raise UsageError(
+            f"nothing says how the answers to {one.raw.source} are judged: give the rows a column `verifier` "
+            f"(synth eval takes --verifier NAME, too). It is none of the benchmarks {', '.join(NAMES)}"
+        )
+    items = []
+    judges: dict[str, int] = {}
+    rows = tasks.rows("", {}, pa.schema([]))(0)
+    for (index, record), row in zip(tasks.records(), rows, strict=True):
+        if row.fault is not None:
+            continue
+        judge = verifier or replace(settings, name=_known(record["verifier"], f"{one.raw.source}, row {index}"))
+        judges[judge.name] = judges.get(judge.name, 0) + 1
+        items.append(Item(row.messages, task_of(row), judge))
+    if not items:
+        raise UsageError(f"the suite {one.source} is empty")
+    what = f"{one.benchmark}, judged" if one.benchmark else "judged"
+    left_out = f"; {tasks.unreadable:,} more rows cannot be read" if tasks.unreadable else ""
+    return Suite(name, items, one.new, f"{name}: {len(items):,} items, {what} by {', '.join(judges)}{left_out}")
+
+
+def _known(name: object, where: str) -> str:
+    """A verifier that a row names. A function of the user's is not taken from data: it would be run."""
+    if isinstance(name, str) and name in registry.NAMES:
+        return name
+    if isinstance(name, str) and ":" in name:
+        raise UsageError(f"{where}: verifier {name} is a function; functions are named by --verifier only")
+    raise UsageError(f"{where}: {registry.nearest(str(name)) if name else 'it names no verifier'}")
+
+
+def _text(value: Any) -> str:
+    return json.dumps(dict(value), sort_keys=True, ensure_ascii=True, default=str)

@@ -1,0 +1,151 @@
+"""What each trainer loads, and the configuration that makes it load it.
+
+TRL        a dataset directory (`load_from_disk`); `labels` are used as they are
+axolotl    a dataset directory; tokens must be exactly input_ids, attention_mask, labels
+           (its documentation, dataset formats, pre-tokenized)
+LLaMA-Factory   tokens: a dataset directory as `tokenized_path`; conversations: data.jsonl with a dataset_info.json
+torchtune  JSON lines of messages; it tokenises itself, so it takes no masks
+jsonl, parquet   one file for any other trainer
+"""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from synth.errors import UsageError
+from synth.exports.formats import SHAREGPT_ROLES, Formed
+
+NAMED_IN_CONFIG = "MODEL"
+"""Stands for the model where the rows do not say which it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trainer:
+    """One consumer.
+
+    Attributes:
+        forms: of rows that it takes, the first of them where the rows allow it.
+        suffix: what the output's name ends in; empty for a directory.
+        attention: whether it wants an attention mask beside tokens.
+        config: makes the configuration, from what was exported, where it is and the model's name.
+    """
+
+    forms: tuple[str, ...]
+    suffix: str
+    attention: bool
+    config: Callable[[Formed, Path, str], str]
+
+
+def check(name: str, form: str, *, chosen: bool) -> None:
+    """Refuse a form that a trainer does not take.
+
+    Args:
+        name: the trainer's.
+        form: the rows'.
+        chosen: whether the user named the form.
+
+    Raises:
+        UsageError: it does not take that form.
+    """
+    takes = TRAINERS[name].forms
+    if form in takes:
+        return
+    if form == "tokens" and not chosen:
+        raise UsageError(
+            f"{name} tokenises conversations itself and takes no labels: masks would be lost. Add --as messages if "
+            "that is all right, or export for a trainer that takes tokens"
+        )
+    raise UsageError(f"{name} takes no {form} data; it takes {', '.join(takes)}")
+
+
+def write_extras(name: str, form: str, folder: Path) -> None:
+    """Write what a trainer wants beside its data."""
+    if name == "llama-factory" and form != "tokens":
+        text = json.dumps({"synth": _dataset_info(form)}, indent=2) + "\n"
+        (folder / "dataset_info.json").write_text(text, encoding="utf-8")
+
+
+def data_path(name: str, form: str, output: Path) -> Path:
+    """The file or directory of the data itself."""
+    return output / "data.jsonl" if name == "llama-factory" and form != "tokens" else output
+
+
+def _trl(rows: Formed, path: Path, model: str) -> str:
+    trainer, config = ("DPOTrainer", "DPOConfig") if rows.form == "preference" else ("SFTTrainer", "SFTConfig")
+    note = f"  # the longest row has {rows.longest:,} tokens; the default cuts at 1,024" if rows.longest else ""
+    loss = ", completion_only_loss=True" if rows.form == "prompt-completion" else ""
+    return f"""\
+from datasets import load_from_disk
+from trl import {config}, {trainer}
+
+trainer = {trainer}(
+    model={model!r},
+    args={config}(output_dir="tuned", max_length=None{loss}),{note}
+    train_dataset=load_from_disk({str(path)!r}),
+)
+trainer.train()
+"""
+
+
+def _axolotl(rows: Formed, path: Path, model: str) -> str:
+    if rows.form == "tokens":
+        kind = "    type:  # empty: the rows are tokens already\n"
+    else:
+        kind = "    type: chat_template\n    field_messages: messages\n    roles_to_train: [assistant]\n"
+    length = f"sequence_len: {rows.longest}  # the longest row\n" if rows.longest else ""
+    return f"base_model: {model}\ndatasets:\n  - path: {path}\n{kind}{length}"
+
+
+def _llama_factory(rows: Formed, path: Path, model: str) -> str:
+    if rows.form == "tokens":
+        data = f"tokenized_path: {path}\ncutoff_len: {rows.longest}  # the longest row\n"
+    else:
+        data = f"dataset_dir: {path}\ndataset: synth\n"
+    return f"model_name_or_path: {model}\nstage: sft\ndo_train: true\n{data}"
+
+
+def _torchtune(rows: Formed, path: Path, model: str) -> str:
+    column, style = ("messages", "openai") if rows.form == "messages" else ("conversations", "sharegpt")
+    return f"""\
+# the model's own tokenizer and chat template: {model}
+dataset:
+  _component_: torchtune.datasets.chat_dataset
+  source: json
+  data_files: {path}
+  split: train
+  conversation_column: {column}
+  conversation_style: {style}
+  train_on_input: False
+"""
+
+
+def _plain(rows: Formed, path: Path, model: str) -> str:
+    kind = "parquet" if path.suffix == ".parquet" else "json"
+    return f'datasets.load_dataset("{kind}", data_files={str(path)!r}, split="train")  # for {model}\n'
+
+
+def _dataset_info(form: str) -> dict[str, Any]:
+    """How LLaMA-Factory is told what a file of conversations holds (its data/README)."""
+    if form == "alpaca":
+        columns = {"prompt": "instruction", "query": "input", "response": "output"}
+        return {"file_name": "data.jsonl", "columns": columns | {"system": "system", "history": "history"}}
+    info: dict[str, Any] = {"file_name": "data.jsonl", "formatting": "sharegpt"}
+    if form == "sharegpt":
+        return info | {"columns": {"messages": "conversations"}}
+    tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
+    tags |= {"system_tag": "system", "observation_tag": next(r for r in SHAREGPT_ROLES if r == "tool")}
+    return info | {"columns": {"messages": "messages"}, "tags": tags}
+
+
+_CONVERSATIONS = ("messages", "sharegpt", "alpaca")
+
+TRAINERS: dict[str, Trainer] = {
+    "trl": Trainer(("tokens", "preference", "messages", "prompt-completion"), "", False, _trl),
+    "axolotl": Trainer(("tokens", "messages"), "", True, _axolotl),
+    "llama-factory": Trainer(("tokens", *_CONVERSATIONS), "", True, _llama_factory),
+    "torchtune": Trainer(("messages", "sharegpt"), ".jsonl", False, _torchtune),
+    "jsonl": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".jsonl", True, _plain),
+    "parquet": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".parquet", True, _plain),
+}

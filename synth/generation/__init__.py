@@ -1,0 +1,1 @@
+"""Generation: methods run over rows, with models that answer and verifiers that judge."""

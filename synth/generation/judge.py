@@ -1,0 +1,62 @@
+"""`judge`: a model is asked whether an answer is right.
+
+What the judge says is bounded and parsed strictly; anything but one clear verdict is `unscorable`. The answer it reads
+may try to talk it round: a judge is a weaker verifier than any check that runs, and no more than that.
+"""
+
+import re
+from collections.abc import Sequence
+
+from filters.response.thoughts import after_thoughts
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
+from synth.engines.base import Sampling
+from synth.errors import RequestError
+from synth.generation.chat_model import Speaker
+from synth.generation.prompt_files import fill, load_prompt
+
+CHARACTERS = 20_000
+"""Of an answer: the judge does not read more."""
+
+JUDGE_PLACES = {"question", "reference", "answer"}
+
+_VERDICT = re.compile(r"^\W*verdict\W*(right|wrong)\W*$", re.IGNORECASE | re.MULTILINE)
+
+
+class Judge:
+    """A model as a verifier."""
+
+    name = "judge"
+    votes = False
+
+    def __init__(self, speaker: Speaker, prompt: str = "judge", max_tokens: int = 512) -> None:
+        self._prompt = load_prompt(prompt, {"question", "answer"}, JUDGE_PLACES)
+        self._speaker = speaker
+        self._sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
+
+    async def check(self, response: str, task: Task) -> Verdict:
+        """See `Verifier.check`. The verdict's answer is what the judge said."""
+        if len(response) > CHARACTERS:
+            return Verdict(UNSCORABLE, None, f"longer than the {CHARACTERS:,} characters that a judge reads")
+        reference = "(none)" if task.reference is None else task.reference
+        ask = fill(self._prompt, question=task.prompt, reference=reference, answer=after_thoughts(response))
+        try:
+            said = await self._speaker.reply([{"role": "user", "content": ask}], self._sampling)
+        except RequestError as error:
+            return Verdict(UNSCORABLE, None, f"the judge could not be asked: {error}")
+        verdicts = {found.lower() for found in _VERDICT.findall(after_thoughts(said.text))}
+        if len(verdicts) != 1:
+            return Verdict(UNSCORABLE, said.text.strip(), "the judge gave no clear verdict")
+        if verdicts == {"right"}:
+            return Verdict(RIGHT, said.text.strip())
+        return Verdict(WRONG, said.text.strip(), "the judge says so")
+
+    def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """See `Verifier.vote`."""
+        return list(verdicts)
+
+    def gold(self, task: Task) -> str | None:
+        """The reference as it is: a judge that takes it for wrong is not to be trusted on that task."""
+        return task.reference
+
+    async def close(self) -> None:
+        """Nothing: the model is somebody else's to close."""

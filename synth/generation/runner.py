@@ -1,0 +1,338 @@
+"""Runs a method over rows: many in flight at once, results in order, safe to kill at any moment.
+
+A method is an async function from one row to one outcome. Rows are independent: each draws from seeds of its own, the
+engine batches whatever is asked at the same time, and no row waits for another. Outcomes are kept as they finish and
+committed in row order, so what a run writes does not depend on the concurrency, nor on how often it was killed.
+"""
+
+import asyncio
+import math
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import pyarrow as pa
+
+from synth.data.row import Outcome, Row
+from synth.data.run.record import RunRecord
+from synth.engines.base import Usage
+from synth.errors import RequestError
+
+Method = Callable[[Row], Awaitable[Outcome]]
+"""Completes the row it is given. What it has filled in when a request fails is kept with the rejected row."""
+
+OVERLAP = 2
+"""Rows in flight for each place in the engine's batch. A row that is between two requests (tokenised, verified) would
+leave its place empty."""
+
+AHEAD = 8
+"""At most this many times the concurrency may be started beyond the first unfinished row: it bounds memory."""
+
+PATIENCE = 200
+LEAST_YIELD = 0.05
+"""With a target, a run gives up when fewer than this share of at least `PATIENCE` attempts was accepted."""
+
+
+class Sink(Protocol):
+    """Where outcomes go: a run's directory, or standard output."""
+
+    record: RunRecord
+    ahead: dict[int, Outcome]
+    """Outcomes of an earlier, interrupted run beyond `next`, by index."""
+
+    @property
+    def next(self) -> int:
+        """Index of the next row to commit."""
+        ...
+
+    def keep(self, index: int, outcome: Outcome) -> None:
+        """Make a finished row survive a kill."""
+        ...
+
+    def commit(self, outcome: Outcome) -> None:
+        """Take the outcome of row `next`."""
+        ...
+
+    def rows(self) -> Iterator[pa.RecordBatch]:
+        """The rows accepted so far, in order."""
+        ...
+
+    def pause(self) -> None:
+        """Leave an unfinished run so that it can be continued."""
+        ...
+
+    def finish(self, note: str | None = None) -> None:
+        """Complete the run."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Kinds:
+    """Kinds of rows of which a run shall take equally many, such as the old tasks of pseudo-replay.
+
+    A row of a kind that is ahead of another is rejected, not put back for later: so what is taken depends on the order
+    of rows alone, and a larger target extends a run.
+
+    Attributes:
+        column: of ours (`Row.extra`), names a row's kind.
+        names: of all kinds.
+    """
+
+    column: str
+    names: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Run:
+    """One run of a method; `go` drives it, the attributes tell how it stands.
+
+    Attributes:
+        method: what is done to each row.
+        rows: makes the rows from a given index on; they may be endless where there is a `target`.
+        sink: where outcomes go.
+        usages: the token counts of the engines at work.
+        concurrency: requests the engine works on at once; `OVERLAP` times as many rows are in flight.
+        target: accepted rows wanted; None takes every row once.
+        key: names what must be unique among accepted rows; a later row with the same key is rejected.
+        kinds: rows of which equally many are taken, or None.
+        total: how many rows there are, where known.
+    """
+
+    method: Method
+    rows: Callable[[int], Iterable[Row]]
+    sink: Sink
+    usages: Sequence[Usage]
+    concurrency: int
+    target: int | None = None
+    key: Callable[[Row], int] | None = None
+    kinds: Kinds | None = None
+    total: int | None = None
+    stopping: bool = False
+    gave_up: bool = False
+    complete: bool = False
+    surplus: int = 0
+    _waiting: dict[int, Outcome] = field(default_factory=dict)
+    _flying: dict["asyncio.Task[Outcome]", tuple[int, Row]] = field(default_factory=dict)
+    _landed: list["asyncio.Task[Outcome]"] = field(default_factory=list)
+    _wake: asyncio.Event = field(default_factory=asyncio.Event)
+    _seen: set[int] = field(default_factory=set)
+    _taken: Counter[str] = field(default_factory=Counter)
+    _started: int = 0
+    _good: int = 0
+    _before: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        """Note what engines that an earlier run used have counted already."""
+        self._before = self.prompt_tokens, self.completion_tokens
+
+    @property
+    def in_flight(self) -> int:
+        """Rows that are being worked on."""
+        return len(self._flying)
+
+    @property
+    def finished(self) -> int:
+        """Rows that are done, those included that wait for an earlier row to finish."""
+        return self.sink.next + len(self._waiting)
+
+    @property
+    def usable(self) -> int:
+        """Rows accepted so far, those included that wait for an earlier row to finish (duplicates among them)."""
+        return self.sink.record.accepted + self._good
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens that went into the engines so far."""
+        return sum(usage.prompt_tokens for usage in self.usages) - self._before[0]
+
+    @property
+    def completion_tokens(self) -> int:
+        """Tokens that came out of them."""
+        return sum(usage.completion_tokens for usage in self.usages) - self._before[1]
+
+    async def go(self) -> None:
+        """Run to the end: the target, the last row, giving up, or `stop`; then finish or pause the sink.
+
+        Raises:
+            RunError: the engine or the disk failed; what was finished is kept.
+        """
+        began, before = time.monotonic(), self._counters()
+        self._recall()
+        source = iter(self.rows(self.sink.next))
+        self._started = self.sink.next
+        try:
+            self.complete = await self._drive(source)
+        finally:
+            await self._abandon(keep=not self.complete)
+            record = self.sink.record
+            record.seconds = before[0] + time.monotonic() - began
+            record.prompt_tokens = before[1] + self.prompt_tokens
+            record.completion_tokens = before[2] + self.completion_tokens
+            if self.complete:
+                self.sink.finish(self._shortfall())
+            else:
+                self.sink.pause()
+
+    def stop(self) -> None:
+        """Start no more rows; those in flight are finished. A second call abandons them."""
+        if self.stopping:
+            for task in self._flying:
+                task.cancel()
+        self.stopping = True
+        self._wake.set()
+
+    async def _drive(self, source: Iterator[Row]) -> bool:
+        exhausted = False
+        while True:
+            while not exhausted and self._may_start():
+                row = next(source, None)
+                if row is None:
+                    exhausted = True
+                else:
+                    self._start(row)
+            self._commit_ready()
+            if self._reached() or self.gave_up:
+                return True
+            if not self._flying and not self._landed:
+                if self.stopping:
+                    return False
+                if exhausted:
+                    return True
+                continue  # rows recalled from the journal were committed: there is room again
+            await self._wake.wait()
+            self._wake.clear()
+            if (fatal := self._collect()) is not None:
+                raise fatal
+
+    def _start(self, row: Row) -> None:
+        index = self._started
+        self._started += 1
+        recalled = self.sink.ahead.pop(index, None)
+        if recalled is not None:
+            for again in (recalled.row, *recalled.more):
+                again.carried = row.carried
+            self._wait(index, recalled)
+            return
+        if row.fault is not None:
+            self._wait(index, Outcome(row, row.fault))
+            return
+        task = asyncio.ensure_future(self.method(row))
+        self._flying[task] = (index, row)
+        task.add_done_callback(self._on_done)
+
+    def _on_done(self, task: "asyncio.Task[Outcome]") -> None:
+        self._landed.append(task)
+        self._wake.set()
+
+    def _collect(self) -> BaseException | None:
+        """Keep what has finished since the last look; the error that ends the run, if one came."""
+        landed, self._landed = self._landed, []
+        fatal: BaseException | None = None
+        for task in landed:
+            index, row = self._flying.pop(task)
+            if task.cancelled():
+                continue
+            error = task.exception()
+            if error is None:
+                outcome = task.result()
+            elif isinstance(error, RequestError):
+                outcome = Outcome(row, f"request failed: {error}")
+            else:
+                fatal = fatal or error
+                continue
+            self.sink.keep(index, outcome)
+            self._wait(index, outcome)
+        return fatal
+
+    def _wait(self, index: int, outcome: Outcome) -> None:
+        """Hold a finished row until those before it are finished."""
+        self._waiting[index] = outcome
+        self._good += outcome.reason is None
+
+    def _commit_ready(self) -> None:
+        """Commit, in order, the outcomes that have no unfinished row before them."""
+        while not self._reached() and not self.gave_up:
+            outcome = self._waiting.pop(self.sink.next, None)
+            if outcome is None:
+                return
+            self._good -= outcome.reason is None
+            outcome.reason = outcome.reason or self._unwanted(outcome.row)
+            self.sink.commit(outcome)
+            if self.target is not None and self.sink.next >= PATIENCE:
+                self.gave_up = self.sink.record.accepted < LEAST_YIELD * self.sink.next and not self._reached()
+
+    def _unwanted(self, row: Row) -> str | None:
+        """Why a good row is one too many, or None; then it counts among those taken."""
+        kind = row.extra[self.kinds.column] if self.kinds else ""
+        if self.kinds and self._taken[kind] > min(self._taken[name] for name in self.kinds.names):
+            return f"surplus: there are fewer rows of another {self.kinds.column} than of {kind}"
+        if self.key is not None:
+            name = self.key(row)
+            if name in self._seen:
+                return "duplicate"
+            self._seen.add(name)
+        self._taken[kind] += 1
+        return None
+
+    def _reached(self) -> bool:
+        return self.target is not None and self.sink.record.accepted >= self.target
+
+    def _may_start(self) -> bool:
+        if self.stopping or len(self._flying) >= OVERLAP * self.concurrency:
+            return False
+        if self._started - self.sink.next >= AHEAD * self.concurrency:
+            return False
+        if self.target is None:
+            return True
+        # No more attempts than are likely to be needed, plus one standard deviation: waiting for certainty would
+        # leave the engine idle at the end, at a few rows at a time.
+        record = self.sink.record
+        share = (record.accepted + 1) / (record.accepted + record.rejected + 1)
+        likely = len(self._flying) * share - math.sqrt(len(self._flying) * share * (1 - share))
+        return self.usable + likely < self.target
+
+    def _recall(self) -> None:
+        """Learn from the rows of an earlier, interrupted run what is no longer new, and how many are of each kind."""
+        if self.key is None and self.kinds is None:
+            return
+        for batch in self.sink.rows():
+            if self.key is not None:
+                self._seen.update(self.key(Row("", messages, "")) for messages in batch.column("messages").to_pylist())
+            if self.kinds is not None:
+                self._taken.update(batch.column(self.kinds.column).to_pylist())
+
+    async def _abandon(self, *, keep: bool) -> None:
+        """Cancel what is still in flight: rows beyond the target, or all of them when the run breaks off.
+
+        With `keep`, those that finished meanwhile are kept for the run that continues this one.
+        """
+        self.surplus = self._started - self.sink.next
+        tasks = list(self._flying)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if keep:
+            self._collect()
+            self._commit_ready()
+
+    def _counters(self) -> tuple[float, int, int]:
+        record = self.sink.record
+        return (
+            record.seconds,
+            record.prompt_tokens - self.prompt_tokens,
+            record.completion_tokens - self.completion_tokens,
+        )
+
+    def _shortfall(self) -> str | None:
+        if not self.gave_up:
+            return None
+        record = self.sink.record
+        reasons = ", ".join(
+            f"{count} {reason}" for reason, count in sorted(record.reasons.items(), key=lambda r: -r[1])
+        )
+        return (
+            f"gave up after {self.sink.next:,} attempts: {record.accepted:,} of the {self.target:,} rows asked for "
+            f"were accepted ({reasons})"
+        )

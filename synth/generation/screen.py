@@ -1,0 +1,54 @@
+"""Built-in rejection: what no model should be trained on, told from one completion alone."""
+
+import re
+
+from synth.chat.format import ChatFormat
+from synth.engines.base import Completion
+
+MIN_QUESTION = 4
+"""Characters; "2+2?" is a question."""
+
+REPEATED = 0.4
+"""A text with fewer than this share of distinct token 4-grams goes round in circles."""
+
+_ANSWER_MARK = re.compile(
+    r"^[#*\s]*(?:assistant|answer|response|solution|explanation|ai|bot|output)[*\s]*:", re.IGNORECASE | re.MULTILINE
+)
+
+
+def question_fault(completion: Completion, chat: ChatFormat) -> str | None:
+    """Why a drawn user turn cannot be used, or None.
+
+    A user turn that goes on into an answer, after a marker such as "Answer:" at the start of a line, is useless
+    even where it ends cleanly: the model would answer itself (Magpie, repository, early stopping).
+    """
+    if fault := text_fault(completion, chat):
+        return fault
+    if len(completion.text.strip()) < MIN_QUESTION:
+        return "too short"
+    if _ANSWER_MARK.search(completion.text):
+        return "runs into an answer"
+    return None
+
+
+def text_fault(completion: Completion, chat: ChatFormat) -> str | None:
+    """Why a drawn turn of any kind cannot be used, or None."""
+    if not completion.text.strip():
+        return "empty"
+    if completion.finish == "length":
+        return "cut off"
+    if debris := chat.template_debris(completion.text):
+        return f"template debris: {debris}"
+    if "\ufffd" in completion.text:
+        return "broken text"
+    if repetitive(completion.token_ids):
+        return "repetition"
+    return None
+
+
+def repetitive(token_ids: tuple[int, ...], least: int = 40) -> bool:
+    """Whether most token 4-grams occur again and again. Texts of under `least` tokens pass."""
+    if len(token_ids) < least:
+        return False
+    grams = [token_ids[at : at + 4] for at in range(len(token_ids) - 3)]
+    return len(set(grams)) < REPEATED * len(grams)

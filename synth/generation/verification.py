@@ -1,0 +1,132 @@
+"""Verifiers as the methods see them: something that judges a response and may be awaited.
+
+Those of `filters.verifiers` run in worker processes (`filters.execution.pool`); the judge asks a model (`synth.generation.judge`).
+"""
+
+import asyncio
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from filters.execution.pool import Pool, open_pool
+from filters.verdict import RIGHT, UNSCORABLE, Settings, Task, Verdict, VerifierError
+from filters.verifiers import majority, registry
+from synth.errors import RunError, UsageError
+
+
+class Verifier(Protocol):
+    """Judges responses, many at a time."""
+
+    name: str
+    votes: bool
+    """Whether the verdict on a sample depends on the other samples of its task: see `vote`."""
+
+    async def check(self, response: str, task: Task) -> Verdict:
+        """One verdict. What goes wrong with the check itself is `unscorable`, never an exception."""
+        ...
+
+    def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """The verdicts on all samples of one task, where one depends on the others."""
+        ...
+
+    def gold(self, task: Task) -> str | None:
+        """The response that stands for a task's reference; None if there is none."""
+        ...
+
+    async def close(self) -> None:
+        """End what it started. Checks under way are abandoned."""
+        ...
+
+
+class PoolVerifier:
+    """A verifier of `filters.verifiers`, or a user's own function, in worker processes."""
+
+    def __init__(self, settings: Settings, pool: Pool) -> None:
+        self.name = settings.name
+        self.votes = settings.name == "majority"
+        self._settings = settings
+        self._pool = pool
+
+    async def check(self, response: str, task: Task) -> Verdict:
+        """See `Verifier.check`.
+
+        Raises:
+            RunError: no worker can be started any more.
+        """
+        try:
+            return await self._pool.check(response, task)
+        except VerifierError as error:
+            how = "run the same command again (without --restart)"
+            raise RunError(f"{error}. What was finished is kept: {how}") from error
+
+    def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
+        """See `Verifier.vote`."""
+        return majority.vote(verdicts) if self.votes else list(verdicts)
+
+    def gold(self, task: Task) -> str | None:
+        """See `Verifier.gold`."""
+        return registry.gold(self._settings, task)
+
+    async def close(self) -> None:
+        """See `Verifier.close`."""
+        await self._pool.close()
+
+
+async def open_verifier(settings: Settings) -> Verifier:
+    """Start the worker processes of a verifier.
+
+    Raises:
+        UsageError: there is no such verifier, or it cannot work with these settings.
+    """
+    try:
+        return PoolVerifier(settings, await open_pool(settings))
+    except VerifierError as error:
+        raise UsageError(f"--verifier {settings.name}: {error}") from error
+
+
+async def check_reference(verifier: Verifier, task: Task) -> Verdict:
+    """The verdict on a task's own reference, checked as if it were a response.
+
+    A verifier that does not take the reference for right says nothing of use about other answers. Where the data has
+    no reference, an empty response tells whether the verifier needs one: if not, the verdict is `right`.
+    """
+    response = verifier.gold(task)
+    if response is not None:
+        return await verifier.check(response, task)
+    verdict = await verifier.check("", task)
+    return verdict if verdict.kind == UNSCORABLE and not verifier.votes else Verdict(RIGHT)
+
+
+def reference_fault(verdict: Verdict) -> str | None:
+    """What to say of a reference with this verdict, None if it is right."""
+    if verdict.kind == RIGHT:
+        return None
+    return f"reference {verdict.kind}: {verdict.reason or f'its answer is read as {verdict.answer!r}'}"
+
+
+@dataclass(slots=True)
+class ReferenceReport:
+    """How the references of some rows fare with their verifier: how many were checked, and what is wrong with some."""
+
+    checked: int = 0
+    faults: Counter[str] = field(default_factory=Counter)
+    example: str | None = None
+    """The first fault, and in which row (from 0)."""
+
+
+async def check_references(verifier: Verifier, tasks: Iterable[Task]) -> ReferenceReport:
+    """Check the references of some tasks, before a model is loaded.
+
+    Raises:
+        UsageError: none of them is right: the verifier, or the column taken for the reference, must be the wrong one.
+    """
+    verdicts = await asyncio.gather(*(check_reference(verifier, task) for task in tasks))
+    faults = {index: fault for index, verdict in enumerate(verdicts) if (fault := reference_fault(verdict))}
+    first = next((f"row {index}, {fault}" for index, fault in faults.items()), None)
+    if verdicts and len(faults) == len(verdicts):
+        raise UsageError(
+            f"--verifier {verifier.name} takes none of the first {len(verdicts)} references for right ({first}). Is it "
+            "the right verifier, and is the reference in the right column (--reference-column)?"
+        )
+    return ReferenceReport(len(verdicts), Counter(fault.split(":", 1)[0] for fault in faults.values()), first)

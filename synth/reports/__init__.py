@@ -1,0 +1,1 @@
+"""Reports: one page to look at, of data sets, evaluations and trainings."""

@@ -1,0 +1,137 @@
+"""`synth report` of a training run: what was learned and kept while it trained, and how its loss fell."""
+
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from synth.data.run.record import RunRecord, read_record
+from synth.errors import UsageError
+from synth.reports.datasets import Tile, figure, percent, points, retention_colour, short
+from synth.reports.page import Made, render, save
+from synth.reports.page_plots import curve_plot, loss_plot
+from synth.reports.plots import CurvePoint
+
+LOG = "log.jsonl"
+APART = {"exam", "input", "revision", "suites"}
+"""Settings that are no settings to people: they are told elsewhere, or name what was read."""
+
+Entry = dict[str, Any]
+
+
+def build_training_report(folder: Path, output: Path) -> Made:
+    """Write the page of a training run, finished or under way.
+
+    Args:
+        folder: what `synth train -o FOLDER` writes.
+        output: the file to write.
+
+    Raises:
+        UsageError: the record or the log is damaged.
+        RunError: the page cannot be written.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise UsageError(f"{folder} has a {LOG} but no run.json: it holds no training run")
+    try:
+        values = _values(record, list(_entries(folder)))
+    except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        raise UsageError(f"{folder} is damaged ({error})") from error
+    page = render("training", title=short(folder.resolve().name, 60), name=short(folder.resolve().name, 60), **values)
+    return Made(f"{values['steps']:,} steps", save(output, page), [])
+
+
+def _entries(folder: Path) -> Iterator[Entry]:
+    """The log, up to where a kill cut it short."""
+    for line in (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines():
+        try:
+            yield json.loads(line)
+        except ValueError:
+            return
+
+
+def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
+    """What the template shows."""
+    measured = [(entry["step"], entry["evaluation"]) for entry in log if "evaluation" in entry]
+    losses = [(entry["step"], float(entry["loss"])) for entry in log if "loss" in entry]
+    steps = max((entry["step"] for entry in log), default=0)
+    floor = record.settings.get("keep")
+    first = measured[0][1] if measured else {}
+    return {
+        "measured": [_measured(step, found) for step, found in measured],
+        "suites": [short(name, 40) for name in first.get("suites", ())],
+        "verdict": _verdict(first, measured[-1][1]) if measured else None,
+        "steps": steps,
+        "finished": record.finished is not None,
+        "model": short(record.model or "a model", 200),
+        "source": short(Path(record.source).name, 100) if record.source else "",
+        "rows": record.accepted,
+        "rejected": record.rejected,
+        "reasons": [(short(reason, 100), count) for reason, count in record.reasons.items()],
+        "tiles": list(_tiles(record, steps, losses)),
+        "curve": curve_plot(
+            [CurvePoint(step, found["new"], found["old"]) for step, found in measured],
+            floor * first["old"] if floor and first.get("old") else None,
+        ),
+        "loss": loss_plot(losses, _logged(log)),
+        "command_line": record.command_line,
+        "odd": sum(not math.isfinite(loss) for _, loss in losses),
+        "settings": [
+            (name.replace("_", " "), short(value if isinstance(value, str) else json.dumps(value), 80))
+            for name, value in record.settings.items()
+            if name not in APART and value not in (None, False, [], "", 0)
+        ],
+    }
+
+
+def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
+    """What a training logs beside its loss, by the name of its axis."""
+    found: dict[str, list[tuple[int, float]]] = {"Learning rate": [], "Gradient norm": [], "Tokens/s": []}
+    for entry in log:
+        seconds, tokens = entry.get("seconds"), entry.get("tokens")
+        rate = entry.get("learning_rate", entry.get("rate"))  # as earlier releases called it
+        gradient = entry.get("grad_norm", entry.get("gradient"))
+        values = (rate, gradient, tokens / seconds if seconds and tokens else None)
+        for name, value in zip(found, values, strict=True):
+            if value is not None:
+                found[name].append((entry["step"], float(value)))
+    return found
+
+
+def _verdict(first: Entry, last: Entry) -> dict[str, str]:
+    """The heading, in words and numbers: what is kept, with its colour, and the rest."""
+    rest = []
+    if last["new"] is not None:
+        rest.append(f"new task {points(first['new'])} → {points(last['new'])}")
+    kept = last.get("kept")
+    if kept is None and last["old"] is not None:
+        rest.append(f"old suites {points(first['old'])} → {points(last['old'])}")
+    return {
+        "kept": "" if kept is None else f"kept {percent(kept)}",
+        "colour": retention_colour(kept),
+        "rest": ", ".join(rest),
+    }
+
+
+def _measured(step: int, found: Entry) -> dict[str, Any]:
+    """One line of the table."""
+    return {
+        "step": step,
+        "new": percent(found["new"]),
+        "old": percent(found["old"]),
+        "kept": percent(found.get("kept")),
+        "colour": retention_colour(found.get("kept")),
+        "suites": [percent(share) for share in found["suites"].values()],
+    }
+
+
+def _tiles(record: RunRecord, steps: int, losses: Sequence[tuple[int, float]]) -> Iterator[Tile]:
+    more = f", {figure(record.passes)} passes over the rows" if record.passes else ""
+    yield Tile("Steps", f"{steps:,}", ("done" if record.finished else "so far") + more)
+    yield Tile("Rows", f"{record.accepted:,}", f"{record.rejected:,} left out" if record.rejected else "")
+    tokens = record.tokens.get("tokens")
+    if tokens:
+        yield Tile("Tokens", f"{tokens:,.0f}", f"{record.tokens.get('trained', 0):,.0f} with loss")
+    if losses:
+        yield Tile("Loss", f"{figure(losses[0][1])} → {figure(losses[-1][1])}", "nats a token, first and last step")

@@ -1,0 +1,56 @@
+"""How far a model has moved from the one it was, on given answers: the forward divergence of its predictions.
+
+KL(foundation ‖ tuned), in nats a token, over the whole vocabulary at every token of answers that the foundation model
+gave itself to the new task's prompts: what forgetting goes with (arXiv 2509.04259, which samples the
+answers; with greedy ones it is lower, and the same from run to run).
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, Parts
+from synth.scoring.losses import divergences
+
+
+@torch.inference_mode()  # type: ignore[untyped-decorator] # torch is untyped here
+def forward_divergences(
+    foundation: Any, tuned: Any, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
+) -> list[float]:
+    """The mean divergence (nats a token) over the wanted tokens of each sequence, in the order given.
+
+    Args:
+        foundation: the model before training, in eval mode.
+        tuned: the model after it, on the same device and with the same vocabulary.
+        sequences: token ids of prompts with answers.
+        wanted: which of them are the answer's, of the same shapes; at least one each, and never the first.
+    """
+    kind = "cpu" if tuned.device.type == "cpu" else "accelerator"
+    both = [Parts(model, CHUNK_LOGITS[kind] // 2) for model in (foundation, tuned)]
+    means = [0.0] * len(sequences)
+    left = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
+    while left:
+        count = max(1, min(len(left), BATCH_TOKENS[kind] // len(sequences[left[-1]])))
+        batch = left[-count:]
+        del left[-count:]
+        width = len(sequences[batch[-1]])
+        ids, chosen = np.zeros((count, width), np.int64), np.zeros((count, width), bool)
+        for row, index in enumerate(batch):
+            ids[row, : len(sequences[index])] = sequences[index]
+            chosen[row, : len(sequences[index])] = wanted[index]
+        rows, columns = (torch.from_numpy(part).to(tuned.device) for part in np.nonzero(chosen))
+        states = [parts.states(torch.from_numpy(ids).to(tuned.device)) for parts in both]
+        found = torch.empty(len(rows), dtype=torch.float32)
+        for begin in range(0, len(rows), both[0].chunk):
+            part = slice(begin, begin + both[0].chunk)
+            before, now = (
+                parts.logits(state[rows[part], columns[part] - 1]) for parts, state in zip(both, states, strict=True)
+            )
+            found[part] = divergences(before, now).cpu()
+        ends = np.cumsum(chosen.sum(1))
+        for index, values in zip(batch, np.split(found.numpy(), ends[:-1]), strict=True):
+            means[index] = float(values.mean())
+    return means

@@ -1,0 +1,168 @@
+"""Rows as tokens: what is scored and trained on, and what no mask may take."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.chat.format import ChatFormat
+from synth.data.row import IGNORED, Message
+from synth.errors import RequestError
+
+TrainOn = Literal["all", "assistant", "last"]
+Overlong = Literal["drop", "truncate", "window"]
+Protection = Literal["end-of-turn", "answer"]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedRow:
+    """A row's tokens; arrays of shape `[tokens]`.
+
+    `wanted` tokens are scored and trained on; the first token never is, as nothing precedes it. `protected` ones are
+    never masked. `untrained` says of each assistant turn that would be trained on, did the chat template write it as it
+    stands, what becomes of it instead.
+    """
+
+    ids: NDArray[np.int32]
+    wanted: NDArray[np.bool_]
+    protected: NDArray[np.bool_]
+    untrained: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RowEncoder:
+    """Turns rows into tokens.
+
+    Attributes:
+        chat: of the model that is to be trained.
+        train_on: every token, those of all assistant turns, or those of the last one.
+        protect: the tokens that end a turn, or those of the row's `answer` (its last mention in the last assistant
+            turn), or both.
+        overlong: what becomes of rows longer than `window`: rejected, cut at the end, or kept whole (and scored in
+            overlapping windows).
+        window: tokens; None where any length will do.
+    """
+
+    chat: ChatFormat
+    train_on: TrainOn = "assistant"
+    protect: Collection[Protection] = ()
+    overlong: Overlong = "drop"
+    window: int | None = None
+
+    def conversation(self, messages: Sequence[Message], answer: str | None = None) -> EncodedRow:
+        """The tokens of a conversation.
+
+        An assistant turn that the chat template writes otherwise than it stands (without its thoughts, say) is left in
+        the text, which is what the model will see, and is not trained on.
+
+        Raises:
+            RequestError: the chat template refuses it, or writes a question, a system message or every answer otherwise
+                than it stands; a message holds a control token; nothing of it is trained on; or it is too long.
+        """
+        if not messages:
+            raise RequestError("empty conversation")
+        encoded = self.chat.encode(messages)
+        turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+        asked = turns[-1:] if self.train_on == "last" else turns
+        if not asked and self.train_on != "all":
+            raise RequestError("no assistant turn to train on")
+        lost = {index: _rewritten(messages, index, how) for index, how in encoded.rewritten.items()}
+        whole = [index for index in asked if index not in lost]
+        fatal = [index for index in lost if self.train_on == "all" or index not in turns]
+        if fatal or not (whole or self.train_on == "all"):
+            how = lost[fatal[0] if fatal else asked[-1]]
+            raise RequestError(f"the chat template does not write a message as it stands: {how}")
+        wanted = np.zeros(len(encoded.input_ids), np.bool_)
+        for index, (start, end) in zip(turns, encoded.spans, strict=True):
+            wanted[start:end] = index in whole
+        if self.train_on == "all":
+            wanted[:] = True
+        marked = None
+        if "answer" in self.protect and answer and encoded.spans:
+            marked = _mention(encoded.text, encoded.offsets, encoded.spans[-1], answer)
+        return self._row(encoded.input_ids, wanted, marked, tuple(lost[index] for index in asked if index in lost))
+
+    def text(self, text: str) -> EncodedRow:
+        """The tokens of a plain text, as in pre-training: what the tokenizer puts before it, it, end of sequence.
+
+        Raises:
+            RequestError: it is empty or too long.
+        """
+        if not text.strip():
+            raise RequestError("empty text")
+        tokenizer = self.chat.tokenizer
+        ids: list[int] = tokenizer(text, split_special_tokens=True, verbose=False)["input_ids"]
+        if tokenizer.eos_token_id is not None and ids[-1] != tokenizer.eos_token_id:
+            ids.append(tokenizer.eos_token_id)
+        return self._row(ids, np.ones(len(ids), np.bool_), None)
+
+    def tokens(self, ids: Sequence[int], labels: Sequence[int]) -> EncodedRow:
+        """Tokens that were prepared elsewhere, and are trained on as their labels say.
+
+        Raises:
+            RequestError: they are not this tokenizer's, the labels do not go with them, or they are too long.
+        """
+        tokens, wanted = np.array(ids, np.int64), np.array(labels, np.int64) != IGNORED
+        if len(tokens) != len(wanted) or (tokens != np.array(labels, np.int64))[wanted].any():
+            raise RequestError("labels that are not its tokens")
+        if not len(tokens) or not 0 <= tokens.min() <= tokens.max() < len(self.chat.tokenizer):
+            raise RequestError("input_ids that are not tokens of the model's tokenizer")
+        return self._row(tokens.tolist(), wanted, None)
+
+    def _row(
+        self, ids: list[int], wanted: NDArray[np.bool_], marked: slice | None, untrained: tuple[str, ...] = ()
+    ) -> EncodedRow:
+        tokens = np.array(ids, np.int32)
+        wanted[0] = False
+        protected = np.zeros(len(tokens), np.bool_)
+        if "end-of-turn" in self.protect:
+            protected |= np.isin(tokens, self.chat.end_ids)
+        if marked is not None:
+            protected[marked] = True
+        if self.window is not None and len(tokens) > self.window:
+            if self.overlong == "drop":
+                raise RequestError(f"overlong: {len(tokens):,} tokens, the window holds {self.window:,}")
+            if self.overlong == "truncate":
+                tokens, wanted, protected = tokens[: self.window], wanted[: self.window], protected[: self.window]
+        if not wanted.any():
+            raise RequestError("no token to train on")
+        return EncodedRow(tokens, wanted, protected & wanted, untrained)
+
+
+def untrained_line(count: int) -> str:
+    """What to tell a person of so many answers that are `untrained`."""
+    what = "1 answer is" if count == 1 else f"{count:,} answers are"
+    return f"{what} context only, not trained on: the chat template rewrites what stands there"
+
+
+def windows(length: int, size: int) -> list[tuple[int, int, int]]:
+    """How a sequence longer than the model's window is scored: as (start, end, first scored) of overlapping windows.
+
+    Each begins half a window after the one before, so that every token but those of the first window has at least half
+    a window before it; each token is scored once.
+    """
+    if length <= size:
+        return [(0, length, 0)]
+    found = [(0, size, 0)]
+    while found[-1][1] < length:
+        scored = found[-1][1]
+        end = min(length, scored + size - size // 2)
+        found.append((end - size, end, scored))
+    return found
+
+
+def _rewritten(messages: Sequence[Message], index: int, how: str) -> str:
+    """What a chat template does to one message, with its number."""
+    return f"message {index + 1} ({messages[index]['role']}): {how}"
+
+
+def _mention(text: str, offsets: Sequence[tuple[int, int]], span: tuple[int, int], answer: str) -> slice | None:
+    """The tokens of an answer's last mention in the tokens `span` of a text; None where it is not there."""
+    begin, end = offsets[span[0]][0], offsets[span[1] - 1][1]
+    found = text.rfind(answer, begin, end)
+    if found < 0:
+        return None
+    inside = [index for index in range(*span) if offsets[index][1] > found and offsets[index][0] < found + len(answer)]
+    return slice(inside[0], inside[-1] + 1)

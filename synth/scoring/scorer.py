@@ -1,0 +1,125 @@
+"""Models that tell how likely given tokens are: one that is loaded here, or one on a server."""
+
+import asyncio
+import threading
+from collections.abc import Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from synth.engines.base import Engine, EngineOptions, Tokenizer
+from synth.engines.loading import load_config
+from synth.errors import RequestError, UsageError
+
+if TYPE_CHECKING:
+    from synth.scoring.token_scores import TokenScorer
+
+Result = TypeVar("Result")
+
+
+def open_scorer(engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> "TokenScorer":
+    """Load a model with transformers, or reach it on a server, for scoring alone.
+
+    Args:
+        engine: "auto" or "transformers" for a model that is loaded here, or the address of a server.
+        model: a directory, or an id on the Hub.
+        tokenizer: of the model.
+        options: as for `open_engine`.
+
+    Raises:
+        UsageError: there is no such engine or model, or the tokenizer is not the model's.
+    """
+    if engine.startswith(("http://", "https://")):
+        return _ServerScorer(engine, model, tokenizer, options)
+    return _LocalScorer(model, tokenizer, options)
+
+
+class _LocalScorer:
+    def __init__(self, model: str, tokenizer: Tokenizer, options: EngineOptions) -> None:
+        from synth.engines.hf.engine import load_model, window
+        from synth.engines.hf.forward import Scorer
+
+        check_vocabulary(model, tokenizer)
+        loaded = load_model(model, options)
+        self.max_length = window(loaded, options.max_length)
+        self.description = f"{type(loaded).__name__} on {loaded.device}, {str(loaded.dtype).removeprefix('torch.')}"
+        self._vocabulary: int = loaded.get_input_embeddings().num_embeddings
+        self._scorer = Scorer(loaded)
+
+    def score(
+        self, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.float32] | RequestError]:
+        """See `TokenScorer.score`."""
+        import torch
+
+        outside = [tokens.max() >= self._vocabulary for tokens in sequences]
+        inside = [index for index, out in enumerate(outside) if not out]
+        with torch.inference_mode():
+            scores = iter(self._scorer.score([sequences[i] for i in inside], [wanted[i] for i in inside]))
+        refused = f"a token id is outside the model's vocabulary of {self._vocabulary:,}"
+        return [RequestError(refused) if out else next(scores) for out in outside]
+
+    def close(self) -> None:
+        """Free the model."""
+        del self._scorer
+
+
+class _ServerScorer:
+    """A server's engine, driven on an event loop of its own."""
+
+    def __init__(self, url: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> None:
+        from synth.engines.server.engine import open_server
+
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="server-scorer", daemon=True)
+        self._thread.start()
+        self._places = asyncio.Semaphore(options.concurrency)
+        try:
+            self._engine: Engine = self._await(open_server(url, model, tokenizer, options))
+        except BaseException:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+            raise
+        self.max_length = self._engine.max_length - 1  # servers score a prompt only where one more token has room
+        self.description = self._engine.description
+
+    def score(
+        self, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.float32] | RequestError]:
+        """See `TokenScorer.score`."""
+        return self._await(self._score(sequences))
+
+    async def _score(self, sequences: Sequence[NDArray[np.int32]]) -> list[NDArray[np.float32] | RequestError]:
+        return list(await asyncio.gather(*map(self._score_one, sequences)))
+
+    async def _score_one(self, tokens: NDArray[np.int32]) -> NDArray[np.float32] | RequestError:
+        async with self._places:
+            try:
+                return await self._engine.logprobs(tokens.tolist())
+            except RequestError as error:
+                return error
+
+    def close(self) -> None:
+        """Leave the server."""
+        self._await(self._engine.close())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+
+    def _await(self, work: Coroutine[Any, Any, Result]) -> Result:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+
+def check_vocabulary(model: str, tokenizer: Tokenizer) -> None:
+    """Refuse a tokenizer whose ordinary tokens a model does not know, before its weights are loaded.
+
+    Tokens that were added to a tokenizer alone (for padding, say) do no harm as long as no row holds them.
+
+    Raises:
+        UsageError: they do not go together, or the model cannot be read.
+    """
+    known = getattr(load_config(model).get_text_config(), "vocab_size", None)
+    if known is not None and tokenizer.vocab_size > known:
+        raise UsageError(
+            f"tokenizer and model disagree: the tokenizer has {tokenizer.vocab_size:,} tokens, {model} knows "
+            f"{known:,}. Give the tokenizer that came with the model"
+        )

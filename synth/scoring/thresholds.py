@@ -1,0 +1,70 @@
+"""What masks would do to a data set, before any is chosen: the threshold table and the histogram of its tokens."""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from synth.scoring.masks import Mask, Tokens, mask_rows
+
+PERPLEXITIES = (1.5, 2.0, 2.5, 5.0, 10.0, 25.0, 100.0, 1000.0)
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+EDGES = (1.0, 1.1, 1.5, 2.5, 5.0, 10.0, 25.0, 100.0, 1000.0, math.inf)
+"""Perplexities between which the tokens are counted."""
+
+
+@dataclass(slots=True)
+class Effect:
+    """What one mask does: tokens masked, those left with the sum of their -log-probabilities (nats), empty rows."""
+
+    mask: Mask
+    masked: int = 0
+    left: int = 0
+    nats_left: float = 0.0
+    emptied: int = 0
+
+    @property
+    def share(self) -> float:
+        """Of the scored tokens, how many are masked."""
+        return self.masked / max(1, self.masked + self.left)
+
+    @property
+    def perplexity(self) -> float:
+        """Of the tokens that are left; NaN where there are none."""
+        return math.exp(self.nats_left / self.left) if self.left else math.nan
+
+
+@dataclass(slots=True)
+class Preview:
+    """Effects of many masks, and how many scored tokens lie between each two `EDGES` of perplexity."""
+
+    rows: int
+    effects: list[Effect]
+    histogram: list[int]
+
+    @property
+    def tokens(self) -> int:
+        """Scored tokens."""
+        return sum(self.histogram)
+
+
+def preview(blocks: Iterable[Tokens], masks: Sequence[Mask]) -> Preview:
+    """See what each of some masks (row by row) does to all rows; reads them once."""
+    found = Preview(0, [Effect(mask) for mask in masks], [0] * (len(EDGES) - 1))
+    inner = np.log(EDGES[1:-1])
+    for tokens in blocks:
+        scored = np.isfinite(tokens.logprobs)
+        each = np.bincount(tokens.rows[scored], minlength=len(tokens.ids))
+        found.rows += int((each > 0).sum())
+        between = np.searchsorted(inner, -tokens.logprobs[scored], side="left")  # an edge belongs to the bin below it
+        for index, count in enumerate(np.bincount(between, minlength=len(found.histogram)).tolist()):
+            found.histogram[index] += count
+        for effect in found.effects:
+            masked = mask_rows(effect.mask, tokens)
+            left = scored & ~masked
+            effect.masked += int(masked.sum())
+            effect.left += int(left.sum())
+            effect.nats_left -= float(tokens.logprobs[left].sum(dtype=np.float64))
+            effect.emptied += int(((each > 0) & (np.bincount(tokens.rows[left], minlength=len(each)) == 0)).sum())
+    return found

@@ -1,0 +1,282 @@
+"""Score every token of a data set under a model.
+
+One forward pass a conversation, nothing is generated (arXiv 2501.14315). While a block of rows is in the
+model, the next is read and tokenised.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from synth.data.prompts import Tasks
+from synth.data.read import faults_of
+from synth.data.row import SCORES
+from synth.errors import RequestError, RunError
+from synth.scoring.encoding import EncodedRow, RowEncoder, windows
+from synth.scoring.masks import Tokens
+
+LABELLED = "labels"
+"""What a scorer's name says of rows that were scored where their own labels train; else what `train_on` says."""
+
+BLOCK_ROWS = 2_048
+BLOCK_BYTES = 8 * 2**20
+BLOCK_SECONDS = 5.0
+"""A block of rows is what is read, scored and written in one go: no more than this, and about so long in the model.
+Rows of like length go through it together, so the more the better, but a stop waits for a block's end."""
+
+
+class TokenScorer(Protocol):
+    """A model that tells how likely given tokens are."""
+
+    description: str
+    max_length: int
+
+    def score(
+        self, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
+    ) -> list[NDArray[np.float32] | RequestError]:
+        """Log-probabilities (nats) of the wanted tokens of each sequence, NaN elsewhere.
+
+        Raises:
+            RunError: the model is broken, or cannot be reached.
+        """
+        ...
+
+    def close(self) -> None:
+        """Free the model."""
+        ...
+
+
+@dataclass(slots=True)
+class Block:
+    """Some rows on their way: `reasons[i]` says why row i is rejected, else `encoded[i]` holds its tokens.
+
+    `logprobs[i]` are NaN where a token is not scored.
+    """
+
+    rows: pa.RecordBatch
+    encoded: list[EncodedRow | None]
+    reasons: list[str | None]
+    logprobs: list[NDArray[np.float32] | None]
+
+    def tokens(self) -> Tokens:
+        """The scored rows' tokens, end to end; the others have none."""
+        sizes = [0 if scores is None else len(scores) for scores in self.logprobs]
+        found = [scores for scores in self.logprobs if scores is not None]
+        kept = [
+            row.protected for row, scores in zip(self.encoded, self.logprobs, strict=True) if row and scores is not None
+        ]
+        logprobs = np.concatenate(found) if found else np.zeros(0, np.float32)
+        protected = np.concatenate(kept) if kept else np.zeros(0, np.bool_)
+        rows = np.repeat(np.arange(len(sizes)), sizes)
+        return Tokens(rows, logprobs, np.isfinite(logprobs) & ~protected, self.rows["id"].to_pylist())
+
+
+@dataclass(slots=True)
+class TokenScores:
+    """Scores the rows of a data set, block by block.
+
+    Attributes:
+        tasks: the rows.
+        encoder: turns them into tokens.
+        scorer: the model; None where all rows are scored already.
+        name: what the column `scorer` says. Rows that say so already are taken as they were scored.
+        text_column: of rows that are no conversations, the column with the plain text.
+        texts_alone: take the text of every row, even of conversations.
+        prepared: rows come with the tokens and labels that they are trained on.
+    """
+
+    tasks: Tasks
+    encoder: RowEncoder
+    scorer: TokenScorer | None
+    name: str
+    text_column: str | None = None
+    texts_alone: bool = False
+    prepared: bool = False
+    stopping: bool = False
+    rows_done: int = 0
+    tokens_done: int = 0
+    _pace: float = 0.0
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of what comes out."""
+        return self.tasks.schema(SCORES, self._replaced)
+
+    @property
+    def _replaced(self) -> Sequence[str]:
+        """The columns of earlier scores, which new ones replace; other people's columns of these names are kept."""
+        return SCORES.names if self.prepared or scored_before(self.tasks) else ()
+
+    def blocks(self, start: int = 0) -> Iterator[Block]:
+        """The rows from index `start` on, scored, in order.
+
+        Raises:
+            RunError: the model is broken, or cannot be reached.
+        """
+        source = self._encoded(start)
+        with ThreadPoolExecutor(1, "tokenise") as reader:
+            ahead: Future[Block | None] = reader.submit(next, source, None)
+            while (block := ahead.result()) is not None and not self.stopping:
+                ahead = reader.submit(next, source, None)
+                self._score(block)
+                yield block
+
+    def _encoded(self, start: int) -> Iterator[Block]:
+        """The rows as tokens, in blocks."""
+        for source, completed in self.tasks.completed(SCORES, start, self._replaced):
+            at = 0
+            while at < source.num_rows:
+                count = self._block_rows(source)
+                yield self._encode(source.slice(at, count), completed.slice(at, count))
+                at += count
+
+    def _block_rows(self, batch: pa.RecordBatch) -> int:
+        fitting: int = BLOCK_BYTES * batch.num_rows // max(1, batch.nbytes)
+        wanted = int(self._pace * BLOCK_SECONDS) if self._pace else BLOCK_ROWS // 8
+        return max(1, min(fitting, max(16, wanted), BLOCK_ROWS))
+
+    def _encode(self, source: pa.RecordBatch, completed: pa.RecordBatch) -> Block:
+        block = Block(completed, [], [], [])
+        texts = source[self.text_column].to_pylist() if self.text_column else [None] * source.num_rows
+        stored = _stored_scores(source, self.name) if scored_before(self.tasks) else None
+        answers, faults = completed["answer"].to_pylist(), faults_of(source)
+        for index, messages in enumerate(completed["messages"].to_pylist()):
+            row, reason, scores = None, None, None
+            turns = None if self.texts_alone else messages
+            try:
+                if (fault := faults[index]) is not None:
+                    raise RequestError(fault)
+                if stored is not None and (pair := stored[index]) is not None:
+                    row, scores = self._taken_over(*pair, turns, answers[index])
+                elif self.prepared:
+                    ids, labels = (source[name][index].as_py() or [] for name in ("input_ids", "labels"))
+                    row = self.encoder.tokens(ids, labels)
+                elif not turns and self.text_column is not None:
+                    row = self.encoder.text(texts[index] or "")
+                else:
+                    row = self.encoder.conversation(turns or [], answers[index])
+            except RequestError as error:
+                reason = str(error)
+            block.encoded.append(row)
+            block.reasons.append(reason)
+            block.logprobs.append(scores)
+        return block
+
+    def _taken_over(
+        self, ids: NDArray[np.int32], scores: NDArray[np.float32], turns: Any, answer: str | None
+    ) -> tuple[EncodedRow, NDArray[np.float32]]:
+        """A row that was scored before: only what is protected is worked out anew."""
+        wanted = np.isfinite(scores)
+        if not wanted.any():
+            raise RequestError("no token to train on")
+        protected = np.zeros(len(ids), np.bool_)
+        if self.encoder.protect and turns:
+            again = self.encoder.conversation(turns, answer)
+            if not np.array_equal(again.ids[: len(ids)], ids):
+                raise RequestError(
+                    "its tokens are not those of its messages: remove the column `scorer` to score it anew"
+                )
+            protected = again.protected[: len(ids)]
+        elif "end-of-turn" in self.encoder.protect:
+            protected = np.isin(ids, self.encoder.chat.end_ids) & wanted
+        return EncodedRow(ids, wanted, protected), scores
+
+    def _score(self, block: Block) -> None:
+        """Fill in the log-probabilities of the rows that have none."""
+        began = time.monotonic()
+        sequences: list[NDArray[np.int32]] = []
+        wanted: list[NDArray[np.bool_]] = []
+        places: list[tuple[int, slice]] = []
+        for index, row in enumerate(block.encoded):
+            if row is None or block.logprobs[index] is not None:
+                continue
+            assert self.scorer is not None
+            block.logprobs[index] = np.full(len(row.ids), np.nan, np.float32)
+            for start, end, first in windows(len(row.ids), self.scorer.max_length):
+                part = row.wanted[start:end].copy()
+                part[: first - start] = False
+                if part.any():
+                    sequences.append(row.ids[start:end])
+                    wanted.append(part)
+                    places.append((index, slice(start, end)))
+        found = self.scorer.score(sequences, wanted) if self.scorer is not None and sequences else []
+        for (index, place), part, scores in zip(places, wanted, found, strict=True):
+            target = block.logprobs[index]
+            if isinstance(scores, RequestError):
+                block.reasons[index], block.logprobs[index] = f"request failed: {scores}", None
+            elif target is not None:
+                if np.isnan(scores[part]).any():
+                    raise RunError("the model is broken: its log-probabilities are not numbers (NaN)")
+                target[place][part] = scores[part]
+                if np.isneginf(scores[part]).any():
+                    block.reasons[index] = "a token has no probability at all under the model"
+                    block.logprobs[index] = None
+        self.rows_done += block.rows.num_rows
+        self.tokens_done += sum(map(len, sequences))
+        if sequences:
+            self._pace = block.rows.num_rows / max(time.monotonic() - began, 1e-6)
+
+
+def scored_before(tasks: Tasks) -> bool:
+    """Whether a source has the columns that scoring adds, with their types: then they are of ours."""
+    there = tasks.source.schema
+    return all(item.name in there.names and there.field(item.name).type == item.type for item in SCORES)
+
+
+def prepared_tokens(tasks: Tasks) -> bool:
+    """Whether rows that are no conversations come with the tokens and labels that they are trained on.
+
+    Rows that were scored as plain texts do not: their tokens are those of their texts, and a mask may have taken some.
+    """
+    schema = tasks.source.schema
+    if not all(name in schema.names and _whole_numbers(schema.field(name).type) for name in ("input_ids", "labels")):
+        return False
+    if not scored_before(tasks):
+        return True
+    scorers = (batch["scorer"].drop_null() for batch in tasks.source.batches())
+    first = next((names[0].as_py() for names in scorers if len(names)), "")
+    return str(first).endswith(f" {LABELLED}")
+
+
+def _whole_numbers(kind: pa.DataType) -> bool:
+    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and bool(pa.types.is_integer(kind.value_type))
+
+
+def all_scored(tasks: Tasks, name: str) -> bool:
+    """Whether every row of a source was scored before, as `name` says."""
+    if not scored_before(tasks):
+        return False
+    return all(
+        value == name for batch in tasks.source.batches(tasks.limit) for value in batch["scorer"].unique().to_pylist()
+    )
+
+
+def _stored_scores(source: pa.RecordBatch, name: str) -> list[tuple[NDArray[np.int32], NDArray[np.float32]] | None]:
+    """The tokens and log-probabilities that rows come with, where `name` scored them."""
+    ids, scores = source["input_ids"], source["logprobs"]
+    flat = scores.values.to_numpy(zero_copy_only=False)
+    found: list[tuple[NDArray[np.int32], NDArray[np.float32]] | None] = []
+    for index, scorer in enumerate(source["scorer"].to_pylist()):
+        if scorer != name or not ids[index].is_valid or not scores[index].is_valid:
+            found.append(None)
+            continue
+        begin, end = scores.offsets[index].as_py(), scores.offsets[index + 1].as_py()
+        tokens = ids[index].values.to_numpy(zero_copy_only=False).astype(np.int32)
+        found.append((tokens, flat[begin:end].astype(np.float32)) if len(tokens) == end - begin else None)
+    return found
+
+
+def scorer_name(model: str, revision: str, train_on: str) -> str:
+    """What the column `scorer` says."""
+    return f"{model} {revision} {train_on}"
+
+
+def scorer_model(name: str) -> str:
+    """The model of a `scorer_name`; on a server, what the server's model was called."""
+    return name.rsplit(" ", 2)[0].partition("@http")[0]

@@ -1,0 +1,242 @@
+"""Merge the weights of two models of one family: between the one before training and the one after lies a trade.
+
+    ratio r          (1 - r) base + r tuned                  interpolation (arXiv 2412.19512)
+    add a chat model tuned + r (chat - base)                 the chat vector (arXiv 2310.04799)
+
+Weights are read, merged in float32 and written tensor by tensor, in the shards of the tuned model: what is held is one
+shard of the result.
+"""
+
+import json
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from synth.data.run.card import fenced
+from synth.data.run.invocation import command_line
+from synth.data.run.lock import NAME as LOCK
+from synth.data.run.lock import lock_directory, unlock_directory
+from synth.engines.open import model_revision
+from synth.errors import RunError, UsageError
+from synth.nearest import did_you_mean
+
+INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
+SMALL = (".json", ".jinja", ".model", ".txt", ".py")
+"""Of a model's files those that are copied: configuration, tokenizer, its own code (which is not run)."""
+
+
+_LOADING = """from transformers import AutoModelForCausalLM, AutoTokenizer
+
+model = AutoModelForCausalLM.from_pretrained({0}, dtype="auto")
+tokenizer = AutoTokenizer.from_pretrained({0})"""
+
+
+@dataclass(slots=True)
+class Merged:
+    """What became of the weights: tensors merged, and the names of those taken from the tuned model as they are."""
+
+    tensors: int = 0
+    kept: list[str] = field(default_factory=list)
+
+
+def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None = None) -> Merged:
+    """Merge two models (directories or Hub ids) into a directory; everything but the weights is the tuned model's.
+
+    Embeddings and heads of another number of rows (a vocabulary that grew) are left as the tuned model has them, as are
+    tensors that are no floating-point numbers.
+
+    Args:
+        base: the model before training.
+        tuned: the model after it.
+        output: a directory that does not exist yet; it appears whole.
+        ratio: how much of the tuned model, or of the chat vector.
+        add: a chat model of the same base, for a chat vector.
+
+    Raises:
+        UsageError: a model cannot be had, holds no safetensors, or they are not of one family.
+        RunError: the disk is full.
+    """
+    if not 0 <= ratio <= (1 if add is None else float("inf")):
+        raise UsageError(f"--ratio is between 0 (the base) and 1 (the tuned model), not {ratio}")
+    if output.exists():
+        raise UsageError(f"{output} exists; choose another -o")
+    names = [base, tuned] if add is None else [base, tuned, add]
+    folders = [_folder(name) for name in names]
+    weights = [_weights(folder, name) for folder, name in zip(folders, names, strict=True)]
+    _one_family(names, weights)
+    fresh = output.with_name(f".{output.name}.tmp")
+    found = Merged()
+    try:
+        lock = lock_directory(fresh)
+    except OSError as error:
+        raise UsageError(f"cannot write {output}: {error.strerror or error}") from error
+    try:
+        for left in fresh.iterdir():  # by a merge that was killed
+            if left.name != LOCK:
+                left.unlink()
+        _copy_rest(folders[1], fresh)
+        for shard in dict.fromkeys(weights[1].values()):
+            _merge_shard(shard, weights, ratio, fresh / shard.name, found)
+        facts: dict[str, Any] = {"base": base, "tuned": tuned, "add": add, "ratio": ratio, "kept": found.kept}
+        facts["revisions"] = {name: model_revision(str(folder)) for name, folder in zip(names, folders, strict=True)}
+        record = {"command": "merge", "command_line": command_line(), "settings": facts, "model": tuned}
+        (fresh / "run.json").write_text(json.dumps(record, indent=2) + "\n")
+        (fresh / "README.md").write_text(_card(output, facts, found), encoding="utf-8")
+        os.rename(fresh, output)
+    except BaseException as error:
+        shutil.rmtree(fresh, ignore_errors=True)
+        unlock_directory(fresh, lock)
+        if isinstance(error, OSError):
+            raise RunError(f"cannot write {output}: {error.strerror or error}. Nothing is left of it") from error
+        raise
+    unlock_directory(output, lock)
+    return found
+
+
+def _card(output: Path, facts: dict[str, Any], found: Merged) -> str:
+    """What was merged, in what ratio, and how to load it."""
+    base, tuned, add, ratio = (facts[name] for name in ("base", "tuned", "add", "ratio"))
+    made = (
+        f"`{tuned}` and `{base}`, merged by `synth merge`: {ratio:g} of the way from the second to the first."
+        if add is None
+        else f"`{tuned}` with {ratio:g} of what makes `{add}` of `{base}`, a chat vector, added by `synth merge`."
+    )
+    models = dict.fromkeys((base, tuned) if add is None else (base, tuned, add))
+    lines = [
+        "---",
+        "library_name: transformers",
+        "base_model:",
+        *(f"- {json.dumps(name)}" for name in models),
+        "tags: [merge, synth]",
+        "---",
+        f"# {output.name}",
+        "",
+        f"{made} {found.tensors:,} tensors are merged; configuration and tokenizer are those of `{tuned}`.",
+        *(["", f"Left as `{tuned}` has them: {', '.join(f'`{name}`' for name in found.kept)}."] if found.kept else []),
+    ]
+    if (line := command_line()) is not None:
+        lines += ["", *fenced(line, "sh")]
+    lines += ["", *fenced(_LOADING.format(json.dumps(output.name)), "python"), "", "| model | revision |", "|---|---|"]
+    return (
+        "\n".join([*lines, *(f"| `{name}` | `{revision}` |" for name, revision in facts["revisions"].items())]) + "\n"
+    )
+
+
+def is_merge_of(merged: Path, base: str, tuned: str, ratio: float) -> bool:
+    """Whether a directory holds the merge of these very models (their weights, not their names) at a ratio.
+
+    Raises:
+        UsageError: a model cannot be had.
+    """
+    try:
+        settings = json.loads((merged / "run.json").read_text(encoding="utf-8"))["settings"]
+        revisions = [settings["revisions"][settings[part]] for part in ("base", "tuned")]
+        found = settings["add"], settings["ratio"], revisions
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return bool(found == (None, ratio, [model_revision(str(_folder(name))) for name in (base, tuned)]))
+
+
+def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, found: Merged) -> None:
+    """Merge the tensors that one shard of the tuned model holds."""
+    import torch
+    from safetensors import SafetensorError, safe_open
+    from safetensors.torch import save_file
+
+    result: dict[str, Any] = {}
+    with ExitStack() as stack:
+        opened: dict[Path, Any] = {}
+
+        def tensor(model: int, name: str) -> Any:
+            path = weights[model][name]
+            try:
+                if path not in opened:
+                    opened[path] = stack.enter_context(safe_open(path, "pt"))
+                return opened[path].get_tensor(name)
+            except SafetensorError as error:
+                raise UsageError(f"{path} is damaged or cut short: {' '.join(str(error).split())}") from error
+
+        for name in (name for name, place in weights[1].items() if place == shard):
+            others = [tensor(model, name) for model in range(len(weights)) if model != 1]
+            own = tensor(1, name)
+            if not own.is_floating_point() or any(other.shape != own.shape for other in others):
+                result[name] = own
+                found.kept.append(name)
+                continue
+            before = others[0].to(torch.float32)
+            if len(others) == 1:
+                merged = torch.lerp(before, own.to(torch.float32), ratio)
+            else:
+                merged = own.to(torch.float32) + ratio * (others[1].to(torch.float32) - before)
+            result[name] = merged.to(own.dtype)
+            found.tensors += 1
+        save_file(result, target, metadata={"format": "pt"})
+
+
+def _folder(name: str) -> Path:
+    """The directory of a model; one of the Hub is fetched."""
+    path = Path(os.path.expanduser(name))
+    if path.is_dir():
+        return path
+    if path.exists() or name.startswith(("/", ".", "~")) or name.count("/") > 1:
+        raise UsageError(f"no model at {name}: there is no such directory{did_you_mean(path, Path.is_dir)}")
+    from huggingface_hub import snapshot_download
+
+    try:
+        return Path(snapshot_download(name, allow_patterns=[f"*{kind}" for kind in (*SMALL, ".safetensors")]))
+    except Exception as error:  # the Hub's library raises dozens of kinds, and all of them mean the same here
+        reason = did_you_mean(path, Path.is_dir) or f": {str(error).strip().splitlines()[0]}"
+        raise UsageError(f"{name} is no directory here, and cannot be had from the Hub{reason}") from error
+
+
+def _weights(folder: Path, name: str) -> dict[str, Path]:
+    """The file that each tensor of a model is in, in the order of the files."""
+    from safetensors import SafetensorError, safe_open
+
+    if (folder / INDEX).is_file():
+        try:
+            index: dict[str, str] = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+            order = sorted(index.items(), key=lambda item: (item[1], item[0]))
+            files = {key: folder / Path(file).name for key, file in order}
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
+            raise UsageError(f"{folder / INDEX} is damaged: it does not say which file each tensor is in") from error
+        if missing := next((file for file in files.values() if not file.is_file()), None):
+            raise UsageError(f"{missing} is missing")
+        return files
+    if (folder / SINGLE).is_file():
+        try:
+            with safe_open(folder / SINGLE, "pt") as file:
+                return dict.fromkeys(file.keys(), folder / SINGLE)
+        except (SafetensorError, OSError) as error:
+            raise UsageError(f"{folder / SINGLE} is damaged or cut short: {' '.join(str(error).split())}") from error
+    if (folder / "adapter_config.json").is_file():
+        raise UsageError(
+            f"{name} holds an adapter, not a whole model: merge it into its base first (peft: merge_and_unload)"
+        )
+    raise UsageError(f"{name} holds no weights as safetensors; save it once more with save_pretrained")
+
+
+def _one_family(names: list[str], weights: list[dict[str, Path]]) -> None:
+    for name, tensors in zip(names, weights, strict=True):
+        if differing := sorted(weights[1].keys() ^ tensors.keys()):
+            raise UsageError(
+                f"{names[1]} and {name} are not of one family: {len(differing)} tensors are in one of them only, "
+                f"{differing[0]} among them"
+            )
+
+
+def _copy_rest(folder: Path, target: Path) -> None:
+    """Copy configuration, tokenizer and the index of the shards."""
+    for file in _small_files(folder):
+        shutil.copy(file, target / file.name)
+
+
+def _small_files(folder: Path) -> Iterator[Path]:
+    for file in sorted(folder.iterdir()):
+        if file.suffix in SMALL and file.name != "run.json":
+            yield file

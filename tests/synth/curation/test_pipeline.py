@@ -1,0 +1,375 @@
+"""Curation: what filters see, in which order they run, and how they are written."""
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow as pa
+import pytest
+from pyarrow import parquet
+
+from synth.curation.context import Workshop
+from synth.curation.pipeline import REASON_LENGTH, Curation, Step, columns_of, curate, curated, frame_of, schema_of
+from synth.curation.steps import Kind, described, steps_of
+from synth.data.prompts import Tasks, open_tasks
+from synth.data.read import open_rows
+from synth.data.row import MESSAGES
+from synth.errors import UsageError
+
+
+def tasks_of(folder: Path, rows: Sequence[dict[str, Any]], name: str = "set.jsonl") -> Tasks:
+    file = folder / name
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return open_tasks(open_rows(str(file)))
+
+
+def chat(*turns: tuple[str, str | None], **more: Any) -> dict[str, Any]:
+    return {"messages": [{"role": role, "content": content} for role, content in turns], **more}
+
+
+def pair(prompt: str, answer: str, **more: Any) -> dict[str, Any]:
+    return chat(("user", prompt), ("assistant", answer), **more)
+
+
+def run(tasks: Tasks, *asked: tuple[Kind, str], seed: int = 0) -> Curation:
+    return curate(frame_of(tasks), steps_of(asked, Workshop(columns_of(tasks), seed)))
+
+
+def test_the_frame(tmp_path: Path) -> None:
+    rows = [
+        chat(("system", "s"), ("user", "a"), ("assistant", "b"), ("user", "c"), ("tool", "t"), ("assistant", "d")),
+        chat(("user", "only asked"), text="own"),
+        chat(("user", None), ("assistant", None)),
+        chat(),
+    ]
+    tasks = tasks_of(tmp_path, [row | {"prompt_id": 7} for row in rows])
+    frame = frame_of(tasks)
+    assert frame["prompt"].to_list() == ["a\n\nc", "only asked", None, None]
+    assert frame["answer"].to_list() == ["b\n\nd", None, None, None]
+    assert frame["text"].to_list() == ["a\n\nb\n\nc\n\nt\n\nd", "only asked", "", ""]
+    assert frame["system"].to_list() == ["s", None, None, None]
+    assert frame["roles"].to_list()[0] == ["system", "user", "assistant", "user", "tool", "assistant"]
+    assert frame["row"].to_list() == [0, 1, 2, 3]
+    assert frame["input_text"].to_list() == [None, "own", None, None] and frame["prompt_id"].to_list() == [7] * 4
+    assert columns_of(tasks) == frame.columns
+
+
+def test_a_reference_stands_for_an_answer_that_is_not_there(tmp_path: Path) -> None:
+    tasks = tasks_of(tmp_path, [chat(("user", "q"), reference="human", method="m"), pair("q", "own")])
+    frame = frame_of(tasks)
+    assert frame["answer"].to_list() == ["human", "own"] and frame["text"].to_list() == ["q\n\nhuman", "q\n\nown"]
+
+
+def test_what_scored_tokens_tell(tmp_path: Path) -> None:
+    table = pa.table(
+        {
+            "messages": pa.array([pair("q", "a")["messages"]] * 2, MESSAGES),
+            "input_ids": pa.array([[1, 2, 3], []], pa.list_(pa.int32())),
+            "labels": pa.array([[-100, 2, 3], []], pa.list_(pa.int32())),
+            "logprobs": pa.array([[None, -1.0, -2.0], []], pa.list_(pa.float32())),
+            "scorer": pa.array(["m r assistant"] * 2),
+        }
+    )
+    parquet.write_table(table, tmp_path / "scored.parquet")
+    frame = frame_of(open_tasks(open_rows(str(tmp_path / "scored.parquet"))))
+    assert frame["tokens"].to_list() == [3, 0]
+    assert frame["perplexity"].to_list() == [pytest.approx(4.4817, abs=1e-3), None]
+
+
+def test_each_step_sees_only_what_is_left(tmp_path: Path) -> None:
+    rows = [pair("one?", "short"), pair("two?", "long enough, this one"), pair("two?", "long enough, this one")]
+    tasks = tasks_of(tmp_path, rows)
+    found = run(tasks, ("filter", "duplicates"), ("filter", "length:min=10"), ("filter", "length:of=prompt,max=3"))
+    assert [removal.seen for removal in found.removals] == [3, 2, 1]
+    assert found.reasons[0] == "length / too short: answer of 5 characters"
+    assert found.reasons[1] == "length (2) / too long: prompt of 4 characters"
+    assert (found.reasons[2] or "").startswith("duplicates / exact duplicate: of ")
+    backwards = run(tasks, ("keep", "top:row,1"), ("filter", "duplicates"))
+    assert [reason is None for reason in backwards.reasons] == [False, False, True]
+
+
+def test_a_reason_that_says_the_filter_s_name_says_it_once(tmp_path: Path) -> None:
+    tasks = tasks_of(tmp_path, [pair("Write to me", "Write to anna.karenina@gmail.com, please.")])
+    [reason] = run(tasks, ("filter", "personal-data")).reasons
+    assert (reason or "").startswith("personal data: e-mail")
+
+
+def test_system_turns_are_searched_for_secrets_and_not_compared(tmp_path: Path) -> None:
+    system = "You are a helper of many words that are the same in every row of this set, whatever is asked in it. " * 3
+    rows = [
+        chat(("system", system), ("user", "How old is the moon?"), ("assistant", "Very old.")),
+        chat(("system", system), ("user", "Name a river of Spain."), ("assistant", "Ebro.")),
+        chat(("system", "mail leo.tolstoy@gmail.com"), ("user", "Hello, who are you?"), ("assistant", "Me.")),
+    ]
+    found = run(tasks_of(tmp_path, rows), ("filter", "near-duplicates"), ("filter", "personal-data"))
+    assert [reason is None for reason in found.reasons] == [True, True, False]
+
+
+def test_columns(tmp_path: Path) -> None:
+    scores = [(5, "a"), (1, "b"), (None, "a"), (3, "a")]
+    tasks = tasks_of(tmp_path, [pair(f"q {n}", "a", quality=q, kind=k) for n, (q, k) in enumerate(scores)])
+    assert run(tasks, ("filter", "column:quality,min=3,max=4")).reasons == [
+        "column / high quality: 5",
+        "column / low quality: 1",
+        "column / no quality",
+        None,
+    ]
+    assert run(tasks, ("filter", "column:kind,equals=a")).reasons == [None, "column / other kind: b", None, None]
+
+
+def test_other_sets_and_benchmarks(tmp_path: Path) -> None:
+    question = "A farmer has seventeen sheep and buys four times as many goats at the market in spring"
+    tasks = tasks_of(tmp_path, [pair(question + "?", "68."), pair("Something else?", "Yes.")])
+    other = tmp_path / "other.jsonl"
+    other.write_text(json.dumps({"question": question + "!", "answer": "none"}) + "\n")
+    for text, words in (("contamination", "other item 0"), ("against", "other row 0")):
+        shop = Workshop(columns_of(tasks))
+        found = curate(frame_of(tasks), steps_of([("filter", f"{text}:{other}")], shop))
+        assert words in (found.reasons[0] or "") and found.reasons[1] is None
+        assert list(shop.inputs) == [str(other)]
+
+
+def test_benchmarks_of_conversations(tmp_path: Path) -> None:
+    question = "Which of these four rivers flows through three countries before it reaches the sea in the north?"
+    benchmark = tasks_of(tmp_path, [pair(question, "The second.")], "exam.jsonl")
+    tasks = tasks_of(tmp_path, [pair("Hear this: " + question, "The second."), pair("Hello.", "Hello.")])
+    found = run(tasks, ("filter", f"contamination:{benchmark.source.source}"))
+    assert "exam item 0" in (found.reasons[0] or "") and found.reasons[1] is None
+
+
+def test_answers_of_benchmarks(tmp_path: Path) -> None:
+    worked = "She sells 48 clips in April and 48/2 = <<48/2=24>>24 in May, so she sells 72 of them in all.\n#### 72"
+    item = {"question": "How many clips does she sell in the two months together?", "answer": worked}
+    turns = ["Name the three longest rivers of the whole continent of Asia", "And now those of Africa, please."]
+    files = {"gsm.jsonl": item, "lists.jsonl": {"prompt": turns, "answer": 72}}
+    for name, line in files.items():
+        (tmp_path / name).write_text(json.dumps(line) + "\n")
+    plain = worked.replace("<<48/2=24>>", "")
+    tasks = tasks_of(tmp_path, [pair("Clips?", worked), pair("Clips again?", plain), pair("Another?", "Yes.")])
+    found = run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'}"))
+    assert all("answer of gsm item 0" in (reason or "") for reason in found.reasons[:2]) and found.reasons[2] is None
+    asked = tasks_of(tmp_path, [pair(turns[0], "Yangtze."), pair("Rivers?", "Yangtze.")], "asked.jsonl")
+    found = run(asked, ("filter", f"contamination:{tmp_path / 'lists.jsonl'}"))
+    assert "lists item 0: “name the three" in (found.reasons[0] or "") and found.reasons[1] is None
+    assert run(tasks, ("filter", f"contamination:{tmp_path / 'gsm.jsonl'},words=40,short=39")).reasons == [None] * 3
+
+
+def test_columns_that_are_no_numbers(tmp_path: Path) -> None:
+    tasks = tasks_of(tmp_path, [pair("q", "a", kind="good")])
+    steps: list[tuple[Kind, str]] = [("filter", "column:kind,min=1"), ("keep", "top:messages,1")]
+    for step in steps:
+        with pytest.raises(UsageError) as error:
+            run(tasks, step)
+        assert "\n" not in str(error.value) and step[1] in str(error.value)
+
+
+def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine_of_curation.py").write_text(
+        "import polars as pl\n"
+        "def reasons(frame): return pl.Series([None, 'odd:  one\\n two', '', 'x' * 5000], dtype=pl.String)\n"
+        "def stays(frame): return frame['row'] < 2\n"
+        "def expression(frame): return pl.when(pl.col('row') > 2).then(pl.lit('late'))\n"
+        "def numbers(frame): return frame['row']\n"
+        "def broken(frame): return frame['nothing']\n"
+        "few = lambda frame: pl.Series(['one'])\n"
+    )
+    tasks = tasks_of(tmp_path, [pair(f"q {n}", "a") for n in range(4)])
+
+    def reasons(name: str) -> list[str | None]:
+        return run(tasks, ("filter", f"mine_of_curation:{name}")).reasons
+
+    assert reasons("reasons")[:3] == [None, "reasons / odd: one two", "reasons / no reason given"]
+    assert len(reasons("reasons")[3] or "") == REASON_LENGTH + len("reasons / ")
+    assert reasons("stays") == [None, None, "stays / false", "stays / false"]
+    assert reasons("expression") == [None, None, None, "expression / late"]
+    for name, words in (("numbers", "of type Int"), ("broken", "nothing"), ("few", "1 values"), ("absent", "imported")):
+        with pytest.raises(UsageError, match=words):
+            reasons(name)
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "words"),
+    [
+        ("filter", "lenght:min=3", "did you mean length"),
+        ("filter", "lenght:min", "did you mean length"),
+        ("filter", "top:row,1", "write --keep top"),
+        ("keep", "duplicates", "write --filter duplicates"),
+        ("filter", "length:mni=3", "did you mean min"),
+        ("filter", "length:min=many", "min is a number|min is a whole number"),
+        ("filter", "length:min=1.5", "whole number"),
+        ("filter", "length:min=1e400", "whole number"),
+        ("filter", "near-duplicates:threshold=nan", "threshold is a number, not nan"),
+        ("filter", "contamination:test.jsonl,words=100000000000000000000", "words is a whole number"),
+        ("filter", "length:min=1,min=2", "twice"),
+        ("filter", "length:of=title", "one of answer, prompt, text"),
+        ("filter", "refusal:3", "one value too many"),
+        ("filter", "language", "name the languages"),
+        ("filter", "language:xx", "no such language"),
+        ("filter", "column:row", "min=, max= or equals="),
+        ("filter", "column:nothing,min=1", "no column nothing"),
+        ("filter", "against:nowhere.jsonl", "does not exist"),
+        ("filter", "length:min=9,max=2", "nothing is of 9 characters at least and 2 at most"),
+        ("filter", "repeated-words:n=0", "at least one word, not 0"),
+        ("filter", "near-duplicates:n=0", "at least one word, not 0"),
+        ("keep", "tokens:100,model=./nope", "nope"),
+        ("filter", "near-duplicates:7", "near-duplicates:7: a similarity threshold is"),
+        ("filter", "semantic-duplicates:no-such-model,threshold=7", "a similarity threshold is"),
+        ("filter", "duplicates:against=nowhere.jsonl", "does not exist"),
+        ("keep", "diverse:10,no-such-model,row,distance=1", "a distance of cosines is"),
+        ("keep", "top:row", "rows is missing; it is written top:COLUMN,ROWS"),
+        ("keep", "top:row,-5", "no number of rows"),
+        ("keep", "top:row,1e999", "no number of rows"),
+        ("keep", "top:row,200%", "no number of rows"),
+        ("filter", "os.path:nothing_there", "cannot be imported"),
+    ],
+)
+def test_wrong_words(kind: Kind, text: str, words: str) -> None:
+    with pytest.raises(UsageError, match=words):
+        steps_of([(kind, text)], Workshop(["row"]))
+
+
+def test_settings_found_wrong_by_the_filter_itself(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"contamination:.*: 3 words in a row for long texts"):
+        tasks = tasks_of(tmp_path, [pair("q", "a")])
+        steps_of([("filter", f"contamination:{tasks.source.source},words=3")], Workshop(frame_of(tasks).columns))
+
+
+def test_everything_known_is_described() -> None:
+    for kind in ("filter", "keep"):
+        for one in described(kind):
+            assert one.says.endswith((".", "right.")) and len(one.says) < 110, one
+
+
+def test_what_comes_out_has_the_columns_of_what_went_in(tmp_path: Path) -> None:
+    tasks = tasks_of(tmp_path, [pair(f"q {n}", "a", reason="own", row=n) for n in range(5)])
+    found = run(tasks, ("keep", "top:input_row,2"))
+    schema = schema_of(tasks)
+    assert "input_reason" in schema.names and "reason" not in schema.names
+    for start in (0, 3):
+        [(accepted, rejected)] = curated(tasks, found.reasons, start)
+        assert accepted.schema == schema and rejected.schema.names == [*schema.names, "reason"]
+        assert accepted["row"].to_pylist() == [3, 4]
+        assert rejected["row"].to_pylist() == [0, 1, 2][start:] and rejected["input_reason"].null_count == 0
+
+
+EVERY_FILTER: list[tuple[Kind, str]] = [
+    ("filter", "roles"),
+    ("filter", "length"),
+    ("filter", "length:unit=words,max=1000000"),
+    ("filter", "repeated-words"),
+    ("filter", "repeated-lines"),
+    ("filter", "symbols"),
+    ("filter", "digits"),
+    ("filter", "unfinished"),
+    ("filter", "refusal"),
+    ("filter", "template-debris"),
+    ("filter", "language:en"),
+    ("filter", "personal-data"),
+    ("filter", "secrets"),
+    ("filter", "duplicates"),
+    ("filter", "near-duplicates"),
+    ("filter", "column:row,min=0"),
+    ("keep", "longest:1000"),
+    ("keep", "random:100%"),
+]
+
+
+@pytest.mark.parametrize("step", EVERY_FILTER, ids=lambda step: step[1])
+def test_odd_rows(tmp_path: Path, step: tuple[Kind, str]) -> None:
+    huge = "word after word, and none like the other 0123456789 " * 100_000  # 5 MB
+    rows = [
+        chat(),
+        chat(("user", None), ("assistant", None)),
+        chat(("", "x")),
+        pair("\x00\ufffd\u202e", "\U0001f600" * 50 + "\ufeff"),
+        pair("q", huge),
+        pair("Say hello, please.", "Hello to you, and a fine morning."),
+    ]
+    one, none = tasks_of(tmp_path, rows[-1:], "one.jsonl"), tasks_of(tmp_path, rows, "none.jsonl")
+    assert run(one, step).reasons == [None]
+    assert run(tasks_of(tmp_path, rows), step).reasons[-1] is None
+    assert curate(frame_of(none).clear(), steps_of([step], Workshop(columns_of(none)))).reasons == []
+
+
+def test_broken_unicode(tmp_path: Path) -> None:
+    file = tmp_path / "broken.jsonl"
+    line = json.dumps(pair("q \\ud83d", "a \\udc00 whole answer.")).replace("\\\\", "\\")
+    file.write_text(line + "\n" + json.dumps(pair("fine", "An answer that is whole.")) + "\n")
+    found = run(open_tasks(open_rows(str(file))), *EVERY_FILTER[:-4])
+    assert len(found.reasons) == 2 and found.reasons[1] is None
+
+
+def test_all_rows_alike(tmp_path: Path) -> None:
+    tasks = tasks_of(tmp_path, [pair("the same", "over and over")] * 500)
+    found = run(tasks, ("filter", "near-duplicates"))
+    assert found.reasons[0] is None and len([reason for reason in found.reasons if reason]) == 499
+
+
+def test_a_step_after_nothing_is_left(tmp_path: Path) -> None:
+    tasks = tasks_of(tmp_path, [pair("q", "a")])
+    never = Step("never", "never", lambda frame: pytest.fail("it was called"))
+    everything = Step("all", "all", lambda frame: pl.Series(["gone"] * len(frame)))
+    assert curate(frame_of(tasks), [everything, never]).removals[1].seen == 0
+
+
+def test_choosing_by_a_model_s_vectors(tmp_path: Path, model: str) -> None:
+    rows = [pair(f"Swap the first and the last word. The text is “{word} kitten”.", "a") for word in ("eagle", "owl")]
+    rows += [pair("Will it rain in Leeds on Thursday. Use a function.", "b", quality=5)] * 2
+    frame = frame_of(tasks_of(tmp_path, rows))
+    shop = Workshop(frame.columns)  # loads the model once
+
+    def stay(*asked: tuple[Kind, str]) -> list[int]:
+        found = curate(frame, steps_of(asked, shop))
+        return [row for row, reason in enumerate(found.reasons) if reason is None]
+
+    assert stay(("filter", f"semantic-duplicates:{model},threshold=0.999")) == [0, 1, 2]
+    assert [row // 2 for row in stay(("keep", f"representatives:2,{model}"))] == [0, 1]
+    assert stay(("keep", f"diverse:1,{model},by=quality"), ("keep", f"representatives:50%,{model}")) == [2]
+    assert list(shop.inputs) == [model]
+    kitten = tasks_of(tmp_path, [pair("Swap the first and the last word. The text is “eagle kitten”.", "a")], "k.jsonl")
+    step = f"semantic-duplicates:{model},threshold=0.999,of=text,against={kitten.source.source}"
+    found = curate(frame, steps_of([("filter", step)], shop)).reasons
+    assert (found[0] or "").startswith("semantic-duplicates / semantic duplicate: of k row 0, cosine 1.00")
+    assert found[2:] == [None, None]  # alike among themselves, which is not asked for
+    assert list(shop.inputs) == [model, kitten.source.source]
+
+
+def test_duplicates_of_another_set(tmp_path: Path) -> None:
+    other = tasks_of(tmp_path, [pair("What is the tallest of all mountains on earth?", "Everest.")], "other.jsonl")
+    same, near = "what is the tallest of ALL mountains on earth", "What is the tallest of all mountains on this earth?"
+    tasks = tasks_of(tmp_path, [pair(same, "a"), pair(near, "b"), pair("Else?", "c"), pair("Else?", "c")])
+    for step, words in (
+        ("duplicates:prompt", ["exact duplicate: of other row 0", None, None, None]),
+        ("near-duplicates:0.6,of=prompt", ["similarity 1.00", "of other row 0, similarity 0.6", None, None]),
+    ):
+        found = run(tasks, ("filter", f"{step},against={other.source.source}")).reasons
+        for reason, expected in zip(found, words, strict=True):
+            assert (reason is None) if expected is None else expected in (reason or "")
+
+
+def test_lengths_in_tokens(tmp_path: Path, model: str) -> None:
+    tasks = tasks_of(tmp_path, [pair("q", "<|im_end|> " * n + "Say it.") for n in (0, 50)] + [pair("q", "")])
+    shop = Workshop(columns_of(tasks))
+    found = curate(frame_of(tasks), steps_of([("filter", f"length:max=60,unit=tokens,model={model}")], shop)).reasons
+    assert found[0] is None and found[2] == "length / too short: answer of 0 tokens"
+    assert (found[1] or "").startswith("length / too long: answer of ") and list(shop.inputs) == [model]
+    for text, words in (("length:unit=tokens", "model=M"), (f"length:model={model}", "unit=tokens")):
+        with pytest.raises(UsageError, match=words):
+            run(tasks, ("filter", text))
+
+
+def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
+    tasks = tasks_of(tmp_path, [pair(f"Say {n}.", f"{n}", quality=n) for n in range(9)] + [pair("", "")])
+    frame = frame_of(tasks)
+    with pytest.raises(UsageError, match="model=M"):
+        run(tasks, ("keep", "tokens:50"))
+    found = curate(frame, steps_of([("keep", f"tokens:50,quality,{model}")], Workshop(frame.columns)))
+    kept = [row for row, reason in enumerate(found.reasons) if reason is None]
+    assert kept and kept == list(range(9 - len(kept), 9))
+    words = {reason for reason in found.reasons[:-1] if reason}
+    assert all("over the budget: " in word for word in words) and found.reasons[-1] == "tokens / no quality"

@@ -1,0 +1,478 @@
+"""The run directory: what lands, what survives a kill between any two steps, what is refused."""
+
+import datetime
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pytest
+
+from synth.data.output import open_output
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run import directory as store
+from synth.data.run import shards
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord, read_record
+from synth.errors import RunError, UsageError
+
+
+@pytest.fixture(autouse=True)
+def small_shards(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(shards, "SHARD_ROWS", 7)
+    monkeypatch.setattr(shards, "BATCH_ROWS", 3)
+
+
+def outcome(index: int) -> Outcome:
+    """Every fifth is rejected."""
+    row = Row(f"row-{index}", [{"role": "user", "content": f"Ünïcode {index} \U0001f9ea"}], "test", samples=1)
+    return Outcome(row, "bad: very" if index % 5 == 4 else None)
+
+
+def open_at(path: Path, *, restart: bool = False, **settings: object) -> RunDirectory:
+    return RunDirectory.open(path, RunRecord("test", settings or {"seed": 1}), BASE, restart=restart)
+
+
+def fill(run: RunDirectory, until: int) -> None:
+    while run.next < until:
+        index = run.next
+        made = run.ahead.pop(index, None)
+        if made is None:
+            made = outcome(index)
+            run.keep(index, made)
+        run.commit(made)
+
+
+def ids(path: Path) -> list[str]:
+    loaded: list[str] = datasets.load_from_disk(str(path))["id"][:]
+    return loaded
+
+
+def expected(count: int, *, rejected: bool = False) -> list[str]:
+    return [f"row-{index}" for index in range(count) if (index % 5 == 4) == rejected]
+
+
+def test_finished_run_is_a_data_set(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 40)
+    run.finish()
+    loaded = datasets.load_from_disk(str(tmp_path / "d"))
+    assert loaded.column_names == BASE.names
+    assert loaded[3]["messages"] == [{"role": "user", "content": "Ünïcode 3 \U0001f9ea"}]
+    assert ids(tmp_path / "d") == expected(40)
+    rejects = datasets.load_from_disk(str(tmp_path / "d" / "rejected"))
+    assert rejects["id"][:] == expected(40, rejected=True)
+    assert set(rejects["reason"]) == {"bad: very"}
+    record = json.loads((tmp_path / "d" / "run.json").read_text())
+    assert (record["accepted"], record["rejected"], record["reasons"]) == (32, 8, {"bad": 8})
+    assert len(record["shards"]) > 3
+    left = {file.name for file in (tmp_path / "d").iterdir()} - set(record["shards"])
+    assert left == {"README.md", "dataset_info.json", "state.json", "run.json", "rejected"}
+
+
+def test_reader_sees_landed_rows_while_the_run_is_under_way(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 20)
+    landed = run.record.accepted - len(run.accepted.records) - sum(b.num_rows for b in run.accepted.batches)
+    assert 0 < landed < run.record.accepted
+    assert ids(tmp_path / "d") == expected(20)[:landed]
+
+
+def test_slow_run_lands_small_shards(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store, "SHARD_SECONDS", 0.0)
+    run = open_at(tmp_path / "d")
+    fill(run, 3)
+    assert ids(tmp_path / "d") == expected(3) and len(run.record.shards) == 3
+
+
+def test_goes_on_after_a_kill_with_rows_kept_out_of_order(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 10)
+    for index in (12, 11, 25):  # finished before row 10
+        run.keep(index, outcome(index))
+    os.close(run._lock)  # as a kill does
+
+    again = open_at(tmp_path / "d")
+    assert again.next < 10 and {11, 12, 25} <= again.ahead.keys()
+    assert again.ahead[12].row == outcome(12).row
+    fill(again, 40)
+    again.finish()
+    assert ids(tmp_path / "d") == expected(40)
+    assert read_record(tmp_path / "d").rejected == 8  # type: ignore[union-attr]
+
+
+def test_a_kill_soon_after_going_on_counts_no_row_twice_and_loses_none(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    for index in range(5):
+        run.keep(index, outcome(index))
+    os.close(run._lock)  # as a kill does
+    again = open_at(tmp_path / "d")
+    for index in range(4):
+        again.commit(again.ahead.pop(index))  # what the journal held lands without being kept again
+    again.keep(5, outcome(5))
+    os.close(again._lock)
+    last = open_at(tmp_path / "d")
+    assert (last.next, last.record.accepted, last.record.rejected) == (0, 0, 0)
+    assert sorted(last.ahead) == list(range(6))
+    fill(last, 12)
+    last.finish()
+    record = read_record(tmp_path / "d")
+    assert record is not None
+    assert record.accepted == len(ids(tmp_path / "d")) and record.accepted + record.rejected == 12
+
+
+def test_torn_journal_and_stray_shard_are_ignored(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 10)
+    os.close(run._lock)
+    with open(tmp_path / "d" / "journal.jsonl", "ab") as journal:
+        journal.write(b'{"index": 10, "reason": null, "row": {"id": "row-10", "mess')
+    (tmp_path / "d" / "data-00099.arrow").write_bytes(b"half a shard")
+    again = open_at(tmp_path / "d")
+    assert 10 not in again.ahead
+    fill(again, 12)
+    again.finish()
+    assert ids(tmp_path / "d") == expected(12)
+
+
+def test_kill_between_any_two_file_operations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counts every rename and unlink of a run, then dies in a process of its own before the 1st, the 2nd, …"""
+    steps, limit = 0, 10**9
+    rename, unlink = os.replace, Path.unlink
+
+    def count() -> None:
+        nonlocal steps
+        steps += 1
+        if steps > limit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def counted_rename(*a: object, **k: object) -> None:
+        count()
+        rename(*a, **k)  # type: ignore[arg-type]
+
+    def counted_unlink(self: Path, missing_ok: bool = False) -> None:
+        count()
+        unlink(self, missing_ok)
+
+    monkeypatch.setattr(os, "replace", counted_rename)
+    monkeypatch.setattr(Path, "unlink", counted_unlink)
+
+    def whole_run(path: Path) -> None:
+        run = open_at(path)
+        fill(run, 24)
+        run.finish()
+
+    whole_run(tmp_path / "whole")
+    total = steps
+    assert total > 20
+    for die_at in range(total):
+        path = tmp_path / f"killed-{die_at}"
+        steps, limit = 0, die_at
+        child = os.fork()
+        if child == 0:
+            whole_run(path)
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == signal.SIGKILL
+        steps, limit = 0, 10**9
+        whole_run(path)
+        assert ids(path) == expected(24), die_at
+        assert datasets.load_from_disk(str(path / "rejected"))["id"][:] == expected(24, rejected=True)
+
+
+def test_changed_settings_are_refused_by_name(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d", seed=1, question={"top_p": 1.0})
+    fill(run, 3)
+    run.pause()
+    with pytest.raises(UsageError, match=r"question\.top_p: 1\.0, now 0\.9.*--restart"):
+        open_at(tmp_path / "d", seed=1, question={"top_p": 0.9})
+    restarted = open_at(tmp_path / "d", restart=True, seed=2, question={"top_p": 0.9})
+    assert restarted.next == 0 and not restarted.ahead
+    restarted.pause()
+
+
+def test_other_contents_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="holds no run of synth"):
+        open_at(tmp_path)
+    with pytest.raises(UsageError, match="is a file"):
+        open_at(tmp_path / "notes.txt")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_two_runs_in_one_place_are_refused(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 1)
+    with pytest.raises(UsageError, match="another run is writing"):
+        open_at(tmp_path / "d")
+    run.pause()
+    open_at(tmp_path / "d").pause()
+
+
+def test_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
+    open_at(tmp_path / "d", seed=1).pause()
+    assert not (tmp_path / "d").exists()
+
+
+def test_run_killed_before_its_first_row_binds_nobody(tmp_path: Path) -> None:
+    os.close(open_at(tmp_path / "d", seed=1)._lock)  # as a kill while its model is loaded
+    run = open_at(tmp_path / "d", seed=2)
+    run._begin()
+    os.close(run._lock)  # killed when all but the first row was written
+    other = open_at(tmp_path / "d", seed=3)
+    fill(other, 3)
+    other.finish()
+    assert ids(tmp_path / "d") == expected(3)
+
+
+def test_restart_throws_nothing_away_before_there_is_a_row(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d", seed=1)
+    fill(run, 9)
+    run.finish()
+    open_at(tmp_path / "d", restart=True, seed=2).pause()  # its model could not be loaded
+    assert ids(tmp_path / "d") == expected(9) and (tmp_path / "d" / "run.json").exists()
+    again = open_at(tmp_path / "d", restart=True, seed=2)
+    fill(again, 1)
+    again.pause()
+    assert ids(tmp_path / "d") == expected(1) and not (tmp_path / "d" / "run.json").exists()
+
+
+def test_finished_run_stays_finished_where_no_row_is_added(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 9)
+    run.finish()
+    open_at(tmp_path / "d").pause()
+    assert (tmp_path / "d" / "run.json").exists() and not (tmp_path / "d" / "progress.json").exists()
+
+
+def to_file(path: Path, *, restart: bool = False) -> RunDirectory:
+    run = open_output(str(path), io.BytesIO(), RunRecord("test", {}), BASE, restart=restart)
+    assert isinstance(run, RunDirectory)
+    return run
+
+
+def test_file_lives_until_there_is_a_row_of_the_run_that_replaces_it(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    path.write_text("old")
+    with pytest.raises(UsageError, match="exists; choose another"):
+        to_file(path)
+    to_file(path, restart=True).pause()
+    assert path.read_text() == "old" and list(tmp_path.iterdir()) == [path]
+    run = to_file(path, restart=True)
+    fill(run, 9)
+    assert not path.exists()
+    os.close(run._lock)  # as a kill does
+    again = to_file(path)
+    assert again.next + len(again.ahead) == 9
+    fill(again, 10)
+    again.finish()
+    assert [json.loads(line)["id"] for line in path.read_text().splitlines()] == expected(10)
+    assert {entry.name for entry in tmp_path.iterdir()} == {"d.jsonl", "d.rejected.jsonl"}
+
+
+def test_file_is_completed_where_a_run_was_killed_while_writing_it(tmp_path: Path) -> None:
+    path = tmp_path / "d.jsonl"
+    run = to_file(path)
+    fill(run, 9)
+    RunDirectory._complete(run, None)
+    path.write_text("written, and then came the kill")
+    os.close(run._lock)
+    to_file(path).finish()
+    assert len(path.read_text().splitlines()) == 8 and len(list(tmp_path.iterdir())) == 2
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("shards", ["../../elsewhere.arrow"]),
+        ("shards", "data-00000.arrow"),
+        ("next", "7"),
+        ("settings", []),
+        ("reasons", {"bad": "many"}),
+        ("parts", [1]),
+        ("unknown", 1),
+    ],
+)
+def test_damaged_record_is_one_clear_line(tmp_path: Path, field: str, value: object) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 9)
+    run.finish()
+    file = tmp_path / "d" / "run.json"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {field: value}))
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+        open_at(tmp_path / "d")
+    assert not (tmp_path / "d" / ".lock").exists()
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '"text"', "[" * 100_000, "\udcff", None])
+def test_record_that_is_none_is_one_clear_line(tmp_path: Path, text: str | None) -> None:
+    (tmp_path / "d").mkdir()
+    file = tmp_path / "d" / "run.json"
+    if text is None:
+        file.mkdir()
+    else:
+        file.write_text(text, errors="surrogateescape")
+    with pytest.raises(UsageError, match=r"run\.json is damaged"):
+        open_at(tmp_path / "d")
+
+
+def test_finished_run_without_accepted_rows_is_an_empty_data_set(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    bad = Outcome(Row("a", [], "test"), "bad")
+    run.keep(0, bad)
+    run.commit(bad)
+    run.finish()
+    assert ids(tmp_path / "d") == []
+    assert datasets.load_from_disk(str(tmp_path / "d" / "rejected"))["id"][:] == ["a"]
+    again = open_at(tmp_path / "d")
+    fill(again, 9)
+    again.finish()
+    assert ids(tmp_path / "d") == expected(9)[1:]
+
+
+def test_finished_run_is_extended(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 9)
+    run.finish("short")
+    again = open_at(tmp_path / "d")
+    assert again.next == 9 and again.record.note is None
+    fill(again, 20)
+    again.finish()
+    assert ids(tmp_path / "d") == expected(20)
+
+
+def test_damaged_shard_is_one_clear_line(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 20)
+    run.pause()
+    shard = tmp_path / "d" / "data-00000.arrow"
+    shard.write_bytes(shard.read_bytes()[: shard.stat().st_size // 2])
+    with pytest.raises(UsageError, match=r"data-00000\.arrow is missing or damaged"):
+        list(open_at(tmp_path / "d").rows())
+
+
+def test_broken_unicode_is_stored(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    bad = Outcome(Row("a", [{"role": "user", "content": "x\ud800y"}], "test"))
+    run.keep(0, bad)
+    run.commit(bad)
+    run.finish()
+    assert datasets.load_from_disk(str(tmp_path / "d"))[0]["messages"][0]["content"] == "x?y"
+
+
+def test_card_is_not_closed_by_model_text(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    evil = Outcome(Row("a", [{"role": "user", "content": "```\n# Not a heading\n````"}], "test"))
+    run.keep(0, evil)
+    run.commit(evil)
+    run.finish()
+    card = (tmp_path / "d" / "README.md").read_text()
+    assert "`````json" in card
+
+
+FILL_A_DISK = """
+import os, sys
+from pathlib import Path
+from synth.errors import RunError
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run.record import RunRecord
+from synth.data.run.directory import RunDirectory
+
+place = Path(sys.argv[1])
+run = RunDirectory.open(place / "d", RunRecord("test", {}), BASE)
+kept = 0
+try:
+    for index in range(100000):
+        made = Outcome(Row(str(index), [{"role": "user", "content": "x" * 500}], "test"))
+        run.keep(index, made)
+        run.commit(made)
+        kept += 1
+except RunError as error:
+    print(error)
+os.close(run._lock)
+(place / "ballast").unlink()
+again = RunDirectory.open(place / "d", RunRecord("test", {}), BASE)
+print(kept, again.next + len(again.ahead))
+"""
+
+
+def test_full_disk_is_one_clear_line_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    """On a file system of 200 kB of its own (user namespace)."""
+    script = tmp_path / "fill.py"
+    script.write_text(FILL_A_DISK)
+    inside = (
+        f"mount -t tmpfs -o size=1m none {tmp_path}/small && head -c 600000 /dev/zero > {tmp_path}/small/ballast && "
+        f"PYTHONPATH={Path(store.__file__).parent.parent} {sys.executable} {script} {tmp_path}/small"
+    )
+    (tmp_path / "small").mkdir()
+    done = subprocess.run(["unshare", "-rm", "sh", "-c", inside], capture_output=True, text=True)
+    if "unshare" in done.stderr or "mount" in done.stderr:
+        pytest.skip(f"no file system of its own to fill: {done.stderr.strip()}")
+    message, counts = done.stdout.splitlines()
+    assert "No space left on device" in message and "free some space and run the same command again" in message
+    kept, found = map(int, counts.split())
+    assert kept > 100 and kept <= found <= kept + 1
+
+
+def test_unwritable_place(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="cannot write to"):
+        open_at(Path("/proc/nowhere/d"))
+
+
+def test_disk_error_is_a_run_error(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 1)
+    run._journal.close()  # type: ignore[union-attr]
+    run._journal = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    with pytest.raises(RunError, match="No space left"):
+        run.keep(1, outcome(1))
+
+
+def test_schema_of_shards_is_the_base(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 9)
+    run.finish()
+    with pa.memory_map(str(tmp_path / "d" / "data-00000.arrow")) as file:
+        assert pa.ipc.open_stream(file).schema == BASE
+
+
+def test_an_outcome_of_several_rows_and_pairs_survives_a_kill(tmp_path: Path) -> None:
+    schema = BASE.append(pa.field("tokens", pa.int32())).append(pa.field("when", pa.timestamp("us")))
+    when = datetime.datetime(2020, 1, 2)
+    turn = [{"role": "user", "content": "q"}]
+
+    def outcome(index: int) -> Outcome:
+        rows = [
+            Row(f"{index}.{part}", turn, "self-output", verdict="right", extra={"tokens": part}, carried={"when": when})
+            for part in range(3)
+        ]
+        pair = {"id": f"p{index}", "prompt": turn, "chosen": turn, "rejected": turn, "model": "m", "parent": "x"}
+        return Outcome(rows[0], None, rows[1:], [pair])
+
+    killed = RunDirectory.open(tmp_path / "d", RunRecord("test", {}), schema)
+    killed.keep(0, outcome(0))
+    killed.keep(1, outcome(1))
+    killed.commit(outcome(0))
+    killed.land()
+    killed.keep(2, outcome(2))
+    os.close(killed._lock)  # as the kernel does for a killed process
+    again = RunDirectory.open(tmp_path / "d", RunRecord("test", {}), schema)
+    assert again.next == 1 and sorted(again.ahead) == [1, 2]
+    for index in (1, 2):
+        recalled = again.ahead.pop(index)
+        for row in (recalled.row, *recalled.more):
+            assert row.carried == {}  # it comes with the input
+            row.carried = {"when": when}
+        again.keep(index, recalled)
+        again.commit(recalled)
+    again.finish()
+    rows = datasets.load_from_disk(str(tmp_path / "d"))
+    assert rows["id"][:] == [f"{index}.{part}" for index in range(3) for part in range(3)]
+    assert rows["tokens"][:] == [0, 1, 2] * 3 and set(rows["when"][:]) == {when}
+    assert datasets.load_from_disk(str(tmp_path / "d" / "pairs"))["id"][:] == ["p0", "p1", "p2"]
+    record = json.loads((tmp_path / "d" / "run.json").read_text())
+    assert (record["accepted"], record["methods"], record["verdicts"]) == (9, {"self-output": 9}, {"right": 9})

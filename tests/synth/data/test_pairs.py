@@ -1,0 +1,90 @@
+"""Preference pairs as public data has them, shown and exported alike."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from synth.data.pairs import is_pairs, pairs
+from synth.data.read import open_source
+from synth.errors import UsageError
+from synth.exports.formats import Formed, form_of, formed
+
+
+def exported(folder: Path, *rows: dict[str, Any]) -> tuple[list[dict[str, Any]], Formed]:
+    """The rows in the form that trainers take pairs in."""
+    source = folder / "pairs.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    raw = open_source(str(source))
+    read = pairs(raw)
+    assert is_pairs(read.schema)
+    made = formed(read, form_of(raw.schema))
+    return [row for batch in made.batches() for row in batch.to_pylist()], made
+
+
+ASKED = {"role": "user", "content": "2 + 2?"}
+RIGHT, WRONG = ({"role": "assistant", "content": text} for text in ("4.", "5."))
+BRIEF = {"role": "system", "content": "Be brief."}
+
+
+@pytest.mark.parametrize(
+    ("pair", "prompt"),
+    [
+        ({"prompt": "2 + 2?", "chosen": "4.", "rejected": "5."}, [ASKED]),
+        ({"prompt": [ASKED], "chosen": "4.", "rejected": "5."}, [ASKED]),
+        ({"chosen": [ASKED, RIGHT], "rejected": [ASKED, WRONG]}, [ASKED]),
+        ({"chosen": json.dumps([ASKED, RIGHT]), "rejected": json.dumps([ASKED, WRONG])}, [ASKED]),
+        (  # UltraFeedback, binarised
+            {
+                "prompt": "2 + 2?",
+                "chosen": [ASKED, RIGHT],
+                "rejected": [ASKED, WRONG],
+                "messages": [ASKED, RIGHT],
+                "score_chosen": 8.5,
+            },
+            [ASKED],
+        ),
+        ({"system": "Be brief.", "question": "2 + 2?", "chosen": "4.", "rejected": "5."}, [BRIEF, ASKED]),  # Orca
+        ({"system": "Be brief.", "chosen": [ASKED, RIGHT], "rejected": [ASKED, WRONG]}, [BRIEF, ASKED]),
+        ({"instruction": "Add.", "input": "2 + 2", "chosen": "4.", "rejected": "5."}, "Add.\n\n2 + 2"),
+        (  # LLaMA-Factory
+            {
+                "conversations": [{"from": "human", "value": "2 + 2?"}],
+                "chosen": {"from": "gpt", "value": "4."},
+                "rejected": {"from": "gpt", "value": "5."},
+            },
+            [ASKED],
+        ),
+        ({"messages": [ASKED, RIGHT], "chosen": "4.", "rejected": "5."}, [ASKED]),
+        ({"prompt": "2 + 2?", "chosen": 4, "rejected": 5}, [ASKED]),
+    ],
+)
+def test_pairs_in_the_forms_of_public_data(tmp_path: Path, pair: dict[str, Any], prompt: Any) -> None:
+    [found], made = exported(tmp_path, pair)
+    assert not made.left_out
+    if isinstance(prompt, str):
+        prompt = [{"role": "user", "content": prompt}]
+    assert found["prompt"] == prompt
+    answers = [
+        text.rstrip(".") for side in ("chosen", "rejected") for text in [turn["content"] for turn in found[side]]
+    ]
+    assert answers == ["4", "5"] and {turn["role"] for turn in found["chosen"]} == {"assistant"}
+
+
+def test_pairs_that_are_none_are_left_out_and_counted(tmp_path: Path) -> None:
+    rows: list[dict[str, Any]] = [
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [WRONG]},
+        {"prompt": [ASKED], "chosen": [RIGHT | {"content": None}], "rejected": [WRONG]},
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": []},
+        {"prompt": [], "chosen": [RIGHT], "rejected": [WRONG]},
+    ]
+    found, made = exported(tmp_path, *rows)
+    assert len(found) == 1 and made.left_out == 2
+    assert "1 of 4 rows cannot be read" in made.source.notes[0]
+
+
+def test_texts_of_whole_dialogues_are_no_pairs(tmp_path: Path) -> None:
+    both = {side: f"\n\nHuman: Hi\n\nAssistant: {side}" for side in ("chosen", "rejected")}  # HH-RLHF
+    with pytest.raises(UsageError, match="none of its 2 rows can be written as preference, which takes what was asked"):
+        exported(tmp_path, both, both)

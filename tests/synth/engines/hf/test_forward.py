@@ -1,0 +1,105 @@
+"""Scores of given tokens: which, how exactly, and in how much memory."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from synth.engines.hf.forward import Scorer
+from synth.errors import RequestError, RunError
+from tests.synth.engines.hf.test_engine_engine import plain_logprobs
+from tests.synth.engines.tiny import CONFIGS, VOCABULARY, tiny_model
+
+
+def some_sequences(count: int) -> list[list[int]]:
+    draw = np.random.default_rng(3)
+    return [draw.integers(0, VOCABULARY, size).tolist() for size in draw.integers(1, 200, count)]
+
+
+@pytest.mark.parametrize("name", CONFIGS)
+def test_only_what_is_wanted_is_scored_and_as_the_plain_model_does(name: str) -> None:
+    model = tiny_model(name)
+    sequences = some_sequences(40)
+    draw = np.random.default_rng(4)
+    wanted = [draw.random(len(tokens)) < 0.4 for tokens in sequences]
+    with torch.inference_mode():
+        found = Scorer(model).score(sequences, wanted)
+    for tokens, part, scores in zip(sequences, wanted, found, strict=True):
+        assert isinstance(scores, np.ndarray) and scores.dtype == np.float32
+        part[0] = False
+        assert (np.isnan(scores) == ~part).all()
+        if len(tokens) > 1:
+            expected = plain_logprobs(model, tokens).numpy()
+            np.testing.assert_allclose(scores[1:][part[1:]], expected[part[1:]], atol=1e-4, rtol=0)
+
+
+def test_a_model_that_cannot_be_taken_apart_is_used_whole() -> None:
+    model = tiny_model()
+    body = type(model.model)
+    asked = []
+
+    class Peculiar(body):  # type: ignore[misc, valid-type]
+        def forward(self, *arguments: object, **named: object) -> object:
+            asked.append(named)
+            output = super().forward(*arguments, **named)
+            if "position_ids" not in named:  # asked by itself, not by the model around it
+                output.last_hidden_state = output.last_hidden_state * 2
+            return output
+
+    model.model.__class__ = Peculiar
+    tokens = some_sequences(3)
+    with torch.inference_mode():
+        found = Scorer(model).score(tokens)
+    for sequence, scores in zip(tokens, found, strict=True):
+        assert isinstance(scores, np.ndarray)
+        np.testing.assert_allclose(scores[1:], plain_logprobs(model, sequence).numpy(), atol=1e-4, rtol=0)
+
+
+def test_a_sequence_that_does_not_fit_is_refused_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = tiny_model()
+    scorer = Scorer(model)
+    whole = scorer._parts.score
+
+    def limited(ids: torch.Tensor, *places: np.ndarray) -> np.ndarray:
+        if ids.numel() > 120:
+            raise torch.OutOfMemoryError("out of memory")
+        return whole(ids, *places)
+
+    monkeypatch.setattr(scorer._parts, "score", limited)
+    sequences = [[5] * 150, *some_sequences(20)]
+    with torch.inference_mode():
+        found = scorer.score(sequences)
+    for tokens, scores in zip(sequences, found, strict=True):
+        assert isinstance(scores, RequestError) == (len(tokens) > 120)
+
+
+def test_a_broken_model_is_said_to_be_broken() -> None:
+    model = tiny_model()
+    with torch.no_grad():
+        model.model.norm.weight[0] = float("nan")
+    with torch.inference_mode(), pytest.raises(RunError, match="the model is broken"):
+        Scorer(model).score([[1, 2, 3]])
+
+
+MEMORY = """
+import resource, numpy as np, torch, transformers
+from synth.engines.hf.forward import Scorer
+torch.manual_seed(0)
+config = transformers.LlamaConfig(vocab_size=150_000, hidden_size=64, intermediate_size=128, num_hidden_layers=2,
+    num_attention_heads=2, num_key_value_heads=2, max_position_embeddings=4096)
+model = transformers.AutoModelForCausalLM.from_config(config, dtype=torch.float32).eval()
+draw = np.random.default_rng(0)
+rows = [draw.integers(0, 150_000, 4096).tolist() for _ in range(2)]
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+with torch.inference_mode():
+    Scorer(model).score(rows)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 2**20)
+"""
+
+
+def test_no_tensor_of_sequence_times_vocabulary_exists() -> None:
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    gibibytes = float(done.stdout)
+    assert gibibytes < 0.5, f"{gibibytes:.2f} GiB; the logits alone of one row would be 2.3"

@@ -1,0 +1,253 @@
+"""The runner: what is written depends on the rows alone, not on concurrency, speed, failures or kills."""
+
+import asyncio
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import datasets
+import pyarrow as pa
+import pytest
+
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
+from synth.errors import RequestError, RunError
+from synth.generation.runner import Kinds, Method, Run
+
+
+def rows(start: int) -> Iterator[Row]:
+    for index in count(start):
+        yield Row(f"row-{index}", [], "test")
+
+
+def first(total: int) -> Callable[[int], Iterator[Row]]:
+    return lambda start: (row for _, row in zip(range(total - start), rows(start), strict=False))
+
+
+async def method(row: Row) -> Outcome:
+    """Takes its time, in no order; rejects every fifth; the 7th request in ten fails; texts repeat every 40 rows."""
+    index = int(row.id.removeprefix("row-"))
+    await asyncio.sleep(random.random() * 0.004)
+    row.messages.append({"role": "user", "content": f"question {index % 40 if index % 2 else index}"})
+    if index % 10 == 7:
+        raise RequestError("the server said no")
+    return Outcome(row, "bad" if index % 5 == 4 else None)
+
+
+def key(row: Row) -> int:
+    return hash(row.messages[0]["content"])
+
+
+def run_at(path: Path, *, work: Method = method, source: Any = rows, schema: Any = BASE, **given: Any) -> Run:
+    sink = RunDirectory.open(path, RunRecord("test", {}), schema)
+    return Run(work, source, sink, [], **{"concurrency": 16, **given})
+
+
+def ids(path: Path) -> list[str]:
+    loaded: list[str] = datasets.load_from_disk(str(path))["id"][:]
+    return loaded
+
+
+def accepted(until: int, unique: bool) -> list[str]:
+    """What `method` must give, worked out without the runner."""
+    seen: set[str] = set()
+    found = []
+    for index in range(until):
+        text = f"question {index % 40 if index % 2 else index}"
+        if index % 10 == 7 or index % 5 == 4 or (unique and text in seen):
+            continue
+        seen.add(text)
+        found.append(f"row-{index}")
+    return found
+
+
+@pytest.mark.parametrize("concurrency", [1, 7, 300])
+def test_result_does_not_depend_on_concurrency(tmp_path: Path, concurrency: int) -> None:
+    run = run_at(tmp_path / "d", concurrency=concurrency, target=100, key=key)
+    asyncio.run(run.go())
+    assert ids(tmp_path / "d") == accepted(400, unique=True)[:100]
+    reasons = run.sink.record.reasons
+    assert reasons.keys() == {"bad", "request failed", "duplicate"} and all(reasons.values())
+
+
+def test_equally_many_of_each_kind_are_taken_whatever_the_target_was_before(tmp_path: Path) -> None:
+    """Kinds take turns; of one every row is good, of the other every third."""
+
+    async def work(row: Row) -> Outcome:
+        await asyncio.sleep(random.random() * 0.002)
+        index = int(row.id.removeprefix("row-"))
+        row.extra = {"kind": "easy" if index % 2 == 0 else "hard"}
+        row.messages = [{"role": "user", "content": f"question {index % 60}"}]
+        return Outcome(row, "bad" if index % 6 in (1, 3) else None)
+
+    given: dict[str, Any] = {"work": work, "kinds": Kinds("kind", ("easy", "hard")), "key": key}
+    given["schema"] = pa.schema([*BASE, ("kind", pa.string())])
+    asyncio.run(run_at(tmp_path / "at once", target=17, concurrency=3, **given).go())
+    for target in (5, 12, 17):
+        asyncio.run(run_at(tmp_path / "extended", target=target, **given).go())
+        kinds = datasets.load_from_disk(str(tmp_path / "extended"))["kind"][:]
+        assert len(kinds) == target and abs(kinds.count("easy") - kinds.count("hard")) <= 1
+    assert ids(tmp_path / "extended") == ids(tmp_path / "at once")
+    rejected = datasets.load_from_disk(str(tmp_path / "at once" / "rejected"))
+    reasons = {row["reason"] for row in rejected}
+    assert reasons == {"bad", "surplus: there are fewer rows of another kind than of easy"}
+
+
+def test_every_row_once_without_a_target(tmp_path: Path) -> None:
+    run = run_at(tmp_path / "d", source=first(123), total=123)
+    asyncio.run(run.go())
+    assert ids(tmp_path / "d") == accepted(123, unique=False)
+    assert run.sink.record.accepted + run.sink.record.rejected == 123
+
+
+def test_failed_request_is_a_rejected_row_with_what_it_had(tmp_path: Path) -> None:
+    asyncio.run(run_at(tmp_path / "d", source=first(10)).go())
+    rejected = datasets.load_from_disk(str(tmp_path / "d" / "rejected"))
+    by_id = {row["id"]: row for row in rejected}
+    assert by_id["row-7"]["reason"] == "request failed: the server said no"
+    assert by_id["row-7"]["messages"] == [{"role": "user", "content": "question 7"}]
+
+
+def test_gives_up_when_nothing_is_accepted(tmp_path: Path) -> None:
+    async def never(row: Row) -> Outcome:
+        return Outcome(row, "empty")
+
+    run = run_at(tmp_path / "d", work=never, target=10)
+    asyncio.run(run.go())
+    assert run.gave_up
+    note = run.sink.record.note or ""
+    assert "0 of the 10 rows" in note and "200 empty" in note
+    assert (tmp_path / "d" / "run.json").exists()
+
+
+def test_window_bounds_what_is_started_beyond_a_slow_row(tmp_path: Path) -> None:
+    started = 0
+    release = asyncio.Event()
+
+    async def first_is_slow(row: Row) -> Outcome:
+        nonlocal started
+        started += 1
+        if row.id == "row-0":
+            await release.wait()
+        return Outcome(row)
+
+    async def main() -> None:
+        run = run_at(tmp_path / "d", work=first_is_slow, concurrency=4, target=500)
+        task = asyncio.ensure_future(run.go())
+        await asyncio.sleep(0.3)
+        assert 4 < started <= 8 * 4
+        release.set()
+        await task
+
+    asyncio.run(main())
+    assert len(ids(tmp_path / "d")) == 500
+
+
+def test_dead_engine_ends_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:
+    async def dies(row: Row) -> Outcome:
+        index = int(row.id.removeprefix("row-"))
+        if index == 50:
+            raise RunError("the engine is dead")
+        return Outcome(row)
+
+    with pytest.raises(RunError, match="the engine is dead"):
+        asyncio.run(run_at(tmp_path / "d", work=dies, target=100).go())
+    assert len(ids(tmp_path / "d")) == 50
+    assert not (tmp_path / "d" / "run.json").exists()
+    again = run_at(tmp_path / "d", work=method, target=60)
+    assert again.sink.next == 50
+    again.sink.pause()
+
+
+def test_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
+    async def main() -> Run:
+        run = run_at(tmp_path / "d", target=10_000, concurrency=50)
+        task = asyncio.ensure_future(run.go())
+        await asyncio.sleep(0.05)
+        run.stop()
+        await task
+        return run
+
+    run = asyncio.run(main())
+    record = run.sink.record
+    assert record.accepted + record.rejected >= 50 and not run.in_flight
+    assert ids(tmp_path / "d") == accepted(record.accepted + record.rejected, unique=False)
+    finish = run_at(tmp_path / "d", target=record.accepted + 20)
+    asyncio.run(finish.go())
+    assert ids(tmp_path / "d") == accepted(10_000, unique=False)[: record.accepted + 20]
+
+
+def test_second_stop_abandons_what_is_in_flight(tmp_path: Path) -> None:
+    async def endless(row: Row) -> Outcome:
+        if int(row.id.removeprefix("row-")) >= 20:
+            await asyncio.sleep(3600)
+        return Outcome(row)
+
+    async def main() -> None:
+        run = run_at(tmp_path / "d", work=endless, target=100)
+        task = asyncio.ensure_future(run.go())
+        await asyncio.sleep(0.1)
+        run.stop()
+        await asyncio.sleep(0.05)
+        assert not task.done()
+        run.stop()
+        await asyncio.wait_for(task, 5)
+
+    asyncio.run(main())
+    assert len(ids(tmp_path / "d")) == 20
+
+
+def test_larger_target_extends_a_finished_run(tmp_path: Path) -> None:
+    asyncio.run(run_at(tmp_path / "d", target=30, key=key).go())
+    asyncio.run(run_at(tmp_path / "d", target=70, key=key).go())
+    assert ids(tmp_path / "d") == accepted(400, unique=True)[:70]
+
+
+def test_few_rows_are_begun_beyond_the_target(tmp_path: Path) -> None:
+    run = run_at(tmp_path / "d", target=500, concurrency=100)
+    asyncio.run(run.go())
+    assert run.surplus <= 50
+
+
+KILLED_RUN = """
+import asyncio, random, sys
+from pathlib import Path
+from synth.data.run import shards
+from tests_runner import run_at
+
+shards.SHARD_ROWS = 60
+asyncio.run(run_at(Path(sys.argv[1]), target=1200, concurrency=64).go())
+"""
+
+
+def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """`kill -9` at up to 20 moments of one run, each time continued."""
+    (tmp_path / "tests_runner.py").write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
+    (tmp_path / "run.py").write_text(KILLED_RUN)
+    root = Path(__file__).parents[2]
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{tmp_path}"}
+    path = tmp_path / "d"
+    moments = random.Random(1)
+    kills = 0
+    for _ in range(20):
+        child = subprocess.Popen([sys.executable, str(tmp_path / "run.py"), str(path)], env=environment)
+        deadline = time.monotonic() + 60
+        while not (path / "progress.json").exists() and child.poll() is None and time.monotonic() < deadline:
+            time.sleep(0.01)
+        time.sleep(moments.random() * 0.12)
+        child.send_signal(signal.SIGKILL)
+        kills += child.wait() == -signal.SIGKILL
+        if (path / "run.json").exists():
+            break
+    assert kills >= 3
+    subprocess.run([sys.executable, str(tmp_path / "run.py"), str(path)], env=environment, check=True)
+    assert ids(path) == accepted(5000, unique=False)[:1200]
+    assert isinstance(RunDirectory.open(path, RunRecord("test", {}), BASE), RunDirectory)
