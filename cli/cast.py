@@ -9,17 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from cli.progress import clock, say
-from filters.verdict import Settings
+from filters.verdict import VerifierSettings
 from filters.verifiers import registry
 from synth.chat.format import format_for
 from synth.data.plain import open_rows_or_texts
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, window_of
 from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
-from synth.generation.chat_model import NOT_OPEN, Speaker
+from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
 from synth.generation.prompt_files import load_prompt
 from synth.generation.verification import Verifier, check_references, open_verifier
@@ -38,7 +38,7 @@ class Cast:
     Before a model is loaded, while settings are checked, speakers have no engine and there is no verifier.
     """
 
-    speakers: dict[str, Speaker]
+    chat_models: dict[str, ChatModel]
     verifier: Verifier | None = None
 
     @property
@@ -47,13 +47,13 @@ class Cast:
         return self.verifier or NOT_OPEN
 
     @property
-    def speaker(self) -> Speaker:
+    def chat_model(self) -> ChatModel:
         """The model of `--model`."""
-        return self.speakers["model"]
+        return self.chat_models["model"]
 
-    def part(self, name: str) -> Speaker:
+    def part(self, name: str) -> ChatModel:
         """Who plays a part; the model itself where no other was named."""
-        return self.speakers.get(name) or self.speaker
+        return self.chat_models.get(name) or self.chat_model
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +79,7 @@ class Casting:
 
     models: dict[str, str]
     given: dict[str, Any]
-    verifier: Settings | None = None
+    verifier: VerifierSettings | None = None
     judge_prompt: str = "judge"
     scores: bool = False
     beside: int = 0
@@ -90,7 +90,7 @@ class Casting:
         Raises:
             UsageError: a model's chat template cannot be used, or the judge's prompt cannot.
         """
-        cast = Cast({part: self._speaker(part, name) for part, name in self.models.items()})
+        cast = Cast({part: self._chat_model(part, name) for part, name in self.models.items()})
         if self._has_judge:
             Judge(cast.part("judge"), self.judge_prompt)
         return cast
@@ -116,7 +116,7 @@ class Casting:
         return {self._kind(name) for name in self.models.values()}
 
     async def open(
-        self, stack: AsyncExitStack, tasks: Tasks | None, quiet: bool, engines: Engines | None = None
+        self, stack: AsyncExitStack, tasks: PromptSet | None, quiet: bool, engines: Engines | None = None
     ) -> Cast:
         """Open it all: the verifier, a look at the references, then the models. The stack closes it.
 
@@ -131,25 +131,25 @@ class Casting:
             stack.push_async_callback(verifier.close)
             if tasks is not None:
                 await _look_at_references(verifier, tasks, quiet)
-        cast = Cast(await self._speakers(engines or Engines(stack), quiet), verifier)
+        cast = Cast(await self._chat_models(engines or Engines(stack), quiet), verifier)
         return replace(cast, verifier=Judge(cast.part("judge"), self.judge_prompt)) if self._has_judge else cast
 
-    async def _speakers(self, engines: Engines, quiet: bool) -> dict[str, Speaker]:
+    async def _chat_models(self, engines: Engines, quiet: bool) -> dict[str, ChatModel]:
         """The models, each loaded once, whatever the parts it plays."""
-        speakers = {}
-        for part, speaker in self.named().speakers.items():
+        chat_models = {}
+        for part, chat_model in self.named().chat_models.items():
             name = self.models[part]
             if name not in engines.found:
-                engines.found[name] = await self._engine(engines.stack, self.engine(part), speaker, quiet)
-            speakers[part] = replace(speaker, engine=engines.found[name])
+                engines.found[name] = await self._engine(engines.stack, self.engine(part), chat_model, quiet)
+            chat_models[part] = replace(chat_model, engine=engines.found[name])
         if self.scores and self._kind(self.models["model"]) == "vllm":
             say("vLLM in process does not score texts: the model is loaded once more, to do that", quiet)
-            own = speakers["model"]
+            own = chat_models["model"]
             scorer = await self._engine(engines.stack, "transformers", own, quiet)
-            speakers["model"] = replace(own, scorer=scorer)
-        return speakers
+            chat_models["model"] = replace(own, scorer=scorer)
+        return chat_models
 
-    async def _engine(self, stack: AsyncExitStack, address: str, speaker: Speaker, quiet: bool) -> Engine:
+    async def _engine(self, stack: AsyncExitStack, address: str, chat_model: ChatModel, quiet: bool) -> Engine:
         """Open one engine; what it is and why is said, and what share of a GPU it takes where others are on it."""
         kind, why = choose_engine(address)
         options = engine_settings(self.given)
@@ -157,9 +157,9 @@ class Casting:
         if kind == "vllm" and models > 1 and self.given.get("gpu_memory") is None:
             options = replace(options, gpu_memory=shared_memory(models))
             why += f"; {options.gpu_memory:.0%} of a GPU's memory, as {models} models share it: --gpu-memory"
-        say(f"engine {kind} ({why}); loading {speaker.name}", quiet)
+        say(f"engine {kind} ({why}); loading {chat_model.name}", quiet)
         began = time.monotonic()
-        engine = await open_engine(address, speaker.name, speaker.chat.tokenizer, options)
+        engine = await open_engine(address, chat_model.name, chat_model.chat.tokenizer, options)
         stack.push_async_callback(engine.close)
         say(f"{engine.description}, ready in {clock(time.monotonic() - began)}", quiet)
         return engine
@@ -181,7 +181,7 @@ class Casting:
     def _kind(self, name: str) -> str:
         return choose_engine(_address(name) or self.given["engine"])[0]
 
-    def _speaker(self, part: str, name: str) -> Speaker:
+    def _chat_model(self, part: str, name: str) -> ChatModel:
         """A model by its part, its engine not yet open. A prefix and a stop of the user's are for `--model` alone."""
         model = _name(name)
         if self._kind(name) != "server":
@@ -192,7 +192,7 @@ class Casting:
             chat = format_for(model, prefix=self.given["prefix"], stop=self.given["stop"])
         else:
             chat = format_for(model)
-        return Speaker(NOT_OPEN, chat, model)
+        return ChatModel(NOT_OPEN, chat, model)
 
 
 def engine_settings(given: dict[str, Any]) -> EngineOptions:
@@ -212,7 +212,7 @@ def _address(model: str) -> str | None:
     return found[1] if found else None
 
 
-async def _look_at_references(verifier: Verifier, tasks: Tasks, quiet: bool) -> None:
+async def _look_at_references(verifier: Verifier, tasks: PromptSet, quiet: bool) -> None:
     """Check the first references with their own verifier, before any time is spent on a model."""
     report = await check_references(verifier, islice(tasks.tasks(), FIRST))
     faults = ", ".join(f"{count:,} {fault}" for fault, count in report.faults.most_common())
@@ -220,7 +220,7 @@ async def _look_at_references(verifier: Verifier, tasks: Tasks, quiet: bool) -> 
     say(f"references, the first {report.checked:,} checked by {verifier.name}: {verdict}", quiet)
 
 
-def verifier_settings(given: dict[str, Any]) -> Settings | None:
+def verifier_settings(given: dict[str, Any]) -> VerifierSettings | None:
     """The verifier that the options of `verifier_options` name.
 
     Raises:
@@ -237,7 +237,7 @@ def verifier_settings(given: dict[str, Any]) -> Settings | None:
             schema = Path(given["schema"]).read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--schema {given['schema']} cannot be read: {error}") from error
-    return Settings(
+    return VerifierSettings(
         name,
         seconds=given["time_limit"],
         memory=given["memory_limit"],
@@ -258,7 +258,7 @@ def casting_of(given: dict[str, Any], **models: str | None) -> Casting:
     return Casting(named, given, verifier_settings(given), given["judge_prompt"])
 
 
-def judged(casting: Casting, tasks: Tasks, *, required: bool = True) -> Casting:
+def judged(casting: Casting, tasks: PromptSet, *, required: bool = True) -> Casting:
     """The casting with the verifier that all rows name, where --verifier names none.
 
     One that compares samples, or asks a model, is named by the option alone.
@@ -279,7 +279,7 @@ def judged(casting: Casting, tasks: Tasks, *, required: bool = True) -> Casting:
     return casting
 
 
-def tasks_of(given: dict[str, Any], *, texts: bool = False) -> Tasks:
+def tasks_of(given: dict[str, Any], *, texts: bool = False) -> PromptSet:
     """The rows that the options of `input_options` name, read once; what was recognised is said.
 
     Args:
@@ -291,7 +291,7 @@ def tasks_of(given: dict[str, Any], *, texts: bool = False) -> Tasks:
     """
     opener = open_rows_or_texts if texts else open_rows
     rows = opener(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
-    tasks = open_tasks(rows, given["limit"])
+    tasks = open_prompts(rows, given["limit"])
     for note in rows.notes:
         say(note, given["quiet"])
     if not tasks.total:

@@ -40,8 +40,8 @@ def command(**given: Any) -> None:
         sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
     )
     casting = Casting({"model": given["answer_model"] or given["model"]}, given)
-    tasks = passages_of(given, HALVES, halving(casting.named().speaker.chat.tokenizer, settings))
+    tasks = passages_of(given, HALVES, halving(casting.named().chat_model.chat.tokenizer, settings))
     generate(
-        task_job("continue", tasks, COLUMNS, settings.record(), lambda cast: continuation(cast.speaker, settings)),
+        task_job("continue", tasks, COLUMNS, settings.record(), lambda cast: continuation(cast.chat_model, settings)),
         casting,
     )

@@ -11,11 +11,11 @@ import polars as pl
 from cli.generate import claimed_stdout
 from cli.progress import Meter, say
 from cli.show import printable
-from synth.curation.context import Workshop
+from synth.curation.context import FilterContext
 from synth.curation.pipeline import Curation, Removal, columns_of, curate, curated, frame_of, schema_of
-from synth.curation.steps import Kind, described, steps_of
+from synth.curation.steps import StepKind, described, steps_of
 from synth.data.output import StreamSink, open_output
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
@@ -52,10 +52,10 @@ def curate_set(given: dict[str, Any]) -> None:
         raise UsageError("nothing to do: give --filter, --keep, --dedup, … (synth filter --list shows all steps)")
     output: str | None = given["output"]
     rows = open_rows(given["source"], prompt_column=given["prompt_column"], reference_column=given["reference_column"])
-    tasks = open_tasks(rows, given["limit"])
+    tasks = open_prompts(rows, given["limit"])
     for note in rows.notes:
         say(note, quiet)
-    shop = Workshop(columns_of(tasks), given["seed"], given["device"], piped=given["source"] in (None, "-"))
+    shop = FilterContext(columns_of(tasks), given["seed"], given["device"], piped=given["source"] in (None, "-"))
     steps = steps_of(given["steps"], shop)
     if given["explain"] and output in (None, "-"):
         frame = frame_of(tasks)
@@ -99,7 +99,7 @@ def curate_set(given: dict[str, Any]) -> None:
 def print_list() -> None:
     """Print all filters and ways to choose, with their settings."""
     lines = []
-    titles: dict[Kind, str] = {"filter": "--filter removes", "keep": "--keep keeps"}
+    titles: dict[StepKind, str] = {"filter": "--filter removes", "keep": "--keep keeps"}
     for kind, title in titles.items():
         lines += [click.style(title, bold=True), ""]
         for one in described(kind):
@@ -109,14 +109,14 @@ def print_list() -> None:
     _print([*lines, *wrap(_ABOUT, _WIDTH)], err=False)
 
 
-def _write(sink: StreamSink | RunDirectory, tasks: Tasks, found: Curation, quiet: bool) -> None:
+def _write(sink: StreamSink | RunDirectory, tasks: PromptSet, found: Curation, quiet: bool) -> None:
     with Meter("filter", quiet=quiet) as meter:
         for accepted, rejected in curated(tasks, found.reasons, sink.next):
             sink.extend(accepted, rejected)
             meter.show(sink.next, tasks.total, "")
 
 
-def _note(sink: StreamSink | RunDirectory, tasks: Tasks) -> str | None:
+def _note(sink: StreamSink | RunDirectory, tasks: PromptSet) -> str | None:
     """What people should know of a set of nothing."""
     if sink.record.accepted:
         return None

@@ -8,16 +8,16 @@ from types import TracebackType
 from typing import Any, Self
 
 from cli.progress import Meter
-from filters.verdict import Settings
+from filters.verdict import VerifierSettings
 from synth.chat.format import ChatFormat
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.hf.engine import TransformersEngine
 from synth.errors import UsageError
-from synth.evaluation.run import Exam, Verifiers, open_verifiers, take
+from synth.evaluation.run import EvaluationRun, Verifiers, open_verifiers, take
 from synth.evaluation.scores import results_of
 from synth.evaluation.statistics import retention
 from synth.evaluation.suites import open_suites
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.training.folder import TrainingFolder
 
 CONCURRENCY = 256
@@ -28,7 +28,7 @@ CONCURRENCY = 256
 class Curve:
     """What is asked of the model, again and again; opened before any model is loaded."""
 
-    exam: Exam
+    exam: EvaluationRun
 
     @classmethod
     def of(cls, given: dict[str, Any]) -> Self:
@@ -37,10 +37,10 @@ class Curve:
         Raises:
             UsageError: a suite cannot be read, or needs a verifier that cannot be had here.
         """
-        suites = open_suites(given["suites"], given["new_suites"], None, Settings(""), given["eval_limit"])
+        suites = open_suites(given["suites"], given["new_suites"], None, VerifierSettings(""), given["eval_limit"])
         if any(item.verifier.name == "judge" for suite in suites for item in suite.items):
             raise UsageError("a suite asks for a judge: leave it to synth eval, a judge has no place beside a training")
-        return cls(Exam(suites, Sampling(max_tokens=given["eval_tokens"], temperature=0.0)))
+        return cls(EvaluationRun(suites, Sampling(max_tokens=given["eval_tokens"], temperature=0.0)))
 
     def settings(self) -> dict[str, Any]:
         """What decides the curve (JSON values)."""
@@ -54,7 +54,7 @@ class Curve:
 class Evaluator:
     """Measures a model that is being trained, and draws the curve; a context manager, which holds the verifiers."""
 
-    def __init__(self, exam: Exam, chat: ChatFormat, folder: TrainingFolder, meter: Meter) -> None:
+    def __init__(self, exam: EvaluationRun, chat: ChatFormat, folder: TrainingFolder, meter: Meter) -> None:
         self._exam, self._chat, self._folder, self._meter = exam, chat, folder, meter
         self._runner = asyncio.Runner()
         self._stack = AsyncExitStack()
@@ -103,7 +103,7 @@ class Evaluator:
     async def _ask(self, model: Any) -> list[dict[str, Any]]:
         engine = TransformersEngine(model, self._chat.tokenizer, EngineOptions(concurrency=CONCURRENCY))
         try:
-            return await take(self._exam, Speaker(engine, self._chat, "this model"), self._verifiers, self._say)
+            return await take(self._exam, ChatModel(engine, self._chat, "this model"), self._verifiers, self._say)
         finally:
             await engine.close()
 

@@ -55,7 +55,7 @@ def command(manifest: str, **given: Any) -> None:
     from cli.generate import generate, task_job
     from cli.progress import say
     from synth.data.media.manifest import open_manifest
-    from synth.data.prompts import open_tasks
+    from synth.data.prompts import open_prompts
     from synth.engines.base import Sampling
     from synth.errors import UsageError
     from synth.methods.describe import COLUMNS, DescribeSettings, describe, question_of, style_name
@@ -67,7 +67,7 @@ def command(manifest: str, **given: Any) -> None:
     attributes = tuple(filter(None, given["attributes"].split(","))) if given["attributes"] is not None else None
     added = sorted({name for schema in COLUMNS.values() for name in schema.names})
     files = open_manifest(manifest, added, file_column=given["file_column"], attributes=attributes)
-    tasks = open_tasks(files.rows, given["limit"])
+    tasks = open_prompts(files.rows, given["limit"])
     for note in files.rows.notes:
         say(note, given["quiet"])
     if not tasks.total:
@@ -87,7 +87,7 @@ def command(manifest: str, **given: Any) -> None:
             tasks,
             COLUMNS[files.kind],
             settings.record() | {"file_column": given["file_column"]},
-            lambda cast: describe(cast.speaker, files, settings),
+            lambda cast: describe(cast.chat_model, files, settings),
         ),
         Casting({"model": given["model"]}, given),
     )

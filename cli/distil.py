@@ -56,7 +56,7 @@ def command(**given: Any) -> None:
         tasks,
         COLUMNS,
         settings.record(),
-        lambda cast: distil(cast.speaker, cast.verifier, settings, ledger),
+        lambda cast: distil(cast.chat_model, cast.verifier, settings, ledger),
     )
     try:
         generate(replace(job, started=ledger.watch), judged(casting, tasks, required=False))

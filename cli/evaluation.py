@@ -21,7 +21,7 @@ from cli.cast import Cast, Casting, engine_settings, verifier_settings
 from cli.generate import claimed_stdout, interruptible
 from cli.progress import clock, how_to_go_on, progress, say
 from cli.score_table import score_table
-from filters.verdict import Settings
+from filters.verdict import VerifierSettings
 from synth.data.read import open_source
 from synth.data.row import BASE
 from synth.data.run.directory import RunDirectory
@@ -33,7 +33,7 @@ from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
 from synth.evaluation import lm_eval as harness
 from synth.evaluation.perplexity import Text, open_texts, perplexity
-from synth.evaluation.run import COLUMNS, Exam, Verifiers, open_verifiers
+from synth.evaluation.run import COLUMNS, EvaluationRun, Verifiers, open_verifiers
 from synth.evaluation.scores import Results, as_json, pick, results_of
 from synth.evaluation.suites import Suite, open_suites
 from synth.generation.runner import Run
@@ -64,11 +64,11 @@ def _evaluate(given: dict[str, Any], folder: Path) -> None:
         raise UsageError("nothing to ask: name a SUITE, or --new, --text or --lm-eval")
     models = _named(given["models"])
     sampling = Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], seed=given["seed"])
-    examination = _Examination(given, Exam(suites, sampling), folder)
+    examination = _Examination(given, EvaluationRun(suites, sampling), folder)
     _check(given, suites, models)
     examination.refuse_other_runs(models)
     for model in models.values():
-        chat = examination.casting(model).named().speaker.chat
+        chat = examination.casting(model).named().chat_model.chat
         for text in open_texts(given["texts"], given["text_column"], chat):
             if text.rows.note:
                 say(f"{text.name}: {text.rows.note}", quiet)
@@ -102,7 +102,9 @@ def suites_of(given: dict[str, Any], old: tuple[str, ...], new: tuple[str, ...])
     Raises:
         UsageError: see `open_suites`.
     """
-    limits = Settings("", seconds=given["time_limit"], memory=given["memory_limit"], unsafe=given["unsafe_no_sandbox"])
+    limits = VerifierSettings(
+        "", seconds=given["time_limit"], memory=given["memory_limit"], unsafe=given["unsafe_no_sandbox"]
+    )
     return open_suites(old, new, verifier_settings(given), limits, given["limit"])
 
 
@@ -163,7 +165,7 @@ class _Examination:
     """All models take the same exam."""
 
     given: dict[str, Any]
-    exam: Exam
+    exam: EvaluationRun
     folder: Path
 
     def casting(self, model: str) -> Casting:
@@ -178,12 +180,12 @@ class _Examination:
             click.exceptions.Exit: status 1 where the run was stopped.
         """
         async with AsyncExitStack() as stack:
-            judge, speaker = self._judge(), None
+            judge, chat_model = self._judge(), None
             if judge is not None:
                 here = any(self.casting(model).engine("model")[:4] != "http" for model in models.values())
                 cast = await replace(judge, beside=int(here)).open(stack, None, self.given["quiet"])
-                speaker = cast.speakers["judge"]
-            verifiers = await open_verifiers(stack, self.exam.suites, speaker)
+                chat_model = cast.chat_models["judge"]
+            verifiers = await open_verifiers(stack, self.exam.suites, chat_model)
             return [await self._ask(name, model, verifiers) for name, model in models.items()]
 
     def _judge(self) -> Casting | None:
@@ -197,7 +199,7 @@ class _Examination:
     async def _ask(self, name: str, model: str, verifiers: Verifiers) -> Results:
         """One model's answers, going on where an earlier run was stopped."""
         casting = self.casting(model)
-        chat = casting.named().speaker.chat
+        chat = casting.named().chat_model.chat
         texts = open_texts(self.given["texts"], self.given["text_column"], chat)
         sink = self._sink(name, model) if self.exam.total else None
         async with AsyncExitStack() as stack:
@@ -221,9 +223,9 @@ class _Examination:
     def _perplexities(self, name: str, model: str, texts: list[Text]) -> dict[str, float]:
         """The perplexity of each text, scored as `synth score-tokens` does it, before the model is opened to answer."""
         quiet: bool = self.given["quiet"]
-        speaker, engine = self.casting(model).named().speaker, self.casting(model).engine("model")
-        say(f"loading {speaker.name} to score {', '.join(text.name for text in texts)}", quiet)
-        scorer = open_scorer(engine, speaker.name, speaker.chat.tokenizer, engine_settings(self.given))
+        chat_model, engine = self.casting(model).named().chat_model, self.casting(model).engine("model")
+        say(f"loading {chat_model.name} to score {', '.join(text.name for text in texts)}", quiet)
+        scorer = open_scorer(engine, chat_model.name, chat_model.chat.tokenizer, engine_settings(self.given))
         found: dict[str, float] = {}
         try:
             for text in texts:
@@ -259,8 +261,8 @@ class _Examination:
 
     async def _fill(self, sink: RunDirectory, cast: Cast, verifiers: Verifiers, name: str) -> None:
         quiet: bool = self.given["quiet"]
-        method = self.exam.method(cast.speaker, verifiers)
-        usages, concurrency = [cast.speaker.engine.usage], self.given["concurrency"]
+        method = self.exam.method(cast.chat_model, verifiers)
+        usages, concurrency = [cast.chat_model.engine.usage], self.given["concurrency"]
         run = Run(method, self.exam.rows, sink, usages, concurrency, total=self.exam.total)
         began = time.monotonic()
         with interruptible(run, quiet):
@@ -281,7 +283,7 @@ class _Examination:
         quiet: bool = self.given["quiet"]
         options = engine_settings(self.given)
         first = results[0]
-        chat = self.casting(first.model).named().speaker.chat
+        chat = self.casting(first.model).named().chat_model.chat
         answered, left_out = [], Counter[str]()
         for batch in open_source(str(self._answers(first.name))).batches():
             for record in batch.to_pylist():

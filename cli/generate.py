@@ -16,11 +16,11 @@ import pyarrow as pa
 from cli.cast import Cast, Casting, Engines
 from cli.progress import clock, how_to_go_on, progress, say
 from synth.data.output import StreamSink, open_output, refuse_early
-from synth.data.prompts import Tasks
+from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Row
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
-from synth.generation.runner import Kinds, Method, Run, Sink
+from synth.generation.runner import Method, Quota, Run, Sink
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Job:
     rows: Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]
     schema: pa.Schema = BASE
     target: int | None = None
-    tasks: Tasks | None = None
+    tasks: PromptSet | None = None
     key: Callable[[Row], int] | None = None
-    kinds: Kinds | None = None
+    kinds: Quota | None = None
     check_references: bool = True
     started: Callable[[Run], None] = lambda _: None
     also_read: Sequence[str] = ()
@@ -62,7 +62,7 @@ class Job:
 
 
 def task_job(
-    command: str, tasks: Tasks, added: pa.Schema, settings: dict[str, Any], method: Callable[[Cast], Method]
+    command: str, tasks: PromptSet, added: pa.Schema, settings: dict[str, Any], method: Callable[[Cast], Method]
 ) -> Job:
     """A job that completes the rows of a data set one by one.
 
@@ -162,7 +162,7 @@ async def _run(job: Job, casting: Casting, sink: Sink, engines: Engines | None) 
             sink.pause()
             raise
         rows = job.rows(sink.record.settings, casting.models.get("model", ""))
-        usages = list({id(one.engine): one.engine.usage for one in cast.speakers.values()}.values())
+        usages = list({id(one.engine): one.engine.usage for one in cast.chat_models.values()}.values())
         concurrency: int = given["concurrency"]
         run = Run(job.method(cast), rows, sink, usages, concurrency, job.target, job.key, job.kinds, job.total)
         job.started(run)

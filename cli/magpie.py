@@ -69,7 +69,7 @@ def command(model: str, rows: int, system: str | None, **given: Any) -> None:
         Job(
             command="magpie",
             settings=settings.record(),
-            method=lambda cast: magpie(cast.speaker.engine, cast.speaker.chat, settings),
+            method=lambda cast: magpie(cast.chat_model.engine, cast.chat_model.chat, settings),
             rows=magpie_rows,
             target=rows,
             key=magpie_key,

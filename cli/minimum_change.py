@@ -56,7 +56,7 @@ def command(**given: Any) -> None:
             tasks,
             COLUMNS,
             settings.record(),
-            lambda cast: minimum_change(cast.speaker, cast.part("editor"), cast.referee, settings),
+            lambda cast: minimum_change(cast.chat_model, cast.part("editor"), cast.referee, settings),
         ),
         judged(casting, tasks),
     )

@@ -11,9 +11,9 @@ import pyarrow as pa
 from cli.generate import claimed_stdout
 from cli.options import Share
 from cli.progress import Meter, say
-from synth.data.mix import CountTokens, Mixture, Part, mixed, plan
+from synth.data.mix import CountTokens, MixPart, Mixture, mixed, plan
 from synth.data.output import open_output
-from synth.data.prompts import open_tasks
+from synth.data.prompts import open_prompts
 from synth.data.read import Rows, conversations, open_source
 from synth.data.row import SCORES
 from synth.data.run.record import RunRecord
@@ -70,7 +70,7 @@ def mix(given: dict[str, Any]) -> None:
         say(line, quiet)
 
 
-def _part(name: str, source: str, share: float | None, given: dict[str, Any], quiet: bool) -> Part:
+def _part(name: str, source: str, share: float | None, given: dict[str, Any], quiet: bool) -> MixPart:
     raw = open_source(source)
     try:
         rows = conversations(raw)
@@ -85,10 +85,10 @@ def _part(name: str, source: str, share: float | None, given: dict[str, Any], qu
         say(f"{name}: {note}", quiet)
     if given["form"] == "messages":
         rows = _without_tokens(rows)
-    tasks = open_tasks(rows, given["limit"] if share is None else None)
+    tasks = open_prompts(rows, given["limit"] if share is None else None)
     if not tasks.total:
         raise UsageError(f"{source} has no rows")
-    return Part(name, tasks, share)
+    return MixPart(name, tasks, share)
 
 
 def _without_tokens(rows: Rows) -> Rows:

@@ -53,7 +53,7 @@ def command(**given: Any) -> None:
             tasks,
             COLUMNS,
             settings.record(),
-            lambda cast: paraphrase(cast.speaker, cast.verifier, settings),
+            lambda cast: paraphrase(cast.chat_model, cast.verifier, settings),
         ),
         judged(casting, tasks, required=False),
     )

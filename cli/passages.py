@@ -5,13 +5,13 @@ from typing import Any
 import pyarrow as pa
 
 from cli.progress import say
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import Rows, open_source
 from synth.errors import UsageError
 from synth.generation.documents import Cut, open_documents
 
 
-def passages_of(given: dict[str, Any], added: pa.Schema, cut: Cut) -> Tasks:
+def passages_of(given: dict[str, Any], added: pa.Schema, cut: Cut) -> PromptSet:
     """The documents of `source`, as `cut` divides them, read once; `limit` counts documents.
 
     Raises:
@@ -20,7 +20,7 @@ def passages_of(given: dict[str, Any], added: pa.Schema, cut: Cut) -> Tasks:
     raw = open_source(given["source"])
     limit: int | None = given["limit"]
     few = Rows(raw.source, raw.schema, lambda: raw.judged(limit), raw.notes)
-    tasks = open_tasks(open_documents(few, given["text_column"], added, cut))
+    tasks = open_prompts(open_documents(few, given["text_column"], added, cut))
     for note in raw.notes:
         say(note, given["quiet"])
     if not tasks.total:

@@ -14,7 +14,7 @@ from synth.data.row import BASE, digest
 from synth.engines.base import Sampling
 from synth.engines.loading import load_tokenizer
 from synth.errors import UsageError
-from synth.generation.runner import Kinds
+from synth.generation.runner import Quota
 from synth.methods.lamol import (
     COLUMNS,
     GENERATION,
@@ -80,12 +80,12 @@ def sample(given: dict[str, Any]) -> None:
         Job(
             command="lamol",
             settings=settings.record(),
-            method=lambda cast: lamol(cast.speaker.engine, cast.speaker.chat.tokenizer, settings),
+            method=lambda cast: lamol(cast.chat_model.engine, cast.chat_model.chat.tokenizer, settings),
             rows=lamol_rows(settings.tokens),
             schema=pa.schema([*BASE, *COLUMNS]),
             target=wanted,
             key=magpie_key,
-            kinds=Kinds(TOKEN, settings.tokens),
+            kinds=Quota(TOKEN, settings.tokens),
         ),
         Casting({"model": given["model"]}, given | asked),
     )

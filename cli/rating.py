@@ -13,7 +13,7 @@ from cli.progress import Meter, clock, say
 from synth.curation.rewards import COLUMNS, open_reward_model, rewarded
 from synth.data.output import open_output
 from synth.data.plain import only_texts
-from synth.data.prompts import Tasks
+from synth.data.prompts import PromptSet
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.engines.open import model_revision
@@ -50,7 +50,7 @@ def rate_rows(given: dict[str, Any]) -> None:
         Job(
             command="rate",
             settings=settings.record() | {"input": tasks.fingerprint},
-            method=lambda cast: rate(cast.speaker, settings, missing),
+            method=lambda cast: rate(cast.chat_model, settings, missing),
             rows=lambda *_: answered,
             schema=tasks.schema(settings.columns),
             tasks=tasks,
@@ -60,7 +60,7 @@ def rate_rows(given: dict[str, Any]) -> None:
     _say_missing(missing, given["quiet"])
 
 
-def _tasks(given: dict[str, Any], aspects: Sequence[str]) -> Tasks:
+def _tasks(given: dict[str, Any], aspects: Sequence[str]) -> PromptSet:
     """The rows; what is said of answers alone is refused where no row has one."""
     tasks = tasks_of(given, texts=True)
     of_answers = [aspect for aspect in aspects if aspect != "perplexity"]
@@ -77,7 +77,7 @@ def _say_missing(missing: Counter[str], quiet: bool) -> None:
         say(f"{count:,} rows have no {name}: {name}_fault says why", quiet)
 
 
-def _refuse_rated(tasks: Tasks, added: pa.Schema) -> None:
+def _refuse_rated(tasks: PromptSet, added: pa.Schema) -> None:
     there = [name for name in added.names if name in tasks.source.schema.names]
     if there:
         raise UsageError(

@@ -92,7 +92,7 @@ def command(**given: Any) -> None:
             "--verifier majority judges samples only together: it goes without --search and --step-rollouts"
         )
     casting = casting_of(given, model=given["model"])
-    if note := lost_thoughts(casting.named().speaker.chat, settings.markers):
+    if note := lost_thoughts(casting.named().chat_model.chat, settings.markers):
         say(note, given["quiet"])
     tasks = tasks_of(given)
     generate(
@@ -101,7 +101,7 @@ def command(**given: Any) -> None:
             tasks,
             COLUMNS,
             settings.record(),
-            lambda cast: reason(cast.speaker, cast.referee, settings),
+            lambda cast: reason(cast.chat_model, cast.referee, settings),
         ),
         judged(casting, tasks),
     )

@@ -33,8 +33,8 @@ def command(**given: Any) -> None:
     from cli.cast import Casting
     from cli.generate import generate, task_job
     from cli.progress import say
-    from filters.verdict import Settings
-    from synth.data.prompts import open_tasks
+    from filters.verdict import VerifierSettings
+    from synth.data.prompts import open_prompts
     from synth.data.read import Rows, open_source
     from synth.engines.base import Sampling
     from synth.errors import UsageError
@@ -53,13 +53,13 @@ def command(**given: Any) -> None:
     if given["sources"].count("-") > 1:
         raise UsageError("standard input is one set: only one of PROMPTS can be -")
     prompts = together([opened(source) for source in given["sources"]])
-    tasks = open_tasks(prompts)
+    tasks = open_prompts(prompts)
     for note in prompts.notes:
         say(note, given["quiet"])
     if not tasks.total:
         raise UsageError(f"{prompts.source} has no rows")
     job = task_job(
-        "refuse", tasks, COLUMNS, settings.record(), lambda cast: refuse(cast.speaker, cast.referee, settings)
+        "refuse", tasks, COLUMNS, settings.record(), lambda cast: refuse(cast.chat_model, cast.referee, settings)
     )
     job = replace(job, check_references=False, also_read=given["sources"])
-    generate(job, Casting({"model": given["model"]}, given, Settings("refusal")))
+    generate(job, Casting({"model": given["model"]}, given, VerifierSettings("refusal")))

@@ -73,7 +73,7 @@ def rehearse(given: dict[str, Any]) -> None:
             Job(
                 command="ssr-inputs",
                 settings=settings.record() | {"input": tasks.fingerprint},
-                method=lambda cast: inputs(cast.speaker, examples, settings),
+                method=lambda cast: inputs(cast.chat_model, examples, settings),
                 rows=input_rows,
                 target=candidates,
                 key=magpie_key,
@@ -88,7 +88,7 @@ def rehearse(given: dict[str, Any]) -> None:
             Job(
                 command="ssr",
                 settings=settings.record() | {"inputs": name, "embed": given["embed"]},
-                method=lambda cast: answers(cast.speaker, settings),
+                method=lambda cast: answers(cast.chat_model, settings),
                 rows=lambda recorded, _: chosen_rows(chosen, recorded),
                 schema=pa.schema([*BASE, *COLUMNS]),
                 target=wanted,

@@ -58,8 +58,8 @@ def command(**given: Any) -> None:
     )
     recorded = settings.record()
     casting = Casting({"model": given["model"]}, given)
-    tasks = passages_of(given, CHUNKS, chunking(casting.named().speaker.chat.tokenizer, settings))
-    generate(task_job("rephrase", tasks, COLUMNS, recorded, lambda cast: rephrase(cast.speaker, settings)), casting)
+    tasks = passages_of(given, CHUNKS, chunking(casting.named().chat_model.chat.tokenizer, settings))
+    generate(task_job("rephrase", tasks, COLUMNS, recorded, lambda cast: rephrase(cast.chat_model, settings)), casting)
 
 
 def _ratio(text: str) -> float:

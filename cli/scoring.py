@@ -17,12 +17,13 @@ import pyarrow as pa
 from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import claimed_stdout, closing_lines
 from cli.progress import Meter, clock, how_to_go_on, say
+from synth.chat.format import format_for_texts
 from synth.data.output import StreamSink, open_output, refuse_early
-from synth.data.plain import TEXT, format_for_texts, has_texts, only_texts
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.plain import TEXT, has_texts, only_texts
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import Rows, open_rows, open_source
 from synth.data.row import BASE
-from synth.data.run.card import token_line
+from synth.data.run.card import token_line, untrained_line
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
 from synth.data.run.shards import read_shards
@@ -31,7 +32,7 @@ from synth.data.schema.turns import holds_text
 from synth.engines.loading import load_tokenizer
 from synth.engines.open import model_revision
 from synth.errors import UsageError
-from synth.scoring.encoding import Protection, RowEncoder, untrained_line
+from synth.scoring.encoding import Protection, RowEncoder
 from synth.scoring.labels import corpus_cut, write_scored
 from synth.scoring.masks import Cut, Mask
 from synth.scoring.scorer import open_scorer
@@ -85,7 +86,7 @@ def score(given: dict[str, Any]) -> None:
     if not given["preview"]:
         refuse_early(given["output"], lambda: record(mask), restart=given["restart"])
     words = {name: given[name] for name in ("prefix", "stop")}
-    chat = format_for_texts(given["model"], **words) if plain else casting.named().speaker.chat
+    chat = format_for_texts(given["model"], **words) if plain else casting.named().chat_model.chat
     if given["scorer"]:
         _same_tokenizer(chat.tokenizer, given["model"], given["scorer"])
     encoder = RowEncoder(chat, given["train_on"], protect, given["overlong"])
@@ -163,7 +164,7 @@ class _Work:
             return
         sink.pause()
         self.write(str(stage), Mask(), part=True)
-        tasks = open_tasks(open_rows(str(stage)))
+        tasks = open_prompts(open_rows(str(stage)))
         if not tasks.total:
             raise UsageError(f"no row of {self._source} can be scored; {stage}/rejected says why")
         self._scores = replace(self._scores, tasks=tasks, scorer=None, rows_done=0, tokens_done=0)
@@ -261,7 +262,7 @@ def _protections(text: str) -> frozenset[Protection]:
     return cast(frozenset[Protection], names)
 
 
-def _tasks(given: dict[str, Any]) -> Tasks:
+def _tasks(given: dict[str, Any]) -> PromptSet:
     column = given["text_column"]
     if column is None:
         return tasks_of(given, texts=True)
@@ -270,7 +271,7 @@ def _tasks(given: dict[str, Any]) -> Tasks:
         raise UsageError(f"{rows.source} has no column {column!r}; there are: {', '.join(rows.schema.names)}")
     if column in BASE.names or not holds_text(rows.schema.field(column).type):
         raise UsageError(f"column {column!r} of {rows.source} holds no plain texts")
-    tasks = open_tasks(rows, given["limit"])
+    tasks = open_prompts(rows, given["limit"])
     if not tasks.total:
         raise UsageError(f"{rows.source} has no rows")
     return tasks

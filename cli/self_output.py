@@ -92,7 +92,7 @@ def command(**given: Any) -> None:
             COLUMNS,
             settings.record() | {"few_shot": given["few_shot"]},
             lambda cast: self_output(
-                cast.part("answers"), cast.referee, settings, editor=cast.speaker, demonstrations=shots
+                cast.part("answers"), cast.referee, settings, editor=cast.chat_model, demonstrations=shots
             ),
         ),
         judged(casting, tasks),

@@ -15,9 +15,8 @@ import numpy as np
 
 from cli.progress import Meter, clock, how_to_go_on, say
 from cli.show import printable
-from synth.chat.format import ChatFormat, format_for
-from synth.data.plain import format_for_texts
-from synth.data.prompts import open_tasks
+from synth.chat.format import ChatFormat, format_for, format_for_texts
+from synth.data.prompts import open_prompts
 from synth.data.read import Rows, conversations, open_source
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
@@ -30,7 +29,7 @@ from synth.scoring.encoding import RowEncoder
 from synth.training.card import training_card
 from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.rows import TrainingRows, read_training_rows
-from synth.training.settings import Settings, Trained
+from synth.training.settings import TrainedParts, TrainingSettings
 
 if TYPE_CHECKING:
     from synth.training.run import Stop
@@ -83,7 +82,7 @@ def train(given: dict[str, Any]) -> None:
     chat_format = format_for if given["text_column"] is None else format_for_texts
     chat = chat_format(given["model"], prefix=given["prefix"], stop=given["stop"])
     source = _source(given)
-    tasks = open_tasks(source, given["limit"])
+    tasks = open_prompts(source, given["limit"])
     encoder = RowEncoder(chat, given["train_on"], (), given["overlong"], _window(given))
     rows = read_training_rows(
         source, encoder, _vocabulary(given["model"], chat), text_column=given["text_column"], limit=given["limit"]
@@ -121,8 +120,8 @@ def _run(
     given: dict[str, Any],
     rows: TrainingRows,
     chat: ChatFormat,
-    settings: Settings,
-    trained: Trained,
+    settings: TrainingSettings,
+    trained: TrainedParts,
     folder: TrainingFolder,
     curve: Any,
     quiet: bool,
@@ -198,7 +197,7 @@ def _evaluation_line(found: dict[str, Any]) -> str:
     return " · ".join(f"{name} {found[name]:.1%}" for name in ("new", "old", "kept") if found.get(name) is not None)
 
 
-def _settings(given: dict[str, Any]) -> Settings:
+def _settings(given: dict[str, Any]) -> TrainingSettings:
     if given["steps"] is not None and given["epochs"] != 1.0:
         raise UsageError("--steps and --epochs are two ways to say how long: give one of them")
     if given["keep"] is not None and not (given["suites"] and 0 < given["keep"] <= 1):
@@ -208,7 +207,7 @@ def _settings(given: dict[str, Any]) -> Settings:
     if not 0 <= given["warmup"] < 1:
         raise UsageError(f"--warmup is a share of the steps, such as 3%, not {given['warmup']}")
     adapts = given["lora"] is not None or given["peft"] is not None
-    return Settings(
+    return TrainingSettings(
         steps=given["steps"],
         epochs=given["epochs"],
         rate=given["lr"] or (2e-4 if adapts else 1e-5),
@@ -230,8 +229,8 @@ def _settings(given: dict[str, Any]) -> Settings:
     )
 
 
-def _trained(given: dict[str, Any]) -> Trained:
-    return Trained(
+def _trained(given: dict[str, Any]) -> TrainedParts:
+    return TrainedParts(
         freeze=given["freeze"],
         dropout=given["dropout"],
         lora=given["lora"],
@@ -312,7 +311,7 @@ def _say_rows(rows: TrainingRows, quiet: bool) -> None:
         say(rows.note, quiet)
 
 
-def _dry_run(rows: TrainingRows, settings: Settings, chat: ChatFormat) -> None:
+def _dry_run(rows: TrainingRows, settings: TrainingSettings, chat: ChatFormat) -> None:
     """Print what would be trained on."""
     from rich.console import Console
     from rich.table import Table

@@ -12,7 +12,7 @@ RIGHT: Literal["right"] = "right"
 WRONG: Literal["wrong"] = "wrong"
 UNSCORABLE: Literal["unscorable"] = "unscorable"
 
-Kind = Literal["right", "wrong", "unscorable"]
+VerdictKind = Literal["right", "wrong", "unscorable"]
 
 
 class VerifierError(ValueError):
@@ -38,13 +38,13 @@ class Task:
 class Verdict:
     """One outcome: the verdict, what was extracted from the response, and why it is not right (one line)."""
 
-    kind: Kind
+    kind: VerdictKind
     answer: str | None = None
     reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class VerifierSettings:
     """Which verifier, and how; the command line's options of the same names.
 
     Attributes:

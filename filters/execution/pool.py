@@ -18,7 +18,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from filters.verdict import UNSCORABLE, Settings, Task, Verdict, VerifierError
+from filters.verdict import UNSCORABLE, Task, Verdict, VerifierError, VerifierSettings
 
 GRACE = 2.0
 """Seconds beyond the limit: verifiers that run programs keep the limit themselves, and say more about it."""
@@ -42,7 +42,7 @@ STARTS = 3
 class Pool:
     """See `open_pool`."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: VerifierSettings) -> None:
         self._settings = settings
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
@@ -156,7 +156,7 @@ class Pool:
                 waiting.set_exception(failure)
 
 
-async def open_pool(settings: Settings, workers: int | None = None) -> Pool:
+async def open_pool(settings: VerifierSettings, workers: int | None = None) -> Pool:
     """Start the workers of a verifier: as many as this process may use CPUs, unless said otherwise.
 
     Raises:

@@ -1,4 +1,4 @@
-"""The program's side of the two processes: it runs the program, then answers for it. See `filters.execution.tests_process`.
+"""The program's side of the two processes: it runs the program, then answers what its tests ask.
 
 All of this may have been taken over by the program; nothing rests on it.
 """

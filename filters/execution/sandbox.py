@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from filters.execution import seccomp as sandbox_seccomp
-from filters.verdict import Settings, VerifierError
+from filters.verdict import VerifierError, VerifierSettings
 
 FILES = 64 * 2**20
 """Bytes that the temporary directory may hold."""
@@ -87,7 +87,7 @@ def isolation_missing() -> str | None:
     return None
 
 
-def check_isolation(settings: Settings) -> None:
+def check_isolation(settings: VerifierSettings) -> None:
     """Refuse to run programs unprotected, unless that was asked for.
 
     Raises:
@@ -100,7 +100,7 @@ def check_isolation(settings: Settings) -> None:
 class PythonSandbox:
     """One sandbox with a warm interpreter (`filters.execution.server`), for one program after another."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: VerifierSettings) -> None:
         check_isolation(settings)
         self._settings = settings
         self._server: subprocess.Popen[bytes] | None = None
@@ -129,7 +129,7 @@ class PythonSandbox:
     def _started(self) -> subprocess.Popen[bytes]:
         if self._server is not None and self._server.poll() is None:
             return self._server
-        ours = str(Path(__file__).parent.parent)
+        ours = str(Path(__file__).parents[2])
         start = f"import sys; sys.path.append({ours!r}); from filters.execution.server import main; main()"
         interpreter = [PYTHON, "-I", "-B", "-c", start]
         if self._settings.unsafe:
@@ -137,7 +137,7 @@ class PythonSandbox:
             command = [*interpreter, self._folder.name]
         else:
             packages = [path for path in sys.path if path.endswith(("site-packages", "dist-packages"))]
-            visible = [sys.base_prefix, sys.prefix, *filter(os.path.isdir, packages), str(Path(__file__).parent)]
+            visible = [sys.base_prefix, sys.prefix, *filter(os.path.isdir, packages), str(Path(__file__).parents[1])]
             command = [*sandbox_command(visible), *interpreter, FOLDER]
         self._server = subprocess.Popen(
             command,
@@ -193,7 +193,9 @@ class Ran:
     output: str
 
 
-def run(command: Sequence[str], files: Mapping[str, str], settings: Settings, visible: Sequence[str] = ()) -> Ran:
+def run(
+    command: Sequence[str], files: Mapping[str, str], settings: VerifierSettings, visible: Sequence[str] = ()
+) -> Ran:
     """Run one command on some files, isolated unless `settings.unsafe`.
 
     Args:
@@ -233,7 +235,7 @@ def _copying(folder: str, files: Mapping[str, str]) -> list[str]:
     ]
 
 
-def _limit(settings: Settings) -> None:
+def _limit(settings: VerifierSettings) -> None:
     limits = {
         resource.RLIMIT_AS: max(settings.memory, 4096) * 2**20,  # a Java or Node machine maps far more than it uses
         resource.RLIMIT_CPU: int(settings.seconds) + 1,

@@ -20,7 +20,7 @@ class Unjudged(BaseException):
     """The tests ask for what cannot be done across processes; nothing is said about the program."""
 
 
-class Kind(type):
+class StandInType(type):
     """Stands for a class of the program; its instances here stand for those there, or hold their data."""
 
     _remote: "tuple[Program, int]"
@@ -58,7 +58,7 @@ class Kind(type):
         return True
 
 
-class Remote(metaclass=Kind):
+class Remote(metaclass=StandInType):
     """What stands for an object of the program: what is not known of it here is asked there."""
 
     _program: "Program"
@@ -255,7 +255,7 @@ def _word(thing: Thing, name: str, other: Any) -> Any:
 BASES = frozenset((*IMMUTABLE, *MUTABLE, *(one for one in TYPES.values() if issubclass(one, BaseException))))
 
 
-def derived(ours: list[Kind], data: list[type]) -> list[type]:
+def derived(ours: list[StandInType], data: list[type]) -> list[type]:
     """What a stand-in for a class derives from, whose bases are some of the program, and types of data or exceptions.
 
     Data that cannot change is held here, with its own operators.

@@ -3,8 +3,9 @@
 A program that shares an interpreter with its tests can always forge success: it can walk frames, patch builtins, return
 an object that equals everything, print what success looks like. Here the tests' process (`Program`) never runs a line
 of the program. The names it tests are stand-ins; calling one sends the arguments to the program's process
-(`filters.execution.program_process`), which sends the result back, rebuilt here from plain parts (`filters.execution.values`). What
-is none of the types that can be rebuilt stays there and is known by a number (`Thing`).
+(`filters.execution.program_process`), which sends the result back, rebuilt here from plain parts
+(`filters.execution.values`). What is none of the types that can be rebuilt stays there and is known by a number
+(`Thing`).
 
 What such an object says of itself is the program's word. Between two of them it is taken; where it stands against data
 of the tests' own (`f(2) == 4`, `abs(f(2) - 4) < 0.1`) it is no evidence: what passes by it is not judged.
@@ -21,7 +22,7 @@ from collections.abc import Generator
 from typing import Any
 
 from filters.execution.program_process import LENT, OPERATIONS
-from filters.execution.stand_ins import BASES, Kind, Raised, Remote, Thing, Unjudged, derived
+from filters.execution.stand_ins import BASES, Raised, Remote, StandInType, Thing, Unjudged, derived
 from filters.execution.values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, update
 
 _MODULES = """
@@ -66,7 +67,7 @@ class Program:
         """
         self._wire = Wire(connection)
         self._turn = threading.RLock()
-        self._kinds: dict[int, Kind] = {}
+        self._kinds: dict[int, StandInType] = {}
         self._things: dict[int, Any] = {}
         self._lent: list[Any] = []
         self._lent_numbers: dict[int, int] = {}
@@ -233,13 +234,13 @@ class Program:
             if isinstance(real, type) and issubclass(real, BaseException):
                 return real
         given = [decode(base, self._stand_in) for base in bases]
-        ours = [base for base in given if isinstance(base, Kind)]
+        ours = [base for base in given if isinstance(base, StandInType)]
         data = [base for base in given if base in BASES]
         space = {"_remote": (self, number), "__module__": "program", "__doc__": doc}
         try:
-            made = Kind(str(name), tuple(dict.fromkeys(derived(ours, data))), space)
+            made = StandInType(str(name), tuple(dict.fromkeys(derived(ours, data))), space)
         except TypeError:  # its layout cannot be had here
-            made = Kind(str(name), (Thing,), space)
+            made = StandInType(str(name), (Thing,), space)
         self._kinds[number] = made
         return made
 
@@ -287,7 +288,7 @@ class Program:
     def _lend(self, value: Any) -> Any:
         if isinstance(value, Remote):
             return {"thing": object.__getattribute__(value, "__dict__")["_number"]}
-        if type(value) is Kind:
+        if type(value) is StandInType:
             return {"thing": value._remote[1]}
         if (name := getattr(value, "__name__", None)) and getattr(builtins, str(name), None) is value:
             return {"builtin": name}

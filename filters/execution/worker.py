@@ -1,4 +1,4 @@
-"""One worker of `filters.execution.pool`: reads checks from standard input, writes verdicts to a pipe of its own, until its end.
+"""One worker of the pool: reads checks from standard input, writes verdicts to a pipe of its own, until its end.
 
 Whatever a check prints goes to the bin. Replies are JSON: the parent never unpickles what a process says that has
 seen a model's text.

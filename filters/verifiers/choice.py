@@ -9,7 +9,7 @@ option.
 import re
 
 from filters.response.extract import conclusion, last_boxed, plain
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 _LETTERS = "ABCDEFGHIJ"
 _LINE = re.compile(r"^\W{0,4}([A-J])[).:\]]\s*(\S[^\n]*)$", re.MULTILINE)
@@ -20,7 +20,7 @@ _STATED = re.compile(
 _ALONE = re.compile(r"^\W*([A-J])\W*$|^[\W_]*\(?([A-J])[).:](?:\s|\*|$)", re.MULTILINE)
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check."""
     return _check
 

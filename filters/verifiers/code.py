@@ -9,8 +9,8 @@ Tests are found in the row's columns, in this order:
                                                  that function is called with and returns, as in APPS
 
 The program is made of the blocks of the response that define what the tests call, and what these need: see
-`filters.response.program`. Where it does not define the entry point it is taken for the rest of the prompt. The program and its
-tests run in separate processes: see `filters.execution.tests_process`.
+`filters.response.program`. Where it does not define the entry point it is taken for the rest of the prompt. The
+program and its tests run in separate processes: see `filters.execution.tests_process`.
 """
 
 import ast
@@ -21,7 +21,7 @@ from typing import Any
 from filters.execution.sandbox import PythonSandbox
 from filters.response.extract import conclusion
 from filters.response.program import code_given, completed, names_used, own_names, parsed, program_in
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 _COMPARING = """
     abs all any bool dict float hasattr int isinstance issubclass len list range repr round set sorted str tuple type
@@ -44,7 +44,7 @@ def _same(found, wanted):
 """The setup of tests that only say what a function is called with, and what it returns."""
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check, with a sandbox that is started at its first use.
 
     Raises:
@@ -141,7 +141,7 @@ def _calls(name: str, inputs: list[Any], outputs: list[Any]) -> dict[str, Any]:
     return {"setup": _CALLING.format(name=name), "tests": tests}
 
 
-def _verdict(result: dict[str, Any], tests: dict[str, Any], program: str, settings: Settings) -> Verdict:
+def _verdict(result: dict[str, Any], tests: dict[str, Any], program: str, settings: VerifierSettings) -> Verdict:
     if "fault" in result:
         return Verdict(UNSCORABLE, program, result["fault"])
     if "unusable" in result:

@@ -13,7 +13,7 @@ from pathlib import Path
 from filters.execution import sandbox
 from filters.response.code_blocks import fenced_blocks
 from filters.response.extract import conclusion
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierError, VerifierSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ _ALIASES = {
 }
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check.
 
     Raises:
@@ -103,7 +103,7 @@ def _program(response: str, language: str | None) -> tuple[str, str]:
     return (known or blocks or [("", response)])[-1]
 
 
-def _compiled(language: str, program: str, settings: Settings) -> Verdict:
+def _compiled(language: str, program: str, settings: VerifierSettings) -> Verdict:
     compiler = COMPILERS[language]
     executable = os.path.realpath(shutil.which(_executable(language)) or "")
     command = [executable, *compiler.command[1:]]

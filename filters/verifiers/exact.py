@@ -6,10 +6,10 @@ Where the row has several right answers, as SQuAD's `answers` ({"text": [â€¦], â
 from collections.abc import Mapping
 
 from filters.response.extract import conclusion
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check."""
     return _check
 

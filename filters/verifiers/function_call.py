@@ -17,7 +17,7 @@ from typing import Any
 
 from filters.response.code_blocks import fenced_blocks
 from filters.response.extract import tail
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 Call = tuple[str, dict[str, Any]]
 
@@ -28,7 +28,7 @@ _TAGGED = re.compile(r"<(tool_call|function_call|tool_calls)>(.*?)</\1>", re.DOT
 _NOISE = re.compile(r"[\s,./\-_*^()]+")
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check."""
     return _check
 

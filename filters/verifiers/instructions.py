@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 Arguments = Mapping[str, Any]
 
@@ -25,7 +25,7 @@ _SENTENCE = re.compile(r"[^.!?…。！？]+(?:[.!?…。！？]+[\"'”’)\]]*
 _ABBREVIATION = re.compile(r"\b(?:Mr|Mrs|Ms|Dr|Prof|St|Sr|Jr|vs|etc|e\.g|i\.e|[A-Z]|No)\.|(?<=\d)\.(?=\d)")
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check."""
     return _check
 

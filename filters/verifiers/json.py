@@ -11,10 +11,10 @@ from typing import Any
 
 from filters.response.code_blocks import fenced_blocks
 from filters.response.extract import conclusion
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierError, VerifierSettings
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check.
 
     Raises:

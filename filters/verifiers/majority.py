@@ -8,13 +8,13 @@ from collections import Counter
 from collections.abc import Sequence
 
 from filters.response.extract import final_answer
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 LEAST = 2
 """Votes that the most frequent answer needs."""
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The answer of one response, to be voted on."""
 
     def check(response: str, task: Task) -> Verdict:

@@ -1,19 +1,20 @@
 r"""`math`: whether the final answer equals the reference's, as mathematics.
 
-The answer of a response (`filters.mathematics.answers`) is what its last `\boxed{}` holds, or the last boxes that belong
-together; what follows `####` or "the answer is"; or else the last formula or quantity. It is brought to one notation
-(`filters.mathematics.notation`), and compared with the reference's (`filters.mathematics.equality`): words, dates, units, lists,
-matrices and numbers as what they are, and what is left by math-verify, a parser of LaTeX into sympy.
+The answer of a response (`filters.mathematics.answers`) is what its last `\boxed{}` holds, or the last boxes that
+belong together; what follows `####` or "the answer is"; or else the last formula or quantity. It is brought to one
+notation (`filters.mathematics.notation`), and compared with the reference's (`filters.mathematics.equality`): words,
+dates, units, lists, matrices and numbers as what they are, and what is left by math-verify, a parser of LaTeX into
+sympy.
 """
 
 import logging
 
 from filters.mathematics.answers import answer_of, reference_answer
 from filters.mathematics.equality import equal_answers
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check, with math-verify loaded: that takes longer than most checks."""
     import math_verify
 

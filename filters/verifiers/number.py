@@ -6,10 +6,10 @@ a unit here: 5% equals 5). A decimal that was rounded (`0.33` for 1/3) is not eq
 
 from filters.mathematics.notation import characters
 from filters.response.extract import conclusion, final_answer, first_number, last_number, number_of
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check."""
     return _check
 

@@ -12,7 +12,7 @@ refuse.
 
 import re
 
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 OPENING = 400
 """Characters in which a refusal shows."""
@@ -58,7 +58,7 @@ _ANYWAY = re.compile(
 """An apology that complies after all."""
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check."""
     return _check
 

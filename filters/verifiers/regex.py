@@ -5,10 +5,10 @@ Time is the worker's to limit.
 
 import re
 
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict, VerifierError
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierError, VerifierSettings
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check.
 
     Raises:

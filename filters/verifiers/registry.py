@@ -10,7 +10,7 @@ from contextlib import suppress
 from typing import Any, get_args
 
 from filters.response.thoughts import after_thoughts
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Kind, Settings, Task, Verdict, VerifierError
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerdictKind, VerifierError, VerifierSettings
 
 NAMES = {
     "math": "the final answer equals the reference's, as mathematics",
@@ -29,10 +29,10 @@ NAMES = {
 }
 """Every verifier's name, and when it takes a response for right."""
 
-_KINDS: tuple[Kind, ...] = get_args(Kind)
+_KINDS: tuple[VerdictKind, ...] = get_args(VerdictKind)
 
 
-def checker(settings: Settings) -> Check:
+def checker(settings: VerifierSettings) -> Check:
     """The check that `settings.name` stands for, of what responses say after their thoughts.
 
     A user's own function is given responses as they are, thoughts and all.
@@ -58,7 +58,7 @@ def _after_thoughts(judges: Check) -> Check:
     return check
 
 
-def gold(settings: Settings, task: Task) -> str | None:
+def gold(settings: VerifierSettings, task: Task) -> str | None:
     """The response that stands for a task's reference when references are checked; None if there is none."""
     if ":" in settings.name:
         return task.reference

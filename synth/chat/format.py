@@ -379,3 +379,17 @@ def format_for(model: str, *, prefix: str | None = None, stop: str | None = None
     """
     tokenizer = load_tokenizer(model)
     return chat_format(tokenizer, generation_eos=load_end_ids(model), prefix=prefix, stop=stop)
+
+
+def format_for_texts(model: str, *, prefix: str | None = None, stop: str | None = None) -> ChatFormat:
+    """A model's chat format where no conversation is ever written: of a base model, which has none, any will do.
+
+    Raises:
+        UsageError: the tokenizer cannot be read, or `prefix` and `stop` cannot be used.
+    """
+    try:
+        return format_for(model, prefix=prefix, stop=stop)
+    except UsageError:
+        if prefix is not None:
+            raise
+        return format_for(model, prefix="Text: ", stop="\n")

@@ -13,7 +13,7 @@ from filters.contamination import answer_column, question_column
 from synth.chat.format import ChatFormat, format_for
 from synth.curation.embeddings import Embedder, open_embedder
 from synth.curation.pipeline import frame_of, nearest
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import Rows, conversations, open_source
 from synth.data.schema.benchmarks import benchmark_of
 from synth.data.schema.turns import holds_text
@@ -29,7 +29,7 @@ Text = Literal["answer", "prompt", "text"]
 
 
 @dataclass(slots=True)
-class Workshop:
+class FilterContext:
     """What filters are made with.
 
     Attributes:
@@ -59,7 +59,7 @@ class Workshop:
             raise UsageError(f"there is no column {name}{nearest(name, self.columns)}")
         return name
 
-    def open(self, source: str) -> Tasks:
+    def open(self, source: str) -> PromptSet:
         """A data set of conversations.
 
         Raises:
@@ -67,8 +67,8 @@ class Workshop:
         """
         return self._conversations(source, self._source(source))
 
-    def _conversations(self, source: str, rows: Rows) -> Tasks:
-        tasks = open_tasks(conversations(rows))
+    def _conversations(self, source: str, rows: Rows) -> PromptSet:
+        tasks = open_prompts(conversations(rows))
         self.inputs[source] = tasks.fingerprint
         return tasks
 
@@ -137,7 +137,7 @@ class Workshop:
 
     def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
         """What a benchmark asks and its answers, item by item; it may be any conversations."""
-        tasks = open_tasks(self._source(source))
+        tasks = open_prompts(self._source(source))
         if known := benchmark_of(tasks.source.schema, tasks.source.batches):
             self.inputs[source] = tasks.fingerprint
             return [known.item(record) for _, record in tasks.records()]

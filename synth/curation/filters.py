@@ -14,7 +14,7 @@ from filters import contamination as benchmarks
 from filters import duplicates as twins
 from filters import heuristics, personal
 from filters import language as languages
-from synth.curation.context import Text, Workshop
+from synth.curation.context import FilterContext, Text
 from synth.curation.pipeline import Filter, frame_of
 from synth.errors import UsageError
 
@@ -23,7 +23,7 @@ SPLITS = {"train", "dev", "validation", "test"}
 
 
 def length(
-    shop: Workshop,
+    shop: FilterContext,
     min: int = 1,
     max: int | None = None,
     unit: Literal["characters", "words", "tokens"] = "characters",
@@ -100,14 +100,14 @@ def secrets() -> Filter:
     return _with_system(personal.secrets())
 
 
-def duplicates(shop: Workshop, of: Text = "text", against: str | None = None) -> Filter:
+def duplicates(shop: FilterContext, of: Text = "text", against: str | None = None) -> Filter:
     """Rows with the same words as an earlier row, or as one of another set, against=SET."""
     others = None if against is None else _named(shop, against, of)
     return lambda frame: twins.exact_duplicates(frame, of, others)
 
 
 def near_duplicates(
-    shop: Workshop,
+    shop: FilterContext,
     threshold: float = 0.7,
     of: Text = "text",
     n: int = twins.SHINGLE_WORDS,
@@ -121,7 +121,7 @@ def near_duplicates(
 
 
 def semantic_duplicates(
-    shop: Workshop, model: str, threshold: float = 0.95, of: Text = "text", against: str | None = None
+    shop: FilterContext, model: str, threshold: float = 0.95, of: Text = "text", against: str | None = None
 ) -> Filter:
     """Rows that mean what an earlier row does, or one of another set: cosine of vectors; see below for MODEL."""
     twins.check_threshold(threshold)
@@ -136,7 +136,7 @@ def semantic_duplicates(
 
 
 def against(
-    shop: Workshop, *sets: str, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
+    shop: FilterContext, *sets: str, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
 ) -> Filter:
     """Rows that ask much what one of other data sets does: against:target.jsonl."""
     if not sets:
@@ -147,7 +147,9 @@ def against(
     return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
 
-def contamination(shop: Workshop, *files: str, words: int = benchmarks.LONG, short: int = benchmarks.SHORT) -> Filter:
+def contamination(
+    shop: FilterContext, *files: str, words: int = benchmarks.LONG, short: int = benchmarks.SHORT
+) -> Filter:
     """Rows that hold a benchmark's questions or answers, by words in a row: contamination:gsm8k/test.jsonl."""
     if not files:
         raise UsageError("name files of benchmarks, as in contamination:gsm8k/test.jsonl,HumanEval.jsonl")
@@ -164,7 +166,7 @@ def contamination(shop: Workshop, *files: str, words: int = benchmarks.LONG, sho
 
 
 def column(
-    shop: Workshop, name: str, min: float | None = None, max: float | None = None, equals: str | None = None
+    shop: FilterContext, name: str, min: float | None = None, max: float | None = None, equals: str | None = None
 ) -> Filter:
     """Rows whose column is out of bounds, another value, or empty: column:quality,min=4."""
     shop.column(name)
@@ -192,7 +194,7 @@ def _with_system(find: Filter) -> Filter:
     return lambda frame: find(frame.with_columns(whole))
 
 
-def _named(shop: Workshop, source: str, of: Text) -> pl.DataFrame:
+def _named(shop: FilterContext, source: str, of: Text) -> pl.DataFrame:
     """A set to stay clear of: a text of each row, and which row it is."""
     name = pl.format(f"{_braceless(Path(source).stem)} row {{}}", "row").alias("id")
     return frame_of(shop.open(source)).select(name, of)

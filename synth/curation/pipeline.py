@@ -14,7 +14,7 @@ from types import MappingProxyType
 import polars as pl
 import pyarrow as pa
 
-from synth.data.prompts import Tasks
+from synth.data.prompts import PromptSet
 from synth.data.row import REASON
 from synth.errors import UsageError
 
@@ -82,13 +82,13 @@ class Curation:
     removals: list[Removal] = field(default_factory=list)
 
 
-def schema_of(tasks: Tasks) -> pa.Schema:
+def schema_of(tasks: PromptSet) -> pa.Schema:
     """The columns of what comes out: those that came in. One named `reason` is called `input_reason`."""
     whole = tasks.schema(pa.schema([REASON]))
     return whole.remove(whole.get_field_index(REASON.name))
 
 
-def frame_of(tasks: Tasks) -> pl.DataFrame:
+def frame_of(tasks: PromptSet) -> pl.DataFrame:
     """The rows as filters see them.
 
     `id`      names the row
@@ -118,9 +118,9 @@ def frame_of(tasks: Tasks) -> pl.DataFrame:
     return frame.with_columns(**_of_tokens(frame))
 
 
-def columns_of(tasks: Tasks) -> list[str]:
+def columns_of(tasks: PromptSet) -> list[str]:
     """The names of the columns that `frame_of` gives, without reading a row."""
-    nothing = Tasks(tasks.source, 0, tasks.fingerprint, limit=0)
+    nothing = PromptSet(tasks.source, 0, tasks.fingerprint, limit=0)
     return frame_of(nothing).columns
 
 
@@ -145,7 +145,7 @@ def curate(frame: pl.DataFrame, steps: Sequence[Step], faults: Mapping[int, str]
 
 
 def curated(
-    tasks: Tasks, reasons: Sequence[str | None], start: int = 0
+    tasks: PromptSet, reasons: Sequence[str | None], start: int = 0
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """The rows from index `start` on: those that stay, and those that do not with their `reason`, batch by batch."""
     for _, batch in tasks.completed(pa.schema([REASON]), start):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from synth.chat.template import Template
-from synth.data.prompts import Tasks
+from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
 from synth.data.row import REASON, Message
 from synth.engines.base import EngineOptions
@@ -145,7 +145,7 @@ def open_reward_model(name: str, options: EngineOptions) -> RewardModel:
     return RewardModel(model, template, min(limits, default=None))
 
 
-def rewarded(model: RewardModel, tasks: Tasks, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+def rewarded(model: RewardModel, tasks: PromptSet, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """The rows from index `start` on, block by block, and of each block those that cannot be read.
 
     Both have the columns of `tasks.schema(COLUMNS)`; what cannot be read has its reason, too, and no reward.

@@ -9,7 +9,7 @@ import polars as pl
 from filters import selection
 from synth.chat.format import ChatFormat
 from synth.curation.clusters import k_means
-from synth.curation.context import Text, Workshop
+from synth.curation.context import FilterContext, Text
 from synth.curation.pipeline import Filter
 from synth.errors import RequestError, UsageError
 
@@ -42,13 +42,13 @@ class Amount:
         raise UsageError(f"{self.text} is no number of rows; write 1000 or 10%")
 
 
-def top(shop: Workshop, column: str, rows: Amount) -> Filter:
+def top(shop: FilterContext, column: str, rows: Amount) -> Filter:
     """The rows with the highest values of a column: top:quality,1000 or top:quality,10%."""
     shop.column(column)
     return lambda frame: selection.best(frame, frame[column], rows.of(len(frame)))
 
 
-def bottom(shop: Workshop, column: str, rows: Amount) -> Filter:
+def bottom(shop: FilterContext, column: str, rows: Amount) -> Filter:
     """The rows with the lowest values of a column: bottom:perplexity,1000."""
     shop.column(column)
     return lambda frame: selection.best(frame, frame[column], rows.of(len(frame)), lowest=True)
@@ -61,24 +61,24 @@ def longest(rows: Amount, of: Text = "answer") -> Filter:
     )
 
 
-def shortest_right(shop: Workshop) -> Filter:
+def shortest_right(shop: FilterContext) -> Filter:
     """The shortest right answer to each prompt (arXiv 2502.20122); synth verify says which are right."""
     shop.column("verdict")
     return selection.shortest_right
 
 
-def random(shop: Workshop, rows: Amount) -> Filter:
+def random(shop: FilterContext, rows: Amount) -> Filter:
     """Rows at random: random:1000."""
     return lambda frame: selection.sample(frame, rows.of(len(frame)), shop.seed)
 
 
-def stratified(shop: Workshop, column: str, rows: Amount, shares: selection.Shares = "proportional") -> Filter:
+def stratified(shop: FilterContext, column: str, rows: Amount, shares: selection.Shares = "proportional") -> Filter:
     """Rows at random from each value of a column: stratified:topic,1000,shares=equal."""
     shop.column(column)
     return lambda frame: selection.stratified(frame, column, rows.of(len(frame)), shares, shop.seed)
 
 
-def tokens(shop: Workshop, total: int, by: str | None = None, model: str | None = None) -> Filter:
+def tokens(shop: FilterContext, total: int, by: str | None = None, model: str | None = None) -> Filter:
     """Rows of at most so many tokens in all, at random or the best by a column: tokens:1000000,model=M."""
     if by is not None:
         shop.column(by)
@@ -94,7 +94,7 @@ def tokens(shop: Workshop, total: int, by: str | None = None, model: str | None 
 
 
 def diverse(
-    shop: Workshop, rows: Amount, model: str, by: str | None = None, distance: float = 0.1, of: Text = "text"
+    shop: FilterContext, rows: Amount, model: str, by: str | None = None, distance: float = 0.1, of: Text = "text"
 ) -> Filter:
     """The best rows that are unlike each other (DEITA, arXiv 2312.15685), by complexity × quality or a column."""
     selection.check_distance(distance)
@@ -108,7 +108,7 @@ def diverse(
     )
 
 
-def representatives(shop: Workshop, rows: Amount, model: str, of: Text = "text") -> Filter:
+def representatives(shop: FilterContext, rows: Amount, model: str, of: Text = "text") -> Filter:
     """Of as many clusters of like rows (k-means) the row nearest the middle of each."""
     embed = shop.embedding(model, of)
 

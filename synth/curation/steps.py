@@ -16,15 +16,15 @@ from typing import Any, Literal, get_args, get_origin
 
 import polars as pl
 
-from synth.curation.context import Workshop
+from synth.curation.context import FilterContext
 from synth.curation.filters import FILTERS
 from synth.curation.pipeline import Filter, Step, nearest
 from synth.curation.selections import SELECTIONS
 from synth.errors import UsageError
 
-Kind = Literal["filter", "keep"]
+StepKind = Literal["filter", "keep"]
 
-MAKERS: dict[Kind, Mapping[str, Callable[..., Filter]]] = {"filter": FILTERS, "keep": SELECTIONS}
+MAKERS: dict[StepKind, Mapping[str, Callable[..., Filter]]] = {"filter": FILTERS, "keep": SELECTIONS}
 _MOST = 2.0**31
 """No setting is a larger number: filters count in what C does."""
 
@@ -38,7 +38,7 @@ class Described:
     says: str
 
 
-def described(kind: Kind) -> list[Described]:
+def described(kind: StepKind) -> list[Described]:
     """All filters of a kind."""
     return [
         Described(name, ",".join(map(_written, _settings(make))), (make.__doc__ or "").split("\n", 1)[0])
@@ -46,7 +46,7 @@ def described(kind: Kind) -> list[Described]:
     ]
 
 
-def steps_of(asked: Sequence[tuple[Kind, str]], shop: Workshop) -> list[Step]:
+def steps_of(asked: Sequence[tuple[StepKind, str]], shop: FilterContext) -> list[Step]:
     """The steps that are asked for, in their order.
 
     Raises:
@@ -60,11 +60,11 @@ def steps_of(asked: Sequence[tuple[Kind, str]], shop: Workshop) -> list[Step]:
     return steps
 
 
-def _made(kind: Kind, text: str, shop: Workshop) -> tuple[str, Filter]:
+def _made(kind: StepKind, text: str, shop: FilterContext) -> tuple[str, Filter]:
     name, colon, rest = text.partition(":")
     make = MAKERS[kind].get(name)
     if make is None:
-        other: Kind = "keep" if kind == "filter" else "filter"
+        other: StepKind = "keep" if kind == "filter" else "filter"
         if name in MAKERS[other]:
             raise UsageError(f"--{kind} {text}: write --{other} {text}; {name} says which rows to {_verb(other)}")
         is_import = colon and rest.isidentifier() and all(part.isidentifier() for part in name.split("."))
@@ -78,7 +78,7 @@ def _made(kind: Kind, text: str, shop: Workshop) -> tuple[str, Filter]:
         raise UsageError(f"--{kind} {text}: {error}") from error
 
 
-def _verb(kind: Kind) -> str:
+def _verb(kind: StepKind) -> str:
     return "keep" if kind == "keep" else "remove"
 
 
@@ -151,7 +151,7 @@ def _pattern(make: Callable[..., Filter]) -> str:
     return f"{name}:{settings}" if settings else name
 
 
-def _own(kind: Kind, text: str, module: str, name: str) -> Filter:
+def _own(kind: StepKind, text: str, module: str, name: str) -> Filter:
     """A user's function of the frame: it returns reasons, or whether each row stays, as a series or an expression."""
     if os.getcwd() not in sys.path:
         sys.path.insert(0, os.getcwd())  # as `python -m` has it: the user's module lies where the command is run

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from synth.data.prompts import Tasks
+from synth.data.prompts import PromptSet
 from synth.data.row import REASON, Message, digest
 from synth.errors import UsageError
 from synth.seeds import seed_of
@@ -31,7 +31,7 @@ SOURCE = pa.field("source", pa.string())
 
 
 @dataclass(slots=True)
-class Part:
+class MixPart:
     """One set of a mixture and what is taken of it.
 
     Attributes:
@@ -45,7 +45,7 @@ class Part:
     """
 
     name: str
-    tasks: Tasks
+    tasks: PromptSet
     share: float | None = None
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Part:
 class Mixture:
     """A plan: `parts`, the target first, and for each row to come the number of its part and which of `taken` it is."""
 
-    parts: list[Part]
+    parts: list[MixPart]
     part: NDArray[np.int64]
     place: NDArray[np.int64]
     schema: pa.Schema
@@ -79,7 +79,7 @@ class Mixture:
 
 
 def plan(
-    parts: Sequence[Part],
+    parts: Sequence[MixPart],
     *,
     by: Unit = "rows",
     order: Order = "interleave",
@@ -154,7 +154,7 @@ def mixed(mixture: Mixture, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa
 class _Gather:
     """Rows of one set by their place, with the columns of the mixture."""
 
-    def __init__(self, part: Part, schema: pa.Schema) -> None:
+    def __init__(self, part: MixPart, schema: pa.Schema) -> None:
         self._part = part
         self._schema = schema
         self.left_out = part.left_out
@@ -165,7 +165,7 @@ class _Gather:
         self._again[first] = False
 
     def rows(self, which: NDArray[np.int64]) -> pa.RecordBatch:
-        """Rows by their number in `Part.taken`; one that is taken again gets an id of its own."""
+        """Rows by their number in `MixPart.taken`; one that is taken again gets an id of its own."""
         batch = self.at(self._part.taken[which])
         again = self._again[which]
         if again.any():
@@ -199,7 +199,7 @@ class _Gather:
         return pa.record_batch(columns, schema=self._schema)
 
 
-def _one_form(parts: Sequence[Part]) -> None:
+def _one_form(parts: Sequence[MixPart]) -> None:
     """Refuse sets of which some are tokens, or have labels, and some do not, or that different models scored."""
     tokens = [part for part in parts if _tokenised(part)]
     labelled = [part for part in tokens if "labels" in part.tasks.source.schema.names]
@@ -223,13 +223,13 @@ def _one_form(parts: Sequence[Part]) -> None:
         )
 
 
-def _tokenised(part: Part) -> bool:
+def _tokenised(part: MixPart) -> bool:
     """Whether its rows are tokens: as `synth score-tokens` leaves them, or as another tool does."""
     return "input_ids" in part.tasks.source.schema.names
 
 
 def _look(
-    part: Part, by: Unit, count_tokens: CountTokens | None
+    part: MixPart, by: Unit, count_tokens: CountTokens | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
     """For each row of a set a hash of its prompt, its tokens (0: not known, not asked for), whether it can be read."""
     keys: list[int] = []
@@ -260,7 +260,7 @@ def _prompt(messages: list[Message]) -> list[tuple[str, str]]:
 
 
 def _take(
-    part: Part,
+    part: MixPart,
     candidates: NDArray[np.int64],
     sizes: NDArray[np.int64],
     whole: int,
@@ -286,7 +286,7 @@ def _take(
     part.tokens = int(sizes[part.taken].sum())
 
 
-def _schema(parts: Sequence[Part]) -> pa.Schema:
+def _schema(parts: Sequence[MixPart]) -> pa.Schema:
     """The columns of all sets together; null where a set has none of a name."""
     schemas = [part.tasks.schema(pa.schema([SOURCE])) for part in parts]
     try:

@@ -1,7 +1,8 @@
 """Preference pairs in the forms that public data has them in: what was asked, a better answer, a worse one.
 
 The sides are `chosen` and `rejected`: texts, turns, lists of turns, or whole conversations, whose common start is what
-was asked. Where they are answers, a prompt stands beside them under any name of `synth.data.schema.shapes`, with its `system` turn.
+was asked. Where they are answers, a prompt stands beside them under any name of `synth.data.schema.shapes`, with its
+`system` turn.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ import pyarrow as pa
 
 from synth.data.read import Rows, faults_of
 from synth.data.row import FAULT, MESSAGES, PAIRS, Message
-from synth.data.schema.assemble import Part, Parts, messages_of
+from synth.data.schema.assemble import ConversationColumns, TurnColumn, messages_of
 from synth.data.schema.shapes import ANSWERS, SYSTEM, TURN_COLUMNS, Seen
 from synth.data.schema.turns import turn_fields
 from synth.errors import UsageError
@@ -45,12 +46,12 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
     seen = Seen(schema, raw.first, raw.mixed)
     try:
         asked = seen.parts(prompt, None) if prompt else _system_alone(seen)
-        answers = [Parts(None, None, seen.part(name, "assistant"), None) for name in SIDES]
+        answers = [ConversationColumns(None, None, seen.part(name, "assistant"), None) for name in SIDES]
     except UsageError as error:
         raise UsageError(f"{raw.source}: {error}") from error
     used = {*SIDES, *(asked.columns() if asked else ())}
-    carried = [item for item in raw.schema if item.name not in (*used, FAULT)]
-    kept = [item.with_name("input_messages") if item.name == "messages" else item for item in carried]
+    passthrough = [item for item in raw.schema if item.name not in (*used, FAULT)]
+    kept = [item.with_name("input_messages") if item.name == "messages" else item for item in passthrough]
     result = pa.schema([("messages", MESSAGES), *(PAIRS.field(name) for name in SIDES), *kept])
     notes = list(raw.notes)
 
@@ -68,7 +69,7 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
         turns = ([row or [] for row in column.to_pylist()] for column in found)
         rows = [_parted(*row) for row in zip(*turns, strict=True)]
         columns = [pa.array([row[at] for row in rows], MESSAGES) for at in range(3)]
-        columns += [batch.column(item.name) for item in carried]
+        columns += [batch.column(item.name) for item in passthrough]
         if not faults:
             return pa.record_batch(columns, schema=result)
         columns.append(pa.array([faults.get(row) for row in range(batch.num_rows)], pa.string()))
@@ -82,10 +83,10 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
     return Rows(raw.source, result, read, notes)
 
 
-def _system_alone(seen: Seen) -> Parts | None:
+def _system_alone(seen: Seen) -> ConversationColumns | None:
     """What was asked where no prompt stands beside the sides: at most what the system says."""
     name = next((name for name in SYSTEM if seen.is_said(name)), None)
-    return Parts(None, None, Part(name, "text", "system"), None) if name else None
+    return ConversationColumns(None, None, TurnColumn(name, "text", "system"), None) if name else None
 
 
 def _as_lists(turns: pa.Array) -> pa.ListArray:

@@ -9,13 +9,11 @@ from collections.abc import Iterator
 import pyarrow as pa
 from pyarrow import compute
 
-from synth.chat.format import ChatFormat, format_for
 from synth.data.read import Rows, conversations, open_source
 from synth.data.row import BASE, FAULT, MESSAGES, Row
 from synth.data.schema.benchmarks import benchmark_of
 from synth.data.schema.shapes import ANSWERS, TURN_COLUMNS
 from synth.data.schema.turns import holds_text
-from synth.errors import UsageError
 
 TEXT = "text"
 
@@ -61,23 +59,9 @@ def only_texts(rows: Rows) -> bool:
     return not any(compute.sum(size).as_py() for size in sizes)
 
 
-def format_for_texts(model: str, *, prefix: str | None = None, stop: str | None = None) -> ChatFormat:
-    """A model's chat format where no conversation is ever written: of a base model, which has none, any will do.
-
-    Raises:
-        UsageError: the tokenizer cannot be read, or `prefix` and `stop` cannot be used.
-    """
-    try:
-        return format_for(model, prefix=prefix, stop=stop)
-    except UsageError:
-        if prefix is not None:
-            raise
-        return format_for(model, prefix="Text: ", stop="\n")
-
-
 def text_of(row: Row) -> str | None:
     """The plain text of a row that is no conversation; None for any other row."""
-    text = None if row.messages else row.carried.get(TEXT)
+    text = None if row.messages else row.passthrough.get(TEXT)
     return text if isinstance(text, str) and text.strip() else None
 
 

@@ -14,7 +14,7 @@ from synth.data.row import BASE, FAULT, REASON, Message, Row, digest
 
 
 @dataclass(frozen=True, slots=True)
-class Tasks:
+class PromptSet:
     """A source whose rows are to be worked on one by one.
 
     Attributes:
@@ -37,8 +37,8 @@ class Tasks:
         The source's columns `without` are left behind.
         """
         ours = [*BASE, *added]
-        carried = _carried(self.source.schema, [item.name for item in ours], without)
-        return pa.schema([*ours, *(self.source.schema.field(old).with_name(new) for old, new in carried.items())])
+        passthrough = _passthrough(self.source.schema, [item.name for item in ours], without)
+        return pa.schema([*ours, *(self.source.schema.field(old).with_name(new) for old, new in passthrough.items())])
 
     def rows(self, method: str, settings: Mapping[str, Any], added: pa.Schema) -> Callable[[int], Iterator[Row]]:
         """The tasks as rows to complete, from any index on.
@@ -47,7 +47,7 @@ class Tasks:
         `reference`. Its id depends on the settings, the row it came from (`parent`) and its place.
         """
         name = digest(method, dict(settings))
-        carried = _carried(self.source.schema, [item.name for item in (*BASE, *added)])
+        passthrough = _passthrough(self.source.schema, [item.name for item in (*BASE, *added)])
 
         def rows(start: int) -> Iterator[Row]:
             for index, record in self.records(start):
@@ -63,7 +63,7 @@ class Tasks:
                     method,
                     parent=parent,
                     reference=reference,
-                    carried={new: record[old] for old, new in carried.items()},
+                    passthrough={new: record[old] for old, new in passthrough.items()},
                     fault=fault,
                 )
 
@@ -77,7 +77,7 @@ class Tasks:
                 for record, fault in zip(batch.to_pylist(), faults_of(source), strict=True):
                     ours: dict[str, Any] = {name: record.pop(name) for name in BASE.names}
                     ours["messages"] = ours["messages"] or []
-                    yield Row(**ours, carried=record, fault=fault)
+                    yield Row(**ours, passthrough=record, fault=fault)
 
         return rows
 
@@ -89,7 +89,7 @@ class Tasks:
         The second of each pair has the columns of `schema(added, without)` apart from those `added`. Rows without an
         id get one of their content and place; rows of no known method are called `input`.
         """
-        carried = _carried(self.source.schema, [item.name for item in (*BASE, *added)], without)
+        passthrough = _passthrough(self.source.schema, [item.name for item in (*BASE, *added)], without)
         for at, batch in self._batches(start):
             columns = [
                 batch.column(item.name).cast(item.type)
@@ -111,8 +111,11 @@ class Tasks:
                     own or digest(turns or [], reference, at + i) for i, (own, turns, reference) in enumerate(parts)
                 ]
                 columns[names.index("id")] = pa.array(named, pa.string())
-            fields = [*BASE, *(self.source.schema.field(old).with_name(new) for old, new in carried.items())]
-            yield batch, pa.record_batch([*columns, *(batch.column(old) for old in carried)], schema=pa.schema(fields))
+            fields = [*BASE, *(self.source.schema.field(old).with_name(new) for old, new in passthrough.items())]
+            yield (
+                batch,
+                pa.record_batch([*columns, *(batch.column(old) for old in passthrough)], schema=pa.schema(fields)),
+            )
 
     def tasks(self) -> Iterator[Task]:
         """What answers to the rows are checked against."""
@@ -154,7 +157,7 @@ class Tasks:
             at += batch.num_rows
 
 
-def open_tasks(source: Rows, limit: int | None = None) -> Tasks:
+def open_prompts(source: Rows, limit: int | None = None) -> PromptSet:
     """Read a source once, to count its rows and to name their content. A note says which cannot be read.
 
     Raises:
@@ -166,27 +169,27 @@ def open_tasks(source: Rows, limit: int | None = None) -> Tasks:
         content.update(batch.serialize())
         tally.add(batch)
     tally.tell(source, "rejected")
-    return Tasks(source, tally.rows, content.hexdigest(), limit, tally.unreadable)
+    return PromptSet(source, tally.rows, content.hexdigest(), limit, tally.unreadable)
 
 
 def task_of(row: Row) -> Task:
     """What answers to a row are checked against."""
     prompt = next((turn["content"] for turn in reversed(row.messages) if turn["role"] == "user"), "")
-    return Task(row.reference, prompt, row.carried)
+    return Task(row.reference, prompt, row.passthrough)
 
 
-def _carried(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) -> dict[str, str]:
+def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) -> dict[str, str]:
     """Columns to carry through, and what they are called: a name that the method needs itself is changed.
 
     What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
     it is not carried. `reason` is kept for why a row is rejected.
     """
-    carried = {}
+    passthrough = {}
     for name in schema.names:
         if name in BASE.names or name in without:
             continue
         new = name
         while new in ours or new == REASON.name or (new != name and new in schema.names):
             new = f"input_{new}"
-        carried[name] = new
-    return carried
+        passthrough[name] = new
+    return passthrough

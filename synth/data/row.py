@@ -70,8 +70,8 @@ Such a row has no messages, and every command rejects it with this reason."""
 class Row:
     """One conversation on its way to a data set; None where a column does not apply.
 
-    `extra` holds the columns its method adds (JSON values), `carried` those that came with the input row. `fault` says
-    why it could not be read.
+    `extra` holds the columns its method adds (JSON values), `passthrough` those that came with the input row. `fault`
+    says why it could not be read.
     """
 
     id: str
@@ -86,7 +86,7 @@ class Row:
     samples: int | None = None
     logprob: float | None = None
     extra: dict[str, Any] = field(default_factory=dict)
-    carried: dict[str, Any] = field(default_factory=dict)
+    passthrough: dict[str, Any] = field(default_factory=dict)
     fault: str | None = None
 
     def own(self) -> dict[str, Any]:
@@ -95,7 +95,7 @@ class Row:
 
     def record(self) -> dict[str, Any]:
         """The whole row as one flat dictionary, column by column."""
-        return self.own() | self.carried
+        return self.own() | self.passthrough
 
 
 def digest(*parts: object) -> str:

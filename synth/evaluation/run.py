@@ -13,13 +13,13 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.verdict import UNSCORABLE, Settings, Verdict
+from filters.verdict import UNSCORABLE, Verdict, VerifierSettings
 from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
 from synth.evaluation.alarms import signs_of
 from synth.evaluation.suites import Item, Suite
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.judge import Judge
 from synth.generation.verification import Verifier, check_references, open_verifier
 
@@ -40,10 +40,10 @@ COLUMNS = pa.schema(
 FIRST = 20
 """References of each suite that are checked with their own verifier before any model is asked."""
 
-Verifiers = dict[Settings, Verifier]
+Verifiers = dict[VerifierSettings, Verifier]
 
 
-async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: Speaker | None = None) -> Verifiers:
+async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: ChatModel | None = None) -> Verifiers:
     """Start each verifier that the suites need, once, and try it on their first references; the stack closes them.
 
     Args:
@@ -70,7 +70,7 @@ async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: 
     return verifiers
 
 
-async def _open(settings: Settings, judge: Speaker | None) -> Verifier:
+async def _open(settings: VerifierSettings, judge: ChatModel | None) -> Verifier:
     if settings.name == "majority":
         raise UsageError("the verifier majority compares samples of one task: it cannot judge a suite's single answers")
     if settings.name != "judge":
@@ -81,7 +81,7 @@ async def _open(settings: Settings, judge: Speaker | None) -> Verifier:
 
 
 @dataclass(frozen=True, slots=True)
-class Exam:
+class EvaluationRun:
     """The items of all suites as rows to be answered and judged.
 
     Attributes:
@@ -118,7 +118,7 @@ class Exam:
             extra = {"suite": suite.name, "item": at, "new": suite.new}
             yield Row(name, item.messages, "eval", reference=item.task.reference, extra=extra)
 
-    def method(self, speaker: Speaker, verifiers: Verifiers) -> Callable[[Row], Awaitable[Outcome]]:
+    def method(self, chat_model: ChatModel, verifiers: Verifiers) -> Callable[[Row], Awaitable[Outcome]]:
         """The method for one model: every row comes out, with the answer and its verdict.
 
         A question that the model cannot be asked (it does not fit in the window, holds a control token, …) is
@@ -132,13 +132,13 @@ class Exam:
             if not item.messages:
                 return _judged(row, Verdict(UNSCORABLE, None, "no prompt"))
             try:
-                completion = await speaker.reply(item.messages, self.sampling)
+                completion = await chat_model.reply(item.messages, self.sampling)
             except RequestError as error:
                 return _judged(row, Verdict(UNSCORABLE, None, f"not asked: {error}"))
             text = completion.text.strip()
             signs = signs_of(completion)
             row.messages = [*row.messages, {"role": "assistant", "content": text}]
-            row.model = speaker.name
+            row.model = chat_model.name
             row.extra |= {name: getattr(signs, name) for name in ("refused", "repetitive", "cut_off", "language")}
             row.extra["tokens"] = len(completion.token_ids)
             return _judged(row, await verifiers[item.verifier].check(text, item.task))
@@ -153,20 +153,23 @@ def _judged(row: Row, verdict: Verdict) -> Outcome:
 
 
 async def take(
-    exam: Exam, speaker: Speaker, verifiers: Verifiers, report: Callable[[int, int], None] = lambda done, total: None
+    exam: EvaluationRun,
+    chat_model: ChatModel,
+    verifiers: Verifiers,
+    report: Callable[[int, int], None] = lambda done, total: None,
 ) -> list[dict[str, Any]]:
     """All answers of a model, as records in the order of the items; all are asked at once.
 
     Args:
         exam: what is asked.
-        speaker: the model.
+        chat_model: the model.
         verifiers: judge its answers.
         report: called after each with how many there are, of how many.
 
     Raises:
         RunError: the engine is dead, or a verifier is.
     """
-    method = exam.method(speaker, verifiers)
+    method = exam.method(chat_model, verifiers)
     done = 0
 
     async def answered(row: Row) -> dict[str, Any]:

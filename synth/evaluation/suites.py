@@ -14,9 +14,9 @@ from typing import Any
 
 import pyarrow as pa
 
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from filters.verifiers import registry
-from synth.data.prompts import open_tasks, task_of
+from synth.data.prompts import open_prompts, task_of
 from synth.data.read import Rows, conversations, open_source
 from synth.data.row import Message, digest
 from synth.data.schema.benchmarks import NAMES, benchmark_of
@@ -29,7 +29,7 @@ class Item:
 
     messages: list[Message]
     task: Task
-    verifier: Settings
+    verifier: VerifierSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,11 @@ SPLITS = frozenset({"train", "test", "validation", "valid", "val", "dev", "eval"
 
 
 def open_suites(
-    old: Sequence[str], new: Sequence[str], verifier: Settings | None, settings: Settings, limit: int | None = None
+    old: Sequence[str],
+    new: Sequence[str],
+    verifier: VerifierSettings | None,
+    settings: VerifierSettings,
+    limit: int | None = None,
 ) -> list[Suite]:
     """Read the suites of a command line.
 
@@ -135,9 +139,11 @@ def _folder(source: str) -> str:
     return Path(source).resolve().parent.name
 
 
-def _suite(name: str, one: _Opened, verifier: Settings | None, settings: Settings, limit: int | None) -> Suite:
+def _suite(
+    name: str, one: _Opened, verifier: VerifierSettings | None, settings: VerifierSettings, limit: int | None
+) -> Suite:
     """The rows as items: any conversation, its answer being the reference."""
-    tasks = open_tasks(conversations(one.raw), limit)
+    tasks = open_prompts(conversations(one.raw), limit)
     if verifier is None and "verifier" not in tasks.source.schema.names:
         raise UsageError(
             f"nothing says how the answers to {one.raw.source} are judged: give the rows a column `verifier` "

@@ -51,7 +51,7 @@ ATTENTION = pa.field("attention_mask", pa.list_(pa.int8()))
 
 
 @dataclass(slots=True)
-class Formed:
+class Exported:
     """Rows in one form. Reading them fills in the counts.
 
     Attributes:
@@ -131,7 +131,7 @@ def form_of(schema: pa.Schema) -> str:
     return "preference" if has_pairs(schema) else "messages"
 
 
-def formed(rows: Rows, form: str, *, attention: bool = False) -> Formed:
+def formed(rows: Rows, form: str, *, attention: bool = False) -> Exported:
     """Bring rows to a form.
 
     Args:
@@ -156,7 +156,7 @@ def formed(rows: Rows, form: str, *, attention: bool = False) -> Formed:
     schema = SCHEMAS[form]
     if attention and form == "tokens":
         schema = pa.schema([schema[0], ATTENTION, schema[1]])
-    return Formed(form, schema, rows, attention)
+    return Exported(form, schema, rows, attention)
 
 
 def _of_numbers(kind: pa.DataType, are: Callable[[pa.DataType], bool]) -> bool:

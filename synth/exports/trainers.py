@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
-from synth.exports.formats import SHAREGPT_ROLES, Formed
+from synth.exports.formats import SHAREGPT_ROLES, Exported
 
 NAMED_IN_CONFIG = "MODEL"
 """Stands for the model where the rows do not say which it is."""
@@ -35,7 +35,7 @@ class Trainer:
     forms: tuple[str, ...]
     suffix: str
     attention: bool
-    config: Callable[[Formed, Path, str], str]
+    config: Callable[[Exported, Path, str], str]
 
 
 def check(name: str, form: str, *, chosen: bool) -> None:
@@ -72,7 +72,7 @@ def data_path(name: str, form: str, output: Path) -> Path:
     return output / "data.jsonl" if name == "llama-factory" and form != "tokens" else output
 
 
-def _trl(rows: Formed, path: Path, model: str) -> str:
+def _trl(rows: Exported, path: Path, model: str) -> str:
     trainer, config = ("DPOTrainer", "DPOConfig") if rows.form == "preference" else ("SFTTrainer", "SFTConfig")
     note = f"  # the longest row has {rows.longest:,} tokens; the default cuts at 1,024" if rows.longest else ""
     loss = ", completion_only_loss=True" if rows.form == "prompt-completion" else ""
@@ -89,7 +89,7 @@ trainer.train()
 """
 
 
-def _axolotl(rows: Formed, path: Path, model: str) -> str:
+def _axolotl(rows: Exported, path: Path, model: str) -> str:
     if rows.form == "tokens":
         kind = "    type:  # empty: the rows are tokens already\n"
     else:
@@ -98,7 +98,7 @@ def _axolotl(rows: Formed, path: Path, model: str) -> str:
     return f"base_model: {model}\ndatasets:\n  - path: {path}\n{kind}{length}"
 
 
-def _llama_factory(rows: Formed, path: Path, model: str) -> str:
+def _llama_factory(rows: Exported, path: Path, model: str) -> str:
     if rows.form == "tokens":
         data = f"tokenized_path: {path}\ncutoff_len: {rows.longest}  # the longest row\n"
     else:
@@ -106,7 +106,7 @@ def _llama_factory(rows: Formed, path: Path, model: str) -> str:
     return f"model_name_or_path: {model}\nstage: sft\ndo_train: true\n{data}"
 
 
-def _torchtune(rows: Formed, path: Path, model: str) -> str:
+def _torchtune(rows: Exported, path: Path, model: str) -> str:
     column, style = ("messages", "openai") if rows.form == "messages" else ("conversations", "sharegpt")
     return f"""\
 # the model's own tokenizer and chat template: {model}
@@ -121,7 +121,7 @@ dataset:
 """
 
 
-def _plain(rows: Formed, path: Path, model: str) -> str:
+def _plain(rows: Exported, path: Path, model: str) -> str:
     kind = "parquet" if path.suffix == ".parquet" else "json"
     return f'datasets.load_dataset("{kind}", data_files={str(path)!r}, split="train")  # for {model}\n'
 

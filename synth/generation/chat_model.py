@@ -34,7 +34,7 @@ def check_samples(samples: int, sampling: Sampling) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class Speaker:
+class ChatModel:
     """A model to talk to: its engine, how its conversations are written, and what it is called.
 
     `scorer` is the same model in an engine that scores, where `engine` does not.
@@ -127,12 +127,12 @@ def each_once(answers: Iterable[Answer]) -> list[Answer]:
     return list(texts.values())
 
 
-async def judged(completion: Completion, speaker: Speaker, verifier: Verifier | None, task: Task) -> Answer:
+async def judged(completion: Completion, chat_model: ChatModel, verifier: Verifier | None, task: Task) -> Answer:
     """An answer with its verdict. What no model should be trained on (cut off, repetitive, …) is `wrong` unseen.
 
     Without a verifier every sound answer counts as right.
     """
-    if fault := text_fault(completion, speaker.chat):
+    if fault := text_fault(completion, chat_model.chat):
         return Answer(completion, Verdict(WRONG, None, fault))
     if verifier is None:
         return Answer(completion, Verdict(RIGHT))
@@ -140,7 +140,7 @@ async def judged(completion: Completion, speaker: Speaker, verifier: Verifier | 
 
 
 async def draw(
-    speaker: Speaker, prompt: list[int], task: Task, verifier: Verifier | None, sampling: Sampling
+    chat_model: ChatModel, prompt: list[int], task: Task, verifier: Verifier | None, sampling: Sampling
 ) -> Answer:
     """One answer to a prompt, verified."""
-    return await judged(await speaker.answer(prompt, replace(sampling, logprob=True)), speaker, verifier, task)
+    return await judged(await chat_model.answer(prompt, replace(sampling, logprob=True)), chat_model, verifier, task)

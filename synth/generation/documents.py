@@ -1,8 +1,8 @@
 """Plain texts as rows: each document cut into passages, at the ends of sentences where there are any.
 
 What stands in documents is not said by anybody to anybody: it is nobody's prompt and nobody's answer, so that it comes
-in by a reader of its own beside `synth.data.read.conversations`. A document without text stays one row, for whoever works
-on it to reject.
+in by a reader of its own beside `synth.data.read.conversations`. A document without text stays one row, for whoever
+works on it to reject.
 """
 
 import re
@@ -51,15 +51,15 @@ def open_documents(raw: Rows, column: str, added: pa.Schema, cut: Cut) -> Rows:
     if raw.schema.names and not is_text(kind := raw.schema.field(column).type):
         raise UsageError(f"column {column!r} of {raw.source} holds {kind}; a document is text")
     ours = pa.schema([BASE.field("id"), *added])
-    carried: dict[str, str] = {}
+    passthrough: dict[str, str] = {}
     for name in raw.schema.names:
         if name in ("id", column):
             continue
         new = name
         while new in BASE.names or new in ours.names or (new != name and new in raw.schema.names):
             new = f"input_{new}"
-        carried[name] = new
-    schema = pa.schema([*ours, *(raw.schema.field(old).with_name(new) for old, new in carried.items())])
+        passthrough[name] = new
+    schema = pa.schema([*ours, *(raw.schema.field(old).with_name(new) for old, new in passthrough.items())])
 
     def records() -> Iterator[dict[str, Any]]:
         for batch in raw.read():
@@ -68,7 +68,7 @@ def open_documents(raw: Rows, column: str, added: pa.Schema, cut: Cut) -> Rows:
                     text = (document[column] or "").strip()
                     own = document.get("id")
                     name = digest(text) if own is None else str(own)
-                    kept = {new: document[old] for old, new in carried.items()}
+                    kept = {new: document[old] for old, new in passthrough.items()}
                     if document.get(FAULT) is not None:  # one row, to be rejected
                         text, kept = "", kept | {FAULT: document[FAULT]}
                     for row in cut(name, text):

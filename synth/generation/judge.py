@@ -11,7 +11,7 @@ from filters.response.thoughts import after_thoughts
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
 from synth.engines.base import Sampling
 from synth.errors import RequestError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.prompt_files import fill, load_prompt
 
 CHARACTERS = 20_000
@@ -28,9 +28,9 @@ class Judge:
     name = "judge"
     votes = False
 
-    def __init__(self, speaker: Speaker, prompt: str = "judge", max_tokens: int = 512) -> None:
+    def __init__(self, chat_model: ChatModel, prompt: str = "judge", max_tokens: int = 512) -> None:
         self._prompt = load_prompt(prompt, {"question", "answer"}, JUDGE_PLACES)
-        self._speaker = speaker
+        self._chat_model = chat_model
         self._sampling = Sampling(max_tokens=max_tokens, temperature=0.0)
 
     async def check(self, response: str, task: Task) -> Verdict:
@@ -40,7 +40,7 @@ class Judge:
         reference = "(none)" if task.reference is None else task.reference
         ask = fill(self._prompt, question=task.prompt, reference=reference, answer=after_thoughts(response))
         try:
-            said = await self._speaker.reply([{"role": "user", "content": ask}], self._sampling)
+            said = await self._chat_model.reply([{"role": "user", "content": ask}], self._sampling)
         except RequestError as error:
             return Verdict(UNSCORABLE, None, f"the judge could not be asked: {error}")
         verdicts = {found.lower() for found in _VERDICT.findall(after_thoughts(said.text))}

@@ -11,7 +11,7 @@ _PLACE = re.compile(r"\{(\w+)\}")
 
 def prompt_names(method: str) -> list[str]:
     """The styles that ship for a method: files `METHOD.txt` and `METHOD-STYLE.txt`, the plain one first."""
-    files = resources.files("synth") / "prompts"
+    files = resources.files("synth.methods") / "prompts"
     names = sorted(file.name.removesuffix(".txt") for file in files.iterdir())
     return [name for name in names if name == method or name.startswith(f"{method}-")]
 
@@ -27,7 +27,7 @@ def load_prompt(name: str, needs: set[str], allowed: set[str]) -> str:
     Raises:
         UsageError: there is no such prompt, or its places are not those.
     """
-    shipped = resources.files("synth") / "prompts" / f"{name}.txt"
+    shipped = resources.files("synth.methods") / "prompts" / f"{name}.txt"
     try:
         text = shipped.read_text("utf-8") if shipped.is_file() else Path(name).read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:

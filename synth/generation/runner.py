@@ -69,7 +69,7 @@ class Sink(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Kinds:
+class Quota:
     """Kinds of rows of which a run shall take equally many, such as the old tasks of pseudo-replay.
 
     A row of a kind that is ahead of another is rejected, not put back for later: so what is taken depends on the order
@@ -107,7 +107,7 @@ class Run:
     concurrency: int
     target: int | None = None
     key: Callable[[Row], int] | None = None
-    kinds: Kinds | None = None
+    kinds: Quota | None = None
     total: int | None = None
     stopping: bool = False
     gave_up: bool = False
@@ -212,7 +212,7 @@ class Run:
         recalled = self.sink.ahead.pop(index, None)
         if recalled is not None:
             for again in (recalled.row, *recalled.more):
-                again.carried = row.carried
+                again.passthrough = row.passthrough
             self._wait(index, recalled)
             return
         if row.fault is not None:

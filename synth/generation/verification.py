@@ -1,6 +1,7 @@
 """Verifiers as the methods see them: something that judges a response and may be awaited.
 
-Those of `filters.verifiers` run in worker processes (`filters.execution.pool`); the judge asks a model (`synth.generation.judge`).
+Those of `filters.verifiers` run in worker processes (`filters.execution.pool`); the judge asks a model
+(`synth.generation.judge`).
 """
 
 import asyncio
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from filters.execution.pool import Pool, open_pool
-from filters.verdict import RIGHT, UNSCORABLE, Settings, Task, Verdict, VerifierError
+from filters.verdict import RIGHT, UNSCORABLE, Task, Verdict, VerifierError, VerifierSettings
 from filters.verifiers import majority, registry
 from synth.errors import RunError, UsageError
 
@@ -42,7 +43,7 @@ class Verifier(Protocol):
 class PoolVerifier:
     """A verifier of `filters.verifiers`, or a user's own function, in worker processes."""
 
-    def __init__(self, settings: Settings, pool: Pool) -> None:
+    def __init__(self, settings: VerifierSettings, pool: Pool) -> None:
         self.name = settings.name
         self.votes = settings.name == "majority"
         self._settings = settings
@@ -73,7 +74,7 @@ class PoolVerifier:
         await self._pool.close()
 
 
-async def open_verifier(settings: Settings) -> Verifier:
+async def open_verifier(settings: VerifierSettings) -> Verifier:
     """Start the worker processes of a verifier.
 
     Raises:

@@ -21,7 +21,7 @@ from synth.data.row import BASE, Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling, Tokenizer
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.documents import Cut, halves, passages, whole_sentences
 from synth.generation.prompt_files import fill, load_prompt
 from synth.generation.screen import text_fault
@@ -94,10 +94,10 @@ def halving(tokenizer: Tokenizer, settings: ContinuationSettings) -> Cut:
     return cut
 
 
-def continuation(speaker: Speaker, settings: ContinuationSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def continuation(chat_model: ChatModel, settings: ContinuationSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model, over the rows of `halving`."""
     prompt = settings.prompt()
-    tokenizer = speaker.chat.tokenizer
+    tokenizer = chat_model.chat.tokenizer
 
     def tokens_of(text: str) -> list[int]:
         ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
@@ -115,15 +115,15 @@ def continuation(speaker: Speaker, settings: ContinuationSettings) -> Callable[[
             seed=seed_of(settings.seed, row.id, "continuation"),
             max_tokens=min(settings.sampling.max_tokens, math.ceil(LONGEST * len(second))),
         )
-        completion = await speaker.reply([{"role": "user", "content": ask}], sampling)
+        completion = await chat_model.reply([{"role": "user", "content": ask}], sampling)
         text = without_lead_in(completion.text)
         if completion.finish == "length" and (whole := whole_sentences(text)):
             text, completion = whole, replace(completion, finish="stop")
         tokens = tokens_of(text)
         row.messages = [*row.messages, {"role": "assistant", "content": text}]
-        row.model, row.samples = speaker.name, 1
+        row.model, row.samples = chat_model.name, 1
         row.extra["tokens"] = len(tokens)
-        if fault := text_fault(completion, speaker.chat) or remark(text, f"{first} {row.reference}"):
+        if fault := text_fault(completion, chat_model.chat) or remark(text, f"{first} {row.reference}"):
             return Outcome(row, fault)
         if len(tokens) < SHORTEST * len(second):
             return Outcome(row, f"too short: {len(tokens)} tokens, the second half has {len(second)}")

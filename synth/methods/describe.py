@@ -30,7 +30,7 @@ from synth.data.run.record import without
 from synth.data.write import MEDIA
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.prompt_files import fill, load_prompt, prompt_names
 from synth.generation.screen import text_fault
 from synth.seeds import seed_of
@@ -129,7 +129,9 @@ def question_of(style: str, kind: str) -> str:
     return QUESTIONS.get(style, QUESTIONS[f"describe-{kind}"])
 
 
-def describe(speaker: Speaker, manifest: Manifest, settings: DescribeSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def describe(
+    chat_model: ChatModel, manifest: Manifest, settings: DescribeSettings
+) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one text model and one manifest.
 
     Raises:
@@ -144,9 +146,9 @@ def describe(speaker: Speaker, manifest: Manifest, settings: DescribeSettings) -
         row.messages = [{"role": "user", "content": question}]
         row.extra["prompt"] = question
         try:
-            path = _path(manifest.folder, row.carried[FILE])
+            path = _path(manifest.folder, row.passthrough[FILE])
             measured = await asyncio.to_thread(measure, path, manifest.kind, settings.max_seconds)
-            words, description = describe_row(row.carried, manifest, measured, settings.attributes)
+            words, description = describe_row(row.passthrough, manifest, measured, settings.attributes)
         except FileFault as error:
             return Outcome(row, str(error))
         row.extra |= {
@@ -160,11 +162,11 @@ def describe(speaker: Speaker, manifest: Manifest, settings: DescribeSettings) -
             return Outcome(row, "nothing known: the manifest says nothing of this file")
         ask = fill(prompt, question=question, description=description, words=words)
         sampling = replace(settings.sampling, seed=seed_of(settings.seed, row.id, "answer"))
-        answer = await speaker.reply([{"role": "user", "content": ask}], sampling)
+        answer = await chat_model.reply([{"role": "user", "content": ask}], sampling)
         row.messages.append({"role": "assistant", "content": answer.text.strip()})
-        row.model, row.samples = speaker.name, 1
+        row.model, row.samples = chat_model.name, 1
         row.extra["tokens"] = len(answer.token_ids) + (answer.finish == "stop")
-        if fault := text_fault(answer, speaker.chat):
+        if fault := text_fault(answer, chat_model.chat):
             return Outcome(row, f"answer {fault}")
         if talk := telltale(answer.text, f"{question} {description}"):
             return Outcome(row, f"answer talks about the description: {talk}")

@@ -22,7 +22,7 @@ from synth.data.row import Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Sampling, sequence_room
 from synth.errors import RequestError, UsageError
-from synth.generation.chat_model import Answer, Speaker, check_samples, draw
+from synth.generation.chat_model import Answer, ChatModel, check_samples, draw
 from synth.generation.runner import Run
 from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.seeds import seed_of
@@ -140,7 +140,7 @@ class DistilSettings:
 
 
 def distil(
-    teacher: Speaker, verifier: Verifier | None, settings: DistilSettings, ledger: Ledger
+    teacher: ChatModel, verifier: Verifier | None, settings: DistilSettings, ledger: Ledger
 ) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one teacher."""
 
@@ -167,7 +167,7 @@ def distil(
 
 
 async def _draw_all(
-    row: Row, prompt: list[int], teacher: Speaker, verifier: Verifier | None, settings: DistilSettings
+    row: Row, prompt: list[int], teacher: ChatModel, verifier: Verifier | None, settings: DistilSettings
 ) -> tuple[list[Answer], list[RequestError]]:
     """The answers to a prompt, and what befell the others: the ones that came have been paid for."""
     task = task_of(row)

@@ -24,7 +24,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth.chat.format import ChatFormat, chat_format
-from synth.data.prompts import Tasks
+from synth.data.prompts import PromptSet
 from synth.data.row import IGNORED, Message, Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Completion, Engine, Sampling, Tokenizer
@@ -108,7 +108,7 @@ def before_answer(token: str) -> str:
     return f"\n{token}\n"
 
 
-def answered_rows(tasks: Tasks, settings: dict[str, Any]) -> Callable[[int], Iterator[Row]]:
+def answered_rows(tasks: PromptSet, settings: dict[str, Any]) -> Callable[[int], Iterator[Row]]:
     """A task's rows with their answers, whoever wrote them, from any index on; `settings` are all that decide them."""
     name = digest("lamol", settings)
 
@@ -131,7 +131,7 @@ def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], 
     formats = {token: example_format(tokenizer, token, settings.answer_token) for token in settings.tokens}
 
     async def prepare(row: Row) -> Outcome:
-        token = row.carried.get(f"input_{TOKEN}") or settings.tokens[0]
+        token = row.passthrough.get(f"input_{TOKEN}") or settings.tokens[0]
         row.extra[TOKEN] = token
         asked, answer = split_answer(row)
         if [turn["role"] for turn in asked] not in (["user"], ["system", "user"]) or answer is None:

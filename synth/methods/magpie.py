@@ -5,8 +5,8 @@ answer is then drawn in the usual way. The result is data in the model's own wor
 nothing but the model: pseudo-replay.
 
 Differs from the paper's repository: the text before the user message and what ends a turn are derived from the
-tokenizer's chat template (`synth.chat.format`) rather than listed by model family; a question is never cleaned up, but kept as
-drawn or rejected.
+tokenizer's chat template (`synth.chat.format`) rather than listed by model family; a question is never cleaned up, but
+kept as drawn or rejected.
 """
 
 import hashlib

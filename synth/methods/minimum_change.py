@@ -18,7 +18,7 @@ from synth.data.row import Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
-from synth.generation.chat_model import Answer, Speaker, draw, judged
+from synth.generation.chat_model import Answer, ChatModel, draw, judged
 from synth.generation.prompt_files import fill, load_prompt
 from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.seeds import seed_of
@@ -81,20 +81,20 @@ class MinimumChangeSettings:
 
 
 def minimum_change(
-    speaker: Speaker, editor: Speaker, verifier: Verifier, settings: MinimumChangeSettings
+    chat_model: ChatModel, editor: ChatModel, verifier: Verifier, settings: MinimumChangeSettings
 ) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model and one editor."""
-    mend = mending(speaker, editor, verifier, settings)
+    mend = mending(chat_model, editor, verifier, settings)
 
     async def method(row: Row) -> Outcome:
         row.verifier = verifier.name
         if fault := reference_fault(await check_reference(verifier, task_of(row))):
             return Outcome(row, fault)
         seed = seed_of(settings.seed, row.id, "answer")
-        prompt = await speaker.prompt(row.messages)
-        own = await draw(speaker, prompt, task_of(row), verifier, replace(settings.sampling, seed=seed))
+        prompt = await chat_model.prompt(row.messages)
+        own = await draw(chat_model, prompt, task_of(row), verifier, replace(settings.sampling, seed=seed))
         if own.right:
-            own.fill(row, speaker.name)
+            own.fill(row, chat_model.name)
             row.method, row.samples = "self-output", 1
             row.extra |= {"similarity": 1.0, "edit_distance": 0}
             row.extra |= {"logprob_before": row.logprob, "logprob_after": row.logprob}
@@ -107,7 +107,7 @@ def minimum_change(
 
 
 def mending(
-    speaker: Speaker, editor: Speaker, verifier: Verifier, settings: MinimumChangeSettings
+    chat_model: ChatModel, editor: ChatModel, verifier: Verifier, settings: MinimumChangeSettings
 ) -> Callable[[Row, Answer], Awaitable[str | None]]:
     """A function that completes a row with its wrong answer mended, or says why it could not."""
     prompt = settings.prompt()
@@ -135,10 +135,10 @@ def mending(
             else:
                 answer.fill(row, editor.name)
                 row.method, row.samples = "minimum-change", 1
-                row.logprob = await _logprob(speaker, row)
+                row.logprob = await _logprob(chat_model, row)
                 row.extra |= {"similarity": similarity, "edit_distance": distance}
                 row.extra |= {"logprob_before": own.completion.logprob, "logprob_after": row.logprob}
-                if editor is not speaker:
+                if editor is not chat_model:
                     row.logprob = None
                 return None
         return fault
@@ -146,10 +146,10 @@ def mending(
     return mend
 
 
-async def _logprob(speaker: Speaker, row: Row) -> float | None:
+async def _logprob(chat_model: ChatModel, row: Row) -> float | None:
     """The mended answer's log-probability under the model; None where it is too long to be scored."""
     try:
-        return float((await speaker.logprobs(row.messages)).sum())
+        return float((await chat_model.logprobs(row.messages)).sum())
     except RequestError:
         return None
 

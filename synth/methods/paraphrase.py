@@ -21,7 +21,7 @@ from synth.data.row import Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Answer, Speaker, draw
+from synth.generation.chat_model import Answer, ChatModel, draw
 from synth.generation.prompt_files import fill, load_prompt, prompt_names
 from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.seeds import seed_of
@@ -84,10 +84,10 @@ def style_name(style: str) -> str:
 
 
 def paraphrase(
-    speaker: Speaker, verifier: Verifier | None, settings: ParaphraseSettings
+    chat_model: ChatModel, verifier: Verifier | None, settings: ParaphraseSettings
 ) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model: every row comes out, restated or as it was."""
-    try_restating = restating(speaker, verifier, settings)
+    try_restating = restating(chat_model, verifier, settings)
 
     async def method(row: Row) -> Outcome:
         if row.reference is None:
@@ -105,7 +105,7 @@ def paraphrase(
 
 
 def restating(
-    speaker: Speaker, verifier: Verifier | None, settings: ParaphraseSettings
+    chat_model: ChatModel, verifier: Verifier | None, settings: ParaphraseSettings
 ) -> Callable[[Row], Awaitable[str | None]]:
     """A function that completes a row with a restatement of its reference, or says why it could not."""
     prompt = settings.prompt()
@@ -115,15 +115,15 @@ def restating(
         reference = row.reference or ""
         ask = fill(prompt, question=task.prompt, reference=reference)
         system = [turn for turn in row.messages if turn["role"] == "system"]
-        asked = await speaker.prompt([*system, {"role": "user", "content": ask}])
+        asked = await chat_model.prompt([*system, {"role": "user", "content": ask}])
         fault = ""
         for number in range(settings.tries):
             seed = seed_of(settings.seed, row.id, "restatement", number)
             sampling = replace(settings.sampling, seed=seed)
-            answer = await draw(speaker, asked, task, verifier, sampling)
+            answer = await draw(chat_model, asked, task, verifier, sampling)
             fault = _fault(answer, task)
             if not fault:
-                answer.fill(row, speaker.name)
+                answer.fill(row, chat_model.name)
                 row.method, row.samples = "paraphrase", number + 1
                 row.logprob = None  # it was drawn with the reference in view: no probability of it as an answer
                 return None

@@ -21,7 +21,7 @@ from synth.data.plain import text_of
 from synth.data.row import BASE, Message, Outcome, Row
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.prompt_files import fill, load_prompt, prompt_names
 from synth.methods.verify import answer_of
 from synth.scoring.encoding import RowEncoder
@@ -106,27 +106,27 @@ def fault_of(name: str) -> str:
 
 
 def rate(
-    speaker: Speaker, settings: RateSettings, missing: Counter[str] | None = None
+    chat_model: ChatModel, settings: RateSettings, missing: Counter[str] | None = None
 ) -> Callable[[Row], Awaitable[Outcome]]:
     """The method: every row comes out, with a number for each aspect, or null and the reason.
 
     Args:
-        speaker: the model.
+        chat_model: the model.
         settings: what to rate by.
         missing: counts, by column, rows without a number.
     """
     prompts = settings.prompts()
     sampling = Sampling(max_tokens=settings.max_tokens, temperature=0.0)
     measures: dict[str, Rating] = {
-        "perplexity": lambda row: perplexity(speaker, row),
-        "ifd": lambda row: following_difficulty(speaker, row),
+        "perplexity": lambda row: perplexity(chat_model, row),
+        "ifd": lambda row: following_difficulty(chat_model, row),
     }
 
     async def one(aspect: str, row: Row) -> tuple[float | None, str | None]:
         try:
             if aspect in measures:
                 return await measures[aspect](row), None
-            return await _judged(speaker, prompts[aspect], row, sampling), None
+            return await _judged(chat_model, prompts[aspect], row, sampling), None
         except RequestError as error:
             return None, str(error)
 
@@ -142,7 +142,7 @@ def rate(
     return method
 
 
-async def perplexity(speaker: Speaker, row: Row) -> float:
+async def perplexity(chat_model: ChatModel, row: Row) -> float:
     """Perplexity of the last answer given what precedes it: exp of the mean negative log-probability of its tokens.
 
     Of a plain text: of all its tokens but the first, which nothing precedes, with the end of sequence.
@@ -151,13 +151,13 @@ async def perplexity(speaker: Speaker, row: Row) -> float:
         RequestError: the row does not end in an answer, or the model cannot score it.
     """
     if (text := text_of(row)) is not None:
-        tokens = RowEncoder(speaker.chat).text(text).ids
-        return _exp(_loss((await speaker.engine.logprobs(tokens.tolist()))[1:]))
+        tokens = RowEncoder(chat_model.chat).text(text).ids
+        return _exp(_loss((await chat_model.engine.logprobs(tokens.tolist()))[1:]))
     _answer(row)
-    return _exp(_loss(await speaker.logprobs(row.messages)))
+    return _exp(_loss(await chat_model.logprobs(row.messages)))
 
 
-async def following_difficulty(speaker: Speaker, row: Row) -> float:
+async def following_difficulty(chat_model: ChatModel, row: Row) -> float:
     """How little the prompt helps with the answer: the loss on it given the prompt, over the loss on it alone.
 
     Near 0 the prompt tells all of the answer; at 1 and above it does not help, so that prompt and answer hardly belong
@@ -168,13 +168,13 @@ async def following_difficulty(speaker: Speaker, row: Row) -> float:
         RequestError: the row does not end in an answer, the model cannot score it, or it is sure of it either way.
     """
     _answer(row)
-    encoded = await speaker.chat.aside(ChatFormat.encode, row.messages)
+    encoded = await chat_model.chat.aside(ChatFormat.encode, row.messages)
     start, end = encoded.spans[-1]
-    begin = speaker.chat.tokenizer.bos_token_id
+    begin = chat_model.chat.tokenizer.bos_token_id
     lead = [] if begin is None else [begin]
     given, alone = await asyncio.gather(
-        speaker.engine.logprobs(encoded.input_ids),
-        speaker.engine.logprobs([*lead, *encoded.input_ids[start:end]]),
+        chat_model.engine.logprobs(encoded.input_ids),
+        chat_model.engine.logprobs([*lead, *encoded.input_ids[start:end]]),
     )
     left_out = 0 if lead else 1
     loss_alone = _loss(alone[1:])
@@ -206,12 +206,12 @@ def _prompt(aspect: str) -> str:
     return load_prompt(aspect, set(), _PLACES)
 
 
-async def _judged(speaker: Speaker, prompt: str, row: Row, sampling: Sampling) -> float:
+async def _judged(chat_model: ChatModel, prompt: str, row: Row, sampling: Sampling) -> float:
     answer, question = _answer(row), _question(row.messages[:-1])
     if len(answer) + len(question) > CHARACTERS:
         raise RequestError(f"longer than the {CHARACTERS:,} characters that are asked about")
     asked: list[Message] = [{"role": "user", "content": fill(prompt, question=question, answer=answer)}]
-    said = await speaker.reply(asked, sampling)
+    said = await chat_model.reply(asked, sampling)
     scores = set(_SCORE.findall(said.text))
     if len(scores) != 1:
         raise RequestError("no score in the reply" if not scores else "several scores in the reply")

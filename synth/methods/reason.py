@@ -21,7 +21,7 @@ from synth.data.row import Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Completion, Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Answer, Speaker, check_samples, each_once
+from synth.generation.chat_model import Answer, ChatModel, check_samples, each_once
 from synth.generation.screen import text_fault
 from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.methods.rollouts import UNITS, cut, step_values
@@ -106,19 +106,19 @@ class ReasonSettings:
         return without(asdict(self), "sampling", "markers") | self.sampling.chosen() | markers
 
 
-def reason(speaker: Speaker, verifier: Verifier, settings: ReasonSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def reason(chat_model: ChatModel, verifier: Verifier, settings: ReasonSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model."""
-    return _Reasoning(speaker, verifier, settings).complete
+    return _Reasoning(chat_model, verifier, settings).complete
 
 
 class _Reasoning:
     """One model at work: traces are drawn, chosen, joined and valued."""
 
-    def __init__(self, speaker: Speaker, verifier: Verifier, settings: ReasonSettings) -> None:
-        self.speaker = speaker
+    def __init__(self, chat_model: ChatModel, verifier: Verifier, settings: ReasonSettings) -> None:
+        self.chat_model = chat_model
         self.verifier = verifier
         self.settings = settings
-        self.opening = opening_of(speaker.chat, settings.markers)
+        self.opening = opening_of(chat_model.chat, settings.markers)
 
     async def complete(self, row: Row) -> Outcome:
         """The method itself."""
@@ -148,12 +148,12 @@ class _Reasoning:
     async def draw_all(self, row: Row) -> list[Answer]:
         """The traces of a task: up to the first right one, or all of them at once."""
         settings, task = self.settings, task_of(row)
-        prompt = await self.speaker.prompt(row.messages)
+        prompt = await self.chat_model.prompt(row.messages)
 
         async def sample(number: int) -> Answer:
             seed = seed_of(settings.seed, row.id, "sample", number)
             sampling = replace(settings.sampling, seed=seed, logprob=True)
-            completion = await self.speaker.answer(prompt, sampling)
+            completion = await self.chat_model.answer(prompt, sampling)
             return await self.judged(replace(completion, text=self.opening + completion.text), task)
 
         if settings.select == "first" and settings.length_limit is None and not self.verifier.votes:
@@ -180,13 +180,13 @@ class _Reasoning:
         if trace.fault:
             return trace.fault
         # The markers are no debris, even where the chat template writes them too.
-        return text_fault(replace(completion, text=f"{trace.thoughts or ''}\n{trace.answer}"), self.speaker.chat)
+        return text_fault(replace(completion, text=f"{trace.thoughts or ''}\n{trace.answer}"), self.chat_model.chat)
 
     async def fill(self, row: Row, trace: Answer, drawn: Sequence[Answer]) -> str | None:
         """Complete a row with a right trace; says why it is rejected, if it is."""
         settings, messages = self.settings, row.messages
         joined, attempts = await self.joined(row, trace, drawn)
-        joined.fill(row, self.speaker.name)
+        joined.fill(row, self.chat_model.name)
         row.extra["turn_backs"] = attempts
         if attempts:  # The model did not draw it in one piece.
             row.logprob = None
@@ -200,7 +200,7 @@ class _Reasoning:
             return replace(settings.sampling, n=settings.step_rollouts, seed=seed)
 
         values = await step_values(
-            self.speaker,
+            self.chat_model,
             messages,
             joined.completion.text,
             self.opening,
@@ -228,11 +228,11 @@ class _Reasoning:
         if not attempts:
             return trace, 0
         text = join(attempts, trace.completion.text, markers, chance)
-        chat = self.speaker.chat
+        chat = self.chat_model.chat
         [whole] = chat.answer_starts(row.messages, text[len(self.opening) :], [len(text) - len(self.opening)])
         prompt = chat.answer_prompt(row.messages)
         completion = replace(trace.completion, text=text, token_ids=tuple(whole.ids[len(prompt) :]))
-        if len(whole.ids) >= self.speaker.engine.max_length:
+        if len(whole.ids) >= self.chat_model.engine.max_length:
             return trace, 0
         verdict = await self.verifier.check(markers.take_apart(text).answer, task_of(row))
         return (Answer(completion, verdict), len(attempts)) if verdict.kind == RIGHT else (trace, 0)

@@ -23,7 +23,7 @@ from synth.data.row import BASE, FAULT, Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker, check_samples, draw
+from synth.generation.chat_model import ChatModel, check_samples, draw
 from synth.generation.verification import Verifier
 from synth.seeds import seed_of
 
@@ -108,11 +108,11 @@ def together(sources: Sequence[Rows]) -> Rows:
     return Rows(names, PROMPTS, lambda: chain.from_iterable(rows.read() for rows in sources), notes)
 
 
-def refuse(speaker: Speaker, verifier: Verifier, settings: RefuseSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def refuse(chat_model: ChatModel, verifier: Verifier, settings: RefuseSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model, over rows with the columns of `PROMPTS`.
 
     Args:
-        speaker: the model.
+        chat_model: the model.
         verifier: the one called `refusal`.
         settings: see there.
     """
@@ -120,21 +120,21 @@ def refuse(speaker: Speaker, verifier: Verifier, settings: RefuseSettings) -> Ca
     async def method(row: Row) -> Outcome:
         if not row.messages:
             return Outcome(row, "no prompt")
-        if row.carried["label"] is None:
+        if row.passthrough["label"] is None:
             return Outcome(row, "no label")
         task = task_of(row)
         row.verifier = verifier.name
         verdict = await verifier.check("", task)
         if verdict.kind == UNSCORABLE:
             return Outcome(row, f"unknown label: {verdict.reason}")
-        prompt = await speaker.prompt(row.messages)
+        prompt = await chat_model.prompt(row.messages)
         said: dict[str | None, str] = {}
         for number in range(settings.samples):
             sampling = replace(settings.sampling, seed=seed_of(settings.seed, row.id, "sample", number))
-            answer = await draw(speaker, prompt, task, verifier, sampling)
+            answer = await draw(chat_model, prompt, task, verifier, sampling)
             row.samples = number + 1
             if answer.right:
-                answer.fill(row, speaker.name)
+                answer.fill(row, chat_model.name)
                 return Outcome(row)
             read = answer.verdict.answer
             said.setdefault(read, answer.text if read else answer.verdict.reason or "")

@@ -20,7 +20,7 @@ from synth.data.row import BASE, Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling, Tokenizer
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.documents import Cut, passages
 from synth.generation.prompt_files import fill, load_prompt, prompt_names
 from synth.generation.screen import text_fault
@@ -126,17 +126,17 @@ def chunking(tokenizer: Tokenizer, settings: RephraseSettings) -> Cut:
     return cut
 
 
-def rephrase(speaker: Speaker, settings: RephraseSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def rephrase(chat_model: ChatModel, settings: RephraseSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model, over the rows of `chunking`."""
     prompts = settings.prompts()
-    tokenizer = speaker.chat.tokenizer
+    tokenizer = chat_model.chat.tokenizer
 
     def tokens_of(text: str) -> list[int]:
         ids: list[int] = tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"]
         return ids
 
     async def method(row: Row) -> Outcome:
-        chunk, style = row.reference, row.carried["style"]
+        chunk, style = row.reference, row.passthrough["style"]
         if not chunk:
             return Outcome(row, "empty document")
         source = tokens_of(chunk)
@@ -146,12 +146,12 @@ def rephrase(speaker: Speaker, settings: RephraseSettings) -> Callable[[Row], Aw
             return Outcome(row)
         ask = fill(prompts[style], text=chunk)
         seed = seed_of(settings.seed, row.id, "rephrased")
-        completion = await speaker.reply([{"role": "user", "content": ask}], replace(settings.sampling, seed=seed))
+        completion = await chat_model.reply([{"role": "user", "content": ask}], replace(settings.sampling, seed=seed))
         text = without_lead_in(completion.text)
         tokens = tokens_of(text)
-        row.model, row.samples = speaker.name, 1
+        row.model, row.samples = chat_model.name, 1
         row.extra = {"text": text, "tokens": len(tokens)}
-        fault = text_fault(completion, speaker.chat) or remark(text, chunk)
+        fault = text_fault(completion, chat_model.chat) or remark(text, chunk)
         return Outcome(row, fault or _length_fault(tokens, source) or _copy_fault(tokens, source))
 
     return method

@@ -13,7 +13,7 @@ from dataclasses import replace
 from synth.chat.format import AnswerStart
 from synth.data.row import Message
 from synth.engines.base import Completion, Sampling
-from synth.generation.chat_model import Answer, Speaker
+from synth.generation.chat_model import Answer, ChatModel
 from synth.methods.thoughts import Markers
 
 _BREAKS = {
@@ -51,7 +51,7 @@ def _says_something(piece: str, markers: Markers) -> bool:
 
 
 async def step_values(
-    speaker: Speaker,
+    chat_model: ChatModel,
     messages: list[Message],
     trace: str,
     opening: str,
@@ -62,7 +62,7 @@ async def step_values(
     """The share of rollouts that end right after each step of a right trace, 0 to 1.
 
     Args:
-        speaker: the model.
+        chat_model: the model.
         messages: what is answered.
         trace: the answer, with the white space that was drawn before it.
         opening: what the prompt already holds of the trace, if anything.
@@ -75,11 +75,11 @@ async def step_values(
     """
     drawn = trace[len(opening) :]
     shift = len(trace) - len(trace.lstrip()) - len(opening)
-    starts = speaker.chat.answer_starts(messages, drawn, [end + shift for _, end in steps[:-1]])
+    starts = chat_model.chat.answer_starts(messages, drawn, [end + shift for _, end in steps[:-1]])
 
     async def value(number: int, start: AnswerStart) -> float:
-        sampling = replace(how(number), stop_ids=speaker.chat.answer_stop_ids, stop=speaker.chat.answer_stop)
-        completions = await speaker.engine.generate(start.ids, sampling)
+        sampling = replace(how(number), stop_ids=chat_model.chat.answer_stop_ids, stop=chat_model.chat.answer_stop)
+        completions = await chat_model.engine.generate(start.ids, sampling)
         whole = [replace(completion, text=opening + start.text + completion.text) for completion in completions]
         answers = await asyncio.gather(*map(judge, whole))
         return sum(answer.right for answer in answers) / len(answers)

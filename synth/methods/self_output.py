@@ -21,7 +21,7 @@ from synth.data.row import Message, Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Answer, Speaker, check_samples, draw, each_once
+from synth.generation.chat_model import Answer, ChatModel, check_samples, draw, each_once
 from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.methods import minimum_change as edits
 from synth.methods import paraphrase as restatements
@@ -87,23 +87,23 @@ class SelfOutputSettings:
 
 
 def self_output(
-    speaker: Speaker,
+    chat_model: ChatModel,
     verifier: Verifier,
     settings: SelfOutputSettings,
     *,
-    editor: Speaker | None = None,
+    editor: ChatModel | None = None,
     demonstrations: Callable[[Row], list[Message]] = lambda _: [],
 ) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model.
 
     Args:
-        speaker: the model that answers.
+        chat_model: the model that answers.
         verifier: judges the answers.
         settings: see there.
-        editor: the model that restates and mends for the fallbacks; `speaker` if None.
+        editor: the model that restates and mends for the fallbacks; `chat_model` if None.
         demonstrations: turns to show before a task, not part of the row.
     """
-    editor = editor or speaker
+    editor = editor or chat_model
     restate = restatements.restating(editor, verifier, settings.paraphrase)
     mend = edits.mending(editor, editor, verifier, settings.minimum_change)
 
@@ -112,13 +112,13 @@ def self_output(
         reference = await check_reference(verifier, task_of(row))
         if fault := reference_fault(reference):
             return Outcome(row, fault)
-        answers = await _draw_all(row, speaker, verifier, settings, demonstrations(row))
+        answers = await _draw_all(row, chat_model, verifier, settings, demonstrations(row))
         right = [answer for answer in answers if answer.right]
         row.samples = len(answers)
         row.extra["samples_right"] = len(right)
-        pairs = preference_pairs(row, answers, speaker.name) if settings.pairs else []
+        pairs = preference_pairs(row, answers, chat_model.name) if settings.pairs else []
         if right:
-            more = _complete(row, right, speaker, settings)
+            more = _complete(row, right, chat_model, settings)
             return Outcome(row, None, more, pairs)
         return await fall_back(row, answers, reference)
 
@@ -146,16 +146,16 @@ def self_output(
 
 
 async def _draw_all(
-    row: Row, speaker: Speaker, verifier: Verifier, settings: SelfOutputSettings, shown: list[Message]
+    row: Row, chat_model: ChatModel, verifier: Verifier, settings: SelfOutputSettings, shown: list[Message]
 ) -> list[Answer]:
     """The answers to a task: up to the first right one, or all of them at once."""
     system = [turn for turn in row.messages if turn["role"] == "system"]
     messages = [*system, *shown, *(turn for turn in row.messages if turn["role"] != "system")]
-    prompt, task = await speaker.prompt(messages), task_of(row)
+    prompt, task = await chat_model.prompt(messages), task_of(row)
 
     def sample(number: int) -> Awaitable[Answer]:
         seed = seed_of(settings.seed, row.id, "sample", number)
-        return draw(speaker, prompt, task, verifier, replace(settings.sampling, seed=seed))
+        return draw(chat_model, prompt, task, verifier, replace(settings.sampling, seed=seed))
 
     if settings.select == "first" and not settings.pairs and not verifier.votes:
         answers = []
@@ -169,7 +169,7 @@ async def _draw_all(
     return [replace(answer, verdict=verdict) for answer, verdict in zip(answers, verdicts, strict=True)]
 
 
-def _complete(row: Row, right: list[Answer], speaker: Speaker, settings: SelfOutputSettings) -> list[Row]:
+def _complete(row: Row, right: list[Answer], chat_model: ChatModel, settings: SelfOutputSettings) -> list[Row]:
     """Fill the row with the chosen answer; with `all`, further rows with the other right ones, each text once."""
     row.method = "self-output"
     if settings.select == "all":
@@ -178,7 +178,7 @@ def _complete(row: Row, right: list[Answer], speaker: Speaker, settings: SelfOut
         distinct = [choose(right, settings.select, random.Random(seed_of(settings.seed, row.id, "choice")))]
     more = [replace(row, id=digest(row.id, number), extra=dict(row.extra)) for number in range(1, len(distinct))]
     for item, answer in zip([row, *more], distinct, strict=True):
-        answer.fill(item, speaker.name)
+        answer.fill(item, chat_model.name)
     return more
 
 

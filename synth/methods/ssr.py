@@ -26,7 +26,7 @@ from synth.data.row import Message, Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.screen import question_fault, text_fault
 from synth.seeds import seed_of
 
@@ -118,19 +118,23 @@ def input_rows(settings: dict[str, Any], model: str) -> Callable[[int], Iterator
     return rows
 
 
-def inputs(speaker: Speaker, examples: Sequence[Example], settings: SsrSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def inputs(
+    chat_model: ChatModel, examples: Sequence[Example], settings: SsrSettings
+) -> Callable[[Row], Awaitable[Outcome]]:
     """The method that writes new inputs: completes an empty row with a user's turn."""
-    ask = replace(settings.question, stop_ids=speaker.chat.stop_ids, stop=(f"\n{OUTPUT}",))
+    ask = replace(settings.question, stop_ids=chat_model.chat.stop_ids, stop=(f"\n{OUTPUT}",))
     known = {" ".join(example.question.split()).casefold() for example in examples}
 
     async def write(row: Row) -> Outcome:
         choice = random.Random(seed_of(settings.seed, row.id, "shots"))
         shown = choice.sample(examples, SHOTS)
-        prompt = shots_prompt(speaker.chat, shown)
-        [question] = await speaker.engine.generate(prompt, replace(ask, seed=seed_of(settings.seed, row.id, "input")))
+        prompt = shots_prompt(chat_model.chat, shown)
+        [question] = await chat_model.engine.generate(
+            prompt, replace(ask, seed=seed_of(settings.seed, row.id, "input"))
+        )
         text = question.text.strip()
         row.messages = [*shown[0].asked[:-1], {"role": "user", "content": text}]
-        if fault := question_fault(question, speaker.chat):
+        if fault := question_fault(question, chat_model.chat):
             return Outcome(row, f"input {fault}")
         if " ".join(text.split()).casefold() in known:
             return Outcome(row, "copy of a kept example")
@@ -199,16 +203,16 @@ def chosen_rows(chosen: Sequence[Chosen], settings: dict[str, Any]) -> Callable[
     return rows
 
 
-def answers(speaker: Speaker, settings: SsrSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def answers(chat_model: ChatModel, settings: SsrSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method that answers: completes a row that ends in a user's turn."""
 
     async def answer(row: Row) -> Outcome:
         seed = seed_of(settings.seed, row.id, "answer")
-        completion = await speaker.reply(row.messages, replace(settings.answer, seed=seed))
+        completion = await chat_model.reply(row.messages, replace(settings.answer, seed=seed))
         row.messages = [*row.messages, {"role": "assistant", "content": completion.text.strip()}]
-        row.model = speaker.name
+        row.model = chat_model.name
         row.logprob = completion.logprob
-        if fault := text_fault(completion, speaker.chat):
+        if fault := text_fault(completion, chat_model.chat):
             return Outcome(row, f"answer {fault}")
         return Outcome(row)
 

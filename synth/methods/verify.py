@@ -6,9 +6,9 @@ from itertools import islice
 
 import pyarrow as pa
 
-from filters.verdict import UNSCORABLE, Settings, Task, Verdict
+from filters.verdict import UNSCORABLE, Task, Verdict, VerifierSettings
 from filters.verifiers import registry
-from synth.data.prompts import Tasks, task_of
+from synth.data.prompts import PromptSet, task_of
 from synth.data.row import Outcome, Row, digest
 from synth.generation.verification import Verifier
 
@@ -50,7 +50,7 @@ def verify(
     return method
 
 
-def nothing_to_judge(tasks: Tasks, settings: Settings | None, *, references: bool) -> str | None:
+def nothing_to_judge(tasks: PromptSet, settings: VerifierSettings | None, *, references: bool) -> str | None:
     """What to say of rows none of which has what is to be judged; None where one has.
 
     Args:

@@ -1,7 +1,7 @@
 """`synth report`: one HTML page of one or several data sets, of an evaluation or of a training run.
 
-Of data sets, two passes over the rows: `synth.reports.figures` finds the figures of all, then the rows that the page holds
-are taken. The other two have modules of their own: `synth.reports.evaluation` and `synth.reports.training`.
+Of data sets, two passes over the rows: `synth.reports.figures` finds the figures of all, then the rows that the page
+holds are taken. The other two have modules of their own: `synth.reports.evaluation` and `synth.reports.training`.
 """
 
 import os
@@ -64,7 +64,8 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     """Write the page.
 
     Args:
-        sources: whatever `synth.data.views.open_views` reads; a run's directory brings its record and rejected rows. Or one
+        sources: whatever `synth.data.views.open_views` reads; a run's directory brings its record and rejected rows.
+        Or one
             directory that `synth eval` or `synth train` wrote.
         output: the file to write; it lands whole.
         model: whose tokenizer turns tokens into text, instead of the model named in the rows' `scorer`.

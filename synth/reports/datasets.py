@@ -82,7 +82,7 @@ class Card:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class RunSummary:
     """Accepted and rejected rows of one run, with their counts by reason, method and verdict."""
 
     name: str
@@ -274,7 +274,7 @@ def _round(value: float) -> float:
     return round(float(value), 2)
 
 
-def outcomes(sets: Sequence[DataSet]) -> list[Outcome]:
+def outcomes(sets: Sequence[DataSet]) -> list[RunSummary]:
     """What became of the rows of each run, from its record; from the rejected rows where there is none."""
     found = []
     for number, item in enumerate(sets):
@@ -293,11 +293,11 @@ def outcomes(sets: Sequence[DataSet]) -> list[Outcome]:
             note = short(record.note, 400) if record.note else ""
             counts = record.accepted, record.rejected
             line = short(record.command_line or "", 2_000)
-            found.append(Outcome(item.name, number % COLOURS, *counts, made, note, cards, line))
+            found.append(RunSummary(item.name, number % COLOURS, *counts, made, note, cards, line))
         elif rejected is not None:
             accepted = item.accepted.rows if item.accepted else 0
             cards = [Card("reasons of rejection", _bars(rejected.reasons, number % COLOURS))] if rejected.rows else []
-            found.append(Outcome(item.name, number % COLOURS, accepted, rejected.rows, "", "", cards))
+            found.append(RunSummary(item.name, number % COLOURS, accepted, rejected.rows, "", "", cards))
     return found
 
 

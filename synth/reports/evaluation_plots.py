@@ -10,7 +10,7 @@ MOST = 6
 
 
 def draw_scores(scores: dict[str, Any], folder: Path, suffix: str = ".svg") -> list[Path]:
-    """Draw what `synth.evaluation.scores.as_json` tells: bars a suite, and, from three models on, retained against gained.
+    """Draw an evaluation: bars a suite, and, from three models on, retained against gained.
 
     Args:
         scores: see there.

@@ -19,7 +19,7 @@ from synth.data.write import replace_text
 from synth.errors import RunError, UsageError
 from synth.reports.datasets import figure, percent
 
-PAGE = Path(__file__).parent / "report_page"
+PAGE = Path(__file__).parent / "assets"
 
 
 @dataclass(frozen=True, slots=True)

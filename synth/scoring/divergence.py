@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, Parts
+from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, BackboneAndHead
 from synth.scoring.losses import divergences
 
 
@@ -29,7 +29,7 @@ def forward_divergences(
         wanted: which of them are the answer's, of the same shapes; at least one each, and never the first.
     """
     kind = "cpu" if tuned.device.type == "cpu" else "accelerator"
-    both = [Parts(model, CHUNK_LOGITS[kind] // 2) for model in (foundation, tuned)]
+    both = [BackboneAndHead(model, CHUNK_LOGITS[kind] // 2) for model in (foundation, tuned)]
     means = [0.0] * len(sequences)
     left = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
     while left:

@@ -131,12 +131,6 @@ class RowEncoder:
         return EncodedRow(tokens, wanted, protected & wanted, untrained)
 
 
-def untrained_line(count: int) -> str:
-    """What to tell a person of so many answers that are `untrained`."""
-    what = "1 answer is" if count == 1 else f"{count:,} answers are"
-    return f"{what} context only, not trained on: the chat template rewrites what stands there"
-
-
 def windows(length: int, size: int) -> list[tuple[int, int, int]]:
     """How a sequence longer than the model's window is scored: as (start, end, first scored) of overlapping windows.
 

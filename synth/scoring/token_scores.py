@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synth.data.prompts import Tasks
+from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
 from synth.data.row import SCORES
 from synth.errors import RequestError, RunError
@@ -91,7 +91,7 @@ class TokenScores:
         prepared: rows come with the tokens and labels that they are trained on.
     """
 
-    tasks: Tasks
+    tasks: PromptSet
     encoder: RowEncoder
     scorer: TokenScorer | None
     name: str
@@ -223,13 +223,13 @@ class TokenScores:
             self._pace = block.rows.num_rows / max(time.monotonic() - began, 1e-6)
 
 
-def scored_before(tasks: Tasks) -> bool:
+def scored_before(tasks: PromptSet) -> bool:
     """Whether a source has the columns that scoring adds, with their types: then they are of ours."""
     there = tasks.source.schema
     return all(item.name in there.names and there.field(item.name).type == item.type for item in SCORES)
 
 
-def prepared_tokens(tasks: Tasks) -> bool:
+def prepared_tokens(tasks: PromptSet) -> bool:
     """Whether rows that are no conversations come with the tokens and labels that they are trained on.
 
     Rows that were scored as plain texts do not: their tokens are those of their texts, and a mask may have taken some.
@@ -248,7 +248,7 @@ def _whole_numbers(kind: pa.DataType) -> bool:
     return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and bool(pa.types.is_integer(kind.value_type))
 
 
-def all_scored(tasks: Tasks, name: str) -> bool:
+def all_scored(tasks: PromptSet, name: str) -> bool:
     """Whether every row of a source was scored before, as `name` says."""
     if not scored_before(tasks):
         return False

@@ -5,10 +5,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from synth.data.run.card import fenced
+from synth.data.run.card import fenced, untrained_line
 from synth.data.run.record import RunRecord, read_record
 from synth.errors import UsageError
-from synth.scoring.encoding import untrained_line
 from synth.training.folder import TrainingFolder
 
 _TOLD = (

@@ -12,14 +12,14 @@ from synth.engines.device import pick_device
 from synth.engines.hf.engine import load_model
 from synth.engines.loading import outline
 from synth.errors import UsageError
-from synth.training.settings import UNMERGED, Trained
+from synth.training.settings import UNMERGED, TrainedParts
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
 _BYTES = 16
 """Of a trained number in float32: weight, gradient and Adam's two moments."""
 
 
-def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
+def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
     """Load a model on the CPU and make the chosen parts of it trainable.
 
     Args:
@@ -55,7 +55,7 @@ def load_for_training(name: str, dtype: str, trained: Trained) -> Any:
 
 
 def check_memory(
-    name: str, trained: Trained, device: str, processes: int, *, dtype: str, foundation: bool = False
+    name: str, trained: TrainedParts, device: str, processes: int, *, dtype: str, foundation: bool = False
 ) -> str:
     """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
 
@@ -116,7 +116,7 @@ def _learnt(model: Any) -> int:
     return sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
 
 
-def _adapter_size(model: Any, trained: Trained) -> int:
+def _adapter_size(model: Any, trained: TrainedParts) -> int:
     """How many weights an adapter has, made around a model without any; 0 where peft cannot do that."""
     import peft
 

@@ -16,9 +16,10 @@ from numpy.typing import NDArray
 
 from synth.data.read import Rows
 from synth.data.row import FAULT, IGNORED
+from synth.data.run.card import untrained_line
 from synth.data.schema.turns import holds_text
 from synth.errors import RequestError, UsageError
-from synth.scoring.encoding import EncodedRow, RowEncoder, untrained_line
+from synth.scoring.encoding import EncodedRow, RowEncoder
 
 CHECKED = 50
 """Tokenised rows whose messages are tokenised again, to see that the tokens are this tokenizer's."""

@@ -21,7 +21,7 @@ from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.folder import TrainingFolder
 from synth.training.model import in_bfloat16, load_for_training
 from synth.training.rows import TrainingRows
-from synth.training.settings import Settings, Trained
+from synth.training.settings import TrainedParts, TrainingSettings
 from synth.training.trainer import TokenTrainer, use_packed_attention
 
 Evaluate = Callable[[Any], dict[str, Any]]
@@ -30,7 +30,7 @@ once there is a first measurement to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class TrainingResult:
     """How a run ended.
 
     Attributes:
@@ -55,8 +55,8 @@ def train(
     rows: TrainingRows,
     name: str,
     tokenizer: Tokenizer,
-    settings: Settings,
-    trained: Trained,
+    settings: TrainingSettings,
+    trained: TrainedParts,
     folder: TrainingFolder,
     *,
     device: str = "auto",
@@ -66,7 +66,7 @@ def train(
     stop: Stop | None = None,
     say: Callable[[str], None] = lambda line: None,
     card: Callable[[TrainingFolder], str] = lambda folder: "",
-) -> Outcome:
+) -> TrainingResult:
     """Train a model, going on from the last checkpoint where there is one, and save it.
 
     Args:
@@ -115,7 +115,7 @@ def train(
         batches = plan(padded=True)
     foundation = None
     if settings.nearness and not trained.adapts:
-        foundation = load_for_training(name, "bfloat16" if half else "float32", Trained()).to(place).eval()
+        foundation = load_for_training(name, "bfloat16" if half else "float32", TrainedParts()).to(place).eval()
     if packed:
         use_packed_attention(*(one for one in (base, foundation) if one is not None))
     collator = Collator(
@@ -167,7 +167,7 @@ def train(
     finally:
         folder.record.seconds += time.monotonic() - began
     if watch.stopped:
-        return Outcome(trainer.state.global_step, stopped=True)
+        return TrainingResult(trainer.state.global_step, stopped=True)
     steps = trainer.state.global_step
     good = folder.checkpoint() if watch.fell_at is not None else None
     if good is not None:
@@ -183,7 +183,7 @@ def train(
             f"back to: {folder.path} holds the model of that step. Lower --lr or --eval-every and add --restart, or go "
             f"part of the way back: synth merge {name} {folder.path} --ratio 0.5"
         )
-    return Outcome(steps, fell_at=watch.fell_at)
+    return TrainingResult(steps, fell_at=watch.fell_at)
 
 
 class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
@@ -194,7 +194,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         trainer: TokenTrainer,
         base: Any,
         packed: bool,
-        settings: Settings,
+        settings: TrainingSettings,
         folder: TrainingFolder,
         evaluate: Evaluate | None,
         evaluates: bool,
@@ -285,7 +285,9 @@ def _kept(folder: TrainingFolder) -> str:
     return f"Kept: {' and '.join(str(path) for path in there)}"
 
 
-def _arguments(settings: Settings, folder: TrainingFolder, place: torch.device, half: bool) -> TrainingArguments:
+def _arguments(
+    settings: TrainingSettings, folder: TrainingFolder, place: torch.device, half: bool
+) -> TrainingArguments:
     known = {item.name for item in fields(TrainingArguments)}
     # Newer releases of transformers call it by the second name, and warn of the first.
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
@@ -319,8 +321,8 @@ def _save(
     base: Any,
     name: str,
     tokenizer: Tokenizer,
-    trained: Trained,
-    settings: Settings,
+    trained: TrainedParts,
+    settings: TrainingSettings,
     folder: TrainingFolder,
     card: Callable[[TrainingFolder], str],
 ) -> None:

@@ -14,7 +14,7 @@ UNMERGED = (
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class TrainingSettings:
     """How a model is trained.
 
     Attributes:
@@ -59,7 +59,7 @@ class Settings:
 
 
 @dataclass(frozen=True, slots=True)
-class Trained:
+class TrainedParts:
     """What of a model is trained, and what else holds it back: the remedies of the literature beside ours.
 
     Attributes:

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from filters.verdict import Settings
+from filters.verdict import VerifierSettings
 from samples.lab.suites import write_suites
 from synth.chat.format import format_for
 from synth.data.row import BASE
@@ -26,30 +26,30 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.open import open_engine
-from synth.evaluation.run import COLUMNS, Exam, Verifiers, open_verifiers
+from synth.evaluation.run import COLUMNS, EvaluationRun, Verifiers, open_verifiers
 from synth.evaluation.suites import open_suites
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.runner import Run
 
 MODEL = str(Path(__file__).parents[2] / "samples" / "model")
 
 
-async def bare(exam: Exam, speaker: Speaker) -> float:
+async def bare(exam: EvaluationRun, chat_model: ChatModel) -> float:
     """Seconds of the engine alone."""
-    ends = replace(exam.sampling, stop_ids=speaker.chat.answer_stop_ids, stop=speaker.chat.answer_stop)
-    prompts = [speaker.chat.answer_prompt(item.messages) for _, _, item in exam.items()]
+    ends = replace(exam.sampling, stop_ids=chat_model.chat.answer_stop_ids, stop=chat_model.chat.answer_stop)
+    prompts = [chat_model.chat.answer_prompt(item.messages) for _, _, item in exam.items()]
     began = time.perf_counter()
-    await asyncio.gather(*(speaker.engine.generate(prompt, ends) for prompt in prompts))
+    await asyncio.gather(*(chat_model.engine.generate(prompt, ends) for prompt in prompts))
     return time.perf_counter() - began
 
 
-async def evaluated(exam: Exam, speaker: Speaker, verifiers: Verifiers, concurrency: int) -> float:
+async def evaluated(exam: EvaluationRun, chat_model: ChatModel, verifiers: Verifiers, concurrency: int) -> float:
     """Seconds of the whole evaluation."""
     with tempfile.TemporaryDirectory() as folder:
         schema = pa.schema([*BASE, *COLUMNS])
         sink = RunDirectory.open(Path(folder, "out"), RunRecord("eval", exam.settings()), schema)
-        usages = [speaker.engine.usage]
-        run = Run(exam.method(speaker, verifiers), exam.rows, sink, usages, concurrency, total=exam.total)
+        usages = [chat_model.engine.usage]
+        run = Run(exam.method(chat_model, verifiers), exam.rows, sink, usages, concurrency, total=exam.total)
         began = time.perf_counter()
         await run.go()
         return time.perf_counter() - began
@@ -67,21 +67,21 @@ async def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             write_suites(Path(folder), "dev", given.items, given.items)
             files = sorted(str(file) for file in Path(folder).rglob("*.jsonl"))
-            suites = open_suites(files, [], None, Settings(""))
-        exam = Exam(suites, Sampling(max_tokens=120, temperature=0.0))
+            suites = open_suites(files, [], None, VerifierSettings(""))
+        exam = EvaluationRun(suites, Sampling(max_tokens=120, temperature=0.0))
         verifiers = await open_verifiers(stack, suites)
         chat = format_for(MODEL)
         options = EngineOptions()
         engine = await open_engine(given.engine, MODEL, chat.tokenizer, options)
         stack.push_async_callback(engine.close)
-        speaker = Speaker(engine, chat, "sample")
-        await bare(Exam(suites[:1], exam.sampling), speaker)
+        chat_model = ChatModel(engine, chat, "sample")
+        await bare(EvaluationRun(suites[:1], exam.sampling), chat_model)
         before = engine.usage.completion_tokens
-        await bare(exam, speaker)
+        await bare(exam, chat_model)
         tokens = engine.usage.completion_tokens - before
         for _ in range(given.rounds):
-            times["bare"].append(await bare(exam, speaker))
-            times["synth eval"].append(await evaluated(exam, speaker, verifiers, options.concurrency))
+            times["bare"].append(await bare(exam, chat_model))
+            times["synth eval"].append(await evaluated(exam, chat_model, verifiers, options.concurrency))
     print(f"{exam.total:,} items of {len(suites)} suites, {tokens:,} tokens, engine {given.engine}")
     median = {side: statistics.median(values) for side, values in times.items()}
     for side, values in times.items():

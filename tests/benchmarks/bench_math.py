@@ -19,7 +19,7 @@ import time
 from pathlib import Path
 
 from filters.execution.pool import open_pool
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 
 Pairs = list[tuple[str, str]]
 
@@ -56,7 +56,7 @@ def bare(found: Pairs) -> float:
 
 async def pooled(found: Pairs, workers: int | None = None) -> float:
     """Seconds of the pool, its start not counted."""
-    pool = await open_pool(Settings("math"), workers)
+    pool = await open_pool(VerifierSettings("math"), workers)
     await asyncio.gather(*(pool.check("1", Task("1")) for _ in range(8)))
     began = time.perf_counter()
     await asyncio.gather(*(pool.check(response, Task(reference)) for response, reference in found))

@@ -15,15 +15,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from synth.chat.format import format_for
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.open import open_engine
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.runner import Run
 from synth.generation.verification import Verifier, open_verifier
 from synth.methods.self_output import COLUMNS, SelfOutputSettings, self_output
@@ -38,11 +38,11 @@ def check(response, reference):
 SETTINGS = SelfOutputSettings(samples=1, sampling=Sampling(max_tokens=160, temperature=1.0))
 
 
-async def timed_run(speaker: Speaker, verifier: Verifier, tasks: Tasks, concurrency: int) -> float:
+async def timed_run(chat_model: ChatModel, verifier: Verifier, tasks: PromptSet, concurrency: int) -> float:
     with tempfile.TemporaryDirectory() as folder:
         sink = RunDirectory.open(Path(folder, "d"), RunRecord("self-output", {}), tasks.schema(COLUMNS))
-        method = self_output(speaker, verifier, SETTINGS)
-        run = Run(method, tasks.rows("self-output", {}, COLUMNS), sink, [speaker.engine.usage], concurrency)
+        method = self_output(chat_model, verifier, SETTINGS)
+        run = Run(method, tasks.rows("self-output", {}, COLUMNS), sink, [chat_model.engine.usage], concurrency)
         began = time.perf_counter()
         await run.go()
         assert sink.record.accepted + sink.record.rejected == tasks.total
@@ -52,7 +52,7 @@ async def timed_run(speaker: Speaker, verifier: Verifier, tasks: Tasks, concurre
 async def verifier_of(seconds: float, folder: Path) -> Verifier:
     name = f"checks_{seconds:.6f}".replace(".", "_")
     (folder / f"{name}.py").write_text(CHECKS.format(seconds=seconds))
-    return await open_verifier(Settings(f"{name}:check"))
+    return await open_verifier(VerifierSettings(f"{name}:check"))
 
 
 async def measure(model: str, engine_name: str, rows: int, rounds: int, concurrency: int, folder: Path) -> None:
@@ -61,15 +61,15 @@ async def measure(model: str, engine_name: str, rows: int, rounds: int, concurre
             json.dumps({"question": f"Olga has {n + 9} rolls and sells 3. How many are left?"}) for n in range(rows)
         )
     )
-    tasks = open_tasks(open_rows(str(folder / "tasks.jsonl")))
+    tasks = open_prompts(open_rows(str(folder / "tasks.jsonl")))
     chat = format_for(model)
     engine = await open_engine(engine_name, model, chat.tokenizer, EngineOptions(concurrency=concurrency))
-    speaker = Speaker(engine, chat, model)
+    chat_model = ChatModel(engine, chat, model)
     ratios = []
     print(f"{rows} tasks on {engine.description}")
     for number in range(rounds + 1):  # the first warms up
         instant = await verifier_of(0.0, folder)
-        generating = await timed_run(speaker, instant, tasks, concurrency)
+        generating = await timed_run(chat_model, instant, tasks, concurrency)
         await instant.close()
         workers = 2
         # Each row's reference (none here) is looked at as well: two checks a row.
@@ -77,7 +77,7 @@ async def measure(model: str, engine_name: str, rows: int, rounds: int, concurre
         began = time.perf_counter()
         await asyncio.gather(*(slow.check("x", Task("x")) for _ in range(2 * rows)))
         verifying = time.perf_counter() - began
-        together = await timed_run(speaker, slow, tasks, concurrency)
+        together = await timed_run(chat_model, slow, tasks, concurrency)
         await slow.close()
         if number:
             ratios.append(together / max(generating, verifying))

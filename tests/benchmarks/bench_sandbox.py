@@ -11,14 +11,14 @@ import sys
 import time
 
 from filters.execution.sandbox import sandbox_command
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from filters.verifiers.registry import checker
 
 TASK = Task(columns={"tests": ["assert f(2) == 4", "assert f(3) == 9"]})
 
 
 def ours(programs: int) -> float:
-    check = checker(Settings("code"))
+    check = checker(VerifierSettings("code"))
     assert check("def f(x): return x * x", TASK).kind == "right"
     began = time.perf_counter()
     for number in range(programs):

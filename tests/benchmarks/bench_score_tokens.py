@@ -94,7 +94,7 @@ def load(model: Path, options: argparse.Namespace) -> Any:
 def synth_side(model: Path, rows: Path, options: argparse.Namespace) -> float:
     from synth.chat.format import format_for
     from synth.data.output import open_output
-    from synth.data.prompts import open_tasks
+    from synth.data.prompts import open_prompts
     from synth.data.read import open_rows
     from synth.data.run.record import RunRecord
     from synth.engines.base import EngineOptions
@@ -108,7 +108,7 @@ def synth_side(model: Path, rows: Path, options: argparse.Namespace) -> float:
     scorer = open_scorer("auto", str(model), chat.tokenizer, EngineOptions(dtype=options.dtype, device=options.device))
     warm_up(lambda: scorer.score(*_like(model, rows)))
     began = time.perf_counter()
-    tasks = open_tasks(open_rows(str(rows)))
+    tasks = open_prompts(open_rows(str(rows)))
     encoder = RowEncoder(chat, "all", window=scorer.max_length)
     scores = TokenScores(tasks, encoder, scorer, "bench")
     with tempfile.TemporaryDirectory() as folder:

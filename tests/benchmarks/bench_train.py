@@ -72,14 +72,14 @@ def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float,
     from synth.training.folder import TrainingFolder
     from synth.training.rows import read_training_rows
     from synth.training.run import train
-    from synth.training.settings import Settings, Trained
+    from synth.training.settings import TrainedParts, TrainingSettings
 
     chat = format_for(str(model))
     found = read_training_rows(open_source(str(rows)), RowEncoder(chat), len(chat.tokenizer))
-    settings = Settings(steps=steps, rate=1e-3, warmup=0, budget=BUDGET, dtype="float32", save_every=10**6)
+    settings = TrainingSettings(steps=steps, rate=1e-3, warmup=0, budget=BUDGET, dtype="float32", save_every=10**6)
     out = TrainingFolder(folder, RunRecord("train", {}))
     try:
-        train(found, str(model), chat.tokenizer, settings, Trained(), out, device="cpu")
+        train(found, str(model), chat.tokenizer, settings, TrainedParts(), out, device="cpu")
     finally:
         out.close()
     tokens = sum(entry["tokens"] for entry in out.log)

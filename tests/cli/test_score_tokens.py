@@ -370,7 +370,8 @@ def test_bad_settings_fail_at_once(
 
 def test_killed_and_continued(model: str, tmp_path: Path) -> None:
     source = write(tmp_path / "many.jsonl", conversations(400) * 12)
-    program = "import synth.data.run.directory; synth.data.run.directory.BATCH_SECONDS = 0.0; import synth.scoring.token_scores as scores;"
+    program = "import synth.data.run.directory as directory; directory.BATCH_SECONDS = 0.0;"
+    program += "import synth.scoring.token_scores as scores;"
     program += "scores.BLOCK_SECONDS = 0.2; from cli.main import main; main()"
     command = [sys.executable, "-c", program, "score-tokens", source, "--model", model]
     command += ["--mask-hardest", "20%", "--mask-random"]

@@ -244,20 +244,20 @@ def test_the_readmes_figures_of_memory(tmp_path: Path) -> None:
     """Of Qwen2.5-7B, whole and as an adapter: what README says that `synth train` says."""
     from synth.errors import UsageError
     from synth.training.model import check_memory
-    from synth.training.settings import Trained
+    from synth.training.settings import TrainedParts
 
     config = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": 152064, "hidden_size": 3584}
     config |= {"intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4}
     (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
 
-    def told(trained: Trained) -> str:
+    def told(trained: TrainedParts) -> str:
         try:
             return check_memory(str(tmp_path), trained, "cpu", 1, dtype="bfloat16")
         except UsageError as error:  # the machine has less
             return str(error)
 
-    assert "113.5 GiB for weights, gradients and optimiser" in told(Trained())
-    assert "14.8 GiB for weights, gradients and optimiser" in told(Trained(lora=16))
+    assert "113.5 GiB for weights, gradients and optimiser" in told(TrainedParts())
+    assert "14.8 GiB for weights, gradients and optimiser" in told(TrainedParts(lora=16))
     readme = " ".join((Path(__file__).parents[2] / "README.md").read_text().split())
     assert "113.5 GiB for weights" in readme and "14.8 GiB" in readme
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from filters.verdict import Settings, Task, VerifierError
+from filters.verdict import Task, VerifierError, VerifierSettings
 from filters.verifiers.registry import NAMES, checker, gold
 
 OWN = """
@@ -42,7 +42,7 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 @pytest.mark.parametrize("name", sorted(set(NAMES) - {"judge", "code", "compile"}))  # those need a model or a sandbox
 def test_every_name_is_a_verifier(name: str) -> None:
-    assert checker(Settings(name, pattern="x"))("x", Task()).kind in ("right", "wrong", "unscorable")
+    assert checker(VerifierSettings(name, pattern="x"))("x", Task()).kind in ("right", "wrong", "unscorable")
 
 
 @pytest.mark.parametrize(
@@ -58,19 +58,19 @@ def test_every_name_is_a_verifier(name: str) -> None:
     ],
 )
 def test_functions_of_a_users_own(own: str, name: str, kind: str) -> None:
-    check = checker(Settings(f"{own}:{name}"))
+    check = checker(VerifierSettings(f"{own}:{name}"))
     assert check("a", Task("b", columns={"wanted": "a"})).kind == kind
 
 
 def test_a_users_verdict_is_kept_as_it_is(own: str) -> None:
-    found = checker(Settings(f"{own}:verdict"))("a", Task("b"))
+    found = checker(VerifierSettings(f"{own}:verdict"))("a", Task("b"))
     assert (found.kind, found.answer, found.reason) == ("wrong", "7", "why")
 
 
 @pytest.mark.parametrize("name", ["strange", "no_kind"])
 def test_what_is_no_verdict_is_an_error(own: str, name: str) -> None:
     with pytest.raises(TypeError, match=r"maybe.*return a Verdict, True or False, or one of right, wrong, unscorable"):
-        checker(Settings(f"{own}:{name}"))("a", Task("b"))
+        checker(VerifierSettings(f"{own}:{name}"))("a", Task("b"))
 
 
 @pytest.mark.parametrize(
@@ -90,10 +90,10 @@ def test_what_is_no_verdict_is_an_error(own: str, name: str) -> None:
 )
 def test_what_cannot_work_is_told_at_once(own: str, name: str, message: str) -> None:
     with pytest.raises(VerifierError, match=message):
-        checker(Settings(name))
+        checker(VerifierSettings(name))
 
 
 def test_gold_is_the_reference_unless_the_verifier_knows_better(own: str) -> None:
     task = Task("the reference")
-    assert gold(Settings("math"), task) == gold(Settings(f"{own}:two"), task) == "the reference"
-    assert gold(Settings("majority"), task) is None
+    assert gold(VerifierSettings("math"), task) == gold(VerifierSettings(f"{own}:two"), task) == "the reference"
+    assert gold(VerifierSettings("majority"), task) is None

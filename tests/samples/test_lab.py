@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from filters.verdict import Settings
+from filters.verdict import VerifierSettings
 from filters.verifiers import registry
 from samples import skills
 from samples.lab.arms import ARMS, Arm
@@ -18,7 +18,7 @@ def test_suites_take_the_models_own_answers_for_right(tmp_path: Path) -> None:
     """And those of another question for wrong. Programs are left to the tests of the sandbox."""
     write_suites(tmp_path, "dev", 12, 12)
     old = sorted(str(file) for file in (tmp_path / "old").iterdir())
-    suites = open_suites(old, [str(tmp_path / "new" / "two_step.jsonl")], None, Settings(""))
+    suites = open_suites(old, [str(tmp_path / "new" / "two_step.jsonl")], None, VerifierSettings(""))
     assert {suite.name for suite in suites} == {*skills.OLD, "two_step"}
     for suite in suites:
         answers = dict(skills.suite(suite.name, "dev", 12))

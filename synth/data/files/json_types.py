@@ -19,7 +19,7 @@ MANY_KEYS = 64
 EXACT = 2**53
 """Integers up to this are floats, too, without changing."""
 
-Kind = Any
+JsonType = Any
 """What a place in the file holds: "null", "bool", "int", "long" (beyond `EXACT`), "float", "text", "mixed", [kind] or
 {key: kind}."""
 
@@ -36,7 +36,7 @@ _JOINED = {frozenset(("int", "float")): "float", frozenset(("int", "long")): "lo
 _KINDS = {pa.null(): "null", pa.bool_(): "bool"}
 
 
-def kind_of_column(chunks: Sequence[pa.Array], kind: pa.DataType, levels: int) -> Kind:
+def kind_of_column(chunks: Sequence[pa.Array], kind: pa.DataType, levels: int) -> JsonType:
     """The kind of an Arrow column as Arrow's parser gives it.
 
     Raises:
@@ -63,7 +63,7 @@ def kind_of_column(chunks: Sequence[pa.Array], kind: pa.DataType, levels: int) -
     return _KINDS.get(kind, "text")  # anything else is text, perhaps such as Arrow took for a date or a time
 
 
-def kind_of_value(value: Any) -> Kind:
+def kind_of_value(value: Any) -> JsonType:
     """The kind of a value as Python's parser gives it."""
     if isinstance(value, list):
         return [reduce(_merge, map(kind_of_value, value), "null")]
@@ -76,21 +76,21 @@ def kind_of_value(value: Any) -> Kind:
     return "null" if value is None else "text" if isinstance(value, str) else "float"
 
 
-def merge_objects(one: dict[str, Kind], other: dict[str, Kind]) -> dict[str, Kind]:
+def merge_objects(one: dict[str, JsonType], other: dict[str, JsonType]) -> dict[str, JsonType]:
     """The narrowest kinds that hold the values of both, by their keys."""
     if one == other:
         return one
     return {key: _merge(one.get(key, "null"), other.get(key, "null")) for key in one | other}
 
 
-def has_mixed(kind: Kind) -> bool:
+def has_mixed(kind: JsonType) -> bool:
     """Whether values of several kinds are in one place, however deep."""
     if isinstance(kind, dict):
         return any(map(has_mixed, kind.values()))
     return has_mixed(kind[0]) if isinstance(kind, list) else kind == "mixed"
 
 
-def arrow_type(kind: Kind) -> pa.DataType:
+def arrow_type(kind: JsonType) -> pa.DataType:
     """The type of a column."""
     if isinstance(kind, list):
         return pa.list_(arrow_type(kind[0]))
@@ -115,7 +115,7 @@ def fitted(value: Any, kind: pa.DataType) -> Any:
     return value
 
 
-def _merge(one: Kind, other: Kind) -> Kind:
+def _merge(one: JsonType, other: JsonType) -> JsonType:
     """The narrowest kind that holds both."""
     if one == other or other == "null":
         return one
@@ -130,7 +130,7 @@ def _merge(one: Kind, other: Kind) -> Kind:
     return "mixed"
 
 
-def _record(fields: dict[str, Kind]) -> Kind:
+def _record(fields: dict[str, JsonType]) -> JsonType:
     return fields if len(fields) <= MANY_KEYS else "mixed"
 
 

@@ -1,9 +1,9 @@
 """JSON as Arrow batches: one schema for all files, memory for a few megabytes of them.
 
-Two passes over the files, in blocks of whole lines. The first finds the kind of every value (`synth.data.files.json_types`), so
-that a column that first appears in the last line is there from the first row on; the second parses with the types that
-hold everywhere. Both hand blocks to Arrow's parser. Where it gives up, the block is gone through line by line: that
-either names the broken line or finds values of several kinds under one name.
+Two passes over the files, in blocks of whole lines. The first finds the kind of every value
+(`synth.data.files.json_types`), so that a column that first appears in the last line is there from the first row on;
+the second parses with the types that hold everywhere. Both hand blocks to Arrow's parser. Where it gives up, the block
+is gone through line by line: that either names the broken line or finds values of several kinds under one name.
 """
 
 import io
@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from synth.data.files.compressed import check_encoding, open_bytes
 from synth.data.files.json_types import (
-    Kind,
+    JsonType,
     arrow_type,
     fitted,
     has_mixed,
@@ -60,7 +60,7 @@ class JsonRows:
     """
 
     files: Sequence["_Lines"]
-    kinds: dict[str, Kind]
+    kinds: dict[str, JsonType]
     as_written: frozenset[str] = frozenset()
 
     @property
@@ -96,7 +96,7 @@ def open_json(paths: Sequence[Path], name: str) -> JsonRows:
             has its number.
     """
     files = [_lines(path, name if len(paths) == 1 else str(path)) for path in paths]
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, JsonType] = {}
     for lines in files:
         for block in lines.blocks():
             kinds = merge_objects(kinds, _kinds_of_block(block))
@@ -137,7 +137,7 @@ class _Block:
         return f"{self.lines.name}, {self.lines.unit} {self.start + index + 1}"
 
 
-def _kinds_of_block(block: _Block) -> dict[str, Kind]:
+def _kinds_of_block(block: _Block) -> dict[str, JsonType]:
     if not _is_fatal(block.content):
         try:
             table = _arrow_parse(block.content)
@@ -148,7 +148,7 @@ def _kinds_of_block(block: _Block) -> dict[str, Kind]:
             }
         except (pa.ArrowInvalid, UnicodeDecodeError, RecursionError):
             pass
-    kinds: dict[str, Kind] = {}
+    kinds: dict[str, JsonType] = {}
     for row, _, _ in _rows(block):
         kinds = merge_objects(kinds, {key: kind_of_value(value) for key, value in row.items()})
     return kinds

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from synth.data.row import SCORES
-from synth.scoring.encoding import untrained_line
 
 if TYPE_CHECKING:
     from synth.data.run.record import RunRecord
@@ -127,3 +126,9 @@ def fenced(text: str, language: str) -> list[str]:
 
 def _by_count(reasons: dict[str, int]) -> list[tuple[str, int]]:
     return sorted(reasons.items(), key=lambda item: (-item[1], item[0]))
+
+
+def untrained_line(count: int) -> str:
+    """What to tell a person of so many answers that are `untrained`."""
+    what = "1 answer is" if count == 1 else f"{count:,} answers are"
+    return f"{what} context only, not trained on: the chat template rewrites what stands there"

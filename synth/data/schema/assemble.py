@@ -18,7 +18,7 @@ from synth.data.schema.turns import Turns, is_conversation, is_plain, turns_of_c
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class TurnColumn:
     """Some of a conversation's turns, from one column.
 
     Attributes:
@@ -35,13 +35,13 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class ConversationColumns:
     """What a conversation is made of, in the order of the turns. A row without `main` has no conversation."""
 
     system: str | None
     history: str | None
-    main: Part
-    answer: Part | None
+    main: TurnColumn
+    answer: TurnColumn | None
 
     def columns(self) -> list[str]:
         """The names of all columns."""
@@ -49,7 +49,9 @@ class Parts:
         return [name for name in (self.system, self.history, *named) if name]
 
 
-def messages_of(batch: pa.RecordBatch, parts: Parts, notes: list[str], faults: dict[int, str]) -> pa.ListArray:
+def messages_of(
+    batch: pa.RecordBatch, parts: ConversationColumns, notes: list[str], faults: dict[int, str]
+) -> pa.ListArray:
     """The parts of each row in one list; null where the main part is missing or empty. Adds to `faults`."""
     column = batch.column(parts.main.column)
     if parts.columns() == [parts.main.column] and is_plain(column):
@@ -85,7 +87,7 @@ def last_answer(messages: pa.ListArray) -> pa.StringArray:
     return compute.if_else(compute.and_(is_answer, _filled(text)), text, None)
 
 
-def _turns(batch: pa.RecordBatch, part: Part, notes: list[str]) -> Turns:
+def _turns(batch: pa.RecordBatch, part: TurnColumn, notes: list[str]) -> Turns:
     """The turns that a part adds to each row."""
     column = batch.column(part.column)
     if part.kind == "turns":

@@ -287,7 +287,7 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
         added["choices"] = pa.list_(pa.string())
     if answers:
         added["ground_truth"] = pa.string()
-    carried: dict[str, tuple[str, pa.DataType]] = {}  # new name: old name, type
+    passthrough: dict[str, tuple[str, pa.DataType]] = {}  # new name: old name, type
     for item in schema:
         if item.name in found.used:
             continue
@@ -297,8 +297,8 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
         else:
             while name in added or name in BASE.names or (name != item.name and name in schema.names):
                 name = f"input_{name}"
-        carried[name] = (item.name, kind)
-    result = pa.schema([*((name, kind) for name, (_, kind) in carried.items()), *added.items()])
+        passthrough[name] = (item.name, kind)
+    result = pa.schema([*((name, kind) for name, (_, kind) in passthrough.items()), *added.items()])
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         records = batch.to_pylist()
@@ -314,7 +314,7 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
         if answers:
             columns["ground_truth"] = [answers.get(str(record["id"])) for record in records]
         made = pa.record_batch(
-            [batch.column(old).cast(kind) for old, kind in carried.values()]
+            [batch.column(old).cast(kind) for old, kind in passthrough.values()]
             + [pa.array(columns[name], kind) for name, kind in added.items()],
             schema=result,
         )

@@ -1,6 +1,6 @@
 """The common shapes of conversation data, turned into `messages` and `reference`, whole columns at a time.
 
-    messages              list of turns (`synth.data.schema.turns`), or its JSON text; also named `conversation` or `conversations`
+    messages              list of turns (`schema.turns`), or its JSON text; also `conversation` or `conversations`
     ShareGPT              the same with {from, value} and roles such as human and gpt
     prompt / completion   text, or lists of messages (TRL); other pairs of names are in `ANSWERS`
     alpaca                instruction, input, output, history (pairs of earlier questions and answers)
@@ -9,8 +9,8 @@ A `system` column (`SYSTEM`) beside any of them is the system's turn. `messages`
 data has an answer, the assistant's; an answer that is no text (a number, an object) is written as its JSON. `reference`
 becomes the text of the closing assistant turn, unless the data has a `reference` column, or a `method` column, which
 says that a model wrote the answer. The columns used up are gone, all others are carried through. Of those, what bears a
-name of `synth.data.row.BASE` is ours if its values fit without loss and, where the rows were not `messages` before, if it
-describes the task rather than somebody's answer (`TASK_COLUMNS`); else it is renamed `input_NAME`.
+name of `synth.data.row.BASE` is ours if its values fit without loss and, where the rows were not `messages` before, if
+it describes the task rather than somebody's answer (`TASK_COLUMNS`); else it is renamed `input_NAME`.
 
 A row whose conversation or values cannot be read has null `messages`, and `FAULT` says why.
 """
@@ -25,7 +25,7 @@ from pyarrow import compute
 
 from synth.data.row import BASE, FAULT, MESSAGES
 from synth.data.schema.as_text import is_exact, is_writable, of_several, written
-from synth.data.schema.assemble import Part, Parts, last_answer, messages_of
+from synth.data.schema.assemble import ConversationColumns, TurnColumn, last_answer, messages_of
 from synth.data.schema.turns import holds_text, is_conversation, is_text, turn_fields
 from synth.errors import UsageError
 
@@ -41,7 +41,8 @@ ANSWERS = {
 """Names of a prompt column, each with the names its answer goes by."""
 
 ALTERNATIVES = "answers"
-"""The answer's column where several are right (`synth.data.schema.as_text.of_several`): carried, too, since it holds the others."""
+"""The answer's column where several are right (`synth.data.schema.as_text.of_several`): carried, too, since it holds
+the others."""
 
 CONTEXT = {"instruction": ("input", "context"), "question": ("context",)}
 """What follows the prompt, after an empty line, in the same user turn."""
@@ -119,7 +120,7 @@ class Seen:
     first: First
     mixed: Collection[str]
 
-    def parts(self, prompt_column: str | None, reference_column: str | None) -> Parts:
+    def parts(self, prompt_column: str | None, reference_column: str | None) -> ConversationColumns:
         """What conversations are made of; by the columns named, or else by known names.
 
         Raises:
@@ -127,7 +128,7 @@ class Seen:
         """
         turns = next((name for name in TURN_COLUMNS if self.holds_turns(name)), None)
         if prompt_column is None and turns is not None:
-            main, answer = Part(turns, "turns"), None
+            main, answer = TurnColumn(turns, "turns"), None
         else:
             prompt = prompt_column or self.prompt()
             named = reference_column
@@ -138,7 +139,7 @@ class Seen:
         used = {main.column, main.context, answer and answer.column, reference_column}
         system = next((name for name in SYSTEM if name not in used and self.is_said(name)), None)
         history = HISTORY if main.kind != "turns" and HISTORY not in used and self.is_history() else None
-        return Parts(system, history, main, answer)
+        return ConversationColumns(system, history, main, answer)
 
     def type(self, name: str) -> pa.DataType:
         """A column's type; null where there is no such column."""
@@ -185,22 +186,22 @@ class Seen:
             return ALTERNATIVES
         return found[0] if found else None
 
-    def part(self, name: str, role: str) -> Part:
+    def part(self, name: str, role: str) -> TurnColumn:
         """What a column adds to the conversation."""
         kind = self.type(name)
         if turn_fields(kind):
-            return Part(name, "turns")
+            return TurnColumn(name, "turns")
         if not (is_text(kind) or (role == "assistant" and is_writable(kind))):
             raise UsageError(f"column {name!r} holds {_short(kind)}; a {role}'s turn is text or a list of messages")
         either = name in self.mixed or (is_text(kind) and name not in ANSWERS and is_conversation(self.first(name)))
         context = next((item for item in CONTEXT.get(name, ()) if self.is_said(item)), None)
-        return Part(name, "either" if either else "text", role, context)
+        return TurnColumn(name, "either" if either else "text", role, context)
 
     def _may_be_prompt(self, name: str) -> bool:
         return is_text(self.type(name)) or turn_fields(self.type(name)) is not None
 
 
-def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
+def _plan(schema: pa.Schema, parts: ConversationColumns, reference: str | None) -> Shape:
     """Lay out the columns to come: carried ones cast or renamed, `messages` where the main part was.
 
     `reference` is the column the user named for it, if any.
@@ -208,16 +209,16 @@ def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
     read = parts.columns()
     used = {*(name for name in read if not of_several(schema.field(name).type)), reference, FAULT}
     notes: list[str] = []
-    carried = _carried(schema, used, reference, parts.main.column == "messages", notes)
+    passthrough = _passthrough(schema, used, reference, parts.main.column == "messages", notes)
     if read != ["messages"]:
-        notes.insert(0, f"conversation read from: {', '.join(read)}{_beside(carried, schema)}")
-    notes += [f"{name!r} is carried, and no part of the conversation" for name in carried if name in TOOLS]
+        notes.insert(0, f"conversation read from: {', '.join(read)}{_beside(passthrough, schema)}")
+    notes += [f"{name!r} is carried, and no part of the conversation" for name in passthrough if name in TOOLS]
     if reference is not None and reference not in read:  # a column beside whole conversations, and no turn of them
         if not is_writable(kind := schema.field(reference).type):
             raise UsageError(f"column {reference!r} holds {_short(kind)}; a reference is text")
-        carried["reference"] = (reference, pa.string())
-    derived = "reference" not in carried and (reference is not None or "method" not in carried)
-    fields = [pa.field(name, kind) for name, (_, kind) in carried.items()]
+        passthrough["reference"] = (reference, pa.string())
+    derived = "reference" not in passthrough and (reference is not None or "method" not in passthrough)
+    fields = [pa.field(name, kind) for name, (_, kind) in passthrough.items()]
     at = sum(item.name not in used for item in list(schema)[: schema.get_field_index(parts.main.column)])
     fields[at:at] = [pa.field("messages", MESSAGES)]
     if derived:
@@ -228,7 +229,7 @@ def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         faults: dict[int, str] = {}
-        columns = {name: _cast(batch, old, kind, faults) for name, (old, kind) in carried.items()}
+        columns = {name: _cast(batch, old, kind, faults) for name, (old, kind) in passthrough.items()}
         messages = messages_of(batch, parts, notes, faults)
         if FAULT in batch.schema.names:
             faults |= {index: why for index, why in enumerate(batch.column(FAULT).to_pylist()) if why is not None}
@@ -246,16 +247,16 @@ def _plan(schema: pa.Schema, parts: Parts, reference: str | None) -> Shape:
         return pa.record_batch([columns[item.name] for item in named], schema=named)
 
     texts = [parts.answer.column] if parts.answer and parts.answer.kind != "turns" else []
-    texts += [old for name, (old, _) in carried.items() if name == "reference"]
+    texts += [old for name, (old, _) in passthrough.items() if name == "reference"]
     inexact = [name for name in texts if not is_exact(schema.field(name).type)]
     return Shape(result, convert, notes, frozenset([*read, *texts]), frozenset(inexact))
 
 
-def _carried(
+def _passthrough(
     schema: pa.Schema, used: Collection[str | None], reference: str | None, were_messages: bool, notes: list[str]
 ) -> dict[str, tuple[str, pa.DataType]]:
     """The columns that are no part of the conversation: new name: old name, type."""
-    carried: dict[str, tuple[str, pa.DataType]] = {}
+    passthrough: dict[str, tuple[str, pa.DataType]] = {}
     for item in schema:
         if item.name in used:
             continue
@@ -270,14 +271,14 @@ def _carried(
                 while name in schema.names:
                     name = f"input_{name}"
                 notes.append(f"column {item.name!r} is carried as {name!r}")
-        carried[name] = (item.name, kind)
-    return carried
+        passthrough[name] = (item.name, kind)
+    return passthrough
 
 
-def _beside(carried: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -> str:
+def _beside(passthrough: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -> str:
     """What else there is to read that people might think is read: columns of text under names not known here."""
     known = {*BASE.names, *TOOLS}
-    names = [old for old, _ in carried.values() if old not in known and is_text(schema.field(old).type)]
+    names = [old for old, _ in passthrough.values() if old not in known and is_text(schema.field(old).type)]
     more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
     return f"; no part of it: {', '.join(names[:_TOLD])}{more}" if names else ""
 

@@ -32,7 +32,7 @@ _ROW = np.dtype(
 
 
 @dataclass(slots=True, eq=False)
-class Draft:
+class SequenceState:
     """A completion in the making: one sample of one request.
 
     `owner` says whose it is and means nothing here. Samples of one request share the list `prompt`, by which they
@@ -85,10 +85,10 @@ class Decoder:
         self._capacity = int(memory / per_token / 1.5)
         self._cache_argument = cache_argument(model)
         self._accepted = inspect.signature(model.forward).parameters.keys() & {"position_ids", "logits_to_keep"}
-        self._waiting: deque[Draft] = deque()
-        self._joining: deque[list[Draft]] = deque()
-        self._drafts: list[Draft] = []
-        self._ended: list[Draft] = []
+        self._waiting: deque[SequenceState] = deque()
+        self._joining: deque[list[SequenceState]] = deque()
+        self._drafts: list[SequenceState] = []
+        self._ended: list[SequenceState] = []
         self._rows = np.zeros(rows, _ROW)
         self._kv = KVBatch(self._template, rows)
         self._steps_waited = 0
@@ -97,16 +97,16 @@ class Decoder:
         """Whether anything waits or runs."""
         return bool(self._drafts or self._waiting)
 
-    def add(self, drafts: Iterable[Draft]) -> None:
+    def add(self, drafts: Iterable[SequenceState]) -> None:
         """Put drafts at the end of the line."""
         self._waiting.extend(drafts)
 
-    def drop(self, unwanted: Callable[[Draft], bool]) -> None:
+    def drop(self, unwanted: Callable[[SequenceState], bool]) -> None:
         """Let go of every draft that `unwanted` names."""
         self._waiting = deque(draft for draft in self._waiting if not unwanted(draft))
         self._leave([i for i, draft in enumerate(self._drafts) if unwanted(draft)])
 
-    def step(self) -> list[Draft]:
+    def step(self) -> list[SequenceState]:
         """Let waiting drafts join if it is time, draw one token for each in the batch, return those that ended.
 
         When memory runs out, the drafts go back to the head of the line with the tokens they have, and from then on
@@ -153,12 +153,12 @@ class Decoder:
             count += 1
         return count
 
-    def _prefill_groups(self, drafts: list[Draft]) -> Iterator[list[Draft]]:
+    def _prefill_groups(self, drafts: list[SequenceState]) -> Iterator[list[SequenceState]]:
         """Split drafts, sorted by length to pad little, so that each group's prefill keeps to its token budget.
 
         Samples of one prompt stay together, as they are prefilled once.
         """
-        group: list[Draft] = []
+        group: list[SequenceState] = []
         sequences = 0
         for draft in sorted(drafts, key=lambda d: len(d.prompt) + len(d.tokens)):
             new = not (group and _same_prefill(group[-1], draft))
@@ -171,7 +171,7 @@ class Decoder:
         if group:
             yield group
 
-    def _prefill(self, group: list[Draft]) -> None:
+    def _prefill(self, group: list[SequenceState]) -> None:
         """Run the group's prompts through the model, put them into the batch and draw their first tokens."""
         prompts: list[list[int]] = []
         source = np.zeros(len(group), np.int64)
@@ -285,5 +285,5 @@ class Decoder:
         return torch.from_numpy(np.ascontiguousarray(values)).to(self._model.device)
 
 
-def _same_prefill(a: Draft, b: Draft) -> bool:
+def _same_prefill(a: SequenceState, b: SequenceState) -> bool:
     return a.prompt is b.prompt and not a.tokens and not b.tokens

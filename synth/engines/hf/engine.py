@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from synth.engines.base import Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.device import cache_memory, pick_device, pick_dtype
-from synth.engines.hf.decoding import Decoder, Draft
+from synth.engines.hf.decoding import Decoder, SequenceState
 from synth.engines.hf.forward import Scorer
 from synth.engines.hf.stopping import completion
 from synth.engines.loading import load_causal_model, window_of
@@ -201,9 +201,12 @@ class TransformersEngine:
         return list(zip(requests, self._scorer.score([r.token_ids for r in requests]), strict=True))
 
 
-def _drafts(request: _Request, sampling: Sampling) -> list[Draft]:
+def _drafts(request: _Request, sampling: Sampling) -> list[SequenceState]:
     stop_ids = frozenset(sampling.stop_ids)
-    return [Draft(request, request.token_ids, sampling, sample, request.room, stop_ids) for sample in range(sampling.n)]
+    return [
+        SequenceState(request, request.token_ids, sampling, sample, request.room, stop_ids)
+        for sample in range(sampling.n)
+    ]
 
 
 def _deliver(answers: list[_Answer]) -> None:

@@ -31,7 +31,7 @@ class Scorer:
         kind = "cpu" if model.device.type == "cpu" else "accelerator"
         self._device = model.device
         self._budget = BATCH_TOKENS[kind]
-        self._parts = Parts(model, CHUNK_LOGITS[kind])
+        self._parts = BackboneAndHead(model, CHUNK_LOGITS[kind])
 
     def score(
         self, sequences: Sequence[Sequence[int] | NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]] | None = None
@@ -86,7 +86,7 @@ class Scorer:
         return [row[: len(tokens)] for row, tokens in zip(scores, batch, strict=True)]
 
 
-class Parts:
+class BackboneAndHead:
     """A causal language model taken apart into its body and its head.
 
     The head is the model itself with its body replaced by one that hands on given hidden states: so whatever the

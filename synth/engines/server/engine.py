@@ -13,7 +13,7 @@ import httpx
 
 from synth.engines.base import Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.loading import LARGEST_WINDOW
-from synth.engines.server.http import Failed, Http, Refused, printable
+from synth.engines.server.http import Http, PermanentError, TransientError, printable
 from synth.engines.server.probe import Probe
 from synth.engines.server.scores import check_prompt, prompt_scores
 from synth.engines.server.wire import Choice, Dialect, Reply, read_reply, request_body
@@ -54,10 +54,10 @@ async def open_server(url: str, model: str | None, tokenizer: Tokenizer, options
         return await _open(http, model, tokenizer, options)
     except BaseException as error:
         await http.close()
-        if isinstance(error, Failed):
+        if isinstance(error, TransientError):
             problem = f"the server at {http.url} does not answer ({error}): is it running, is the address right?"
             raise UsageError(problem) from error
-        if isinstance(error, Refused):
+        if isinstance(error, PermanentError):
             raise UsageError(_no_access(http, error)) from error
         raise
 
@@ -276,7 +276,7 @@ def _authorisation(options: EngineOptions) -> dict[str, str]:
     return {"Authorization": f"Bearer {key.strip()}"}
 
 
-def _no_access(http: Http, error: Refused) -> str:
+def _no_access(http: Http, error: PermanentError) -> str:
     if error.status in (401, 403):
         return (
             f"the server at {http.url} gives no access ({error}): "
@@ -289,7 +289,7 @@ async def _model_cards(http: Http, model: str | None) -> list[ModelCard]:
     """The models that the server lists; none where it has no list and `model` says which to use."""
     try:
         body = await http.once("GET", "/v1/models", silence=LOOKUP_SECONDS)
-    except Refused as error:
+    except PermanentError as error:
         if error.status == 404 and model is not None:
             return []
         raise
@@ -329,7 +329,7 @@ async def _software(http: Http, card: ModelCard) -> str:
         return ""
     try:
         body = await http.once("GET", "/version", silence=LOOKUP_SECONDS)
-    except (Refused, Failed):
+    except (PermanentError, TransientError):
         body = None
     version = body.get("version") if isinstance(body, dict) else None
     return f"vLLM {printable(version, 20)} " if version else "vLLM "

@@ -1,7 +1,7 @@
 """HTTP to a server that may be busy, broken or hostile: tries, time and memory are all bounded.
 
-One try (`Http.once`) ends in an answer, in `Refused` (the server understood and said no) or in `Failed` (anything
-that another try may mend). `Http.post` tries again and tells a bad request from a dead server.
+One try (`Http.once`) ends in an answer, in `PermanentError` (the server understood and said no) or in `TransientError`
+(anything that another try may mend). `Http.post` tries again and tells a bad request from a dead server.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ PASSING_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
 T = TypeVar("T")
 
 
-class Refused(Exception):
+class PermanentError(Exception):
     """The server answered with a status that another try will not change."""
 
     def __init__(self, status: int, message: str) -> None:
@@ -48,7 +48,7 @@ class Refused(Exception):
         self.status = status
 
 
-class Failed(Exception):
+class TransientError(Exception):
     """This try failed, another may not.
 
     `status` is that of the answer, None where none came (refused connection, time-out, connection cut).
@@ -109,8 +109,8 @@ class Http:
         """One try, as `post` makes several.
 
         Raises:
-            Refused: a status that stays (3xx, most of 4xx).
-            Failed: no answer, a cut or over-long one, 408/425/429/5xx, or a body that is not JSON.
+            PermanentError: a status that stays (3xx, most of 4xx).
+            TransientError: no answer, a cut or over-long one, 408/425/429/5xx, or a body that is not JSON.
         """
         async with self._client() as client:
             return await self._try(client, method, path, payload, silence, max_bytes=1 << 20)
@@ -134,9 +134,9 @@ class Http:
                 self._refuse_if_ended()
                 try:
                     answer = read(await self._try(client, "POST", path, payload, silence, max_bytes))
-                except Failed as error:
+                except TransientError as error:
                     failure = error
-                except Refused as error:
+                except PermanentError as error:
                     self._lost_in_a_row = 0
                     if error.status in REFUSALS_FOR_ALL:
                         raise RunError(f"the server at {self.url} refuses requests: {error}") from error
@@ -176,29 +176,29 @@ class Http:
                 finally:
                     await response.aclose()
         except httpx.ConnectTimeout as error:
-            raise Failed("no connection in time") from error
+            raise TransientError("no connection in time") from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise Failed(f"no answer within {silence:.0f} s") from error
+            raise TransientError(f"no answer within {silence:.0f} s") from error
         except (httpx.HTTPError, httpx.StreamError) as error:
-            raise Failed(printable(error) or type(error).__name__) from error
+            raise TransientError(printable(error) or type(error).__name__) from error
         status = response.status_code
         if status in PASSING_STATUSES or status >= 500:
-            raise Failed(f"HTTP {status}: {_message(body)}", status=status, wait=_retry_after(response))
+            raise TransientError(f"HTTP {status}: {_message(body)}", status=status, wait=_retry_after(response))
         if not response.is_success:
-            raise Refused(status, _message(body))
+            raise PermanentError(status, _message(body))
         if len(body) > max_bytes:
-            raise Failed(f"the answer is larger than {max_bytes} bytes", status=status)
+            raise TransientError(f"the answer is larger than {max_bytes} bytes", status=status)
         try:
             return json.loads(body)
         except (ValueError, RecursionError) as error:
             start = printable(body[:120].decode("utf-8", "replace"))
-            raise Failed(f"the answer is not JSON: {start}", status=status) from error
+            raise TransientError(f"the answer is not JSON: {start}", status=status) from error
 
     def _refuse_if_ended(self) -> None:
         if self._ended:
             raise RunError(self._ended)
 
-    def _give_up(self, failure: Failed) -> RequestError | RunError:
+    def _give_up(self, failure: TransientError) -> RequestError | RunError:
         self._lost_in_a_row += 1
         lost = f"{self._tries} tries failed, the last: {failure}"
         if self._lost_in_a_row < DEAD_AFTER:

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from synth.engines.base import Sampling, Tokenizer
-from synth.engines.server.http import PASSING_STATUSES, Failed, Http, Refused
+from synth.engines.server.http import PASSING_STATUSES, Http, PermanentError, TransientError
 from synth.engines.server.wire import Dialect, Reply, read_reply, request_body
 from synth.errors import UsageError
 
@@ -52,13 +52,13 @@ class Probe:
         for dialect in LADDER:
             try:
                 reply = await self._ask(dialect)
-            except Refused as error:
+            except PermanentError as error:
                 if error.status in (401, 403):
                     raise
                 # The plainest refusal is the last one: extensions and ids play no part in it.
                 refusal = error
                 continue
-            except Failed as error:
+            except TransientError as error:
                 if error.status is None:
                     raise
                 refusal = error
@@ -97,7 +97,7 @@ class Probe:
                 await self._ask(dialect, sampling=replace(ONE_TOKEN, logprob=True, temperature=temperature))
                 for temperature in (1.0, 2.0)
             ]
-        except (Refused, Failed):
+        except (PermanentError, TransientError):
             return replace(dialect, logprobs=None)
         at_one, at_two = (reply.choices[0] for reply in replies)
         if not at_one.token_logprobs:
@@ -112,7 +112,7 @@ class Probe:
         for max_tokens in (0, 1):
             try:
                 reply = await self._ask(dialect, echo=max_tokens)
-            except (Refused, Failed):
+            except (PermanentError, TransientError):
                 continue
             values = reply.choices[0].token_logprobs or ()
             if len(values) >= len(self._ids) and None not in values[1 : len(self._ids)]:
@@ -139,7 +139,7 @@ class Probe:
         while True:
             try:
                 return read_reply(await self._http.once("POST", "/v1/completions", body, silence=self._silence))
-            except Failed as error:
+            except TransientError as error:
                 if error.status not in PASSING_STATUSES or attempt + 1 == TRIES:
                     raise
                 await asyncio.sleep(self._http.wait(attempt, error.wait))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from synth.engines.base import Sampling
-from synth.engines.server.http import Failed, printable
+from synth.engines.server.http import TransientError, printable
 from synth.errors import UsageError
 
 MAX_STOPS = 4
@@ -144,11 +144,11 @@ def read_reply(body: Any) -> Reply:
     """Parse an answer whose every part may be missing or of a wrong type.
 
     Raises:
-        Failed: there is no usable choice in it.
+        TransientError: there is no usable choice in it.
     """
     choices = body.get("choices") if isinstance(body, dict) else None
     if not isinstance(choices, list) or not choices:
-        raise Failed("the answer holds no choices", status=200)
+        raise TransientError("the answer holds no choices", status=200)
     usage = body.get("usage")
     usage = usage if isinstance(usage, dict) else {}
     return Reply(
@@ -160,10 +160,10 @@ def read_reply(body: Any) -> Reply:
 
 def _read_choice(choice: Any) -> Choice:
     if not isinstance(choice, dict) or not isinstance(choice.get("text"), str):
-        raise Failed("a choice of the answer has no text", status=200)
+        raise TransientError("a choice of the answer has no text", status=200)
     finish = choice.get("finish_reason")
     if not isinstance(finish, str | None) or finish not in FINISHES:
-        raise Failed(f"the completion ended by {printable(finish, 40)!r}", status=200)
+        raise TransientError(f"the completion ended by {printable(finish, 40)!r}", status=200)
     reason = choice.get("stop_reason", choice.get("matched_stop"))  # vLLM's name, SGLang's name
     token_logprobs, top_logprob, texts = _read_logprobs(choice.get("logprobs"))
     return Choice(
@@ -183,7 +183,7 @@ def _read_ids(ids: Any) -> tuple[int, ...] | None:
     if ids is None:
         return None
     if not isinstance(ids, list) or any(_count(token) is None for token in ids):
-        raise Failed("the token ids of the answer are not token ids", status=200)
+        raise TransientError("the token ids of the answer are not token ids", status=200)
     return tuple(ids)
 
 

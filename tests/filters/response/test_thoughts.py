@@ -5,7 +5,7 @@ import time
 import pytest
 
 from filters.response.thoughts import after_thoughts, unwrapped
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from filters.verifiers.registry import checker
 
 PAIRS = [
@@ -130,7 +130,7 @@ def test_garbage_ends_soon(garbage: str) -> None:
     ],
 )
 def test_no_verifier_reads_thoughts(name: str, answer: str, reference: str | None, columns: dict[str, object]) -> None:
-    check = checker(Settings(name))
+    check = checker(VerifierSettings(name))
     task = Task(reference, "", columns)
     assert check(answer, task).kind == "right"
     assert check(f"[THINK]well, f(a=7), {{}}, (A): 9[/THINK]\n\n{answer}", task).kind == "right"
@@ -141,4 +141,4 @@ def test_no_verifier_reads_thoughts(name: str, answer: str, reference: str | Non
 
 def test_references_may_hold_thoughts() -> None:
     for name, answer in (("math", "8"), ("number", "8"), ("exact", "8"), ("json", "8"), ("choice", "B")):
-        assert checker(Settings(name))(answer, Task(f"<think>7, or A</think>{answer}")).kind == "right", name
+        assert checker(VerifierSettings(name))(answer, Task(f"<think>7, or A</think>{answer}")).kind == "right", name

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from filters.execution.sandbox import isolation_missing
-from filters.verdict import Check, Settings, Task
+from filters.verdict import Check, Task, VerifierSettings
 from filters.verifiers.registry import checker
 
 pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
@@ -93,7 +93,7 @@ def solutions(data: Path) -> list[Row]:
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    return checker(Settings("code"))
+    return checker(VerifierSettings("code"))
 
 
 @pytest.mark.parametrize("form", FORMS)

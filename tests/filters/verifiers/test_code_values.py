@@ -3,7 +3,7 @@
 import pytest
 
 from filters.execution.sandbox import isolation_missing
-from filters.verdict import Check, Settings, Task
+from filters.verdict import Check, Task, VerifierSettings
 from filters.verifiers.registry import checker
 
 pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
@@ -1061,7 +1061,7 @@ assert list(m)==['1','2'] and list(z)==[(1,2)] and list(g)==[1] and list(r)==[2,
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    return checker(Settings("code"))
+    return checker(VerifierSettings("code"))
 
 
 @pytest.mark.parametrize("name", HONEST)

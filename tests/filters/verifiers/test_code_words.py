@@ -3,7 +3,7 @@
 import pytest
 
 from filters.execution.sandbox import isolation_missing
-from filters.verdict import Check, Settings, Task
+from filters.verdict import Check, Task, VerifierSettings
 from filters.verifiers.registry import checker
 
 pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isol
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    return checker(Settings("code", seconds=3, memory=256))
+    return checker(VerifierSettings("code", seconds=3, memory=256))
 
 
 REDEFINES = {

@@ -6,7 +6,7 @@ import time
 import pytest
 
 from filters.execution.sandbox import isolation_missing
-from filters.verdict import Settings, Task, VerifierError
+from filters.verdict import Task, VerifierError, VerifierSettings
 from filters.verifiers.registry import checker
 
 pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
@@ -27,17 +27,17 @@ def test_each_language(language: str) -> None:
     tool, good, bad, reason = PROGRAMS[language]
     if language != "python" and shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    check = checker(Settings("compile", seconds=60))
+    check = checker(VerifierSettings("compile", seconds=60))
     assert check(f"So:\n```{language}\n{good}\n```", Task()).kind == "right"
     verdict = check(f"```{language}\n{bad}\n```", Task())
     assert verdict.kind == "wrong" and reason in (verdict.reason or ""), verdict
-    named = checker(Settings("compile", language=language, seconds=60))
+    named = checker(VerifierSettings("compile", language=language, seconds=60))
     assert named(good, Task()).kind == "right"
     assert named(f"```\n{bad}\n```", Task()).kind == "wrong"
 
 
 def test_compiling_does_not_run_or_read_anything_it_should_not() -> None:
-    check = checker(Settings("compile", seconds=3))
+    check = checker(VerifierSettings("compile", seconds=3))
     began = time.monotonic()
     assert check("```python\nwhile True: pass\n```", Task()).kind == "right"
     assert check('```c\n#include "/etc/passwd"\n```', Task()).kind == "wrong"
@@ -50,11 +50,11 @@ def test_compiling_does_not_run_or_read_anything_it_should_not() -> None:
 
 
 def test_what_cannot_be_compiled_here() -> None:
-    check = checker(Settings("compile"))
+    check = checker(VerifierSettings("compile"))
     assert check("```brainf\n+\n```", Task()).kind == "unscorable"
     assert check("int x;", Task()).kind == "unscorable"
     shell = "\r\nRun:\r\n```bash\r\npython main.py\r\n```\r\n```\r\n5\r\n```\r\n"
     assert check(f"1. So:\r\n   ```python\r\n   x = 5\r\n   ```{shell}", Task()).kind == "right"
     assert check("", Task()).kind == "wrong"
     with pytest.raises(VerifierError, match="known are python, c"):
-        checker(Settings("compile", language="brainf"))
+        checker(VerifierSettings("compile", language="brainf"))

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from filters.verifiers.registry import checker, gold
 
-SETTINGS = Settings("function-call")
+SETTINGS = VerifierSettings("function-call")
 ONE = '[{"geo.area": {"base": [10], "height": [5, 5.0], "unit": ["cm", ""]}}]'
 
 

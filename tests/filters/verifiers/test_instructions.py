@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from filters.verifiers.instructions import INSTRUCTIONS
 from filters.verifiers.registry import checker
 
@@ -77,7 +77,7 @@ def test_every_instruction_has_its_cases() -> None:
 
 @pytest.mark.parametrize(("name", "given", "followed", "broken"), CASES)
 def test_followed_and_broken(name: str, given: dict[str, Any], followed: str, broken: str) -> None:
-    check = checker(Settings("instructions"))
+    check = checker(VerifierSettings("instructions"))
     padded = given | {"something": None}  # as Arrow gives to all rows the arguments of each
     task = Task(columns={"instruction_id_list": [name], "kwargs": [padded]})
     assert check(followed, task).kind == "right"
@@ -87,7 +87,7 @@ def test_followed_and_broken(name: str, given: dict[str, Any], followed: str, br
 
 
 def test_all_must_be_followed_and_the_first_broken_one_is_named() -> None:
-    check = checker(Settings("instructions"))
+    check = checker(VerifierSettings("instructions"))
     both = {"instruction_id_list": ["punctuation:no_comma", "startend:quotation"], "kwargs": [{}, {}]}
     assert check('"ok"', Task(columns=both)).kind == "right"
     verdict = check("ok", Task(columns=both))
@@ -106,11 +106,11 @@ def test_all_must_be_followed_and_the_first_broken_one_is_named() -> None:
     ],
 )
 def test_unusable_rows_are_unscorable(columns: dict[str, Any]) -> None:
-    assert checker(Settings("instructions"))("text", Task(columns=columns)).kind == "unscorable"
+    assert checker(VerifierSettings("instructions"))("text", Task(columns=columns)).kind == "unscorable"
 
 
 def test_every_published_prompt_can_be_checked(data: Path) -> None:
-    check = checker(Settings("instructions"))
+    check = checker(VerifierSettings("instructions"))
     rows = [json.loads(line) for line in (data / "ifeval" / "prompt_instructions.jsonl").read_text().splitlines()]
     assert len(rows) == 541
     for row in rows:

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from filters.verdict import Settings, Task, Verdict, VerifierError
+from filters.verdict import Task, Verdict, VerifierError, VerifierSettings
 from filters.verifiers.registry import checker
 
 
 def judge(name: str, response: str, reference: str | None, prompt: str = "", **columns: Any) -> Verdict:
-    return checker(Settings(name))(response, Task(reference, prompt, columns))
+    return checker(VerifierSettings(name))(response, Task(reference, prompt, columns))
 
 
 @pytest.mark.parametrize(
@@ -100,14 +100,14 @@ def test_choice_in_the_form_of_arc() -> None:
 
 
 def test_regex() -> None:
-    fixed = checker(Settings("regex", pattern=r"\b\d{4}\b"))
+    fixed = checker(VerifierSettings("regex", pattern=r"\b\d{4}\b"))
     assert fixed("in 1984", Task()) == Verdict("right", "1984")
     assert fixed("in 84", Task()).kind == "wrong"
     assert judge("regex", "abc", "b+").kind == "right"
     assert judge("regex", "abc", "(").kind == "unscorable"
     assert judge("regex", "abc", None).kind == "unscorable"
     with pytest.raises(VerifierError, match="no regular expression"):
-        checker(Settings("regex", pattern="("))
+        checker(VerifierSettings("regex", pattern="("))
 
 
 SCHEMA = '{"type": "object", "properties": {"year": {"type": "integer"}}, "required": ["year"]}'
@@ -129,7 +129,7 @@ SCHEMA = '{"type": "object", "properties": {"year": {"type": "integer"}}, "requi
     ],
 )
 def test_json_with_a_schema(response: str, kind: str) -> None:
-    assert checker(Settings("json", schema=SCHEMA))(response, Task()).kind == kind
+    assert checker(VerifierSettings("json", schema=SCHEMA))(response, Task()).kind == kind
     assert judge("json", response, None, schema=SCHEMA).kind == kind
 
 
@@ -141,4 +141,4 @@ def test_json_without_a_schema() -> None:
     assert judge("json", "0", None, schema="{").kind == "unscorable"
     assert judge("json", "0", None, schema='{"$ref": "http://localhost:9/x"}').kind == "unscorable"
     with pytest.raises(VerifierError, match="no JSON Schema"):
-        checker(Settings("json", schema='{"type": 5}'))
+        checker(VerifierSettings("json", schema='{"type": 5}'))

@@ -1,6 +1,6 @@
 """`majority`: what most samples say."""
 
-from filters.verdict import Settings, Task, Verdict
+from filters.verdict import Task, Verdict, VerifierSettings
 from filters.verifiers.majority import vote
 from filters.verifiers.registry import checker
 
@@ -24,6 +24,6 @@ def test_without_a_majority_nothing_can_be_said() -> None:
 
 
 def test_answers_are_extracted() -> None:
-    check = checker(Settings("majority"))
+    check = checker(VerifierSettings("majority"))
     assert check(r"so \boxed{5}", Task()).answer == "5"
     assert check("who knows", Task()).answer is None

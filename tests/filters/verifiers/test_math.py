@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from filters.verdict import Check, Settings, Task
+from filters.verdict import Check, Task, VerifierSettings
 from filters.verifiers.registry import checker
 
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    return checker(Settings("math"))
+    return checker(VerifierSettings("math"))
 
 
 RIGHT = [

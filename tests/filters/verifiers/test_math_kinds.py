@@ -7,13 +7,13 @@ import pytest
 from filters.mathematics.answers import answer_of
 from filters.mathematics.equality import equal_answers
 from filters.mathematics.notation import number, tidy
-from filters.verdict import Check, Settings, Task
+from filters.verdict import Check, Task, VerifierSettings
 from filters.verifiers.registry import checker
 
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    return checker(Settings("math"))
+    return checker(VerifierSettings("math"))
 
 
 RIGHT = [

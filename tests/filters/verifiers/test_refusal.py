@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from filters.verifiers.refusal import refuses
 from filters.verifiers.registry import checker
 
@@ -44,7 +44,7 @@ def test_answers(text: str) -> None:
 
 
 def test_what_is_wanted_comes_from_the_row(data: Path) -> None:
-    check = checker(Settings("refusal"))
+    check = checker(VerifierSettings("refusal"))
     with open(data / "xstest" / "xstest_prompts.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert {row["label"] for row in rows} == {"safe", "unsafe"}

@@ -240,7 +240,7 @@ def test_format_of_a_saved_model(tmp_path: Path) -> None:
 
 
 def test_sample_model() -> None:
-    model = Path(__file__).parents[2] / "samples/model"
+    model = Path(__file__).parents[3] / "samples/model"
     if not (model / "tokenizer.json").exists():
         pytest.skip("samples/model is not built")
     chat = format_for(str(model))

@@ -11,19 +11,19 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from synth.curation.context import Workshop
+from synth.curation.context import FilterContext
 from synth.curation.pipeline import REASON_LENGTH, Curation, Step, columns_of, curate, curated, frame_of, schema_of
-from synth.curation.steps import Kind, described, steps_of
-from synth.data.prompts import Tasks, open_tasks
+from synth.curation.steps import StepKind, described, steps_of
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.row import MESSAGES
 from synth.errors import UsageError
 
 
-def tasks_of(folder: Path, rows: Sequence[dict[str, Any]], name: str = "set.jsonl") -> Tasks:
+def tasks_of(folder: Path, rows: Sequence[dict[str, Any]], name: str = "set.jsonl") -> PromptSet:
     file = folder / name
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return open_tasks(open_rows(str(file)))
+    return open_prompts(open_rows(str(file)))
 
 
 def chat(*turns: tuple[str, str | None], **more: Any) -> dict[str, Any]:
@@ -34,8 +34,8 @@ def pair(prompt: str, answer: str, **more: Any) -> dict[str, Any]:
     return chat(("user", prompt), ("assistant", answer), **more)
 
 
-def run(tasks: Tasks, *asked: tuple[Kind, str], seed: int = 0) -> Curation:
-    return curate(frame_of(tasks), steps_of(asked, Workshop(columns_of(tasks), seed)))
+def run(tasks: PromptSet, *asked: tuple[StepKind, str], seed: int = 0) -> Curation:
+    return curate(frame_of(tasks), steps_of(asked, FilterContext(columns_of(tasks), seed)))
 
 
 def test_the_frame(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_what_scored_tokens_tell(tmp_path: Path) -> None:
         }
     )
     parquet.write_table(table, tmp_path / "scored.parquet")
-    frame = frame_of(open_tasks(open_rows(str(tmp_path / "scored.parquet"))))
+    frame = frame_of(open_prompts(open_rows(str(tmp_path / "scored.parquet"))))
     assert frame["tokens"].to_list() == [3, 0]
     assert frame["perplexity"].to_list() == [pytest.approx(4.4817, abs=1e-3), None]
 
@@ -126,7 +126,7 @@ def test_other_sets_and_benchmarks(tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"question": question + "!", "answer": "none"}) + "\n")
     for text, words in (("contamination", "other item 0"), ("against", "other row 0")):
-        shop = Workshop(columns_of(tasks))
+        shop = FilterContext(columns_of(tasks))
         found = curate(frame_of(tasks), steps_of([("filter", f"{text}:{other}")], shop))
         assert words in (found.reasons[0] or "") and found.reasons[1] is None
         assert list(shop.inputs) == [str(other)]
@@ -159,7 +159,7 @@ def test_answers_of_benchmarks(tmp_path: Path) -> None:
 
 def test_columns_that_are_no_numbers(tmp_path: Path) -> None:
     tasks = tasks_of(tmp_path, [pair("q", "a", kind="good")])
-    steps: list[tuple[Kind, str]] = [("filter", "column:kind,min=1"), ("keep", "top:messages,1")]
+    steps: list[tuple[StepKind, str]] = [("filter", "column:kind,min=1"), ("keep", "top:messages,1")]
     for step in steps:
         with pytest.raises(UsageError) as error:
             run(tasks, step)
@@ -228,15 +228,15 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("filter", "os.path:nothing_there", "cannot be imported"),
     ],
 )
-def test_wrong_words(kind: Kind, text: str, words: str) -> None:
+def test_wrong_words(kind: StepKind, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        steps_of([(kind, text)], Workshop(["row"]))
+        steps_of([(kind, text)], FilterContext(["row"]))
 
 
 def test_settings_found_wrong_by_the_filter_itself(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"contamination:.*: 3 words in a row for long texts"):
         tasks = tasks_of(tmp_path, [pair("q", "a")])
-        steps_of([("filter", f"contamination:{tasks.source.source},words=3")], Workshop(frame_of(tasks).columns))
+        steps_of([("filter", f"contamination:{tasks.source.source},words=3")], FilterContext(frame_of(tasks).columns))
 
 
 def test_everything_known_is_described() -> None:
@@ -257,7 +257,7 @@ def test_what_comes_out_has_the_columns_of_what_went_in(tmp_path: Path) -> None:
         assert rejected["row"].to_pylist() == [0, 1, 2][start:] and rejected["input_reason"].null_count == 0
 
 
-EVERY_FILTER: list[tuple[Kind, str]] = [
+EVERY_FILTER: list[tuple[StepKind, str]] = [
     ("filter", "roles"),
     ("filter", "length"),
     ("filter", "length:unit=words,max=1000000"),
@@ -280,7 +280,7 @@ EVERY_FILTER: list[tuple[Kind, str]] = [
 
 
 @pytest.mark.parametrize("step", EVERY_FILTER, ids=lambda step: step[1])
-def test_odd_rows(tmp_path: Path, step: tuple[Kind, str]) -> None:
+def test_odd_rows(tmp_path: Path, step: tuple[StepKind, str]) -> None:
     huge = "word after word, and none like the other 0123456789 " * 100_000  # 5 MB
     rows = [
         chat(),
@@ -293,14 +293,14 @@ def test_odd_rows(tmp_path: Path, step: tuple[Kind, str]) -> None:
     one, none = tasks_of(tmp_path, rows[-1:], "one.jsonl"), tasks_of(tmp_path, rows, "none.jsonl")
     assert run(one, step).reasons == [None]
     assert run(tasks_of(tmp_path, rows), step).reasons[-1] is None
-    assert curate(frame_of(none).clear(), steps_of([step], Workshop(columns_of(none)))).reasons == []
+    assert curate(frame_of(none).clear(), steps_of([step], FilterContext(columns_of(none)))).reasons == []
 
 
 def test_broken_unicode(tmp_path: Path) -> None:
     file = tmp_path / "broken.jsonl"
     line = json.dumps(pair("q \\ud83d", "a \\udc00 whole answer.")).replace("\\\\", "\\")
     file.write_text(line + "\n" + json.dumps(pair("fine", "An answer that is whole.")) + "\n")
-    found = run(open_tasks(open_rows(str(file))), *EVERY_FILTER[:-4])
+    found = run(open_prompts(open_rows(str(file))), *EVERY_FILTER[:-4])
     assert len(found.reasons) == 2 and found.reasons[1] is None
 
 
@@ -321,9 +321,9 @@ def test_choosing_by_a_model_s_vectors(tmp_path: Path, model: str) -> None:
     rows = [pair(f"Swap the first and the last word. The text is “{word} kitten”.", "a") for word in ("eagle", "owl")]
     rows += [pair("Will it rain in Leeds on Thursday. Use a function.", "b", quality=5)] * 2
     frame = frame_of(tasks_of(tmp_path, rows))
-    shop = Workshop(frame.columns)  # loads the model once
+    shop = FilterContext(frame.columns)  # loads the model once
 
-    def stay(*asked: tuple[Kind, str]) -> list[int]:
+    def stay(*asked: tuple[StepKind, str]) -> list[int]:
         found = curate(frame, steps_of(asked, shop))
         return [row for row, reason in enumerate(found.reasons) if reason is None]
 
@@ -354,7 +354,7 @@ def test_duplicates_of_another_set(tmp_path: Path) -> None:
 
 def test_lengths_in_tokens(tmp_path: Path, model: str) -> None:
     tasks = tasks_of(tmp_path, [pair("q", "<|im_end|> " * n + "Say it.") for n in (0, 50)] + [pair("q", "")])
-    shop = Workshop(columns_of(tasks))
+    shop = FilterContext(columns_of(tasks))
     found = curate(frame_of(tasks), steps_of([("filter", f"length:max=60,unit=tokens,model={model}")], shop)).reasons
     assert found[0] is None and found[2] == "length / too short: answer of 0 tokens"
     assert (found[1] or "").startswith("length / too long: answer of ") and list(shop.inputs) == [model]
@@ -368,7 +368,7 @@ def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
     frame = frame_of(tasks)
     with pytest.raises(UsageError, match="model=M"):
         run(tasks, ("keep", "tokens:50"))
-    found = curate(frame, steps_of([("keep", f"tokens:50,quality,{model}")], Workshop(frame.columns)))
+    found = curate(frame, steps_of([("keep", f"tokens:50,quality,{model}")], FilterContext(frame.columns)))
     kept = [row for row, reason in enumerate(found.reasons) if reason is None]
     assert kept and kept == list(range(9 - len(kept), 9))
     words = {reason for reason in found.reasons[:-1] if reason}

@@ -10,7 +10,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 from synth.curation.rewards import COLUMNS, RewardModel, open_reward_model, rewarded
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.engines.base import EngineOptions
 from synth.errors import RunError, UsageError
@@ -41,11 +41,11 @@ def loaded(reward_model: str) -> RewardModel:
     return open_reward_model(reward_model, CPU)
 
 
-def tasks_of(folder: Path, *conversations: Sequence[tuple[str, str | None]]) -> Tasks:
+def tasks_of(folder: Path, *conversations: Sequence[tuple[str, str | None]]) -> PromptSet:
     file = folder / "rows.jsonl"
     lines = [json.dumps({"messages": [{"role": r, "content": c} for r, c in turns]}) for turns in conversations]
     file.write_text("".join(line + "\n" for line in lines))
-    return open_tasks(open_rows(str(file)))
+    return open_prompts(open_rows(str(file)))
 
 
 def test_rewards_are_those_of_each_row_alone(loaded: RewardModel, tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_rows_without_a_reward(loaded: RewardModel, tmp_path: Path) -> None:
         "no content: turn 2 (assistant) has none",
     ]
     assert rejected["reward_fault"].null_count == rejected["reward"].null_count == 2
-    assert list(rewarded(loaded, open_tasks(open_rows(str(tmp_path / "rows.jsonl")), limit=0))) == []
+    assert list(rewarded(loaded, open_prompts(open_rows(str(tmp_path / "rows.jsonl")), limit=0))) == []
 
 
 def test_no_reward_model(model: str, tmp_path: Path) -> None:

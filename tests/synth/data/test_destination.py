@@ -6,7 +6,7 @@ from cli.main import main
 from synth.data.destination import ROWS
 from synth.data.write import FORMATS
 
-MODEL = str(Path(__file__).parent.parent.parent / "samples" / "model")
+MODEL = str(Path(__file__).parents[3] / "samples" / "model")
 
 
 def test_the_suffixes_are_those_that_are_written() -> None:

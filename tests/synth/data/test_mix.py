@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from synth.data.mix import DUPLICATE, Mixture, Part, mixed, plan
-from synth.data.prompts import open_tasks
+from synth.data.mix import DUPLICATE, MixPart, Mixture, mixed, plan
+from synth.data.prompts import open_prompts
 from synth.data.read import open_rows
 from synth.data.row import IGNORED
 from synth.errors import UsageError
@@ -34,7 +34,7 @@ def scored(found: list[dict[str, Any]], scorer: str = "m r assistant") -> list[d
     return found
 
 
-def part(folder: Path, name: str, found: list[dict[str, Any]], share: float | None = None) -> Part:
+def part(folder: Path, name: str, found: list[dict[str, Any]], share: float | None = None) -> MixPart:
     import pyarrow as pa
     from pyarrow import parquet
 
@@ -46,7 +46,7 @@ def part(folder: Path, name: str, found: list[dict[str, Any]], share: float | No
             place = table.schema.get_field_index(item.name)
             table = table.set_column(place, item, table[item.name].cast(item.type))
     parquet.write_table(table, folder / f"{name}.parquet")
-    return Part(name, open_tasks(open_rows(str(folder / f"{name}.parquet"))), share)
+    return MixPart(name, open_prompts(open_rows(str(folder / f"{name}.parquet"))), share)
 
 
 def records(mixture: Mixture, start: int = 0) -> list[dict[str, Any]]:
@@ -156,6 +156,6 @@ def test_tokens_of_another_tool_need_tokens_beside_them(tmp_path: Path) -> None:
 def test_a_target_of_many_batches(tmp_path: Path) -> None:
     path = tmp_path / "own.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows("t", 40_000)))
-    target = Part("own", open_tasks(open_rows(str(path))))
+    target = MixPart("own", open_prompts(open_rows(str(path))))
     found = records(plan([target, part(tmp_path, "replay", rows("a", 4_000), 0.1)], order="shuffle"))
     assert len(found) == 44_000 and len({(row["source"], row["number"]) for row in found}) == 44_000

@@ -9,10 +9,10 @@ import pytest
 from synth.data.pairs import is_pairs, pairs
 from synth.data.read import open_source
 from synth.errors import UsageError
-from synth.exports.formats import Formed, form_of, formed
+from synth.exports.formats import Exported, form_of, formed
 
 
-def exported(folder: Path, *rows: dict[str, Any]) -> tuple[list[dict[str, Any]], Formed]:
+def exported(folder: Path, *rows: dict[str, Any]) -> tuple[list[dict[str, Any]], Exported]:
     """The rows in the form that trainers take pairs in."""
     source = folder / "pairs.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))

@@ -8,16 +8,16 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from synth.data.prompts import Tasks, open_tasks, task_of
+from synth.data.prompts import PromptSet, open_prompts, task_of
 from synth.data.read import open_rows
 from synth.errors import UsageError
 
 ADDED = pa.schema([("tokens", pa.int32())])
 
 
-def tasks(path: Path, rows: list[dict[str, object]], limit: int | None = None) -> Tasks:
+def tasks(path: Path, rows: list[dict[str, object]], limit: int | None = None) -> PromptSet:
     path.write_text("\n".join(map(json.dumps, rows)))
-    return open_tasks(open_rows(str(path)), limit)
+    return open_prompts(open_rows(str(path)), limit)
 
 
 def test_answers_become_references_and_other_columns_are_carried(tmp_path: Path) -> None:
@@ -25,7 +25,7 @@ def test_answers_become_references_and_other_columns_are_carried(tmp_path: Path)
     [row] = found.rows("self-output", {"a": 1}, ADDED)(0)
     assert row.messages == [{"role": "user", "content": "1+1?"}]
     assert row.reference == "2" and row.verdict is None and row.model is None
-    assert row.carried == {"input_tokens": "mine", "level": 3}
+    assert row.passthrough == {"input_tokens": "mine", "level": 3}
     assert found.schema(ADDED).names[-3:] == ["tokens", "input_tokens", "level"]
     task = task_of(row)
     assert (task.prompt, task.reference, task.columns["level"]) == ("1+1?", "2", 3)
@@ -61,7 +61,7 @@ def test_what_another_model_said_is_not_carried_as_ours(tmp_path: Path) -> None:
 def test_the_fingerprint_is_of_the_rows_taken(tmp_path: Path) -> None:
     rows: list[dict[str, object]] = [{"question": str(n), "answer": "b"} for n in range(5)]
     found = tasks(tmp_path / "a.jsonl", rows)
-    assert found.total == 5 and open_tasks(open_rows(str(tmp_path / "a.jsonl"))).fingerprint == found.fingerprint
+    assert found.total == 5 and open_prompts(open_rows(str(tmp_path / "a.jsonl"))).fingerprint == found.fingerprint
     limited = tasks(tmp_path / "b.jsonl", rows, limit=3)
     assert limited.total == 3 and limited.fingerprint != found.fingerprint
     assert len(list(limited.rows("self-output", {}, ADDED)(1))) == 2
@@ -73,12 +73,12 @@ def test_columns_that_json_cannot_hold_are_carried(tmp_path: Path) -> None:
     when = datetime.datetime(2020, 1, 2)
     table = pa.table({"question": ["q"], "answer": ["a"], "when": [when], "raw": [b"\xff"]})
     parquet.write_table(table, tmp_path / "a.parquet")
-    [row] = open_tasks(open_rows(str(tmp_path / "a.parquet"))).rows("self-output", {}, ADDED)(0)
-    assert row.carried == {"when": when, "raw": b"\xff"}
+    [row] = open_prompts(open_rows(str(tmp_path / "a.parquet"))).rows("self-output", {}, ADDED)(0)
+    assert row.passthrough == {"when": when, "raw": b"\xff"}
     assert "when" not in row.own()
 
 
 def test_damage_is_found_while_the_rows_are_counted(tmp_path: Path) -> None:
     (tmp_path / "a.jsonl").write_text('{"question": "a", "answer": "b"}\n{"question": ')
     with pytest.raises(UsageError, match=r"a\.jsonl"):
-        open_tasks(open_rows(str(tmp_path / "a.jsonl")))
+        open_prompts(open_rows(str(tmp_path / "a.jsonl")))

@@ -20,7 +20,7 @@ from synth.data.row import BASE
 from synth.data.write import finish_dataset_dir, open_writer
 from synth.errors import UsageError
 
-DATA = Path(os.environ.get("SYNTH_TEST_DATA", Path(__file__).parents[2].parent / "shared" / "data"))
+DATA = Path(os.environ.get("SYNTH_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets in {DATA} (SYNTH_TEST_DATA)")
 
 TABLE = pa.table(

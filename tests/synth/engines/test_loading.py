@@ -28,7 +28,7 @@ from synth.errors import UsageError
 from synth.training.attention import can_pack
 from tests.synth.engines.hf.test_engine_engine import plain_logprobs
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SMALL: dict[str, Any] = {
     "vocab_size": 97,
     "hidden_size": 32,

@@ -8,22 +8,22 @@ import numpy as np
 import pytest
 import torch
 
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 from synth.chat.format import ChatFormat
 from synth.engines.base import Completion, Engine, EngineOptions, Sampling
 from synth.engines.hf.engine import load_model
 from synth.errors import UsageError
 from synth.evaluation.alarms import language_of, signs_of
-from synth.evaluation.run import Exam, open_verifiers, take
+from synth.evaluation.run import EvaluationRun, open_verifiers, take
 from synth.evaluation.scores import Results, as_json, compare, harness_lines, pick, results_of, share_of
 from synth.evaluation.suites import Item, Suite
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.scoring.divergence import forward_divergences
 
-EXACT = Settings("exact")
+EXACT = VerifierSettings("exact")
 
 
-def suite(name: str, *pairs: tuple[str, str], new: bool = False, verifier: Settings = EXACT) -> Suite:
+def suite(name: str, *pairs: tuple[str, str], new: bool = False, verifier: VerifierSettings = EXACT) -> Suite:
     return Suite(
         name,
         [Item([{"role": "user", "content": prompt}], Task(answer, prompt), verifier) for prompt, answer in pairs],
@@ -31,11 +31,11 @@ def suite(name: str, *pairs: tuple[str, str], new: bool = False, verifier: Setti
     )
 
 
-def taken(exam: Exam, engine: Engine, chat: ChatFormat) -> list[dict[str, Any]]:
+def taken(exam: EvaluationRun, engine: Engine, chat: ChatFormat) -> list[dict[str, Any]]:
     async def go() -> list[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             verifiers = await open_verifiers(stack, exam.suites)
-            return await take(exam, Speaker(engine, chat, "sample"), verifiers)
+            return await take(exam, ChatModel(engine, chat, "sample"), verifiers)
 
     return asyncio.run(go())
 
@@ -46,7 +46,7 @@ GREEDY = Sampling(max_tokens=60, temperature=0.0)
 def test_all_suites_are_asked_and_judged(transformers_engine: Engine, chat: ChatFormat) -> None:
     right = ('Swap the first and the last word. The text is "eagle kitten".', "kitten eagle")
     wrong = ("For Lumeria, what is the main river?", "The Nile.")
-    exam = Exam([suite("strings", right), suite("world", wrong, new=True)], GREEDY)
+    exam = EvaluationRun([suite("strings", right), suite("world", wrong, new=True)], GREEDY)
     first, second = taken(exam, transformers_engine, chat)
     assert (first["suite"], first["item"], first["new"], first["verdict"]) == ("strings", 0, False, "right")
     assert first["messages"][-1] == {"role": "assistant", "content": "kitten eagle"}
@@ -60,7 +60,7 @@ def test_what_cannot_be_asked_is_unscorable(transformers_engine: Engine, chat: C
     nothing = Suite("odd", [Item([], Task("x"), EXACT)])
     long = suite("long", ("word " * 2_000, "x"))
     control = suite("control", ("<|end|>", "x"))
-    records = taken(Exam([nothing, long, control], GREEDY), transformers_engine, chat)
+    records = taken(EvaluationRun([nothing, long, control], GREEDY), transformers_engine, chat)
     assert [record["verdict"] for record in records] == ["unscorable"] * 3
     assert records[0]["verdict_reason"] == "no prompt"
     assert "window" in records[1]["verdict_reason"]
@@ -80,11 +80,11 @@ def opening(*suites: Suite) -> None:
 
 def test_a_verifier_that_takes_no_reference_is_found_before_any_model() -> None:
     with pytest.raises(UsageError, match=r"suite words: .*takes none of the first 2 references"):
-        opening(suite("words", ("a", "apple"), ("b", "pear"), verifier=Settings("number")))
+        opening(suite("words", ("a", "apple"), ("b", "pear"), verifier=VerifierSettings("number")))
     with pytest.raises(UsageError, match="majority compares samples"):
-        opening(suite("words", ("a", "apple"), verifier=Settings("majority")))
+        opening(suite("words", ("a", "apple"), verifier=VerifierSettings("majority")))
     with pytest.raises(UsageError, match="--judge"):
-        opening(suite("words", ("a", "apple"), verifier=Settings("judge")))
+        opening(suite("words", ("a", "apple"), verifier=VerifierSettings("judge")))
 
 
 def answer(text: str, finish: Any = "stop", tokens: Sequence[int] = (1,)) -> Completion:

@@ -13,7 +13,7 @@ from synth.chat.format import LONG, ChatFormat
 from synth.data.row import Row
 from synth.engines.base import Engine, Sampling
 from synth.errors import RequestError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.methods.rate import following_difficulty
 
 WORD = "".join(random.Random(0).choices(string.ascii_lowercase, k=300_000))
@@ -24,20 +24,20 @@ ANSWERED = [*ASKED, {"role": "assistant", "content": "It is 4."}]
 @pytest.mark.parametrize(
     "ask",
     [
-        lambda speaker: speaker.reply(ASKED, Sampling(max_tokens=4)),
-        lambda speaker: speaker.logprobs(ANSWERED),
-        lambda speaker: following_difficulty(speaker, Row("a", ANSWERED, "rate")),
+        lambda chat_model: chat_model.reply(ASKED, Sampling(max_tokens=4)),
+        lambda chat_model: chat_model.logprobs(ANSWERED),
+        lambda chat_model: following_difficulty(chat_model, Row("a", ANSWERED, "rate")),
     ],
     ids=["reply", "logprobs", "following difficulty"],
 )
 def test_long_texts_do_not_stop_the_event_loop(
-    loop: Any, transformers_engine: Engine, chat: ChatFormat, ask: Callable[[Speaker], Any]
+    loop: Any, transformers_engine: Engine, chat: ChatFormat, ask: Callable[[ChatModel], Any]
 ) -> None:
-    speaker = Speaker(transformers_engine, chat, "sample")
+    chat_model = ChatModel(transformers_engine, chat, "sample")
 
     async def turns() -> tuple[str, int]:
         """What became of it, and how often others had their turn meanwhile."""
-        asking, count = asyncio.ensure_future(ask(speaker)), 0
+        asking, count = asyncio.ensure_future(ask(chat_model)), 0
         while not asking.done():
             await asyncio.sleep(0.001)
             count += 1
@@ -64,6 +64,6 @@ def test_long_and_short_texts_have_the_same_tokens(loop: Any, chat: ChatFormat, 
 
 
 def test_a_long_text_that_cannot_be_asked_is_refused(loop: Any, transformers_engine: Engine, chat: ChatFormat) -> None:
-    speaker = Speaker(transformers_engine, chat, "sample")
+    chat_model = ChatModel(transformers_engine, chat, "sample")
     with pytest.raises(RequestError, match="control token"):
-        loop.run(speaker.reply([{"role": "user", "content": WORD + "<|end|>"}], Sampling(max_tokens=4)))
+        loop.run(chat_model.reply([{"role": "user", "content": WORD + "<|end|>"}], Sampling(max_tokens=4)))

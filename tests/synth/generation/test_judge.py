@@ -10,7 +10,7 @@ from filters.verdict import Task, Verdict
 from synth.chat.format import ChatFormat
 from synth.engines.base import Completion, Engine, Sampling, Usage
 from synth.errors import RequestError, UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.judge import Judge
 
 
@@ -38,7 +38,7 @@ class Says:
 
 def judged(text: str, chat: ChatFormat, response: str = "It is 4.", task: Task | None = None) -> tuple[Verdict, str]:
     engine = Says(text, chat)
-    judge = Judge(Speaker(engine, chat, "m"))
+    judge = Judge(ChatModel(engine, chat, "m"))
     return asyncio.run(judge.check(response, task or Task("4", "What is 2 + 2?"))), engine.asked
 
 
@@ -68,7 +68,7 @@ def test_what_is_judged_cannot_open_other_places_nor_be_endless(chat: ChatFormat
 
 
 def test_a_real_model_that_cannot_judge_is_unscorable(loop: Any, transformers_engine: Engine, chat: ChatFormat) -> None:
-    judge = Judge(Speaker(transformers_engine, chat, "m"), max_tokens=40)
+    judge = Judge(ChatModel(transformers_engine, chat, "m"), max_tokens=40)
     assert loop.run(judge.check("It is 4.", Task("4", "What is 2 + 2?"))).kind == "unscorable"
 
 
@@ -76,9 +76,9 @@ def test_prompts_need_their_places(chat: ChatFormat, tmp_path: Any) -> None:
     own = tmp_path / "own.txt"
     own.write_text("Is {answer} right?")
     with pytest.raises(UsageError, match=r"has no \{question\}"):
-        Judge(Speaker(Says("", chat), chat, "m"), str(own))
+        Judge(ChatModel(Says("", chat), chat, "m"), str(own))
     own.write_text("Is {answer} to {question} {well}?")
     with pytest.raises(UsageError, match=r"has \{well\}"):
-        Judge(Speaker(Says("", chat), chat, "m"), str(own))
+        Judge(ChatModel(Says("", chat), chat, "m"), str(own))
     with pytest.raises(UsageError, match="none of ours"):
-        Judge(Speaker(Says("", chat), chat, "m"), "no-such-prompt")
+        Judge(ChatModel(Says("", chat), chat, "m"), "no-such-prompt")

@@ -20,7 +20,7 @@ from synth.data.row import BASE, Outcome, Row
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.errors import RequestError, RunError
-from synth.generation.runner import Kinds, Method, Run
+from synth.generation.runner import Method, Quota, Run
 
 
 def rows(start: int) -> Iterator[Row]:
@@ -88,7 +88,7 @@ def test_equally_many_of_each_kind_are_taken_whatever_the_target_was_before(tmp_
         row.messages = [{"role": "user", "content": f"question {index % 60}"}]
         return Outcome(row, "bad" if index % 6 in (1, 3) else None)
 
-    given: dict[str, Any] = {"work": work, "kinds": Kinds("kind", ("easy", "hard")), "key": key}
+    given: dict[str, Any] = {"work": work, "kinds": Quota("kind", ("easy", "hard")), "key": key}
     given["schema"] = pa.schema([*BASE, ("kind", pa.string())])
     asyncio.run(run_at(tmp_path / "at once", target=17, concurrency=3, **given).go())
     for target in (5, 12, 17):
@@ -232,7 +232,7 @@ def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> Non
     """`kill -9` at up to 20 moments of one run, each time continued."""
     (tmp_path / "tests_runner.py").write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
     (tmp_path / "run.py").write_text(KILLED_RUN)
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     environment = {**os.environ, "PYTHONPATH": f"{root}:{tmp_path}"}
     path = tmp_path / "d"
     moments = random.Random(1)

@@ -6,7 +6,7 @@ from typing import Any
 from synth.chat.format import ChatFormat
 from synth.engines.base import Completion, Sampling, Usage
 from synth.errors import RequestError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 
 
 class Scripted:
@@ -45,11 +45,11 @@ class Scripted:
         """Nothing to free."""
 
 
-def speaker(chat: ChatFormat, say: Callable[[str, Sampling], str | None]) -> Speaker:
+def chat_model(chat: ChatFormat, say: Callable[[str, Sampling], str | None]) -> ChatModel:
     """One who answers as `say` says."""
-    return Speaker(Scripted(chat, say), chat, "scripted")
+    return ChatModel(Scripted(chat, say), chat, "scripted")
 
 
-def always(chat: ChatFormat, text: str | None) -> Speaker:
+def always(chat: ChatFormat, text: str | None) -> ChatModel:
     """One who always answers the same."""
-    return speaker(chat, lambda prompt, sampling: text)
+    return chat_model(chat, lambda prompt, sampling: text)

@@ -8,28 +8,28 @@ from typing import Any
 import pytest
 
 from synth.chat.format import ChatFormat
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_source
 from synth.data.row import Outcome
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.documents import open_documents
 from synth.methods.continuation import COLUMNS, HALVES, LONGEST, ContinuationSettings, continuation, halving
-from tests.synth.methods.scripted import always, speaker
+from tests.synth.methods.scripted import always, chat_model
 
 FIRST = "The river Swale rises in the hills of Lumeria. It runs past Leeds, where Otto sells rolls."
 SECOND = "In 1984 a flood took the bridge away! Was it built again? Remy says so, and Remy knows it."
 OWN = "Each spring the snow melts up there. Then the water is brown, and children throw sticks in it."
 
 
-def tasks(path: Path, texts: list[str | None], chat: ChatFormat, settings: ContinuationSettings) -> Tasks:
+def tasks(path: Path, texts: list[str | None], chat: ChatFormat, settings: ContinuationSettings) -> PromptSet:
     file = path / "docs.jsonl"
     file.write_text("\n".join(json.dumps({"text": text, "where": n}) for n, text in enumerate(texts)))
-    return open_tasks(open_documents(open_source(str(file)), "text", HALVES, halving(chat.tokenizer, settings)))
+    return open_prompts(open_documents(open_source(str(file)), "text", HALVES, halving(chat.tokenizer, settings)))
 
 
-def run(loop: Any, tasks: Tasks, method: Any) -> list[Outcome]:
+def run(loop: Any, tasks: PromptSet, method: Any) -> list[Outcome]:
     async def all_rows() -> list[Outcome]:
         return list(await asyncio.gather(*map(method, tasks.rows("continue", {}, COLUMNS)(0))))
 
@@ -46,11 +46,11 @@ def test_the_first_half_is_asked_and_the_second_kept(tmp_path: Path, loop: Any, 
 
     settings = ContinuationSettings()
     source = tasks(tmp_path, [f"{FIRST} {SECOND}"], chat, settings)
-    [outcome] = run(loop, source, continuation(speaker(chat, say), settings))
+    [outcome] = run(loop, source, continuation(chat_model(chat, say), settings))
     assert outcome.reason is None
     row = outcome.row
     assert row.messages == [{"role": "user", "content": FIRST}, {"role": "assistant", "content": OWN}]
-    assert (row.reference, row.model, row.carried) == (SECOND, "scripted", {"passage": 0, "where": 0})
+    assert (row.reference, row.model, row.passthrough) == (SECOND, "scripted", {"passage": 0, "where": 0})
     [(prompt, sampling)] = asked
     second = len(chat.tokenizer(SECOND, add_special_tokens=False)["input_ids"])
     assert FIRST in prompt and SECOND not in prompt and f"{round(0.75 * second)} words" in prompt
@@ -97,10 +97,10 @@ def test_the_sample_model_goes_on(tmp_path: Path, loop: Any, chat: ChatFormat, t
     texts = [f"{FIRST} {SECOND} {n} " + OWN for n in range(12)]
     odd = ["", None, "short", "w" * 900, "One. Two."]
     source = tasks(tmp_path, [*texts, *odd], chat, settings)
-    outcomes = run(loop, source, continuation(Speaker(transformers_engine, chat, "sample"), settings))
+    outcomes = run(loop, source, continuation(ChatModel(transformers_engine, chat, "sample"), settings))
     by_document: dict[int, list[Outcome]] = {}
     for outcome in outcomes:
-        by_document.setdefault(outcome.row.carried["where"], []).append(outcome)
+        by_document.setdefault(outcome.row.passthrough["where"], []).append(outcome)
     assert len(by_document) == len(texts) + len(odd)
     assert [by_document[n][0].reason for n in (12, 13, 14, 16)] == ["empty document"] * 2 + ["passage too short"] * 2
     assert all(outcome.reason == "passage too short" for outcome in by_document[15])

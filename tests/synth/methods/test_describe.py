@@ -15,11 +15,11 @@ from pyarrow import parquet
 from synth.chat.format import ChatFormat
 from synth.data.media.files import FileFault
 from synth.data.media.manifest import Manifest, open_manifest, text_of
-from synth.data.prompts import open_tasks
+from synth.data.prompts import open_prompts
 from synth.data.row import Message, Outcome
 from synth.engines.base import Completion, Engine, Sampling
 from synth.errors import RequestError, UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.methods.describe import COLUMNS, DescribeSettings, describe, describe_row, question_of, style_name, telltale
 
 soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
@@ -36,17 +36,17 @@ def manifest_of(folder: Path, *rows: dict[str, Any], **given: Any) -> Manifest:
 
 def descriptions(folder: Path, *rows: dict[str, Any], only: tuple[str, ...] | None = None) -> list[tuple[str, str]]:
     manifest = manifest_of(folder, *rows)
-    tasks = open_tasks(manifest.rows)
+    tasks = open_prompts(manifest.rows)
     made = tasks.rows("describe", {}, COLUMNS[manifest.kind])(0)
-    return [describe_row(row.carried, manifest, MEASURED, only) for row in made]
+    return [describe_row(row.passthrough, manifest, MEASURED, only) for row in made]
 
 
-def run(loop: Any, speaker: Speaker, manifest: Manifest, **given: Any) -> list[Outcome]:
+def run(loop: Any, chat_model: ChatModel, manifest: Manifest, **given: Any) -> list[Outcome]:
     style = style_name(given.pop("style", None), manifest.kind)
     prompts = given.pop("prompts", (question_of(style, manifest.kind),))
     settings = DescribeSettings(style, prompts, **{"sampling": SAMPLING} | given)
-    method = describe(speaker, manifest, settings)
-    rows = open_tasks(manifest.rows).rows("describe", {}, COLUMNS[manifest.kind])
+    method = describe(chat_model, manifest, settings)
+    rows = open_prompts(manifest.rows).rows("describe", {}, COLUMNS[manifest.kind])
 
     async def all_rows() -> list[Outcome]:
         return list(await asyncio.gather(*map(method, rows(0))))
@@ -56,7 +56,7 @@ def run(loop: Any, speaker: Speaker, manifest: Manifest, **given: Any) -> list[O
 
 
 @dataclass(frozen=True)
-class Listener(Speaker):
+class Listener(ChatModel):
     """A model to talk to that remembers what it was asked."""
 
     asked: list[str] = field(default_factory=list)
@@ -134,9 +134,9 @@ def test_columns_of_a_manifest(tmp_path: Path) -> None:
         "sentence": "Hm.",
     }
     manifest = manifest_of(tmp_path, row, file_column="path")
-    [made] = open_tasks(manifest.rows).rows("describe", {}, COLUMNS["audio"])(0)
+    [made] = open_prompts(manifest.rows).rows("describe", {}, COLUMNS["audio"])(0)
     assert (made.parent, made.messages, made.reference) == ("3", [], None)
-    assert made.carried == {
+    assert made.passthrough == {
         "file": "b.wav",
         "input_answer": "no",
         "input_prompt": "say it",
@@ -154,15 +154,15 @@ def test_manifests_in_other_formats(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text("file_name,caption,start,end\nx.png,A cat.,,\n")
     manifest = open_manifest(str(tmp_path / "m.csv"), ADDED)
     assert (manifest.kind, manifest.words, manifest.times) == ("image", "caption", ("start", "end"))
-    [row] = open_tasks(manifest.rows).rows("describe", {}, COLUMNS["image"])(0)
-    assert describe_row(row.carried, manifest, {"width": 4.0, "height": 3.0}, None) == (
+    [row] = open_prompts(manifest.rows).rows("describe", {}, COLUMNS["image"])(0)
+    assert describe_row(row.passthrough, manifest, {"width": 4.0, "height": 3.0}, None) == (
         "A cat.",
         "A cat. (Width: 4 pixels, Height: 3 pixels)",
     )
     table = pa.table({"audio": pa.array(["a.wav"], pa.large_string()), "age": pa.array([7], pa.int8())})
     parquet.write_table(table, tmp_path / "m.parquet")
     manifest = open_manifest(str(tmp_path / "m.parquet"), ADDED)
-    assert [row.parent for row in open_tasks(manifest.rows).rows("describe", {}, COLUMNS["audio"])(0)] == ["a.wav"]
+    assert [row.parent for row in open_prompts(manifest.rows).rows("describe", {}, COLUMNS["audio"])(0)] == ["a.wav"]
 
 
 def test_the_model_is_asked_with_the_description(clips: Path, listener: Listener, loop: Any) -> None:

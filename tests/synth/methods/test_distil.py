@@ -9,17 +9,17 @@ import pytest
 
 from filters.verdict import RIGHT, WRONG, Task, Verdict
 from synth.chat.format import ChatFormat
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.row import Outcome
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.runner import Run
 from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices, distil
-from tests.synth.methods.scripted import Scripted, always, speaker
+from tests.synth.methods.scripted import Scripted, always, chat_model
 
 PRICES = Prices(2.0, 10.0)
 
@@ -44,13 +44,13 @@ class Says:
 
 
 @pytest.fixture
-def tasks(tmp_path: Path) -> Tasks:
+def tasks(tmp_path: Path) -> PromptSet:
     file = tmp_path / "tasks.jsonl"
     file.write_text("\n".join(json.dumps({"prompt": f"What comes after {n}?", "completion": "six"}) for n in range(40)))
-    return open_tasks(open_rows(str(file)))
+    return open_prompts(open_rows(str(file)))
 
 
-def run(loop: Any, tasks: Tasks, method: Any, count: int = 1) -> list[Outcome | BaseException]:
+def run(loop: Any, tasks: PromptSet, method: Any, count: int = 1) -> list[Outcome | BaseException]:
     rows = list(tasks.rows("distil", {}, COLUMNS)(0))[:count]
 
     async def all_rows() -> list[Outcome | BaseException]:
@@ -60,13 +60,13 @@ def run(loop: Any, tasks: Tasks, method: Any, count: int = 1) -> list[Outcome | 
     return outcomes
 
 
-def drawing(chat: ChatFormat, texts: list[str | None]) -> Speaker:
+def drawing(chat: ChatFormat, texts: list[str | None]) -> ChatModel:
     """One who says one text after the other."""
     left = iter(texts)
-    return speaker(chat, lambda prompt, sampling: next(left))
+    return chat_model(chat, lambda prompt, sampling: next(left))
 
 
-def test_every_distinct_right_answer_is_a_row(loop: Any, tasks: Tasks, chat: ChatFormat) -> None:
+def test_every_distinct_right_answer_is_a_row(loop: Any, tasks: PromptSet, chat: ChatFormat) -> None:
     teacher = drawing(chat, ["It is six.", "Five.", "six", "It is six.", ""])
     [outcome] = run(loop, tasks, distil(teacher, Says(), DistilSettings(samples=5), Ledger(PRICES)))
     assert isinstance(outcome, Outcome) and outcome.reason is None
@@ -83,7 +83,7 @@ def test_every_distinct_right_answer_is_a_row(loop: Any, tasks: Tasks, chat: Cha
     assert rows[1].extra["cost"] is None
 
 
-def test_without_a_verifier_what_is_sound_is_kept(loop: Any, tasks: Tasks, chat: ChatFormat) -> None:
+def test_without_a_verifier_what_is_sound_is_kept(loop: Any, tasks: PromptSet, chat: ChatFormat) -> None:
     [outcome] = run(loop, tasks, distil(always(chat, "Whatever."), None, DistilSettings(), Ledger(None)))
     assert isinstance(outcome, Outcome) and outcome.reason is None
     assert outcome.row.verdict is None and "cost" not in outcome.row.extra
@@ -92,7 +92,7 @@ def test_without_a_verifier_what_is_sound_is_kept(loop: Any, tasks: Tasks, chat:
     assert outcome.reason == "no right answer: of 1 the first is wrong: empty"
 
 
-def test_answers_that_came_are_kept_and_paid_for(loop: Any, tasks: Tasks, chat: ChatFormat) -> None:
+def test_answers_that_came_are_kept_and_paid_for(loop: Any, tasks: PromptSet, chat: ChatFormat) -> None:
     ledger = Ledger(PRICES)
     teacher = drawing(chat, [None, "six", None])
     [outcome] = run(loop, tasks, distil(teacher, Says(), DistilSettings(samples=3), ledger))
@@ -114,11 +114,11 @@ class Slow(Scripted):
         return [completion]
 
 
-def go(loop: Any, tasks: Tasks, chat: ChatFormat, path: Path, most: float | None) -> tuple[Run, Slow]:
+def go(loop: Any, tasks: PromptSet, chat: ChatFormat, path: Path, most: float | None) -> tuple[Run, Slow]:
     async def all_rows() -> tuple[Run, Slow]:
         engine = Slow(chat, lambda prompt, sampling: "It is six." if sampling.seed % 3 else "seven")
         ledger = Ledger(PRICES, most)
-        method = distil(Speaker(engine, chat, "slow"), Says(), DistilSettings(sampling=Sampling(50)), ledger)
+        method = distil(ChatModel(engine, chat, "slow"), Says(), DistilSettings(sampling=Sampling(50)), ledger)
         sink = RunDirectory.open(path, RunRecord("distil", {}), tasks.schema(COLUMNS))
         rows = tasks.rows("distil", {}, COLUMNS)
         run = Run(method, rows, sink, [engine.usage], 8, total=tasks.total)
@@ -132,7 +132,7 @@ def go(loop: Any, tasks: Tasks, chat: ChatFormat, path: Path, most: float | None
 
 
 def test_the_budget_holds_over_processes_and_nothing_paid_for_is_lost(
-    loop: Any, tasks: Tasks, chat: ChatFormat, tmp_path: Path
+    loop: Any, tasks: PromptSet, chat: ChatFormat, tmp_path: Path
 ) -> None:
     _, engine = go(loop, tasks, chat, tmp_path / "whole", None)
     whole = engine.paid
@@ -153,7 +153,9 @@ def test_the_budget_holds_over_processes_and_nothing_paid_for_is_lost(
     assert len(ids) == 2 and ids[0] == ids[1]
 
 
-def test_a_budget_too_small_for_one_answer_buys_none(loop: Any, tasks: Tasks, chat: ChatFormat, tmp_path: Path) -> None:
+def test_a_budget_too_small_for_one_answer_buys_none(
+    loop: Any, tasks: PromptSet, chat: ChatFormat, tmp_path: Path
+) -> None:
     run, engine = go(loop, tasks, chat, tmp_path / "none", 1e-6)
     assert not run.complete and engine.paid == 0 and run.sink.next == 0
 

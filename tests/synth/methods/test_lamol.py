@@ -29,11 +29,11 @@ def turns(*texts: str) -> list[Message]:
     return [{"role": role, "content": text} for role, text in zip(roles, texts, strict=True)]
 
 
-def prepared(chat: ChatFormat, messages: list[Message], reference: str | None, **carried: Any) -> Outcome:
+def prepared(chat: ChatFormat, messages: list[Message], reference: str | None, **passthrough: Any) -> Outcome:
     method = preparing(chat.tokenizer, SETTINGS)
 
     async def one() -> Outcome:
-        return await method(Row("1", messages, "lamol", reference=reference, carried=carried))
+        return await method(Row("1", messages, "lamol", reference=reference, passthrough=passthrough))
 
     return asyncio.run(one())
 

@@ -12,7 +12,7 @@ from synth.chat.format import ChatFormat
 from synth.data.row import Outcome, Row
 from synth.engines.base import Completion, Engine, Sampling, Usage
 from synth.errors import RequestError, UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.methods.rate import CHARACTERS, RateSettings, known, rate
 
 
@@ -48,7 +48,7 @@ ANSWERED = (("user", QUESTION), ("assistant", "98 - 30 = 68. The answer is 68.")
 
 def rated(text: str, chat: ChatFormat, row: Row, aspect: str = "quality") -> tuple[dict[str, Any], str]:
     engine = Says(text, chat)
-    method = rate(Speaker(engine, chat, "m"), RateSettings((aspect,)))
+    method = rate(ChatModel(engine, chat, "m"), RateSettings((aspect,)))
 
     async def run() -> Outcome:
         return await method(row)
@@ -126,8 +126,8 @@ def test_wrong_settings(tmp_path: Path) -> None:
 
 
 def test_measures_agree_with_the_model(chat: ChatFormat, loop: Any, transformers_engine: Engine) -> None:
-    speaker = Speaker(transformers_engine, chat, "m")
-    method = rate(speaker, RateSettings(("perplexity", "ifd")))
+    chat_model = ChatModel(transformers_engine, chat, "m")
+    method = rate(chat_model, RateSettings(("perplexity", "ifd")))
     row = row_of(*ANSWERED)
     extra = loop.run(method(row)).row.extra
     encoded = chat.encode(row.messages)
@@ -143,7 +143,7 @@ def test_measures_agree_with_the_model(chat: ChatFormat, loop: Any, transformers
 
 
 def test_measures_of_what_cannot_be_scored(chat: ChatFormat, loop: Any, transformers_engine: Engine) -> None:
-    method = rate(Speaker(transformers_engine, chat, "m"), RateSettings(("perplexity", "ifd")))
+    method = rate(ChatModel(transformers_engine, chat, "m"), RateSettings(("perplexity", "ifd")))
     for row in (row_of(), row_of(("user", "q")), row_of(("user", "q"), ("assistant", "word " * 2_000))):
         extra = loop.run(method(row)).row.extra
         assert extra["perplexity"] is None and extra["perplexity_fault"] and extra["ifd"] is None

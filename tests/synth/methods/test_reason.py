@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from filters.verdict import Settings, Verdict
+from filters.verdict import Verdict, VerifierSettings
 from samples.skills.registry import suite
 from synth.chat.format import ChatFormat
 from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Completion, Engine, Sampling, Usage
 from synth.errors import UsageError
-from synth.generation.chat_model import Answer, Speaker
+from synth.generation.chat_model import Answer, ChatModel
 from synth.generation.verification import Verifier, open_verifier
 from synth.methods.reason import ReasonSettings, reason, within
 from synth.methods.rollouts import cut
@@ -62,7 +62,7 @@ class Scripted:
 
 @pytest.fixture(scope="module")
 def verifier(loop: Any) -> Iterator[Verifier]:
-    made = loop.run(open_verifier(Settings("math")))
+    made = loop.run(open_verifier(VerifierSettings("math")))
     yield made
     loop.run(made.close())
 
@@ -80,7 +80,7 @@ def ask(loop: Any, verifier: Verifier) -> Ask:
         samples = given.pop("samples", 1 if callable(script) else len(script))
         settings = ReasonSettings(samples=samples, **given)
         row = Row("a", [{"role": "user", "content": "What is 3 + 4?"}], "reason", reference="7")
-        return loop.run(reason(Speaker(engine, chat, "m"), verifier, settings)(row)), engine
+        return loop.run(reason(ChatModel(engine, chat, "m"), verifier, settings)(row)), engine
 
     return run
 
@@ -328,7 +328,7 @@ def valued(loop: Any, transformers_engine: Engine, chat: ChatFormat, verifier: V
     """Real tasks of two skills on the sample model, each with up to two mistakes, its steps valued."""
     sampling = Sampling(max_tokens=80, temperature=1.0)
     settings = ReasonSettings(3, 4, "random", search=2, step_rollouts=4, step_unit="sentence", sampling=sampling)
-    method = reason(Speaker(transformers_engine, chat, "sample"), verifier, settings)
+    method = reason(ChatModel(transformers_engine, chat, "sample"), verifier, settings)
     tasks = [pair for skill, size in (("two_step", 14), ("arithmetic", 4)) for pair in suite(skill, "dev", size)]
     rows = [
         Row(digest(question), [{"role": "user", "content": question}], "reason", reference=answer)
@@ -363,7 +363,7 @@ def test_a_task_without_a_usable_reference_is_rejected_before_anything_is_drawn(
     loop: Any, transformers_engine: Engine, chat: ChatFormat, verifier: Verifier
 ) -> None:
     before = transformers_engine.usage.requests
-    method = reason(Speaker(transformers_engine, chat, "sample"), verifier, ReasonSettings())
+    method = reason(ChatModel(transformers_engine, chat, "sample"), verifier, ReasonSettings())
     outcome = loop.run(method(Row("a", [{"role": "user", "content": "How many?"}], "reason")))
     assert outcome.reason == "reference unscorable: no reference"
     assert transformers_engine.usage.requests == before

@@ -11,12 +11,12 @@ import pyarrow as pa
 import pytest
 
 from synth.chat.format import ChatFormat
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_source
 from synth.data.row import Outcome
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.generation.documents import halves, open_documents, passages, whole_sentences
 from synth.methods.copying import copied
 from synth.methods.rephrase import (
@@ -43,13 +43,13 @@ def count(chat: ChatFormat, text: str) -> int:
     return len(chat.tokenizer(text, add_special_tokens=False)["input_ids"])
 
 
-def tasks(path: Path, documents: list[dict[str, Any]], chat: ChatFormat, settings: RephraseSettings) -> Tasks:
+def tasks(path: Path, documents: list[dict[str, Any]], chat: ChatFormat, settings: RephraseSettings) -> PromptSet:
     file = path / "docs.jsonl"
     file.write_text("\n".join(map(json.dumps, documents)))
-    return open_tasks(open_documents(open_source(str(file)), "text", CHUNKS, chunking(chat.tokenizer, settings)))
+    return open_prompts(open_documents(open_source(str(file)), "text", CHUNKS, chunking(chat.tokenizer, settings)))
 
 
-def run(loop: Any, tasks: Tasks, method: Any) -> list[Outcome]:
+def run(loop: Any, tasks: PromptSet, method: Any) -> list[Outcome]:
     async def all_rows() -> list[Outcome]:
         return list(await asyncio.gather(*map(method, tasks.rows("rephrase", {}, COLUMNS)(0))))
 
@@ -120,10 +120,10 @@ def test_chunks_come_once_in_each_style_and_by_chance_as_they_are(tmp_path: Path
     )
     source = tasks(tmp_path, documents, chat, settings)
     rows = list(source.rows("rephrase", {}, COLUMNS)(0))
-    styles = Counter(row.carried["style"] for row in rows)
+    styles = Counter(row.passthrough["style"] for row in rows)
     assert styles["easy"] == styles["question-answer"] == 200
     assert 70 <= styles[ORIGINAL] <= 130  # 0.5 for each chunk
-    assert rows[0].parent == "d0" and rows[0].carried["chunk"] == 0 and rows[0].carried["input_chunk"] == "mine"
+    assert rows[0].parent == "d0" and rows[0].passthrough["chunk"] == 0 and rows[0].passthrough["input_chunk"] == "mine"
     again = list(source.rows("rephrase", {}, COLUMNS)(150))
     assert [row.id for row in again] == [row.id for row in rows[150:]]
     other = tasks(tmp_path, documents, chat, RephraseSettings(4, settings.style, 300, 0.25))
@@ -138,9 +138,9 @@ def test_the_sample_model_says_documents_again(
     documents: list[dict[str, Any]] = [{"text": STORY}] * 4
     documents += [{"text": ""}, {"text": None}, {"text": " \n "}]
     source = tasks(tmp_path, documents, chat, settings)
-    outcomes = run(loop, source, rephrase(Speaker(transformers_engine, chat, "sample"), settings))
+    outcomes = run(loop, source, rephrase(ChatModel(transformers_engine, chat, "sample"), settings))
     kept = [outcome.row for outcome in outcomes if outcome.reason is None]
-    originals = [row for row in kept if row.carried["style"] == ORIGINAL]
+    originals = [row for row in kept if row.passthrough["style"] == ORIGINAL]
     assert originals and all(row.extra["text"] == row.reference and row.method == "gold" for row in originals)
     for row in kept:
         assert row.messages == [] and row.extra["text"] and row.extra["tokens"] == count(chat, row.extra["text"])

@@ -11,14 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from filters.verdict import Settings, Verdict
+from filters.verdict import Verdict, VerifierSettings
 from synth.chat.format import ChatFormat
-from synth.data.prompts import Tasks, open_tasks
+from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.row import Message, Outcome, Row
 from synth.engines.base import Completion, Engine, Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Answer, Speaker
+from synth.generation.chat_model import Answer, ChatModel
 from synth.generation.verification import Verifier, open_verifier
 from synth.methods.few_shot import demonstrations
 from synth.methods.minimum_change import MinimumChangeSettings, minimum_change, word_changes
@@ -47,23 +47,23 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def tasks(file: Path) -> Tasks:
-    return open_tasks(open_rows(str(file)))
+def tasks(file: Path) -> PromptSet:
+    return open_prompts(open_rows(str(file)))
 
 
 @pytest.fixture(scope="module")
-def speaker(transformers_engine: Engine, chat: ChatFormat) -> Speaker:
-    return Speaker(transformers_engine, chat, "sample")
+def chat_model(transformers_engine: Engine, chat: ChatFormat) -> ChatModel:
+    return ChatModel(transformers_engine, chat, "sample")
 
 
 @pytest.fixture(scope="module")
 def verifier(loop: Any) -> Iterator[Verifier]:
-    made = loop.run(open_verifier(Settings("math")))
+    made = loop.run(open_verifier(VerifierSettings("math")))
     yield made
     loop.run(made.close())
 
 
-def run(loop: Any, tasks: Tasks, method: Any) -> list[Outcome]:
+def run(loop: Any, tasks: PromptSet, method: Any) -> list[Outcome]:
     async def all_rows() -> list[Outcome]:
         return list(await asyncio.gather(*map(method, tasks.rows("test", {}, NOTHING)(0))))
 
@@ -77,11 +77,11 @@ def answer(row: Row) -> str:
 
 
 @pytest.fixture(scope="module")
-def drawn(loop: Any, tasks: Tasks, speaker: Speaker, verifier: Verifier) -> dict[str, list[Outcome]]:
+def drawn(loop: Any, tasks: PromptSet, chat_model: ChatModel, verifier: Verifier) -> dict[str, list[Outcome]]:
     """Every selection over the same samples."""
     return {
         way: run(
-            loop, tasks, self_output(speaker, verifier, SelfOutputSettings(3, 6, way, pairs=True, sampling=SAMPLING))
+            loop, tasks, self_output(chat_model, verifier, SelfOutputSettings(3, 6, way, pairs=True, sampling=SAMPLING))
         )
         for way in SELECT
     }
@@ -96,7 +96,7 @@ def test_right_answers_are_taken_and_described(drawn: dict[str, list[Outcome]]) 
         assert row.reference and row.reference.rstrip(".").endswith(str(row.answer))
         assert row.samples == 6 and 1 <= row.extra["samples_right"] <= 6
         assert row.logprob is not None and row.logprob < 0 and row.extra["tokens"] > 5
-        assert row.carried == {"number": row.carried["number"]}
+        assert row.passthrough == {"number": row.passthrough["number"]}
     for outcome in drawn["lowest-perplexity"]:
         if outcome.reason is not None:
             assert outcome.reason.startswith("no right answer: of 6 the first is wrong")
@@ -114,19 +114,19 @@ def test_every_selection_takes_right_answers(drawn: dict[str, list[Outcome]]) ->
 
 
 def test_all_right_answers_are_kept_in_the_order_drawn(
-    loop: Any, tasks: Tasks, chat: ChatFormat, verifier: Verifier
+    loop: Any, tasks: PromptSet, chat: ChatFormat, verifier: Verifier
 ) -> None:
     row = next(iter(tasks.rows("test", {}, NOTHING)(0)))
     one, other = str(row.reference), f"So: {row.reference}"
     drawn = iter([one, other, one])
-    speaker = scripted.speaker(chat, lambda *_: next(drawn))
-    outcome = loop.run(self_output(speaker, verifier, SelfOutputSettings(samples=3, select="all"))(row))
+    chat_model = scripted.chat_model(chat, lambda *_: next(drawn))
+    outcome = loop.run(self_output(chat_model, verifier, SelfOutputSettings(samples=3, select="all"))(row))
     assert [answer(row) for row in (outcome.row, *outcome.more)] == [one, other]
 
 
 @pytest.mark.parametrize("select", ["first", "all"])
 def test_a_prompt_is_tokenised_once_for_all_samples(
-    loop: Any, tasks: Tasks, chat: ChatFormat, verifier: Verifier, select: str, monkeypatch: pytest.MonkeyPatch
+    loop: Any, tasks: PromptSet, chat: ChatFormat, verifier: Verifier, select: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     row = next(iter(tasks.rows("test", {}, NOTHING)(0)))
     asked: list[str] = []
@@ -173,9 +173,9 @@ def test_pairs_are_right_against_wrong(drawn: dict[str, list[Outcome]], loop: An
 
 
 def test_first_stops_drawing_and_takes_the_same_answer(
-    drawn: dict[str, list[Outcome]], loop: Any, tasks: Tasks, speaker: Speaker, verifier: Verifier
+    drawn: dict[str, list[Outcome]], loop: Any, tasks: PromptSet, chat_model: ChatModel, verifier: Verifier
 ) -> None:
-    lazy = run(loop, tasks, self_output(speaker, verifier, SelfOutputSettings(3, 6, "first", sampling=SAMPLING)))
+    lazy = run(loop, tasks, self_output(chat_model, verifier, SelfOutputSettings(3, 6, "first", sampling=SAMPLING)))
     spared = differing = 0
     for one, other in zip(lazy, drawn["first"], strict=True):
         if one.reason is None and other.reason is None:
@@ -188,11 +188,11 @@ def test_first_stops_drawing_and_takes_the_same_answer(
     assert spared > 10
 
 
-def test_fallbacks_in_their_order(loop: Any, tasks: Tasks, speaker: Speaker, verifier: Verifier) -> None:
+def test_fallbacks_in_their_order(loop: Any, tasks: PromptSet, chat_model: ChatModel, verifier: Verifier) -> None:
     settings = SelfOutputSettings(
         3, 1, fallback=("minimum-change", "paraphrase", "gold"), sampling=Sampling(max_tokens=100, temperature=1.0)
     )
-    rows = [outcome.row for outcome in run(loop, tasks, self_output(speaker, verifier, settings))]
+    rows = [outcome.row for outcome in run(loop, tasks, self_output(chat_model, verifier, settings))]
     assert len(rows) == TASKS
     methods = {row.method for row in rows}
     assert methods >= {"self-output", "minimum-change"} and methods <= {
@@ -214,10 +214,10 @@ def test_fallbacks_in_their_order(loop: Any, tasks: Tasks, speaker: Speaker, ver
 
 
 def test_rows_whose_reference_says_nothing_are_rejected_before_anything_is_drawn(
-    loop: Any, speaker: Speaker, verifier: Verifier
+    loop: Any, chat_model: ChatModel, verifier: Verifier
 ) -> None:
-    method = self_output(speaker, verifier, SelfOutputSettings(0, 1, sampling=SAMPLING))
-    before = speaker.engine.usage.requests
+    method = self_output(chat_model, verifier, SelfOutputSettings(0, 1, sampling=SAMPLING))
+    before = chat_model.engine.usage.requests
     question = [{"role": "user", "content": "How many?"}]
 
     async def both() -> tuple[Outcome, Outcome]:
@@ -227,15 +227,15 @@ def test_rows_whose_reference_says_nothing_are_rejected_before_anything_is_drawn
     missing, unreadable = loop.run(both())
     assert missing.reason == "reference unscorable: no reference"
     assert unreadable.reason.startswith("reference unscorable")
-    assert speaker.engine.usage.requests == before
+    assert chat_model.engine.usage.requests == before
 
 
 def test_paraphrases_stay_right_or_the_original_stands(
-    loop: Any, tasks: Tasks, speaker: Speaker, verifier: Verifier
+    loop: Any, tasks: PromptSet, chat_model: ChatModel, verifier: Verifier
 ) -> None:
     rows = [
         outcome.row
-        for outcome in run(loop, tasks, paraphrase(speaker, verifier, ParaphraseSettings(sampling=SAMPLING)))
+        for outcome in run(loop, tasks, paraphrase(chat_model, verifier, ParaphraseSettings(sampling=SAMPLING)))
     ]
     restated = [row for row in rows if row.method == "paraphrase"]
     assert len(restated) > TASKS / 3
@@ -246,7 +246,7 @@ def test_paraphrases_stay_right_or_the_original_stands(
             assert answer(row) == row.reference and row.extra["note"].startswith("restatement")
 
 
-def test_talk_about_the_task_is_no_answer(loop: Any, speaker: Speaker, verifier: Verifier, tmp_path: Path) -> None:
+def test_talk_about_the_task_is_no_answer(loop: Any, chat_model: ChatModel, verifier: Verifier, tmp_path: Path) -> None:
     """With a prompt that makes the model copy, what it copies is what is looked at."""
     from synth.methods.paraphrase import telltale
 
@@ -258,10 +258,10 @@ def test_talk_about_the_task_is_no_answer(loop: Any, speaker: Speaker, verifier:
 
 
 def test_minimum_change_keeps_right_answers_and_mends_wrong_ones(
-    loop: Any, tasks: Tasks, speaker: Speaker, verifier: Verifier
+    loop: Any, tasks: PromptSet, chat_model: ChatModel, verifier: Verifier
 ) -> None:
     settings = MinimumChangeSettings(sampling=Sampling(max_tokens=100, temperature=1.0))
-    outcomes = run(loop, tasks, minimum_change(speaker, speaker, verifier, settings))
+    outcomes = run(loop, tasks, minimum_change(chat_model, chat_model, verifier, settings))
     rows = [outcome.row for outcome in outcomes if outcome.reason is None]
     kept = [row for row in rows if row.method == "self-output"]
     mended = [row for row in rows if row.method == "minimum-change"]
@@ -272,7 +272,9 @@ def test_minimum_change_keeps_right_answers_and_mends_wrong_ones(
     for row in mended:
         assert row.extra["edit_distance"] > 0 and row.extra["similarity"] >= 0.5
         assert row.extra["logprob_after"] == row.logprob
-    strict = minimum_change(speaker, speaker, verifier, MinimumChangeSettings(floor=0.99, sampling=settings.sampling))
+    strict = minimum_change(
+        chat_model, chat_model, verifier, MinimumChangeSettings(floor=0.99, sampling=settings.sampling)
+    )
     refused = [outcome for outcome in run(loop, tasks, strict) if outcome.reason is not None]
     assert any(str(outcome.reason).startswith("edit too different: similarity") for outcome in refused)
 
@@ -284,7 +286,7 @@ def test_word_changes() -> None:
     assert word_changes("", "") == (0, 1.0)
 
 
-def test_demonstrations_are_other_rows(tasks: Tasks) -> None:
+def test_demonstrations_are_other_rows(tasks: PromptSet) -> None:
     rows = list(tasks.rows("test", {}, NOTHING)(0))
     choose = demonstrations(rows, 3, seed=1)
     assert demonstrations(rows, 3, seed=1)(rows[0]) == choose(rows[0]) != choose(rows[1])

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 
 from synth.chat.format import ChatFormat
-from synth.data.prompts import open_tasks
+from synth.data.prompts import open_prompts
 from synth.data.read import open_rows
 from synth.data.row import Outcome, Row
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
-from synth.generation.chat_model import Speaker
+from synth.generation.chat_model import ChatModel
 from synth.methods.ssr import (
     Example,
     SsrSettings,
@@ -41,16 +41,16 @@ def complete(method: Any, rows: Sequence[Row]) -> list[Outcome]:
     return asyncio.run(all_rows())
 
 
-def requests(speaker: Speaker) -> list[tuple[list[int], Sampling]]:
-    assert isinstance(speaker.engine, Scripted)
-    return speaker.engine.asked
+def requests(chat_model: ChatModel) -> list[tuple[list[int], Sampling]]:
+    assert isinstance(chat_model.engine, Scripted)
+    return chat_model.engine.asked
 
 
 def write(
-    speaker: Speaker, count: int, examples: Sequence[Example] = EXAMPLES, settings: SsrSettings = SETTINGS
+    chat_model: ChatModel, count: int, examples: Sequence[Example] = EXAMPLES, settings: SsrSettings = SETTINGS
 ) -> list[Outcome]:
     rows = input_rows({"seed": 0}, "m")(0)
-    return complete(inputs(speaker, examples, settings), [next(rows) for _ in range(count)])
+    return complete(inputs(chat_model, examples, settings), [next(rows) for _ in range(count)])
 
 
 def test_two_examples_are_shown_and_the_next_input_is_asked_for(chat: ChatFormat) -> None:
@@ -109,7 +109,7 @@ def test_examples_are_questions_with_answers_each_once(tmp_path: Path) -> None:
     lines.append({"question": "q9", "answer": ""})
     file = tmp_path / "kept.jsonl"
     file.write_text("\n".join(map(json.dumps, lines)))
-    tasks = open_tasks(open_rows(str(file)))
+    tasks = open_prompts(open_rows(str(file)))
     found = kept_examples(tasks.rows("", {}, open_rows(str(file)).schema)(0))
     assert sorted(example.question for example in found) == ["q0", "q1", "q2"]
     with pytest.raises(UsageError, match="1 rows are one question with its answer"):
@@ -141,7 +141,7 @@ def test_each_group_is_represented_in_proportion() -> None:
 def test_the_model_answers_itself(loop: Any, transformers_engine: Engine, chat: ChatFormat) -> None:
     row = Row("1", [{"role": "user", "content": "Olga has 98 rolls and sells 30. How many rolls are left?"}], "ssr")
     settings = SsrSettings(answer=Sampling(max_tokens=60, temperature=0))
-    outcome = loop.run(answers(Speaker(transformers_engine, chat, "sample"), settings)(row))
+    outcome = loop.run(answers(ChatModel(transformers_engine, chat, "sample"), settings)(row))
     assert outcome.reason is None and outcome.row.model == "sample"
     assert outcome.row.messages[-1] == {"role": "assistant", "content": "98 - 30 = 68. The answer is 68."}
     [cut] = complete(answers(always(chat, "It is so. " * 60), settings), [row])

@@ -16,8 +16,8 @@ from synth.data.run.record import RunRecord
 from synth.scoring.encoding import RowEncoder
 from synth.training.folder import TrainingFolder
 from synth.training.rows import TrainingRows, read_training_rows
-from synth.training.run import Outcome, train
-from synth.training.settings import Settings, Trained
+from synth.training.run import TrainingResult, train
+from synth.training.settings import TrainedParts, TrainingSettings
 
 VOCABULARY = 1024
 
@@ -41,7 +41,7 @@ def rows(tasks: Path, chat: ChatFormat) -> TrainingRows:
     return read_training_rows(open_rows(str(tasks)), RowEncoder(chat, window=512), VOCABULARY)
 
 
-Train = Callable[..., tuple[Outcome, TrainingFolder]]
+Train = Callable[..., tuple[TrainingResult, TrainingFolder]]
 
 
 @pytest.fixture
@@ -49,13 +49,15 @@ def run(tmp_path: Path, rows: TrainingRows, chat: ChatFormat, model: str) -> Tra
     """Train the sample model into a folder of this test."""
     torch.set_num_threads(1)
 
-    def start(name: str = "out", settings: Settings | None = None, **options: Any) -> tuple[Outcome, TrainingFolder]:
-        used = settings or Settings(steps=4, rate=1e-3, budget=1024, dtype="float32")
+    def start(
+        name: str = "out", settings: TrainingSettings | None = None, **options: Any
+    ) -> tuple[TrainingResult, TrainingFolder]:
+        used = settings or TrainingSettings(steps=4, rate=1e-3, budget=1024, dtype="float32")
         folder = TrainingFolder(tmp_path / name, RunRecord("train", {}, model, source="tasks"))
         folder.record.tokens = {"tokens": 1.0, "trained": 1.0}
         chosen = options.pop("rows", rows)
         foundation = options.pop("model", model)
-        what = options.pop("trained", Trained())
+        what = options.pop("trained", TrainedParts())
         try:
             done = train(chosen, foundation, chat.tokenizer, used, what, folder, device="cpu", **options)
         finally:

@@ -10,10 +10,10 @@ from transformers import AutoModelForCausalLM
 
 from synth.errors import RunError, UsageError
 from synth.training.run import Stop
-from synth.training.settings import Settings, Trained
+from synth.training.settings import TrainedParts, TrainingSettings
 from tests.synth.training.conftest import Train, weights
 
-SIX = Settings(steps=6, rate=1e-3, budget=700, dtype="float32", save_every=2)
+SIX = TrainingSettings(steps=6, rate=1e-3, budget=700, dtype="float32", save_every=2)
 
 
 def test_a_run_leaves_a_model_that_loads(run: Train, model: str) -> None:
@@ -31,7 +31,7 @@ def test_a_run_leaves_a_model_that_loads(run: Train, model: str) -> None:
 
 def test_stopped_and_continued_it_ends_where_it_would_have(run: Train) -> None:
     """Dropout included: the draws go on where they stopped."""
-    trained = Trained(dropout=0.1)
+    trained = TrainedParts(dropout=0.1)
     _, whole = run("whole", SIX, trained=trained)
     stop = Stop()
 
@@ -64,7 +64,7 @@ def test_stopped_and_continued_it_ends_where_it_would_have(run: Train) -> None:
     ],
 )
 def test_frozen_parts_stay(run: Train, model: str, freeze: tuple[str, ...], kept: str) -> None:
-    _, folder = run("out", replace(SIX, steps=2), trained=Trained(freeze=freeze))
+    _, folder = run("out", replace(SIX, steps=2), trained=TrainedParts(freeze=freeze))
     before, after = weights(Path(model)), weights(folder.path)
     for name, tensor in after.items():
         if name.endswith("proj.weight") or "embed" in name:
@@ -75,7 +75,7 @@ def test_frozen_parts_stay(run: Train, model: str, freeze: tuple[str, ...], kept
 def test_an_adapter_is_saved_and_merged_in(run: Train, model: str) -> None:
     import peft
 
-    _, folder = run("out", SIX, trained=Trained(lora=4))
+    _, folder = run("out", SIX, trained=TrainedParts(lora=4))
     base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
     adapted = peft.PeftModel.from_pretrained(base, folder.path / "adapter")
     merged = AutoModelForCausalLM.from_pretrained(folder.path, dtype=torch.float32)
@@ -88,8 +88,8 @@ def test_an_adapter_is_saved_and_merged_in(run: Train, model: str) -> None:
 
 def test_an_adapter_near_the_foundation_model(run: Train) -> None:
     settings = replace(SIX, steps=3, rate=1e-2)
-    _, free = run("free", settings, trained=Trained(lora=4))
-    _, held = run("held", replace(settings, nearness=1.0), trained=Trained(lora=4))
+    _, free = run("free", settings, trained=TrainedParts(lora=4))
+    _, held = run("held", replace(settings, nearness=1.0), trained=TrainedParts(lora=4))
     assert held.log[0]["loss"] == pytest.approx(free.log[0]["loss"], abs=1e-5)  # the adapter begins as nothing
     assert held.log[-1]["loss"] != pytest.approx(free.log[-1]["loss"], abs=1e-4)
 
@@ -98,7 +98,7 @@ def test_other_methods_of_peft(run: Train, tmp_path: Path) -> None:
     file = tmp_path / "ia3.json"
     settings = {"peft_type": "IA3", "target_modules": ["k_proj", "down_proj"], "feedforward_modules": ["down_proj"]}
     file.write_text(json.dumps(settings))
-    outcome, folder = run("out", replace(SIX, steps=2), trained=Trained(peft=str(file)))
+    outcome, folder = run("out", replace(SIX, steps=2), trained=TrainedParts(peft=str(file)))
     assert outcome.steps == 2 and (folder.path / "adapter" / "adapter_config.json").exists()
 
 
@@ -112,7 +112,7 @@ def test_deepspeed_is_refused(run: Train, monkeypatch: pytest.MonkeyPatch) -> No
 def test_an_adapter_around_the_embeddings(run: Train, model: str, tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     file.write_text(json.dumps({"peft_type": "TRAINABLE_TOKENS", "token_indices": [7, 9]}))
-    _, folder = run("out", replace(SIX, steps=2, rate=1e-1), trained=Trained(peft=str(file)))
+    _, folder = run("out", replace(SIX, steps=2, rate=1e-1), trained=TrainedParts(peft=str(file)))
     before, after = (weights(Path(place))["model.embed_tokens.weight"].float() for place in (model, folder.path))
     assert (before != after).any(1).nonzero().flatten().tolist() == [7, 9]
 
@@ -128,20 +128,20 @@ def test_what_cannot_be_merged_is_refused(run: Train, tmp_path: Path, settings: 
     file = tmp_path / "peft.json"
     file.write_text(json.dumps(settings))
     with pytest.raises(UsageError, match=f"what {settings['peft_type']} learns .* cannot be merged"):
-        run("out", SIX, trained=Trained(peft=str(file)))
+        run("out", SIX, trained=TrainedParts(peft=str(file)))
 
 
 @pytest.mark.parametrize(
     ("trained", "message"),
     [
-        (Trained(freeze=("heads",)), "--freeze heads is unknown"),
-        (Trained(freeze=("layers:0-9",)), "the model has the layers 0-3"),
-        (Trained(freeze=("embeddings", "layers:0-3", "attention")), None),  # the last norm is left
-        (Trained(peft="nowhere.json"), "holds no configuration of peft"),
-        (Trained(lora=4, peft="x.json"), "give one of them"),
+        (TrainedParts(freeze=("heads",)), "--freeze heads is unknown"),
+        (TrainedParts(freeze=("layers:0-9",)), "the model has the layers 0-3"),
+        (TrainedParts(freeze=("embeddings", "layers:0-3", "attention")), None),  # the last norm is left
+        (TrainedParts(peft="nowhere.json"), "holds no configuration of peft"),
+        (TrainedParts(lora=4, peft="x.json"), "give one of them"),
     ],
 )
-def test_what_cannot_be_trained(run: Train, trained: Trained, message: str | None) -> None:
+def test_what_cannot_be_trained(run: Train, trained: TrainedParts, message: str | None) -> None:
     if message is None:
         run("out", replace(SIX, steps=1), trained=trained)
         return
@@ -151,7 +151,7 @@ def test_what_cannot_be_trained(run: Train, trained: Trained, message: str | Non
 
 def test_a_last_step_that_spoils_the_weights(run: Train, tmp_path: Path) -> None:
     """No loss comes after it to show that; what was good stays."""
-    spoils = Settings(steps=1, rate=1e39, schedule="constant", warmup=0.0, budget=700, dtype="float32")
+    spoils = TrainingSettings(steps=1, rate=1e39, schedule="constant", warmup=0.0, budget=700, dtype="float32")
     with pytest.raises(RunError, match=r"the last step left weights that are no numbers.* lower --lr"):
         run("out", spoils)
     assert not (tmp_path / "out" / "model.safetensors").exists()
@@ -210,7 +210,7 @@ def test_evaluation_does_not_disturb_training(run: Train) -> None:
         torch.rand(7)
         return {"kept": 1.0}
 
-    trained = Trained(dropout=0.1)
+    trained = TrainedParts(dropout=0.1)
     _, plain = run("plain", replace(SIX, steps=3), trained=trained)
     _, watched = run(
         "watched", replace(SIX, steps=3, evaluate_every=1), trained=trained, evaluate=evaluate, evaluates=True

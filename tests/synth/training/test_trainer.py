@@ -12,11 +12,11 @@ from synth.data.row import IGNORED
 from synth.errors import RunError
 from synth.training.batches import plan_steps
 from synth.training.rows import TrainingRows
-from synth.training.settings import Settings
+from synth.training.settings import TrainingSettings
 from synth.training.trainer import TokenTrainer
 from tests.synth.training.conftest import Train
 
-ONE = Settings(rate=1e-3, budget=10_000, schedule="constant_with_warmup", dtype="float32")
+ONE = TrainingSettings(rate=1e-3, budget=10_000, schedule="constant_with_warmup", dtype="float32")
 
 
 def first_rows(rows: TrainingRows, count: int) -> TrainingRows:
@@ -31,7 +31,9 @@ def first_rows(rows: TrainingRows, count: int) -> TrainingRows:
     )
 
 
-def logged(run: Train, rows: TrainingRows, settings: Settings, name: str = "out", **options: Any) -> dict[str, Any]:
+def logged(
+    run: Train, rows: TrainingRows, settings: TrainingSettings, name: str = "out", **options: Any
+) -> dict[str, Any]:
     _, folder = run(name, settings, rows=rows, **options)
     return folder.log[-1]
 

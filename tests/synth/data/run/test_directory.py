@@ -406,7 +406,7 @@ def test_full_disk_is_one_clear_line_and_keeps_what_is_finished(tmp_path: Path) 
     script.write_text(FILL_A_DISK)
     inside = (
         f"mount -t tmpfs -o size=1m none {tmp_path}/small && head -c 600000 /dev/zero > {tmp_path}/small/ballast && "
-        f"PYTHONPATH={Path(store.__file__).parent.parent} {sys.executable} {script} {tmp_path}/small"
+        f"PYTHONPATH={Path(store.__file__).parents[3]} {sys.executable} {script} {tmp_path}/small"
     )
     (tmp_path / "small").mkdir()
     done = subprocess.run(["unshare", "-rm", "sh", "-c", inside], capture_output=True, text=True)
@@ -447,7 +447,14 @@ def test_an_outcome_of_several_rows_and_pairs_survives_a_kill(tmp_path: Path) ->
 
     def outcome(index: int) -> Outcome:
         rows = [
-            Row(f"{index}.{part}", turn, "self-output", verdict="right", extra={"tokens": part}, carried={"when": when})
+            Row(
+                f"{index}.{part}",
+                turn,
+                "self-output",
+                verdict="right",
+                extra={"tokens": part},
+                passthrough={"when": when},
+            )
             for part in range(3)
         ]
         pair = {"id": f"p{index}", "prompt": turn, "chosen": turn, "rejected": turn, "model": "m", "parent": "x"}
@@ -465,8 +472,8 @@ def test_an_outcome_of_several_rows_and_pairs_survives_a_kill(tmp_path: Path) ->
     for index in (1, 2):
         recalled = again.ahead.pop(index)
         for row in (recalled.row, *recalled.more):
-            assert row.carried == {}  # it comes with the input
-            row.carried = {"when": when}
+            assert row.passthrough == {}  # it comes with the input
+            row.passthrough = {"when": when}
         again.keep(index, recalled)
         again.commit(recalled)
     again.finish()

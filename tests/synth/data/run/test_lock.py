@@ -69,7 +69,7 @@ for turn in range(4):
 
 def at_once(script: str, folder: Path, *more: str) -> None:
     """Run a script in several processes that begin together."""
-    environment = os.environ | {"PYTHONPATH": str(Path(lock.__file__).parents[1])}
+    environment = os.environ | {"PYTHONPATH": str(Path(lock.__file__).parents[3])}
     command = [sys.executable, "-c", script, str(folder)]
     children = [
         subprocess.Popen([*command, str(number), str(PROCESSES), *more], env=environment) for number in range(PROCESSES)

@@ -5,11 +5,11 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from filters.verdict import Settings
+from filters.verdict import VerifierSettings
 from filters.verifiers import registry
-from synth.curation.context import Workshop
+from synth.curation.context import FilterContext
 from synth.data.plain import open_rows_or_texts
-from synth.data.prompts import open_tasks, task_of
+from synth.data.prompts import open_prompts, task_of
 from synth.data.read import open_rows
 from synth.errors import UsageError
 from tests.cli.running import load, synth
@@ -44,8 +44,8 @@ def test_multiple_choice_as_published(tmp_path: Path, name: str) -> None:
         "A. red\nB. green\nC. blue\nD. grey\n\nAnswer with the letter of the right choice."
     )
     assert (answer["content"], row["reference"], row["verifier"], row["choices"]) == ("C", "C", "choice", FOUR)
-    check = registry.checker(Settings("choice"))
-    tasks = open_tasks(open_rows(str(file)))
+    check = registry.checker(VerifierSettings("choice"))
+    tasks = open_prompts(open_rows(str(file)))
     [task] = tasks.tasks()
     verdicts = {said: check(said, task).kind for said in ("C", "The answer is (C).", "blue", "The answer is B.")}
     assert list(verdicts.values()) == ["right", "right", "right", "wrong"]
@@ -98,8 +98,8 @@ HUMAN = {
 
 
 def test_the_rest_of_a_function_is_an_answer_to_humaneval(tmp_path: Path) -> None:
-    [row] = open_tasks(open_rows(str(write(tmp_path / "he.jsonl", HUMAN)))).rows("", {}, pa.schema([]))(0)
-    check = registry.checker(Settings("code", unsafe=True))
+    [row] = open_prompts(open_rows(str(write(tmp_path / "he.jsonl", HUMAN)))).rows("", {}, pa.schema([]))(0)
+    check = registry.checker(VerifierSettings("code", unsafe=True))
     assert row.reference == HUMAN["prompt"] + HUMAN["canonical_solution"]
     assert [check(said, task_of(row)).kind for said in ("    return 2 * x\n", row.reference)] == ["right", "right"]
 
@@ -112,8 +112,8 @@ def test_the_possible_answers_of_bfcl_lie_beside_it(tmp_path: Path) -> None:
         tmp_path / "possible_answer__BFCL_v4_simple.json",
         {"id": "simple_0", "ground_truth": [{"distance": {"from": ["A"], "to": ["B"]}}]},
     )
-    [task] = open_tasks(open_rows(str(file))).tasks()
-    assert registry.gold(Settings("function-call"), task) == "[distance(from='A', to='B')]"
+    [task] = open_prompts(open_rows(str(file))).tasks()
+    assert registry.gold(VerifierSettings("function-call"), task) == "[distance(from='A', to='B')]"
     answers.write_text("not JSON\n")
     with pytest.raises(UsageError, match="does not hold possible answers"):
         read(file)
@@ -164,4 +164,4 @@ def test_the_bare_questions_of_a_benchmark_are_looked_for(tmp_path: Path) -> Non
         (HUMAN, (HUMAN["prompt"], HUMAN["prompt"] + HUMAN["canonical_solution"])),
         (CHOICES["MMLU"], ("Which is the sky?", "C")),
     ):
-        assert Workshop([]).open_benchmark(str(write(tmp_path / "b.jsonl", row))) == [item]
+        assert FilterContext([]).open_benchmark(str(write(tmp_path / "b.jsonl", row))) == [item]

@@ -11,7 +11,7 @@ from pyarrow import parquet
 
 from synth.chat.format import format_for
 from synth.data.plain import only_texts, open_rows_or_texts
-from synth.data.prompts import open_tasks
+from synth.data.prompts import open_prompts
 from synth.data.read import faults_of, open_rows, open_source
 from synth.data.row import FAULT
 from synth.data.schema.turns import Unreadable, conversation
@@ -279,14 +279,14 @@ def test_what_goes_with_a_question(tmp_path: Path) -> None:
 def test_tasks_say_what_they_reject(tmp_path: Path) -> None:
     bad = {"messages": [USER, ASSISTANT | {"content": None}]}
     rows = open_rows(lines(tmp_path / "some.jsonl", {"messages": [USER, ASSISTANT]}, bad, bad))
-    tasks = open_tasks(rows)
+    tasks = open_prompts(rows)
     assert (tasks.total, tasks.unreadable, set(tasks.faults())) == (3, 2, {1, 2})
     assert rows.notes == ["2 of 3 rows cannot be read and are rejected; row 1: no content: turn 2 (assistant) has none"]
     assert FAULT not in tasks.schema(pa.schema([])).names
     assert [row.fault is None for row in tasks.rows("m", {}, pa.schema([]))(0)] == [True, False, False]
     assert [row.fault is None for row in tasks.answered(pa.schema([]))(1)] == [False, False]
     with pytest.raises(UsageError, match="none of its 1 rows can be read; row 0: no content"):
-        open_tasks(open_rows(lines(tmp_path / "none.jsonl", bad)))
+        open_prompts(open_rows(lines(tmp_path / "none.jsonl", bad)))
     with pytest.raises(UsageError, match="none of its 1 rows can be read"):
         list(open_rows(str(tmp_path / "none.jsonl")).readable())
 
