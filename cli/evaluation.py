@@ -18,7 +18,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from cli.cast import Cast, Casting, engine_settings, verifier_settings
-from cli.generate import claimed_stdout, interruptible
+from cli.generate import claimed_stdout, ended, interruptible
 from cli.progress import clock, how_to_go_on, progress, say
 from cli.score_table import score_table
 from filters.verdict import VerifierSettings
@@ -267,7 +267,7 @@ class _Examination:
         began = time.monotonic()
         with interruptible(run, quiet):
             async with progress(run, f"eval {name}", quiet=quiet):
-                await run.go()
+                await ended(run)
         if not run.complete:
             kept = f"; {how_to_go_on(restart=self.given['restart'])}" if self.given["output"] else ""
             say(f"stopped{kept}", quiet)

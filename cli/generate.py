@@ -169,7 +169,7 @@ async def _run(job: Job, casting: Casting, sink: Sink, engines: Engines | None) 
         began, rows_before = time.monotonic(), sink.record.accepted
         with interruptible(run, quiet):
             async with progress(run, job.command, quiet=quiet):
-                await run.go()
+                await ended(run)
     summary(run, given["output"], time.monotonic() - began, rows_before, quiet)
     if run.gave_up:
         click.echo(f"synth: {sink.record.note}", err=True)
@@ -180,6 +180,19 @@ async def _run(job: Job, casting: Casting, sink: Sink, engines: Engines | None) 
         else:
             say(f"stopped; {how_to_go_on(restart=given['restart'])}", quiet)
         raise click.exceptions.Exit(1)
+
+
+async def ended(run: Run) -> None:
+    """Drive a run to its end, and leave its sink finished, or paused."""
+    try:
+        await run.go()
+    except BaseException:
+        run.sink.pause()
+        raise
+    if run.complete:
+        run.sink.finish(run.sink.record.note)
+    else:
+        run.sink.pause()
 
 
 @contextmanager

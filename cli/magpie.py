@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, engine_options, output_options, whole
 
 
@@ -32,7 +33,7 @@ from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, engine
 @STOP
 @engine_options
 @output_options
-def command(model: str, rows: int, system: str | None, **given: Any) -> None:
+def command(system: str | None, **given: Any) -> None:
     """Let a chat model ask itself questions and answer them (Magpie).
 
     Needs nothing but the model: it is given what its chat template puts before a user message, and what it
@@ -46,36 +47,10 @@ def command(model: str, rows: int, system: str | None, **given: Any) -> None:
       synth magpie --model M -n 500 --domain algebra --domain geometry -o maths.parquet
       synth magpie --model M -n 100 --engine http://localhost:8000 | jq -c .messages
     """  # noqa: D301 (\b is click's)
-    from cli.cast import Casting
-    from cli.generate import Job, generate
-    from synth.engines.base import Sampling
-    from synth.methods.magpie import MagpieSettings, magpie, magpie_key, magpie_rows
+    from synth.api.magpie import magpie
 
-    settings = MagpieSettings(
-        seed=given["seed"],
-        turns=given["turns"],
-        system=_systems(system),
-        domain=given["domain"],
-        language=given["language"],
-        question=Sampling(max_tokens=given["question_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-        answer=Sampling(
-            max_tokens=given["max_tokens"],
-            temperature=given["answer_temperature"],
-            top_p=given["answer_top_p"],
-            logprob=given["logprob"],
-        ),
-    )
-    generate(
-        Job(
-            command="magpie",
-            settings=settings.record(),
-            method=lambda cast: magpie(cast.chat_model.engine, cast.chat_model.chat, settings),
-            rows=magpie_rows,
-            target=rows,
-            key=magpie_key,
-        ),
-        Casting({"model": model}, given),
-    )
+    with arguments(given | {"system": _systems(system)}) as call:
+        magpie(**call)
 
 
 def _systems(value: str | None) -> Any:
@@ -91,7 +66,7 @@ def _systems(value: str | None) -> Any:
     try:
         lines = file.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--system: {file} cannot be read: {error}") from error
+        raise UsageError(f"`system`: {file} cannot be read: {error}") from error
     systems = []
     for number, line in enumerate(lines, 1):
         if not line.strip():
@@ -100,7 +75,7 @@ def _systems(value: str | None) -> Any:
             entry = json.loads(line)
             systems.append(System(str(entry["text"]), float(entry.get("weight", 1))))
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise UsageError(f'--system: {file} line {number} is not {{"text": …, "weight": …}}') from error
+            raise UsageError(f'`system`: {file} line {number} is not {{"text": …, "weight": …}}') from error
     if not systems:
-        raise UsageError(f"--system: {file} holds no system prompt")
+        raise UsageError(f"`system`: {file} holds no system prompt")
     return tuple(systems)

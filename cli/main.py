@@ -5,11 +5,13 @@ import logging
 import os
 import sys
 import warnings
+from collections.abc import Mapping
 from typing import Any
 
 import click
 
 from cli import standard
+from cli.call import options_of
 
 COMMANDS = {
     "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
@@ -39,6 +41,11 @@ COMMANDS = {
 }
 
 
+def module_of(name: str) -> str:
+    """Where a command is."""
+    return f"cli.{name.replace('-', '_')}"
+
+
 class LazyGroup(click.Group):
     """A group that knows its commands by name and imports `cli.NAME` (its `command`) on use."""
 
@@ -50,7 +57,7 @@ class LazyGroup(click.Group):
         """Import one command."""
         if cmd_name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"cli.{cmd_name.replace('-', '_')}").command
+        command: click.Command = importlib.import_module(module_of(cmd_name)).command
         return command
 
     def resolve_command(
@@ -104,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _run(arguments: list[str]) -> int:
     from synth.data.run.invocation import remember
-    from synth.errors import SynthError, UsageError
+    from synth.errors import SynthError, UsageError, with_options
 
     remember(arguments)
     try:
@@ -122,7 +129,7 @@ def _run(arguments: list[str]) -> int:
     except SynthError as error:
         if debugging():
             raise
-        _complain(str(error))
+        _complain(with_options(str(error), _options(arguments)))
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # the reader of our output has gone: nothing is wrong
         standard.abandon()
@@ -143,6 +150,12 @@ def _run(arguments: list[str]) -> int:
         _complain(f"{type(error).__name__}: {error} (a defect of synth; --debug shows where)")
         return 1
     return status if isinstance(status, int) else 0
+
+
+def _options(arguments: list[str]) -> Mapping[str, str]:
+    """How the settings of the command that was called are written."""
+    name = next((argument for argument in arguments if not argument.startswith("-")), "")
+    return options_of(importlib.import_module(module_of(name)).command) if name in COMMANDS else {}
 
 
 def debugging() -> bool:

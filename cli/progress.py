@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Self
 
 import click
 
+from cli.call import options_of
+from synth.errors import with_options
 from synth.generation.runner import Run
 
 if TYPE_CHECKING:
@@ -125,7 +127,9 @@ def clock(seconds: float) -> str:
 def say(message: str, quiet: bool) -> None:
     """A line for people, on standard error: above the line that moves, where there is one."""
     if not quiet:
-        sys.stderr.write(f"{message}\n")  # click.echo would write past rich, into that line
+        context = click.get_current_context(silent=True)
+        line = with_options(message, options_of(context.command)) if context else message
+        sys.stderr.write(f"{line}\n")  # click.echo would write past rich, into that line
         sys.stderr.flush()
 
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options, whole
 
 
@@ -49,51 +50,7 @@ def command(**given: Any) -> None:
       synth self-output questions.jsonl --model M --verifier majority --samples 16 -o own
       synth self-output tasks.jsonl --model M --verifier checks:is_right | synth show
     """  # noqa: D301 (\b is click's)
-    from dataclasses import replace
+    from synth.api.self_output import self_output
 
-    from cli.cast import casting_of, judged, tasks_of
-    from cli.generate import generate, task_job
-    from synth.engines.base import Sampling
-    from synth.errors import UsageError
-    from synth.methods.few_shot import demonstrations
-    from synth.methods.minimum_change import MinimumChangeSettings
-    from synth.methods.paraphrase import ParaphraseSettings
-    from synth.methods.self_output import COLUMNS, SelfOutputSettings, self_output
-
-    sampling = Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"])
-    settings = SelfOutputSettings(
-        seed=given["seed"],
-        samples=given["samples"],
-        select=given["select"],
-        fallback=tuple(given["fallback"].split(",")),
-        pairs=given["pairs"],
-        sampling=sampling,
-        paraphrase=ParaphraseSettings(seed=given["seed"], sampling=sampling),
-        minimum_change=MinimumChangeSettings(seed=given["seed"], sampling=sampling),
-    )
-    if given["pairs"] and given["output"] in (None, "-"):
-        raise UsageError("--pairs writes a second table beside the rows: give -o DIR or -o FILE")
-    if given["answer_model"] and "minimum-change" in settings.fallback:
-        raise UsageError("--fallback minimum-change mends the model's own answers; with --answer-model there are none")
-    if given["verifier"] == "majority" and settings.fallback != ("drop",):
-        raise UsageError("--verifier majority judges samples only together: it goes with --fallback drop")
-    if given["answer_model"] and "paraphrase" not in settings.fallback:  # then nothing is left for --model to do
-        casting = casting_of(given, model=given["answer_model"])
-    else:
-        casting = casting_of(given, model=given["model"], answers=given["answer_model"])
-    casting = replace(casting, scores="minimum-change" in settings.fallback)
-    tasks = tasks_of(given)
-    rows = tasks.rows("self-output", {}, COLUMNS)
-    shots = demonstrations(rows(0), given["few_shot"], given["seed"])
-    generate(
-        task_job(
-            "self-output",
-            tasks,
-            COLUMNS,
-            settings.record() | {"few_shot": given["few_shot"]},
-            lambda cast: self_output(
-                cast.part("answers"), cast.referee, settings, editor=cast.chat_model, demonstrations=shots
-            ),
-        ),
-        judged(casting, tasks),
-    )
+    with arguments(given | {"fallback": given["fallback"].split(",")}) as call:
+        self_output(**call)

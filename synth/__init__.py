@@ -1,3 +1,67 @@
-"""Data in the model's own words: make it, score it, mix it, train on it, and see what was kept."""
+"""Data in the model's own words: make it, score it, mix it, train on it, and see what was kept.
 
-__version__ = "0.1.0"
+Every command of the command line is a function here, of the same name and with the same settings and defaults:
+
+    import synth
+
+    with synth.load("samples/model") as model:
+        replay = synth.magpie(model, rows=1000, output="replay")
+
+Functions wait until their run has ended, go on with one that was interrupted, and can be called from a notebook.
+Nothing heavy is imported before it is used.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from synth.errors import RequestError, RunError, Stopped, SynthError, UsageError
+from synth.progress import SILENT, Progress
+
+if TYPE_CHECKING:
+    from synth.api.dataset import Dataset
+    from synth.api.magpie import magpie
+    from synth.api.models import load
+    from synth.api.report import Report, report
+    from synth.api.self_output import self_output
+    from synth.generation.models import Model
+
+_HOMES = {
+    "Dataset": "synth.api.dataset",
+    "Model": "synth.generation.models",
+    "Report": "synth.api.report",
+    "load": "synth.api.models",
+    "magpie": "synth.api.magpie",
+    "report": "synth.api.report",
+    "self_output": "synth.api.self_output",
+}
+"""Where the names live that are imported when they are used."""
+
+__all__ = [
+    "SILENT",
+    "Dataset",
+    "Model",
+    "Progress",
+    "Report",
+    "RequestError",
+    "RunError",
+    "Stopped",
+    "SynthError",
+    "UsageError",
+    "load",
+    "magpie",
+    "report",
+    "self_output",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a name of `_HOMES` when it is first used."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'synth' has no attribute {name!r}")
+    found = getattr(importlib.import_module(_HOMES[name]), name)
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,4 +1,4 @@
-"""The layers (cli → synth → filters → nothing of ours), and what a command may import before it needs it."""
+"""The layers (cli → synth → filters → nothing of ours), the rooms, and what may be imported before it is needed."""
 
 import ast
 import subprocess
@@ -11,6 +11,21 @@ from cli.main import COMMANDS
 
 ROOT = Path(__file__).parent.parent
 BELOW = {"cli": {"cli", "synth", "filters"}, "synth": {"synth", "filters"}, "filters": {"filters"}}
+ROOMS = (
+    "data",
+    "engines",
+    "chat",
+    "scoring",
+    "curation",
+    "generation",
+    "methods",
+    "training",
+    "evaluation",
+    "exports",
+    "reports",
+    "api",
+)
+"""The rooms of the library, the lowest first. Beneath them are the modules at its root but for `synth` itself."""
 HEAVY = {"torch", "transformers", "vllm", "datasets", "polars"}
 
 
@@ -34,6 +49,24 @@ def test_layers(layer: str) -> None:
         assert ours <= BELOW[layer], f"{file} imports upwards"
 
 
+def room(name: str) -> int:
+    """How high a module of the library lies; -1 at its root."""
+    parts = name.split(".")
+    return ROOMS.index(parts[1]) if len(parts) > 1 and parts[1] in ROOMS else -1
+
+
+def test_rooms() -> None:
+    """Lower rooms never import higher ones, not even where something is used late."""
+    files = [file for file in (ROOT / "synth").rglob("*.py") if file != ROOT / "synth" / "__init__.py"]
+    assert {file.relative_to(ROOT).parts[1] for file in files if len(file.relative_to(ROOT).parts) > 2} == set(ROOMS)
+    for file in files:
+        here = room(".".join(file.relative_to(ROOT).with_suffix("").parts))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("synth."):
+                assert room(str(node.module)) <= here, f"{file}:{node.lineno} imports {node.module}, a higher room"
+            assert not (isinstance(node, ast.ImportFrom) and node.module == "synth"), f"{file}:{node.lineno}"
+
+
 def test_filters_import_no_model_library() -> None:
     for file in (ROOT / "filters").rglob("*.py"):
         top = ast.Module([node for node in ast.parse(file.read_text()).body], [])
@@ -50,3 +83,8 @@ def test_help_needs_no_model_library(arguments: list[str]) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "Examples:" in done.stdout
     assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_package_itself_imports_nothing_heavy() -> None:
+    code = f"import sys, synth\nprint(sorted({HEAVY | {'pyarrow', 'numpy', 'click'}!r} & sys.modules.keys()))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -62,9 +62,9 @@ def checker(settings: VerifierSettings) -> Check:
     if settings.language is not None:
         language = _language(settings.language)
         if language is None:
-            raise VerifierError(f"--language {settings.language} is unknown; known are {', '.join(COMPILERS)}")
+            raise VerifierError(f"`language` {settings.language} is unknown; known are {', '.join(COMPILERS)}")
         if shutil.which(_executable(language)) is None:
-            raise VerifierError(f"--language {language} needs {_executable(language)}, which is not installed")
+            raise VerifierError(f"`language` {language} needs {_executable(language)}, which is not installed")
 
     def check(response: str, task: Task) -> Verdict:
         named, program = _program(response, settings.language)

@@ -25,7 +25,7 @@ def checker(settings: VerifierSettings) -> Check:
         try:
             fixed = _validator(loads(settings.schema))
         except ValueError as error:
-            raise VerifierError(f"--schema is no JSON Schema: {error}") from error
+            raise VerifierError(f"`schema` is no JSON Schema: {error}") from error
 
     def check(response: str, task: Task) -> Verdict:
         schema = fixed

@@ -17,7 +17,7 @@ def checker(settings: VerifierSettings) -> Check:
     try:
         fixed = None if settings.pattern is None else re.compile(settings.pattern)
     except re.error as error:
-        raise VerifierError(f"--pattern {settings.pattern!r} is no regular expression: {error}") from error
+        raise VerifierError(f"`pattern` {settings.pattern!r} is no regular expression: {error}") from error
 
     def check(response: str, task: Task) -> Verdict:
         pattern = fixed

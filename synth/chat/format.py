@@ -301,7 +301,7 @@ def chat_format(
     if not tokenizer.is_fast:
         raise UsageError("this tokenizer is a slow one (no tokenizer.json), so characters cannot be mapped to tokens")
     if stop == "":
-        raise UsageError("--stop is empty; give the text that ends a question")
+        raise UsageError("`stop` is empty; give the text that ends a question")
     opening = _with_bos(tokenizer, prefix) if prefix else None
     template, turns = _derive(tokenizer, opening, stop)
     plain = template.source is not None

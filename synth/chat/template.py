@@ -136,7 +136,7 @@ class Template:
         raise UsageError(
             f"the tokenizer joins the end of the prompt {text[-20:]!r} to the word that follows it, so the prompt "
             "has no tokens of its own; give one that ends in white space or a special token: "
-            "--prefix TEXT --stop TEXT"
+            "`prefix` TEXT `stop` TEXT"
         )
 
     @cached_property

@@ -107,7 +107,7 @@ def mean_states(model: Any, sequences: Sequence[Sequence[int]]) -> Vectors:
             if not out_of_memory(error):
                 raise
             if count == 1:
-                raise RunError(f"out of memory on one sequence of {longest} tokens; lower --max-length") from error
+                raise RunError(f"out of memory on one sequence of {longest} tokens; lower `max_length`") from error
             budget = count * longest // 2
             continue
         del left[-count:]

@@ -85,7 +85,7 @@ class RewardModel:
                 if not out_of_memory(error):
                     raise
                 if count == 1:
-                    raise RunError(f"out of memory on one conversation of {longest} tokens: lower --max-length") from (
+                    raise RunError(f"out of memory on one conversation of {longest} tokens: lower `max_length`") from (
                         error
                     )
                 budget = count * longest // 2

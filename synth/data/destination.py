@@ -20,8 +20,8 @@ def check_rows(output: str) -> None:
     """
     if not _fits(output, ROWS):
         raise UsageError(
-            f"-o {output}: rows are not written as {Path(output).suffix}; end the name in {', '.join(ROWS)}, or in no "
-            "suffix for a dataset directory"
+            f"`output` {output}: rows are not written as {Path(output).suffix}; end the name in {', '.join(ROWS)}, or "
+            "in no suffix for a dataset directory"
         )
 
 
@@ -36,7 +36,7 @@ def check_directory(output: str, holds: str) -> None:
         UsageError: it is called as a file is.
     """
     if not _fits(output, ()):
-        raise UsageError(f"-o {output}: {holds} goes into a directory; give a name without {Path(output).suffix}")
+        raise UsageError(f"`output` {output}: {holds} goes into a directory; give a name without {Path(output).suffix}")
 
 
 def check_page(output: str) -> None:
@@ -46,7 +46,7 @@ def check_page(output: str) -> None:
         UsageError: it has another suffix than those of `PAGE`, or none.
     """
     if Path(output).suffix.lower() not in PAGE and not Path(output).is_dir():
-        raise UsageError(f"-o {output}: the report is a page of HTML; end its name in {' or '.join(PAGE)}")
+        raise UsageError(f"`output` {output}: the report is a page of HTML; end its name in {' or '.join(PAGE)}")
 
 
 def _fits(output: str, suffixes: Sequence[str]) -> bool:

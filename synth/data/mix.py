@@ -208,7 +208,7 @@ def _one_form(parts: Sequence[MixPart]) -> None:
             plain = next(part for part in parts if part not in having)
             raise UsageError(
                 f"{having[0].name} has {what} and {plain.name} has none: score {plain.name} with the same model (synth "
-                "score-tokens without a mask trains on all its assistant tokens), or leave all tokens behind: --as "
+                "score-tokens without a mask trains on all its assistant tokens), or leave all tokens behind: `as` "
                 "messages"
             )
     models: dict[str, str] = {}
@@ -242,7 +242,7 @@ def _look(
             sizes.extend(compute.fill_null(compute.list_value_length(batch["input_ids"]), 0).to_pylist())
         elif by == "tokens":
             if count_tokens is None:
-                raise UsageError("--by tokens: name the model whose tokens they are, --model M")
+                raise UsageError("`by` tokens: name the model whose tokens they are, `model` M")
             sizes.extend(count_tokens(messages or []) for messages in conversations)
         else:
             sizes.extend([0] * batch.num_rows)
@@ -275,7 +275,7 @@ def _take(
         left_out = f" ({len(part.duplicates):,} more are the target's)" if len(part.duplicates) else ""
         raise UsageError(
             f"{part.name} has {there:,} {by}{left_out}; {part.share:.3g} of the target's {whole:,} are "
-            f"{round(wanted):,}: " + ("lower the share, or add --oversample" if there else "there is nothing to replay")
+            f"{round(wanted):,}: " + ("lower the share, or add `oversample`" if there else "there is nothing to replay")
         )
     passes = int(wanted // there) if there else 0
     order = draw.permutation(len(candidates))

@@ -1,8 +1,11 @@
 """Where a run's rows go, by the form of `-o`: a dataset directory, one file, or standard output."""
 
 import json
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
@@ -95,7 +98,7 @@ class FileRun(RunDirectory):
             return
         earlier = read_record(self.path)
         if earlier is None or earlier.finished is None:
-            raise UsageError(f"{self.file} exists; choose another -o, or add --restart to replace it")
+            raise UsageError(f"{self.file} exists; choose another `output`, or add `restart` to replace it")
 
     def _begin(self) -> None:
         super()._begin()
@@ -118,6 +121,65 @@ class FileRun(RunDirectory):
 def side_file(file: Path, side: str) -> Path:
     """Where a side table (`rejected`, `pairs`) of a run goes that writes to `file`."""
     return file.with_name(f"{file.stem}.{side}{file.suffix}")
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """Where a run's rows go.
+
+    Attributes:
+        path: a dataset directory, or a file whose name ends in one of `FORMATS`; None for `stream`.
+        stream: where rows go as JSON lines without a `path`; standard output by default.
+        keep: what has to live as long as the rows do, such as the temporary directory that they are in.
+        restart: whether what an earlier run left is thrown away; a file that exists is replaced then, too, not before
+            there is a row.
+    """
+
+    path: str | None = None
+    stream: BinaryIO | None = None
+    restart: bool = False
+    keep: object = None
+
+    def refuse_early(self, record: Callable[[], RunRecord]) -> None:
+        """Refuse a run of other settings, as `opened` does, before anything is imported or loaded.
+
+        Args:
+            record: makes the record of the run to come; called where there is a run already.
+
+        Raises:
+            UsageError: there is a run of other settings.
+        """
+        refuse_early(self.path, record, restart=self.restart)
+
+    @contextmanager
+    def opened(
+        self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()
+    ) -> Iterator[StreamSink | RunDirectory]:
+        """The run, begun or gone on with: finished when the body ends, left to be gone on with when it raises.
+
+        Args:
+            record: command, settings and target, as for `RunDirectory.open`.
+            schema: as for `RunDirectory.open`.
+            also_read: what the run reads beside the source of its record: files, directories or Hub ids.
+
+        Raises:
+            UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
+        """
+        stream = self.stream or sys.stdout.buffer
+        sink = open_output(self.path, stream, record, schema, restart=self.restart, also_read=also_read)
+        try:
+            yield sink
+        except BaseException:
+            sink.pause()
+            raise
+        sink.finish(sink.record.note)
+
+    def stopped(self) -> str:
+        """What is said of a run that a person stopped; its call may have `restart`, which would throw it away."""
+        if self.path is None:
+            return "stopped"
+        again = ", without `restart`," if self.restart else ""
+        return f"stopped; run the same command again{again} to go on"
 
 
 def refuse_early(output: str | None, record: Callable[[], RunRecord], *, restart: bool) -> None:
@@ -189,12 +251,12 @@ def _refuse_to_replace(path: Path, source: Path, is_file: bool) -> None:
     if not source.exists():
         return
     if read == path.resolve():
-        raise UsageError(f"{path} is the input itself; choose another -o")
+        raise UsageError(f"{path} is the input itself; choose another `output`")
     if path.resolve() in read.parents or read in (side_file(path, side).resolve() for side in SIDE_TABLES):
-        raise UsageError(f"-o {path} would replace {source}, which is read; choose another -o")
+        raise UsageError(f"`output` {path} would replace {source}, which is read; choose another `output`")
     folder = path.parent.resolve()
     if is_file and read in (folder, *folder.parents):
-        raise UsageError(f"-o {path} lies in {source}, which is read; choose another -o")
+        raise UsageError(f"`output` {path} lies in {source}, which is read; choose another `output`")
 
 
 def _copy(batches: Iterable[pa.RecordBatch], file: Path, schema: pa.Schema) -> None:

@@ -208,7 +208,7 @@ class Writer:
         except OSError as error:
             reason = f"cannot write {self._name}: {error.strerror or error}"
             if opening and error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise UsageError(f"{reason}; choose another -o") from error
+                raise UsageError(f"{reason}; choose another `output`") from error
             raise RunError(f"{reason}. Nothing is left of it: mend that and run again") from error
         except pa.ArrowException as error:
             reason = " ".join(str(error).split())
@@ -239,7 +239,7 @@ def open_writer(target: str | None, schema: pa.Schema, *, source: str | None = N
             f"{', '.join(FORMATS)}, or in no suffix for a dataset directory"
         )
     if source not in (None, "-") and _same_place(path, Path(str(source))):
-        raise UsageError(f"{target} is the input itself; choose another -o")
+        raise UsageError(f"{target} is the input itself; choose another `output`")
     _check_free(path, force)
     encoder = FORMATS.get(path.suffix.lower())
 
@@ -348,11 +348,11 @@ def _check_free(path: Path, force: bool) -> None:
     if not path.exists() or (path.is_dir() and not path.suffix[1:].isalpha() and not any(path.iterdir())):
         return
     if path.is_dir() and not (path / "state.json").is_file():
-        raise UsageError(f"{path} is a directory that holds other things; choose another -o")
+        raise UsageError(f"{path} is a directory that holds other things; choose another `output`")
     if not force:
-        raise UsageError(f"{path} exists; choose another -o, or add --force to replace it")
+        raise UsageError(f"{path} exists; choose another `output`, or add `force` to replace it")
     if path.is_dir() == (path.suffix.lower() in FORMATS):
-        raise UsageError(f"{path} is a {'directory' if path.is_dir() else 'file'}; choose another -o")
+        raise UsageError(f"{path} is a {'directory' if path.is_dir() else 'file'}; choose another `output`")
 
 
 def _same_place(target: Path, source: Path) -> bool:

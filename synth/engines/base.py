@@ -138,11 +138,14 @@ class EngineOptions:
     max_length: int | None = None
     concurrency: int = 256
     tensor_parallel: int = 1
-    gpu_memory: float = 0.9
+    gpu_memory: float | None = None
     api_key: str | None = field(default=None, repr=False)
     timeout: float = 600.0
     retries: int = 6
 
+
+GPU_MEMORY = 0.9
+"""Share of a GPU's memory that vLLM takes where nothing else is said and no other model is on it."""
 
 Tokenizer = Any
 """A transformers tokenizer (PreTrainedTokenizerBase); typed loosely since transformers is imported late."""

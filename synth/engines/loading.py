@@ -74,7 +74,7 @@ def locate(model: str) -> str:
             return model
     except (OSError, ValueError):  # too long a name, or one that nothing can have
         fault = "no such directory"
-    raise UsageError(f"--model {model[:200]}: {fault}")
+    raise UsageError(f"`model` {model[:200]}: {fault}")
 
 
 def load_config(model: str) -> Any:

@@ -6,7 +6,7 @@ import json
 import math
 from pathlib import Path
 
-from synth.engines.base import Engine, EngineOptions, Tokenizer
+from synth.engines.base import GPU_MEMORY, Engine, EngineOptions, Tokenizer
 from synth.engines.loading import load_config, locate
 from synth.errors import UsageError
 
@@ -28,7 +28,7 @@ def choose_engine(engine: str) -> tuple[str, str]:
     if engine in ("vllm", "transformers"):
         return engine, "asked for"
     if engine != "auto":
-        raise UsageError(f"--engine {engine} is unknown; take auto, vllm, transformers or the address of a server")
+        raise UsageError(f"`engine` {engine} is unknown; take auto, vllm, transformers or the address of a server")
     if importlib.util.find_spec("vllm") is None:
         return "transformers", "vLLM is not installed"
     import torch
@@ -40,7 +40,7 @@ def choose_engine(engine: str) -> tuple[str, str]:
 
 def shared_memory(models: int) -> float:
     """The share of a GPU's memory for each of so many models on it: equal parts of what one alone takes by default."""
-    return math.floor(100 * EngineOptions().gpu_memory / models) / 100
+    return math.floor(100 * GPU_MEMORY / models) / 100
 
 
 async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:

@@ -17,7 +17,7 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
+from synth.engines.base import GPU_MEMORY, Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.loading import needs_remote_code, remote_code_allowed, remote_code_fault
 from synth.errors import RequestError, RunError, UsageError
 
@@ -78,7 +78,7 @@ class VllmEngine:
         Raises:
             UsageError: always.
         """
-        raise UsageError("vLLM in process does not score given tokens: take --engine transformers, or a server")
+        raise UsageError("vLLM in process does not score given tokens: take `engine` transformers, or a server")
 
     async def _run(self, token_ids: Sequence[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -94,7 +94,7 @@ class VllmEngine:
         except EngineDeadError as error:
             raise RunError(
                 f"vLLM's engine process died ({_last_error(self._log)}). What was finished is kept; if it ran out of "
-                "memory, lower --gpu-memory or --concurrency; then run the same command again (without --restart)"
+                "memory, lower `gpu_memory` or `concurrency`; then run the same command again (without `restart`)"
             ) from error
         except (ValueError, EngineGenerateError) as error:  # vLLM's refusals are ValueErrors
             raise RequestError(f"vLLM refused the request: {error}") from error
@@ -156,7 +156,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
             from vllm.v1.engine.async_llm import AsyncLLM
         except ImportError as error:
             raise UsageError(
-                f"vLLM cannot be imported ({error}). Install it (pip install vllm), or take --engine transformers"
+                f"vLLM cannot be imported ({error}). Install it (pip install vllm), or take `engine` transformers"
             ) from error
         on_cpu = current_platform.is_cpu()
         try:
@@ -166,7 +166,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
                 dtype="float32" if options.dtype == "auto" and on_cpu else options.dtype,
                 max_model_len=options.max_length,
                 tensor_parallel_size=options.tensor_parallel,
-                gpu_memory_utilization=options.gpu_memory,
+                gpu_memory_utilization=options.gpu_memory or GPU_MEMORY,
                 max_num_seqs=options.concurrency,
                 # vLLM's CPU worker dies when a prompt with a seed of its own is prefilled in parts (it rewinds the
                 # random generator, which no CPU generator can: "CPU Generator does not use offset").
@@ -182,7 +182,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
             if needs_remote_code(error):
                 raise UsageError(remote_code_fault(model)) from error
             reason = _last_error(log) if "Engine core" in str(error) else _gist(str(error))
-            raise UsageError(f"vLLM cannot run {model}: {reason} (--debug shows all it says)") from error
+            raise UsageError(f"vLLM cannot run {model}: {reason} (`debug` shows all it says)") from error
     where = "CPU" if on_cpu else current_platform.get_device_name()
     dtype = str(llm.model_config.dtype).removeprefix("torch.")
     if not debug:

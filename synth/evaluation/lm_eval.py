@@ -15,7 +15,7 @@ def check() -> None:
         UsageError: it is not installed.
     """
     if importlib.util.find_spec("lm_eval") is None:
-        raise UsageError("--lm-eval needs lm-eval, which is not installed: pip install lm-eval")
+        raise UsageError("`lm_eval` needs lm-eval, which is not installed: pip install lm-eval")
 
 
 def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> dict[str, dict[str, float]]:
@@ -65,7 +65,7 @@ def _name(file: Path) -> str:
     try:
         found = re.search(r"^task:\s*(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError as error:
-        raise UsageError(f"--lm-eval {file}: {error.strerror or error}") from error
+        raise UsageError(f"`lm_eval` {file}: {error.strerror or error}") from error
     if found is None:
-        raise UsageError(f"--lm-eval {file} names no task")
+        raise UsageError(f"`lm_eval` {file} names no task")
     return found[1]

@@ -51,7 +51,7 @@ def open_texts(sources: tuple[str, ...], column: str | None, chat: ChatFormat) -
     texts = [_open(source, column, chat) for source in sources]
     names = [text.name for text in texts]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two texts are called {twice}: call one otherwise, as in --text other={twice}.jsonl")
+        raise UsageError(f"two texts are called {twice}: call one otherwise, as in `text` other={twice}.jsonl")
     return texts
 
 

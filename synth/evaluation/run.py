@@ -76,7 +76,7 @@ async def _open(settings: VerifierSettings, judge: ChatModel | None) -> Verifier
     if settings.name != "judge":
         return await open_verifier(settings)
     if judge is None:
-        raise UsageError("the verifier judge needs a model that judges: --judge MODEL")
+        raise UsageError("the verifier judge needs a model that judges: `judge` MODEL")
     return Judge(judge)
 
 

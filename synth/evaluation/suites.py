@@ -170,7 +170,7 @@ def _known(name: object, where: str) -> str:
     if isinstance(name, str) and name in registry.NAMES:
         return name
     if isinstance(name, str) and ":" in name:
-        raise UsageError(f"{where}: verifier {name} is a function; functions are named by --verifier only")
+        raise UsageError(f"{where}: verifier {name} is a function; functions are named by `verifier` only")
     raise UsageError(f"{where}: {registry.nearest(str(name)) if name else 'it names no verifier'}")
 
 

@@ -54,7 +54,7 @@ def check(name: str, form: str, *, chosen: bool) -> None:
         return
     if form == "tokens" and not chosen:
         raise UsageError(
-            f"{name} tokenises conversations itself and takes no labels: masks would be lost. Add --as messages if "
+            f"{name} tokenises conversations itself and takes no labels: masks would be lost. Add `as` messages if "
             "that is all right, or export for a trainer that takes tokens"
         )
     raise UsageError(f"{name} takes no {form} data; it takes {', '.join(takes)}")

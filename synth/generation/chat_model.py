@@ -28,9 +28,9 @@ def check_samples(samples: int, sampling: Sampling) -> None:
         UsageError: there is none, or there are several at temperature 0.
     """
     if samples < 1:
-        raise UsageError(f"--samples must be at least 1, not {samples}")
+        raise UsageError(f"`samples` must be at least 1, not {samples}")
     if samples > 1 and sampling.temperature == 0:
-        raise UsageError("at temperature 0 all samples are equal: give a --temperature, or --samples 1")
+        raise UsageError("at temperature 0 all samples are equal: give a `temperature`, or `samples` 1")
 
 
 @dataclass(frozen=True, slots=True)

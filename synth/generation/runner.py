@@ -96,7 +96,7 @@ class Run:
         concurrency: requests the engine works on at once; `OVERLAP` times as many rows are in flight.
         target: accepted rows wanted; None takes every row once.
         key: names what must be unique among accepted rows; a later row with the same key is rejected.
-        kinds: rows of which equally many are taken, or None.
+        quota: rows of which equally many are taken, or None.
         total: how many rows there are, where known.
     """
 
@@ -107,12 +107,14 @@ class Run:
     concurrency: int
     target: int | None = None
     key: Callable[[Row], int] | None = None
-    kinds: Quota | None = None
+    quota: Quota | None = None
     total: int | None = None
     stopping: bool = False
     gave_up: bool = False
     complete: bool = False
     surplus: int = 0
+    seconds: float = 0.0
+    made: int = 0
     _waiting: dict[int, Outcome] = field(default_factory=dict)
     _flying: dict["asyncio.Task[Outcome]", tuple[int, Row]] = field(default_factory=dict)
     _landed: list["asyncio.Task[Outcome]"] = field(default_factory=list)
@@ -153,12 +155,12 @@ class Run:
         return sum(usage.completion_tokens for usage in self.usages) - self._before[1]
 
     async def go(self) -> None:
-        """Run to the end: the target, the last row, giving up, or `stop`; then finish or pause the sink.
+        """Run to the end: the target, the last row, giving up, or `stop`. The sink is left to whoever opened it.
 
         Raises:
             RunError: the engine or the disk failed; what was finished is kept.
         """
-        began, before = time.monotonic(), self._counters()
+        began, before, rows = time.monotonic(), self._counters(), self.sink.record.accepted
         self._recall()
         source = iter(self.rows(self.sink.next))
         self._started = self.sink.next
@@ -167,13 +169,11 @@ class Run:
         finally:
             await self._abandon(keep=not self.complete)
             record = self.sink.record
-            record.seconds = before[0] + time.monotonic() - began
+            self.seconds, self.made = time.monotonic() - began, record.accepted - rows
+            record.seconds = before[0] + self.seconds
             record.prompt_tokens = before[1] + self.prompt_tokens
             record.completion_tokens = before[2] + self.completion_tokens
-            if self.complete:
-                self.sink.finish(self._shortfall())
-            else:
-                self.sink.pause()
+            record.note = self._shortfall()
 
     def stop(self) -> None:
         """Start no more rows; those in flight are finished. A second call abandons them."""
@@ -265,9 +265,9 @@ class Run:
 
     def _unwanted(self, row: Row) -> str | None:
         """Why a good row is one too many, or None; then it counts among those taken."""
-        kind = row.extra[self.kinds.column] if self.kinds else ""
-        if self.kinds and self._taken[kind] > min(self._taken[name] for name in self.kinds.names):
-            return f"surplus: there are fewer rows of another {self.kinds.column} than of {kind}"
+        kind = row.extra[self.quota.column] if self.quota else ""
+        if self.quota and self._taken[kind] > min(self._taken[name] for name in self.quota.names):
+            return f"surplus: there are fewer rows of another {self.quota.column} than of {kind}"
         if self.key is not None:
             name = self.key(row)
             if name in self._seen:
@@ -295,13 +295,13 @@ class Run:
 
     def _recall(self) -> None:
         """Learn from the rows of an earlier, interrupted run what is no longer new, and how many are of each kind."""
-        if self.key is None and self.kinds is None:
+        if self.key is None and self.quota is None:
             return
         for batch in self.sink.rows():
             if self.key is not None:
                 self._seen.update(self.key(Row("", messages, "")) for messages in batch.column("messages").to_pylist())
-            if self.kinds is not None:
-                self._taken.update(batch.column(self.kinds.column).to_pylist())
+            if self.quota is not None:
+                self._taken.update(batch.column(self.quota.column).to_pylist())
 
     async def _abandon(self, *, keep: bool) -> None:
         """Cancel what is still in flight: rows beyond the target, or all of them when the run breaks off.

@@ -83,7 +83,7 @@ async def open_verifier(settings: VerifierSettings) -> Verifier:
     try:
         return PoolVerifier(settings, await open_pool(settings))
     except VerifierError as error:
-        raise UsageError(f"--verifier {settings.name}: {error}") from error
+        raise UsageError(f"`verifier` {settings.name}: {error}") from error
 
 
 async def check_reference(verifier: Verifier, task: Task) -> Verdict:
@@ -127,7 +127,7 @@ async def check_references(verifier: Verifier, tasks: Iterable[Task]) -> Referen
     first = next((f"row {index}, {fault}" for index, fault in faults.items()), None)
     if verdicts and len(faults) == len(verdicts):
         raise UsageError(
-            f"--verifier {verifier.name} takes none of the first {len(verdicts)} references for right ({first}). Is it "
-            "the right verifier, and is the reference in the right column (--reference-column)?"
+            f"`verifier` {verifier.name} takes none of the first {len(verdicts)} references for right ({first}). Is it "
+            "the right verifier, and is the reference in the right column (`reference_column`)?"
         )
     return ReferenceReport(len(verdicts), Counter(fault.split(":", 1)[0] for fault in faults.values()), first)

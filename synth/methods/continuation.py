@@ -69,7 +69,7 @@ class ContinuationSettings:
             UsageError: a value is out of its range.
         """
         if self.passage_tokens < 3 * LEAST:
-            raise UsageError(f"--passage-tokens must be at least {3 * LEAST}, not {self.passage_tokens}")
+            raise UsageError(f"`passage_tokens` must be at least {3 * LEAST}, not {self.passage_tokens}")
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompt's text among them."""

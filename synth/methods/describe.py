@@ -100,7 +100,7 @@ class DescribeSettings:
             UsageError: there is no prompt.
         """
         if not self.prompts:
-            raise UsageError("--prompts holds no prompt: one a line")
+            raise UsageError("`prompts` holds no prompt: one a line")
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the text around the description among them."""

@@ -76,9 +76,9 @@ class Ledger:
 
     def __init__(self, prices: Prices | None, most: float | None = None) -> None:
         if most is not None and prices is None:
-            raise UsageError("--most needs prices: give --price-in and --price-out")
+            raise UsageError("`most` needs prices: give `price_in` and `price_out`")
         if most is not None and not most > 0:
-            raise UsageError(f"--most must be above 0, not {most}")
+            raise UsageError(f"`most` must be above 0, not {most}")
         self.prices = prices
         self.most = most
         self.spent = 0.0

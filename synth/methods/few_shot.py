@@ -32,7 +32,7 @@ def demonstrations(rows: Iterable[Row], shots: int, seed: int) -> Callable[[Row]
         if len(pool) == POOL:
             break
     if len(pool) <= shots:
-        raise UsageError(f"--few-shot {shots} needs more than {shots} rows with a question and a reference")
+        raise UsageError(f"`few_shot` {shots} needs more than {shots} rows with a question and a reference")
     questions = list(pool)
 
     def choose(row: Row) -> list[Message]:

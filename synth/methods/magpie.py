@@ -67,7 +67,7 @@ class MagpieSettings:
             UsageError: a value is out of its range.
         """
         if self.turns < 1:
-            raise UsageError(f"--turns must be at least 1, not {self.turns}")
+            raise UsageError(f"`turns` must be at least 1, not {self.turns}")
         if not all(0 <= system.weight < math.inf for system in self.system):
             raise UsageError("the weight of a system prompt must be a number, and must not be negative")
         if self.system and not sum(system.weight for system in self.system):

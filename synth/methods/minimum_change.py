@@ -62,9 +62,9 @@ class MinimumChangeSettings:
             UsageError: a value is out of its range.
         """
         if not 0 <= self.floor <= 1:
-            raise UsageError(f"--floor must lie between 0 and 1, not at {self.floor}")
+            raise UsageError(f"`floor` must lie between 0 and 1, not at {self.floor}")
         if self.retries < 0:
-            raise UsageError(f"--retries must be 0 or more, not {self.retries}")
+            raise UsageError(f"`retries` must be 0 or more, not {self.retries}")
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompt's text among them."""

@@ -62,7 +62,7 @@ class ParaphraseSettings:
             UsageError: a value is out of its range.
         """
         if self.tries < 1:
-            raise UsageError(f"--tries must be at least 1, not {self.tries}")
+            raise UsageError(f"`tries` must be at least 1, not {self.tries}")
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values, the prompt's text among them."""

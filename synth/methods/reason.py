@@ -80,23 +80,23 @@ class ReasonSettings:
         """
         check_samples(self.samples, self.sampling)
         if self.select not in SELECT:
-            raise UsageError(f"--select {self.select} is unknown; take {', '.join(SELECT)}")
+            raise UsageError(f"`select` {self.select} is unknown; take {', '.join(SELECT)}")
         if self.length_limit not in (None, MEAN) and not re.fullmatch(r"0*[1-9]\d{0,17}", self.length_limit, re.ASCII):
-            raise UsageError(f"--length-limit must be {MEAN} or a number of tokens, not {self.length_limit}")
+            raise UsageError(f"`length_limit` must be {MEAN} or a number of tokens, not {self.length_limit}")
         if self.search < 0:
-            raise UsageError(f"--search must be 0 or more, not {self.search}")
+            raise UsageError(f"`search` must be 0 or more, not {self.search}")
         if self.search and self.samples < 2:
-            raise UsageError("--search needs right and wrong traces of the same task: give --samples 2 or more")
+            raise UsageError("`search` needs right and wrong traces of the same task: give `samples` 2 or more")
         if self.step_rollouts < 0:
-            raise UsageError(f"--step-rollouts must be 0 or more, not {self.step_rollouts}")
+            raise UsageError(f"`step_rollouts` must be 0 or more, not {self.step_rollouts}")
         if self.step_unit not in UNITS:
-            raise UsageError(f"--step-unit {self.step_unit} is unknown; take {', '.join(UNITS)}")
+            raise UsageError(f"`step_unit` {self.step_unit} is unknown; take {', '.join(UNITS)}")
         if self.min_step_value is not None and not 0 <= self.min_step_value <= 1:
-            raise UsageError(f"--min-step-value must lie between 0 and 1, not at {self.min_step_value}")
+            raise UsageError(f"`min_step_value` must lie between 0 and 1, not at {self.min_step_value}")
         if self.min_step_value is not None and not self.step_rollouts:
-            raise UsageError("--min-step-value needs the values of steps: give --step-rollouts")
+            raise UsageError("`min_step_value` needs the values of steps: give `step_rollouts`")
         if self.min_step_value is not None and self.search:
-            raise UsageError("--min-step-value would reject the mistakes that --search puts in: give one of the two")
+            raise UsageError("`min_step_value` would reject the mistakes that `search` puts in: give one of the two")
         if self.step_rollouts:
             check_samples(self.step_rollouts, self.sampling)
 

@@ -82,12 +82,12 @@ class RephraseSettings:
             UsageError: a value is out of its range.
         """
         if self.chunk_tokens < 10:
-            raise UsageError(f"--chunk-tokens must be at least 10, not {self.chunk_tokens}")
+            raise UsageError(f"`chunk_tokens` must be at least 10, not {self.chunk_tokens}")
         if len(set(self.style)) < len(self.style) or not self.style:
-            raise UsageError("--style: name each style once")
+            raise UsageError("`style`: name each style once")
         if not 0 <= self.originals * len(self.style) <= 1:
             raise UsageError(
-                f"--originals asks for {self.originals * len(self.style):g} originals of each chunk, and there is "
+                f"`originals` asks for {self.originals * len(self.style):g} originals of each chunk, and there is "
                 f"one: with so many styles, 1:{len(self.style)} takes them all"
             )
 

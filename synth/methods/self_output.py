@@ -71,12 +71,12 @@ class SelfOutputSettings:
         """
         check_samples(self.samples, self.sampling)
         if self.select not in SELECT:
-            raise UsageError(f"--select {self.select} is unknown; take {', '.join(SELECT)}")
+            raise UsageError(f"`select` {self.select} is unknown; take {', '.join(SELECT)}")
         for way in self.fallback:
             if way not in FALLBACKS:
-                raise UsageError(f"--fallback {way} is unknown; take {', '.join(FALLBACKS)}, in the order to be tried")
+                raise UsageError(f"`fallback` {way} is unknown; take {', '.join(FALLBACKS)}, in the order to be tried")
         if self.pairs and self.samples < 2:
-            raise UsageError("--pairs needs right and wrong answers to the same task: give --samples 2 or more")
+            raise UsageError("`pairs` needs right and wrong answers to the same task: give `samples` 2 or more")
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""

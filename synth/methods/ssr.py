@@ -66,9 +66,9 @@ class SsrSettings:
             UsageError: a value is out of its range.
         """
         if self.clusters < 1:
-            raise UsageError(f"--clusters must be at least 1, not {self.clusters}")
+            raise UsageError(f"`clusters` must be at least 1, not {self.clusters}")
         if self.question.temperature == 0:
-            raise UsageError("at temperature 0 the same examples give the same input: give a --temperature above 0")
+            raise UsageError("at temperature 0 the same examples give the same input: give a `temperature` above 0")
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""

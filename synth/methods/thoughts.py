@@ -46,7 +46,7 @@ class Markers:
             if not marker.strip() or marker != marker.strip():
                 raise UsageError(f"{option} must be a text without white space at its edges, not {marker!r}")
         if self.open in self.close or self.close in self.open:
-            raise UsageError(f"--think-open {self.open} and --think-close {self.close} cannot be told apart")
+            raise UsageError(f"`think_open` {self.open} and `think_close` {self.close} cannot be told apart")
 
     def opening(self, prompt: str) -> str:
         """What a prompt holds of the answer to come: the marker that opens the thoughts at its end, or nothing."""

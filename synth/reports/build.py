@@ -80,7 +80,7 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     for file, build in ((SCORES, build_scores_report), (LOG, build_training_report)):
         if found := next((source for source in sources if (Path(source) / file).is_file()), None):
             if len(sources) > 1 or model:
-                raise UsageError(f"{found} is no data set, but has a page of its own: report it alone, without --model")
+                raise UsageError(f"{found} is no data set, but has a page of its own: report it alone, without `model`")
             return build(Path(found), path)
     notes: list[str] = []
     sets = [_open(source, name, notes) for source, name in zip(sources, _names(sources), strict=True)]

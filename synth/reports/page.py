@@ -38,12 +38,12 @@ def check_output(path: Path, sources: Sequence[str], force: bool) -> None:
         UsageError: the output is called as no page is, is a directory, a source, or exists and may not be replaced.
     """
     if path.is_dir():
-        raise UsageError(f"{path} is a directory; give -o a file, such as {path / 'report.html'}")
+        raise UsageError(f"{path} is a directory; give `output` a file, such as {path / 'report.html'}")
     if any(Path(source).exists() and path.exists() and path.samefile(source) for source in sources):
-        raise UsageError(f"{path} is the input itself; choose another -o")
+        raise UsageError(f"{path} is the input itself; choose another `output`")
     check_page(str(path))
     if path.exists() and not force:
-        raise UsageError(f"{path} exists; choose another -o, or add --force to replace it")
+        raise UsageError(f"{path} exists; choose another `output`, or add `force` to replace it")
 
 
 def packed(value: Any) -> str:
@@ -97,5 +97,7 @@ def save(path: Path, page: str) -> int:
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_text(path, page.encode("utf-8", "replace").decode())
     except OSError as error:  # nothing of ours is left then
-        raise RunError(f"cannot write {path}: {error.strerror or error}; mend that, or choose another -o") from error
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}; mend that, or choose another `output`"
+        ) from error
     return path.stat().st_size

@@ -45,14 +45,14 @@ class Mask:
             UsageError: both amounts are given, a control without one, or a value out of its range.
         """
         if self.above is not None and self.hardest is not None:
-            raise UsageError("--mask-above and --mask-hardest are two ways to say what is masked: give one of them")
+            raise UsageError("`mask_above` and `mask_hardest` are two ways to say what is masked: give one of them")
         if self.above is not None and not self.above >= 1:
-            raise UsageError(f"--mask-above is a perplexity, 1 or more (2.5 in the paper), not {self.above}")
+            raise UsageError(f"`mask_above` is a perplexity, 1 or more (2.5 in the paper), not {self.above}")
         if self.hardest is not None and not 0 < self.hardest < 1:
-            raise UsageError(f"--mask-hardest is a share between 0 and 1 (0.2 or 20%), not {self.hardest}")
+            raise UsageError(f"`mask_hardest` is a share between 0 and 1 (0.2 or 20%), not {self.hardest}")
         if self.which != "hardest" and not self.masks:
             raise UsageError(
-                f"--mask-{self.which} masks as many tokens as --mask-above or --mask-hardest would: give one of them"
+                f"--mask-{self.which} masks as many tokens as `mask_above` or `mask_hardest` would: give one of them"
             )
 
     @property

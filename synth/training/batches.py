@@ -64,7 +64,7 @@ def plan_steps(
     """
     if len(sizes) < per_step:
         raise UsageError(
-            f"{len(sizes):,} rows are too few for steps of {per_step} batches: lower --accumulate, or the number of "
+            f"{len(sizes):,} rows are too few for steps of {per_step} batches: lower `accumulate`, or the number of "
             "processes"
         )
     batches: list[NDArray[np.int64]] = []

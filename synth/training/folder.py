@@ -224,9 +224,9 @@ def _refuse_foreign(path: Path) -> None:
     except FileNotFoundError:
         return
     except NotADirectoryError:
-        raise UsageError(f"{path} is a file; give -o a directory") from None
+        raise UsageError(f"{path} is a file; give `output` a directory") from None
     if not names & {*RECORDS} and not all(map(_is_ours, names)):
-        raise UsageError(f"{path} exists and holds no training run; choose another -o")
+        raise UsageError(f"{path} exists and holds no training run; choose another `output`")
 
 
 def _is_ours(name: str) -> bool:

@@ -62,9 +62,9 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
         RunError: the disk is full.
     """
     if not 0 <= ratio <= (1 if add is None else float("inf")):
-        raise UsageError(f"--ratio is between 0 (the base) and 1 (the tuned model), not {ratio}")
+        raise UsageError(f"`ratio` is between 0 (the base) and 1 (the tuned model), not {ratio}")
     if output.exists():
-        raise UsageError(f"{output} exists; choose another -o")
+        raise UsageError(f"{output} exists; choose another `output`")
     names = [base, tuned] if add is None else [base, tuned, add]
     folders = [_folder(name) for name in names]
     weights = [_weights(folder, name) for folder, name in zip(folders, names, strict=True)]

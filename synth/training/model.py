@@ -38,7 +38,7 @@ def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
     for part in trained.freeze:
         _freeze(model, part)
     if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UsageError(f"--freeze {' --freeze '.join(trained.freeze)} leaves nothing to train")
+        raise UsageError(f"`freeze` {' `freeze` '.join(trained.freeze)} leaves nothing to train")
     if trained.dropout:
         _drop_residuals(model, trained.dropout)
     if not trained.adapts:
@@ -137,13 +137,13 @@ def _freeze(model: Any, part: str) -> None:
         layers = layers_of(model)
         first, last = int(found[1]), int(found[2])
         if not first <= last < len(layers):
-            raise UsageError(f"--freeze {part}: the model has the layers 0-{len(layers) - 1}")
+            raise UsageError(f"`freeze` {part}: the model has the layers 0-{len(layers) - 1}")
         chosen = [parameter for layer in layers[first : last + 1] for parameter in layer.parameters()]
     else:
-        raise UsageError(f"--freeze {part} is unknown; take embeddings, attention, mlp or layers:FIRST-LAST")
+        raise UsageError(f"`freeze` {part} is unknown; take embeddings, attention, mlp or layers:FIRST-LAST")
     if not chosen:
         there = sorted({re.sub(r"\.\d+\.", ".N.", name) for name, _ in model.named_parameters()})
-        raise UsageError(f"--freeze {part}: {type(model).__name__} has nothing called so; there are {', '.join(there)}")
+        raise UsageError(f"`freeze` {part}: {type(model).__name__} has nothing called so; there are {', '.join(there)}")
     for parameter in chosen:
         parameter.requires_grad_(False)
 
@@ -171,7 +171,7 @@ def _drop_residuals(model: Any, share: float) -> None:
 
     blocks = list(_blocks(model))
     if not blocks:
-        raise UsageError(f"--dropout: no attention or MLP blocks are found in {type(model).__name__}")
+        raise UsageError(f"`dropout`: no attention or MLP blocks are found in {type(model).__name__}")
     for block in blocks:
         block.register_forward_hook(drop)
 

@@ -163,7 +163,7 @@ def _tokenised(record: dict[str, Any], encoder: RowEncoder, vocabulary: int) -> 
     elif encoder.train_on == "all":
         labels = tokens.copy()
     else:
-        raise RequestError("no labels: --train-on all trains on every token of such a row")
+        raise RequestError("no labels: `train_on` all trains on every token of such a row")
     weights = None if record.get("weights") is None else np.array(record["weights"], np.float32)
     for name, values in (("labels", labels), ("weights", weights)):
         if values is not None and len(values) != len(tokens):

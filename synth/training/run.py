@@ -139,7 +139,7 @@ def train(
     )
     if evaluates and trainer.is_fsdp_enabled:
         raise UsageError(
-            "--eval and --new need the whole model in one process: leave them out, and run synth eval after"
+            "`eval` and `new` need the whole model in one process: leave them out, and run synth eval after"
         )
     watch = _Watch(trainer, base, packed, settings, folder, evaluate, evaluates, report, stop or Stop())
     trainer.add_callback(watch)
@@ -161,8 +161,8 @@ def train(
         if not out_of_memory(error):
             raise
         raise RunError(
-            f"memory ran out on {place}: lower --batch-tokens (now {settings.budget:,}) and raise --accumulate, add "
-            f"--gradient-checkpointing, or train an adapter (--lora 16). {_kept(folder)}"
+            f"memory ran out on {place}: lower `batch_tokens` (now {settings.budget:,}) and raise `accumulate`, add "
+            f"`gradient_checkpointing`, or train an adapter (`lora` 16). {_kept(folder)}"
         ) from error
     finally:
         folder.record.seconds += time.monotonic() - began
@@ -217,8 +217,8 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         """Measure the foundation model, unless an earlier part of the run has."""
         if state.global_step == 0 and self._measure(state) is None and self._settings.keep is not None:
             raise UsageError(
-                "--keep: before training the model has nothing right in the suites of --eval, or nothing that can be "
-                "judged, so there is no share of it to keep: give suites that it can do, or leave --keep out"
+                "`keep`: before training the model has nothing right in the suites of `eval`, or nothing that can be "
+                "judged, so there is no share of it to keep: give suites that it can do, or leave `keep` out"
             )
 
     def on_log(
@@ -335,7 +335,7 @@ def _save(
         model.load_state_dict(whole)
         base = model.get_base_model() if trained.adapts else model
     if not all(bool(weight.isfinite().all()) for weight in model.parameters()):  # the last step's loss came before them
-        raise RunError(f"the last step left weights that are no numbers: lower --lr. {_kept(folder)}")
+        raise RunError(f"the last step left weights that are no numbers: lower `lr`. {_kept(folder)}")
     fresh = folder.path / ".saving"
     shutil.rmtree(fresh, ignore_errors=True)
     if trained.adapts:

@@ -92,7 +92,7 @@ class TrainedParts:
         import peft
 
         if self.lora is not None and self.peft is not None:
-            raise UsageError("--lora and --peft are two ways to say what is trained: give one of them")
+            raise UsageError("`lora` and `peft` are two ways to say what is trained: give one of them")
         if self.lora is not None:
             alpha = 2 * self.lora if self.lora_alpha is None else self.lora_alpha
             return peft.LoraConfig(
@@ -108,7 +108,7 @@ class TrainedParts:
             config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](**{"task_type": "CAUSAL_LM"} | settings)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
-                f"--peft {self.peft} holds no configuration of peft ({type(error).__name__}: {error}). It is JSON such "
+                f"`peft` {self.peft} holds no configuration of peft ({type(error).__name__}: {error}). It is JSON such "
                 'as {"peft_type": "LORA", "r": 16, "target_modules": "all-linear"}'
             ) from error
         if config.is_prompt_learning:

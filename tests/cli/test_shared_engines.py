@@ -9,7 +9,7 @@ import pytest
 
 import cli.cast
 from cli.cast import Casting
-from synth.engines.base import EngineOptions
+from synth.engines.base import GPU_MEMORY, EngineOptions
 from synth.engines.open import shared_memory
 from tests.cli.running import load
 from tests.cli.running import synth as run
@@ -56,7 +56,7 @@ def test_models_on_one_gpu_share_its_memory(
     shares = []
 
     async def opened(engine: str, model: str, tokenizer: Any, options: EngineOptions) -> Any:
-        shares.append(options.gpu_memory)
+        shares.append(options.gpu_memory or GPU_MEMORY)
         return Stub()
 
     async def cast() -> None:

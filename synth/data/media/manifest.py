@@ -84,7 +84,7 @@ def open_manifest(
     kind = "image" if _first_file(raw, file).lower().endswith(PICTURES) else "audio"
     if unknown := [name for name in attributes or () if name not in (*may, *MEASURED[kind])]:
         there = ", ".join([*may, *MEASURED[kind]])
-        raise UsageError(f"--attributes: {unknown[0]} is unknown, or holds no plain values; there are {there}")
+        raise UsageError(f"`attributes`: {unknown[0]} is unknown, or holds no plain values; there are {there}")
     taken = may if attributes is None else [name for name in attributes if name in may]
     carried = _carried(raw.schema, left, added)
     new = {old: name for name, old in carried.items()}
@@ -140,7 +140,7 @@ def _file_column(raw: Rows, named: str | None) -> str:
     textual = [item.name for item in raw.schema if is_text(item.type)]
     found = named or next((name for name in FILES if name in textual), None)
     if found is None:
-        raise UsageError(f"{raw.source}: no column with names of files in {', '.join(names)}: give --file-column")
+        raise UsageError(f"{raw.source}: no column with names of files in {', '.join(names)}: give `file_column`")
     if found not in textual:
         raise UsageError(f"{raw.source}: column {found!r} holds {raw.schema.field(found).type}, not names of files")
     return found

@@ -300,7 +300,7 @@ class RunDirectory:
             hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
             raise RunError(
                 f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
-                "the same command again (without --restart)"
+                "the same command again (without `restart`)"
             ) from error
 
     def _unlock(self) -> None:
@@ -317,10 +317,10 @@ def _refuse_foreign(path: Path) -> None:
         return
     except NotADirectoryError:
         raise UsageError(
-            f"{path} is a file; give -o a directory, or a file name ending in .jsonl or .parquet"
+            f"{path} is a file; give `output` a directory, or a file name ending in .jsonl or .parquet"
         ) from None
     if not names & {*RECORDS} and not all(name == LOCK or name.endswith(".tmp") for name in names):
-        raise UsageError(f"{path} exists and holds no run of synth; choose another -o")
+        raise UsageError(f"{path} exists and holds no run of synth; choose another `output`")
 
 
 def clear_run(path: Path) -> None:

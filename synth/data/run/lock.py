@@ -36,12 +36,12 @@ def lock_directory(path: Path) -> int:
                 return handle
         except BlockingIOError as error:
             os.close(handle)
-            raise UsageError(f"another run is writing to {path}; wait for it, or choose another -o") from error
+            raise UsageError(f"another run is writing to {path}; wait for it, or choose another `output`") from error
         except OSError:
             os.close(handle)
             raise
         os.close(handle)
-    raise UsageError(f"other runs are writing to {path}; wait for them, or choose another -o")
+    raise UsageError(f"other runs are writing to {path}; wait for them, or choose another `output`")
 
 
 def unlock_directory(path: Path, handle: int) -> None:

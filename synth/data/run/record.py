@@ -128,7 +128,7 @@ def read_record(path: Path) -> RunRecord | None:
             found.setdefault("command_line", None)
             return _checked(RunRecord(**found))
         except (ValueError, TypeError, OSError, RecursionError) as error:
-            raise UsageError(f"{file} is damaged ({error}); choose another -o, or remove it") from error
+            raise UsageError(f"{file} is damaged ({error}); choose another `output`, or remove it") from error
     return None
 
 
@@ -170,8 +170,8 @@ def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
     """
     if differing := differences(earlier, now):
         raise UsageError(
-            f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another -o, "
-            "or add --restart to throw it away"
+            f"{path} holds a run with other settings ({differing}). Give those to continue it, choose another "
+            "`output`, or add `restart` to throw it away"
         )
 
 

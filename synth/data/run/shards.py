@@ -87,6 +87,6 @@ def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
                 yield from pa.ipc.open_stream(file)
         except (pa.ArrowInvalid, OSError) as error:
             raise UsageError(
-                f"{folder / name} is missing or damaged ({error}); the run cannot be continued. Choose another -o, or "
-                "add --restart to throw this one away"
+                f"{folder / name} is missing or damaged ({error}); the run cannot be continued. Choose another "
+                "`output`, or add `restart` to throw this one away"
             ) from error

@@ -172,15 +172,15 @@ class Seen:
             return found[0]
         problem = f"several columns may be the prompt ({', '.join(found)})" if found else "no conversation recognised"
         columns = ", ".join(f"{item.name} ({_short(item.type)})" for item in self.schema)
-        raise UsageError(f"{problem} in the columns {columns}: name them with --prompt-column and --reference-column")
+        raise UsageError(f"{problem} in the columns {columns}: name them with `prompt_column` and `reference_column`")
 
     def answer(self, prompt: str) -> str | None:
         """The column with a known name for the answer to a prompt."""
         found = [name for name in ANSWERS[prompt] if name in self.schema.names]
         if len(found) > 1:
             raise UsageError(
-                f"several columns may be the answer ({', '.join(found)}): name them with --prompt-column and "
-                "--reference-column"
+                f"several columns may be the answer ({', '.join(found)}): name them with `prompt_column` and "
+                "`reference_column`"
             )
         if not found and of_several(self.type(ALTERNATIVES)):
             return ALTERNATIVES

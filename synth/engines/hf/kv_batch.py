@@ -173,7 +173,7 @@ def probe_cache(model: Any) -> DynamicCache:
     """
     refusal = UsageError(
         f"{type(model).__name__} keeps a state other than keys and values for each token, which the transformers "
-        "engine cannot batch; use --engine vllm"
+        "engine cannot batch; use `engine` vllm"
     )
     kinds = {layer.__class__.__name__ for layer in DynamicCache(config=model.config).layers}
     if not kinds <= {"DynamicLayer", "DynamicSlidingWindowLayer"}:

@@ -141,7 +141,7 @@ class ServerEngine:
         if self.dialect.echo is None:
             raise RequestError(
                 f"the server at {self._http.url} gives no log-probabilities of a prompt (echo with logprobs): "
-                "use --engine transformers for scores"
+                "use `engine` transformers for scores"
             )
         ask = Sampling(max_tokens=1, logprob=True)
         body = request_body(self._model, self._prompt(token_ids), ask, self.dialect)
@@ -272,7 +272,7 @@ def _authorisation(options: EngineOptions) -> dict[str, str]:
     if not key:
         return {}
     if not (key.strip().isascii() and key.strip().isprintable()):
-        raise UsageError("the API key holds characters that no key has: check --api-key or the environment")
+        raise UsageError("the API key holds characters that no key has: check `api_key` or the environment")
     return {"Authorization": f"Bearer {key.strip()}"}
 
 
@@ -318,7 +318,7 @@ def _choose_model(http: Http, cards: list[ModelCard], model: str | None) -> Mode
     if not cards and model is not None:
         return ModelCard(model)
     if not cards:
-        raise UsageError(f"the server at {http.url} lists no model: name the one to use with --model")
+        raise UsageError(f"the server at {http.url} lists no model: name the one to use with `model`")
     names = ", ".join(printable(card.id, 80) for card in cards[:10]) + (", …" if len(cards) > 10 else "")
     raise UsageError(f"the server at {http.url} does not list {model!r}; name one of its models: {names}")
 

@@ -77,8 +77,8 @@ class Probe:
         theirs = reply.choices[0].prompt_token_ids
         if theirs is not None and theirs != tuple(self._ids):
             raise UsageError(
-                f"the server at {self._http.url} runs {self._model!r}, whose tokenizer is not that of --model: "
-                "give as --model the directory or Hub id of the model that the server runs"
+                f"the server at {self._http.url} runs {self._model!r}, whose tokenizer is not that of `model`: "
+                "give as `model` the directory or Hub id of the model that the server runs"
             )
 
     async def _adds_bos(self, dialect: Dialect) -> bool:

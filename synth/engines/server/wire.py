@@ -108,7 +108,7 @@ def request_body(
     """
     if sampling.top_k is not None and not dialect.extensions:
         raise UsageError(
-            "this server takes no top_k: go without (--top-k 0), or use --engine vllm or --engine transformers"
+            "this server takes no top_k: go without (`top_k` 0), or use `engine` vllm or `engine` transformers"
         )
     body: dict[str, Any] = {
         "model": model,

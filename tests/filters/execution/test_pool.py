@@ -200,9 +200,9 @@ def test_workers_end_with_their_parent_even_in_the_middle_of_a_check(hostile: st
     code = f"""
 import asyncio
 from filters.execution.pool import open_pool
-from filters.verdict import Settings, Task
+from filters.verdict import Task, VerifierSettings
 async def go():
-    pool = await open_pool(Settings("{hostile}:check", seconds=100), 1)
+    pool = await open_pool(VerifierSettings("{hostile}:check", seconds=100), 1)
     print("ready", flush=True)
     await pool.check("hang", Task("x"))
 asyncio.run(go())

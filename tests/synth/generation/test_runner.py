@@ -69,10 +69,23 @@ def accepted(until: int, unique: bool) -> list[str]:
     return found
 
 
+async def to_the_end(run: Run) -> None:
+    """Drive a run as whoever opened its sink does."""
+    try:
+        await run.go()
+    except BaseException:
+        run.sink.pause()
+        raise
+    if run.complete:
+        run.sink.finish(run.sink.record.note)
+    else:
+        run.sink.pause()
+
+
 @pytest.mark.parametrize("concurrency", [1, 7, 300])
 def test_result_does_not_depend_on_concurrency(tmp_path: Path, concurrency: int) -> None:
     run = run_at(tmp_path / "d", concurrency=concurrency, target=100, key=key)
-    asyncio.run(run.go())
+    asyncio.run(to_the_end(run))
     assert ids(tmp_path / "d") == accepted(400, unique=True)[:100]
     reasons = run.sink.record.reasons
     assert reasons.keys() == {"bad", "request failed", "duplicate"} and all(reasons.values())
@@ -88,11 +101,11 @@ def test_equally_many_of_each_kind_are_taken_whatever_the_target_was_before(tmp_
         row.messages = [{"role": "user", "content": f"question {index % 60}"}]
         return Outcome(row, "bad" if index % 6 in (1, 3) else None)
 
-    given: dict[str, Any] = {"work": work, "kinds": Quota("kind", ("easy", "hard")), "key": key}
+    given: dict[str, Any] = {"work": work, "quota": Quota("kind", ("easy", "hard")), "key": key}
     given["schema"] = pa.schema([*BASE, ("kind", pa.string())])
-    asyncio.run(run_at(tmp_path / "at once", target=17, concurrency=3, **given).go())
+    asyncio.run(to_the_end(run_at(tmp_path / "at once", target=17, concurrency=3, **given)))
     for target in (5, 12, 17):
-        asyncio.run(run_at(tmp_path / "extended", target=target, **given).go())
+        asyncio.run(to_the_end(run_at(tmp_path / "extended", target=target, **given)))
         kinds = datasets.load_from_disk(str(tmp_path / "extended"))["kind"][:]
         assert len(kinds) == target and abs(kinds.count("easy") - kinds.count("hard")) <= 1
     assert ids(tmp_path / "extended") == ids(tmp_path / "at once")
@@ -103,13 +116,13 @@ def test_equally_many_of_each_kind_are_taken_whatever_the_target_was_before(tmp_
 
 def test_every_row_once_without_a_target(tmp_path: Path) -> None:
     run = run_at(tmp_path / "d", source=first(123), total=123)
-    asyncio.run(run.go())
+    asyncio.run(to_the_end(run))
     assert ids(tmp_path / "d") == accepted(123, unique=False)
     assert run.sink.record.accepted + run.sink.record.rejected == 123
 
 
 def test_failed_request_is_a_rejected_row_with_what_it_had(tmp_path: Path) -> None:
-    asyncio.run(run_at(tmp_path / "d", source=first(10)).go())
+    asyncio.run(to_the_end(run_at(tmp_path / "d", source=first(10))))
     rejected = datasets.load_from_disk(str(tmp_path / "d" / "rejected"))
     by_id = {row["id"]: row for row in rejected}
     assert by_id["row-7"]["reason"] == "request failed: the server said no"
@@ -121,7 +134,7 @@ def test_gives_up_when_nothing_is_accepted(tmp_path: Path) -> None:
         return Outcome(row, "empty")
 
     run = run_at(tmp_path / "d", work=never, target=10)
-    asyncio.run(run.go())
+    asyncio.run(to_the_end(run))
     assert run.gave_up
     note = run.sink.record.note or ""
     assert "0 of the 10 rows" in note and "200 empty" in note
@@ -141,7 +154,7 @@ def test_window_bounds_what_is_started_beyond_a_slow_row(tmp_path: Path) -> None
 
     async def main() -> None:
         run = run_at(tmp_path / "d", work=first_is_slow, concurrency=4, target=500)
-        task = asyncio.ensure_future(run.go())
+        task = asyncio.ensure_future(to_the_end(run))
         await asyncio.sleep(0.3)
         assert 4 < started <= 8 * 4
         release.set()
@@ -159,7 +172,7 @@ def test_dead_engine_ends_the_run_and_keeps_what_is_finished(tmp_path: Path) -> 
         return Outcome(row)
 
     with pytest.raises(RunError, match="the engine is dead"):
-        asyncio.run(run_at(tmp_path / "d", work=dies, target=100).go())
+        asyncio.run(to_the_end(run_at(tmp_path / "d", work=dies, target=100)))
     assert len(ids(tmp_path / "d")) == 50
     assert not (tmp_path / "d" / "run.json").exists()
     again = run_at(tmp_path / "d", work=method, target=60)
@@ -170,7 +183,7 @@ def test_dead_engine_ends_the_run_and_keeps_what_is_finished(tmp_path: Path) -> 
 def test_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
     async def main() -> Run:
         run = run_at(tmp_path / "d", target=10_000, concurrency=50)
-        task = asyncio.ensure_future(run.go())
+        task = asyncio.ensure_future(to_the_end(run))
         await asyncio.sleep(0.05)
         run.stop()
         await task
@@ -181,7 +194,7 @@ def test_stop_finishes_what_is_in_flight(tmp_path: Path) -> None:
     assert record.accepted + record.rejected >= 50 and not run.in_flight
     assert ids(tmp_path / "d") == accepted(record.accepted + record.rejected, unique=False)
     finish = run_at(tmp_path / "d", target=record.accepted + 20)
-    asyncio.run(finish.go())
+    asyncio.run(to_the_end(finish))
     assert ids(tmp_path / "d") == accepted(10_000, unique=False)[: record.accepted + 20]
 
 
@@ -193,7 +206,7 @@ def test_second_stop_abandons_what_is_in_flight(tmp_path: Path) -> None:
 
     async def main() -> None:
         run = run_at(tmp_path / "d", work=endless, target=100)
-        task = asyncio.ensure_future(run.go())
+        task = asyncio.ensure_future(to_the_end(run))
         await asyncio.sleep(0.1)
         run.stop()
         await asyncio.sleep(0.05)
@@ -206,14 +219,14 @@ def test_second_stop_abandons_what_is_in_flight(tmp_path: Path) -> None:
 
 
 def test_larger_target_extends_a_finished_run(tmp_path: Path) -> None:
-    asyncio.run(run_at(tmp_path / "d", target=30, key=key).go())
-    asyncio.run(run_at(tmp_path / "d", target=70, key=key).go())
+    asyncio.run(to_the_end(run_at(tmp_path / "d", target=30, key=key)))
+    asyncio.run(to_the_end(run_at(tmp_path / "d", target=70, key=key)))
     assert ids(tmp_path / "d") == accepted(400, unique=True)[:70]
 
 
 def test_few_rows_are_begun_beyond_the_target(tmp_path: Path) -> None:
     run = run_at(tmp_path / "d", target=500, concurrency=100)
-    asyncio.run(run.go())
+    asyncio.run(to_the_end(run))
     assert run.surplus <= 50
 
 
@@ -221,10 +234,10 @@ KILLED_RUN = """
 import asyncio, random, sys
 from pathlib import Path
 from synth.data.run import shards
-from tests_runner import run_at
+from tests_runner import run_at, to_the_end
 
 shards.SHARD_ROWS = 60
-asyncio.run(run_at(Path(sys.argv[1]), target=1200, concurrency=64).go())
+asyncio.run(to_the_end(run_at(Path(sys.argv[1]), target=1200, concurrency=64)))
 """
 
 

@@ -1,0 +1,75 @@
+"""From the options of a command to the arguments of its function."""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager, suppress
+from typing import Any, BinaryIO
+
+import click
+
+_ENGINE = ("dtype", "device", "max_length", "concurrency", "tensor_parallel", "gpu_memory", "api_key")
+_MODEL = ("engine", "prefix", "stop", *_ENGINE)
+"""Options of the model, not of what is done with it."""
+_VERIFIER = ("time_limit", "memory_limit", "language", "schema", "pattern", "unsafe_no_sandbox")
+"""Options of the verifier."""
+
+
+def options_of(command: click.Command) -> Mapping[str, str]:
+    """How the settings of a command are written: `max_tokens` is --max-tokens, `rows` is -n."""
+    found = {"debug": "--debug"}
+    for param in command.params:
+        if isinstance(param, click.Option):
+            names = {str(param.name), *(name.lstrip("-").replace("-", "_") for name in param.opts)}
+            found |= dict.fromkeys(names, param.opts[0])
+    return found
+
+
+@contextmanager
+def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    """The arguments of the function that a command calls, from its options.
+
+    The model (if the command has one) is a `Model`, freed at the end; the verifier has its settings; the output is a
+    place, or the stream that standard output was; progress goes to standard error unless `quiet`.
+
+    Raises:
+        UsageError: there is no such model, or no such verifier.
+    """
+    from synth.progress import Progress
+
+    call = dict(given)
+    options = options_of(click.get_current_context().command)
+    call["progress"] = Progress(quiet=call.pop("quiet", False), options=options)
+    of_model = {name: call.pop(name) for name in _MODEL if name in call}
+    with ExitStack() as stack:
+        if isinstance(call.get("model"), str):
+            from synth.api.models import load
+            from synth.engines.loading import remote_code_allowed
+
+            trusted = remote_code_allowed()
+            call["model"] = stack.enter_context(load(call["model"], **of_model, trust_remote_code=trusted))
+        if "verifier" in call:
+            from synth.generation.inputs import verifier_of
+
+            call["verifier"] = verifier_of(call["verifier"], **{name: call.pop(name) for name in _VERIFIER})
+        if "output" in call and call["output"] in (None, "-"):
+            call["output"] = stack.enter_context(claimed_stdout())
+        yield call
+
+
+@contextmanager
+def claimed_stdout() -> Iterator[BinaryIO]:
+    """Standard output for rows alone: whatever libraries print there meanwhile goes to standard error."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    stream = open(saved, "wb", closefd=False)  # noqa: SIM115
+    try:
+        yield stream
+        stream.flush()
+    finally:
+        with suppress(OSError):
+            stream.close()
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)

@@ -1,0 +1,110 @@
+"""What a function returns that makes rows: a data set on disk."""
+
+import os
+from collections.abc import Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth.data.output import Output, side_file
+from synth.data.read import open_source
+from synth.data.run.record import RunRecord, read_record
+from synth.data.write import FORMATS
+
+if TYPE_CHECKING:
+    import datasets
+
+    from synth.api.report import Report
+
+
+class Dataset:
+    """Rows on disk: `len`, iteration over dictionaries, and what became of the others.
+
+    It can be given wherever a function of `synth` takes a data set, and is the key of one in `synth.mix`.
+
+    Attributes:
+        path: the dataset directory, or the file.
+        record: what `run.json` says: settings, counts, reasons, rates. None for a file.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, record: RunRecord | None = None, keep: object = None) -> None:
+        """Of a directory or a file that is there.
+
+        Raises:
+            UsageError: its record cannot be read.
+        """
+        self.path = Path(path)
+        self.record = record or (read_record(self.path) if self.path.is_dir() else None)
+        self._keep = keep
+
+    @classmethod
+    def of(cls, output: Output, record: RunRecord) -> "Dataset":
+        """What a run has written."""
+        return cls(output.path or "", record=record, keep=output.keep)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
+
+    def __repr__(self) -> str:
+        return f"<synth data set {self.path}: {len(self):,} rows>"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Dataset) and self.path == other.path
+
+    def __hash__(self) -> int:
+        return hash(self.path)
+
+    @cached_property
+    def _length(self) -> int:
+        return sum(batch.num_rows for batch in open_source(str(self.path)).batches())
+
+    def __len__(self) -> int:
+        """Rows."""
+        return self.record.accepted if self.record is not None and self.record.finished else self._length
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        """The rows as dictionaries, in bounded memory."""
+        for batch in open_source(str(self.path)).batches():
+            yield from batch.to_pylist()
+
+    @property
+    def rejected(self) -> "Dataset | None":
+        """The rows that did not make it, each with its `reason`; None where there are none."""
+        return self._side("rejected")
+
+    @property
+    def pairs(self) -> "Dataset | None":
+        """Preference pairs that were found on the way; None where there are none."""
+        return self._side("pairs")
+
+    def _side(self, name: str) -> "Dataset | None":
+        path = side_file(self.path, name) if self.path.suffix.lower() in FORMATS else self.path / name
+        return Dataset(path, keep=self._keep) if path.exists() else None
+
+    def to_dataset(self) -> "datasets.Dataset":
+        """The rows for the library `datasets`: memory-mapped where they are a dataset directory.
+
+        Raises:
+            UsageError: they cannot be read.
+        """
+        import datasets
+
+        if self.path.is_dir():
+            return datasets.load_from_disk(str(self.path))
+        rows = open_source(str(self.path))
+        return datasets.Dataset.from_generator(
+            lambda: iter(self), features=datasets.Features.from_arrow_schema(rows.schema)
+        )
+
+    def report(self, output: str | os.PathLike[str] | None = None) -> "Report":
+        """The page of `synth report`, which a notebook shows.
+
+        Args:
+            output: the HTML file to write as well.
+        """
+        from synth.api.report import report
+
+        return report([self], output=output)

@@ -1,0 +1,81 @@
+"""`synth.magpie`: questions of the model's own, with its answers."""
+
+from collections.abc import Sequence
+
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, output_at
+from synth.engines.base import Sampling
+from synth.generation.models import Model, Roles
+from synth.generation.pipeline import Job, generate
+from synth.methods.magpie import MagpieSettings, System, magpie_key, magpie_rows
+from synth.methods.magpie import magpie as method
+from synth.progress import Progress
+
+
+def magpie(
+    model: Model | str,
+    *,
+    rows: int,
+    output: Place = None,
+    turns: int = 1,
+    system: str | Sequence[System] | None = None,
+    domain: Sequence[str] = (),
+    language: str | None = None,
+    seed: int = 0,
+    temperature: float = 1.0,
+    top_p: float = 1.0,
+    question_tokens: int = 1024,
+    answer_temperature: float = 0.0,
+    answer_top_p: float = 1.0,
+    max_tokens: int = 2048,
+    logprob: bool = False,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Let a chat model ask itself questions and answer them (Xu et al. 2024, arXiv 2406.08464).
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        rows: rows wanted, after rejection.
+        output: where they go; an interrupted run there is gone on with.
+        turns: user turns a conversation has.
+        system: the system prompt of the conversations, or several, one of which is chosen per row by weight.
+        domain: topics the questions are steered to.
+        language: language the questions are steered to, such as German.
+        seed: of the run.
+        temperature: for questions.
+        top_p: for questions.
+        question_tokens: most tokens of a question.
+        answer_temperature: for answers; 0 is greedy.
+        answer_top_p: for answers.
+        max_tokens: most tokens of an answer.
+        logprob: record each last answer's log-probability (slower on vLLM).
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings; no model was loaded.
+        RunError: the run broke off, or too few rows can be used; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    settings = MagpieSettings(
+        seed=seed,
+        turns=turns,
+        system=(System(system),) if isinstance(system, str) else tuple(system or ()),
+        domain=tuple(domain),
+        language=language,
+        question=Sampling(max_tokens=question_tokens, temperature=temperature, top_p=top_p),
+        answer=Sampling(max_tokens=max_tokens, temperature=answer_temperature, top_p=answer_top_p, logprob=logprob),
+    )
+    job = Job(
+        command="magpie",
+        settings=settings.record(),
+        method=lambda roles: method(roles.chat_model.engine, roles.chat_model.chat, settings),
+        rows=magpie_rows,
+        target=rows,
+        key=magpie_key,
+    )
+    place = output_at(output, restart=restart)
+    with used(model) as opened:
+        return Dataset.of(place, generate(job, Roles({"model": opened}), place, progress=progress))

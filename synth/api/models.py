@@ -1,0 +1,113 @@
+"""`synth.load`: a model for the functions that use one; and who plays which role in them."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from filters.verdict import VerifierSettings
+from synth.data.prompts import PromptSet
+from synth.engines.base import EngineOptions
+from synth.errors import UsageError
+from synth.generation.inputs import verifier_for, verifier_of
+from synth.generation.models import Model, Roles
+
+
+def load(
+    name: str,
+    *,
+    engine: str = "auto",
+    prefix: str | None = None,
+    stop: str | None = None,
+    dtype: str = "auto",
+    device: str = "auto",
+    max_length: int | None = None,
+    concurrency: int = 256,
+    tensor_parallel: int = 1,
+    gpu_memory: float | None = None,
+    api_key: str | None = None,
+    trust_remote_code: bool = False,
+) -> Model:
+    """A model by name, to be used by several functions and freed at the end: `with synth.load(…) as model:`.
+
+    Its chat template is read at once, its weights when a function first needs them.
+
+    Args:
+        name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
+        engine: "auto", "vllm", "transformers", or the address of a server with `/v1/completions`.
+        prefix: what precedes a user message, instead of what the chat template says.
+        stop: what ends a user message, with `prefix`.
+        dtype: "auto" is the model's own on a GPU, float32 on a CPU.
+        device: for transformers: "cuda", "mps" or "cpu".
+        max_length: the window in tokens; the model's by default.
+        concurrency: requests at once: the engine's batch.
+        tensor_parallel: for vLLM: GPUs a model.
+        gpu_memory: for vLLM: share of the GPU's memory; 0.9 by default, shared by the models that are open.
+        api_key: for a server.
+        trust_remote_code: whether code that comes with the model may run.
+
+    Raises:
+        UsageError: there is no such model or engine, or its chat template cannot be used.
+    """
+    options = EngineOptions(
+        dtype=dtype,
+        device=device,
+        max_length=max_length,
+        concurrency=concurrency,
+        tensor_parallel=tensor_parallel,
+        gpu_memory=gpu_memory,
+        api_key=api_key,
+    )
+    return Model(name, engine=engine, prefix=prefix, stop=stop, options=options, trust_remote_code=trust_remote_code)
+
+
+@contextmanager
+def used(model: Model | str) -> Iterator[Model]:
+    """A model as it is; one that is given by name is freed at the end."""
+    if isinstance(model, Model):
+        yield model
+        return
+    with Model(model) as named:
+        yield named
+
+
+@contextmanager
+def roles_for(
+    model: Model | str | None,
+    prompts: PromptSet,
+    verifier: VerifierSettings | str | None,
+    *,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    required: bool = True,
+    **others: Model | str | None,
+) -> Iterator[Roles]:
+    """The roles of a run over prompts that a verifier judges; models that are given by name are freed at the end.
+
+    Args:
+        model: in the role of `model`; None is nobody.
+        prompts: what is worked on; its rows may name the verifier.
+        verifier: what was given.
+        judge: who judges, where the verifier is `judge`; the model itself by default.
+        judge_prompt: how it is asked.
+        required: whether there has to be a verifier.
+        others: models in other roles; None is nobody.
+
+    Raises:
+        UsageError: there is no verifier, nobody who judges, or no such model.
+    """
+    settings = verifier_of(verifier) if isinstance(verifier, str) else verifier
+    found = verifier_for(prompts, settings, required=required)
+    asked = {"model": model, **others}
+    if found is not None and found.name == "judge":
+        asked["judge"] = judge
+        if model is None and judge is None:
+            raise UsageError("`verifier` judge needs a model that judges: `judge` MODEL")
+    with ExitStack() as stack:
+        models: dict[str, Model] = {}
+        for role, one in asked.items():
+            if isinstance(one, Model):
+                models[role] = one
+            elif one is not None:
+                main = models.get("model")
+                named = main.other(one) if main else Model(one)
+                models[role] = named if named in models.values() else stack.enter_context(named)
+        yield Roles(models, found, judge_prompt)

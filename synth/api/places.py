@@ -1,0 +1,50 @@
+"""Where the rows of a function come from, and where they go."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from synth.data.destination import check_rows
+from synth.data.output import Output
+
+Place = str | os.PathLike[str] | BinaryIO | None
+"""A dataset directory or a file (.jsonl, .parquet, .arrow); a stream for JSON lines; None for a temporary directory,
+which lasts as long as the data set that is returned."""
+
+
+def output_at(place: Place, *, restart: bool = False) -> Output:
+    """The output at a place.
+
+    Raises:
+        UsageError: rows are not written in a file of that name.
+    """
+    if place is None:
+        folder = tempfile.TemporaryDirectory(prefix="synth-")
+        return Output(str(Path(folder.name) / "rows"), keep=folder)
+    if isinstance(place, str | os.PathLike):
+        path = os.fspath(place)
+        check_rows(path)
+        return Output(path, restart=restart)
+    return Output(stream=place, restart=restart)
+
+
+Source = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+"""A dataset directory, a file, a folder or pattern of files, a Hub id, "-" for standard input; or the rows themselves:
+a list of dictionaries, or a `datasets.Dataset`."""
+
+
+@contextmanager
+def source_at(source: Source) -> Iterator[str]:
+    """The name of a source that can be read any number of times; rows in memory are written to a temporary file."""
+    if isinstance(source, str | os.PathLike):
+        yield os.fspath(source)
+        return
+    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", prefix="synth-", encoding="utf-8") as file:
+        for row in source:
+            file.write(json.dumps(dict(row), ensure_ascii=False, default=str) + "\n")
+        file.flush()
+        yield file.name

@@ -1,0 +1,56 @@
+"""`synth.report`: one page to look at."""
+
+import html
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from synth.data.destination import check_page
+from synth.reports.build import build_report
+
+
+class Report:
+    """A page of HTML that fetches nothing; a notebook shows it.
+
+    Attributes:
+        page: its HTML.
+        holds: what is in it, in words.
+        notes: what should be known of it.
+    """
+
+    def __init__(self, page: str, holds: str, notes: Sequence[str]) -> None:
+        self.page, self.holds, self.notes = page, holds, list(notes)
+
+    def __repr__(self) -> str:
+        return f"<synth report: {self.holds}, {len(self.page) / 1e6:,.1f} MB>"
+
+    def _repr_html_(self) -> str:
+        return f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;height:80vh;border:0"></iframe>'
+
+
+def report(
+    sources: Sequence[str | os.PathLike[str]],
+    output: str | os.PathLike[str] | None = None,
+    *,
+    model: str | None = None,
+    force: bool = False,
+) -> Report:
+    """Make the page of data sets, of an evaluation, or of a training run.
+
+    Args:
+        sources: data sets; or one directory that `synth eval` or `synth train` wrote.
+        output: the HTML file to write; None writes none.
+        model: whose tokenizer turns tokens into text, instead of the model named in the rows.
+        force: replace a file that exists.
+
+    Raises:
+        UsageError: a source cannot be read, or the output exists, is a source or is no page.
+        RunError: the disk is full.
+    """
+    names = [os.fspath(source) for source in sources]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.html" if output is None else Path(output)
+        check_page(str(path))
+        made = build_report(names, str(path), model=model, force=force)
+        return Report(path.read_text(encoding="utf-8"), made.holds, made.notes)

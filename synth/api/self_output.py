@@ -1,0 +1,117 @@
+"""`synth.self_output`: tasks with human answers, answered by the model itself."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from filters.verdict import VerifierSettings
+from synth.api.dataset import Dataset
+from synth.api.models import roles_for
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.errors import UsageError
+from synth.generation.inputs import read_prompts
+from synth.generation.models import Model
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.few_shot import demonstrations
+from synth.methods.minimum_change import MinimumChangeSettings
+from synth.methods.paraphrase import ParaphraseSettings
+from synth.methods.self_output import COLUMNS, SelfOutputSettings
+from synth.methods.self_output import self_output as method
+from synth.progress import Progress
+
+
+def self_output(
+    model: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    verifier: str | VerifierSettings | None = None,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    samples: int = 8,
+    select: str = "first",
+    fallback: Sequence[str] = ("drop",),
+    pairs: bool = False,
+    few_shot: int = 0,
+    answer_model: Model | str | None = None,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Turn tasks with human answers into data in the model's own words: its own answers, verified.
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        source: the tasks.
+        output: where the rows go; an interrupted run there is gone on with.
+        verifier: what tells a right answer; by default what all rows name, as known benchmarks do.
+        judge: for the verifier `judge`: another model that judges.
+        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        samples: answers drawn for each task, at most.
+        select: which right answer is taken; `first` stops drawing at it.
+        fallback: what is tried, in this order, for tasks with no right answer.
+        pairs: also write preference pairs, right against wrong.
+        few_shot: demonstrations from the data before each task.
+        answer_model: another model answers; fallbacks stay with `model`.
+        seed: of the run.
+        temperature: of the answers; 0 is greedy.
+        top_p: of the answers.
+        max_tokens: most tokens of an answer.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the tasks; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+    settings = SelfOutputSettings(
+        seed=seed,
+        samples=samples,
+        select=select,
+        fallback=tuple(fallback),
+        pairs=pairs,
+        sampling=sampling,
+        paraphrase=ParaphraseSettings(seed=seed, sampling=sampling),
+        minimum_change=MinimumChangeSettings(seed=seed, sampling=sampling),
+    )
+    place = output_at(output, restart=restart)
+    if pairs and place.path is None:
+        raise UsageError("`pairs` writes a second table beside the rows: give `output` DIR or FILE")
+    if answer_model and "minimum-change" in settings.fallback:
+        raise UsageError("`fallback` minimum-change mends the model's own answers; with `answer_model` there are none")
+    if answer_model and "paraphrase" not in settings.fallback:  # then nothing is left for the model to do
+        model, answer_model = answer_model, None
+    with source_at(source) as name:
+        prompts = read_prompts(
+            name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
+        )
+        with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt, answers=answer_model) as roles:
+            if roles.verifier and roles.verifier.name == "majority" and settings.fallback != ("drop",):
+                raise UsageError("`verifier` majority judges samples only together: it goes with `fallback` drop")
+            shots = demonstrations(prompts.rows("self-output", {}, COLUMNS)(0), few_shot, seed)
+            job = prompt_job(
+                "self-output",
+                prompts,
+                COLUMNS,
+                settings.record() | {"few_shot": few_shot},
+                lambda open_roles: method(
+                    open_roles.role("answers"),
+                    open_roles.verifier,
+                    settings,
+                    editor=open_roles.chat_model,
+                    demonstrations=shots,
+                ),
+            )
+            scored = replace(roles, scores="minimum-change" in settings.fallback)
+            return Dataset.of(place, generate(job, scored, place, progress=progress))

@@ -1,0 +1,103 @@
+"""What generating commands work on: the prompt set, and the verifier that its rows may name."""
+
+from dataclasses import replace
+from pathlib import Path
+
+from filters.verdict import VerifierSettings
+from filters.verifiers import registry
+from synth.data.plain import open_rows_or_texts
+from synth.data.prompts import PromptSet, open_prompts
+from synth.data.read import open_rows
+from synth.errors import UsageError
+from synth.progress import Progress
+
+
+def read_prompts(
+    source: str,
+    progress: Progress,
+    *,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    texts: bool = False,
+) -> PromptSet:
+    """The rows of a source, read once; what was recognised is said.
+
+    Args:
+        source: a dataset directory, a file, a folder or pattern of files, a Hub id, or "-" for standard input.
+        progress: is told what was recognised.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows to take.
+        texts: whether plain texts are taken, too.
+
+    Raises:
+        UsageError: they cannot be read, or there are none.
+    """
+    opener = open_rows_or_texts if texts else open_rows
+    rows = opener(source, prompt_column=prompt_column, reference_column=reference_column)
+    prompts = open_prompts(rows, limit)
+    for note in rows.notes:
+        progress.say(note)
+    if not prompts.total:
+        raise UsageError(f"{rows.source} has no rows")
+    return prompts
+
+
+def verifier_of(
+    name: str | None,
+    *,
+    time_limit: float = 10.0,
+    memory_limit: int = 1024,
+    language: str | None = None,
+    schema: str | None = None,
+    pattern: str | None = None,
+    unsafe_no_sandbox: bool = False,
+) -> VerifierSettings:
+    """A verifier by name, or a user's own as module:function.
+
+    Args:
+        name: of `filters.verifiers.registry`, or module:function; None is whichever the rows name.
+        time_limit: seconds for one check.
+        memory_limit: MiB for a program.
+        language: for `compile`, instead of what the answer's fence says.
+        schema: for `json`: the file of a JSON Schema.
+        pattern: for `regex`, instead of the row's reference.
+        unsafe_no_sandbox: run programs of models without isolation.
+
+    Raises:
+        UsageError: there is no such verifier, or its schema cannot be read.
+    """
+    if name is not None and name not in registry.NAMES and ":" not in name:
+        raise UsageError(f"`verifier` {name}: {registry.nearest(name)}")
+    text = None
+    if schema is not None:
+        try:
+            text = Path(schema).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UsageError(f"`schema` {schema} cannot be read: {error}") from error
+    return VerifierSettings(name or "", time_limit, memory_limit, language, text, pattern, unsafe_no_sandbox)
+
+
+def verifier_for(
+    prompts: PromptSet, verifier: VerifierSettings | None, *, required: bool = True
+) -> VerifierSettings | None:
+    """The verifier given, or else the one that all rows name.
+
+    One that compares samples, or asks a model, has to be given.
+
+    Raises:
+        UsageError: a verifier is `required`, and there is none.
+    """
+    limits = verifier or VerifierSettings("")
+    if limits.name:
+        return limits
+    name = prompts.named_verifier()
+    if name in registry.NAMES.keys() - {"majority", "judge"}:
+        return replace(limits, name=str(name))
+    if required:
+        raise UsageError(
+            f"`verifier` is missing: {prompts.source.source} does not name one verifier for all its rows; take "
+            f"{', '.join(registry.NAMES)}, or module:function"
+        )
+    return None

@@ -1,0 +1,252 @@
+"""The models of a run, by role: who answers (`model`), and beside it perhaps an `editor`, a `judge`, a teacher.
+
+A `Model` is a name until a run needs its weights: what can be told from its configuration and its tokenizer is told at
+once. `Roles` is what a run asks for; `OpenRoles` is what its method gets.
+"""
+
+import re
+import time
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Self
+
+from filters.verdict import VerifierSettings
+from synth.background import wait_for
+from synth.chat.format import ChatFormat, format_for
+from synth.engines.base import Engine, EngineOptions
+from synth.engines.loading import load_config, remote_code, window_of
+from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
+from synth.errors import UsageError
+from synth.generation.chat_model import NOT_OPEN, ChatModel
+from synth.generation.judge import JUDGE_PLACES, Judge
+from synth.generation.prompt_files import load_prompt
+from synth.generation.verification import Verifier
+from synth.progress import SILENT, Progress, clock
+
+_RECORDED = {"seconds": "time_limit", "memory": "memory_limit", "unsafe": "unsafe_no_sandbox"}
+"""What `run.json` calls the settings of a verifier: as the options that set them."""
+
+
+class Model:
+    """A model that runs use; a context manager, which frees it at its end.
+
+    It is loaded when a run first needs its weights, and stays until it is closed, so that several runs share it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        engine: str = "auto",
+        prefix: str | None = None,
+        stop: str | None = None,
+        options: EngineOptions | None = None,
+        trust_remote_code: bool = False,
+    ) -> None:
+        """Read what is known of a model before it is loaded.
+
+        Args:
+            name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
+            engine: "auto", "vllm", "transformers", or the address of a server.
+            prefix: what precedes a user message, instead of what the chat template says.
+            stop: what ends a user message, with `prefix`.
+            options: how it is run.
+            trust_remote_code: whether code that comes with it may run.
+
+        Raises:
+            UsageError: there is no such model or engine, or its chat template cannot be used.
+        """
+        address = re.search(r"@(https?://.*)$", name)
+        self.given = name
+        """MODEL or MODEL@URL."""
+        self.name = name[: address.start()] if address else name
+        self.engine = address[1] if address else engine
+        self.kind, self._why = choose_engine(self.engine)
+        self.options = options or EngineOptions()
+        self.prefix, self.stop = prefix, stop
+        self._trusted = trust_remote_code
+        self._open: Engine | None = None
+        self._scorer: Engine | None = None
+        with remote_code(allowed=trust_remote_code):
+            self._check_window()
+            self.chat: ChatFormat = format_for(self.name, prefix=prefix, stop=stop)
+
+    def _check_window(self) -> None:
+        wanted = self.options.max_length
+        if self.kind == "server" or wanted is None:
+            return
+        longest = window_of(load_config(self.name))
+        if longest is not None and wanted > longest:
+            raise UsageError(f"`max_length` {wanted:,}: the window of {self.name} holds {longest:,} tokens")
+
+    def other(self, name: str) -> "Model":
+        """Another model for a role beside this one, run like it; this one itself where the name is its own.
+
+        Raises:
+            UsageError: as for `Model`.
+        """
+        if name == self.given:
+            return self
+        return Model(name, engine=self.engine, options=self.options, trust_remote_code=self._trusted)
+
+    def record(self) -> dict[str, Any]:
+        """What of it decides rows, for `run.json`."""
+        return {"revision": model_revision(self.name), "engine": self.kind}
+
+    def unopened(self) -> ChatModel:
+        """It without an engine, for settings to be checked with."""
+        return ChatModel(NOT_OPEN, self.chat, self.name)
+
+    async def opened(self, progress: Progress = SILENT, models: int = 1, *, scores: bool = False) -> ChatModel:
+        """It with its engine, which is started now unless it runs already.
+
+        Args:
+            progress: is told what is loaded.
+            models: how many share this machine's GPU meanwhile.
+            scores: whether given texts are to be scored, too, which vLLM in process does not do.
+
+        Raises:
+            UsageError: the engine or the model cannot be had.
+        """
+        with remote_code(allowed=self._trusted):
+            if self._open is None:
+                self._open = await self._start(self.engine, self.kind, self._why, progress, models)
+            if scores and self.kind == "vllm" and self._scorer is None:
+                progress.say("vLLM in process does not score texts: the model is loaded once more, to do that")
+                self._scorer = await self._start("transformers", "transformers", "to score texts", progress, models)
+        return ChatModel(self._open, self.chat, self.name, self._scorer)
+
+    async def _start(self, address: str, kind: str, why: str, progress: Progress, models: int) -> Engine:
+        options = self.options
+        if kind == "vllm" and models > 1 and options.gpu_memory is None:
+            options = replace(options, gpu_memory=shared_memory(models))
+            why += f"; {options.gpu_memory:.0%} of a GPU's memory, as {models} models share it: `gpu_memory`"
+        progress.say(f"engine {kind} ({why}); loading {self.name}")
+        began = time.monotonic()
+        engine = await open_engine(address, self.name, self.chat.tokenizer, options)
+        progress.say(f"{engine.description}, ready in {clock(time.monotonic() - began)}")
+        return engine
+
+    @property
+    def running(self) -> Engine | None:
+        """Its engine, where it is started."""
+        return self._open
+
+    def close(self) -> None:
+        """Free its memory. A run that needs it again loads it again."""
+        engines = [engine for engine in (self._open, self._scorer) if engine is not None]
+        self._open = self._scorer = None
+        for engine in engines:
+            wait_for(engine.close())
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<synth model {self.name} ({self.engine})>"
+
+
+@dataclass(frozen=True, slots=True)
+class OpenRoles:
+    """Who takes part in a run: models by role, and the verifier.
+
+    Before a model is loaded, while settings are checked, chat models have no engine and there is no verifier.
+    """
+
+    chat_models: dict[str, ChatModel]
+    checks: Verifier | None = None
+
+    @property
+    def verifier(self) -> Verifier:
+        """The verifier of a run that has one: `NOT_OPEN` before it is started."""
+        return self.checks or NOT_OPEN
+
+    @property
+    def chat_model(self) -> ChatModel:
+        """The model in the role of `model`."""
+        return self.chat_models["model"]
+
+    def role(self, name: str) -> ChatModel:
+        """Who plays a role; the model itself where no other was named."""
+        return self.chat_models.get(name) or self.chat_model
+
+
+@dataclass(frozen=True, slots=True)
+class Roles:
+    """Which models and verifier a run asks for.
+
+    Attributes:
+        models: by role: `model` and others.
+        verifier: which verifier judges, or None.
+        judge_prompt: the judge's prompt, where the verifier is `judge`.
+        scores: whether the model also scores given texts.
+        beside: how many other models are on the same GPU meanwhile.
+    """
+
+    models: dict[str, Model]
+    verifier: VerifierSettings | None = None
+    judge_prompt: str = "judge"
+    scores: bool = False
+    beside: int = 0
+
+    def unopened(self) -> OpenRoles:
+        """The roles before anything is loaded.
+
+        Raises:
+            UsageError: the judge's prompt cannot be used.
+        """
+        roles = OpenRoles({role: model.unopened() for role, model in self.models.items()})
+        if self.has_judge:
+            Judge(roles.role("judge"), self.judge_prompt)
+        return roles
+
+    def record(self) -> dict[str, Any]:
+        """What decides rows, for `run.json`: the models' weights, the kind of engine, how it is run, the verifier."""
+        found: dict[str, Any] = {}
+        if self.verifier is not None:
+            values = asdict(self.verifier).items()
+            found["verifier"] = {_RECORDED.get(name, name): value for name, value in values if value is not None}
+        if self.has_judge:
+            found["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
+        main = next(iter(self.models.values()), None)
+        if main is not None:
+            found |= {"prefix": main.prefix, "stop": main.stop}
+            found |= {"dtype": main.options.dtype, "max_length": main.options.max_length}
+        for role, model in self.models.items():
+            found |= model.record() if role == "model" else {role: {"model": model.name, **model.record()}}
+        return found
+
+    def kinds(self) -> set[str]:
+        """The kinds of engines that will run."""
+        return {model.kind for model in self.models.values()}
+
+    def models_here(self) -> int:
+        """How many models are in this machine's memory at the same time."""
+        here = {id(model) for model in self.models.values() if model.kind != "server"}
+        again = self.scores and self.models["model"].kind == "vllm"
+        return len(here) + again + self.beside
+
+    async def opened(self, verifier: Verifier | None, progress: Progress) -> OpenRoles:
+        """The models loaded, each once, whatever the roles it plays.
+
+        Args:
+            verifier: the verifier, opened; None where there is none, or a model judges.
+            progress: is told what is loaded.
+
+        Raises:
+            UsageError: an engine or a model cannot be had.
+        """
+        models = self.models_here()
+        chat_models = {
+            role: await model.opened(progress, models, scores=self.scores and role == "model")
+            for role, model in self.models.items()
+        }
+        roles = OpenRoles(chat_models, verifier)
+        return replace(roles, checks=Judge(roles.role("judge"), self.judge_prompt)) if self.has_judge else roles
+
+    @property
+    def has_judge(self) -> bool:
+        """Whether a model is the verifier."""
+        return self.verifier is not None and self.verifier.name == "judge"

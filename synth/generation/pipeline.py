@@ -1,0 +1,257 @@
+"""What every generating command does: check, open, run, sum up."""
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import pyarrow as pa
+
+from synth.background import wait_for
+from synth.data.output import Output
+from synth.data.prompts import PromptSet
+from synth.data.row import BASE, Row
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
+from synth.errors import RunError, Stopped
+from synth.generation.models import OpenRoles, Roles
+from synth.generation.runner import Method, Quota, Run, Sink
+from synth.generation.verification import Verifier, check_references, open_verifier
+from synth.progress import Meter, Progress, clock
+from synth.stop import Stop
+
+FIRST = 200
+"""References that are checked before a model is loaded."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What one generating command does, beside running models.
+
+    Attributes:
+        command: its name.
+        settings: what decides its rows, beside the roles (JSON values).
+        method: makes the method for the roles; raises UsageError for settings that cannot work.
+        rows: makes, from all settings and the model's name, the rows to complete, from an index on.
+        schema: the columns of what comes out.
+        target: accepted rows wanted, or None.
+        prompts: the rows that go in, or None where there are none.
+        key: names what must be unique, or None.
+        quota: rows of which equally many are wanted, or None.
+        check_references: whether the references of `prompts` are looked at before a model is loaded.
+        started: is told of the run before its first row.
+        also_read: files and directories that are read, where the source of `prompts` is not the name of one.
+    """
+
+    command: str
+    settings: dict[str, Any]
+    method: Callable[[OpenRoles], Method]
+    rows: Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]
+    schema: pa.Schema = BASE
+    target: int | None = None
+    prompts: PromptSet | None = None
+    key: Callable[[Row], int] | None = None
+    quota: Quota | None = None
+    check_references: bool = True
+    started: Callable[[Run], None] = lambda _: None
+    also_read: Sequence[str] = ()
+
+    @property
+    def total(self) -> int | None:
+        """How many rows there are to work on, where that is known."""
+        return self.prompts.total if self.prompts else None
+
+
+def prompt_job(
+    command: str, prompts: PromptSet, added: pa.Schema, settings: dict[str, Any], method: Callable[[OpenRoles], Method]
+) -> Job:
+    """A job that completes the rows of a data set one by one.
+
+    Args:
+        command: its name, and that of its method.
+        prompts: the rows.
+        added: the columns that the method adds.
+        settings: what decides the rows, beside the roles and the input.
+        method: as in `Job`.
+    """
+    return Job(
+        command,
+        settings | {"input": prompts.fingerprint},
+        method,
+        rows=lambda recorded, _: prompts.rows(command, recorded, added),
+        schema=prompts.schema(added),
+        prompts=prompts,
+    )
+
+
+def generate(
+    job: Job,
+    roles: Roles,
+    output: Output,
+    *,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> RunRecord:
+    """Run a job to its end, or go on with it where an earlier call was stopped.
+
+    Args:
+        job: what is done.
+        roles: the models and the verifier. Models stay open: they are their owner's to close.
+        output: where the rows go.
+        progress: is told how it goes.
+
+    Returns:
+        What is known of the run, now that it is complete.
+
+    Raises:
+        UsageError: something is wrong with the settings; no model was loaded.
+        RunError: the run broke off, or fell short of its target; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+
+    def fresh() -> RunRecord:
+        return RunRecord(
+            job.command,
+            roles.record() | job.settings,
+            roles.models["model"].given if "model" in roles.models else None,
+            versions(*roles.kinds()),
+            source=job.prompts.source.source if job.prompts else None,
+            asked=job.target,
+        )
+
+    output.refuse_early(fresh)
+    job.method(roles.unopened())  # what cannot work is found before a model is loaded
+    with output.opened(fresh(), job.schema, also_read=job.also_read) as sink:
+        record = sink.record
+        if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:
+            more = "; give a larger `rows` for more" if job.target is not None else ""
+            progress.say(f"{output.path or 'done'} already holds {record.accepted:,} rows{more}")
+            return record
+        if done := sink.next + len(sink.ahead):
+            progress.say(f"going on with {output.path}: {done:,} attempts are done, and stay")
+        stop = Stop()
+        with stop.on_signals():
+            run = wait_for(_run(job, roles, sink, progress, stop))
+        summary(run, output, progress)
+        if run.stopping and not run.complete:
+            raise Stopped(output.stopped())
+    if run.gave_up:
+        raise RunError(str(record.note))
+    return record
+
+
+async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Stop) -> Run:
+    async with AsyncExitStack() as stack:
+        verifier = await _verifier(stack, job, roles, progress)
+        opened = await roles.opened(verifier, progress)
+        main = roles.models.get("model")
+        rows = job.rows(sink.record.settings, main.given if main else "")
+        usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
+        concurrency = main.options.concurrency if main else 1
+        run = Run(job.method(opened), rows, sink, usages, concurrency, job.target, job.key, job.quota, job.total)
+        job.started(run)
+        await drive(run, job.command, progress, stop)
+        return run
+
+
+async def _verifier(stack: AsyncExitStack, job: Job, roles: Roles, progress: Progress) -> Verifier | None:
+    """The verifier of worker processes, opened, and the first references checked with it before a model is loaded."""
+    if roles.verifier is None or roles.has_judge:
+        return None
+    verifier = await open_verifier(roles.verifier)
+    stack.push_async_callback(verifier.close)
+    if job.prompts is not None and job.check_references:
+        report = await check_references(verifier, islice(job.prompts.tasks(), FIRST))
+        faults = ", ".join(f"{count:,} {fault}" for fault, count in report.faults.most_common())
+        verdict = f"{faults} (the first: {report.example})" if faults else "all right"
+        progress.say(f"references, the first {report.checked:,} checked by {verifier.name}: {verdict}")
+    return verifier
+
+
+async def drive(run: Run, title: str, progress: Progress, stop: Stop) -> None:
+    """Run to the end, showing how it goes; stopped, it finishes the rows in flight, and asked again it abandons them.
+
+    Raises:
+        RunError: see `Run.go`.
+    """
+    loop = asyncio.get_running_loop()
+
+    def answer() -> None:
+        if not run.stopping:
+            progress.say(f"finishing {run.in_flight} rows in flight; once more to abandon them")
+        loop.call_soon_threadsafe(run.stop)
+
+    with stop.answered_by(answer), progress.meter(title) as meter:
+        watch = asyncio.ensure_future(_watch(run, meter))
+        try:
+            await run.go()
+        finally:
+            watch.cancel()
+            with suppress(asyncio.CancelledError):
+                await watch
+
+
+async def _watch(run: Run, meter: Meter) -> None:
+    rates = _Rates(run)
+    while True:
+        goal, done = rates.goal()
+        meter.show(done, goal, rates.text())
+        await asyncio.sleep(0.25)
+
+
+class _Rates:
+    """Rates since the start of this process: rows and tokens a second, and the time left."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.began = time.monotonic()
+        self.usable, self.finished = run.usable, run.finished
+
+    def text(self) -> str:
+        run, record = self.run, self.run.sink.record
+        seconds = max(time.monotonic() - self.began, 1e-6)
+        rows = (run.usable - self.usable) / seconds
+        into = run.prompt_tokens / seconds
+        out = run.completion_tokens / seconds
+        goal, done = self.goal()
+        pace = (done - (self.usable if run.target is not None else self.finished)) / seconds
+        left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []
+        return " · ".join(
+            [*left, f"{rows:,.1f} rows/s", f"{record.rejected:,} rejected", f"tokens/s {into:,.0f} in, {out:,.0f} out"]
+        )
+
+    def goal(self) -> tuple[int | None, int]:
+        """What the run heads for (accepted rows, or all rows), and how far it is."""
+        if self.run.target is not None:
+            return self.run.target, min(self.run.usable, self.run.target)
+        return self.run.total, self.run.finished
+
+
+def summary(run: Run, output: Output, progress: Progress) -> None:
+    """The closing lines: rows, reasons, and the rates of this process."""
+    record = run.sink.record
+    closing_lines(record, run.sink.next, output, progress)
+    if run.surplus and not run.stopping:
+        progress.say(f"  {run.surplus:,} more rows were begun and not needed")
+    seconds = max(run.seconds, 1e-6)
+    into, out = run.prompt_tokens, run.completion_tokens
+    tokens = f"; tokens {into:,} in ({into / seconds:,.0f}/s), {out:,} out ({out / seconds:,.0f}/s)"
+    progress.say(f"{clock(seconds)}: {run.made / seconds:,.1f} rows/s{tokens if run.usages else ''}")
+    if record.cost is not None:
+        progress.say(f"cost: {record.cost:,.6g}")
+
+
+def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Progress) -> None:
+    """How many rows there are, of which methods and verdicts, and why the others are not."""
+    where = f" in {output.path}" if output.path else ""
+    progress.say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {attempts:,} attempts rejected")
+    for counts in (record.methods, record.verdicts):
+        if len(counts) > 1 or counts is record.verdicts:
+            for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+                progress.say(f"  {count:>7,}  {name}")
+    for reason, count in sorted(record.reasons.items(), key=lambda item: (-item[1], item[0])):
+        progress.say(f"  {count:>7,}  {reason}")
+    if record.rejected and output.path is None:
+        progress.say("  rejected rows are not kept on standard output; with `output` they are")

@@ -1,0 +1,53 @@
+"""How a person stops a run: Ctrl-C (or SIGTERM) once to finish what is at hand, twice to break it off."""
+
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+
+class Stop:
+    """Asks a run to end early. May be asked from any thread."""
+
+    def __init__(self) -> None:
+        self._answer: Callable[[], None] | None = None
+        self.asked = False
+
+    def ask(self) -> None:
+        """Ask; asked again, the run breaks off.
+
+        Raises:
+            KeyboardInterrupt: nothing is under way that could be finished first, or what is cannot be broken off
+                otherwise.
+        """
+        if self._answer is None:
+            raise KeyboardInterrupt
+        self.asked = True
+        self._answer()
+
+    @contextmanager
+    def answered_by(self, answer: Callable[[], None]) -> Iterator[None]:
+        """While the body runs, `answer` is called each time that somebody asks."""
+        self._answer = answer
+        try:
+            yield
+        finally:
+            self._answer = None
+
+    @contextmanager
+    def on_signals(self) -> Iterator[None]:
+        """While the body runs, SIGINT and SIGTERM ask. Python takes signals in its main thread only: elsewhere not."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+
+        def ask(_number: int, _frame: FrameType | None) -> None:
+            self.ask()
+
+        before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
