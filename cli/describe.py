@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import LIMIT, MODEL, Number, answering_options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("manifest", metavar="MANIFEST")
 @click.option("--limit", type=LIMIT, help="Take so many rows of the manifest.")
 @MODEL

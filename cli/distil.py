@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import SAMPLES, Number, answering_options, input_options, verifier_options
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @click.option("--teacher", required=True, metavar="MODEL[@URL]", help="The stronger model that answers.")
 @verifier_options

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import (
     PREFIX,
     ROWS,
@@ -18,7 +19,7 @@ from cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="A suite of the new task, told apart.")
 @click.option(

@@ -4,13 +4,14 @@ from pathlib import Path
 
 import click
 
+from cli.help import Command
 from cli.options import LIMIT
 
 FORMS = ("tokens", "messages", "prompt-completion", "preference", "sharegpt", "alpaca")
 TRAINERS = ("trl", "axolotl", "llama-factory", "torchtune", "jsonl", "parquet")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="[INPUT]", default="-")
 @click.option(
     "--for",

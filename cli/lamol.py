@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import MODEL, ROWS, SEEDS, TOKENS, Number, Share, engine_options, output_options, whole
 
 
-@click.command()
+@click.command(cls=Command)
 @MODEL
 @click.option("--prepare", metavar="DATA", help="Write DATA in LAMOL's form, to be trained on, instead of sampling.")
 @click.option(

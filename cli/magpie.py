@@ -7,10 +7,11 @@ from typing import Any
 import click
 
 from cli.call import arguments
+from cli.help import Command
 from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, engine_options, output_options, whole
 
 
-@click.command()
+@click.command(cls=Command)
 @MODEL
 @click.option("-n", "--rows", type=ROWS, required=True, help="Rows wanted, after rejection.")
 @click.option("--turns", type=whole(most=1000), default=1, show_default=True, help="User turns a conversation has.")

@@ -13,32 +13,42 @@ import click
 from cli import standard
 from cli.call import options_of
 
-COMMANDS = {
-    "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
-    "self-output": "The model answers tasks itself; its right answers become the data.",
-    "reason": "Reasoning traces of the model's own: verified, short, searched, valued step by step.",
-    "paraphrase": "The model says human answers again in its own words.",
-    "minimum-change": "The model's own answers, mended with as few changes as possible.",
-    "lamol": "A model trained to do so writes examples of its old tasks: pseudo-replay.",
-    "ssr": "New examples of an old task from a few that were kept.",
-    "distil": "A stronger model answers prompts, at a cost that is counted and bounded.",
-    "rephrase": "Documents said again in other styles, to go on pre-training with.",
-    "continue": "The model goes on where passages break off: chat data without instructions.",
-    "refuse": "Safety rehearsal: its refusals of harmful prompts, its answers to harmless ones.",
-    "describe": "A text model answers for recordings or pictures that it is told of in words.",
-    "verify": "Judge answers, or references: right, wrong or unscorable.",
-    "rate": "Numbers for every row: quality, complexity, perplexity, reward; to filter by.",
-    "filter": "Remove bad rows, duplicates, benchmark items; keep the best, the longest, a sample.",
-    "score-tokens": "How likely a model finds every token; which of them are trained on.",
-    "mix": "A task's rows with a share of replay among them.",
-    "train": "Train on it, and watch what is learnt and what is forgotten.",
-    "eval": "What models can do: accuracies, and what was kept and lost between them.",
-    "merge": "Between the weights before training and after it.",
-    "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
-    "show": "Show rows of a data set in the terminal.",
-    "report": "One page to look at: token heat maps, perplexity by method, reasons, rows.",
-    "export": "Copy a data set to another format.",
+GROUPS = {
+    "Replay, and the model's own words": {
+        "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
+        "self-output": "The model answers tasks itself; its right answers become the data.",
+        "paraphrase": "The model says human answers again in its own words.",
+        "minimum-change": "The model's own answers, mended with as few changes as possible.",
+        "reason": "Reasoning traces of the model's own: verified, short, searched, valued step by step.",
+        "ssr": "New examples of an old task from a few that were kept.",
+        "lamol": "A model trained to do so writes examples of its old tasks: pseudo-replay.",
+        "refuse": "Safety rehearsal: its refusals of harmful prompts, its answers to harmless ones.",
+        "distil": "A stronger model answers prompts, at a cost that is counted and bounded.",
+        "rephrase": "Documents said again in other styles, to go on pre-training with.",
+        "continue": "The model goes on where passages break off: chat data without instructions.",
+        "describe": "A text model answers for recordings or pictures that it is told of in words.",
+    },
+    "Curation": {
+        "verify": "Judge answers, or references: right, wrong or unscorable.",
+        "score-tokens": "How likely a model finds every token; which of them are trained on.",
+        "rate": "Numbers for every row: quality, complexity, perplexity, reward; to filter by.",
+        "filter": "Remove bad rows, duplicates, benchmark items; keep the best, the longest, a sample.",
+    },
+    "Training, and what it cost": {
+        "mix": "A task's rows with a share of replay among them.",
+        "train": "Train on it, and watch what is learnt and what is forgotten.",
+        "eval": "What models can do: accuracies, and what was kept and lost between them.",
+        "merge": "Between the weights before training and after it.",
+    },
+    "To look at": {
+        "show": "Show rows of a data set in the terminal.",
+        "report": "One page to look at: token heat maps, perplexity by method, reasons, rows.",
+        "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
+        "export": "Copy a data set to another format.",
+    },
 }
+"""The commands as README lists them, and what each does."""
+COMMANDS = {name: said for group in GROUPS.values() for name, said in group.items()}
 
 
 def module_of(name: str) -> str:
@@ -50,7 +60,7 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and imports `cli.NAME` (its `command`) on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of a session's work, not of the alphabet."""
+        """In the order of README, not of the alphabet."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -74,8 +84,9 @@ class LazyGroup(click.Group):
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands, without importing them."""
-        with formatter.section("Commands"):
-            formatter.write_dl(list(COMMANDS.items()))
+        for title, commands in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl(list(commands.items()))
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

@@ -2,10 +2,11 @@
 
 import click
 
+from cli.help import Command
 from cli.options import Number, directory_for
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("base")
 @click.argument("tuned")
 @click.option("--ratio", type=Number(), help="How much of TUNED (or of the chat vector). [default: 0.5; 1 with --add]")

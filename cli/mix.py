@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import ROWS, SEEDS, TRUST, output_options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("target", metavar="TARGET")
 @click.option(
     "--replay",

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @MODEL
 @verifier_options

@@ -4,11 +4,12 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import MODEL, engine_options, input_options, output_options, whole
 from synth.engines.loading import LARGEST_WINDOW
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @MODEL
 @click.option(

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import LIMIT, MODEL, SAMPLES, answering_options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", metavar="PROMPTS…", nargs=-1, required=True)
 @click.option("--limit", type=LIMIT, help="Take so many rows of each input.")
 @click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised.")

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import LIMIT, MODEL, TOKENS, answering_options
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="[DOCS]", default="-")
 @click.option("--limit", type=LIMIT, help="Take so many documents of the input.")
 @click.option("--text-column", default="text", show_default=True, metavar="NAME", help="The column with the texts.")

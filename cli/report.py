@@ -2,11 +2,12 @@
 
 import click
 
+from cli.help import Command
 from cli.options import TRUST, checked
 from synth.data.destination import check_page
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
 @click.option(
     "-o", "--output", metavar="FILE.html", required=True, callback=checked(check_page), help="The page: one HTML file."

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import MODEL, PREFIX, SEEDS, STOP, Number, Share, input_options, output_options, scoring_options
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @MODEL
 @click.option("--scorer", metavar="MODEL", help="Another model that scores, with the same tokenizer.")

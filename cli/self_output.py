@@ -5,10 +5,11 @@ from typing import Any
 import click
 
 from cli.call import arguments
+from cli.help import Command
 from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options, whole
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @MODEL
 @verifier_options

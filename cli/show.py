@@ -5,10 +5,11 @@ from pathlib import Path
 
 import click
 
+from cli.help import Command
 from cli.options import ROWS, TRUST
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="[INPUT]", default="-")
 @click.option("-n", "--rows", type=ROWS, default=5, show_default=True, help="Rows to show.")
 @click.option("--model", metavar="MODEL", help="Whose tokenizer shows scored tokens. [default: the scorer's]")

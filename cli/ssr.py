@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import (
     MODEL,
     PREFIX,
@@ -19,7 +20,7 @@ from cli.options import (
 )
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @MODEL
 @click.option("-n", "--rows", type=ROWS, required=True, help="Rows wanted, after rejection.")

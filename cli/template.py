@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.help import Command
 from cli.options import MODEL, PREFIX, STOP, TRUST
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ _EXAMPLE = [
 ]
 
 
-@click.command()
+@click.command(cls=Command)
 @MODEL
 @TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead (keys below).")

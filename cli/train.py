@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import (
     DEVICE,
     MODEL,
@@ -26,7 +27,7 @@ STEPS = 10**9
 """More steps than anyone takes."""
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @MODEL
 @TRUST

@@ -4,10 +4,11 @@ from typing import Any
 
 import click
 
+from cli.help import Command
 from cli.options import engine_options, input_options, output_options, verifier_options
 
 
-@click.command()
+@click.command(cls=Command)
 @input_options
 @verifier_options
 @click.option("--references", is_flag=True, help="Judge the references themselves instead of the answers.")

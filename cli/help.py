@@ -1,0 +1,47 @@
+"""How help is laid out: options in groups, what a command does first, how it is run last."""
+
+import click
+
+GROUPS = {
+    "Input": ("limit", "prompt_column", "reference_column", "text_column"),
+    "Model": ("model", "prefix", "stop", "trust_remote_code"),
+    "Verifier": (
+        "verifier",
+        "time_limit",
+        "memory_limit",
+        "schema",
+        "pattern",
+        "judge",
+        "judge_prompt",
+        "unsafe_no_sandbox",
+    ),
+    "Engine": (
+        "engine",
+        "concurrency",
+        "dtype",
+        "device",
+        "max_length",
+        "tensor_parallel",
+        "gpu_memory",
+        "api_key",
+    ),
+    "Output": ("output", "restart", "force", "quiet"),
+}
+"""Settings by what they are about. All others are the command's own."""
+
+
+class Command(click.Command):
+    """A command whose help shows its options in groups."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the groups, the command's own options first."""
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{name: [] for name in GROUPS}}
+        titles = {name: title for title, names in GROUPS.items() for name in names}
+        for param in self.get_params(ctx):
+            record = param.get_help_record(ctx)
+            if record is not None and isinstance(param, click.Option):
+                groups[titles.get(str(param.name), "Options")].append(record)
+        for title, records in groups.items():
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
