@@ -24,7 +24,7 @@ from synth.scoring.losses import divergences, token_losses
 from synth.training.attention import PACKED, lay_out
 from synth.training.batches import Batch, Collator
 
-_MEND = "look at these rows, lower --lr, or train in float32"
+_MEND = "look at these rows, lower `lr`, or train in float32"
 
 
 class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed

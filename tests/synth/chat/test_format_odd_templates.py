@@ -167,7 +167,7 @@ def test_roles_that_the_template_refuses_are_a_fault_of_the_row() -> None:
 def test_named_templates() -> None:
     chat = im_format({"default": CHATML, "tool_use": "{{ tools | tojson }}"})
     assert chat.user_prompt().text == "<|im_start|>user\n"
-    with pytest.raises(UsageError, match=r"--prefix TEXT --stop TEXT"):
+    with pytest.raises(UsageError, match=r"`prefix` TEXT `stop` TEXT"):
         im_format({"rag": CHATML, "tool_use": CHATML})
 
 
@@ -194,7 +194,7 @@ def test_control_tokens_in_a_text_are_refused() -> None:
 
 def test_base_model_needs_prefix_and_stop() -> None:
     for prefix, stop in [(None, None), ("Question: ", None), (None, "\nAnswer:"), ("", "\nAnswer:")]:
-        with pytest.raises(UsageError, match=r"no chat template.*--prefix TEXT --stop TEXT"):
+        with pytest.raises(UsageError, match=r"no chat template.*`prefix` TEXT `stop` TEXT"):
             chat_format(small_tokenizer(), prefix=prefix, stop=stop)
 
 
@@ -252,7 +252,7 @@ def test_prefix_and_stop_replace_only_the_users_side_of_a_template() -> None:
 )
 def test_template_that_nothing_can_be_derived_from(template: str) -> None:
     tokenizer = small_tokenizer(template)
-    with pytest.raises(UsageError, match=r"no prompt can be derived.*--prefix TEXT --stop TEXT"):
+    with pytest.raises(UsageError, match=r"no prompt can be derived.*`prefix` TEXT `stop` TEXT"):
         chat_format(tokenizer)
     rescued = chat_format(tokenizer, prefix="Q: ", stop="\nA: ")
     assert rescued.encode(conversation("Why?", "So.")).text == "<s>Q: Why?\nA: So.</s>"

@@ -115,7 +115,7 @@ def test_what_the_target_asks_is_not_replayed(tmp_path: Path) -> None:
     assert late == left_out[1:]
     assert [row["number"] for row in left_out] == [99] * 5 and {row["reason"] for row in left_out} == {DUPLICATE}
     parts[1].share = 1.6
-    with pytest.raises(UsageError, match=r"replay has 30 rows \(5 more are the target's\).*--oversample"):
+    with pytest.raises(UsageError, match=r"replay has 30 rows \(5 more are the target's\).*`oversample`"):
         plan(parts)
 
 

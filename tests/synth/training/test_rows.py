@@ -108,7 +108,7 @@ def test_tokens_without_labels_are_trained_on_whole_where_that_is_asked_for(tmp_
     rows = read(tmp_path / "a.jsonl", chat, records, train_on="all")
     assert rows.labels.tolist() == [-100, 6, 7, -100, 9]
     for train_on in ("assistant", "last"):
-        with pytest.raises(UsageError, match="row 0: no labels: --train-on all"):
+        with pytest.raises(UsageError, match="row 0: no labels: `train_on` all"):
             read(tmp_path / "b.jsonl", chat, records, train_on=train_on)
     mixed = read(tmp_path / "c.jsonl", chat, [{**records[0], "labels": [-100, -100, 7]}, records[1]], train_on="all")
     assert mixed.labels.tolist() == [-100, -100, 7, -100, 9]

@@ -152,7 +152,7 @@ def test_what_cannot_be_trained(run: Train, trained: TrainedParts, message: str 
 def test_a_last_step_that_spoils_the_weights(run: Train, tmp_path: Path) -> None:
     """No loss comes after it to show that; what was good stays."""
     spoils = TrainingSettings(steps=1, rate=1e39, schedule="constant", warmup=0.0, budget=700, dtype="float32")
-    with pytest.raises(RunError, match=r"the last step left weights that are no numbers.* lower --lr"):
+    with pytest.raises(RunError, match=r"the last step left weights that are no numbers.* lower `lr`"):
         run("out", spoils)
     assert not (tmp_path / "out" / "model.safetensors").exists()
 

@@ -116,7 +116,7 @@ def test_padded_rows_give_the_same_loss(run: Train, rows: TrainingRows, monkeypa
 def test_a_loss_that_is_no_number_stops_with_the_rows_named(run: Train, rows: TrainingRows) -> None:
     few = first_rows(rows, 3)
     few.weights[int(few.weights.nonzero()[0][0])] = float("inf")
-    with pytest.raises(RunError, match=r"the loss of step 1 is .*, on the rows .*row 0.*lower --lr.*No checkpoint"):
+    with pytest.raises(RunError, match=r"the loss of step 1 is .*, on the rows .*row 0.*lower `lr`.*No checkpoint"):
         run("out", ONE, rows=few)
 
 

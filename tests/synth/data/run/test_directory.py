@@ -188,7 +188,7 @@ def test_changed_settings_are_refused_by_name(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d", seed=1, question={"top_p": 1.0})
     fill(run, 3)
     run.pause()
-    with pytest.raises(UsageError, match=r"question\.top_p: 1\.0, now 0\.9.*--restart"):
+    with pytest.raises(UsageError, match=r"question\.top_p: 1\.0, now 0\.9.*`restart`"):
         open_at(tmp_path / "d", seed=1, question={"top_p": 0.9})
     restarted = open_at(tmp_path / "d", restart=True, seed=2, question={"top_p": 0.9})
     assert restarted.next == 0 and not restarted.ahead

@@ -209,5 +209,5 @@ def test_the_tokenizer_of_another_model_is_noticed(vllm_url: str, tiny_tokenizer
     other.backend_tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split("o", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
-    with pytest.raises(UsageError, match="tokenizer is not that of --model"):
+    with pytest.raises(UsageError, match="tokenizer is not that of `model`"):
         asyncio.run(open_server(vllm_url, None, other, EngineOptions()))
