@@ -38,9 +38,9 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
       synth report scores -o kept.html
       synth report tuned -o curve.html
     """  # noqa: D301 (\b is click's)
-    from synth.reports.build import build_report
+    from synth.api.report import report
 
-    made = build_report(sources, output, model=model, force=force)
+    made = report(sources, output, model=model, force=force)
     if not quiet:
         for note in made.notes:
             click.echo(note, err=True)

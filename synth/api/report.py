@@ -23,7 +23,12 @@ class Report:
         self.page, self.holds, self.notes = page, holds, list(notes)
 
     def __repr__(self) -> str:
-        return f"<synth report: {self.holds}, {len(self.page) / 1e6:,.1f} MB>"
+        return f"<synth report: {self.holds}, {self.size / 1e6:,.1f} MB>"
+
+    @property
+    def size(self) -> int:
+        """Bytes of the page."""
+        return len(self.page.encode())
 
     def _repr_html_(self) -> str:
         return f'<iframe srcdoc="{html.escape(self.page)}" style="width:100%;height:80vh;border:0"></iframe>'

@@ -94,7 +94,7 @@ def test_shares_of_tokens(tmp_path: Path) -> None:
     assert abs(tokens["replay"] - 0.1 * tokens["own"]) <= 4
     assert tokens["replay"] == parts[1].tokens and tokens["own"] == parts[0].tokens == 400 * 5
     plain = [part(tmp_path, "p", rows("t", 100)), part(tmp_path, "q", rows("a", 100), 0.1)]
-    with pytest.raises(UsageError, match="--model"):
+    with pytest.raises(UsageError, match="`model`"):
         plan(plain, by="tokens")
     counted = plan(plain, by="tokens", count_tokens=lambda messages: len(messages[-1]["content"].split()))
     words = Counter[str]()

@@ -60,7 +60,7 @@ def test_greedy_tokens_equal_plain_generate(loop: Any, vllm_engine: Engine, chat
 
 
 def test_given_tokens_are_scored_elsewhere(loop: Any, vllm_engine: Engine) -> None:
-    with pytest.raises(UsageError, match="--engine transformers, or a server"):
+    with pytest.raises(UsageError, match="`engine` transformers, or a server"):
         loop.run(vllm_engine.logprobs([1, 2, 3]))
 
 

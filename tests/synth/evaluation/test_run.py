@@ -83,7 +83,7 @@ def test_a_verifier_that_takes_no_reference_is_found_before_any_model() -> None:
         opening(suite("words", ("a", "apple"), ("b", "pear"), verifier=VerifierSettings("number")))
     with pytest.raises(UsageError, match="majority compares samples"):
         opening(suite("words", ("a", "apple"), verifier=VerifierSettings("majority")))
-    with pytest.raises(UsageError, match="--judge"):
+    with pytest.raises(UsageError, match="`judge`"):
         opening(suite("words", ("a", "apple"), verifier=VerifierSettings("judge")))
 
 

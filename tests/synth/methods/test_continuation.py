@@ -111,5 +111,5 @@ def test_the_sample_model_goes_on(tmp_path: Path, loop: Any, chat: ChatFormat, t
 
 
 def test_settings_that_cannot_work() -> None:
-    with pytest.raises(UsageError, match="--passage-tokens must be at least 48"):
+    with pytest.raises(UsageError, match="`passage_tokens` must be at least 48"):
         ContinuationSettings(passage_tokens=20)

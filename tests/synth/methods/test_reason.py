@@ -394,5 +394,5 @@ def test_settings_that_cannot_work(settings: dict[str, Any], message: str) -> No
 
 @pytest.mark.parametrize("pair", [("", "b"), (" a", "b"), ("a", "a"), ("ab", "b"), ("a", "\n")])
 def test_markers_that_cannot_be_told_apart(pair: tuple[str, str]) -> None:
-    with pytest.raises(UsageError, match="--think-"):
+    with pytest.raises(UsageError, match="`think_"):
         Markers(*pair)

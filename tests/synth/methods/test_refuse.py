@@ -126,7 +126,7 @@ def test_null_and_nested_labels(tmp_path: Path, loop: Any, chat: ChatFormat, ver
 
 
 def test_settings_that_cannot_work() -> None:
-    with pytest.raises(UsageError, match="--samples must be at least 1"):
+    with pytest.raises(UsageError, match="`samples` must be at least 1"):
         RefuseSettings(samples=0)
     with pytest.raises(UsageError, match="at temperature 0"):
         RefuseSettings(sampling=Sampling(temperature=0))

@@ -149,7 +149,7 @@ def test_the_model_answers_itself(loop: Any, transformers_engine: Engine, chat: 
 
 
 def test_settings_that_cannot_work() -> None:
-    with pytest.raises(UsageError, match="--clusters must be at least 1"):
+    with pytest.raises(UsageError, match="`clusters` must be at least 1"):
         SsrSettings(clusters=0)
     with pytest.raises(UsageError, match="temperature 0"):
         SsrSettings(question=Sampling(temperature=0))

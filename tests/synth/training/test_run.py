@@ -188,7 +188,7 @@ def test_below_the_floor_at_the_first_evaluation_the_model_is_saved_all_the_same
 
 def test_a_floor_under_nothing_is_refused_before_the_first_step(run: Train, tmp_path: Path) -> None:
     settings = replace(SIX, keep=0.95)
-    with pytest.raises(UsageError, match="--keep: before training the model has nothing right"):
+    with pytest.raises(UsageError, match="`keep`: before training the model has nothing right"):
         run("out", settings, evaluate=lambda _: {"old": 0.0, "kept": None}, evaluates=True)
     assert not (tmp_path / "out").exists()
 

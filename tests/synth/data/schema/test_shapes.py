@@ -230,7 +230,7 @@ def test_refused(data: dict[str, Any], named: dict[str, str], message: str) -> N
         convert(data, **named)
     assert message in str(caught.value)
     if not named and "called" not in message:
-        assert "--prompt-column" in str(caught.value)
+        assert "`prompt_column`" in str(caught.value)
 
 
 def test_last_answer() -> None:
