@@ -16,7 +16,13 @@ _PYTHON = ("python", "python3", "py", "py3", "")
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0\b|\bread\(0\b")
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _GIVEN = (*_IMPORTS, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_MODULES = frozenset(("math", "cmath", "itertools", "functools", "collections", "operator", "heapq", "statistics"))
+_MODULES = """
+    cmath collections copy datetime decimal fractions functools heapq itertools json math numpy operator random re
+    statistics string
+"""
+_OWN = {name: name for name in _MODULES.split()} | {"np": "numpy"}
+"""Modules that tests may use without importing them, by the names that they have there."""
+
 _BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__"}
 
 
@@ -105,13 +111,20 @@ def code_given(prompt: str, name: str) -> tuple[str, str]:
     return "", ""
 
 
-def own_names(tests: str, prompt: str, reference: str) -> str:
+def defined_in(source: str) -> set[str]:
+    """The names that code binds at the top, imports aside."""
+    tree = parsed(source)
+    return {name for node in (tree.body if tree else []) if not isinstance(node, _IMPORTS) for name in _names_of(node)}
+
+
+def own_names(tests: str, prompt: str, reference: str, of_math: Iterable[str] = ()) -> str:
     """Source of what tests mean by the names that they use, whatever a program makes of these.
 
-    Modules of the standard library, what the reference imports, and what the prompt imports and defines.
+    Modules that are well known, names `of_math`, what the reference imports, and what the prompt imports and defines.
     """
     used = names_used(tests)
-    lines = [f"import {name}" for name in sorted(used & _MODULES) if _is_module(name, tests)]
+    lines = [f"import {_OWN[name]} as {name}" for name in sorted(used & set(_OWN)) if _is_module(name, tests)]
+    lines += [f"from math import {name}" for name in sorted(of_math)]
     for source, kinds in ((reference, _IMPORTS), (prompt, (*_IMPORTS, ast.FunctionDef))):
         tree = parsed(source)
         found = [node for node in (tree.body if tree else []) if isinstance(node, kinds) and _how_well(node)]
@@ -121,9 +134,12 @@ def own_names(tests: str, prompt: str, reference: str) -> str:
 
 
 def _is_module(name: str, tests: str) -> bool:
-    """Whether all that is done with a name can be done with the module of that name."""
+    """Whether all that is done with a name can be done with the module that has that name."""
     uses = re.findall(rf"(?<![\w.]){name}\b(?:\.(\w+))?", tests)
-    return all(use and hasattr(importlib.import_module(name), use) for use in uses)
+    try:
+        return all(use and hasattr(importlib.import_module(_OWN[name]), use) for use in uses)
+    except ImportError:
+        return False
 
 
 def _tried(node: ast.stmt) -> str:

@@ -40,6 +40,7 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return {"unusable": f"the tests do not parse: {error}"}
     program, running = None, "its code"
+    failures = _watched() if any("unittest" in text for text in (request["setup"], *request["tests"])) else []
     try:
         program = Program(connection)
         names = module("__main__").__dict__
@@ -60,11 +61,11 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
             running = name
             test()
     except BaseException as error:
-        return _ended(error, program, running)
-    return _ended(None, program, running)
+        return _ended(error, program, running, failures)
+    return _ended(None, program, running, failures)
 
 
-def _ended(error: BaseException | None, program: Program | None, running: str) -> dict[str, Any]:
+def _ended(error: BaseException | None, program: Program | None, running: str, failures: list[str]) -> dict[str, Any]:
     """What it means that the tests ended so."""
     if program and program.fault:
         return {"failed": program.fault, "ended": True}
@@ -78,6 +79,8 @@ def _ended(error: BaseException | None, program: Program | None, running: str) -
     if error is not None and not (theirs and isinstance(error, SystemExit) and not error.code):  # as unittest ends well
         said = "" if isinstance(error, SystemExit) else str(error)[:200]
         return {"failed": f"{running}: {type(error).__name__}{': ' if said else ''}{said}"}
+    if failures:
+        return {"failed": failures[0]}
     return {"unusable": program.word} if program and program.word else {"passed": True}
 
 
@@ -158,13 +161,35 @@ def _is_test_case(kind: type) -> bool:
     return unittest is not None and issubclass(kind, unittest.TestCase)
 
 
+def _watched() -> list[str]:
+    """What fails from now on of unittest's tests, also where the tests run them and do not look at the result."""
+    import unittest
+
+    failures: list[str] = []
+
+    def noting(run: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(self: Any, *given: Any, **named: Any) -> Any:
+            result = run(self, *given, **named)
+            if result is not None and not result.wasSuccessful():
+                failures.extend(f"{test}: {trace.strip().splitlines()[-1]}" for test, trace in _failed(result))
+            return result
+
+        return noted
+
+    for kind in (unittest.TestCase, unittest.TestSuite):
+        kind.run = noting(kind.run)  # type: ignore[method-assign]
+    return failures
+
+
+def _failed(result: Any) -> list[tuple[Any, str]]:
+    return [*result.errors, *result.failures, *((test, "it succeeds") for test in result.unexpectedSuccesses)]
+
+
 def _unittest(case: type) -> None:
     import unittest
 
     result = unittest.TestResult()
     result.failfast = True
     unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
-    for test, trace in (*result.errors, *result.failures):
-        raise AssertionError(f"{test}: {trace.strip().splitlines()[-1]}")
     if not result.testsRun:
         raise Unusable(f"{case.__name__} has no tests")

@@ -187,7 +187,7 @@ class _Program:
     def _find(self, name: str, inner: Any) -> Any:
         if name == "thing":
             return self._things[inner]
-        if name == "builtin":
+        if name in ("builtin", "type"):
             return getattr(builtins, inner)
         if name == "error":
             return decode(inner[0], self._find)(*(decode(item, self._find) for item in inner[1]))

@@ -11,6 +11,7 @@ of the tests' own (`f(2) == 4`, `abs(f(2) - 4) < 0.1`) it is no evidence: what p
 """
 
 import builtins
+import contextlib
 import importlib
 import io
 import socket
@@ -33,6 +34,12 @@ _MODULES = """
 _RAISING = "asyncio binascii concurrent configparser csv dataclasses decimal json queue re statistics"
 """Modules whose exceptions are the same here."""
 
+
+class Exit(SystemExit):
+    """The program's `SystemExit`: no end of the tests, whoever raises it."""
+
+
+Exit.__name__ = Exit.__qualname__ = SystemExit.__name__
 
 _ENDINGS = {StopIteration: ("next", "send"), StopAsyncIteration: ("step",)}
 """What ends an iteration, and the operations by which the tests iterate over what is the program's."""
@@ -76,7 +83,7 @@ class Program:
         """Set once the tests asked for what cannot be done."""
         self.word: str | None = None
         """Set once the program's word was taken for data: no test passes after that, but may fail."""
-        self._exits: list[BaseException] = []
+        self._missing: list[BaseException] = []
         self._parts: deque[tuple[Any, Any, str, int, Any]] = deque(maxlen=8)  # of things, as they were when fetched
         loaded = self._receive()
         self._raise(loaded)
@@ -84,7 +91,7 @@ class Program:
 
     def raised(self, error: BaseException | None) -> bool:
         """Whether it is the program's: that it exits, or imports what is not there."""
-        return any(error is one for one in self._exits)
+        return isinstance(error, Exit) or any(error is one for one in self._missing)
 
     def defines(self, name: str) -> bool:
         """Whether the program defines a name."""
@@ -196,11 +203,13 @@ class Program:
             return self._kind(*parts)
         if name == "error":
             error = self._error(*parts)
-            if isinstance(error, SystemExit | ImportError):
-                self._exits.append(error)
+            if isinstance(error, ImportError):
+                self._missing.append(error)
             return error
         if name == "module":
             return self._thing(parts[0], None, None)
+        if name == "type":
+            return {"SystemExit": Exit}[parts]
         if name == "coroutine":
             return self._coroutine(int(parts))
         if name == "generator":
@@ -234,7 +243,7 @@ class Program:
                 return real
         given = [decode(base, self._stand_in) for base in bases]
         ours = [base for base in given if isinstance(base, Kind)]
-        data = [base for base in given if base in BASES]
+        data = [base for base in given if base in BASES or base is Exit]
         space = {"_remote": (self, number), "__module__": "program", "__doc__": doc}
         try:
             made = Kind(str(name), tuple(dict.fromkeys(derived(ours, data))), space)
@@ -252,6 +261,9 @@ class Program:
             made = found.__new__(found, *arguments)
             own = {"_program": self, "_number": int(number or 0), "_text": str(text)}
             object.__getattribute__(made, "__dict__").update(own)
+            base = next(one for one in found.__mro__ if type(one) is type)
+            with contextlib.suppress(TypeError):
+                base.__init__(made, *arguments)  # type: ignore[misc]  # for `code` of SystemExit, `errno` of OSError
             return made
         try:
             return found(*arguments)

@@ -195,7 +195,7 @@ def decode(value: Any, other: Callable[[str, Any], Any]) -> Any:
     [(name, parts)] = value.items()
     if decoder := _BY_NAME.get(name):
         return decoder(parts, lambda item: decode(item, other))
-    if name == "type":
+    if name == "type" and parts != "SystemExit":
         return TYPES[parts]
     if name == "numpy":
         return _as_numpy(parts, other)

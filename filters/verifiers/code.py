@@ -16,10 +16,12 @@ tests run in separate processes: see `filters.sandbox_tests`.
 import ast
 import builtins
 import json
+import math
+import re
 from typing import Any
 
 from filters.extract import conclusion
-from filters.program import code_given, completed, names_used, own_names, parsed, program_in
+from filters.program import code_given, completed, defined_in, names_used, own_names, parsed, program_in
 from filters.sandbox import PythonSandbox
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Settings, Task, Verdict
 
@@ -28,6 +30,12 @@ _COMPARING = """
     zip
 """
 """Builtins by which tests compare."""
+
+_JUDGING = frozenset(("fabs", "isclose", "isfinite", "isinf", "isnan"))
+"""Functions of `math` by which tests judge what a program returns."""
+
+_NAMED = re.compile(r"`(\w+)|\b(?:def|class|named|called) [`'\"]?(\w+)|(?<![\w.])(\w+)\(")
+"""Names in a prompt that are code."""
 
 _CALLING = """
 def _call(*given):
@@ -62,11 +70,13 @@ def checker(settings: Settings) -> Check:
             request = {"kind": "cases", "inputs": tests["inputs"]}
         else:
             source = "\n".join([tests["setup"], *tests["tests"]])
-            wanted = _tested(tests["entry"], names_used(source), task)
+            used = names_used(source)
+            real = _of_math(used, task)
+            wanted = _tested(tests["entry"], used - real, task)
             program = program_in(said, wanted)
             request = {"kind": "tests"}
             before, _ = code_given(_prompt(task), min(wanted)) if len(wanted) == 1 else ("", "")
-            own = own_names(source, before, task.reference or "")
+            own = own_names(source, before, task.reference or "", real)
             tests |= {"setup": f"{own}\n{tests['setup']}", "tested": sorted(wanted & set(dir(builtins)))}
             if program is not None and len(wanted) == 1:
                 program = completed(program, min(wanted), _prompt(task))
@@ -96,6 +106,18 @@ def _tested(entry: str | None, used: set[str], task: Task) -> set[str]:
     if found := (used - set(dir(builtins))) | shadows:
         return found
     return (used - set(_COMPARING.split())) or (used if len(used) == 1 else set())
+
+
+def _of_math(used: set[str], task: Task) -> set[str]:
+    """The names that tests use without importing them, and that are those of `math` whatever the program calls so.
+
+    Not what the reference defines or, without one, the prompt names as code. Where nothing tells, or nothing else would
+    be left to test, only names that judge are.
+    """
+    known, others = used & set(dir(math)), used - set(dir(builtins)) - set(dir(math))
+    asked = defined_in(task.reference or "") or {"".join(found) for found in _NAMED.findall(_prompt(task))}
+    real = known - asked if asked and (others or known & asked) else known & _JUDGING
+    return real if others or known - real else set()
 
 
 def _prompt(task: Task) -> str:
