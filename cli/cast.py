@@ -5,7 +5,6 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from cli.progress import clock, say
@@ -21,6 +20,7 @@ from synth.methods.answers import NOT_OPEN, Speaker
 from synth.methods.prompt import load_prompt
 from synth.plain import open_rows_or_texts
 from synth.read import open_rows
+from synth.small_text import read_small
 from synth.tasks import Tasks, open_tasks
 from synth.verifiers import Verifier, check_references, open_verifier
 
@@ -234,7 +234,7 @@ def verifier_settings(given: dict[str, Any]) -> Settings | None:
     schema = None
     if given["schema"] is not None:
         try:
-            schema = Path(given["schema"]).read_text(encoding="utf-8")
+            schema = read_small(given["schema"])
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--schema {given['schema']} cannot be read: {error}") from error
     return Settings(

@@ -82,6 +82,7 @@ def _systems(value: str | None) -> Any:
     """The system prompts of a text or an @file of JSON lines."""
     from synth.errors import UsageError
     from synth.methods.magpie import System
+    from synth.small_text import read_small
 
     if value is None:
         return ()
@@ -89,7 +90,7 @@ def _systems(value: str | None) -> Any:
         return (System(value),)
     file = Path(value[1:])
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_small(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--system: {file} cannot be read: {error}") from error
     systems = []

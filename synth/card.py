@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from synth.row import SCORES
 from synth.token_encoding import untrained_line
+from synth.write import replace_text
 
 if TYPE_CHECKING:
     from synth.record import RunRecord
@@ -22,7 +23,7 @@ def write_card(path: Path, record: "RunRecord", sample: pa.RecordBatch | None) -
         record: the run's record.
         sample: accepted rows, of which the first is shown; None if there are none.
     """
-    (path / "README.md").write_text(_card(path.name, record, sample), encoding="utf-8")
+    replace_text(path / "README.md", _card(path.name, record, sample))
 
 
 def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:

@@ -40,9 +40,13 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
     prompt = prompt_column or next((name for name in (*ANSWERS, *TURN_COLUMNS) if name in names), None)
     if prompt is not None and prompt not in names:
         raise UsageError(f"{raw.source}: there is no column {prompt!r}; there are: {', '.join(names)}")
+    system = next((name for name in SYSTEM if name in names), None)
+    mixed = [name for name in raw.mixed if name in {*SIDES, prompt, system}]
+    if mixed and raw.written:
+        raw = raw.written(mixed)  # whole values as text, not parts of them
     lists = {name for name in (*SIDES, prompt) if name and turn_fields(pa.list_(raw.schema.field(name).type))}
     schema = pa.schema([item.with_type(pa.list_(item.type)) if item.name in lists else item for item in raw.schema])
-    seen = Seen(schema, raw.first, raw.mixed)
+    seen = Seen(schema, raw.first, mixed)
     try:
         asked = seen.parts(prompt, None) if prompt else _system_alone(seen)
         answers = [Parts(None, None, seen.part(name, "assistant"), None) for name in SIDES]

@@ -7,7 +7,6 @@ assistant says), and plain texts (trained on every token).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -15,7 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from synth.errors import RequestError, UsageError
-from synth.read import Rows
+from synth.read import Rows, conversations
 from synth.row import FAULT, IGNORED
 from synth.token_encoding import EncodedRow, RowEncoder, untrained_line
 from synth.turns import holds_text
@@ -218,7 +217,13 @@ def _check_tokenizer(rows: Rows, encoder: RowEncoder) -> None:
     """
     if "messages" not in rows.schema.names:
         return
-    for record in islice(_records(rows, CHECKED), CHECKED):
+    try:
+        told = conversations(rows)
+    except UsageError:  # what stands there is no conversation, and is not trained on
+        return
+    for record in _records(told, CHECKED):
+        if record.get(FAULT) is not None:
+            continue
         try:
             own = encoder.chat.encode(record["messages"] or []).input_ids
         except RequestError:

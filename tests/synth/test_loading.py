@@ -241,3 +241,12 @@ def test_a_permission_ends(model: str) -> None:
         raise ZeroDivisionError
     assert not remote_code_allowed()
     assert load_end_ids(model) == (2,)
+
+
+def test_a_vocabulary_with_a_huge_id_is_refused_before_it_is_copied(tmp_path: Path, model: str) -> None:
+    damaged = shutil.copytree(model, tmp_path / "model")
+    known = json.loads((damaged / "tokenizer.json").read_text())
+    known["model"]["vocab"]["W"] = 2**31
+    (damaged / "tokenizer.json").write_text(json.dumps(known))
+    with pytest.raises(UsageError, match=r"tokenizer\.json is damaged: it gives 'W' the id 2,147,483,648"):
+        load_tokenizer(str(damaged))

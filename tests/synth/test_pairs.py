@@ -88,3 +88,15 @@ def test_texts_of_whole_dialogues_are_no_pairs(tmp_path: Path) -> None:
     both = {side: f"\n\nHuman: Hi\n\nAssistant: {side}" for side in ("chosen", "rejected")}  # HH-RLHF
     with pytest.raises(UsageError, match="none of its 2 rows can be written as preference, which takes what was asked"):
         exported(tmp_path, both, both)
+
+
+def test_sides_that_differ_in_type_are_read_whole(tmp_path: Path) -> None:
+    """What one bad row makes of a column must not reach the other rows."""
+    rows: list[dict[str, Any]] = [
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [7]},
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [WRONG | {"role": [WRONG]}]},
+        {"prompt": [{"content": "Brief."}, ASKED | {"role": [ASKED]}], "chosen": [RIGHT], "rejected": [WRONG]},
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [WRONG]},
+    ]
+    found, _ = exported(tmp_path, *rows)
+    assert {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [WRONG]} in found

@@ -475,3 +475,20 @@ def test_an_outcome_of_several_rows_and_pairs_survives_a_kill(tmp_path: Path) ->
     assert datasets.load_from_disk(str(tmp_path / "d" / "pairs"))["id"][:] == ["p0", "p1", "p2"]
     record = json.loads((tmp_path / "d" / "run.json").read_text())
     assert (record["accepted"], record["methods"], record["verdicts"]) == (9, {"self-output": 9}, {"right": 9})
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 20)
+    run.finish()
+    (tmp_path / "d" / "README.md").unlink()
+    os.mkfifo(tmp_path / "d" / "README.md")
+    again = open_at(tmp_path / "d")
+    again.finish()
+    assert (tmp_path / "d" / "README.md").is_file()
+    (tmp_path / "d" / "data-00000.arrow").unlink()
+    os.mkfifo(tmp_path / "d" / "data-00000.arrow")
+    again = open_at(tmp_path / "d")
+    with pytest.raises(UsageError, match=r"data-00000\.arrow is missing or damaged"):
+        list(again.rows())
+    again.pause()
