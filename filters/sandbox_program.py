@@ -11,13 +11,20 @@ import operator
 import socket
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from filters.sandbox_values import IMMUTABLE, TYPES, ProgramEnded, Wire, decode, encode, plain, update
+from filters.sandbox_values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, plain, update
 
 CHANGEABLE = {"list", "tuple", "dict", "set", "bytearray", "deque", "Counter", "OrderedDict", "defaultdict", "numpy"}
 """Arguments of these types may be changed in place, or what is in them."""
+
+WATCHED = 8
+"""Arguments that the program has kept whose changes are followed, the last ones."""
+
+FOLLOWED = 1_000
+"""Items of such an argument, at most: it is looked at with every call."""
 
 PRINTED = 2**20
 """Characters of output that a call may write; more is thrown away."""
@@ -122,6 +129,9 @@ class _Program:
         self._numbers: dict[int, int] = {}
         self._lent: dict[int, Lent] = {}
         self._loop: Any = None
+        self._kept: list[Any] = []
+        self._watched: deque[int] = deque(maxlen=WATCHED)  # the last of these, as places there
+        self._known: dict[int, Any] = {}  # what the other side knows of them
         self.printed = _Printed()
 
     def names(self) -> dict[str, Any]:
@@ -193,6 +203,8 @@ class _Program:
             return decode(inner[0], self._find)(*(decode(item, self._find) for item in inner[1]))
         if name == "iterator":
             return self._iterate(inner)
+        if name == "kept":
+            return self._kept[inner]
         if name == "object":
             return self._lent.setdefault(inner, Lent(self._call_back, inner))
         return self._function(*inner)
@@ -225,16 +237,17 @@ class _Program:
         return self._call_back("input", 0, str(prompt))
 
     def answer(self, request: Any) -> Any:
-        """Do what is asked: an operation on a thing. Arguments that were changed in place come back too."""
+        """Do what is asked: an operation on a thing. What was changed in place comes back, too."""
         name, number, positional, named = request
         try:
             given = [decode(item, self._find) for item in positional]
             by_name = {key: decode(item, self._find) for key, item in named.items()}
-            do = getattr(self, f"_{name}") if name in ("start", "step", "cancel", "awaited") else OPERATIONS[name]
+            do = getattr(self, f"_{name}") if name in _OWN else OPERATIONS[name]
             result = do(self._things[number], *given, **by_name)
-            reply = {"result": encode(result, self.keep)}
-            changed = {}
+            reply = {"result": self._sent(result)}
+            changed, kept = {}, {}
             arguments = [*given, *by_name.values()]
+            del given, by_name
             for at, before in enumerate([*positional, *named.values()]):
                 if isinstance(before, dict) and not CHANGEABLE.isdisjoint(before):
                     if result is arguments[at]:
@@ -242,11 +255,42 @@ class _Program:
                     after = encode(arguments[at], self.keep)
                     if after != before:
                         changed[str(at)] = after
+                    references = 2 + (result is arguments[at])  # by `arguments`, and by who counts
+                    if type(arguments[at]) in MUTABLE and sys.getrefcount(arguments[at]) > references:
+                        kept[str(at)] = self._follow(arguments[at], after)
+            reply |= {"changed": changed, "kept": kept}
         except ProgramEnded:
             raise
         except BaseException as error:
-            return self.raised(error)
-        return reply | {"changed": changed, "printed": self.printed.fetch()}
+            return self.raised(error) | {"later": self._later()}
+        return reply | {"later": self._later(), "printed": self.printed.fetch()}
+
+    def _sent(self, value: Any) -> Any:
+        """A result: what was handed in earlier, and is kept, by its number."""
+        number = next((number for number in self._watched if self._kept[number] is value), None)
+        return encode(value, self.keep) if number is None else {"kept": number}
+
+    def _follow(self, value: Any, known: Any) -> int:
+        """Remember an argument that the program has kept: it may change it later. Its number."""
+        self._kept.append(value)
+        number = len(self._kept) - 1
+        self._watched.append(number)
+        self._known[number] = known
+        return number
+
+    def _later(self) -> dict[str, Any]:
+        """What the program has kept, and changed since."""
+        found = {}
+        for number in self._watched:
+            value = self._kept[number]
+            if len(value) <= FOLLOWED and (after := encode(value, self.keep)) != self._known[number]:
+                found[str(number)] = self._known[number] = after
+        return found
+
+    def _refresh(self, thing: Any, number: int, value: Any) -> None:
+        """Change what the program has kept as the tests have changed it."""
+        update(self._kept[number], value)
+        self._known[number] = encode(self._kept[number], self.keep)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Begin to run a coroutine beside others."""
@@ -274,6 +318,10 @@ class _Program:
             return await awaitable
 
         return wait()
+
+
+_OWN = ("start", "step", "cancel", "awaited", "refresh")
+"""What is asked of `_Program` itself."""
 
 
 class Lent:

@@ -21,7 +21,7 @@ from collections import deque
 from collections.abc import Generator
 from typing import Any
 
-from filters.sandbox_program import LENT, OPERATIONS
+from filters.sandbox_program import FOLLOWED, LENT, OPERATIONS, WATCHED
 from filters.sandbox_things import BASES, Kind, Raised, Remote, Thing, Unjudged, derived
 from filters.sandbox_values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, update
 
@@ -84,6 +84,8 @@ class Program:
         self.word: str | None = None
         """Set once the program's word was taken for data: no test passes after that, but may fail."""
         self._missing: list[BaseException] = []
+        self._kept: dict[int, tuple[Any, Any]] = {}  # arguments that the program has kept, as they were then
+        self._handed: dict[int, int] = {}  # their numbers, by identity
         self._parts: deque[tuple[Any, Any, str, int, Any]] = deque(maxlen=8)  # of things, as they were when fetched
         loaded = self._receive()
         self._raise(loaded)
@@ -119,20 +121,25 @@ class Program:
         with self._turn:  # the tests may have threads
             self._write_back()
             found = self._asked(name, number, given, named)
-            if name in ("get", "item") and type(found) in MUTABLE:
+            if name in ("get", "item") and type(found) in MUTABLE and id(found) not in self._handed:
                 self._parts.append((found, encode(found, self._lend), name, number, given[0]))
         return self.taken_for(found, "it rests on what an object of the program says of itself") if mixed else found
 
     def _write_back(self) -> None:
-        """Change parts of the program's things there that the tests have changed here: `account.log.clear()`."""
+        """Change there what the tests have changed here: parts of the program's things, and what it was handed."""
+        for number, (value, before) in list(self._kept.items())[-WATCHED:]:
+            if len(value) <= FOLLOWED and (after := encode(value, self._lend)) != before:
+                self._kept[number] = (value, after)
+                self._asked("refresh", 0, (number, value), {})
         for at, (part, before, name, number, key) in enumerate(self._parts):
             if (after := encode(part, self._lend)) != before:
                 self._parts[at] = (part, after, name, number, key)
                 self._asked("update", number, (name, key, part), {})
 
     def _asked(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        positional = [encode(item, self._lend) for item in given]
-        by_name = {key: encode(item, self._lend) for key, item in named.items()}
+        whole = name == "refresh"
+        positional = [encode(item, self._lend) if whole else self._given(item) for item in given]
+        by_name = {key: self._given(item) for key, item in named.items()}
         try:
             self._wire.send([name, number, positional, by_name])
         except ValueError as error:
@@ -144,13 +151,36 @@ class Program:
         while "back" in reply:
             self._wire.send(self._answer(reply["back"]))
             reply = self._receive()
-        self._raise(reply, name)
         arguments = [*given, *named.values()]
-        for at, value in dict(reply.get("changed", {})).items():
-            update(arguments[int(at)], self._decoded(value))
+        try:
+            self._change(reply, arguments)
+        except Exception as error:
+            self.fault = "the program sends what is no reply"
+            raise ProgramEnded(self.fault) from error
+        self._raise(reply, name)
         if (same := reply.get("same")) is not None and type(arguments[same]) in MUTABLE:
             return arguments[same]
         return self._decoded(reply.get("result"))
+
+    def _change(self, reply: dict[str, Any], arguments: list[Any]) -> None:
+        """Change here what the program has changed there: arguments, and what it has kept of earlier ones."""
+        for number, after in dict(reply.get("later", {})).items():
+            value = self._kept[int(number)][0]
+            update(value, self._decoded(after))
+            self._handed_over(int(number), value)
+        for at, after in dict(reply.get("changed", {})).items():
+            update(arguments[int(at)], self._decoded(after))
+        for at, number in dict(reply.get("kept", {})).items():
+            self._handed_over(int(number), arguments[int(at)])
+
+    def _given(self, item: Any) -> Any:
+        """An argument: what the program has kept of earlier ones by its number, others by what they hold."""
+        return {"kept": self._handed[id(item)]} if id(item) in self._handed else encode(item, self._lend)
+
+    def _handed_over(self, number: int, value: Any) -> None:
+        """Remember an argument that the program has kept, as it is now."""
+        self._kept[number] = (value, encode(value, self._lend))
+        self._handed[id(value)] = number
 
     def taken_for(self, found: Any, reason: str) -> Any:
         """Note that something was the program's word where data was wanted; or that what it leads to will be."""
@@ -216,6 +246,8 @@ class Program:
             return self._generator(int(parts))
         if name == "object":
             return self._lent[int(parts)]
+        if name == "kept":
+            return self._kept[int(parts)][0]
         raise ValueError(name)
 
     def _thing(self, number: int, kind: Any, data: Any) -> Any:

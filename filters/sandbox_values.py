@@ -253,7 +253,7 @@ def plain(value: Any) -> Any:
 
 def update(value: Any, changed: Any) -> Any:
     """Change a value in place into another, and its items, as far as they are of one kind; what it is now."""
-    if type(value) is not type(changed):
+    if type(value) is not type(changed) or value is changed:
         return changed
     if isinstance(value, tuple):
         found = tuple(update(old, new) for old, new in zip(value, changed, strict=False)) + changed[len(value) :]

@@ -41,6 +41,45 @@ HONEST = {
     ),
 }
 
+KEPT = "class Q:\n    def __init__(self, items): self.items = items\n    def add(self, x): self.items.append(x)\n"
+
+CHANGED_LATER = {
+    "by a method": (KEPT, "a = [1]\nq = Q(a)\nq.add(2)\nassert a == [1, 2]\nassert q.items is a"),
+    "by a method that raises": (
+        f"{KEPT}    def fail(self):\n        self.items.clear()\n        raise ValueError",
+        "a = [1]\nq = Q(a)\ntry: q.fail()\nexcept ValueError: pass\nassert a == []",
+    ),
+    "by the tests": (KEPT, "a = [1]\nq = Q(a)\na.append(5)\nq.add(6)\nassert q.items == [1, 5, 6] == a"),
+    "a copy is not": (
+        KEPT.replace("= items", "= list(items)"),
+        "a = [1]\nq = Q(a)\nq.add(2)\na.append(3)\nassert a == [1, 3] and q.items == [1, 2]",
+    ),
+    "by a closure": (
+        "def logged(log):\n    def f(x):\n        log.append(x)\n        return x\n    return f",
+        "log = []\nf = logged(log)\nf(1)\nf(2)\nassert log == [1, 2]",
+    ),
+    "around a block": (
+        "from contextlib import contextmanager\n@contextmanager\ndef tag(log):\n    log.append('<')\n    yield len(log)\n    log.append('>')",
+        "log = []\nwith tag(log) as n: log.append(n)\nassert log == ['<', 1, '>']",
+    ),
+    "by a generator": (
+        "def fill(found):\n    for n in range(3):\n        found.add(n)\n        yield n",
+        "found = set()\nfor n in fill(found): assert found == set(range(n + 1))\nassert found == {0, 1, 2}",
+    ),
+    "a dictionary, by name": (
+        "class C:\n    def __init__(self, *, store): self.store = store\n    def put(self, k, v): self.store[k] = v",
+        "d = {}\nc = C(store=d)\nc.put('a', 1)\nassert d == {'a': 1}\nd['b'] = 2\nassert c.store == {'a': 1, 'b': 2}\nc.store.clear()\nassert c.store == {}",
+    ),
+    "handed in twice": (
+        f"{KEPT}def same(q, items): return q.items is items\ndef back(items): return items",
+        "a = [1]\nq = Q(a)\nassert same(q, a) and not same(q, [1]) and back(a) is a",
+    ),
+    "many": (
+        KEPT,
+        "qs = [(Q(a), a) for a in [[n] for n in range(50)]]\nfor q, a in qs[-5:]:\n    q.add(0)\n    assert len(a) == 2",
+    ),
+}
+
 FORGED = {
     "isclose": ("def isclose(*a, **k): return True\ndef f(x): return 5", "assert isclose(f(1), 1 / 3)"),
     "isclose of one of math": (
@@ -69,6 +108,13 @@ FORGED = {
 def test_honest(check: Check, name: str) -> None:
     program, tests, *prompt = HONEST[name]
     assert check(fenced(program), Task(prompt="".join(prompt), columns={"tests": tests})).kind == "right"
+
+
+@pytest.mark.parametrize("name", CHANGED_LATER)
+def test_what_is_handed_in_may_change_later(check: Check, name: str) -> None:
+    program, tests = CHANGED_LATER[name]
+    verdict = check(fenced(program), Task(columns={"tests": tests}))
+    assert verdict.kind == "right", verdict
 
 
 @pytest.mark.parametrize("name", FORGED)
