@@ -45,7 +45,7 @@ STEPS = 10**9
     help="What of a conversation is trained on. Rows with `labels` are trained on as these say; tokens without labels "
     "need `all`.",
 )
-@click.option("--text-column", metavar="NAME", help="Train on plain texts, as in pre-training.")
+@click.option("--text-column", metavar="NAME", help="The column with plain texts, if it is not `text`.")
 @click.option("--steps", type=whole(most=STEPS), help="Optimiser steps. [default: go by --epochs]")
 @click.option("--epochs", type=Number(most=1e6, above=True), default=1.0, show_default=True)
 @click.option(
@@ -128,9 +128,10 @@ STEPS = 10**9
 def command(**given: Any) -> None:
     """Train a model on a data set, and watch what it learns and forgets.
 
-    Rows may be conversations, or tokens with `labels` (and `weights`), as `synth score-tokens` writes them. The trained
-    model is saved in DIR as any model is, an adapter merged into it. A killed run is continued by the same command,
-    with the same result. Several GPUs: accelerate launch -m cli train …, or torchrun -m.
+    Rows may be conversations, plain texts, which are trained on whole, or tokens with `labels` (and `weights`), as
+    `synth score-tokens` writes them. The trained model is saved in DIR as any model is, an adapter merged into it. A
+    killed run is continued by the same command, with the same result. Several GPUs: accelerate launch -m cli train …,
+    or torchrun -m.
 
     \b
     Examples:
@@ -138,7 +139,7 @@ def command(**given: Any) -> None:
       synth train mixed --model M -o tuned --epochs 2 --lr 1e-5
       synth train mixed --model M -o tuned --lora 16 --eval old.jsonl --new task.jsonl --keep 95%
       synth train masked --model M -o tuned --kl 0.1 --kl-on replay
-      synth train pages.parquet --model M -o tuned --text-column text --batch-tokens 32768
+      synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
       synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
     """  # noqa: D301 (\b is click's)
     from cli.training import train

@@ -78,16 +78,23 @@ class _Row:
 
 
 def read_training_rows(
-    rows: Rows, encoder: RowEncoder, vocabulary: int, *, text_column: str | None = None, limit: int | None = None
+    rows: Rows,
+    encoder: RowEncoder,
+    vocabulary: int,
+    *,
+    text_column: str | None = None,
+    only_texts: bool = True,
+    limit: int | None = None,
 ) -> TrainingRows:
     """Read all rows.
 
     Args:
-        rows: the source; its columns decide the form: `input_ids` (with `labels`, and `weights` if there are any), the
-            `text_column`, or else `messages`.
+        rows: the source; its columns decide the form: `input_ids` (with `labels`, and `weights` if there are any), or
+            the `text_column` and `messages`.
         encoder: of the model to be trained; its window and its rule for overlong rows hold for every form.
         vocabulary: token ids that the model knows.
         text_column: the column with plain texts, or None.
+        only_texts: whether every row is one where there is such a column; else those are that have no messages.
         limit: rows to take; None takes all.
 
     Raises:
@@ -109,7 +116,7 @@ def read_training_rows(
                 raise RequestError(fault)
             if tokenised:
                 row = _tokenised(record, encoder, vocabulary)
-            elif text_column is not None:
+            elif text_column is not None and (only_texts or not record["messages"]):
                 row = _encoded(encoder.text(record[text_column] or ""))
             else:
                 encoded = encoder.conversation(record["messages"] or [], record.get("answer"))
