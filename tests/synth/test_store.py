@@ -2,12 +2,15 @@
 
 import datetime
 import io
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import datasets
 import pyarrow as pa
@@ -17,7 +20,7 @@ from synth import shards, store
 from synth.errors import RunError, UsageError
 from synth.output import open_output
 from synth.record import RunRecord, read_record
-from synth.row import BASE, Outcome, Row
+from synth.row import BASE, REASON, Outcome, Row
 from synth.store import RunDirectory
 
 
@@ -333,6 +336,44 @@ def test_finished_run_without_accepted_rows_is_an_empty_data_set(tmp_path: Path)
     assert ids(tmp_path / "d") == expected(9)[1:]
 
 
+def test_an_interrupt_at_any_line_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """Ctrl-C raises wherever the program is; what follows it lands what there is, and the next run goes on."""
+    rows = [outcome(index).row.record() for index in range(8)]
+    batches = [pa.RecordBatch.from_pylist(rows[:4], BASE), pa.RecordBatch.from_pylist(rows[4:], BASE)]
+    refused = pa.RecordBatch.from_pylist([], BASE.append(REASON))
+    files, interrupted = {store.__file__, shards.__file__}, 0
+    for moment in itertools.count(1, 2):
+        lines = itertools.count(1)
+
+        def trace(frame: FrameType, event: str, _: object, moment: int = moment, lines: Any = lines) -> Any:
+            if frame.f_code.co_filename not in files:
+                return None
+            if event == "line" and next(lines) == moment:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+            return trace
+
+        path = tmp_path / str(moment)
+        run = open_at(path)
+        try:
+            sys.settrace(trace)
+            for batch in batches:
+                run.extend(batch, refused)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        run.pause()
+        run = open_at(path)
+        for batch in batches[run.next // 4 :]:
+            run.extend(batch, refused)
+        run.finish()
+        assert ids(path) == [f"row-{at}" for at in range(8)]
+        if next(lines) <= moment:
+            break
+    assert interrupted > 30
+
+
 def test_finished_run_is_extended(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     fill(run, 9)
@@ -377,7 +418,7 @@ FILL_A_DISK = """
 import os, sys
 from pathlib import Path
 from synth.errors import RunError
-from synth.row import BASE, Outcome, Row
+from synth.row import BASE, REASON, Outcome, Row
 from synth.record import RunRecord
 from synth.store import RunDirectory
 
