@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from filters.sandbox_program import module
-from filters.sandbox_tests import Builtins, Program
-from filters.sandbox_values import ProgramEnded
+from filters.sandbox_tests import Builtins, Program, Solution
+from filters.sandbox_values import SOLUTION, ProgramEnded
 
 _QUIET = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 """Statements that test nothing by themselves."""
@@ -43,6 +43,8 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     failures = _watched() if any("unittest" in text for text in (request["setup"], *request["tests"])) else []
     try:
         program = Program(connection)
+        for name in SOLUTION.intersection(_modules(trees)):
+            sys.modules[name] = Solution(name, program)
         names = module("__main__").__dict__
         names["__builtins__"] = Builtins(program, set(request["tested"]))
         entry = request["entry"]
@@ -63,6 +65,13 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     except BaseException as error:
         return _ended(error, program, running, failures)
     return _ended(None, program, running, failures)
+
+
+def _modules(trees: list[ast.Module]) -> set[str]:
+    """The modules that the tests import."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return imported | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
 
 
 def _ended(error: BaseException | None, program: Program | None, running: str, failures: list[str]) -> dict[str, Any]:

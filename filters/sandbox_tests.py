@@ -13,17 +13,18 @@ of the tests' own (`f(2) == 4`, `abs(f(2) - 4) < 0.1`) it is no evidence: what p
 import builtins
 import contextlib
 import importlib
-import io
 import socket
 import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Generator
 from typing import Any
 
-from filters.sandbox_program import FOLLOWED, LENT, OPERATIONS, WATCHED
+from filters.sandbox_lent import Lending
+from filters.sandbox_program import FOLLOWED, WATCHED
 from filters.sandbox_things import BASES, Kind, Raised, Remote, Thing, Unjudged, derived
-from filters.sandbox_values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, update
+from filters.sandbox_values import IMMUTABLE, MUTABLE, ProgramEnded, Wire, decode, encode, update
 
 _MODULES = """
     bisect cmath collections copy datetime decimal fractions functools heapq itertools json math numpy operator random
@@ -75,8 +76,7 @@ class Program:
         self._turn = threading.RLock()
         self._kinds: dict[int, Kind] = {}
         self._things: dict[int, Any] = {}
-        self._lent: list[Any] = []
-        self._lent_numbers: dict[int, int] = {}
+        self._lending = Lending(self)
         self.fault: str | None = None
         """Set once the program's process has gone: no test passes after that."""
         self.unjudged: str | None = None
@@ -99,6 +99,10 @@ class Program:
         """Whether the program defines a name."""
         return name in self._names
 
+    def names(self) -> list[str]:
+        """What the program defines."""
+        return list(self._names)
+
     def named(self, name: str) -> tuple[Any, bool]:
         """What a name stands for in the program now, and whether it may be kept.
 
@@ -114,7 +118,7 @@ class Program:
             and str(known["module"][1]).partition(".")[0] in _MODULES.split()
         ):
             return importlib.import_module(str(known["module"][1])), True
-        return self._decoded(known), True
+        return self.decoded(known), True
 
     def ask(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any], mixed: bool = False) -> Any:
         """Have an operation done on one of the program's things. Arguments that it changes are changed here, too."""
@@ -122,23 +126,23 @@ class Program:
             self._write_back()
             found = self._asked(name, number, given, named)
             if name in ("get", "item") and type(found) in MUTABLE and id(found) not in self._handed:
-                self._parts.append((found, encode(found, self._lend), name, number, given[0]))
+                self._parts.append((found, encode(found, self._lending.lend), name, number, given[0]))
         return self.taken_for(found, "it rests on what an object of the program says of itself") if mixed else found
 
     def _write_back(self) -> None:
         """Change there what the tests have changed here: parts of the program's things, and what it was handed."""
         for number, (value, before) in list(self._kept.items())[-WATCHED:]:
-            if len(value) <= FOLLOWED and (after := encode(value, self._lend)) != before:
+            if len(value) <= FOLLOWED and (after := encode(value, self._lending.lend)) != before:
                 self._kept[number] = (value, after)
                 self._asked("refresh", 0, (number, value), {})
         for at, (part, before, name, number, key) in enumerate(self._parts):
-            if (after := encode(part, self._lend)) != before:
+            if (after := encode(part, self._lending.lend)) != before:
                 self._parts[at] = (part, after, name, number, key)
                 self._asked("update", number, (name, key, part), {})
 
     def _asked(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         whole = name == "refresh"
-        positional = [encode(item, self._lend) if whole else self._given(item) for item in given]
+        positional = [encode(item, self._lending.lend) if whole else self._given(item) for item in given]
         by_name = {key: self._given(item) for key, item in named.items()}
         try:
             self._wire.send([name, number, positional, by_name])
@@ -149,7 +153,7 @@ class Program:
             raise
         reply = self._receive()
         while "back" in reply:
-            self._wire.send(self._answer(reply["back"]))
+            self._wire.send(self._lending.answer(reply["back"]))
             reply = self._receive()
         arguments = [*given, *named.values()]
         try:
@@ -160,26 +164,26 @@ class Program:
         self._raise(reply, name)
         if (same := reply.get("same")) is not None and type(arguments[same]) in MUTABLE:
             return arguments[same]
-        return self._decoded(reply.get("result"))
+        return self.decoded(reply.get("result"))
 
     def _change(self, reply: dict[str, Any], arguments: list[Any]) -> None:
         """Change here what the program has changed there: arguments, and what it has kept of earlier ones."""
         for number, after in dict(reply.get("later", {})).items():
             value = self._kept[int(number)][0]
-            update(value, self._decoded(after))
+            update(value, self.decoded(after))
             self._handed_over(int(number), value)
         for at, after in dict(reply.get("changed", {})).items():
-            update(arguments[int(at)], self._decoded(after))
+            update(arguments[int(at)], self.decoded(after))
         for at, number in dict(reply.get("kept", {})).items():
             self._handed_over(int(number), arguments[int(at)])
 
     def _given(self, item: Any) -> Any:
         """An argument: what the program has kept of earlier ones by its number, others by what they hold."""
-        return {"kept": self._handed[id(item)]} if id(item) in self._handed else encode(item, self._lend)
+        return {"kept": self._handed[id(item)]} if id(item) in self._handed else encode(item, self._lending.lend)
 
     def _handed_over(self, number: int, value: Any) -> None:
         """Remember an argument that the program has kept, as it is now."""
-        self._kept[number] = (value, encode(value, self._lend))
+        self._kept[number] = (value, encode(value, self._lending.lend))
         self._handed[id(value)] = number
 
     def taken_for(self, found: Any, reason: str) -> Any:
@@ -206,7 +210,7 @@ class Program:
     def _raise(self, reply: dict[str, Any], name: str = "") -> None:
         if "raised" not in reply:
             return
-        error = self._decoded(reply["raised"])
+        error = self.decoded(reply["raised"])
         ends = any(isinstance(error, kind) and name not in steps for kind, steps in _ENDINGS.items())
         if ends or not isinstance(error, BaseException):
             error = RuntimeError(f"the program raised {type(error).__name__}")  # that would end a loop of the tests
@@ -217,7 +221,8 @@ class Program:
         self.unjudged = reason
         return Unjudged(reason)
 
-    def _decoded(self, value: Any) -> Any:
+    def decoded(self, value: Any) -> Any:
+        """A value that the program has sent."""
         try:
             return decode(value, self._stand_in)
         except Exception as error:
@@ -245,7 +250,7 @@ class Program:
         if name == "generator":
             return self._generator(int(parts))
         if name == "object":
-            return self._lent[int(parts)]
+            return self._lending[int(parts)]
         if name == "kept":
             return self._kept[int(parts)][0]
         raise ValueError(name)
@@ -326,67 +331,19 @@ class Program:
                 return stop.value
             sent = yield found
 
-    # What the program asks of the tests.
 
-    def _lend(self, value: Any) -> Any:
-        if isinstance(value, Remote):
-            return {"thing": object.__getattribute__(value, "__dict__")["_number"]}
-        if type(value) is Kind:
-            return {"thing": value._remote[1]}
-        if (name := getattr(value, "__name__", None)) and getattr(builtins, str(name), None) is value:
-            return {"builtin": name}
-        if isinstance(value, BaseException):
-            kind = next(one for one in type(value).__mro__ if one in TYPES.values())
-            return {"error": [{"type": kind.__name__}, [encode(item, self._lend) for item in value.args]]}
-        if _is_of_tests(value):
-            return {"object": self._lent_number(value)}
-        if hasattr(type(value), "__next__"):
-            return {"iterator": self._lent_number(value)}
-        if not callable(value):
-            raise self.refuse(f"a test gives the program {type(value).__name__}, which cannot be sent")
-        about = [getattr(value, name, None) for name in ("__name__", "__doc__")]
-        return {"function": [self._lent_number(value), *(one if isinstance(one, str) else None for one in about)]}
+class Solution(types.ModuleType):
+    """What tests import the program's names from, where they take it for a module."""
 
-    def _lent_number(self, value: Any) -> int:
-        if id(value) not in self._lent_numbers:
-            self._lent_numbers[id(value)] = len(self._lent)
-            self._lent.append(value)
-        return self._lent_numbers[id(value)]
+    def __init__(self, name: str, program: Program) -> None:
+        super().__init__(name)
+        vars(self).update(_program=program, __all__=program.names())
 
-    def _answer(self, request: Any) -> Any:
-        """Do what the program asks of something that was lent to it."""
+    def __getattr__(self, name: str) -> Any:
         try:
-            name, number, given, named = request
-            positional = [self._decoded(item) for item in given]
-            by_name = {str(key): self._decoded(item) for key, item in named.items()}
-            result = self._done(name, number, positional, by_name)
-            return {"result": encode(result, self._lend)}
-        except Exception as error:
-            return {"raised": encode(error, self._lend)}
+            return vars(self)["_program"].named(name)[0]
+        except KeyError:
+            raise AttributeError(f"the program defines no {name}") from None
 
-    def _done(self, name: str, number: int, given: list[Any], named: dict[str, Any]) -> Any:
-        if name == "input":
-            return input(*given)
-        lent = self._lent[number]
-        if name == "next":
-            return [found for _, found in zip(range(1), lent, strict=False)]
-        if name == "call":
-            return lent(*given, **named)
-        if not _is_of_tests(lent):
-            raise TypeError("this is a function of the tests")
-        if name in ("get", "set") and str(given[0]).startswith("_"):
-            raise AttributeError(given[0])
-        if name == "set" and hasattr(type(lent), given[0]) and callable(getattr(type(lent), given[0])):
-            raise AttributeError(f"{given[0]} is a method of the tests")
-        if name == "iterate":
-            return (item for item in lent)
-        if name not in ("get", "set", *LENT.values()):
-            raise TypeError(name)
-        return OPERATIONS[name](lent, *given)
-
-
-def _is_of_tests(value: Any) -> bool:
-    """Whether it is an object whose attributes the program may use: of a class of the tests, or a file in memory."""
-    return type(value) in (io.StringIO, io.BytesIO) or (
-        type(value).__module__ == "__main__" and not isinstance(value, type)
-    )
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise vars(self)["_program"].refuse("the tests change a name of the program")

@@ -19,6 +19,11 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
+SOLUTION = frozenset(
+    ("solution", "solutions", "main", "program", "submission", "answer", "your_module", "my_module", "module")
+)
+"""What tests call the module of the program where they import from it."""
+
 LARGEST = 16 * 2**20
 """Bytes of one message."""
 

@@ -41,6 +41,53 @@ HONEST = {
     ),
 }
 
+ADD = "def add(a, b):\n    return a + b"
+
+FORMS = {
+    "few-shot marks": f"[BEGIN]\n{ADD}\n[DONE]",
+    "in a line": "Use `def add(a, b): return a + b` here.",
+    "a lambda in a line": "Use `add = lambda a, b: a + b`.",
+    "a session": "```python\n>>> def add(a, b):\n...     return a + b\n...\n>>> add(1, 2)\n3\n```",
+    "the language on a line of its own": f"```\npython\n{ADD}\n```",
+    "a fence in a docstring": '```python\ndef add(a, b):\n    """\n    ```\n    add(1, 2)\n    ```\n    """\n    return a + b\n```',
+    "a fence closed deeper": f"```python\n{ADD}\n    ```\nThen:\n```python\nprint(add(1, 2))\n```",
+    "a mark of the end": f"```python\n{ADD}\n```<|im_end|>",
+    "it reads at the end": f"```python\n{ADD}\n\na, b = map(int, input().split())\nprint(add(a, b))\n```",
+    "HTML": f'<pre><code class="language-python">\n{ADD}\n</code></pre>',
+    "an annotation without its import": "```python\ndef add(a: Optional[int], b: List[int]) -> Any:\n    return a + b\n```",
+}
+
+SOLUTION = "class Solution:\n    def top(self, xs: List[int]) -> int:\n        return Counter(xs).most_common(1)[0][0]"
+
+MORE = {
+    "what LeetCode imports": (SOLUTION, "assert Solution().top([1, 2, 2]) == 2"),
+    "from solution": (ADD, "from solution import add\ndef test_add(): assert add(1, 2) == 3"),
+    "from main, all": (ADD, "from main import *\nassert add(1, 2) == 3"),
+    "import solution": (ADD, "import solution as s\nassert s.add(1, 2) == 3"),
+    "a mock": (
+        "def run(service): return service.get('a') + service.count",
+        "from unittest.mock import Mock\nm = Mock(count=3)\nm.get.return_value = 2\nassert run(m) == 5\n"
+        "m.get.assert_called_once_with('a')",
+    ),
+    "a signature": (
+        "def f(a, b: int = 2, *c, d=None) -> str: ...\nclass A:\n    def __init__(self, x, y=1): ...",
+        "import inspect\ns = inspect.signature(f)\nassert str(s) == '(a, b: int = 2, *c, d=None) -> str'\n"
+        "assert s.parameters['d'].default is None\nassert list(inspect.signature(A).parameters) == ['x', 'y']",
+    ),
+}
+
+UNJUDGED = {
+    "a class derived in the tests": (
+        "class Base:\n    def run(self): return self.step() + 1\n    def step(self): raise NotImplementedError",
+        "class D(Base):\n    def step(self): return 5\nassert D().run() == 6",
+    ),
+    "annotations that are no plain types": (
+        "def f(a: list[int]): ...",
+        "import inspect\nassert inspect.signature(f).parameters['a'].annotation == list[int]",
+    ),
+    "a name of the program changed": (ADD, "import solution\nsolution.LIMIT = 3\nassert solution.add(1, 2) == 3"),
+}
+
 KEPT = "class Q:\n    def __init__(self, items): self.items = items\n    def add(self, x): self.items.append(x)\n"
 
 CHANGED_LATER = {
@@ -99,6 +146,15 @@ FORGED = {
         f"{FAILING}suite = unittest.defaultTestLoader.loadTestsFromTestCase(T)\nunittest.TextTestRunner().run(suite)",
     ),
     "a test's result is lost": ("def f(x): return 5", f"{FAILING}T('test').run(unittest.TestResult())"),
+    "a mock is told that it was called": (
+        "def run(m):\n    for name in ('called', 'call_count', 'mock_calls', 'assert_called_once', 'return_value'):\n"
+        "        try: setattr(m, name, 1)\n        except AttributeError: pass\n"
+        "    for name in ('configure_mock', 'reset_mock'):\n"
+        "        try: getattr(m, name)(called=True)\n        except AttributeError: pass",
+        "from unittest.mock import Mock\nm = Mock()\nrun(m)\nm.assert_called_once()",
+    ),
+    "from solution": ("def add(a, b): return a - b", "from solution import add\nassert add(1, 2) == 3"),
+    "a signature": ("def f(a): ...", "import inspect\nassert 'b' in inspect.signature(f).parameters"),
     "SystemExit is returned, and raised": ("def f(x): return SystemExit", "raise f(2)"),
     "a kind of it is returned, and raised": ("class E(SystemExit): pass\ndef f(x): return E", "raise f(2)"),
 }
@@ -108,6 +164,54 @@ FORGED = {
 def test_honest(check: Check, name: str) -> None:
     program, tests, *prompt = HONEST[name]
     assert check(fenced(program), Task(prompt="".join(prompt), columns={"tests": tests})).kind == "right"
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_forms_of_answers(check: Check, name: str) -> None:
+    task = Task(columns={"test_list": ["assert add(1, 2) == 3"]})
+    assert check(FORMS[name], task).kind == "right"
+    assert check(FORMS[name].replace("a + b", "b"), task).kind == "wrong"
+
+
+@pytest.mark.parametrize("name", MORE)
+def test_kinds_of_tests(check: Check, name: str) -> None:
+    program, tests = MORE[name]
+    verdict = check(fenced(program), Task(columns={"tests": tests}))
+    assert verdict.kind == "right", verdict
+
+
+@pytest.mark.parametrize("name", UNJUDGED)
+def test_what_cannot_be_judged_is_unscorable(check: Check, name: str) -> None:
+    program, tests = UNJUDGED[name]
+    assert check(fenced(program), Task(columns={"tests": tests})).kind == "unscorable"
+
+
+def test_an_entry_point_without_a_check(check: Check) -> None:
+    """As BigCodeBench has it: the tests are a class of unittest's."""
+    test = "import unittest\nclass TestCases(unittest.TestCase):\n    def test(self): self.assertEqual(task(2), 4)\n"
+    columns = {"test": test, "entry_point": "task", "prompt": "def task(x):\n"}
+    assert check(fenced("def task(x): return x * 2"), Task(columns=columns)).kind == "right"
+    assert check(fenced("def task(x): return x * 3"), Task(columns=columns)).kind == "wrong"
+
+
+@pytest.mark.parametrize(
+    ("said", "wanted", "kind"),
+    [
+        ("0.3333333333333333", "0.333333333333", "right"),
+        ("0.333333", "0.333333333333", "right"),
+        ("0.033333", "0.0333333333", "right"),
+        ("1", "1.0", "right"),
+        ("1.0 2.50", "1.0 2.5", "right"),
+        ("0.33", "0.333333333333", "wrong"),
+        ("0.0000002", "0.0000001", "wrong"),
+        ("1.0", "1", "wrong"),
+        ("3.2", "3.1", "wrong"),
+        ("1e9", "1.0", "wrong"),
+        ("nan", "1.0", "wrong"),
+    ],
+)
+def test_decimal_fractions_of_output(check: Check, said: str, wanted: str, kind: str) -> None:
+    assert check(fenced(f"print('{said}')"), Task(columns={"inputs": [""], "outputs": [wanted]})).kind == kind
 
 
 @pytest.mark.parametrize("name", CHANGED_LATER)
