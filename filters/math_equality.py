@@ -44,7 +44,7 @@ _BASE = re.compile(r"(\w+)_\{?(\d+)\}?")
 
 def equal_answers(expected: str, found: str) -> bool | None:
     """Whether two answers are equal; None where the expected one cannot be parsed."""
-    return _equal(plainly(_without_rounding(tidy(expected))), plainly(_without_rounding(tidy(found))), 0)
+    return _equal(_without_rounding(tidy(expected)), _without_rounding(tidy(found)), 0)
 
 
 def _without_rounding(text: str) -> str:
@@ -56,6 +56,9 @@ def _without_rounding(text: str) -> str:
 
 
 def _equal(expected: str, found: str, depth: int) -> bool | None:
+    if key(expected) == key(found):
+        return True
+    expected, found = plainly(expected), plainly(found)
     if key(expected) == key(found):
         return True
     if depth > DEPTH or not expected or not found:
@@ -222,7 +225,7 @@ def _lists(expected: str, found: str, depth: int) -> bool | None:
             inner = left.parts[0] if left.kind else expected, right.parts[0] if right.kind else found
             return _equal(*inner, depth + 1)
         return None
-    if len(left.parts) != len(right.parts):
+    if len(left.parts) != len(right.parts) or _has_forms(left, right) or _has_forms(right, left):
         for several, one in ((left, found), (right, expected)):  # one value in several forms
             if several.kind == "" and len(several.parts) > 1 and _all(several.parts[:-1], several.parts[1:], depth):
                 return _equal(*((several.parts[0], one) if several is left else (one, several.parts[0])), depth + 1)
@@ -237,6 +240,11 @@ def _lists(expected: str, found: str, depth: int) -> bool | None:
     if "\\ldots" in (*left.parts, *right.parts) or _by_name(left, right):
         return _all(left.parts, right.parts, depth)
     return _same_set(left.parts, right.parts, depth)
+
+
+def _has_forms(several: Listed, one: Listed) -> bool:
+    r"""Whether a list can be one interval in several forms: `-2 < x < 7, x \in (-2, 7)`."""
+    return several.kind == "" and one.kind[:1] in ("(", "[") and any(map(_INEQUALITY.search, several.parts))
 
 
 def _unions(expected: str, found: str, depth: int) -> bool | None:

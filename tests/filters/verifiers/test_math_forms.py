@@ -514,6 +514,12 @@ RIGHT = {
     ],
 }
 
+RIGHT["several forms of one"] = [
+    (r"So $-2 \le x \le 7$ and $x \in [-2,7]$.", r"x \in [-2,7]"),
+    ("There are 33 ounces of cereal in those 3 boxes.", "33"),
+    (r"Thus, there are $2$ different values of $x$ that make it undefined.", "2"),
+]
+
 WRONG = {
     "boxes": [
         (r"$$\boxed{x = 3}$$", "-3"),
