@@ -14,6 +14,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory, pick_device
+from synth.engines.scoring import check_causal
 from synth.errors import RunError, UsageError
 from synth.loading import load_config, own_attention
 from synth.training.attention import can_pack
@@ -98,6 +99,7 @@ def train(
     torch.manual_seed(settings.seed)  # an adapter's first weights
     model = load_for_training(name, "bfloat16" if half and trained.adapts else "float32", trained)
     base = model.get_base_model() if trained.adapts else model
+    check_causal(base)
     arguments = _arguments(settings, folder, place, half)
     processes, rank = arguments.world_size, arguments.process_index
     plan = partial(
