@@ -83,7 +83,7 @@ def _ended(error: BaseException | None, program: Program | None, running: str, f
     if program and program.unjudged:
         return {"unusable": program.unjudged}
     theirs = program is not None and not program.raised(error)
-    if isinstance(error, Unusable) or (theirs and isinstance(error, ImportError)):
+    if isinstance(error, Unusable) or (theirs and isinstance(error, ImportError) and error.name not in SOLUTION):
         return {"unusable": str(error)}
     if error is not None and not (theirs and isinstance(error, SystemExit) and not error.code):  # as unittest ends well
         said = "" if isinstance(error, SystemExit) else str(error)[:200]

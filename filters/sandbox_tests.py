@@ -175,6 +175,8 @@ class Program:
         for at, after in dict(reply.get("changed", {})).items():
             update(arguments[int(at)], self.decoded(after))
         for at, number in dict(reply.get("kept", {})).items():
+            if type(arguments[int(at)]) not in MUTABLE:
+                raise ValueError("no argument that can be changed")
             self._handed_over(int(number), arguments[int(at)])
 
     def _given(self, item: Any) -> Any:

@@ -4,7 +4,7 @@ Tests are found in the row's columns, in this order:
 
     test_list (test_setup_code, test_imports)    assert statements, as in MBPP
     test, entry_point (prompt)                   a function `check(candidate)`, as in HumanEval
-    tests                                        a list or one text: asserts, unittest's classes, pytest's functions
+    tests, or test without `check`               a list or one text: asserts, unittest (BigCodeBench) or pytest
     inputs, outputs, or input_output             what the program reads and writes, as JSON or lists; with fn_name, what
                                                  that function is called with and returns, as in APPS
 

@@ -154,6 +154,10 @@ FORGED = {
         "from unittest.mock import Mock\nm = Mock()\nrun(m)\nm.assert_called_once()",
     ),
     "from solution": ("def add(a, b): return a - b", "from solution import add\nassert add(1, 2) == 3"),
+    "from solution, which has no such name": (
+        "def plus(a, b): return a + b",
+        "from solution import add\nassert add(1, 2) == 3",
+    ),
     "a signature": ("def f(a): ...", "import inspect\nassert 'b' in inspect.signature(f).parameters"),
     "SystemExit is returned, and raised": ("def f(x): return SystemExit", "raise f(2)"),
     "a kind of it is returned, and raised": ("class E(SystemExit): pass\ndef f(x): return E", "raise f(2)"),
