@@ -29,7 +29,6 @@ from synth.training.card import training_card
 from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.settings import Settings, Trained
-from synth.turns import holds_text
 from synth.versions import versions
 
 if TYPE_CHECKING:
@@ -277,11 +276,7 @@ def _curve(given: dict[str, Any]) -> Any:
 def _source(given: dict[str, Any]) -> Rows:
     """The rows, brought to `messages` where they are neither tokens nor a column of plain texts that was named."""
     raw = open_source(given["source"])
-    column = given["text_column"]
-    if column is not None:
-        texts = [field.name for field in raw.schema if holds_text(field.type)]
-        if column not in texts:
-            raise UsageError(f"{raw.source} has no column of texts {column!r}; there are: {', '.join(texts) or 'none'}")
+    if given["text_column"] is not None:
         return raw
     if "input_ids" in raw.schema.names:
         if given["train_on"] == "all" or "labels" in raw.schema.names:

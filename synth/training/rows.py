@@ -100,6 +100,10 @@ def read_training_rows(
     Raises:
         UsageError: the tokens are another tokenizer's, a column has another type than it should, or nothing is left.
     """
+    texts = [item.name for item in rows.schema if holds_text(item.type)]
+    if text_column is not None and text_column not in texts:
+        there = ", ".join(texts) or "none"
+        raise UsageError(f"{rows.source} has no column of texts {text_column!r}; there are: {there}")
     tokenised = "input_ids" in rows.schema.names
     if tokenised:
         _check_types(rows)

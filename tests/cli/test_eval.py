@@ -198,6 +198,7 @@ def test_a_sweep(run: Run, suites: Path, model: str, damaged: str, tmp_path: Pat
         (("WORLD", "--verifier", "judge"), "--judge"),
         (("WORLD", "--verifier", "number"), "takes none of the first 12 references"),
         (("WORLD", "--text", "nowhere.txt"), "nowhere.txt does not exist"),
+        (("--text", "WORLD", "--text-column", "nowhere"), "no column of texts 'nowhere'"),
     ],
 )
 def test_bad_settings_are_found_before_a_model_is_loaded(
