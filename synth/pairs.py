@@ -2,8 +2,10 @@
 
 The sides are `chosen` and `rejected`: texts, turns, lists of turns, or whole conversations, whose common start is what
 was asked. Where they are answers, a prompt stands beside them under any name of `synth.shapes`, with its `system` turn.
+Where nothing does, texts may be dialogues as HH-RLHF has them (arXiv 2204.05862): "Human: …" and "Assistant: …".
 """
 
+import re
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -13,9 +15,11 @@ from synth.errors import UsageError
 from synth.read import Rows, faults_of
 from synth.row import FAULT, MESSAGES, PAIRS, Message
 from synth.shapes import ANSWERS, SYSTEM, TURN_COLUMNS, Seen
-from synth.turns import turn_fields
+from synth.turns import Unreadable, turn_fields
 
 SIDES = ("chosen", "rejected")
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
 BATCH_ROWS = 1_024
 """Pairs that are Python objects at a time."""
 
@@ -69,7 +73,15 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
         )
         empty = pa.nulls(batch.num_rows, MESSAGES)
         found = [messages_of(whole, parts, notes, faults) if parts else empty for parts in (asked, *answers)]
-        turns = ([row or [] for row in column.to_pylist()] for column in found)
+        turns = [[row or [] for row in column.to_pylist()] for column in found]
+        if prompt is None:
+            for name, side in zip(SIDES, turns[1:], strict=True):
+                for place, row in enumerate(side):
+                    try:
+                        side[place] = _spoken(row)
+                    except Unreadable as error:
+                        side[place] = []
+                        faults.setdefault(place, f"{error} in {name}")
         rows = [_parted(*row) for row in zip(*turns, strict=True)]
         columns = [pa.array([row[at] for row in rows], MESSAGES) for at in range(3)]
         columns += [batch.column(item.name) for item in carried]
@@ -90,6 +102,22 @@ def _system_alone(seen: Seen) -> Parts | None:
     """What was asked where no prompt stands beside the sides: at most what the system says."""
     name = next((name for name in SYSTEM if seen.is_said(name)), None)
     return Parts(None, None, Part(name, "text", "system"), None) if name else None
+
+
+def _spoken(turns: list[Message]) -> list[Message]:
+    """The turns of a text that is a dialogue; any other side as it is.
+
+    Raises:
+        Unreadable: nothing is said in a turn.
+    """
+    text = (turns[0]["content"] or "").strip() if len(turns) == 1 else ""
+    if not text.startswith("Human:") or "\n\nAssistant:" not in text:
+        return turns
+    _, *parts = _SPEAKER.split(text)
+    said = [part.strip() for part in parts[1::2]]
+    if not all(said):
+        raise Unreadable(f"no conversation: turn {said.index('') + 1} is empty")
+    return [{"role": _ROLES[name], "content": words} for name, words in zip(parts[::2], said, strict=True)]
 
 
 def _as_lists(turns: pa.Array) -> pa.ListArray:
