@@ -11,10 +11,13 @@ from typing import Any
 
 from filters.sandbox_program import module
 from filters.sandbox_tests import Builtins, Program, Solution
+from filters.sandbox_things import Kind, Remote
 from filters.sandbox_values import SOLUTION, ProgramEnded
 
 _QUIET = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 """Statements that test nothing by themselves."""
+
+_LOOKS = ("getsource", "getsourcelines", "isfunction", "iscoroutinefunction", "isgeneratorfunction")
 
 Test = tuple[str, Callable[[], object]]
 
@@ -43,6 +46,7 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     failures = _watched() if any("unittest" in text for text in (request["setup"], *request["tests"])) else []
     try:
         program = Program(connection)
+        _hide(program)
         for name in SOLUTION.intersection(_modules(trees)):
             sys.modules[name] = Solution(name, program)
         names = module("__main__").__dict__
@@ -65,6 +69,21 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     except BaseException as error:
         return _ended(error, program, running, failures)
     return _ended(None, program, running, failures)
+
+
+def _hide(program: Program) -> None:
+    """Refuse what `inspect` cannot see of a program across processes, instead of answering wrongly."""
+
+    def refusing(look: Callable[..., Any]) -> Callable[..., Any]:
+        def refused(value: Any) -> Any:
+            if isinstance(value, Remote) or type(value) is Kind:
+                raise program.refuse(f"the tests look at an object of the program by inspect.{look.__name__}")
+            return look(value)
+
+        return refused
+
+    for name in _LOOKS:
+        setattr(inspect, name, refusing(getattr(inspect, name)))
 
 
 def _modules(trees: list[ast.Module]) -> set[str]:

@@ -50,6 +50,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "data": plain,
     "contains": operator.contains,
     "is_instance": lambda kind, value: isinstance(value, kind),
+    "enter": lambda thing: thing.__enter__(),
+    "exit": lambda thing, *given: thing.__exit__(*given),
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
     "index": operator.index,
@@ -363,7 +365,7 @@ LENT = {
     "__call__": "call", "__getitem__": "item", "__setitem__": "set_item", "__len__": "length", "__iter__": "iterate",
     "__contains__": "contains", "__str__": "text", "__repr__": "repr", "__bool__": "truth", "__hash__": "hash",
     "__eq__": "eq", "__lt__": "lt", "__gt__": "gt", "__le__": "le", "__ge__": "ge", "__add__": "add", "__sub__": "sub",
-    "__mul__": "mul", "__truediv__": "truediv", "__neg__": "neg",
+    "__mul__": "mul", "__truediv__": "truediv", "__neg__": "neg", "__enter__": "enter", "__exit__": "exit",
 }  # fmt: skip
 """What a program may do with an object of the tests beside reading and setting its attributes."""
 

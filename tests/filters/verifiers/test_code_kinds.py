@@ -69,6 +69,11 @@ MORE = {
         "from unittest.mock import Mock\nm = Mock(count=3)\nm.get.return_value = 2\nassert run(m) == 5\n"
         "m.get.assert_called_once_with('a')",
     ),
+    "a mock that is entered": (
+        "def f(m):\n    with m.open('a') as h: return h.read()",
+        "from unittest.mock import MagicMock\nm = MagicMock()\n"
+        "m.open.return_value.__enter__.return_value.read.return_value = 'x'\nassert f(m) == 'x'",
+    ),
     "a signature": (
         "def f(a, b: int = 2, *c, d=None) -> str: ...\nclass A:\n    def __init__(self, x, y=1): ...",
         "import inspect\ns = inspect.signature(f)\nassert str(s) == '(a, b: int = 2, *c, d=None) -> str'\n"
@@ -85,6 +90,8 @@ UNJUDGED = {
         "def f(a: list[int]): ...",
         "import inspect\nassert inspect.signature(f).parameters['a'].annotation == list[int]",
     ),
+    "source": (ADD, "import inspect\nassert 'return' in inspect.getsource(add)"),
+    "whether it is a function": (ADD, "import inspect\nassert inspect.isfunction(add)"),
     "a name of the program changed": (ADD, "import solution\nsolution.LIMIT = 3\nassert solution.add(1, 2) == 3"),
 }
 
