@@ -21,8 +21,9 @@ LARGEST_WINDOW = 1 << 24
 """Tokens. Tokenizers without a limit give a huge number as their `model_max_length`."""
 LARGEST_ID = 1 << 24
 """Of a token; vocabularies have a million at most."""
-_CAPPED = re.compile(r"att(entio)?n_.*cap")
-"""Names of settings that cap attention scores: `attn_logit_softcapping` and its like."""
+_BEYOND_SDPA = re.compile(r"att(entio)?n_.*cap.*|(use_)?alibi")
+"""Names of settings that cap attention scores (`attn_logit_softcapping` and its like), or that bias them by distance,
+which Falcon's own use of torch's attention gets wrong."""
 
 
 @dataclass(slots=True)
@@ -224,13 +225,13 @@ def outline(model: str) -> Any:
 
 
 def attention_of(config: Any) -> str | None:
-    """The attention that a configuration needs: "eager" where scores are capped, else None, what transformers prefers.
+    """The attention that a configuration needs: "eager" where scores are capped or biased, else None, what is usual.
 
     torch's own attention cannot cap scores and leaves that out without a word; flash kernels may not be installed.
     What else it cannot do (sinks, biases) transformers knows of: such models say that they do not support it.
     """
     settings = config.get_text_config().to_dict()
-    return "eager" if any(_CAPPED.match(name) and value for name, value in settings.items()) else None
+    return "eager" if any(_BEYOND_SDPA.fullmatch(name) and value for name, value in settings.items()) else None
 
 
 def own_attention(model: Any) -> str:
