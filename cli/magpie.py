@@ -6,13 +6,13 @@ from typing import Any
 
 import click
 
-from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, engine_options, output_options, whole
+from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, Whole, engine_options, output_options
 
 
 @click.command()
 @MODEL
 @click.option("-n", "--rows", type=ROWS, required=True, help="Rows wanted, after rejection.")
-@click.option("--turns", type=whole(most=1000), default=1, show_default=True, help="User turns a conversation has.")
+@click.option("--turns", type=Whole(most=1000), default=1, show_default=True, help="User turns a conversation has.")
 @click.option(
     "--system",
     metavar="TEXT|@FILE",

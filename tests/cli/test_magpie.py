@@ -142,8 +142,8 @@ def test_reader_that_goes_away_is_no_error() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["-n", "0"], "0 is not in the range 1<=x<="),
-        (["-n", "-3"], "-3 is not in the range 1<=x<="),
+        (["-n", "0"], "0 is too small: at least 1"),
+        (["-n", "-3"], "-3 is too small: at least 1"),
         (["-n", "5", "--temperature", "-1"], "--temperature"),
         (["-n", "5", "--top-p", "0"], "--top-p"),
         (["-n", "5", "--max-tokens", "0"], "--max-tokens"),
