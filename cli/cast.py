@@ -5,7 +5,6 @@ import time
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field, fields, replace
 from itertools import islice
-from pathlib import Path
 from typing import Any
 
 from cli.progress import clock, say
@@ -23,6 +22,7 @@ from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
 from synth.generation.prompt_files import load_prompt
 from synth.generation.verification import Verifier, check_references, open_verifier
+from synth.small_text import read_small
 
 _OPTIONS = {"seconds": "time_limit", "memory": "memory_limit", "unsafe": "unsafe_no_sandbox"}
 """What people call the settings of a verifier: as the options that set them."""
@@ -234,7 +234,7 @@ def verifier_settings(given: dict[str, Any]) -> VerifierSettings | None:
     schema = None
     if given["schema"] is not None:
         try:
-            schema = Path(given["schema"]).read_text(encoding="utf-8")
+            schema = read_small(given["schema"])
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"--schema {given['schema']} cannot be read: {error}") from error
     return VerifierSettings(

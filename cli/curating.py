@@ -9,7 +9,7 @@ import click
 import polars as pl
 
 from cli.generate import claimed_stdout
-from cli.progress import Meter, say
+from cli.progress import Meter, going_on, say
 from cli.show import printable
 from synth.curation.context import FilterContext
 from synth.curation.pipeline import Curation, Removal, columns_of, curate, curated, frame_of, schema_of
@@ -74,17 +74,11 @@ def curate_set(given: dict[str, Any]) -> None:
             sink.finish(_note(sink, tasks))
             say(f"{output} already holds {sink.record.accepted:,} rows", quiet)
             return
-        done = False
-        try:
+        with going_on(sink, given):
             frame = frame_of(tasks)
             found = curate(frame, steps, tasks.faults())
             _write(sink, tasks, found, quiet)
-            done = True
-        finally:
-            if done:
-                sink.finish(_note(sink, tasks))
-            else:
-                sink.pause()
+        sink.finish(_note(sink, tasks))
     if given["explain"]:
         _print(_explained(found, frame), err=True)
     else:

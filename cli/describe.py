@@ -97,9 +97,10 @@ def command(manifest: str, **given: Any) -> None:
 def _lines(name: str) -> tuple[str, ...]:
     """The prompts of a file, one a line."""
     from synth.errors import UsageError
+    from synth.small_text import read_small
 
     try:
-        lines = Path(name).read_text(encoding="utf-8-sig").splitlines()
+        lines = read_small(name).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"--prompts: {name} cannot be read: {error}") from error
     return tuple(line.strip() for line in lines if line.strip())

@@ -19,6 +19,19 @@ from cli.options import (
 )
 
 
+def _ratios(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, ...] | None:
+    """The ratios of --sweep, each once, in the order given."""
+    if text is None:
+        return None
+    try:
+        found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+    except ValueError:
+        found = ()
+    if not found or not all(0 < ratio < 1 for ratio in found):
+        raise click.BadParameter(f"{text!r}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
+    return found
+
+
 @click.command(cls=Command)
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
 @click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="A suite of the new task, told apart.")
@@ -48,6 +61,7 @@ from cli.options import (
 @click.option(
     "--sweep",
     metavar="RATIOS",
+    callback=_ratios,
     help="Also what lies between the first and the second model, as synth merge makes it: 0.2,0.4,0.6,0.8.",
 )
 @click.option(

@@ -140,23 +140,18 @@ def _merged(given: dict[str, Any], models: dict[str, str], folder: Path, quiet: 
 
     made: dict[str, str] = {}
     base, tuned = [*models.values(), "", ""][:2]
-    for text in filter(None, (given["sweep"] or "").split(",")):
-        try:
-            ratio = float(text)
-        except ValueError:
-            ratio = -1.0
-        if not 0 < ratio < 1:
-            raise UsageError(f"--sweep {given['sweep']}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
-        path = folder / "merged" / f"{ratio:g}"
+    for ratio in given["sweep"] or ():
+        name = str(ratio)
+        path = folder / "merged" / name
         if path.exists() and given["restart"]:
             shutil.rmtree(path)
         if path.exists():
             if not is_merge_of(path, base, tuned, ratio):
                 raise UsageError(f"{path} was made of other models: give --restart, or another -o")
         else:
-            say(f"merging at ratio {ratio:g}", quiet)
+            say(f"merging at ratio {name}", quiet)
             merge(base, tuned, path, ratio=ratio)
-        made[f"{ratio:g}"] = str(path)
+        made[name] = str(path)
     return made
 
 

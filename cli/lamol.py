@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cli.help import Command
-from cli.options import MODEL, ROWS, SEEDS, TOKENS, Number, Share, engine_options, output_options, whole
+from cli.options import MODEL, ROWS, SEEDS, TOKENS, Number, Share, Whole, engine_options, output_options
 
 
 @click.command(cls=Command)
@@ -25,7 +25,7 @@ from cli.options import MODEL, ROWS, SEEDS, TOKENS, Number, Share, engine_option
 @click.option("--gamma", type=Share(), default="0.2", show_default=True, help="For --of.")
 @click.option("--seed", type=SEEDS, default=0, show_default=True)
 @click.option("--temperature", type=Number(), default=1.0, show_default=True)
-@click.option("--top-k", type=whole(0), default=20, show_default=True, help="Likeliest tokens; 0: all.")
+@click.option("--top-k", type=Whole(0), default=20, show_default=True, help="Likeliest tokens; 0: all.")
 @click.option("--max-tokens", type=TOKENS, default=1024, show_default=True, help="Most tokens of an example.")
 @click.option("--prompt-column", metavar="NAME", help="For --prepare: the column with the question.")
 @click.option("--reference-column", metavar="NAME", help="Likewise: the column with the answer.")

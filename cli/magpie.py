@@ -8,13 +8,13 @@ import click
 
 from cli.call import arguments
 from cli.help import Command
-from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, engine_options, output_options, whole
+from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, Whole, engine_options, output_options
 
 
 @click.command(cls=Command)
 @MODEL
 @click.option("-n", "--rows", type=ROWS, required=True, help="Rows wanted, after rejection.")
-@click.option("--turns", type=whole(most=1000), default=1, show_default=True, help="User turns a conversation has.")
+@click.option("--turns", type=Whole(most=1000), default=1, show_default=True, help="User turns a conversation has.")
 @click.option(
     "--system",
     metavar="TEXT|@FILE",
@@ -58,6 +58,7 @@ def _systems(value: str | None) -> Any:
     """The system prompts of a text or an @file of JSON lines."""
     from synth.errors import UsageError
     from synth.methods.magpie import System
+    from synth.small_text import read_small
 
     if value is None:
         return ()
@@ -65,7 +66,7 @@ def _systems(value: str | None) -> Any:
         return (System(value),)
     file = Path(value[1:])
     try:
-        lines = file.read_text(encoding="utf-8").splitlines()
+        lines = read_small(file).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"`system`: {file} cannot be read: {error}") from error
     systems = []

@@ -3,6 +3,7 @@
 import importlib
 import logging
 import os
+import re
 import sys
 import warnings
 from collections.abc import Mapping
@@ -12,6 +13,9 @@ import click
 
 from cli import standard
 from cli.call import options_of
+
+_SURROGATE = re.compile("[\ud800-\udfff]")
+"""What Python has in place of bytes of an argument that are no UTF-8."""
 
 GROUPS = {
     "Replay, and the model's own words": {
@@ -128,6 +132,8 @@ def _run(arguments: list[str]) -> int:
     try:
         if any("\0" in argument for argument in arguments):
             raise UsageError("an argument holds a null character, which no name has")
+        if odd := next((argument for argument in arguments if _SURROGATE.search(argument)), None):
+            raise UsageError(f"{odd!a} is not UTF-8, in which tables and records are written; rename the file")
         status: Any = cli.main(arguments, prog_name="synth", standalone_mode=False)
         sys.stdout.flush()
     except click.exceptions.Exit as stop:

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cli.help import Command
-from cli.options import MODEL, Number, answering_options, input_options, verifier_options, whole
+from cli.options import MODEL, Number, Whole, answering_options, input_options, verifier_options
 
 
 @click.command(cls=Command)
@@ -19,7 +19,7 @@ from cli.options import MODEL, Number, answering_options, input_options, verifie
 @click.option(
     "--floor", type=Number(0, 1), default=0.5, show_default=True, help="Least similarity to the model's answer, 0-1."
 )
-@click.option("--retries", type=whole(0), default=2, show_default=True, help="Further tries of the editor.")
+@click.option("--retries", type=Whole(0), default=2, show_default=True, help="Further tries of the editor.")
 @answering_options
 def command(**given: Any) -> None:
     """Mend the model's own answers with as few changes as possible.

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from cli.generate import claimed_stdout
 from cli.options import Share
-from cli.progress import Meter, say
+from cli.progress import Meter, going_on, say
 from synth.data.mix import CountTokens, MixPart, Mixture, mixed, plan
 from synth.data.output import open_output
 from synth.data.prompts import open_prompts
@@ -54,18 +54,11 @@ def mix(given: dict[str, Any]) -> None:
             say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)
             return
         sink.record.parts = _facts(mixture)
-        done = False
-        try:
-            with Meter("mix", quiet=quiet) as meter:
-                for rows, left_out in mixed(mixture, sink.next):
-                    sink.extend(rows, left_out)
-                    meter.show(sink.next, mixture.total, "")
-            done = True
-        finally:
-            if done:
-                sink.finish()
-            else:
-                sink.pause()
+        with going_on(sink, given), Meter("mix", quiet=quiet) as meter:
+            for rows, left_out in mixed(mixture, sink.next):
+                sink.extend(rows, left_out)
+                meter.show(sink.next, mixture.total, "")
+        sink.finish()
     for line in _lines(mixture, given["output"]):
         say(line, quiet)
 

@@ -27,21 +27,48 @@ TRUST = click.option(
 """On every command that loads a model or its tokenizer; it holds until the command has ended."""
 
 
-ROWS, LIMIT = click.IntRange(1, 10**12), click.IntRange(0, 10**12)
-"""How many rows a person may ask for: more than there are anywhere, and few enough to be counted in 64 bits."""
-TOKENS = click.IntRange(1, LARGEST_WINDOW)
-"""How many tokens a text may have: no model's window holds more."""
-SAMPLES = click.IntRange(1, 1 << 16)
-"""How many answers may be drawn to one task."""
-SEEDS = click.IntRange(0, 2**32 - 1)
-"""What every library takes as a seed."""
-DAY = 86_400.0
-"""Seconds: the longest that anything waits."""
+FAR = 1 << 15
+"""Upper ends above it are the computer's, not the person's, and are told to whoever passes them alone."""
 
 
-def whole(least: int = 1, most: int = 1 << 20) -> click.IntRange:
+def _range_of(kind: click.IntRange | click.FloatRange) -> str:
+    """A range for the help: an upper end that nobody comes near is left out."""
+    least = f"above {kind.min:,g}" if kind.min_open else f"{kind.min:,g}"
+    if kind.max is not None and kind.max > FAR:
+        return least if kind.min_open else f"{least} or more"
+    return f"{least} to below {kind.max:,g}" if kind.max_open else f"{least} to {kind.max:,g}"
+
+
+def _outside(kind: click.IntRange | click.FloatRange, number: float) -> str | None:
+    """What is wrong with a number outside a range; None for any other."""
+    if math.isnan(number):
+        return "nan is no number"
+    if kind.min is not None and (number <= kind.min if kind.min_open else number < kind.min):
+        return f"{number} is too small: {'more than' if kind.min_open else 'at least'} {_written(kind.min)}"
+    if kind.max is not None and (number >= kind.max if kind.max_open else number > kind.max):
+        return f"{number} is too large: {'less than' if kind.max_open else 'at most'} {_written(kind.max)}"
+    return None
+
+
+def _written(end: float) -> str:
+    return f"{end:,}" if isinstance(end, int) or not end.is_integer() else f"{int(end):,}"
+
+
+class Whole(click.IntRange):
     """A whole number with two ends: without an upper one, 10^20 would be found out by whatever library meets it."""
-    return click.IntRange(least, most)
+
+    def __init__(self, least: int = 1, most: int = 1 << 20) -> None:
+        super().__init__(least, most)
+
+    def _describe_range(self) -> str:  # click asks for it: `1<=x<=1000000000000` is not for people
+        return _range_of(self)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """The number."""
+        found: int = click.INT.convert(value, param, ctx)
+        if wrong := _outside(self, found):
+            self.fail(wrong, param, ctx)
+        return found
 
 
 class Number(click.FloatRange):
@@ -50,12 +77,27 @@ class Number(click.FloatRange):
     def __init__(self, least: float = 0.0, most: float = 1e9, *, above: bool = False, below: bool = False) -> None:
         super().__init__(least, most, min_open=above, max_open=below)
 
+    def _describe_range(self) -> str:  # click asks for it: `1<=x<=1000000000000` is not for people
+        return _range_of(self)
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
-        found: float = super().convert(value, param, ctx)
-        if math.isnan(found):  # which is on neither side of an end
-            self.fail(f"{value} is no number", param, ctx)
+        found: float = click.FLOAT.convert(value, param, ctx)
+        if wrong := _outside(self, found):
+            self.fail(wrong, param, ctx)
         return found
+
+
+ROWS, LIMIT = Whole(1, 10**12), Whole(0, 10**12)
+"""How many rows a person may ask for: more than there are anywhere, and few enough to be counted in 64 bits."""
+TOKENS = Whole(1, LARGEST_WINDOW)
+"""How many tokens a text may have: no model's window holds more."""
+SAMPLES = Whole(1, 1 << 16)
+"""How many answers may be drawn to one task."""
+SEEDS = Whole(0, 2**32 - 1)
+"""What every library takes as a seed."""
+DAY = 86_400.0
+"""Seconds: the longest that anything waits."""
 
 
 LARGEST_SHARE = 1000
@@ -102,7 +144,7 @@ ENGINE = click.option(
 )
 CONCURRENCY = click.option(
     "--concurrency",
-    type=click.IntRange(1, 1 << 16),
+    type=Whole(1, 1 << 16),
     default=256,
     show_default=True,
     help="Requests at once: the engine's batch.",
@@ -129,10 +171,10 @@ DEVICE = click.option(
     "--device", default="auto", show_default=True, callback=_device, help="For transformers: cuda, mps or cpu."
 )
 MAX_LENGTH = click.option(
-    "--max-length", type=click.IntRange(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]"
+    "--max-length", type=Whole(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]"
 )
 TENSOR_PARALLEL = click.option(
-    "--tensor-parallel", type=click.IntRange(1, 1024), default=1, show_default=True, help="For vLLM: GPUs a model."
+    "--tensor-parallel", type=Whole(1, 1024), default=1, show_default=True, help="For vLLM: GPUs a model."
 )
 
 
@@ -253,7 +295,7 @@ def verifier_options(command: Command) -> Command:
         click.option(
             "--time-limit", type=Number(0.01, DAY), default=10.0, show_default=True, help="Seconds for one check."
         ),
-        click.option("--memory-limit", type=whole(16), default=1024, show_default=True, help="MiB for a program."),
+        click.option("--memory-limit", type=Whole(16), default=1024, show_default=True, help="MiB for a program."),
         click.option("--language", metavar="NAME", help="For compile, instead of what the answer's fence says."),
         click.option("--schema", metavar="FILE", help="For json: a JSON Schema."),
         click.option("--pattern", metavar="REGEX", help="For regex, instead of the row's reference."),

@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cli.help import Command
-from cli.options import MODEL, engine_options, input_options, output_options, whole
+from cli.options import MODEL, Whole, engine_options, input_options, output_options
 from synth.engines.loading import LARGEST_WINDOW
 
 
@@ -21,7 +21,7 @@ from synth.engines.loading import LARGEST_WINDOW
 )
 @click.option(
     "--max-tokens",
-    type=whole(8, LARGEST_WINDOW),
+    type=Whole(8, LARGEST_WINDOW),
     default=512,
     show_default=True,
     help="Most tokens of a reply, where asked.",

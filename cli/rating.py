@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from cli.cast import Casting, engine_settings, tasks_of
 from cli.generate import Job, claimed_stdout, closing_lines, generate
-from cli.progress import Meter, clock, say
+from cli.progress import Meter, clock, going_on, say
 from synth.curation.rewards import COLUMNS, open_reward_model, rewarded
 from synth.data.output import open_output
 from synth.data.plain import only_texts
@@ -107,8 +107,8 @@ def _reward(given: dict[str, Any]) -> None:
             sink.finish()
             say(f"{given['output']} already holds {sink.record.accepted:,} rows", quiet)
             return
-        before, done, missing = sink.next, False, Counter[str]()
-        try:
+        before, missing = sink.next, Counter[str]()
+        with going_on(sink, given):
             say(f"loading {name}", quiet)
             model = open_reward_model(name, engine_settings(given))
             say(model.description, quiet)
@@ -118,12 +118,7 @@ def _reward(given: dict[str, Any]) -> None:
                     missing["reward"] += batch["reward"].null_count
                     sink.extend(batch, rejected)
                     meter.show(sink.next, tasks.total, "")
-            done = True
-        finally:
-            if done:
-                sink.finish()
-            else:
-                sink.pause()
+        sink.finish()
     closing_lines(sink.record, sink.next, given["output"], quiet)
     _say_missing(+missing, quiet)
     seconds = max(time.monotonic() - began, 1e-6)

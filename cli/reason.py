@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from cli.help import Command
-from cli.options import MODEL, SAMPLES, Number, answering_options, input_options, verifier_options, whole
+from cli.options import MODEL, SAMPLES, Number, Whole, answering_options, input_options, verifier_options
 
 
 @click.command(cls=Command)
@@ -29,14 +29,14 @@ from cli.options import MODEL, SAMPLES, Number, answering_options, input_options
 @click.option("--think-close", default="</think>", show_default=True, metavar="TEXT", help="What closes them.")
 @click.option(
     "--search",
-    type=whole(0),
+    type=Whole(0),
     default=0,
     metavar="K",
     help="Put up to K wrong attempts before the right one, and turn back from each.",
 )
 @click.option(
     "--step-rollouts",
-    type=whole(0, 1 << 16),
+    type=Whole(0, 1 << 16),
     default=0,
     metavar="K",
     help="Value each step by K completions that go on from it.",

@@ -42,7 +42,7 @@ def command(**given: Any) -> None:
     Examples:
       synth rephrase pages.jsonl --model M -o rephrased
       synth rephrase pages.parquet --model M --style easy --style hard --originals 1:2 -o mixed
-      synth train mixed --model M --text-column text -o tuned
+      synth train mixed --model M -o tuned
     """  # noqa: D301 (\b is click's)
     from cli.cast import Casting
     from cli.generate import generate, task_job

@@ -6,7 +6,7 @@ import click
 
 from cli.call import arguments
 from cli.help import Command
-from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options, whole
+from cli.options import MODEL, SAMPLES, Whole, answering_options, input_options, verifier_options
 
 
 @click.command(cls=Command)
@@ -30,7 +30,7 @@ from cli.options import MODEL, SAMPLES, answering_options, input_options, verifi
     help="For tasks with no right answer, tried in this order: paraphrase, minimum-change, gold, drop.",
 )
 @click.option("--pairs", is_flag=True, help="Also write preference pairs, right against wrong, to pairs/.")
-@click.option("--few-shot", type=whole(0), default=0, help="Demonstrations from the data before each task.")
+@click.option("--few-shot", type=Whole(0), default=0, help="Demonstrations from the data before each task.")
 @click.option("--answer-model", metavar="MODEL[@URL]", help="Another model answers; fallbacks stay with --model.")
 @answering_options
 def command(**given: Any) -> None:

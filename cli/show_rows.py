@@ -165,7 +165,9 @@ def _is_scored(record: dict[str, Any]) -> bool:
     lists = [record.get(name) for name in ("input_ids", "labels", "logprobs")]
     same = all(isinstance(values, list) for values in lists) and len({len(values or ()) for values in lists}) == 1
     whole = same and all(isinstance(token, int) for name in ("input_ids", "labels") for token in record[name])
-    return whole and isinstance(record.get("scorer"), str) and any(value is not None for value in record["logprobs"])
+    scores = [value for value in record["logprobs"] if value is not None] if whole else []
+    scored = bool(scores) and all(isinstance(nats, int | float) for nats in scores)
+    return scored and isinstance(record.get("scorer"), str)
 
 
 def _perplexity(logprobs: Sequence[float | None]) -> str:

@@ -13,10 +13,10 @@ from cli.options import (
     STOP,
     TOKENS,
     Number,
+    Whole,
     engine_options,
     input_options,
     output_options,
-    whole,
 )
 
 
@@ -31,7 +31,7 @@ from cli.options import (
     "[default: --model]",
 )
 @click.option("--candidates", type=ROWS, help="Inputs to choose among. [default: 5 times -n]")
-@click.option("--clusters", type=whole(), default=20, show_default=True, help="Groups of like inputs.")
+@click.option("--clusters", type=Whole(), default=20, show_default=True, help="Groups of like inputs.")
 @click.option(
     "--embed",
     metavar="[LIBRARY:]MODEL",

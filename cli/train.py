@@ -16,10 +16,10 @@ from cli.options import (
     TRUST,
     Number,
     Share,
+    Whole,
     announced,
     directory_for,
     input_options,
-    whole,
 )
 from synth.engines.loading import LARGEST_WINDOW
 
@@ -46,8 +46,8 @@ STEPS = 10**9
     help="What of a conversation is trained on. Rows with `labels` are trained on as these say; tokens without labels "
     "need `all`.",
 )
-@click.option("--text-column", metavar="NAME", help="Train on plain texts, as in pre-training.")
-@click.option("--steps", type=whole(most=STEPS), help="Optimiser steps. [default: go by --epochs]")
+@click.option("--text-column", metavar="NAME", help="The column with plain texts, if it is not `text`.")
+@click.option("--steps", type=Whole(most=STEPS), help="Optimiser steps. [default: go by --epochs]")
 @click.option("--epochs", type=Number(most=1e6, above=True), default=1.0, show_default=True)
 @click.option(
     "--lr",
@@ -66,12 +66,12 @@ STEPS = 10**9
 @click.option("--warmup", type=Share(), default="3%", show_default=True, help="Share of the steps in which it rises.")
 @click.option(
     "--batch-tokens",
-    type=whole(2, LARGEST_WINDOW),
+    type=Whole(2, LARGEST_WINDOW),
     default=8192,
     show_default=True,
     help="Tokens of a batch on one device; rows are packed, and none sees another.",
 )
-@click.option("--accumulate", type=whole(), default=1, show_default=True, help="Batches a step.")
+@click.option("--accumulate", type=Whole(), default=1, show_default=True, help="Batches a step.")
 @click.option(
     "--overlong",
     type=click.Choice(["drop", "truncate"]),
@@ -79,7 +79,7 @@ STEPS = 10**9
     show_default=True,
     help="Rows longer than the model's window or a batch: left out, or cut.",
 )
-@click.option("--max-length", type=whole(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]")
+@click.option("--max-length", type=Whole(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]")
 @click.option("--clip", type=Number(above=True), default=1.0, show_default=True, help="Gradient norm.")
 @click.option("--weight-decay", type=Number(), default=0.0, show_default=True)
 @click.option("--dropout", type=Number(0, 1, below=True), default=0.0, show_default=True)
@@ -89,8 +89,8 @@ STEPS = 10**9
     metavar="PART",
     help="Leave as it is: embeddings, attention, mlp or layers:FIRST-LAST. May be given several times.",
 )
-@click.option("--lora", type=whole(), metavar="RANK", help="Train low-rank adapters on all linear layers.")
-@click.option("--lora-alpha", type=whole(), help="[default: twice the rank]")
+@click.option("--lora", type=Whole(), metavar="RANK", help="Train low-rank adapters on all linear layers.")
+@click.option("--lora-alpha", type=Whole(), help="[default: twice the rank]")
 @click.option("--lora-dropout", type=Number(0, 1, below=True), default=0.0, show_default=True)
 @click.option("--peft", metavar="FILE", help="Or another method of peft: its configuration as JSON.")
 @click.option("--lm-loss", type=Number(), default=0.0, show_default=True, help="LAMOL's; 0.25 in the paper.")
@@ -107,10 +107,10 @@ STEPS = 10**9
     help="What is computed in; weights that are trained are float32. auto: bfloat16 where the GPU can.",
 )
 @DEVICE
-@click.option("--save-every", type=whole(most=STEPS), default=200, show_default=True, help="Steps between checkpoints.")
+@click.option("--save-every", type=Whole(most=STEPS), default=200, show_default=True, help="Steps between checkpoints.")
 @click.option("--eval", "suites", multiple=True, metavar="SUITE", help="Old abilities to watch; see synth eval.")
 @click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="Suites of the new task.")
-@click.option("--eval-every", type=whole(most=STEPS), default=50, show_default=True, help="Steps between evaluations.")
+@click.option("--eval-every", type=Whole(most=STEPS), default=50, show_default=True, help="Steps between evaluations.")
 @click.option("--eval-limit", type=ROWS, default=100, show_default=True, help="Items taken of each suite.")
 @click.option("--eval-tokens", type=TOKENS, default=512, show_default=True, help="Most tokens of an answer.")
 @click.option(
@@ -129,9 +129,10 @@ STEPS = 10**9
 def command(**given: Any) -> None:
     """Train a model on a data set, and watch what it learns and forgets.
 
-    Rows may be conversations, or tokens with `labels` (and `weights`), as `synth score-tokens` writes them. The trained
-    model is saved in DIR as any model is, an adapter merged into it. A killed run is continued by the same command,
-    with the same result. Several GPUs: accelerate launch -m cli train …, or torchrun -m.
+    Rows may be conversations, plain texts, which are trained on whole, or tokens with `labels` (and `weights`), as
+    `synth score-tokens` writes them. The trained model is saved in DIR as any model is, an adapter merged into it. A
+    killed run is continued by the same command, with the same result. Several GPUs: accelerate launch -m cli train …,
+    or torchrun -m.
 
     \b
     Examples:
@@ -139,7 +140,7 @@ def command(**given: Any) -> None:
       synth train mixed --model M -o tuned --epochs 2 --lr 1e-5
       synth train mixed --model M -o tuned --lora 16 --eval old.jsonl --new task.jsonl --keep 95%
       synth train masked --model M -o tuned --kl 0.1 --kl-on replay
-      synth train pages.parquet --model M -o tuned --text-column text --batch-tokens 32768
+      synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
       synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
     """  # noqa: D301 (\b is click's)
     from cli.training import train

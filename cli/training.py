@@ -16,11 +16,11 @@ import numpy as np
 from cli.progress import Meter, clock, how_to_go_on, say
 from cli.show import printable
 from synth.chat.format import ChatFormat, format_for, format_for_texts
+from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
-from synth.data.read import Rows, conversations, open_source
+from synth.data.read import Rows, open_source
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
-from synth.data.schema.turns import holds_text
 from synth.engines.loading import load_config, window_of
 from synth.engines.open import model_revision
 from synth.errors import UsageError
@@ -74,18 +74,26 @@ def train(given: dict[str, Any]) -> None:
     if not given["dry_run"] and not given["restart"]:
         refuse_other_settings(Path(given["output"]), chosen)
     # torch and transformers take a while to import: not before what can be told without them
-    from synth.training.model import check_memory
+    from synth.training.model import check_memory, measure
 
     if trained.adapts:
         trained.adapter()
     curve = _curve(given)
-    chat_format = format_for if given["text_column"] is None else format_for_texts
-    chat = chat_format(given["model"], prefix=given["prefix"], stop=given["stop"])
     source = _source(given)
     tasks = open_prompts(source, given["limit"])
+    column = given["text_column"] or (TEXT if has_texts(source.schema) else None)
+    plain = given["text_column"] is not None or ("input_ids" not in source.schema.names and only_texts(source))
+    chat_format = format_for_texts if plain else format_for
+    chat = chat_format(given["model"], prefix=given["prefix"], stop=given["stop"])
+    size = measure(given["model"], trained)
     encoder = RowEncoder(chat, given["train_on"], (), given["overlong"], _window(given))
     rows = read_training_rows(
-        source, encoder, _vocabulary(given["model"], chat), text_column=given["text_column"], limit=given["limit"]
+        source,
+        encoder,
+        _vocabulary(given["model"], chat),
+        text_column=column,
+        only_texts=plain,
+        limit=given["limit"],
     )
     for note in source.notes:
         say(note, quiet)
@@ -98,7 +106,13 @@ def train(given: dict[str, Any]) -> None:
         _dry_run(rows, settings, chat)
         return
     memory = check_memory(
-        given["model"], trained, given["device"], _processes(), dtype=settings.dtype, foundation=settings.nearness > 0
+        given["model"],
+        size,
+        trained,
+        given["device"],
+        _processes(),
+        dtype=settings.dtype,
+        foundation=settings.nearness > 0,
     )
     recorded = chosen | {"revision": model_revision(given["model"]), "input": tasks.fingerprint}
     recorded |= curve.settings() if curve else {}
@@ -260,13 +274,9 @@ def _curve(given: dict[str, Any]) -> Any:
 
 
 def _source(given: dict[str, Any]) -> Rows:
-    """The rows, brought to `messages` where they are neither tokens nor plain texts."""
+    """The rows, brought to `messages` where they are neither tokens nor a column of plain texts that was named."""
     raw = open_source(given["source"])
-    column = given["text_column"]
-    if column is not None:
-        texts = [field.name for field in raw.schema if holds_text(field.type)]
-        if column not in texts:
-            raise UsageError(f"{raw.source} has no column of texts {column!r}; there are: {', '.join(texts) or 'none'}")
+    if given["text_column"] is not None:
         return raw
     if "input_ids" in raw.schema.names:
         if given["train_on"] == "all" or "labels" in raw.schema.names:
@@ -275,7 +285,7 @@ def _source(given: dict[str, Any]) -> Rows:
             f"{raw.source} holds tokens (input_ids) without labels, so nobody can tell which the assistant wrote: "
             "--train-on all trains on every token; or add labels (synth score-tokens), or leave input_ids out"
         )
-    return conversations(raw, prompt_column=given["prompt_column"], reference_column=given["reference_column"])
+    return rows_or_texts(raw, prompt_column=given["prompt_column"], reference_column=given["reference_column"])
 
 
 def _window(given: dict[str, Any]) -> int:

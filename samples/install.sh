@@ -16,7 +16,7 @@ python=${PYTHON:-python3}
     exit 2
 }
 [ -x "$venv/bin/python" ] || "$python" -m venv "$venv"
-pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet "$@"; }
+pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet "$@"; }  # errors, but no warnings
 pip install --upgrade pip
 
 gpu=no

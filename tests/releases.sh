@@ -4,25 +4,28 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(realpath -m "${SYNTH_VENV:-.venv}")
-try() {
-    local here="$venv/$1" mark torch
+mkdir -p "$venv"
+try() { # NAME RESOLUTION
+    local here="$venv/$1" mark build
     mark="$here/.synth-$(cksum <pyproject.toml | cut -d' ' -f1)"
     if [ ! -e "$mark" ]; then
         samples/install.sh "$here" torch
-        "$here/bin/python" -m pip --disable-pip-version-check --quiet install uv
-        # to the letter the build of torch that is there: no other is to be had where there is no GPU
-        torch=$("$here/bin/python" -c 'from importlib.metadata import version; print(version("torch"))')
+        "$here/bin/python" -m pip --disable-pip-version-check --quiet --quiet install uv
+        # To the letter the build of torch that is there: where there is no GPU, no other will do.
+        build=$("$here/bin/python" -m pip show torch 2>/dev/null | sed -n 's/^Version: //p')
         "$here/bin/python" -m uv pip install --quiet --python "$here" --resolution "$2" \
-            --editable . "torch==$torch" 'pytest>=8'
+            --editable . "torch==${build:-2.13.0}" 'pytest>=8'
         touch "$mark"
     fi
     "$here/bin/python" -c '
 from importlib.metadata import version
-print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "datasets", "peft", "pyarrow")))'
-    OMP_NUM_THREADS=1 "$here/bin/python" -m pytest --quiet -p no:cacheprovider \
-        tests/cli/test_quiet.py tests/synth/engines/test_transformers_faults.py tests/synth/training \
-        tests/synth/chat/test_format.py tests/synth/data/test_read.py tests/synth/data/schema/test_benchmarks.py \
-        -k "not processes and not hub"
+print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "peft", "datasets", "pyarrow")))'
+    # test_quiet.py is a session of commands: generation, scores, mixing, training, evaluation, report, export
+    OMP_NUM_THREADS=1 "$here/bin/python" -m pytest --quiet -p no:cacheprovider --durations 5 \
+        tests/cli/test_quiet.py tests/synth/training tests/synth/chat/test_format.py \
+        tests/synth/engines/test_transformers_faults.py tests/synth/data/test_read.py \
+        tests/synth/data/test_write.py::test_directory_is_what_datasets_loads \
+        tests/synth/data/test_write.py::test_directory_describes_itself_as_datasets_does
 }
 try oldest lowest-direct >"$venv/oldest.log" 2>&1 &
 oldest=$!
@@ -31,6 +34,7 @@ newest=$!
 failed=0
 for one in oldest newest; do
     wait "${!one}" || failed=1
+    echo "$one:"
     cat "$venv/$one.log"
 done
 exit $failed

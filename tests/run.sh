@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Sets up everything the tests need, real vLLM included, and runs them: tests/run.sh [PYTEST ARGUMENTS]
+# Without arguments: ruff and mypy before them, and tests/releases.sh after them.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(realpath -m "${SYNTH_VENV:-.venv}")  # tests start Python from other directories
@@ -14,11 +15,12 @@ for package in bubblewrap:bwrap chromium:chromium espeak-ng:espeak-ng; do
             { apt-get update --quiet=2 && apt-get install --yes --quiet=2 "$name"; } >/dev/null 2>&1 || true
     fi
 done
-if [ $# = 0 ]; then
-    ruff check .
-    ruff format --check .
-    mypy
-    export OMP_NUM_THREADS=1  # two processes share two cores
-    set -- --numprocesses 2 --dist loadfile --durations 25
+if [ $# -gt 0 ]; then
+    exec python -m pytest "$@"
 fi
-python -m pytest "$@"
+ruff check .
+ruff format --check .
+mypy
+export OMP_NUM_THREADS=1  # two processes share two cores
+python -m pytest --numprocesses 2 --dist loadfile --durations 25
+tests/releases.sh

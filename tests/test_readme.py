@@ -4,10 +4,14 @@ import re
 import shlex
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
 
 from cli.main import cli
 
@@ -65,3 +69,30 @@ def test_links(file: Path) -> None:
 
 def test_length() -> None:
     assert len(README.read_text(encoding="utf-8").splitlines()) < 300
+
+
+def table_of_releases() -> dict[str, list[str]]:
+    """By library: its oldest release, the one beside vLLM and the newest, as the table says."""
+    found: dict[str, list[str]] = {}
+    for line in README.read_text(encoding="utf-8").partition("| | oldest |")[2].splitlines()[2:]:
+        if not line.startswith("|"):
+            break
+        names, *cells = (cell.strip().split(", ") for cell in line.strip("|").split("|"))
+        found |= {name: [cell[place] for cell in cells] for place, name in enumerate(names)}
+    return found
+
+
+def ranges() -> dict[str, SpecifierSet]:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    lines = [*project["dependencies"], *project["optional-dependencies"]["vllm"]]
+    return {needed.name: needed.specifier for needed in map(Requirement, lines)}
+
+
+def test_the_table_of_releases_is_that_of_the_ranges() -> None:
+    stated, allowed = table_of_releases(), ranges()
+    assert {"transformers", "accelerate", "peft", "datasets", "pyarrow"} <= stated.keys()
+    for name, releases in stated.items():
+        numbers = [Version(cell.split()[0]) for cell in releases if cell != "–"]
+        [floor] = [Version(one.version) for one in allowed[name.lower()] if one.operator == ">="]
+        assert numbers[0] == floor, f"{name}: {floor} in pyproject.toml"
+        assert numbers == sorted(numbers) and all(number in allowed[name.lower()] for number in numbers), name

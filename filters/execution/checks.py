@@ -10,11 +10,14 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from filters.execution.program_process import module
-from filters.execution.tests_process import Builtins, Program
-from filters.execution.values import ProgramEnded
+from filters.execution.stand_ins import Remote, StandInType
+from filters.execution.tests_process import Builtins, Program, Solution
+from filters.execution.values import SOLUTION, ProgramEnded
 
 _QUIET = (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign)
 """Statements that test nothing by themselves."""
+
+_LOOKS = ("getsource", "getsourcelines", "isfunction", "iscoroutinefunction", "isgeneratorfunction")
 
 Test = tuple[str, Callable[[], object]]
 
@@ -40,8 +43,12 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         return {"unusable": f"the tests do not parse: {error}"}
     program, running = None, "its code"
+    failures = _watched() if any("unittest" in text for text in (request["setup"], *request["tests"])) else []
     try:
         program = Program(connection)
+        _hide(program)
+        for name in SOLUTION.intersection(_modules(trees)):
+            sys.modules[name] = Solution(name, program)
         names = module("__main__").__dict__
         names["__builtins__"] = Builtins(program, set(request["tested"]))
         entry = request["entry"]
@@ -60,11 +67,33 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
             running = name
             test()
     except BaseException as error:
-        return _ended(error, program, running)
-    return _ended(None, program, running)
+        return _ended(error, program, running, failures)
+    return _ended(None, program, running, failures)
 
 
-def _ended(error: BaseException | None, program: Program | None, running: str) -> dict[str, Any]:
+def _hide(program: Program) -> None:
+    """Refuse what `inspect` cannot see of a program across processes, instead of answering wrongly."""
+
+    def refusing(look: Callable[..., Any]) -> Callable[..., Any]:
+        def refused(value: Any) -> Any:
+            if isinstance(value, Remote) or type(value) is StandInType:
+                raise program.refuse(f"the tests look at an object of the program by inspect.{look.__name__}")
+            return look(value)
+
+        return refused
+
+    for name in _LOOKS:
+        setattr(inspect, name, refusing(getattr(inspect, name)))
+
+
+def _modules(trees: list[ast.Module]) -> set[str]:
+    """The modules that the tests import."""
+    nodes = [node for tree in trees for node in ast.walk(tree)]
+    imported = {alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names}
+    return imported | {node.module for node in nodes if isinstance(node, ast.ImportFrom) and node.module}
+
+
+def _ended(error: BaseException | None, program: Program | None, running: str, failures: list[str]) -> dict[str, Any]:
     """What it means that the tests ended so."""
     if program and program.fault:
         return {"failed": program.fault, "ended": True}
@@ -73,11 +102,13 @@ def _ended(error: BaseException | None, program: Program | None, running: str) -
     if program and program.unjudged:
         return {"unusable": program.unjudged}
     theirs = program is not None and not program.raised(error)
-    if isinstance(error, Unusable) or (theirs and isinstance(error, ImportError)):
+    if isinstance(error, Unusable) or (theirs and isinstance(error, ImportError) and error.name not in SOLUTION):
         return {"unusable": str(error)}
     if error is not None and not (theirs and isinstance(error, SystemExit) and not error.code):  # as unittest ends well
         said = "" if isinstance(error, SystemExit) else str(error)[:200]
         return {"failed": f"{running}: {type(error).__name__}{': ' if said else ''}{said}"}
+    if failures:
+        return {"failed": failures[0]}
     return {"unusable": program.word} if program and program.word else {"passed": True}
 
 
@@ -158,13 +189,35 @@ def _is_test_case(kind: type) -> bool:
     return unittest is not None and issubclass(kind, unittest.TestCase)
 
 
+def _watched() -> list[str]:
+    """What fails from now on of unittest's tests, also where the tests run them and do not look at the result."""
+    import unittest
+
+    failures: list[str] = []
+
+    def noting(run: Callable[..., Any]) -> Callable[..., Any]:
+        def noted(self: Any, *given: Any, **named: Any) -> Any:
+            result = run(self, *given, **named)
+            if result is not None and not result.wasSuccessful():
+                failures.extend(f"{test}: {trace.strip().splitlines()[-1]}" for test, trace in _failed(result))
+            return result
+
+        return noted
+
+    for kind in (unittest.TestCase, unittest.TestSuite):
+        kind.run = noting(kind.run)  # type: ignore[method-assign]
+    return failures
+
+
+def _failed(result: Any) -> list[tuple[Any, str]]:
+    return [*result.errors, *result.failures, *((test, "it succeeds") for test in result.unexpectedSuccesses)]
+
+
 def _unittest(case: type) -> None:
     import unittest
 
     result = unittest.TestResult()
     result.failfast = True
     unittest.defaultTestLoader.loadTestsFromTestCase(case).run(result)
-    for test, trace in (*result.errors, *result.failures):
-        raise AssertionError(f"{test}: {trace.strip().splitlines()[-1]}")
     if not result.testsRun:
         raise Unusable(f"{case.__name__} has no tests")

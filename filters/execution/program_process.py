@@ -11,13 +11,20 @@ import operator
 import socket
 import sys
 import types
+from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from filters.execution.values import IMMUTABLE, TYPES, ProgramEnded, Wire, decode, encode, plain, update
+from filters.execution.values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, plain, update
 
 CHANGEABLE = {"list", "tuple", "dict", "set", "bytearray", "deque", "Counter", "OrderedDict", "defaultdict", "numpy"}
 """Arguments of these types may be changed in place, or what is in them."""
+
+WATCHED = 8
+"""Arguments that the program has kept whose changes are followed, the last ones."""
+
+FOLLOWED = 1_000
+"""Items of such an argument, at most: it is looked at with every call."""
 
 PRINTED = 2**20
 """Characters of output that a call may write; more is thrown away."""
@@ -43,6 +50,8 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "data": plain,
     "contains": operator.contains,
     "is_instance": lambda kind, value: isinstance(value, kind),
+    "enter": lambda thing: thing.__enter__(),
+    "exit": lambda thing, *given: thing.__exit__(*given),
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
     "index": operator.index,
@@ -62,7 +71,19 @@ def _change(thing: Any, how: str, key: Any, value: Any) -> None:
     update(OPERATIONS[how](thing, key), value)
 
 
-OPERATIONS["update"] = _change
+def _signature(thing: Any) -> list[Any]:
+    """The parameters of something that can be called, and what it returns: of each what there is, in a list."""
+    import inspect
+
+    def given(value: Any) -> list[Any]:
+        return [] if value is inspect.Parameter.empty else [value]
+
+    found = inspect.signature(thing)
+    rows = [[one.name, int(one.kind), given(one.default), given(one.annotation)] for one in found.parameters.values()]
+    return [rows, given(found.return_annotation)]
+
+
+OPERATIONS |= {"update": _change, "signature": _signature}
 
 
 def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -88,6 +109,8 @@ def serve(source: str, connection: socket.socket) -> None:
     sys.stdout = program.printed
     try:
         exec(compile(source, "program", "exec"), space.__dict__)
+    except EOFError:
+        pass  # it reads what nobody gives: what it has defined by then may be what is tested
     except BaseException as error:
         wire.send(program.raised(error))
         return
@@ -122,6 +145,9 @@ class _Program:
         self._numbers: dict[int, int] = {}
         self._lent: dict[int, Lent] = {}
         self._loop: Any = None
+        self._kept: list[Any] = []
+        self._watched: deque[int] = deque(maxlen=WATCHED)  # the last of these, as places there
+        self._known: dict[int, Any] = {}  # what the other side knows of them
         self.printed = _Printed()
 
     def names(self) -> dict[str, Any]:
@@ -187,12 +213,14 @@ class _Program:
     def _find(self, name: str, inner: Any) -> Any:
         if name == "thing":
             return self._things[inner]
-        if name == "builtin":
+        if name in ("builtin", "type"):
             return getattr(builtins, inner)
         if name == "error":
             return decode(inner[0], self._find)(*(decode(item, self._find) for item in inner[1]))
         if name == "iterator":
             return self._iterate(inner)
+        if name == "kept":
+            return self._kept[inner]
         if name == "object":
             return self._lent.setdefault(inner, Lent(self._call_back, inner))
         return self._function(*inner)
@@ -225,16 +253,17 @@ class _Program:
         return self._call_back("input", 0, str(prompt))
 
     def answer(self, request: Any) -> Any:
-        """Do what is asked: an operation on a thing. Arguments that were changed in place come back too."""
+        """Do what is asked: an operation on a thing. What was changed in place comes back, too."""
         name, number, positional, named = request
         try:
             given = [decode(item, self._find) for item in positional]
             by_name = {key: decode(item, self._find) for key, item in named.items()}
-            do = getattr(self, f"_{name}") if name in ("start", "step", "cancel", "awaited") else OPERATIONS[name]
+            do = getattr(self, f"_{name}") if name in _OWN else OPERATIONS[name]
             result = do(self._things[number], *given, **by_name)
-            reply = {"result": encode(result, self.keep)}
-            changed = {}
+            reply = {"result": self._sent(result)}
+            changed, kept = {}, {}
             arguments = [*given, *by_name.values()]
+            del given, by_name
             for at, before in enumerate([*positional, *named.values()]):
                 if isinstance(before, dict) and not CHANGEABLE.isdisjoint(before):
                     if result is arguments[at]:
@@ -242,11 +271,42 @@ class _Program:
                     after = encode(arguments[at], self.keep)
                     if after != before:
                         changed[str(at)] = after
+                    references = 2 + (result is arguments[at])  # by `arguments`, and by who counts
+                    if type(arguments[at]) in MUTABLE and sys.getrefcount(arguments[at]) > references:
+                        kept[str(at)] = self._follow(arguments[at], after)
+            reply |= {"changed": changed, "kept": kept}
         except ProgramEnded:
             raise
         except BaseException as error:
-            return self.raised(error)
-        return reply | {"changed": changed, "printed": self.printed.fetch()}
+            return self.raised(error) | {"later": self._later()}
+        return reply | {"later": self._later(), "printed": self.printed.fetch()}
+
+    def _sent(self, value: Any) -> Any:
+        """A result: what was handed in earlier, and is kept, by its number."""
+        number = next((number for number in self._watched if self._kept[number] is value), None)
+        return encode(value, self.keep) if number is None else {"kept": number}
+
+    def _follow(self, value: Any, known: Any) -> int:
+        """Remember an argument that the program has kept: it may change it later. Its number."""
+        self._kept.append(value)
+        number = len(self._kept) - 1
+        self._watched.append(number)
+        self._known[number] = known
+        return number
+
+    def _later(self) -> dict[str, Any]:
+        """What the program has kept, and changed since."""
+        found = {}
+        for number in self._watched:
+            value = self._kept[number]
+            if len(value) <= FOLLOWED and (after := encode(value, self.keep)) != self._known[number]:
+                found[str(number)] = self._known[number] = after
+        return found
+
+    def _refresh(self, thing: Any, number: int, value: Any) -> None:
+        """Change what the program has kept as the tests have changed it."""
+        update(self._kept[number], value)
+        self._known[number] = encode(self._kept[number], self.keep)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Begin to run a coroutine beside others."""
@@ -276,6 +336,10 @@ class _Program:
         return wait()
 
 
+_OWN = ("start", "step", "cancel", "awaited", "refresh")
+"""What is asked of `_Program` itself."""
+
+
 class Lent:
     """Stands for an object of the tests."""
 
@@ -301,7 +365,7 @@ LENT = {
     "__call__": "call", "__getitem__": "item", "__setitem__": "set_item", "__len__": "length", "__iter__": "iterate",
     "__contains__": "contains", "__str__": "text", "__repr__": "repr", "__bool__": "truth", "__hash__": "hash",
     "__eq__": "eq", "__lt__": "lt", "__gt__": "gt", "__le__": "le", "__ge__": "ge", "__add__": "add", "__sub__": "sub",
-    "__mul__": "mul", "__truediv__": "truediv", "__neg__": "neg",
+    "__mul__": "mul", "__truediv__": "truediv", "__neg__": "neg", "__enter__": "enter", "__exit__": "exit",
 }  # fmt: skip
 """What a program may do with an object of the tests beside reading and setting its attributes."""
 

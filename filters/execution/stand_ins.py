@@ -1,6 +1,7 @@
 """Stand-ins, in the tests' process, for objects and classes of the program. See `filters.execution.tests_process`."""
 
 import dataclasses
+import inspect
 import types
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import suppress
@@ -12,7 +13,7 @@ from filters.execution.values import IMMUTABLE, MUTABLE, TYPES
 if TYPE_CHECKING:
     from filters.execution.tests_process import Program
 
-_HIDDEN = ("__signature__", "__code__", "__closure__")
+_HIDDEN = ("__code__", "__closure__")
 """What `inspect` looks at, and cannot see across processes."""
 
 
@@ -27,6 +28,8 @@ class StandInType(type):
 
     def __call__(cls, *given: Any, **named: Any) -> Any:
         """Make an instance, in the program's process."""
+        if "_remote" not in vars(cls):
+            raise cls._remote[0].refuse("the tests derive a class from one of the program")
         return cls._ask("call", *given, **named)
 
     def _ask(cls, name: str, *given: Any, **named: Any) -> Any:
@@ -34,6 +37,8 @@ class StandInType(type):
         return program.ask(name, number, given, named)
 
     def __getattr__(cls, name: str) -> Any:
+        if name == "__signature__":
+            return _signature(cls._remote[0], cls._ask("signature"))
         found = cls._ask("get", name)
         if name == "__dataclass_fields__":  # for `dataclasses.asdict`, which wants real ones
             return vars(dataclasses.make_dataclass(cls.__name__, list(found)))[name]
@@ -74,6 +79,8 @@ class Remote(metaclass=StandInType):
         if name in _HIDDEN:
             program: Program = object.__getattribute__(self, "__dict__")["_program"]
             raise program.refuse(f"the tests look at {name} of an object of the program")
+        if name == "__signature__":
+            return _signature(object.__getattribute__(self, "__dict__")["_program"], self._do("signature"))
         return getattr(type(self), name) if name == "__dataclass_fields__" else self._do("get", name)
 
     def __copy__(self) -> Any:
@@ -99,6 +106,24 @@ class Remote(metaclass=StandInType):
 
     def __format__(self, how: str) -> str:
         return str(self._do("format", how))
+
+
+def _signature(program: "Program", found: Any) -> inspect.Signature:
+    """What the program says of how something of it is called."""
+    rows, returns = found
+    kinds = {int(kind): kind for kind in inspect._ParameterKind}
+    parameters = [
+        inspect.Parameter(
+            name,
+            kinds[kind],
+            default=default[0] if default else inspect.Parameter.empty,
+            annotation=annotation[0] if annotation else inspect.Parameter.empty,
+        )
+        for name, kind, default, annotation in rows
+    ]
+    if any(isinstance(one, Remote) for one in (*returns, *(one.annotation for one in parameters))):
+        raise program.refuse("the tests look at annotations of the program that are no plain types")
+    return inspect.Signature(parameters, return_annotation=returns[0] if returns else inspect.Signature.empty)
 
 
 class Raised(Remote):

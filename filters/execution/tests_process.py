@@ -12,18 +12,20 @@ of the tests' own (`f(2) == 4`, `abs(f(2) - 4) < 0.1`) it is no evidence: what p
 """
 
 import builtins
+import contextlib
 import importlib
-import io
 import socket
 import sys
 import threading
+import types
 from collections import deque
 from collections.abc import Generator
 from typing import Any
 
-from filters.execution.program_process import LENT, OPERATIONS
+from filters.execution.lent import Lending
+from filters.execution.program_process import FOLLOWED, WATCHED
 from filters.execution.stand_ins import BASES, Raised, Remote, StandInType, Thing, Unjudged, derived
-from filters.execution.values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, update
+from filters.execution.values import IMMUTABLE, MUTABLE, ProgramEnded, Wire, decode, encode, update
 
 _MODULES = """
     bisect cmath collections copy datetime decimal fractions functools heapq itertools json math numpy operator random
@@ -34,6 +36,12 @@ _MODULES = """
 _RAISING = "asyncio binascii concurrent configparser csv dataclasses decimal json queue re statistics"
 """Modules whose exceptions are the same here."""
 
+
+class Exit(SystemExit):
+    """The program's `SystemExit`: no end of the tests, whoever raises it."""
+
+
+Exit.__name__ = Exit.__qualname__ = SystemExit.__name__
 
 _ENDINGS = {StopIteration: ("next", "send"), StopAsyncIteration: ("step",)}
 """What ends an iteration, and the operations by which the tests iterate over what is the program's."""
@@ -69,15 +77,16 @@ class Program:
         self._turn = threading.RLock()
         self._kinds: dict[int, StandInType] = {}
         self._things: dict[int, Any] = {}
-        self._lent: list[Any] = []
-        self._lent_numbers: dict[int, int] = {}
+        self._lending = Lending(self)
         self.fault: str | None = None
         """Set once the program's process has gone: no test passes after that."""
         self.unjudged: str | None = None
         """Set once the tests asked for what cannot be done."""
         self.word: str | None = None
         """Set once the program's word was taken for data: no test passes after that, but may fail."""
-        self._exits: list[BaseException] = []
+        self._missing: list[BaseException] = []
+        self._kept: dict[int, tuple[Any, Any]] = {}  # arguments that the program has kept, as they were then
+        self._handed: dict[int, int] = {}  # their numbers, by identity
         self._parts: deque[tuple[Any, Any, str, int, Any]] = deque(maxlen=8)  # of things, as they were when fetched
         loaded = self._receive()
         self._raise(loaded)
@@ -85,11 +94,15 @@ class Program:
 
     def raised(self, error: BaseException | None) -> bool:
         """Whether it is the program's: that it exits, or imports what is not there."""
-        return any(error is one for one in self._exits)
+        return isinstance(error, Exit) or any(error is one for one in self._missing)
 
     def defines(self, name: str) -> bool:
         """Whether the program defines a name."""
         return name in self._names
+
+    def names(self) -> list[str]:
+        """What the program defines."""
+        return list(self._names)
 
     def named(self, name: str) -> tuple[Any, bool]:
         """What a name stands for in the program now, and whether it may be kept.
@@ -106,27 +119,32 @@ class Program:
             and str(known["module"][1]).partition(".")[0] in _MODULES.split()
         ):
             return importlib.import_module(str(known["module"][1])), True
-        return self._decoded(known), True
+        return self.decoded(known), True
 
     def ask(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any], mixed: bool = False) -> Any:
         """Have an operation done on one of the program's things. Arguments that it changes are changed here, too."""
         with self._turn:  # the tests may have threads
             self._write_back()
             found = self._asked(name, number, given, named)
-            if name in ("get", "item") and type(found) in MUTABLE:
-                self._parts.append((found, encode(found, self._lend), name, number, given[0]))
+            if name in ("get", "item") and type(found) in MUTABLE and id(found) not in self._handed:
+                self._parts.append((found, encode(found, self._lending.lend), name, number, given[0]))
         return self.taken_for(found, "it rests on what an object of the program says of itself") if mixed else found
 
     def _write_back(self) -> None:
-        """Change parts of the program's things there that the tests have changed here: `account.log.clear()`."""
+        """Change there what the tests have changed here: parts of the program's things, and what it was handed."""
+        for number, (value, before) in list(self._kept.items())[-WATCHED:]:
+            if len(value) <= FOLLOWED and (after := encode(value, self._lending.lend)) != before:
+                self._kept[number] = (value, after)
+                self._asked("refresh", 0, (number, value), {})
         for at, (part, before, name, number, key) in enumerate(self._parts):
-            if (after := encode(part, self._lend)) != before:
+            if (after := encode(part, self._lending.lend)) != before:
                 self._parts[at] = (part, after, name, number, key)
                 self._asked("update", number, (name, key, part), {})
 
     def _asked(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
-        positional = [encode(item, self._lend) for item in given]
-        by_name = {key: encode(item, self._lend) for key, item in named.items()}
+        whole = name == "refresh"
+        positional = [encode(item, self._lending.lend) if whole else self._given(item) for item in given]
+        by_name = {key: self._given(item) for key, item in named.items()}
         try:
             self._wire.send([name, number, positional, by_name])
         except ValueError as error:
@@ -136,15 +154,40 @@ class Program:
             raise
         reply = self._receive()
         while "back" in reply:
-            self._wire.send(self._answer(reply["back"]))
+            self._wire.send(self._lending.answer(reply["back"]))
             reply = self._receive()
-        self._raise(reply, name)
         arguments = [*given, *named.values()]
-        for at, value in dict(reply.get("changed", {})).items():
-            update(arguments[int(at)], self._decoded(value))
+        try:
+            self._change(reply, arguments)
+        except Exception as error:
+            self.fault = "the program sends what is no reply"
+            raise ProgramEnded(self.fault) from error
+        self._raise(reply, name)
         if (same := reply.get("same")) is not None and type(arguments[same]) in MUTABLE:
             return arguments[same]
-        return self._decoded(reply.get("result"))
+        return self.decoded(reply.get("result"))
+
+    def _change(self, reply: dict[str, Any], arguments: list[Any]) -> None:
+        """Change here what the program has changed there: arguments, and what it has kept of earlier ones."""
+        for number, after in dict(reply.get("later", {})).items():
+            value = self._kept[int(number)][0]
+            update(value, self.decoded(after))
+            self._handed_over(int(number), value)
+        for at, after in dict(reply.get("changed", {})).items():
+            update(arguments[int(at)], self.decoded(after))
+        for at, number in dict(reply.get("kept", {})).items():
+            if type(arguments[int(at)]) not in MUTABLE:
+                raise ValueError("no argument that can be changed")
+            self._handed_over(int(number), arguments[int(at)])
+
+    def _given(self, item: Any) -> Any:
+        """An argument: what the program has kept of earlier ones by its number, others by what they hold."""
+        return {"kept": self._handed[id(item)]} if id(item) in self._handed else encode(item, self._lending.lend)
+
+    def _handed_over(self, number: int, value: Any) -> None:
+        """Remember an argument that the program has kept, as it is now."""
+        self._kept[number] = (value, encode(value, self._lending.lend))
+        self._handed[id(value)] = number
 
     def taken_for(self, found: Any, reason: str) -> Any:
         """Note that something was the program's word where data was wanted; or that what it leads to will be."""
@@ -170,7 +213,7 @@ class Program:
     def _raise(self, reply: dict[str, Any], name: str = "") -> None:
         if "raised" not in reply:
             return
-        error = self._decoded(reply["raised"])
+        error = self.decoded(reply["raised"])
         ends = any(isinstance(error, kind) and name not in steps for kind, steps in _ENDINGS.items())
         if ends or not isinstance(error, BaseException):
             error = RuntimeError(f"the program raised {type(error).__name__}")  # that would end a loop of the tests
@@ -181,7 +224,8 @@ class Program:
         self.unjudged = reason
         return Unjudged(reason)
 
-    def _decoded(self, value: Any) -> Any:
+    def decoded(self, value: Any) -> Any:
+        """A value that the program has sent."""
         try:
             return decode(value, self._stand_in)
         except Exception as error:
@@ -197,17 +241,21 @@ class Program:
             return self._kind(*parts)
         if name == "error":
             error = self._error(*parts)
-            if isinstance(error, SystemExit | ImportError):
-                self._exits.append(error)
+            if isinstance(error, ImportError):
+                self._missing.append(error)
             return error
         if name == "module":
             return self._thing(parts[0], None, None)
+        if name == "type":
+            return {"SystemExit": Exit}[parts]
         if name == "coroutine":
             return self._coroutine(int(parts))
         if name == "generator":
             return self._generator(int(parts))
         if name == "object":
-            return self._lent[int(parts)]
+            return self._lending[int(parts)]
+        if name == "kept":
+            return self._kept[int(parts)][0]
         raise ValueError(name)
 
     def _thing(self, number: int, kind: Any, data: Any) -> Any:
@@ -235,7 +283,7 @@ class Program:
                 return real
         given = [decode(base, self._stand_in) for base in bases]
         ours = [base for base in given if isinstance(base, StandInType)]
-        data = [base for base in given if base in BASES]
+        data = [base for base in given if base in BASES or base is Exit]
         space = {"_remote": (self, number), "__module__": "program", "__doc__": doc}
         try:
             made = StandInType(str(name), tuple(dict.fromkeys(derived(ours, data))), space)
@@ -253,6 +301,9 @@ class Program:
             made = found.__new__(found, *arguments)
             own = {"_program": self, "_number": int(number or 0), "_text": str(text)}
             object.__getattribute__(made, "__dict__").update(own)
+            base = next(one for one in found.__mro__ if type(one) is type)
+            with contextlib.suppress(TypeError):
+                base.__init__(made, *arguments)  # type: ignore[misc]  # for `code` of SystemExit, `errno` of OSError
             return made
         try:
             return found(*arguments)
@@ -283,67 +334,19 @@ class Program:
                 return stop.value
             sent = yield found
 
-    # What the program asks of the tests.
 
-    def _lend(self, value: Any) -> Any:
-        if isinstance(value, Remote):
-            return {"thing": object.__getattribute__(value, "__dict__")["_number"]}
-        if type(value) is StandInType:
-            return {"thing": value._remote[1]}
-        if (name := getattr(value, "__name__", None)) and getattr(builtins, str(name), None) is value:
-            return {"builtin": name}
-        if isinstance(value, BaseException):
-            kind = next(one for one in type(value).__mro__ if one in TYPES.values())
-            return {"error": [{"type": kind.__name__}, [encode(item, self._lend) for item in value.args]]}
-        if _is_of_tests(value):
-            return {"object": self._lent_number(value)}
-        if hasattr(type(value), "__next__"):
-            return {"iterator": self._lent_number(value)}
-        if not callable(value):
-            raise self.refuse(f"a test gives the program {type(value).__name__}, which cannot be sent")
-        about = [getattr(value, name, None) for name in ("__name__", "__doc__")]
-        return {"function": [self._lent_number(value), *(one if isinstance(one, str) else None for one in about)]}
+class Solution(types.ModuleType):
+    """What tests import the program's names from, where they take it for a module."""
 
-    def _lent_number(self, value: Any) -> int:
-        if id(value) not in self._lent_numbers:
-            self._lent_numbers[id(value)] = len(self._lent)
-            self._lent.append(value)
-        return self._lent_numbers[id(value)]
+    def __init__(self, name: str, program: Program) -> None:
+        super().__init__(name)
+        vars(self).update(_program=program, __all__=program.names())
 
-    def _answer(self, request: Any) -> Any:
-        """Do what the program asks of something that was lent to it."""
+    def __getattr__(self, name: str) -> Any:
         try:
-            name, number, given, named = request
-            positional = [self._decoded(item) for item in given]
-            by_name = {str(key): self._decoded(item) for key, item in named.items()}
-            result = self._done(name, number, positional, by_name)
-            return {"result": encode(result, self._lend)}
-        except Exception as error:
-            return {"raised": encode(error, self._lend)}
+            return vars(self)["_program"].named(name)[0]
+        except KeyError:
+            raise AttributeError(f"the program defines no {name}") from None
 
-    def _done(self, name: str, number: int, given: list[Any], named: dict[str, Any]) -> Any:
-        if name == "input":
-            return input(*given)
-        lent = self._lent[number]
-        if name == "next":
-            return [found for _, found in zip(range(1), lent, strict=False)]
-        if name == "call":
-            return lent(*given, **named)
-        if not _is_of_tests(lent):
-            raise TypeError("this is a function of the tests")
-        if name in ("get", "set") and str(given[0]).startswith("_"):
-            raise AttributeError(given[0])
-        if name == "set" and hasattr(type(lent), given[0]) and callable(getattr(type(lent), given[0])):
-            raise AttributeError(f"{given[0]} is a method of the tests")
-        if name == "iterate":
-            return (item for item in lent)
-        if name not in ("get", "set", *LENT.values()):
-            raise TypeError(name)
-        return OPERATIONS[name](lent, *given)
-
-
-def _is_of_tests(value: Any) -> bool:
-    """Whether it is an object whose attributes the program may use: of a class of the tests, or a file in memory."""
-    return type(value) in (io.StringIO, io.BytesIO) or (
-        type(value).__module__ == "__main__" and not isinstance(value, type)
-    )
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise vars(self)["_program"].refuse("the tests change a name of the program")

@@ -19,6 +19,11 @@ from fractions import Fraction
 from itertools import chain
 from typing import Any
 
+SOLUTION = frozenset(
+    ("solution", "solutions", "main", "program", "submission", "answer", "your_module", "my_module", "module")
+)
+"""What tests call the module of the program where they import from it."""
+
 LARGEST = 16 * 2**20
 """Bytes of one message."""
 
@@ -195,7 +200,7 @@ def decode(value: Any, other: Callable[[str, Any], Any]) -> Any:
     [(name, parts)] = value.items()
     if decoder := _BY_NAME.get(name):
         return decoder(parts, lambda item: decode(item, other))
-    if name == "type":
+    if name == "type" and parts != "SystemExit":
         return TYPES[parts]
     if name == "numpy":
         return _as_numpy(parts, other)
@@ -253,7 +258,7 @@ def plain(value: Any) -> Any:
 
 def update(value: Any, changed: Any) -> Any:
     """Change a value in place into another, and its items, as far as they are of one kind; what it is now."""
-    if type(value) is not type(changed):
+    if type(value) is not type(changed) or value is changed:
         return changed
     if isinstance(value, tuple):
         found = tuple(update(old, new) for old, new in zip(value, changed, strict=False)) + changed[len(value) :]

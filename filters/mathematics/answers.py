@@ -8,15 +8,12 @@ from collections import deque
 from collections.abc import Callable
 
 from filters.mathematics.notation import characters, tidy
+from filters.mathematics.prose import NEAR, QUANTITY, VERB, enumerated, is_denied, nothing, paid, quantity, quantity_at
 from filters.mathematics.structure import date
-from filters.mathematics.units import is_known
 from filters.response.extract import after_mark, conclusion, marked_answer, plain
 
 LONGEST = 4_000
 """Characters of an answer: what is longer is prose, and no answer."""
-
-NEAR = 20_000
-"""Characters at the end of a text in which formulas are looked for."""
 
 MOST = 30
 """Boxes at the end of a text that are looked at."""
@@ -24,7 +21,8 @@ MOST = 30
 SENTENCE = 3
 """Words that make a line of a reference a sentence."""
 
-_BOX = re.compile(r"\\f?boxe?d?\s*(?=\{)|\\boxed\s+(?=\w)")
+_BOX = re.compile(r"\\(?:f|frame)?boxe?d?\s*(?=\{)|\\boxed\s+(?=\w)")
+_FORMULA_ENDS = re.compile(r"(?<!\\)\$|\\[\])]")
 _FORMULA = re.compile(
     r"\$\$([^$]{1,4000}?)\$\$"
     r"|(?<![\\$])\$(?!\s)([^$\n]{0,1000}[^$\s\\])\$(?!\d)"  # "it costs $5, not $3" has no formula
@@ -41,32 +39,20 @@ _TURNS = re.compile(
 _JOINS = re.compile(r"[,;]|\b(?:and|or|und|oder|et|ou|y|o|и|или)\b|和|或|及|\n\s*(?:[-*•]\s*)?\(?\w{1,3}[).:]")
 _ONLY_JOINS = re.compile(r"(?:[\s,;.$]|\\[\[\]()]|\b(?:and|or|und|oder|et|ou|y|и|или)\b|和|或|及)*")
 
-_VERB = (
-    r"(?:is|are|was|were|equals?|be|becomes?|have|has|get|gets|giv(?:es?|ing)|mak(?:es?|ing)|left|leav(?:es?|ing)|costs?"
-    r"|needs?|takes?|totals?|totall?ing|yield(?:s|ing)?|attains?|reach(?:es)?|earns?|pays?|spends?|saves?|obtain|find"
-    r"|(?:amounts?|comes?|adds up|sums?) to|(?:in|de)creases?(?:d)? by)"
-)
-_VALUE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+(?!\d)|\d+,\d{1,2}(?![\d,])|\d+)(?:\.\d+)?|\.\d+"
-_QUANTITY = re.compile(
-    rf"(?<![A-Za-z0-9_.^{{\\-])(?:[-+]\s?)?[$€£¥]?-?(?:\d+(?:\s?:\s?\d+)+(?:\s?[AaPp]\.?[Mm]\b\.?)?"
-    rf"|\d+ \d+/\d+(?!\w)|\d{{4}}-\d{{2}}-\d{{2}}|\d*\.\d*?(?P<cycle>\d{{1,6}}?)(?P=cycle){{2,}}\\ldots"
-    rf"|(?:\d+\s?)?\\frac\{{\d+\}}\{{\d+\}}|\d*\\sqrt\{{[^{{}}]*\}}"
-    rf"|(?:{_VALUE})(?:/(?:{_VALUE}))?(?:[eE][-+]?\d{{1,4}}|\s*(?:\\times|\\cdot|[x*])\s*10\s?\^\s?\{{?-?\d+\}}?|\s?\\pi(?![a-z])"
-    r"|\s(?:hundred|thousand|million|billion|trillion)\b)?)"
-    r"(?:\s*(?:\\?%|percent\b|per cent\b))?"
-)
-_UNIT = re.compile(r"\s?(?:(?:square|cubic) )?[A-Za-z]+\.?(?:[Mm]\.)?(?:\s?(?:/|per )\s?[A-Za-z]+)?(?:\^\{?\d\}?)?")
 _NEGATIVE = re.compile(r"\bnegative\s+(?=[\d\\$])|(?<=is )minus\s+(?=[\d\\$])|(?<=are )minus\s+(?=[\d\\$])")
 _REPEATING = re.compile(r"(?<!\d)(\d*\.\d{0,20}?(\d{1,6}?)\2{2,})(?:\.\.\.|\s?\\ldots)")
+_FAREWELL = re.compile(r"\n[ \t]*(?:I hope|Hope|Let me know|Feel free|If you (?:have|need|would))\b[^\n]{0,300}\s*\Z")
+_HALF_OF_DAY = re.compile(r"\b(\d{1,2}(?::\d\d)?)(?: o['’]clock)? in the (morning|afternoon|evening)\b")
 _RATIO = re.compile(r"(\bratios?\b[^.\n]{0,100}?\b)(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)(?: to (\d+(?:\.\d+)?))?")
-_SYMBOL = re.compile(r"(?:[A-Za-z]|\\(?!pi|infty|emptyset|varnothing)[a-z]+)(?:_\{?\w+\}?|')*(?:\([A-Za-z, ]*\))?")
-"""A formula that names something, such as `f(x)`, and says nothing of it."""
-_DENIED = re.compile(r"\s*(?:not|never|neither|no longer|unknown|unclear|un\w+able)\b", re.IGNORECASE)
-_DENIES = re.compile(
-    r"(?:\b(?:not|never|cannot be|rather than|instead of|other than)|n['’]t(?: be)?)\s+(?:\w+\s+)?[$\\(\[*]*\Z"
-    r"|(?:不是|并非|並非|不为)\s*[$\\(]*\Z",
-    re.IGNORECASE,
+_SYMBOL = re.compile(
+    r"(?:[A-Za-z]|\\(?!pi|infty|emptyset|varnothing)[a-z]+)(?:_\{?\w+\}?|')*(?:\([A-Za-z, ]*\))?"
+    r"|\([A-Za-z](?:,\s*[A-Za-z])+\)"
 )
+"""A formula that names something, such as `f(x)` or `(a, b)`, and says nothing of it."""
+_AT = re.compile(r"[^.$\n]{0,40}\b(?:when|where|at|if|attained|achieved|reached|occurs?|occurring)\b[^.$\n]{0,20}")
+_OF = re.compile(r"(?: [a-z]+){1,3} ")
+_IS = re.compile(r"\b(?:is|are|be|equals?|of)[\s\\(\[*$]*\Z")
+_DENIED = re.compile(r"\s*(?:not|never|neither|no longer|unknown|unclear|un\w+able)\b", re.IGNORECASE)
 _BOUND = re.compile(
     r"\b(?:less|more|greater|fewer|larger|smaller|bigger|higher|lower|above|below|over|under|at (?:least|most)|but"
     r"|except|up to|between|from|anything|not|no)\b",
@@ -84,6 +70,14 @@ _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
 _SAID = re.compile(r"(?<!\\)\b(?:[A-Za-z]{3,}|is|it|so|we|be)\b", re.IGNORECASE)
 """Words of a sentence, however short: "It is 7." is more than its answer."""
 
+_RETRACTED = re.compile(
+    r"\b(?:that|this|it)(?:['’]s| is| was) (?:wrong|incorrect|not (?:right|correct))\b|\bscratch that\b"
+    r"|\bI made an? (?:\w+ )?(?:mistake|error)\b",
+    re.IGNORECASE,
+)
+_EXCLAIMED = re.compile(r"([-+$€£]?\d[\d.,]*%?(?: [A-Za-z]+)*)[*_]*!+")
+"""A number that a sentence of prose ends in, with an exclamation mark."""
+_BOLD = re.compile(r"\*\*(?!\s*(?:[Ss]tep|[Cc]ase|[Pp]art|[Mm]ethod|[Nn]ote)\b)([^*\n]{0,200}[^*\n:\s])\*\*(?!\s*:)")
 Span = tuple[int, int, str]
 """Begin, end and content of a box or formula."""
 
@@ -107,8 +101,15 @@ def reference_answer(reference: str) -> str | None:
 
 
 def _prepared(text: str) -> str:
-    text = _REPEATING.sub(r"\1\\ldots ", _NEGATIVE.sub("-", characters(conclusion(text))))
-    return _RATIO.sub(_ratio, text)
+    text = _FAREWELL.sub("", conclusion(text))
+    text = _REPEATING.sub(r"\1\\ldots ", _NEGATIVE.sub("-", characters(text)))
+    text = _HALF_OF_DAY.sub(_half, text) if " in the " in text else text
+    return _RATIO.sub(_ratio, text) if "ratio" in text else text
+
+
+def _half(said: re.Match[str]) -> str:
+    """A time of day, "8 in the morning", as `8 AM`."""
+    return f"{said[1]} {'AM' if said[2] == 'morning' else 'PM'}"
 
 
 def _ratio(said: re.Match[str]) -> str:
@@ -119,7 +120,7 @@ def _ratio(said: re.Match[str]) -> str:
 def _final(text: str) -> str | None:
     found = _boxed(text) or _marked(text)
     if found is None:
-        found = _closing(text) or _formula(text) or _bare(text) or _quantity(text)
+        found = next(filter(None, (way(text) for way in _WAYS)), None)
     return found if found and len(found) <= LONGEST else None
 
 
@@ -144,7 +145,8 @@ def _box(text: str, begin: re.Match[str]) -> Span | None:
         depth += (text[end] == "{") - (text[end] == "}")
         if depth == 0:
             return begin.start(), end + 1, text[at + 1 : end]
-    return None
+    ends = _FORMULA_ENDS.search(text, at, at + LONGEST)  # a brace was forgotten; a text that was cut off has no answer
+    return (begin.start(), ends.start(), text[at + 1 : ends.start()]) if ends else None
 
 
 def _belong(between: str) -> bool:
@@ -174,12 +176,24 @@ def _formulas(text: str) -> list[Span]:
     ]
 
 
+def _told(text: str, spans: list[Span]) -> list[Span]:
+    """Formulas up to the last that the sentence is about: "The least value is $-4$, attained at $x = 2$."."""
+    for at in range(len(spans) - 1, 0, -1):
+        between = text[spans[at - 1][1] : spans[at][0]]
+        aside = _AT.fullmatch(between) or (_SYMBOL.fullmatch(spans[at][2].strip()) and _OF.fullmatch(between))
+        if aside and _IS.search(text, max(0, spans[at - 1][0] - 40), spans[at - 1][0]):
+            return spans[:at]
+        if not _ONLY_JOINS.fullmatch(between):
+            break
+    return spans
+
+
 def _formula(text: str) -> str | None:
     """The last formula, or the last formulas with nothing but "and" or a comma between them."""
-    spans = [span for span in _formulas(text) if span[2].strip() and not _is_denied(text, span[0])]
+    spans = [span for span in _formulas(text) if span[2].strip() and not is_denied(text, span[0])]
     if not spans:
         return None
-    return _joined(text, spans, lambda between: len(between) < 40 and bool(_ONLY_JOINS.fullmatch(between)))
+    return _joined(text, _told(text, spans), lambda between: len(between) < 40 and bool(_ONLY_JOINS.fullmatch(between)))
 
 
 def _closing(text: str) -> str | None:
@@ -192,12 +206,12 @@ def _closing(text: str) -> str | None:
         return None
     rest = text[max((end for _, end, inner in spans if not _SYMBOL.fullmatch(inner.strip())), default=0) :]
     said = re.compile(
-        rf"\b{_VERB}\b[\s:*]*(?:(?:about|exactly|only|just|now|an?\s(?:[a-z]+\s){{1,3}}of)\s+)?(?={_QUANTITY.pattern})"
+        rf"\b{VERB}\b[\s:*]*(?:(?:about|exactly|only|just|now|an?\s(?:[a-z]+\s){{1,3}}of)\s+)?(?={QUANTITY.pattern})"
     )
     found = None
     for verb in said.finditer(rest):
-        found = found if _is_denied(rest, verb.end()) else verb
-    return _quantity_at(rest, found.end()) if found else None
+        found = found if is_denied(rest, verb.end()) else verb
+    return quantity_at(rest, found.end()) if found else None
 
 
 def _marked(text: str) -> str | None:
@@ -211,6 +225,9 @@ def _marked(text: str) -> str | None:
     begin = after_mark(text)
     if begin is None:
         return None
+    retracted = _RETRACTED.search(text, begin)
+    if retracted and (later := _final(text[retracted.end() :])) and any(map(str.isalnum, later)):
+        return later
     rest = text[begin:]
     line = rest.partition("\n")[0]
     if _DENIED.match(line):
@@ -237,6 +254,8 @@ def _clause(marked: str) -> str | None:
     """The answer at the beginning of a clause without formulas."""
     if not marked:
         return None
+    if exclaimed := _EXCLAIMED.fullmatch(marked):
+        marked = exclaimed[1]
     clause = _ASIDE.split(marked, maxsplit=1)[0].strip() or marked
     if not _WORDS.search(re.sub(r"\\text\{[^{}]*\}", "", clause)) or _SEVERAL.search(clause) or date(tidy(clause)):
         return clause
@@ -245,25 +264,33 @@ def _clause(marked: str) -> str | None:
     before = clause[: word.start()].strip(" ,;:(") if word else ""
     if _structured(before):
         return before
-    first = _QUANTITY.search(clause)
+    first = QUANTITY.search(clause)
     if first and _BOUND.search(clause, 0, first.start()):
         return clause
-    return clause if first is None else _quantity_at(clause, first.start())
+    return clause if first is None else quantity_at(clause, first.start())
 
 
 def _structured(text: str) -> bool:
     """Whether it is more than a number and less than words: a tuple, a polynomial."""
     return (
         any(map(str.isdigit, text))
-        and not _QUANTITY.fullmatch(text)
+        and not QUANTITY.fullmatch(text)
         and not re.search(r"(?<!\\)[A-Za-z]{2}", text)
         and not re.fullmatch(r"[^A-Za-z]*\d\s+[A-Za-z](?:/[A-Za-z])?", text)
     )
 
 
-def _is_denied(text: str, at: int) -> bool:
-    """Whether the words before a place say that it is not so."""
-    return _DENIES.search(text, max(0, at - 40), at) is not None
+def _bold(text: str) -> str | None:
+    """What the last line has in bold, where that is a quantity, or words in a line without any."""
+    line = text.rstrip().rpartition("\n")[2][:NEAR]
+    spans = [(found.start(), found.end(), found[1]) for found in _BOLD.finditer(line)]
+    if not spans or re.search(r"[=≈]|\\\(|\\\[|\$[^$]+\$", line[spans[-1][1] :]):
+        return None
+    inner = _joined(line, spans, lambda between: bool(_ONLY_JOINS.fullmatch(between)))
+    if any(map(str.isdigit, inner)):
+        return _formula(inner) or _clause(plain(inner))
+    rest = line[: spans[-1][0]] + line[spans[-1][1] :]
+    return inner if len(inner.split()) <= SENTENCE and not re.search(r"[\d$\\]", rest) else None
 
 
 def _bare(text: str) -> str | None:
@@ -275,24 +302,14 @@ def _bare(text: str) -> str | None:
     return None if words and any(map(str.isdigit, line)) else line
 
 
-def _quantity(text: str) -> str | None:
-    """The last quantity in a text, with its unit; "2 hours and 30 minutes" is one."""
-    places = (found.start() for found in _QUANTITY.finditer(text))
-    last = deque((place for place in places if not _is_denied(text, place)), 2)
-    if not last:
-        return None
-    whole, part = _quantity_at(text, last[0]), _quantity_at(text, last[-1])
-    return whole if whole.endswith(f" {part}") else part
-
-
-def _quantity_at(text: str, at: int) -> str:
-    """The quantity at a place, with a known unit after it."""
-    found = _QUANTITY.match(text, at) or _QUANTITY.search(text, at)
-    assert found is not None
-    unit = _UNIT.match(text, found.end())
-    if not unit or not is_known(unit[0]):
-        return found[0].strip()
-    said = found[0].strip() + unit[0].rstrip(".")
-    also = re.compile(r"(?:,? and |, | )(?=\d)").match(text, unit.end())  # 2 hours and 30 minutes
-    following = _quantity_at(text, also.end()) if also and _QUANTITY.match(text, also.end()) else ""
-    return f"{said} {following}" if following[-1:].isalpha() else said
+_WAYS: tuple[Callable[[str], str | None], ...] = (
+    nothing,
+    enumerated,
+    _bold,
+    _closing,
+    _formula,
+    _bare,
+    paid,
+    quantity,
+)
+"""Where an answer is looked for that is neither boxed nor marked, in this order."""

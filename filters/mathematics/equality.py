@@ -19,12 +19,13 @@ from filters.mathematics.structure import (
     is_words,
     listed,
     matrix,
-    plain_words,
+    meaning,
+    plainly,
     ratio,
     relation_sides,
     symbols_of,
 )
-from filters.mathematics.units import conflict, split_unit
+from filters.mathematics.units import conversion, split_unit, total
 
 DEPTH = 6
 """Lists in lists that are looked into."""
@@ -33,6 +34,11 @@ _INEQUALITY = re.compile(r"[<>]|\\(?:le|ge)(?![A-Za-z])")
 _BOUND = re.compile(
     r"([A-Za-z]?)\s*(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\neq)\s*((?:(?!\\(?:le|ge|neq)(?![A-Za-z]))[^<>,=])+)"
 )
+_DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}|-?\d{4,},\d+|-?0,\d+|-?[1-9]\d{0,2}(?:[. ]\d{3})+,\d+")
+"""3,14 for 3.14, and 1.234,5 for 1234.5, where the other is a decimal fraction."""
+_CHOICE = re.compile(r"(?:\\text\{)?\s*\(?([A-J])[).:](?:\s*\}|(?=\s))\s*(?P<content>\S.*)")
+_LETTER = re.compile(r"(?:\\text\{)?\s*\(?([A-J])[).:]?\s*\}?")
+_POINT = re.compile(r"[A-Z]'?\s*(\(.*,.*\))")
 _BASE = re.compile(r"(\w+)_\{?(\d+)\}?")
 
 
@@ -44,12 +50,15 @@ def equal_answers(expected: str, found: str) -> bool | None:
 def _without_rounding(text: str) -> str:
     r"""Of `x = \frac{1}{3} \approx 0.33` the exact value; of `x \approx 0.33` the equation."""
     exact, sign, rounded = (part.strip() for part in text.partition("\\approx"))
-    if not sign or not rounded:
-        return text
-    return f"{exact} = {rounded}" if not exact or symbols_of(exact) is not None else exact
+    if not sign or not rounded or not exact:
+        return rounded or text
+    return f"{exact} = {rounded}" if symbols_of(exact) is not None else exact
 
 
 def _equal(expected: str, found: str, depth: int) -> bool | None:
+    if key(expected) == key(found):
+        return True
+    expected, found = plainly(expected), plainly(found)
     if key(expected) == key(found):
         return True
     if depth > DEPTH or not expected or not found:
@@ -64,12 +73,11 @@ def _equal(expected: str, found: str, depth: int) -> bool | None:
 def _numbers(expected: str, found: str, depth: int) -> bool | None:
     left, right = number(expected), number(found)
     if left is None or right is None:
-        decimal = re.compile(
-            r"-?\d+,\d{1,2}|-?\d{4,},\d+|-?0,\d+"
-        )  # 3,14 for 3.14, where the other is a decimal fraction
-        for one, other, value in ((expected, found, right), (found, expected, left)):
-            if value is not None and "." in other and decimal.fullmatch(one):
-                return number(one.replace(",", ".")) == value
+        for one, other in ((expected, found), (found, expected)):
+            value, unit = split_unit(one) if "," in one else ("", "")
+            if _DECIMAL_COMMA.fullmatch(value) and "." in other and number(split_unit(other)[0]) is not None:
+                point = f"{re.sub('[. ]', '', value).replace(',', '.')} {unit}".strip()
+                return _equal(*((point, other) if one == expected else (other, point)), depth + 1)
         return None
     return left == right or _rounded(expected, left, found, right)
 
@@ -112,9 +120,12 @@ def _times(expected: str, found: str, depth: int) -> bool | None:
     if left or right:
         return left == right if left and right else False
     one, other = clock(expected), clock(found)
-    if one and other:
-        return one[0] == other[0] and (one[1] == other[1] or not one[1] or not other[1])
-    return None
+    if not one or not other:
+        return None
+    if one[1] == other[1] or (one[1] and other[1]):
+        return one == other
+    (time, half), (bare, _) = (one, other) if one[1] else (other, one)
+    return bare in (time, (time[0] % 12 + (12 if half == "p" else 0), *time[1:]))
 
 
 def _ratios(expected: str, found: str, depth: int) -> bool | None:
@@ -139,7 +150,19 @@ def _units(expected: str, found: str, depth: int) -> bool | None:
     (one, unit), (other, second) = split_unit(expected), split_unit(found)
     if not unit and not second:
         return None
-    return not conflict(unit, second) and _equal(one, other, depth + 1)
+    if "\\circ" in unit + second and not (unit and second) and "\\pi" in one + other:
+        return None  # in degrees and in radians
+    factor = conversion(unit, second)
+    if factor is None or factor == 1:
+        return factor == 1 and _equal(one, other, depth + 1)
+    left, right = number(one), number(other)
+    return left is not None and right is not None and left * factor == right
+
+
+def _sums(expected: str, found: str, depth: int) -> bool | None:
+    """`2 hours, 30 minutes` is `150 minutes`."""
+    left, right = total(expected), total(found)
+    return left == right if left and right else None
 
 
 def _words(expected: str, found: str, depth: int) -> bool | None:
@@ -147,7 +170,28 @@ def _words(expected: str, found: str, depth: int) -> bool | None:
     left, right = is_words(expected), is_words(found)
     if not left and not right:
         return None
-    return plain_words(expected) == plain_words(found)
+    return meaning(expected) == meaning(found)
+
+
+def _choices(expected: str, found: str, depth: int) -> bool | None:
+    """`(B) 12` is `B`, or 12; where both have a letter, both are compared whole."""
+    left, right = _CHOICE.fullmatch(expected), _CHOICE.fullmatch(found)
+    if (left is None) == (right is None):
+        return None
+    choice, other = (left, found) if left else (right, expected)
+    assert choice is not None
+    if letter := _LETTER.fullmatch(other):
+        return choice[1] == letter[1]
+    content = choice["content"]
+    return _equal(content, found, depth + 1) if left else _equal(expected, content, depth + 1)
+
+
+def _points(expected: str, found: str, depth: int) -> bool | None:
+    """`P(2, 3)` is the point (2, 3)."""
+    left, right = _POINT.fullmatch(expected), _POINT.fullmatch(found)
+    if left and found.startswith("("):
+        return _equal(left[1], found, depth + 1)
+    return _equal(expected, right[1], depth + 1) if right and expected.startswith("(") else None
 
 
 def _bases(expected: str, found: str, depth: int) -> bool | None:
@@ -163,7 +207,12 @@ def _bases(expected: str, found: str, depth: int) -> bool | None:
 def _matrices(expected: str, found: str, depth: int) -> bool | None:
     left, right = matrix(expected), matrix(found)
     if left is None or right is None:
-        return None
+        columns, other = (left, found) if left else (right, expected)
+        entries = listed(other)
+        if not columns or entries.kind != "()" or (len(columns) > 1 and any(len(row) > 1 for row in columns)):
+            return None
+        vector = [entry for row in columns for entry in row]
+        return len(vector) == len(entries.parts) and _all(vector, entries.parts, depth)
     if [len(row) for row in left] != [len(row) for row in right]:
         return False
     return all(_all(one, other, depth) for one, other in zip(left, right, strict=True))
@@ -176,7 +225,7 @@ def _lists(expected: str, found: str, depth: int) -> bool | None:
             inner = left.parts[0] if left.kind else expected, right.parts[0] if right.kind else found
             return _equal(*inner, depth + 1)
         return None
-    if len(left.parts) != len(right.parts):
+    if len(left.parts) != len(right.parts) or _has_forms(left, right) or _has_forms(right, left):
         for several, one in ((left, found), (right, expected)):  # one value in several forms
             if several.kind == "" and len(several.parts) > 1 and _all(several.parts[:-1], several.parts[1:], depth):
                 return _equal(*((several.parts[0], one) if several is left else (one, several.parts[0])), depth + 1)
@@ -191,6 +240,11 @@ def _lists(expected: str, found: str, depth: int) -> bool | None:
     if "\\ldots" in (*left.parts, *right.parts) or _by_name(left, right):
         return _all(left.parts, right.parts, depth)
     return _same_set(left.parts, right.parts, depth)
+
+
+def _has_forms(several: Listed, one: Listed) -> bool:
+    r"""Whether a list can be one interval in several forms: `-2 < x < 7, x \in (-2, 7)`."""
+    return several.kind == "" and one.kind[:1] in ("(", "[") and any(map(_INEQUALITY.search, several.parts))
 
 
 def _unions(expected: str, found: str, depth: int) -> bool | None:
@@ -265,6 +319,9 @@ def _unlike(expected: str, found: str, depth: int) -> bool | None:
 
 _JUDGES: tuple[Callable[[str, str, int], bool | None], ...] = (
     _numbers,
+    _choices,
+    _points,
+    _sums,
     _times,
     _matrices,
     _words,

@@ -82,8 +82,8 @@ def _ascii(char: str) -> str:
     """A digit of another script, or a full-width character, as in ASCII; others as they are."""
     if char.isascii():
         return char
-    if unicodedata.category(char) == "Nd":
-        return str(unicodedata.digit(char))
+    if (digit := unicodedata.digit(char, None)) is not None:
+        return str(digit)
     return chr(ord(char) - 0xFEE0) if "\uff01" <= char <= "\uff5e" else char
 
 
@@ -150,7 +150,7 @@ def key(text: str) -> str:
     return text.casefold() if len(text.strip("()")) == 1 else text
 
 
-_WHOLE = r"(?:[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?: \d{3})+|\d+)"
+_WHOLE = r"(?:[1-9]\d{0,2}(?:,\d{3})+|[1-9]\d{0,2}(?: \d{3})+|[1-9]\d{0,2}(?:\.\d{3}){2,}|\d+)"
 _NUMBER = re.compile(
     rf"(?P<sign>[-+]?)\s*(?:"
     rf"(?P<above>\d+)\s*/\s*(?P<below>\d+)"
@@ -188,6 +188,8 @@ def _value(group: dict[str, str]) -> Fraction:
         return Fraction(10) ** int(group["exponent"])
     if "plain" in group:
         digits = group["plain"].replace(",", "").replace(" ", "")
+        if digits.count(".") > 1:  # 1.234.567
+            digits = digits.replace(".", "")
         return Fraction(f"0{digits}" if digits[0] == "." else digits.rstrip(".")) * Fraction(10) ** int(
             group.get("e", group.get("ten", "0"))
         )

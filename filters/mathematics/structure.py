@@ -116,6 +116,58 @@ def matrix(text: str) -> list[list[str]] | None:
     return [[entry.strip() for entry in row.split("&")] for row in rows]
 
 
+_MEMBER = re.compile(r"[A-Za-z](?:_\{?\w\}?)?\s*\\in\s*(?=\\[{m]|[\[(\]])")
+_BUILT = re.compile(
+    r"\\\{\s*([a-z])\s*(?:\\in\s*\\mathbb\{R\}\s*)?(?:\\mid|\\vert|\||:|,?\s*\\text\{ ?such that ?\})\s*"
+    r"((?=.*(?:[<>]|\\(?:le|ge|neq)(?![a-z]))).*)\\\}"
+)
+_DESCENDING = re.compile(r"([^<>=]+?)\s*(>|\\ge(?![a-z]))\s*([^<>=]+?)\s*(>|\\ge(?![a-z]))\s*([^<>=]+)")
+_OUTWARD = re.compile(r"([\[\]])([^\[\]()]+[,;][^\[\]()]+)([\[\]])")
+_SAID = re.compile(r"\\text\{[^{}]*(?:\b(?:is|are)|[=:])\s*\}\s*(?=[-\\(\[\d])")
+_TRANSPOSED = re.compile(r"(?<=\))\s*\^\s*\{?(?:T|\\top)\s*\}?$")
+_ROWS = re.compile(r"\\begin\{(aligned|align\*?|gathered|gather\*?|split|cases)\}(.*)\\end\{\1\}", re.DOTALL)
+
+
+def plainly(text: str) -> str:
+    r"""A tidy answer in the plainest of several ways to say the same.
+
+    Of `x \in [1, 3)` the set, of `\{x \mid x > 3\}` the inequality, `5 > x > 2` from below, `]2, 5[` as `(2, 5)`,
+    what `\text{the point is }` introduces, the last line of a working, a tuple for its transpose.
+    """
+    if not any(sign in text for sign in "\\>[]^"):
+        return text
+    if rows := _ROWS.fullmatch(text):
+        text = _last_rows(rows[2])
+    if text.startswith("\\text"):
+        text = _SAID.sub("", text, count=1)
+    if "\\in" in text and (member := _MEMBER.match(text)):
+        text = text[member.end() :]
+    if ")" in text and "^" in text:
+        text = _TRANSPOSED.sub("", text)
+    if text.startswith("\\{") and (built := _BUILT.fullmatch(text)):
+        text = built[2].strip()
+    if (down := _DESCENDING.fullmatch(text)) and "\\text" not in text:
+        signs = {">": "<", "\\ge": "\\le"}
+        text = f"{down[5]} {signs[down[4]]} {down[3]} {signs[down[2]]} {down[1]}"
+    if any(one[1] == "]" or one[3] == "[" for one in _OUTWARD.finditer(text)):
+        text = _OUTWARD.sub(lambda one: f"{'(' if one[1] == ']' else '['}{one[2]}{')' if one[3] == '[' else ']'}", text)
+    return text
+
+
+def _last_rows(inner: str) -> str:
+    """Of lines that continue one another the last equation; values of several names as a list."""
+    groups: list[str] = []
+    for row in re.split(r"\\\\(?:\[[^\]]*\])?", inner.replace("&", "")):
+        row = row.strip().rstrip(",;.")
+        if row[:1] == "=" and groups:
+            groups[-1] += f" {row}"
+        elif row:
+            groups.append(row)
+    names = [re.match(r"[A-Za-z](?:_\{?\w\}?)?\s*=", group) for group in groups]
+    several = len({name[0] for name in names if name}) == len(groups)
+    return ", ".join(groups) if several else groups[-1] if groups else ""
+
+
 def relation_sides(text: str) -> list[str]:
     """The sides of an equation or a chain of them; one where there is none."""
     parts, depth, start = [], 0, 0
@@ -135,6 +187,8 @@ def symbols_of(side: str) -> str | None:
     bare = re.sub(r"\\text\{[^{}]*\}", "t", side)
     if not _NAME.fullmatch(bare) or re.search(r"\\(?:sqrt|pm|times|cdot|sum|int|pi)", bare):
         return None
+    if not re.search("[A-Za-z]", re.sub(r"\\(?:frac|binom|sin|cos|tan|cot|ln|log|exp)(?![a-z])", "", bare)):
+        return None  # \frac{1}{2} names nothing
     return bare
 
 
@@ -191,6 +245,42 @@ def _is_word(word: str) -> bool:
     if len(word) < 3:
         return False
     return word[0].isupper() or bool(set(lower) & set("eiou")) or ("a" in lower and not set(lower) <= set("abcd"))
+
+
+_NUMBER_WORDS = (
+    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
+    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
+)
+_MEANINGS = (
+    (
+        re.compile(
+            "(?:that )?(?:there (?:is|are) )?no (?:real )?(?:solutions?|roots?)(?: exists?)?|none|(?:the )?empty set"
+        ),
+        "no solution",
+    ),
+    (re.compile("(?:the set of )?all real(?: number)?s"), "all real numbers"),
+    (re.compile("dne|does ?n[o’']?t exist"), "does not exist"),
+    (re.compile("infinity|infinite|(?:there are )?infinitely many(?: solutions)?"), "infinitely many"),
+)
+
+
+_SIGNS = {
+    "\\emptyset": "no solution",
+    "\\infty": "infinitely many",
+    "\\mathbb{R}": "all real numbers",
+    "(-\\infty, \\infty)": "all real numbers",
+    "(-\\infty,\\infty)": "all real numbers",
+}
+
+
+def meaning(text: str) -> str:
+    """Plain words, where several say the same by one of them; a number in words by its digits."""
+    if text in _SIGNS:
+        return _SIGNS[text]
+    words = plain_words(text)
+    if words in _NUMBER_WORDS:
+        return str(_NUMBER_WORDS.index(words))
+    return next((same for pattern, same in _MEANINGS if pattern.fullmatch(words)), words)
 
 
 def plain_words(text: str) -> str:

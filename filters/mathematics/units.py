@@ -1,6 +1,7 @@
 r"""Units behind a number: `5 cm`, `\frac{68}{3}\text{ pounds}`, `9 (apples)`, `60 miles per hour`, `10:30 AM`."""
 
 import re
+from fractions import Fraction
 
 from filters.mathematics.notation import number
 
@@ -53,6 +54,19 @@ pm PM p.m. P.M.
 dozen dozens
 """
 _CANONICAL = {word: line.split()[0] for line in _KNOWN.strip().splitlines() for word in line.split()}
+_MULTIPLES: dict[str, dict[str, int | str]] = {
+    "m": {"mm": "1/1000", "cm": "1/100", "km": 1000},
+    "in": {"ft": 12, "yd": 36, "mi": 63360},
+    "g": {"mg": "1/1000", "kg": 1000},
+    "oz": {"lb": 16},
+    "l": {"ml": "1/1000"},
+    "s": {"min": 60, "h": 3600, "day": 86400, "week": 604800},
+    "month": {"yr": 12},
+    "cent": {"dollar": 100},
+}
+_SIZES = {name: (base, Fraction(size)) for base, sizes in _MULTIPLES.items() for name, size in sizes.items()}
+"""Units that are multiples of others, and of which."""
+_PART = re.compile(r"\s*,?\s*(?P<value>\d+(?:\.\d+)?)\s*(?:\\text\{)?\s*(?P<unit>[A-Za-z]+)\s*\}?", re.ASCII)
 _COMPOUND = {"mph": "mi/h", "kmh": "km/h", "kph": "km/h", "kmph": "km/h", "mps": "m/s", "rpm": "rpm"}
 _ATTACHED = "|".join(
     sorted((word for word in [*_CANONICAL, *_COMPOUND] if len(word) > 1 and word.isalpha()), key=len, reverse=True)
@@ -100,10 +114,37 @@ def is_known(unit: str) -> bool:
     return bool(_powers(unit))
 
 
-def conflict(one: str, other: str) -> bool:
-    """Whether two units are both known and differ, as `cm` and `m` do, or AM and PM."""
+def conversion(one: str, other: str) -> Fraction | None:
+    """How many of the other unit one of the first is: 1 where either is unknown, None where they are of two kinds."""
     left, right = _powers(one), _powers(other)
-    return bool(left and right and left != right)
+    if not left or not right or left == right:
+        return Fraction(1)
+    (bases, size), (others, unit) = _in_bases(left), _in_bases(right)
+    return size / unit if bases == others else None
+
+
+def total(text: str) -> tuple[dict[str, int], Fraction] | None:
+    """The sum of quantities such as `2 hours, 30 minutes` in base units; None where a text is none."""
+    kinds: list[dict[str, int]] = []
+    whole = Fraction(0)
+    at = 0
+    while (part := _PART.match(text, at)) and (powers := _powers(part["unit"])):
+        kind, size = _in_bases(powers)
+        kinds.append(kind)
+        whole += Fraction(part["value"]) * size
+        at = part.end()
+    return (kinds[0], whole) if at == len(text) and kinds and all(kind == kinds[0] for kind in kinds) else None
+
+
+def _in_bases(powers: dict[str, int]) -> tuple[dict[str, int], Fraction]:
+    """Powers of base units, and how many of these there are in the unit."""
+    bases: dict[str, int] = {}
+    size = Fraction(1)
+    for name, power in powers.items():
+        base, factor = _SIZES.get(name, (name, Fraction(1)))
+        bases[base] = bases.get(base, 0) + power
+        size *= factor**power
+    return {base: power for base, power in bases.items() if power}, size
 
 
 def _powers(unit: str) -> dict[str, int]:

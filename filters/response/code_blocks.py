@@ -10,6 +10,9 @@ _OPENING = re.compile(
     re.MULTILINE,
 )
 
+_NAMED = re.compile(r"(python3?|py)[ \t]*\n")
+"""The language on a line of its own."""
+
 _CODE_LINE = re.compile(
     r"(?:async|def|class|import|from|for|while|if|try|with|return)\b|@\w|#"
     r"|[A-Za-z_][\w.\[\], ]* [-+*/|&]?= ?\S|[A-Za-z_][\w.]*\("  # an assignment, a call
@@ -29,17 +32,35 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
     blocks: list[tuple[str, str]] = []
     at = 0
     while opening := _OPENING.search(text, at):
-        fence = opening["fence"]
-        closing = re.compile(rf"^[ \t>]*{fence}{fence[0]}*[ \t]*$", re.MULTILINE).search(text, opening.end())
+        closing = _closing(opening, text)
         inner = text[opening.end() : closing.start() if closing else len(text)]
         code = _without(opening["before"], inner)
         language = opening["language"].lower()
+        if not language and (named := _NAMED.match(code)):
+            language, code = named[1], code[named.end() :]
+        if code.startswith(">>> "):
+            code = _session(code)
         if language in ("markdown", "md") and _OPENING.search(code):
             blocks += fenced_blocks(code)
         else:
             blocks.append((language, code))
         at = closing.end() if closing else len(text)
     return blocks
+
+
+def _closing(opening: re.Match[str], text: str) -> re.Match[str] | None:
+    """The fence that closes a block: not one indented as code is, as in a docstring, if there is one that is not."""
+    fence, shallow = opening["fence"], rf"^[ \t>]{{0,{len(opening['before']) + 3}}}"
+    closes = rf"{fence}{fence[0]}*[ \t]*(?:</?\|?\w+\|?>)?[ \t]*$"  # and a model's mark of the end
+    found = re.compile(shallow + closes, re.MULTILINE).search(text, opening.end())
+    if found and re.compile(rf"{shallow}{fence}\w", re.MULTILINE).search(text, opening.end(), found.start()):
+        found = None  # this one closes another block
+    return found or re.compile(rf"^[ \t>]*{closes}", re.MULTILINE).search(text, opening.end())
+
+
+def _session(code: str) -> str:
+    """What was typed in a session with the interpreter."""
+    return "".join(f"{line[4:]}\n" for line in code.split("\n") if line[:4] in (">>> ", "... "))
 
 
 def _without(before: str, code: str) -> str:
@@ -106,5 +127,8 @@ def _longest(lines: list[str], tries: int) -> tuple[int, int]:
 
 
 def _is_prose(statement: ast.stmt) -> bool:
-    """A statement that is a word, such as `Done`."""
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Name)
+    """A statement that is a word, such as `Done` or `[DONE]`."""
+    if not isinstance(statement, ast.Expr):
+        return False
+    value = statement.value
+    return isinstance(value.elts[0] if isinstance(value, ast.List) and len(value.elts) == 1 else value, ast.Name)

@@ -5,8 +5,9 @@ import builtins
 import importlib
 import re
 import textwrap
+import typing
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,7 +17,26 @@ _PYTHON = ("python", "python3", "py", "py3", "")
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0\b|\bread\(0\b")
 _IMPORTS = (ast.Import, ast.ImportFrom)
 _GIVEN = (*_IMPORTS, ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)
-_MODULES = frozenset(("math", "cmath", "itertools", "functools", "collections", "operator", "heapq", "statistics"))
+_MODULES = """
+    cmath collections copy datetime decimal fractions functools heapq itertools json math numpy operator random re
+    statistics string
+"""
+_OWN = {name: name for name in _MODULES.split()} | {"np": "numpy"}
+"""Modules that tests may use without importing them, by the names that they have there."""
+
+_MODULES_OFFERED = "bisect collections functools heapq itertools math operator random re string"
+_NAMES_OFFERED = {
+    "collections": "Counter OrderedDict defaultdict deque",
+    "functools": "cache cmp_to_key lru_cache reduce",
+    "heapq": "heapify heappop heappush heappushpop heapreplace nlargest nsmallest",
+    "bisect": "bisect_left bisect_right insort",
+    "itertools": "accumulate chain combinations groupby pairwise permutations product zip_longest",
+    "math": "ceil comb floor gcd inf sqrt",
+}
+_OFFERED = {name: module for module, names in _NAMES_OFFERED.items() for name in names.split()}
+_OFFERED |= dict.fromkeys(_MODULES_OFFERED.split(), "")
+"""What LeetCode imports for its solutions: names, and the modules that they are of."""
+_INLINE = re.compile(r"(?<!`)`([^`\n]{5,500})`(?!`)")
 _BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__"}
 
 
@@ -24,6 +44,27 @@ def names_used(source: str) -> set[str]:
     """The names that code takes from elsewhere; empty where it does not parse."""
     tree = parsed(source)
     return set() if tree is None else _used(tree) - _bound(tree)
+
+
+def names_imported(source: str, modules: Collection[str]) -> set[str]:
+    """The names that code takes from some modules: imported, or as their attributes."""
+    tree = parsed(source)
+    nodes = list(ast.walk(tree)) if tree else []
+    found = {
+        name.name
+        for node in nodes
+        if isinstance(node, ast.ImportFrom) and node.module in modules
+        for name in node.names
+    }
+    called = {
+        name.asname or name.name
+        for node in nodes
+        if isinstance(node, ast.Import)
+        for name in node.names
+        if name.name in modules
+    }
+    attributes = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
+    return (found - {"*"}) | {node.attr for node in attributes if getattr(node.value, "id", "") in called}
 
 
 def parsed(source: str) -> ast.Module | None:
@@ -49,6 +90,9 @@ def program_in(response: str, wanted: Iterable[str] = ()) -> str | None:
         bare = [_Block("", code) for code in bare_code(response)]
         if not blocks or any(block.serves(wanted) for block in bare):
             blocks = bare
+    if wanted and not any(block.serves(wanted) for block in blocks):
+        inline = [_Block("", code) for code in _INLINE.findall(response)]
+        blocks += [block for block in inline if block.tree and block.serves(wanted)]
     blocks = [block for block in blocks if block.language in _PYTHON or block.tree]
     if not blocks:
         return None
@@ -80,6 +124,15 @@ def completed(program: str, name: str, prompt: str) -> str:
     return before + begun + program
 
 
+def with_imports(program: str) -> str:
+    """A program with what is imported for it where it is meant to run: names of `typing`, for `Solution` more."""
+    block = _Block("", program)
+    offered = dict.fromkeys(typing.__all__, "typing") | (_OFFERED if "Solution" in block.bound else {})
+    wanted = [name for name in sorted(block.missing) if name in offered] if not block.takes_all else []
+    lines = [f"from {offered[name]} import {name}" if offered[name] else f"import {name}" for name in wanted]
+    return join(["\n".join(lines), program]) if lines else program
+
+
 def _returns(source: str) -> bool:
     """Whether it returns outside a function."""
     try:
@@ -105,13 +158,20 @@ def code_given(prompt: str, name: str) -> tuple[str, str]:
     return "", ""
 
 
-def own_names(tests: str, prompt: str, reference: str) -> str:
+def defined_in(source: str) -> set[str]:
+    """The names that code binds at the top, imports aside."""
+    tree = parsed(source)
+    return {name for node in (tree.body if tree else []) if not isinstance(node, _IMPORTS) for name in _names_of(node)}
+
+
+def own_names(tests: str, prompt: str, reference: str, of_math: Iterable[str] = ()) -> str:
     """Source of what tests mean by the names that they use, whatever a program makes of these.
 
-    Modules of the standard library, what the reference imports, and what the prompt imports and defines.
+    Modules that are well known, names `of_math`, what the reference imports, and what the prompt imports and defines.
     """
     used = names_used(tests)
-    lines = [f"import {name}" for name in sorted(used & _MODULES) if _is_module(name, tests)]
+    lines = [f"import {_OWN[name]} as {name}" for name in sorted(used & set(_OWN)) if _is_module(name, tests)]
+    lines += [f"from math import {name}" for name in sorted(of_math)]
     for source, kinds in ((reference, _IMPORTS), (prompt, (*_IMPORTS, ast.FunctionDef))):
         tree = parsed(source)
         found = [node for node in (tree.body if tree else []) if isinstance(node, kinds) and _how_well(node)]
@@ -121,9 +181,12 @@ def own_names(tests: str, prompt: str, reference: str) -> str:
 
 
 def _is_module(name: str, tests: str) -> bool:
-    """Whether all that is done with a name can be done with the module of that name."""
+    """Whether all that is done with a name can be done with the module that has that name."""
     uses = re.findall(rf"(?<![\w.]){name}\b(?:\.(\w+))?", tests)
-    return all(use and hasattr(importlib.import_module(name), use) for use in uses)
+    try:
+        return all(use and hasattr(importlib.import_module(_OWN[name]), use) for use in uses)
+    except ImportError:
+        return False
 
 
 def _tried(node: ast.stmt) -> str:

@@ -4,7 +4,7 @@ Tests are found in the row's columns, in this order:
 
     test_list (test_setup_code, test_imports)    assert statements, as in MBPP
     test, entry_point (prompt)                   a function `check(candidate)`, as in HumanEval
-    tests                                        a list or one text: asserts, unittest's classes, pytest's functions
+    tests, or test without `check`               a list or one text: asserts, unittest (BigCodeBench) or pytest
     inputs, outputs, or input_output             what the program reads and writes, as JSON or lists; with fn_name, what
                                                  that function is called with and returns, as in APPS
 
@@ -16,11 +16,25 @@ program and its tests run in separate processes: see `filters.execution.tests_pr
 import ast
 import builtins
 import json
+import math
+import re
+from decimal import Decimal
 from typing import Any
 
 from filters.execution.sandbox import PythonSandbox
+from filters.execution.values import SOLUTION
 from filters.response.extract import conclusion
-from filters.response.program import code_given, completed, names_used, own_names, parsed, program_in
+from filters.response.program import (
+    code_given,
+    completed,
+    defined_in,
+    names_imported,
+    names_used,
+    own_names,
+    parsed,
+    program_in,
+    with_imports,
+)
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 _COMPARING = """
@@ -28,6 +42,16 @@ _COMPARING = """
     zip
 """
 """Builtins by which tests compare."""
+
+_JUDGING = frozenset(("fabs", "isclose", "isfinite", "isinf", "isnan"))
+"""Functions of `math` by which tests judge what a program returns."""
+
+_NAMED = re.compile(r"`(\w+)|\b(?:def|class|named|called) [`'\"]?(\w+)|(?<![\w.])(\w+)\(")
+"""Names in a prompt that are code."""
+
+_DECIMAL = re.compile(r"[-+]?\d{1,400}(?:\.\d{1,400})?")
+
+_CHECKS = re.compile(r"^(?:async )?def check\b", re.MULTILINE)
 
 _CALLING = """
 def _call(*given):
@@ -62,14 +86,17 @@ def checker(settings: VerifierSettings) -> Check:
             request = {"kind": "cases", "inputs": tests["inputs"]}
         else:
             source = "\n".join([tests["setup"], *tests["tests"]])
-            wanted = _tested(tests["entry"], names_used(source), task)
+            used, imported = names_used(source), names_imported(source, SOLUTION)
+            real = _of_math(used, task)
+            wanted = imported or _tested(tests["entry"], used - real, task)
             program = program_in(said, wanted)
             request = {"kind": "tests"}
             before, _ = code_given(_prompt(task), min(wanted)) if len(wanted) == 1 else ("", "")
-            own = own_names(source, before, task.reference or "")
+            own = own_names(source, before, task.reference or "", real)
             tests |= {"setup": f"{own}\n{tests['setup']}", "tested": sorted(wanted & set(dir(builtins)))}
             if program is not None and len(wanted) == 1:
                 program = completed(program, min(wanted), _prompt(task))
+            program = program and with_imports(program)
         if program is None:
             return Verdict(WRONG, None, "no program found")
         result = sandbox.run(request | {"program": program}, None if "inputs" in tests else tests)
@@ -98,6 +125,18 @@ def _tested(entry: str | None, used: set[str], task: Task) -> set[str]:
     return (used - set(_COMPARING.split())) or (used if len(used) == 1 else set())
 
 
+def _of_math(used: set[str], task: Task) -> set[str]:
+    """The names that tests use without importing them, and that are those of `math` whatever the program calls so.
+
+    Not what the reference defines or, without one, the prompt names as code. Where nothing tells, or nothing else would
+    be left to test, only names that judge are.
+    """
+    known, others = used & set(dir(math)), used - set(dir(builtins)) - set(dir(math))
+    asked = defined_in(task.reference or "") or {"".join(found) for found in _NAMED.findall(_prompt(task))}
+    real = known - asked if asked and (others or known & asked) else known & _JUDGING
+    return real if others or known - real else set()
+
+
 def _prompt(task: Task) -> str:
     return str(task.columns.get("prompt") or task.prompt)
 
@@ -109,7 +148,7 @@ def _tests(task: Task) -> tuple[dict[str, Any] | None, str | None]:
     if listed := columns.get("test_list"):
         imports = "\n".join(columns.get("test_imports") or [])
         return request | {"setup": f"{imports}\n{columns.get('test_setup_code') or ''}", "tests": list(listed)}, None
-    if columns.get("test") and columns.get("entry_point"):
+    if columns.get("test") and columns.get("entry_point") and _CHECKS.search(str(columns["test"])):
         return request | {"setup": columns["test"], "entry": columns["entry_point"]}, None
     if tests := columns.get("tests") or columns.get("test"):
         return request | {"tests": [tests] if isinstance(tests, str) else [str(test) for test in tests]}, None
@@ -141,6 +180,22 @@ def _calls(name: str, inputs: list[Any], outputs: list[Any]) -> dict[str, Any]:
     return {"setup": _CALLING.format(name=name), "tests": tests}
 
 
+def _same_output(said: list[str], wanted: list[str]) -> bool:
+    return len(said) == len(wanted) and all(map(_same_token, said, wanted))
+
+
+def _same_token(said: str, wanted: str) -> bool:
+    """Whether words of output are the same: decimal fractions to a millionth of their size, or as far as written."""
+    if said == wanted:
+        return True
+    if "." not in wanted or not (_DECIMAL.fullmatch(said) and _DECIMAL.fullmatch(wanted)):
+        return False
+    one, other = Decimal(said), Decimal(wanted)
+    places = len(said.partition(".")[2])
+    written = Decimal(10) ** -places * Decimal("0.6") if places >= 6 else 0
+    return abs(one - other) <= max(abs(other) * Decimal("1e-6"), written)
+
+
 def _verdict(result: dict[str, Any], tests: dict[str, Any], program: str, settings: VerifierSettings) -> Verdict:
     if "fault" in result:
         return Verdict(UNSCORABLE, program, result["fault"])
@@ -151,6 +206,6 @@ def _verdict(result: dict[str, Any], tests: dict[str, Any], program: str, settin
     if "failed" in result:
         return Verdict(WRONG, program, " ".join(str(result["failed"]).split())[:300])
     for number, (said, wanted) in enumerate(zip(result.get("outputs", ()), tests.get("outputs", ()), strict=True), 1):
-        if said.split() != wanted.split():
+        if not _same_output(said.split(), wanted.split()):
             return Verdict(WRONG, program, f"case {number} writes {said.strip()[:80]!r}, not {wanted.strip()[:80]!r}")
     return Verdict(RIGHT, program)

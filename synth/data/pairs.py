@@ -2,9 +2,11 @@
 
 The sides are `chosen` and `rejected`: texts, turns, lists of turns, or whole conversations, whose common start is what
 was asked. Where they are answers, a prompt stands beside them under any name of `synth.data.schema.shapes`, with its
-`system` turn.
+`system` turn. Where nothing does, texts may be dialogues as HH-RLHF has them (arXiv 2204.05862): "Human: …" and
+"Assistant: …".
 """
 
+import re
 from collections.abc import Iterator
 
 import pyarrow as pa
@@ -13,10 +15,12 @@ from synth.data.read import Rows, faults_of
 from synth.data.row import FAULT, MESSAGES, PAIRS, Message
 from synth.data.schema.assemble import ConversationColumns, TurnColumn, messages_of
 from synth.data.schema.shapes import ANSWERS, SYSTEM, TURN_COLUMNS, Seen
-from synth.data.schema.turns import turn_fields
+from synth.data.schema.turns import Unreadable, turn_fields
 from synth.errors import UsageError
 
 SIDES = ("chosen", "rejected")
+_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
+_ROLES = {"Human": "user", "Assistant": "assistant"}
 BATCH_ROWS = 1_024
 """Pairs that are Python objects at a time."""
 
@@ -41,9 +45,13 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
     prompt = prompt_column or next((name for name in (*ANSWERS, *TURN_COLUMNS) if name in names), None)
     if prompt is not None and prompt not in names:
         raise UsageError(f"{raw.source}: there is no column {prompt!r}; there are: {', '.join(names)}")
+    system = next((name for name in SYSTEM if name in names), None)
+    mixed = [name for name in raw.mixed if name in {*SIDES, prompt, system}]
+    if mixed and raw.written:
+        raw = raw.written(mixed)  # whole values as text, not parts of them
     lists = {name for name in (*SIDES, prompt) if name and turn_fields(pa.list_(raw.schema.field(name).type))}
     schema = pa.schema([item.with_type(pa.list_(item.type)) if item.name in lists else item for item in raw.schema])
-    seen = Seen(schema, raw.first, raw.mixed)
+    seen = Seen(schema, raw.first, mixed)
     try:
         asked = seen.parts(prompt, None) if prompt else _system_alone(seen)
         answers = [ConversationColumns(None, None, seen.part(name, "assistant"), None) for name in SIDES]
@@ -66,7 +74,15 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
         )
         empty = pa.nulls(batch.num_rows, MESSAGES)
         found = [messages_of(whole, parts, notes, faults) if parts else empty for parts in (asked, *answers)]
-        turns = ([row or [] for row in column.to_pylist()] for column in found)
+        turns = [[row or [] for row in column.to_pylist()] for column in found]
+        if prompt is None:
+            for name, side in zip(SIDES, turns[1:], strict=True):
+                for place, row in enumerate(side):
+                    try:
+                        side[place] = _spoken(row)
+                    except Unreadable as error:
+                        side[place] = []
+                        faults.setdefault(place, f"{error} in {name}")
         rows = [_parted(*row) for row in zip(*turns, strict=True)]
         columns = [pa.array([row[at] for row in rows], MESSAGES) for at in range(3)]
         columns += [batch.column(item.name) for item in passthrough]
@@ -87,6 +103,22 @@ def _system_alone(seen: Seen) -> ConversationColumns | None:
     """What was asked where no prompt stands beside the sides: at most what the system says."""
     name = next((name for name in SYSTEM if seen.is_said(name)), None)
     return ConversationColumns(None, None, TurnColumn(name, "text", "system"), None) if name else None
+
+
+def _spoken(turns: list[Message]) -> list[Message]:
+    """The turns of a text that is a dialogue; any other side as it is.
+
+    Raises:
+        Unreadable: nothing is said in a turn.
+    """
+    text = (turns[0]["content"] or "").strip() if len(turns) == 1 else ""
+    if not text.startswith("Human:") or "\n\nAssistant:" not in text:
+        return turns
+    _, *parts = _SPEAKER.split(text)
+    said = [part.strip() for part in parts[1::2]]
+    if not all(said):
+        raise Unreadable(f"no conversation: turn {said.index('') + 1} is empty")
+    return [{"role": _ROLES[name], "content": words} for name, words in zip(parts[::2], said, strict=True)]
 
 
 def _as_lists(turns: pa.Array) -> pa.ListArray:

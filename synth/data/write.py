@@ -292,6 +292,11 @@ def finish_dataset_dir(folder: Path, shard_names: Sequence[str], schema: pa.Sche
 
 
 def replace_text(path: Path, text: str) -> None:
+    """Write a small file of text, as `replace_bytes` does."""
+    replace_bytes(path, text.encode())
+
+
+def replace_bytes(path: Path, content: bytes) -> None:
     """Write a small file so that a reader sees the old one or the new one, never a part.
 
     Raises:
@@ -299,8 +304,8 @@ def replace_text(path: Path, text: str) -> None:
     """
     fresh = _temporary(path)
     try:
-        with open(fresh, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(fresh, "wb") as file:
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(fresh, path)

@@ -5,6 +5,7 @@ on the terminal. And a model whose attention torch's own does not compute, such 
 plain one of transformers (`attention_of`). What cannot be read is said in one line.
 """
 
+import json
 import os
 import re
 from collections.abc import Iterator
@@ -18,8 +19,11 @@ from synth.nearest import did_you_mean
 
 LARGEST_WINDOW = 1 << 24
 """Tokens. Tokenizers without a limit give a huge number as their `model_max_length`."""
-_CAPPED = re.compile(r"att(entio)?n_.*cap")
-"""Names of settings that cap attention scores: `attn_logit_softcapping` and its like."""
+LARGEST_ID = 1 << 24
+"""Of a token; vocabularies have a million at most."""
+_BEYOND_SDPA = re.compile(r"att(entio)?n_.*cap.*|(use_)?alibi")
+"""Names of settings that cap attention scores (`attn_logit_softcapping` and its like), or that bias them by distance,
+which Falcon's own use of torch's attention gets wrong."""
 
 
 @dataclass(slots=True)
@@ -112,12 +116,30 @@ def load_tokenizer(model: str) -> Any:
         if not any((Path(place) / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
             fault += ": it holds no tokenizer.json"
     with _reading(model, fault):
+        _refuse_huge_ids(Path(place) / "tokenizer.json")
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=_remote_code.given)
         limit = tokenizer.model_max_length
         if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= LARGEST_WINDOW:
             tokenizer.model_max_length = int(1e30)  # as transformers has it where no limit is known
         tokenizer.encode("a")  # a damaged one breaks here
     return tokenizer
+
+
+def _refuse_huge_ids(file: Path) -> None:
+    """Refuse a damaged vocabulary: whoever copies a tokenizer goes through all ids up to the largest, in gigabytes.
+
+    Raises:
+        UsageError: an id is larger than that of any token.
+        OSError, ValueError: the file cannot be read.
+    """
+    if not file.is_file():
+        return
+    known = json.loads(file.read_text(encoding="utf-8"))
+    model = known.get("model") if isinstance(known, dict) else None
+    ids = model.get("vocab") if isinstance(model, dict) else None
+    for token, number in ids.items() if isinstance(ids, dict) else ():
+        if isinstance(number, int) and number > LARGEST_ID:
+            raise UsageError(f"{file} is damaged: it gives {token!r} the id {number:,}, which no vocabulary has")
 
 
 def load_end_ids(model: str) -> tuple[int, ...]:
@@ -203,13 +225,13 @@ def outline(model: str) -> Any:
 
 
 def attention_of(config: Any) -> str | None:
-    """The attention that a configuration needs: "eager" where scores are capped, else None, what transformers prefers.
+    """The attention that a configuration needs: "eager" where scores are capped or biased, else None, what is usual.
 
     torch's own attention cannot cap scores and leaves that out without a word; flash kernels may not be installed.
     What else it cannot do (sinks, biases) transformers knows of: such models say that they do not support it.
     """
     settings = config.get_text_config().to_dict()
-    return "eager" if any(_CAPPED.match(name) and value for name, value in settings.items()) else None
+    return "eager" if any(_BEYOND_SDPA.fullmatch(name) and value for name, value in settings.items()) else None
 
 
 def own_attention(model: Any) -> str:

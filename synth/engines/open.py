@@ -80,7 +80,7 @@ def model_revision(model: str) -> str:
 
 def _fingerprint(folder: Path) -> str:
     parts: list[object] = []
-    for file in sorted(folder.iterdir()):
+    for file in sorted(file for file in folder.iterdir() if file.is_file()):  # a pipe would be waited for
         if file.suffix in (".json", ".jinja", ".model", ".py"):
             parts.append((file.name, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()))
         elif file.suffix in (".safetensors", ".bin"):

@@ -2,9 +2,9 @@
 
 import re
 from importlib import resources
-from pathlib import Path
 
 from synth.errors import UsageError
+from synth.small_text import read_small
 
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -29,7 +29,7 @@ def load_prompt(name: str, needs: set[str], allowed: set[str]) -> str:
     """
     shipped = resources.files("synth.methods") / "prompts" / f"{name}.txt"
     try:
-        text = shipped.read_text("utf-8") if shipped.is_file() else Path(name).read_text("utf-8")
+        text = shipped.read_text("utf-8") if shipped.is_file() else read_small(name)
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"prompt {name} is none of ours, and cannot be read as a file: {error}") from error
     places = set(_PLACE.findall(text))

@@ -45,8 +45,9 @@ def evenly(total: int, most: int) -> Ints:
 def choose(scans: Sequence[Scan], most: int | None = None) -> Choice:
     """Choose groups of scored, accepted rows that answer the same prompt, or of which one is another's parent.
 
-    Of one data set and method the first row stands for all. Of more than `most` groups (None: of more than have
-    `ALL_TOKENS`) those with more versions come first; among equals they are evenly chosen.
+    In a group the first row of each data set and method comes before the second of any. Of more than `most` groups
+    (None: of more than have `ALL_TOKENS`) those of more data sets and methods come first; among equals they are evenly
+    chosen.
     """
     scored = [scan.columns["scored"] * (not scan.rejected) for scan in scans]
     if not any(tokens.any() for tokens in scored):
@@ -60,13 +61,19 @@ def choose(scans: Sequence[Scan], most: int | None = None) -> Choice:
     width = 1 + int(joined["method"].max())
     kinds = width * len(scans)
     version = source[candidates] * width + joined["method"][candidates]
-    codes, at = np.unique(group * kinds + version, return_index=True)
+    code = group * kinds + version
+    order = np.argsort(code, kind="stable")
+    _, starts, counts = np.unique(code[order], return_index=True, return_counts=True)
+    place = np.empty(len(code), np.int64)  # among the rows of the same group, data set and method
+    place[order] = np.arange(len(code)) - np.repeat(starts, counts)
     members: dict[int, list[int]] = defaultdict(list)
-    for code, candidate in zip(codes // kinds, candidates[at], strict=True):
-        members[int(code)].append(int(candidate))
+    kinds_of: dict[int, set[int]] = defaultdict(set)
+    for at in np.lexsort((version, place, group)):
+        members[int(group[at])].append(int(candidates[at]))
+        kinds_of[int(group[at])].add(int(version[at]))
     levels: dict[int, list[list[int]]] = defaultdict(list)
-    for rows in sorted(members.values(), key=min):
-        levels[len(rows)].append(rows)
+    for number_of, rows in sorted(members.items(), key=lambda item: min(item[1])):
+        levels[len(kinds_of[number_of])].append(rows)
     if most is None:
         shown = np.minimum(joined["tokens"].astype(np.int64), MOST_TOKENS)
         tokens = sum(int(shown[rows[:VERSIONS]].sum()) for rows in members.values())

@@ -3,6 +3,7 @@
 Every share is 0 to 1 and shown in per cent. Nothing here touches `pyplot`, whose figures are global.
 """
 
+import io
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator, PercentFormatter, StrMethodFormatter
 
+from synth.data.write import replace_bytes
 from synth.reports.plot_labels import Floats, far, place
 
 PALETTE = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -323,10 +325,12 @@ def _to_points(axes: Axes, shares: Sequence[tuple[float, float]]) -> Floats:
 
 def _save(figure: Figure, path: Path) -> None:
     """Write a figure in the format that the path's suffix says, without the date and the program."""
+    drawn = io.BytesIO()
     match path.suffix.lower():
         case ".svg":
-            figure.savefig(path, format="svg", metadata={"Date": None, "Creator": None})
+            figure.savefig(drawn, format="svg", metadata={"Date": None, "Creator": None})
         case ".png":
-            figure.savefig(path, format="png", dpi=PNG_DPI, metadata={"Software": None})
+            figure.savefig(drawn, format="png", dpi=PNG_DPI, metadata={"Software": None})
         case suffix:
             raise ValueError(f"{path}: {suffix or 'no suffix'} is neither .svg nor .png")
+    replace_bytes(path, drawn.getvalue())

@@ -80,11 +80,11 @@ def told_of(folder: Path) -> str:
     record = read_record(folder)
     if record is None:
         raise UsageError(f"{folder} holds no run: there is no run.json")
-    try:
-        text = (folder / "README.md").read_text(encoding="utf-8", errors="replace")
-    except OSError:
+    card = folder / "README.md"
+    if not card.is_file():
         rows = f"{record.accepted:,} rows" + (f" of {Path(record.source).name}" if record.source else "")
         return f"{record.model}, being trained on {rows}: see how far it is with synth report {folder} -o curve.html"
+    text = card.read_text(encoding="utf-8", errors="replace")
     if text.startswith("---\n"):
         text = text[4:].partition("\n---\n")[2]
     drawn = f"\n\nsynth report {folder} -o curve.html draws it" if (folder / "log.jsonl").is_file() else ""

@@ -89,7 +89,7 @@ class TrainingFolder:
         last = self.checkpoint()
         step = self.steps_of(last) if last else -1
         file = self.path / "log.jsonl"
-        if file.exists():
+        if file.is_file():
             for line in file.read_text(encoding="utf-8").splitlines():
                 try:
                     entry = json.loads(line)
@@ -178,7 +178,7 @@ class TrainingFolder:
                 shutil.rmtree(target)
             os.replace(item, target)
         saved.rmdir()
-        (self.path / "README.md").write_text(card, encoding="utf-8")
+        replace_text(self.path / "README.md", card)
         self.record.finished = finished
         replace_text(self.path / "run.json", self.record.as_json())
         (self.path / "progress.json").unlink(missing_ok=True)
@@ -241,11 +241,11 @@ def _whole_checkpoints(path: Path) -> list[Path]:
 
 def _is_whole(checkpoint: Path) -> bool:
     """Whether a checkpoint was written to its end: Trainer writes the state last."""
+    state = checkpoint / "trainer_state.json"
     try:
-        json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))["global_step"]
-    except (OSError, ValueError, KeyError):
+        return state.is_file() and "global_step" in json.loads(state.read_text(encoding="utf-8"))
+    except (OSError, ValueError, TypeError, RecursionError):
         return False
-    return True
 
 
 def _clear(path: Path, *, everything: bool) -> None:

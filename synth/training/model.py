@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -35,12 +36,7 @@ def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
     """
     model = load_model(name, EngineOptions(device="cpu", dtype=dtype))
     model.config.use_cache = False
-    for part in trained.freeze:
-        _freeze(model, part)
-    if not any(parameter.requires_grad for parameter in model.parameters()):
-        raise UsageError(f"`freeze` {' `freeze` '.join(trained.freeze)} leaves nothing to train")
-    if trained.dropout:
-        _drop_residuals(model, trained.dropout)
+    _hold_back(model, trained)
     if not trained.adapts:
         return model
     import peft
@@ -54,13 +50,34 @@ def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
     return adapted
 
 
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How many weights a model has, and how many of them, or of an adapter's, are trained."""
+
+    total: int
+    learnt: int
+
+
+def measure(name: str, trained: TrainedParts) -> Size:
+    """Count the weights of a model and see that what is to be trained of it can be, before it is loaded.
+
+    Raises:
+        UsageError: as for `load_for_training`, but for what only peft can tell.
+    """
+    model = outline(name)
+    _hold_back(model, trained)
+    total = sum(parameter.numel() for parameter in model.parameters())
+    return Size(total, _adapter_size(model, trained) if trained.adapts else _learnt(model))
+
+
 def check_memory(
-    name: str, trained: TrainedParts, device: str, processes: int, *, dtype: str, foundation: bool = False
+    name: str, size: Size, trained: TrainedParts, device: str, processes: int, *, dtype: str, foundation: bool = False
 ) -> str:
     """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
 
     Args:
         name: a directory or a Hub id.
+        size: of it, by `measure`.
         trained: what of it is trained.
         device: as for `pick_device`.
         processes: how many there are.
@@ -75,11 +92,7 @@ def check_memory(
     """
     place = pick_device(device)
     half = in_bfloat16(dtype, place)
-    model = outline(name)
-    for part in trained.freeze:
-        _freeze(model, part)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    learnt = _adapter_size(model, trained) if trained.adapts else _learnt(model)
+    total, learnt = size.total, size.learnt
     frozen = total if trained.adapts else total - learnt
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     needed = (_BYTES * learnt + (2 if half and trained.adapts else 4) * frozen) / (processes if sharded else 1)
@@ -125,6 +138,16 @@ def _adapter_size(model: Any, trained: TrainedParts) -> int:
             return _learnt(peft.get_peft_model(model, trained.adapter()))
     except (ValueError, TypeError, RuntimeError, NotImplementedError):
         return 0
+
+
+def _hold_back(model: Any, trained: TrainedParts) -> None:
+    """Freeze parts of a model, and drop shares of its outputs in training, as is asked for."""
+    for part in trained.freeze:
+        _freeze(model, part)
+    if not any(parameter.requires_grad for parameter in model.parameters()):
+        raise UsageError(f"`freeze` {' `freeze` '.join(trained.freeze)} leaves nothing to train")
+    if trained.dropout:
+        _drop_residuals(model, trained.dropout)
 
 
 def _freeze(model: Any, part: str) -> None:

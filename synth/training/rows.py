@@ -7,14 +7,13 @@ assistant says), and plain texts (trained on every token).
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synth.data.read import Rows
+from synth.data.read import Rows, conversations
 from synth.data.row import FAULT, IGNORED
 from synth.data.run.card import untrained_line
 from synth.data.schema.turns import holds_text
@@ -80,21 +79,32 @@ class _Row:
 
 
 def read_training_rows(
-    rows: Rows, encoder: RowEncoder, vocabulary: int, *, text_column: str | None = None, limit: int | None = None
+    rows: Rows,
+    encoder: RowEncoder,
+    vocabulary: int,
+    *,
+    text_column: str | None = None,
+    only_texts: bool = True,
+    limit: int | None = None,
 ) -> TrainingRows:
     """Read all rows.
 
     Args:
-        rows: the source; its columns decide the form: `input_ids` (with `labels`, and `weights` if there are any), the
-            `text_column`, or else `messages`.
+        rows: the source; its columns decide the form: `input_ids` (with `labels`, and `weights` if there are any), or
+            the `text_column` and `messages`.
         encoder: of the model to be trained; its window and its rule for overlong rows hold for every form.
         vocabulary: token ids that the model knows.
         text_column: the column with plain texts, or None.
+        only_texts: whether every row is one where there is such a column; else those are that have no messages.
         limit: rows to take; None takes all.
 
     Raises:
         UsageError: the tokens are another tokenizer's, a column has another type than it should, or nothing is left.
     """
+    texts = [item.name for item in rows.schema if holds_text(item.type)]
+    if text_column is not None and text_column not in texts:
+        there = ", ".join(texts) or "none"
+        raise UsageError(f"{rows.source} has no column of texts {text_column!r}; there are: {there}")
     tokenised = "input_ids" in rows.schema.names
     if tokenised:
         _check_types(rows)
@@ -111,7 +121,7 @@ def read_training_rows(
                 raise RequestError(fault)
             if tokenised:
                 row = _tokenised(record, encoder, vocabulary)
-            elif text_column is not None:
+            elif text_column is not None and (only_texts or not record["messages"]):
                 row = _encoded(encoder.text(record[text_column] or ""))
             else:
                 encoded = encoder.conversation(record["messages"] or [], record.get("answer"))
@@ -219,7 +229,13 @@ def _check_tokenizer(rows: Rows, encoder: RowEncoder) -> None:
     """
     if "messages" not in rows.schema.names:
         return
-    for record in islice(_records(rows, CHECKED), CHECKED):
+    try:
+        told = conversations(rows)
+    except UsageError:  # what stands there is no conversation, and is not trained on
+        return
+    for record in _records(told, CHECKED):
+        if record.get(FAULT) is not None:
+            continue
         try:
             own = encoder.chat.encode(record["messages"] or []).input_ids
         except RequestError:

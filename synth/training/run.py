@@ -14,6 +14,7 @@ from transformers import PrinterCallback, TrainerCallback, TrainingArguments
 
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory, pick_device
+from synth.engines.hf.forward import check_causal
 from synth.engines.loading import load_config, own_attention
 from synth.errors import RunError, UsageError
 from synth.training.attention import can_pack
@@ -98,6 +99,7 @@ def train(
     torch.manual_seed(settings.seed)  # an adapter's first weights
     model = load_for_training(name, "bfloat16" if half and trained.adapts else "float32", trained)
     base = model.get_base_model() if trained.adapts else model
+    check_causal(base)
     arguments = _arguments(settings, folder, place, half)
     processes, rank = arguments.world_size, arguments.process_index
     plan = partial(
@@ -157,12 +159,19 @@ def train(
         trainer.train(resume_from_checkpoint=str(last) if last else None)
     except RunError as error:
         raise RunError(f"{error}. {_kept(folder)}") from error
-    except (RuntimeError, MemoryError) as error:
-        if not out_of_memory(error):
+    except UsageError:
+        raise
+    except Exception as error:
+        if out_of_memory(error):
+            raise RunError(
+                f"memory ran out on {place}: lower `batch_tokens` (now {settings.budget:,}) and raise `accumulate`, "
+                f"add `gradient_checkpointing`, or train an adapter (`lora` 16). {_kept(folder)}"
+            ) from error
+        if last is None or watch.begun:
             raise
-        raise RunError(
-            f"memory ran out on {place}: lower `batch_tokens` (now {settings.budget:,}) and raise `accumulate`, add "
-            f"`gradient_checkpointing`, or train an adapter (`lora` 16). {_kept(folder)}"
+        why = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UsageError(  # torch and transformers raise anything over a file that was cut short
+            f"{last} is damaged ({why}). Remove it: the same command then goes on from the checkpoint before, or anew"
         ) from error
     finally:
         folder.record.seconds += time.monotonic() - began
@@ -208,6 +217,11 @@ class _Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         self.stopped = False
         self.fell_at: int | None = None
         self._began = self._seconds = 0.0
+
+    @property
+    def begun(self) -> bool:
+        """Whether a step was begun: what it goes on from was loaded by then."""
+        return self._began > 0
 
     def on_step_begin(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
         """Time the step, without what is measured and saved after it."""

@@ -2,10 +2,10 @@
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
+from synth.small_text import read_small
 
 UNMERGED = (
     "--peft: what {kind} learns stands beside the weights and cannot be merged into them, which is how an adapted "
@@ -103,7 +103,7 @@ class TrainedParts:
                 task_type="CAUSAL_LM",
             )
         try:
-            settings = json.loads(Path(str(self.peft)).read_text(encoding="utf-8"))
+            settings = json.loads(read_small(str(self.peft)))
             kind = settings.pop("peft_type")
             config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](**{"task_type": "CAUSAL_LM"} | settings)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

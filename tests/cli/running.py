@@ -14,6 +14,7 @@ from cli.main import main
 from synth.data.read import open_source
 
 SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
+FOREIGN = ("warn", "deprecat", "site-packages", "[w", "traceback", "leaked", "nanobind", "parallelism")
 
 
 def synth(*arguments: object) -> int:
@@ -22,6 +23,11 @@ def synth(*arguments: object) -> int:
         main([str(argument) for argument in arguments])
     assert isinstance(stop.value.code, int)
     return stop.value.code
+
+
+def of_libraries(said: str) -> list[str]:
+    """The lines that a library below has to say, or Python."""
+    return [line for line in said.splitlines() if any(word in line.lower() for word in FOREIGN)]
 
 
 def load(path: Path) -> list[dict[str, Any]]:

@@ -190,10 +190,15 @@ def test_a_sweep(run: Run, suites: Path, model: str, damaged: str, tmp_path: Pat
         (("WORLD", "--kl"), "--kl compares"),
         (("WORLD", "--sweep", "0.5"), "say where they go"),
         (("WORLD", "--sweep", "0.5", "-o", "out"), "--sweep is between two models"),
+        (("WORLD", "--sweep", "", "-o", "out"), "ratios lie between 0 and 1"),
+        (("WORLD", "--sweep", "0.2,,0.4", "-o", "out"), "ratios lie between 0 and 1"),
+        (("WORLD", "--sweep", "0.5,1", "-o", "out"), "ratios lie between 0 and 1"),
+        (("WORLD", "--sweep", "nan", "-o", "out"), "ratios lie between 0 and 1"),
         (("WORLD", "--model", "samples/model"), "two models are called model"),
         (("WORLD", "--verifier", "judge"), "--judge"),
         (("WORLD", "--verifier", "number"), "takes none of the first 12 references"),
         (("WORLD", "--text", "nowhere.txt"), "nowhere.txt does not exist"),
+        (("--text", "WORLD", "--text-column", "nowhere"), "no column of texts 'nowhere'"),
     ],
 )
 def test_bad_settings_are_found_before_a_model_is_loaded(

@@ -10,6 +10,8 @@ from pathlib import Path
 import datasets
 import pytest
 
+from tests.cli.running import of_libraries
+
 pytestmark = pytest.mark.vllm
 
 
@@ -28,5 +30,5 @@ def test_ctrl_c_finishes_the_rows_in_flight(tmp_path: Path) -> None:
     _, said = run.communicate(timeout=120)
     assert run.returncode == 1
     assert "finishing 128 rows in flight" in said and "run the same command again" in said
-    assert "Error" not in said
+    assert "Error" not in said and not of_libraries(said)
     assert len(datasets.load_from_disk(str(path))) >= 50

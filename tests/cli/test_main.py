@@ -1,6 +1,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,3 +55,11 @@ def test_model_libraries_are_quiet_unless_debugging(monkeypatch: pytest.MonkeyPa
     monkeypatch.setenv("SYNTH_DEBUG", "0")
     assert running.synth("show", "nowhere.jsonl") == 2
     assert os.environ["TQDM_DISABLE"] == "1"
+
+
+def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
+    """As a disk brings it that was written under another encoding."""
+    (tmp_path / os.fsdecode(b"caf\xe9.jsonl")).write_text('{"prompt": "Hi", "completion": "Ho"}\n')
+    done = synth("verify", f"{tmp_path}/" + os.fsdecode(b"caf\xe9.jsonl"), "--verifier", "exact")
+    assert done.returncode == 2 and r"caf\udce9.jsonl' is not UTF-8" in done.stderr
+    assert synth("export", str(tmp_path)).returncode == 0

@@ -138,7 +138,8 @@ def test_interrupted_before_the_duplicates_are_written(
         extend(self, accepted, rejected)
 
     monkeypatch.setattr(RunDirectory, "extend", interrupted)
-    assert run(capfd, *command)[0] == 1
+    status, _, err = run(capfd, *command)
+    assert status == 1 and "stopped; run the same command again to go on" in err
     monkeypatch.undo()
     assert run(capfd, *command)[0] == 0
     assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 210

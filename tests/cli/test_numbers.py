@@ -54,3 +54,25 @@ def test_one_line_says_so(command: list[object], capsys: pytest.CaptureFixture[s
     assert synth(*command) == 2
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.startswith("Error: Invalid value for '--") and str(command[-1]) in last
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (["magpie", "--model", "M", "-n", "0"], "'-n' / '--rows': 0 is too small: at least 1"),
+        (["magpie", "--model", "M", "-n", HUGE], f"{HUGE} is too large: at most 1,000,000,000,000"),
+        (["magpie", "--model", "M", "-n", "5", "--top-p", "0"], "0.0 is too small: more than 0"),
+        (["magpie", "--model", "M", "-n", "5", "--top-p", "1.5"], "1.5 is too large: at most 1"),
+        (["train", "x", "--model", "M", "-o", "o", "--dropout", "1"], "1.0 is too large: less than 1"),
+    ],
+)
+def test_it_is_told_which_end_was_passed(command: list[object], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert synth(*command) == 2
+    assert said in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_help_has_no_inequalities(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert synth(name, "--help") == 0
+    shown = capsys.readouterr().out
+    assert "<x" not in shown and "x<" not in shown and "<=x" not in shown and "0000000" not in shown

@@ -165,3 +165,12 @@ def test_what_is_no_data_set(tmp_path: Path) -> None:
     (scores / "scores.json").write_text('{"models": []}')
     done = subprocess.run([*SHOW, str(scores)], capture_output=True, text=True)
     assert done.returncode == 2 and "is damaged" in done.stderr
+
+
+def test_scores_that_are_no_numbers_are_shown_as_the_conversation(tmp_path: Path, chat: ChatFormat, model: str) -> None:
+    row = scored(chat, model, "It is four.")
+    file = tmp_path / "rows.jsonl"
+    odd = row | {"logprobs": ["x", *row["logprobs"][1:]]}
+    file.write_text(json.dumps(row) + "\n" + json.dumps(odd) + "\n")
+    done = subprocess.run([*SHOW, str(file)], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stdout.count("assistant  It is four.") == 2, done.stderr

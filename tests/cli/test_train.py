@@ -83,6 +83,23 @@ def test_a_dry_run_trains_nothing(run: Run, tasks: Path, model: str, tmp_path: P
     assert f"<|assistant|>⟦{answer}<|end|>⟧" in shown
 
 
+def test_plain_texts_are_trained_on_whole(run: Run, model: str, tmp_path: Path) -> None:
+    """A column `text` is known by itself, as in score-tokens, and beside conversations, too."""
+    mixed = tmp_path / "mixed.jsonl"
+    talk = [{"role": "user", "content": "Say hi"}, {"role": "assistant", "content": "hi"}]
+    rows = [{"text": "The moon is far."}, {"messages": talk}, {"text": "Rain falls."}]
+    mixed.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    texts = tmp_path / "texts.jsonl"
+    texts.write_text("".join(json.dumps(row) + "\n" for row in rows[::2]))
+    for source in (texts, mixed):
+        status, out, err = run(source, "--model", model, "--dry-run")
+        assert status == 0, err
+        assert "The⟦ moon is far.<|end|>⟧" in out and "ain falls.<|end|>⟧" in out and "left out" not in out
+    assert "<|assistant|>⟦hi<|end|>⟧" in out.replace("\n", "")
+    status, named, _ = run(texts, "--model", model, "--dry-run", "--text-column", "text")
+    assert status == 0 and named == run(texts, "--model", model, "--dry-run")[1]
+
+
 def test_the_floor_is_on_the_card(
     run: Run, tasks: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -198,6 +215,8 @@ def test_a_model_shared_among_processes_is_saved_whole(
         (("-o", "x", "--kl-on", "replay"), "--kl-on says where --kl is taken"),
         (("-o", "x", "--kl", 0.1, "--kl-on", "replay"), "no row is of that source"),
         (("-o", "x", "--freeze", "everything"), "--freeze everything is unknown"),
+        (("--dry-run", "--freeze", "everything"), "--freeze everything is unknown"),
+        (("--dry-run", "--freeze", "layers:0-99"), "the model has the layers 0-"),
         (("-o", "x", "--lora", 4, "--peft", "f.json"), "give one of them"),
         (("-o", "x", "--warmup", "150%"), "--warmup is a share"),
         (("-o", "x", "--text-column", "nowhere"), "no column of texts 'nowhere'"),
@@ -243,7 +262,7 @@ def test_tokens_without_labels_need_to_be_told(run: Run, model: str, tmp_path: P
 def test_the_readmes_figures_of_memory(tmp_path: Path) -> None:
     """Of Qwen2.5-7B, whole and as an adapter: what README says that `synth train` says."""
     from synth.errors import UsageError
-    from synth.training.model import check_memory
+    from synth.training.model import check_memory, measure
     from synth.training.settings import TrainedParts
 
     config = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": 152064, "hidden_size": 3584}
@@ -252,7 +271,7 @@ def test_the_readmes_figures_of_memory(tmp_path: Path) -> None:
 
     def told(trained: TrainedParts) -> str:
         try:
-            return check_memory(str(tmp_path), trained, "cpu", 1, dtype="bfloat16")
+            return check_memory(str(tmp_path), measure(str(tmp_path), trained), trained, "cpu", 1, dtype="bfloat16")
         except UsageError as error:  # the machine has less
             return str(error)
 

@@ -4,6 +4,7 @@ import io
 import json
 import os
 import shutil
+import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.strategies import DrawFn
 from pyarrow import parquet
 
+from tests.fuzz.commands import CHEAP, COSTLY, MORE, OF_A_FOLDER, OF_A_MANIFEST, OF_A_MODEL, with_names
 from tests.fuzz.values import as_json, bytes_of, damaged, odd
 
 TALK = [
@@ -57,61 +59,15 @@ FORMS: list[dict[str, Any]] = [
     {"problem": "2 + 3", "solution": "\\boxed{5}", "answer": "5", "subject": "sums", "level": 1, "unique_id": "a"},
 ]
 
-MODEL = ["--model", "MODEL", "--engine", "transformers"]
-CHEAP: list[list[str]] = [
-    ["show", "IN"],
-    ["show", "IN", "-n", "2", "--plain"],
-    ["export", "IN"],
-    ["export", "IN", "-o", "OUT.parquet"],
-    ["export", "IN", "-o", "OUT.jsonl", "--for", "trl"],
-    ["export", "IN", "-o", "OUT"],
-    ["report", "IN", "-o", "OUT.html"],
-    ["filter", "IN", "--dedup", "exact"],
-    ["filter", "IN", "--dedup", "near", "--filter", "length:min=3", "-o", "OUT"],
-    ["filter", "IN", "--filter", "column:score,min=1", "--filter", "language:en", "--filter", "personal-data"],
-    ["filter", "IN", "--filter", "contamination:IN2", "--keep", "random:2", "--explain"],
-    ["mix", "IN", "--replay", "IN2:50%", "--oversample"],
-    ["mix", "IN", "--replay", "IN2:100%", "--oversample", "--as", "messages", "-o", "OUT"],
-    ["mix", "IN", "--replay", "IN2:10%", "--by", "tokens", "--model", "MODEL", "-o", "OUT"],
-    ["verify", "IN", "--verifier", "exact"],
-    ["verify", "IN", "--verifier", "number", "-o", "OUT"],
-    ["verify", "IN", "--verifier", "regex", "--pattern", "5"],
-    ["verify", "IN", "--verifier", "choice"],
-    ["verify", "IN", "--verifier", "json"],
-    ["verify", "IN", "--verifier", "function-call"],
-    ["verify", "IN", "--verifier", "instructions"],
+MANIFEST: list[dict[str, Any]] = [
+    {"audio": "a.wav", "transcript": "Good morning.", "start": 0.0, "end": 0.5, "gender": "female", "age": 30},
+    {"audio": "a.wav", "segments": [{"text": "Good", "start": 0, "end": 0.1}, {"text": "day.", "noise": "none"}]},
+    {"image": "a.png", "caption": "A red square.", "tags": ["red", "square"]},
+    {"file_name": "a.flac", "text": ["Good", "morning."]},
 ]
-COSTLY: list[list[str]] = [
-    ["verify", "IN", "--verifier", "math"],
-    ["verify", "IN", "--verifier", "code", "--time-limit", "1"],
-    ["score-tokens", "IN", "--model", "MODEL", "-o", "OUT"],
-    ["score-tokens", "IN", "--model", "MODEL", "--mask-hardest", "20%"],
-    ["train", "IN", "--model", "MODEL", "-o", "OUT", "--dry-run"],
-    ["train", "IN", "--model", "MODEL", "-o", "OUT", "--dry-run", "--eval", "IN2"],
-    ["eval", "IN", "--model", "MODEL", "--max-tokens", "2", "--limit", "2", "--engine", "transformers"],
-    ["eval", "--text", "IN", "--model", "MODEL", "--engine", "transformers"],
-    ["rate", "IN", "--model", "MODEL", "--by", "perplexity", "--engine", "transformers"],
-    ["self-output", "IN", *MODEL, "--verifier", "exact", "--samples", "1", "--max-tokens", "2"],
-    ["paraphrase", "IN", *MODEL, "--verifier", "exact", "--max-tokens", "2"],
-    ["continue", "IN", *MODEL, "--max-tokens", "2", "--limit", "2"],
-]
-OF_A_MODEL: list[list[str]] = [
-    ["template", "--model", "MODEL", "--json"],
-    ["template", "--model", "MODEL"],
-    ["score-tokens", "IN", "--model", "MODEL"],
-    ["train", "IN", "--model", "MODEL", "-o", "OUT", "--dry-run"],
-    ["merge", "SAMPLE", "MODEL", "--ratio", "0.5", "-o", "OUT"],
-    ["magpie", "--model", "MODEL", "-n", "1", "--max-tokens", "2", "--engine", "transformers"],
-]
-OF_A_FOLDER: list[list[str]] = [
-    ["show", "IN"],
-    ["report", "IN", "-o", "OUT.html"],
-    ["export", "IN"],
-    ["filter", "IN", "--dedup", "exact"],
-    ["mix", "IN", "--replay", "IN:50%"],
-    ["verify", "SOUND", "--verifier", "exact", "-o", "IN"],
-    ["verify", "SOUND", "--verifier", "exact", "-o", "IN", "--restart"],
-]
+
+KINDS = ["rows"] * 10 + ["costly"] * 5 + ["folder"] * 4 + ["run"] * 2 + ["model"] * 3 + ["manifest"] * 2
+"""What a scene is about, as often as it is."""
 
 TEMPLATE_PARTS = (
     "{% for m in messages %}",
@@ -143,15 +99,21 @@ TEMPLATE_PARTS = (
 )
 
 
-MORE = [["--limit", "1" + "0" * 20], ["--quiet"], ["-n", "9" * 21], ["-o", "/dev/full"], ["-o", "a" * 500]]
-
-
 @dataclass(slots=True)
 class Scene:
     """A command line with its files in place."""
 
     arguments: list[str]
     folder: Path
+
+    def remember(self) -> None:
+        """Put a copy of the files aside, pipes and links among them."""
+        subprocess.run(["cp", "-a", self.folder, f"{self.folder}.before"], check=True)
+
+    def restore(self) -> None:
+        """Have the files as they were before a command wrote among them."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        subprocess.run(["cp", "-a", f"{self.folder}.before", self.folder], check=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,17 +123,27 @@ class Stock:
     model: Path
     folders: tuple[Path, ...]
     """Directories that commands wrote: of a run, of a run under way, of an evaluation, of a training."""
+    runs: tuple[tuple[list[str], Path], ...]
+    """Commands that may go on, and the directory in which each wrote `out`, and what it keeps beside that."""
+    media: tuple[Path, ...]
+    """Recordings and pictures of every kind that is read."""
+
+
+def varied(form: dict[str, Any], number: int) -> dict[str, Any]:
+    """A row that asks something else, where it asks for the sum."""
+    row: dict[str, Any] = json.loads(json.dumps(form).replace("2 + 3", f"{2 + number} + 3"))
+    return row | {"n": number}
 
 
 @st.composite
-def rows(draw: DrawFn) -> list[Any]:
+def rows(draw: DrawFn, forms: list[dict[str, Any]]) -> list[Any]:
     """A few rows of one form, some of them damaged; now and then all of them, or of another form."""
-    form = draw(st.sampled_from(FORMS))
+    form = draw(st.sampled_from(forms))
     found: list[Any] = [
-        {**form, "n": number} if draw(st.booleans()) else form for number in range(draw(st.integers(1, 4)))
+        varied(form, number) if draw(st.booleans()) else form for number in range(draw(st.integers(1, 4)))
     ]
     if draw(st.integers(0, 9)) == 0:
-        found.append(draw(st.sampled_from(FORMS)))
+        found.append(draw(st.sampled_from(forms)))
     kept = [draw(damaged(row)) if draw(st.booleans()) else row for row in found]
     if draw(st.integers(0, 19)) == 0:
         kept.append(draw(odd))
@@ -179,9 +151,9 @@ def rows(draw: DrawFn) -> list[Any]:
 
 
 @st.composite
-def data_file(draw: DrawFn, folder: Path, name: str) -> Path:
+def data_file(draw: DrawFn, folder: Path, name: str, forms: list[dict[str, Any]] = FORMS) -> Path:
     """A file or directory of rows, of any kind that is read."""
-    records = draw(rows())
+    records = draw(rows(forms))
     kind = draw(st.sampled_from(["jsonl", "jsonl", "jsonl", "json", "csv", "parquet", "arrow", "dir", "special"]))
     if kind == "special":
         suffix = draw(st.sampled_from(["", ".jsonl", ".parquet", ".csv", ".json", ".arrow"]))
@@ -303,33 +275,44 @@ def template(draw: DrawFn) -> str:
 
 
 @st.composite
+def manifest(draw: DrawFn, stock: Stock, folder: Path) -> Path:
+    """A manifest, its files beside it under the names that it has for them, most of them damaged."""
+    for name in ("a.wav", "a.png", "a.flac"):
+        other = draw(st.integers(0, 2)) == 0  # another format than its name says
+        source = draw(st.sampled_from([file for file in stock.media if other or file.name == name]))
+        if draw(st.integers(0, 9)) == 0:
+            special(folder / name, draw(st.integers(0, 5)))
+        else:
+            content = source.read_bytes()
+            head = draw(st.sampled_from([64, 4096]))
+            (folder / name).write_bytes(draw(bytes_of(content[:head])) + content[head:])
+    return draw(data_file(folder, "in", MANIFEST))
+
+
+@st.composite
 def scene(draw: DrawFn, stock: Stock, folder: Path) -> Scene:
     """One command with what it reads."""
-    kind = draw(st.sampled_from(["rows"] * 12 + ["costly"] * 2 + ["folder"] * 5 + ["model"] * 2))
-    names: dict[str, Any] = {"MODEL": stock.model, "SAMPLE": stock.model, "OUT": folder / "out"}
+    kind = draw(st.sampled_from(KINDS))
+    folder.mkdir()
     sound = folder / "sound.jsonl"
     sound.write_bytes(as_json(FORMS[3]) + b"\n")
-    names["SOUND"] = names["IN"] = names["IN2"] = sound
+    names: dict[str, Any] = {"MODEL": stock.model, "SAMPLE": stock.model, "OUT": folder / "out"}
+    names |= {"SOUND": sound, "IN": sound, "IN2": sound}
+    more: list[str] = []
     if kind == "model":
         names["MODEL"] = draw(damaged_folder(stock.model, folder / "model"))
         command = draw(st.sampled_from(OF_A_MODEL))
     elif kind == "folder":
         names["IN"] = draw(damaged_folder(draw(st.sampled_from(stock.folders)), folder / "in"))
         command = draw(st.sampled_from(OF_A_FOLDER))
+    elif kind == "run":
+        command, source = draw(st.sampled_from(stock.runs))
+        more = ["-o", str(draw(damaged_folder(source, folder / "in")) / "out")]
     else:
-        names["IN"] = draw(data_file(folder, "in"))
-        names["IN2"] = draw(data_file(folder, "other")) if draw(st.booleans()) else sound
-        command = draw(st.sampled_from(CHEAP if kind == "rows" else COSTLY))
-    arguments = [_replaced(word, names) for word in command]
-    if kind == "rows" and draw(st.integers(0, 9)) == 0:
-        arguments += draw(st.sampled_from(MORE))
-    return Scene(arguments, folder)
-
-
-def _replaced(word: str, names: dict[str, Any]) -> str:
-    for name in sorted(names, key=len, reverse=True):
-        if word == name or word.startswith((f"{name}:", f"{name}.")):
-            return str(names[name]) + word[len(name) :]
-        if word.endswith(f":{name}"):
-            return word[: -len(name)] + str(names[name])
-    return word
+        forms = MANIFEST if kind == "manifest" else FORMS
+        names["IN"] = draw(manifest(stock, folder) if kind == "manifest" else data_file(folder, "in"))
+        names["IN2"] = draw(data_file(folder, "other", forms)) if draw(st.booleans()) else sound
+        command = draw(st.sampled_from({"rows": CHEAP, "costly": COSTLY, "manifest": OF_A_MANIFEST}[kind]))
+        if kind == "rows" and draw(st.integers(0, 9)) == 0:
+            more = draw(st.sampled_from(MORE))
+    return Scene([*with_names(command, names), *more], folder)

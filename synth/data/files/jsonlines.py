@@ -30,6 +30,7 @@ from synth.data.files.json_types import (
     merge_objects,
 )
 from synth.data.row import FAULT
+from synth.data.schema.turns import HALF, half_character
 from synth.errors import UsageError
 
 BLOCK_BYTES = 8 * 2**20
@@ -43,8 +44,6 @@ _SAFE_LEVELS = 2000
 _STRING = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"?')
 """A JSON string up to its closing quote or the end of its line; its text may hold brackets."""
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
-_HALF = re.compile("[\ud800-\udfff]")
-"""Half of a surrogate pair: no character, and left by programs that cut texts in the middle of one."""
 _MEND = "; write it anew in UTF-8, as in: iconv -f LATIN1 -t UTF-8 FILE"
 
 
@@ -214,9 +213,9 @@ def _rows(block: _Block) -> Iterator[tuple[dict[str, Any], bytes, str | None]]:
             raise UsageError(f"{block.place(index)}: a row is an object, {{…}}; this is {_called(row)}")
         if b"\\ud" in line.lower():
             text = json.dumps(row, ensure_ascii=False)
-            if half := _HALF.search(text):
-                fault = f"no text: \\u{ord(half[0]):x} is half of a character (a surrogate without its pair)"
-                row = json.loads(_HALF.sub("\ufffd", text))
+            if half := HALF.search(text):
+                fault = half_character(half)
+                row = json.loads(HALF.sub("\ufffd", text))
         yield row, line, fault
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 
 from synth.data.row import SCORES
+from synth.data.write import replace_text
 
 if TYPE_CHECKING:
     from synth.data.run.record import RunRecord
@@ -21,7 +22,7 @@ def write_card(path: Path, record: "RunRecord", sample: pa.RecordBatch | None) -
         record: the run's record.
         sample: accepted rows, of which the first is shown; None if there are none.
     """
-    (path / "README.md").write_text(_card(path.name, record, sample), encoding="utf-8")
+    replace_text(path / "README.md", _card(path.name, record, sample))
 
 
 def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:

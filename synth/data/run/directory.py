@@ -42,6 +42,7 @@ from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_change
 from synth.data.run.shards import Side, read_shards
 from synth.data.write import finish_dataset_dir, replace_text, write_shard
 from synth.errors import RunError, UsageError
+from synth.interrupts import uninterrupted
 
 SHARD_SECONDS = 600.0
 """Rows land no later than this, so that a slow run's can be looked at, too; else when there is a shard of them."""
@@ -142,6 +143,7 @@ class RunDirectory:
     def _sides(self) -> tuple[Side, ...]:
         return self.accepted, self.rejected, self.pairs
 
+    @uninterrupted()
     def keep(self, index: int, outcome: Outcome) -> None:
         """Make a finished row survive a kill, whatever the order.
 
@@ -163,6 +165,7 @@ class RunDirectory:
             self._journal.flush()
         self._lines[index] = line
 
+    @uninterrupted()
     def commit(self, outcome: Outcome) -> None:
         """Take the outcome of row `next`, kept before; it lands with its shard.
 
@@ -183,6 +186,7 @@ class RunDirectory:
         if any(side.full for side in self._sides) or time.monotonic() - self._landed > SHARD_SECONDS:
             self.land()
 
+    @uninterrupted()
     def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
         """Take the rows from `next` on, in order, whole batches of them; they land after `BATCH_SECONDS` at most.
 
@@ -200,6 +204,7 @@ class RunDirectory:
         if any(side.full for side in self._sides) or time.monotonic() - self._landed > BATCH_SECONDS:
             self.land()
 
+    @uninterrupted()
     def land(self) -> None:
         """Write the committed rows that wait as shards, valid from now on.
 
@@ -243,6 +248,7 @@ class RunDirectory:
         self._complete(note)
         self._unlock()
 
+    @uninterrupted()
     def _complete(self, note: str | None) -> None:
         self.land()
         with self._guard():

@@ -83,6 +83,8 @@ def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
     """
     for name in names:
         try:
+            if not (folder / name).is_file():  # a pipe would be waited for
+                raise FileNotFoundError("no such file")
             with pa.memory_map(str(folder / name)) as file:
                 yield from pa.ipc.open_stream(file)
         except (pa.ArrowInvalid, OSError) as error:

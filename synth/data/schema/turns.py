@@ -7,6 +7,7 @@ that is not to be trained on) is `Unreadable`, and so is what is not there: its 
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -50,6 +51,15 @@ _READ = frozenset({*ROLE_NAMES, *CONTENT_NAMES, *CALLS})
 _TEXT_PARTS = ("text", "input_text", "output_text", None)
 
 
+HALF = re.compile("[\ud800-\udfff]")
+"""Half of a surrogate pair: no character, and left by programs that cut texts in the middle of one."""
+
+
+def half_character(half: re.Match[str]) -> str:
+    """Why a row with half a character in it cannot be read."""
+    return f"no text: \\u{ord(half[0]):x} is half of a character (a surrogate without its pair)"
+
+
 class Unreadable(Exception):
     """A conversation cannot be read. The message is the reason its row is rejected with: `kind: particulars`."""
 
@@ -65,7 +75,10 @@ def conversation(value: Any, dropped: set[str] | None = None) -> list[Message]:
         Unreadable: it is no list of turns, or some turn is not all text.
     """
     if isinstance(value, str):
+        escapes = "\\u" in value
         value = _parsed(value) if value.strip() else None
+        if escapes and (half := HALF.search(json.dumps(value, ensure_ascii=False))):
+            raise Unreadable(half_character(half))
     if value is None:
         return []
     if not isinstance(value, list):

@@ -15,9 +15,11 @@ from transformers import DynamicCache
 from synth.engines.base import Sampling, Tokenizer, Usage
 from synth.engines.device import out_of_memory
 from synth.engines.hf import sampler
+from synth.engines.hf.forward import alike
 from synth.engines.hf.kv_batch import KVBatch, cache_argument, probe_cache
 from synth.engines.hf.stopping import has_stopped
-from synth.errors import RequestError, RunError
+from synth.engines.loading import window_of
+from synth.errors import RequestError, RunError, UsageError
 
 _PREFILL_TOKENS = 8192
 """Prompt tokens, padding included, that one prefill takes at most (a longer prompt goes alone)."""
@@ -92,6 +94,7 @@ class Decoder:
         self._rows = np.zeros(rows, _ROW)
         self._kv = KVBatch(self._template, rows)
         self._steps_waited = 0
+        self._check_rows()
 
     def __bool__(self) -> bool:
         """Whether anything waits or runs."""
@@ -218,6 +221,39 @@ class Decoder:
         ).logits[:, -1]
         # The sampler needs float64, which MPS lacks.
         return logits.cpu().float() if logits.device.type == "mps" else logits.float()
+
+    def _check_rows(self) -> None:
+        """Refuse a model that answers otherwise beside longer rows than alone, such as one that counts padding: tried.
+
+        Raises:
+            UsageError: it does.
+        """
+        long = min(9, window_of(self._model.config) or 9)
+        short = max(2, long - 3)
+        ids = np.arange(1, 2 * long + 1).reshape(2, long) * 31 % self._model.get_input_embeddings().num_embeddings
+        width, padding = long - 1, long - short
+        ids[1, :padding] = 0
+        real = np.arange(long) >= np.array([[0], [padding]])
+        positions = (np.arange(long) - np.array([[0], [padding]])).clip(0)
+        try:
+            with torch.inference_mode():
+                row = self._tensor(ids[1:, padding:])
+                alone = self._model(input_ids=row, use_cache=False).logits[0, -2:].float()
+                cache = DynamicCache()
+                found = [
+                    self._forward(
+                        ids[:, part], self._tensor(positions[:, part]), self._tensor(real[:, : part.stop]), cache
+                    )
+                    for part in (slice(0, width), slice(width, long))
+                ]
+            same = alike(torch.stack([logits[1] for logits in found]), alone.to(found[0].device), self._model.dtype)
+        except (ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError):
+            same = False
+        if not same:
+            raise UsageError(
+                f"{type(self._model).__name__} gives other answers beside longer rows than alone, so the transformers "
+                "engine cannot batch it; use `engine` vllm"
+            )
 
     def _draw(self, begin: int, logits: torch.Tensor) -> None:
         """Draw a token for the rows from `begin` on, and let go of those that end with it."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
 from synth.engines.device import out_of_memory
-from synth.errors import RequestError, RunError
+from synth.errors import RequestError, RunError, UsageError
 
 BATCH_TOKENS = {"cpu": 4_096, "accelerator": 16_384}
 """Tokens of one forward pass, padding included, at most (a longer sequence goes alone)."""
@@ -95,6 +95,12 @@ class BackboneAndHead:
     """
 
     def __init__(self, model: Any, chunk_logits: int) -> None:
+        """Take a model apart.
+
+        Raises:
+            UsageError: the model is not causal.
+        """
+        check_causal(model)
         self._model = model
         config = model.config.get_text_config()
         least = min(config.hidden_size // 4, _MOST_LOGITS // config.vocab_size)
@@ -154,6 +160,38 @@ class BackboneAndHead:
         return found.shape == expected.shape and bool(
             (found - expected).abs().max() <= tolerance * expected.abs().max()
         )
+
+
+def check_causal(model: Any) -> None:
+    """See that what follows a token, padding for one, changes nothing that is predicted at it: tried.
+
+    Transformers loads as causal language models some that are not unless their configuration says so, BERT's kin.
+
+    Raises:
+        UsageError: it does.
+    """
+    ids = torch.arange(1, 9, device=model.device)[None] * 31 % model.config.get_text_config().vocab_size
+    training = model.training
+    model.eval()
+    with torch.inference_mode():
+        alone = model(input_ids=ids[:, :4], use_cache=False).logits[0]
+        ids[:, 4:] = 0
+        followed = model(input_ids=ids, use_cache=False).logits[0, :4]
+    model.train(training)
+    if not alike(followed, alone, model.dtype):
+        raise UsageError(
+            f"{type(model).__name__} with this configuration is no causal language model: what follows a token changes "
+            "what it predicts there, so its scores would be of no use"
+        )
+
+
+def alike(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+    """Whether logits agree but for rounding, or the model is broken and gives none.
+
+    In half precision rounding may send a token to another expert: only what is grossly wrong is told there.
+    """
+    share = 1e-3 if dtype == torch.float32 else 0.25
+    return bool(expected.isnan().any() or (found - expected).abs().max() <= share * expected.abs().max())
 
 
 def _logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -23,8 +23,10 @@ function token(version, i) {
   return span;
 }
 
-function heatMap(version) {
-  const head = make("h4", "", make("bdi", "", dot(version.d), `${sets[version.d]} · ${version.m}`));
+function heatMap(version, at, versions) {
+  const alike = versions.filter((other) => other.d === version.d && other.m === version.m);
+  const which = alike.length > 1 ? ` (${alike.indexOf(version) + 1})` : "";
+  const head = make("h4", "", make("bdi", "", dot(version.d), `${sets[version.d]} · ${version.m}${which}`));
   head.append(make("span", "", `perplexity ${figure(version.p)}`),
     make("span", "", `${(100 * version.h).toFixed(1)} % hard`), make("span", "", `${count(version.n)} tokens`));
   const body = make("div", "text-tokens");

@@ -677,8 +677,8 @@ def test_what_only_the_program_says_is_not_judged(check: Check, name: str) -> No
         ({"tests": "import math"}, "test nothing"),
         ({"tests": "import no_such_module\nassert f(2) == 4"}, "no_such_module"),
         ({"tests": "import sys\nassert f(sys) == 4"}, "cannot be sent"),
-        ({"tests": "import inspect\nassert inspect.signature(f)"}, "__signature__"),
-        ({"test": "def helper(c): assert c(2) == 4", "entry_point": "f"}, "no function check"),
+        ({"tests": "assert f.__code__"}, "__code__"),
+        ({"test": "def helper(c): assert c(2) == 4", "entry_point": "f"}, "test nothing"),
     ],
 )
 def test_tests_that_say_nothing_are_unscorable(check: Check, columns: dict[str, str], reason: str) -> None:

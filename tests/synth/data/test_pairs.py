@@ -57,6 +57,17 @@ BRIEF = {"role": "system", "content": "Be brief."}
             [ASKED],
         ),
         ({"messages": [ASKED, RIGHT], "chosen": "4.", "rejected": "5."}, [ASKED]),
+        (  # HH-RLHF
+            {"chosen": "\n\nHuman: 2 + 2?\n\nAssistant: 4.", "rejected": "\n\nHuman: 2 + 2?\n\nAssistant: 5."},
+            [ASKED],
+        ),
+        (
+            {
+                "chosen": "\n\nHuman: Hi\n\nAssistant: Hi.\n\nHuman: 2 + 2?\n\nAssistant: 4.",
+                "rejected": "\n\nHuman: Hi\n\nAssistant: Hi.\n\nHuman: 2 + 2?\n\nAssistant: 5. ",
+            },
+            [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hi."}, ASKED],
+        ),
         ({"prompt": "2 + 2?", "chosen": 4, "rejected": 5}, [ASKED]),
     ],
 )
@@ -84,7 +95,30 @@ def test_pairs_that_are_none_are_left_out_and_counted(tmp_path: Path) -> None:
     assert "1 of 4 rows cannot be read" in made.source.notes[0]
 
 
-def test_texts_of_whole_dialogues_are_no_pairs(tmp_path: Path) -> None:
-    both = {side: f"\n\nHuman: Hi\n\nAssistant: {side}" for side in ("chosen", "rejected")}  # HH-RLHF
+def test_dialogues_that_are_none_or_lack_an_answer(tmp_path: Path) -> None:
+    said = "\n\nHuman: Hi\n\nAssistant:"
+    rows: list[dict[str, Any]] = [
+        {"chosen": f"{said} Hello.", "rejected": f"{said} Go."},
+        {"chosen": f"{said} Hello.", "rejected": said},
+        {"chosen": "Human: is a word", "rejected": "no dialogue"},
+        {"chosen": f"{said} Human: is a word", "rejected": f"{said} Go."},
+    ]
+    found, made = exported(tmp_path, *rows)
+    assert [pair["chosen"][0]["content"] for pair in found] == ["Hello.", "Human: is a word"]
+    assert all(pair["prompt"] == [{"role": "user", "content": "Hi"}] for pair in found)
+    assert made.left_out == 1 and "turn 2 is empty in rejected" in made.source.notes[0]
+    plain = {"chosen": "a text", "rejected": "another"}
     with pytest.raises(UsageError, match="none of its 2 rows can be written as preference, which takes what was asked"):
-        exported(tmp_path, both, both)
+        exported(tmp_path, plain, plain)
+
+
+def test_sides_that_differ_in_type_are_read_whole(tmp_path: Path) -> None:
+    """What one bad row makes of a column must not reach the other rows."""
+    rows: list[dict[str, Any]] = [
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [7]},
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [WRONG | {"role": [WRONG]}]},
+        {"prompt": [{"content": "Brief."}, ASKED | {"role": [ASKED]}], "chosen": [RIGHT], "rejected": [WRONG]},
+        {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [WRONG]},
+    ]
+    found, _ = exported(tmp_path, *rows)
+    assert {"prompt": [ASKED], "chosen": [RIGHT], "rejected": [WRONG]} in found

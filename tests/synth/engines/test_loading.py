@@ -78,6 +78,8 @@ ARCHITECTURES: dict[str, tuple[str, dict[str, Any], str]] = {
     "gpt-oss, sinks": ("GptOssConfig", EXPERTS | {"sliding_window": 16}, "eager"),
     "bloom, alibi": ("BloomConfig", {"n_head": 4, "n_layer": 2}, "eager"),
     "mpt, alibi": ("MptConfig", {"d_model": 32, "n_heads": 4, "n_layers": 2, "max_seq_len": 256}, "eager"),
+    "falcon, alibi": ("FalconConfig", {"alibi": True, "head_dim": None}, "eager"),
+    "falcon, rotary": ("FalconConfig", {"alibi": False, "head_dim": None}, "sdpa"),
     "cohere2, window": ("Cohere2Config", {"sliding_window": 16}, "sdpa"),
     "qwen3": ("Qwen3Config", {}, "sdpa"),
 }
@@ -88,7 +90,8 @@ def test_attention_that_a_model_needs_is_the_one_it_gets(tmp_path: Path, name: s
     """With large queries and keys, where a cap, a sink or a bias decides."""
     kind, settings, expected = ARCHITECTURES[name]
     torch.manual_seed(0)
-    config = getattr(transformers, kind)(**(SMALL | settings))
+    given = {name: value for name, value in (SMALL | settings).items() if (name, value) != ("head_dim", None)}
+    config = getattr(transformers, kind)(**given)
     eager = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
     with torch.no_grad():
         for weight, numbers in eager.named_parameters():
@@ -248,3 +251,12 @@ def test_a_permission_ends(model: str) -> None:
         raise ZeroDivisionError
     assert not remote_code_allowed()
     assert load_end_ids(model) == (2,)
+
+
+def test_a_vocabulary_with_a_huge_id_is_refused_before_it_is_copied(tmp_path: Path, model: str) -> None:
+    damaged = shutil.copytree(model, tmp_path / "model")
+    known = json.loads((damaged / "tokenizer.json").read_text())
+    known["model"]["vocab"]["W"] = 2**31
+    (damaged / "tokenizer.json").write_text(json.dumps(known))
+    with pytest.raises(UsageError, match=r"tokenizer\.json is damaged: it gives 'W' the id 2,147,483,648"):
+        load_tokenizer(str(damaged))

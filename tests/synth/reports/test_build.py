@@ -176,11 +176,23 @@ def test_groups_answer_one_prompt_or_have_one_parent(tmp_path: Path) -> None:
     scans = [scanned(write(tmp_path / name, rows, scored=True)) for name, rows in (("h", human), ("o", own))]
     choice = choose(scans, 4)
     assert choice.groups == 7
-    assert choice.chosen[:2] == [[(0, 2), (1, 2)], [(0, 4), (1, 0)]]  # those with two versions
-    assert [len(group) for group in choice.chosen] == [2, 2, 1, 1]
+    assert choice.chosen[:2] == [[(0, 2), (1, 2)], [(0, 4), (1, 0), (1, 1)]]  # those of two data sets
+    assert [len(group) for group in choice.chosen] == [2, 3, 1, 1]
     scans[1].rejected = True
     assert choose(scans).groups == 6
     assert choose([]).groups == 0
+
+
+def test_of_one_prompt_every_answer_has_a_heat_map(tmp_path: Path) -> None:
+    """Eight samples of one method beside a human's; the first of each data set and method come first."""
+    one = tokens([1, 2], [None, -1.0])
+    human = [{"id": "h", "messages": talk("q", "x")} | one]
+    own = [{"id": f"o{at}", "messages": talk("q", f"y{at}"), "method": "magpie"} | one for at in range(8)]
+    own.insert(4, {"id": "p", "messages": talk("q", "z"), "method": "paraphrase"} | one)
+    scans = [scanned(write(tmp_path / name, rows, scored=True)) for name, rows in (("h", human), ("o", own))]
+    (group,) = choose(scans).chosen
+    assert group[:3] == [(0, 0), (1, 0), (1, 4)]
+    assert group[3:] == [(1, 1), (1, 2), (1, 3), (1, 5), (1, 6), (1, 7), (1, 8)]
 
 
 def test_evenly_and_level() -> None:

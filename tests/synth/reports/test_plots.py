@@ -1,5 +1,6 @@
 """Plots: the format asked for, the same bytes each time, odd input, and names that do not overlap."""
 
+import os
 import subprocess
 import sys
 import warnings
@@ -180,3 +181,10 @@ def test_no_global_figures() -> None:
     code = "import sys, synth.reports.plots; print('matplotlib.pyplot' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize("name", ["a.svg", "a.png"])
+def test_a_plot_takes_the_place_of_what_is_there(tmp_path: Path, name: str) -> None:
+    os.mkfifo(tmp_path / name)  # written into, it would be waited for
+    draw_curve(CURVE, tmp_path / name)
+    assert (tmp_path / name).is_file() and [file.name for file in tmp_path.iterdir()] == [name]

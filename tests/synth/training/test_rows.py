@@ -3,10 +3,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
+from pyarrow import parquet
 
 from synth.chat.format import ChatFormat
 from synth.data.read import open_rows, open_source
+from synth.data.row import MESSAGES
 from synth.errors import UsageError
 from synth.scoring.encoding import RowEncoder
 from synth.training.rows import TrainingRows, read_training_rows
@@ -138,3 +141,16 @@ def test_nothing_to_train_on_says_why(tmp_path: Path, chat: ChatFormat) -> None:
 def test_sizes_add_up(rows: TrainingRows) -> None:
     assert rows.sizes.sum() == len(rows.tokens) == len(rows.labels) == len(rows.weights)
     assert np.array_equal(np.diff(rows.starts), rows.sizes) and len(rows) == 70
+
+
+@pytest.mark.parametrize(
+    "messages", [None, [{"role": "assistant", "content": None}], [{"role": "user"}], "not turns", 5, [5]]
+)
+def test_what_stands_beside_tokens_need_not_be_readable(tmp_path: Path, chat: ChatFormat, messages: Any) -> None:
+    tokens = {"input_ids": [5, 6], "labels": [5, 6]}
+    assert read(tmp_path / "a.jsonl", chat, [tokens | {"messages": messages}]).trained == 1
+    table = pa.table({"input_ids": [[5, 6]], "labels": [[5, 6]], "messages": pa.array([None], MESSAGES)})
+    if isinstance(messages, list) and isinstance(messages[0], dict):
+        table = table.set_column(2, "messages", pa.array([messages], MESSAGES))
+    parquet.write_table(table, tmp_path / "a.parquet")
+    assert read_training_rows(open_source(str(tmp_path / "a.parquet")), RowEncoder(chat), VOCABULARY).trained == 1

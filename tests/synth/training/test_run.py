@@ -54,6 +54,27 @@ def test_stopped_and_continued_it_ends_where_it_would_have(run: Train) -> None:
 
 
 @pytest.mark.parametrize(
+    ("file", "content"), [("optimizer.pt", b""), ("rng_state.pth", b"PK\3\4 cut"), ("model.safetensors", b"")]
+)
+def test_a_damaged_checkpoint_is_named(run: Train, file: str, content: bytes) -> None:
+    """As a machine leaves it that went down before its disk had all."""
+    stop = Stop()
+
+    def after_the_third(entry: dict[str, Any], steps: int) -> None:
+        stop.asked = entry["step"] == 3
+
+    _, folder = run("out", SIX, report=after_the_third, stop=stop)
+    last = folder.checkpoint()
+    assert last is not None
+    (last / file).write_bytes(content)
+    with pytest.raises(UsageError, match=f"{last.name} is damaged"):
+        run("out", SIX)
+    shutil.rmtree(last)
+    outcome, again = run("out", SIX)
+    assert outcome.steps == 6 and again.finished
+
+
+@pytest.mark.parametrize(
     ("freeze", "kept"),
     [
         (("embeddings",), "embed_tokens"),

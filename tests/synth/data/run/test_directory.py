@@ -2,19 +2,22 @@
 
 import datetime
 import io
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import FrameType
+from typing import Any
 
 import datasets
 import pyarrow as pa
 import pytest
 
 from synth.data.output import open_output
-from synth.data.row import BASE, Outcome, Row
+from synth.data.row import BASE, REASON, Outcome, Row
 from synth.data.run import directory as store
 from synth.data.run import shards
 from synth.data.run.directory import RunDirectory
@@ -334,6 +337,44 @@ def test_finished_run_without_accepted_rows_is_an_empty_data_set(tmp_path: Path)
     assert ids(tmp_path / "d") == expected(9)[1:]
 
 
+def test_an_interrupt_at_any_line_loses_and_doubles_nothing(tmp_path: Path) -> None:
+    """Ctrl-C raises wherever the program is; what follows it lands what there is, and the next run goes on."""
+    rows = [outcome(index).row.record() for index in range(8)]
+    batches = [pa.RecordBatch.from_pylist(rows[:4], BASE), pa.RecordBatch.from_pylist(rows[4:], BASE)]
+    refused = pa.RecordBatch.from_pylist([], BASE.append(REASON))
+    files, interrupted = {store.__file__, shards.__file__}, 0
+    for moment in itertools.count(1, 2):
+        lines = itertools.count(1)
+
+        def trace(frame: FrameType, event: str, _: object, moment: int = moment, lines: Any = lines) -> Any:
+            if frame.f_code.co_filename not in files:
+                return None
+            if event == "line" and next(lines) == moment:
+                sys.settrace(None)
+                signal.raise_signal(signal.SIGINT)
+            return trace
+
+        path = tmp_path / str(moment)
+        run = open_at(path)
+        try:
+            sys.settrace(trace)
+            for batch in batches:
+                run.extend(batch, refused)
+        except KeyboardInterrupt:
+            interrupted += 1
+        finally:
+            sys.settrace(None)
+        run.pause()
+        run = open_at(path)
+        for batch in batches[run.next // 4 :]:
+            run.extend(batch, refused)
+        run.finish()
+        assert ids(path) == [f"row-{at}" for at in range(8)]
+        if next(lines) <= moment:
+            break
+    assert interrupted > 30
+
+
 def test_finished_run_is_extended(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     fill(run, 9)
@@ -378,7 +419,7 @@ FILL_A_DISK = """
 import os, sys
 from pathlib import Path
 from synth.errors import RunError
-from synth.data.row import BASE, Outcome, Row
+from synth.data.row import BASE, REASON, Outcome, Row
 from synth.data.run.record import RunRecord
 from synth.data.run.directory import RunDirectory
 
@@ -483,3 +524,20 @@ def test_an_outcome_of_several_rows_and_pairs_survives_a_kill(tmp_path: Path) ->
     assert datasets.load_from_disk(str(tmp_path / "d" / "pairs"))["id"][:] == ["p0", "p1", "p2"]
     record = json.loads((tmp_path / "d" / "run.json").read_text())
     assert (record["accepted"], record["methods"], record["verdicts"]) == (9, {"self-output": 9}, {"right": 9})
+
+
+def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 20)
+    run.finish()
+    (tmp_path / "d" / "README.md").unlink()
+    os.mkfifo(tmp_path / "d" / "README.md")
+    again = open_at(tmp_path / "d")
+    again.finish()
+    assert (tmp_path / "d" / "README.md").is_file()
+    (tmp_path / "d" / "data-00000.arrow").unlink()
+    os.mkfifo(tmp_path / "d" / "data-00000.arrow")
+    again = open_at(tmp_path / "d")
+    with pytest.raises(UsageError, match=r"data-00000\.arrow is missing or damaged"):
+        list(again.rows())
+    again.pause()

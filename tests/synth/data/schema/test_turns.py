@@ -335,3 +335,12 @@ def test_texts_are_texts_however_they_are_stored(tmp_path: Path, kind: pa.DataTy
     chat = format_for("samples/model")
     found = read_training_rows(open_source(str(file)), RowEncoder(chat, "all"), len(chat.tokenizer), text_column="text")
     assert len(found) == 2 and not found.rejected
+
+
+def test_half_a_character_in_json_text_is_the_rows_fault(tmp_path: Path) -> None:
+    """A column of conversations as JSON text, from a file that cannot hold half a character itself."""
+    texts = [r'[{"role": "user", "content": "cut \ud83d"}]', r'[{"role": "user", "content": "whole \ud83d\ude00"}]']
+    parquet.write_table(pa.table({"messages": texts}), tmp_path / "a.parquet")
+    [batch] = open_rows(str(tmp_path / "a.parquet")).judged()
+    assert faults_of(batch) == ["no text: \\ud83d is half of a character (a surrogate without its pair)", None]
+    assert batch["messages"].to_pylist() == [None, [{"role": "user", "content": "whole \U0001f600"}]]

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+import transformers
 
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.hf.engine import TransformersEngine, open_transformers
@@ -258,3 +259,17 @@ def test_a_path_without_a_model_gets_one_clear_line(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=words) as refused:
             open_and_close(str(tmp_path / name))
         assert "\n" not in str(refused.value) and name in str(refused.value)
+
+
+@pytest.mark.parametrize("kind", ["RobertaConfig", "BartConfig", "MarianConfig"])
+def test_a_model_that_counts_padding_is_refused(kind: str) -> None:
+    """It finds positions by itself, so that its answers were others beside longer rows; here by up to 57 nats."""
+    torch.manual_seed(0)
+    small = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
+    small |= {"d_model": 32, "decoder_layers": 2, "decoder_attention_heads": 4, "decoder_ffn_dim": 48}
+    config = getattr(transformers, kind)(**small, is_decoder=True, pad_token_id=0, eos_token_id=2)
+    model = transformers.AutoModelForCausalLM.from_config(config, attn_implementation="eager").eval()
+    for weights in model.parameters():
+        weights.data.mul_(5)
+    with pytest.raises(UsageError, match="other answers beside longer rows than alone"):
+        TransformersEngine(model, byte_tokenizer())

@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 
 from synth.engines.hf.forward import Scorer
-from synth.errors import RequestError, RunError
+from synth.errors import RequestError, RunError, UsageError
 from tests.synth.engines.hf.test_engine_engine import plain_logprobs
 from tests.synth.engines.tiny import CONFIGS, VOCABULARY, tiny_model
 
@@ -55,6 +57,25 @@ def test_a_model_that_cannot_be_taken_apart_is_used_whole() -> None:
     for sequence, scores in zip(tokens, found, strict=True):
         assert isinstance(scores, np.ndarray)
         np.testing.assert_allclose(scores[1:], plain_logprobs(model, sequence).numpy(), atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("kind", ["BertConfig", "CpmAntConfig"])
+def test_a_model_that_sees_what_follows_is_refused(kind: str) -> None:
+    """BERT, unless it is told that it decodes; and one that tells padding from its row by the id 0 alone."""
+
+    def made(**more: bool) -> Any:
+        small = {"vocab_size": 97, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "dim_head": 8}
+        config = getattr(transformers, kind)(**small, intermediate_size=48, dim_ff=48, **more)
+        torch.manual_seed(0)
+        model = transformers.AutoModelForCausalLM.from_config(config).eval()
+        for weights in model.parameters():
+            weights.data.mul_(5)
+        return model
+
+    with pytest.raises(UsageError, match="no causal language model"):
+        Scorer(made())
+    if kind == "BertConfig":
+        Scorer(made(is_decoder=True))
 
 
 def test_a_sequence_that_does_not_fit_is_refused_alone(monkeypatch: pytest.MonkeyPatch) -> None:
