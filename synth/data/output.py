@@ -18,6 +18,7 @@ from synth.data.run.record import RunRecord, read_record, refuse_other_run
 from synth.data.run.shards import read_shards
 from synth.data.write import FORMATS, open_writer
 from synth.errors import UsageError
+from synth.progress import Progress
 
 FLUSH = 0.2
 """Seconds that a row may wait before a reader of standard output sees it."""
@@ -180,6 +181,20 @@ class Output:
             return "stopped"
         again = ", without `restart`," if self.restart else ""
         return f"stopped; run the same command again{again} to go on"
+
+
+def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Progress) -> None:
+    """How many rows there are, of which methods and verdicts, and why the others are not."""
+    where = f" in {output.path}" if output.path else ""
+    progress.say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {attempts:,} attempts rejected")
+    for counts in (record.methods, record.verdicts):
+        if len(counts) > 1 or counts is record.verdicts:
+            for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
+                progress.say(f"  {count:>7,}  {name}")
+    for reason, count in sorted(record.reasons.items(), key=lambda item: (-item[1], item[0])):
+        progress.say(f"  {count:>7,}  {reason}")
+    if record.rejected and output.path is None:
+        progress.say("  rejected rows are not kept on standard output; with `output` they are")
 
 
 def refuse_early(output: str | None, record: Callable[[], RunRecord], *, restart: bool) -> None:

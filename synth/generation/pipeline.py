@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth.background import wait_for
-from synth.data.output import Output
+from synth.data.output import Output, closing_lines
 from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Row
 from synth.data.run.record import RunRecord
@@ -241,17 +241,3 @@ def summary(run: Run, output: Output, progress: Progress) -> None:
     progress.say(f"{clock(seconds)}: {run.made / seconds:,.1f} rows/s{tokens if run.usages else ''}")
     if record.cost is not None:
         progress.say(f"cost: {record.cost:,.6g}")
-
-
-def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Progress) -> None:
-    """How many rows there are, of which methods and verdicts, and why the others are not."""
-    where = f" in {output.path}" if output.path else ""
-    progress.say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {attempts:,} attempts rejected")
-    for counts in (record.methods, record.verdicts):
-        if len(counts) > 1 or counts is record.verdicts:
-            for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-                progress.say(f"  {count:>7,}  {name}")
-    for reason, count in sorted(record.reasons.items(), key=lambda item: (-item[1], item[0])):
-        progress.say(f"  {count:>7,}  {reason}")
-    if record.rejected and output.path is None:
-        progress.say("  rejected rows are not kept on standard output; with `output` they are")
