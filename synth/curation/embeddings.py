@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from synth.engines.base import EngineOptions
+from synth.engines.length_batches import LengthBatches
 from synth.errors import RunError, UsageError
 
 Vectors = NDArray[np.float32]
@@ -91,26 +92,13 @@ def mean_states(model: Any, sequences: Sequence[Sequence[int]]) -> Vectors:
     """
     import torch
 
-    from synth.engines.device import out_of_memory
+    def forward(batch: list[int]) -> Vectors:
+        with torch.inference_mode():
+            return _batch_means(model, [sequences[index] for index in batch])
 
     width: int = model.config.get_text_config().hidden_size
-    means = np.empty((len(sequences), width), np.float32)
-    budget = BATCH_TOKENS
-    left = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    while left:  # the longest first: if memory runs out, it does so at once
-        longest = len(sequences[left[-1]])
-        count = max(1, min(len(left), budget // longest))
-        try:
-            with torch.inference_mode():
-                means[left[-count:]] = _batch_means(model, [sequences[i] for i in left[-count:]])
-        except (RuntimeError, MemoryError) as error:
-            if not out_of_memory(error):
-                raise
-            if count == 1:
-                raise RunError(f"out of memory on one sequence of {longest} tokens; lower `max_length`") from error
-            budget = count * longest // 2
-            continue
-        del left[-count:]
+    rows = LengthBatches(BATCH_TOKENS).run([len(tokens) for tokens in sequences], forward)
+    means = np.array(rows, np.float32).reshape(-1, width)
     if not np.isfinite(means).all():
         raise RunError("the model is broken: its hidden states are not numbers (NaN)")
     return means

@@ -16,6 +16,7 @@ from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
 from synth.data.row import REASON, Message
 from synth.engines.base import EngineOptions
+from synth.engines.length_batches import LengthBatches
 from synth.errors import RequestError, RunError, UsageError
 
 COLUMNS = pa.schema([("reward", pa.float64()), ("reward_fault", pa.string())])
@@ -71,31 +72,15 @@ class RewardModel:
         Raises:
             RunError: one sequence does not fit in memory, or the model gives no numbers.
         """
-        from synth.engines.device import out_of_memory
-
-        found = np.zeros(len(sequences))
-        left = sorted(range(len(sequences)), key=lambda place: len(sequences[place]))
-        budget = BATCH_TOKENS
-        while left:  # the longest first: if memory runs out, it does so at once
-            longest = len(sequences[left[-1]])
-            count = max(1, min(len(left), budget // longest))
-            try:
-                found[left[-count:]] = self._forward([sequences[place] for place in left[-count:]])
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                if count == 1:
-                    raise RunError(f"out of memory on one conversation of {longest} tokens: lower `max_length`") from (
-                        error
-                    )
-                budget = count * longest // 2
-                continue
-            del left[-count:]
-        if not np.isfinite(found).all():
+        batches = LengthBatches(BATCH_TOKENS)
+        rewards = batches.run(
+            [len(ids) for ids in sequences], lambda batch: self._forward([sequences[index] for index in batch])
+        )
+        if not np.isfinite(rewards).all():
             raise RunError("the reward model is broken: its outputs are not numbers (NaN)")
-        return [float(value) for value in found]
+        return rewards
 
-    def _forward(self, batch: Sequence[Sequence[int]]) -> Any:
+    def _forward(self, batch: Sequence[Sequence[int]]) -> list[float]:
         import torch
 
         longest = max(map(len, batch))
@@ -108,7 +93,8 @@ class RewardModel:
         device = self.model.device
         with torch.inference_mode():
             logits = self.model(input_ids=ids.to(device), attention_mask=mask.to(device)).logits
-        return logits[:, 0].double().cpu().numpy()
+        rewards: list[float] = logits[:, 0].double().tolist()
+        return rewards
 
 
 def open_reward_model(name: str, options: EngineOptions) -> RewardModel:

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, BackboneAndHead
+from synth.engines.length_batches import LengthBatches
 from synth.scoring.losses import divergences
 
 
@@ -27,30 +28,37 @@ def forward_divergences(
         tuned: the model after it, on the same device and with the same vocabulary.
         sequences: token ids of prompts with answers.
         wanted: which of them are the answer's, of the same shapes; at least one each, and never the first.
+
+    Raises:
+        RunError: one sequence does not fit in memory.
     """
     kind = "cpu" if tuned.device.type == "cpu" else "accelerator"
     both = [BackboneAndHead(model, CHUNK_LOGITS[kind] // 2) for model in (foundation, tuned)]
-    means = [0.0] * len(sequences)
-    left = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-    while left:
-        count = max(1, min(len(left), BATCH_TOKENS[kind] // len(sequences[left[-1]])))
-        batch = left[-count:]
-        del left[-count:]
-        width = len(sequences[batch[-1]])
-        ids, chosen = np.zeros((count, width), np.int64), np.zeros((count, width), bool)
-        for row, index in enumerate(batch):
-            ids[row, : len(sequences[index])] = sequences[index]
-            chosen[row, : len(sequences[index])] = wanted[index]
-        rows, columns = (torch.from_numpy(part).to(tuned.device) for part in np.nonzero(chosen))
-        states = [parts.states(torch.from_numpy(ids).to(tuned.device)) for parts in both]
-        found = torch.empty(len(rows), dtype=torch.float32)
-        for begin in range(0, len(rows), both[0].chunk):
-            part = slice(begin, begin + both[0].chunk)
-            before, now = (
-                parts.logits(state[rows[part], columns[part] - 1]) for parts, state in zip(both, states, strict=True)
-            )
-            found[part] = divergences(before, now).cpu()
-        ends = np.cumsum(chosen.sum(1))
-        for index, values in zip(batch, np.split(found.numpy(), ends[:-1]), strict=True):
-            means[index] = float(values.mean())
-    return means
+
+    def forward(batch: list[int]) -> list[float]:
+        return _batch_means(both, [sequences[index] for index in batch], [wanted[index] for index in batch])
+
+    return LengthBatches(BATCH_TOKENS[kind]).run([len(tokens) for tokens in sequences], forward)
+
+
+def _batch_means(
+    both: Sequence[BackboneAndHead], sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
+) -> list[float]:
+    """Mean divergences of sequences in one forward pass of each model."""
+    shape = len(sequences), max(map(len, sequences))
+    ids, chosen = np.zeros(shape, np.int64), np.zeros(shape, bool)
+    for row, (tokens, mask) in enumerate(zip(sequences, wanted, strict=True)):
+        ids[row, : len(tokens)] = tokens
+        chosen[row, : len(tokens)] = mask
+    device = both[1].device
+    rows, columns = (torch.from_numpy(part).to(device) for part in np.nonzero(chosen))
+    states = [parts.states(torch.from_numpy(ids).to(device)) for parts in both]
+    values = torch.empty(len(rows), dtype=torch.float32)
+    for begin in range(0, len(rows), both[0].chunk):
+        part = slice(begin, begin + both[0].chunk)
+        before, now = (
+            parts.logits(state[rows[part], columns[part] - 1]) for parts, state in zip(both, states, strict=True)
+        )
+        values[part] = divergences(before, now).cpu()
+    ends = np.cumsum(chosen.sum(1))
+    return [float(part.mean()) for part in np.split(values.numpy(), ends[:-1])]

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from transformers.modeling_outputs import BaseModelOutputWithPast
 
-from synth.engines.device import out_of_memory
+from synth.engines.length_batches import LengthBatches
 from synth.errors import RequestError, RunError, UsageError
 
 BATCH_TOKENS = {"cpu": 4_096, "accelerator": 16_384}
@@ -30,7 +30,7 @@ class Scorer:
     def __init__(self, model: Any) -> None:
         kind = "cpu" if model.device.type == "cpu" else "accelerator"
         self._device = model.device
-        self._budget = BATCH_TOKENS[kind]
+        self._batches = LengthBatches(BATCH_TOKENS[kind])
         self._parts = BackboneAndHead(model, CHUNK_LOGITS[kind])
 
     def score(
@@ -48,30 +48,17 @@ class Scorer:
         Raises:
             RunError: the model gives no numbers.
         """
-        scores: dict[int, NDArray[np.float32] | RequestError] = {}
-        left = sorted(range(len(sequences)), key=lambda i: len(sequences[i]))
-        while left:  # the longest first: if memory runs out, it does so at once
-            width = len(sequences[left[-1]])
-            count = max(1, min(len(left), self._budget // width))
-            batch = left[-count:]
-            try:
-                found: Sequence[NDArray[np.float32] | RequestError] = self._score(
-                    [sequences[i] for i in batch], None if wanted is None else [wanted[i] for i in batch]
-                )
-            except (RuntimeError, MemoryError) as error:
-                if not out_of_memory(error):
-                    raise
-                if count > 1:
-                    self._budget = count * width // 2
-                    continue
-                found = [RequestError(f"out of memory on one sequence of {width} tokens")]
-            scores.update(zip(batch, found, strict=True))
-            del left[-count:]
-        return [scores[i] for i in range(len(sequences))]
+        return self._batches.run(
+            [len(tokens) for tokens in sequences],
+            lambda batch: self._score(
+                [sequences[index] for index in batch], None if wanted is None else [wanted[index] for index in batch]
+            ),
+            too_long=lambda length: RequestError(f"out of memory on one sequence of {length} tokens"),
+        )
 
     def _score(
         self, batch: list[Sequence[int] | NDArray[np.int32]], wanted: list[NDArray[np.bool_]] | None
-    ) -> list[NDArray[np.float32]]:
+    ) -> list[NDArray[np.float32] | RequestError]:
         """Score sequences in one forward pass, padded on the right, where causal attention never looks."""
         shape = len(batch), max(map(len, batch))
         ids, chosen = np.zeros(shape, np.int64), np.zeros(shape, bool)
@@ -102,6 +89,8 @@ class BackboneAndHead:
         """
         check_causal(model)
         self._model = model
+        self.device = model.device
+        """Where tokens go in, and logits come out."""
         config = model.config.get_text_config()
         least = min(config.hidden_size // 4, _MOST_LOGITS // config.vocab_size)
         self.chunk = max(1, least, chunk_logits // config.vocab_size)
