@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import LIMIT, MODEL, TOKENS, answering_options
 
@@ -29,20 +30,7 @@ def command(**given: Any) -> None:
       synth continue pages.parquet --model M --answer-model big@http://localhost:8000 -o taught
       synth continue books.jsonl --model M --text-column body --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from cli.cast import Casting
-    from cli.generate import generate, task_job
-    from cli.passages import passages_of
-    from synth.engines.base import Sampling
-    from synth.methods.continuation import COLUMNS, HALVES, ContinuationSettings, continuation, halving
+    from synth.api.continuation import continuation
 
-    settings = ContinuationSettings(
-        seed=given["seed"],
-        passage_tokens=given["passage_tokens"],
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-    )
-    casting = Casting({"model": given["answer_model"] or given["model"]}, given)
-    tasks = passages_of(given, HALVES, halving(casting.named().chat_model.chat.tokenizer, settings))
-    generate(
-        task_job("continue", tasks, COLUMNS, settings.record(), lambda cast: continuation(cast.chat_model, settings)),
-        casting,
-    )
+    with arguments(given) as call:
+        continuation(**call)

@@ -5,6 +5,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import LIMIT, MODEL, Number, answering_options
 
@@ -34,7 +35,7 @@ from cli.options import LIMIT, MODEL, Number, answering_options
     help="Longer recordings are rejected.",
 )
 @answering_options
-def command(manifest: str, **given: Any) -> None:
+def command(prompts: str | None, attributes: str | None, **given: Any) -> None:
     """Let a text model answer for recordings, or pictures, that it is told of in words (DeSTA2, BLSP).
 
     MANIFEST (JSON lines, csv, parquet, …) names files, relative to itself, and what is known of each: a
@@ -52,46 +53,11 @@ def command(manifest: str, **given: Any) -> None:
       synth describe clips.jsonl --model M --style continue --max-seconds 30 -o continued
       synth describe photos.parquet --model M --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from cli.cast import Casting
-    from cli.generate import generate, task_job
-    from cli.progress import say
-    from synth.data.media.manifest import open_manifest
-    from synth.data.prompts import open_prompts
-    from synth.engines.base import Sampling
-    from synth.errors import UsageError
-    from synth.methods.describe import COLUMNS, DescribeSettings, describe, question_of, style_name
+    from synth.api.describe import describe
 
-    if Path(given["output"] or "").suffix.lower() == ".jsonl":
-        raise UsageError(
-            "JSON lines cannot hold files: give -o a directory or FILE.parquet, or send standard output on"
-        )
-    attributes = tuple(filter(None, given["attributes"].split(","))) if given["attributes"] is not None else None
-    added = sorted({name for schema in COLUMNS.values() for name in schema.names})
-    files = open_manifest(manifest, added, file_column=given["file_column"], attributes=attributes)
-    tasks = open_prompts(files.rows, given["limit"])
-    for note in files.rows.notes:
-        say(note, given["quiet"])
-    if not tasks.total:
-        raise UsageError(f"{manifest} has no rows")
-    style = style_name(given["style"], files.kind)
-    settings = DescribeSettings(
-        style=style,
-        prompts=_lines(given["prompts"]) if given["prompts"] else (question_of(style, files.kind),),
-        seed=given["seed"],
-        attributes=attributes,
-        max_seconds=given["max_seconds"],
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-    )
-    generate(
-        task_job(
-            "describe",
-            tasks,
-            COLUMNS[files.kind],
-            settings.record() | {"file_column": given["file_column"]},
-            lambda cast: describe(cast.chat_model, files, settings),
-        ),
-        Casting({"model": given["model"]}, given),
-    )
+    listed = None if attributes is None else tuple(filter(None, attributes.split(",")))
+    with arguments(given | {"prompts": _lines(prompts) if prompts else None, "attributes": listed}) as call:
+        describe(**call)
 
 
 def _lines(name: str) -> tuple[str, ...]:
@@ -102,5 +68,5 @@ def _lines(name: str) -> tuple[str, ...]:
     try:
         lines = read_small(name).splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise UsageError(f"--prompts: {name} cannot be read: {error}") from error
+        raise UsageError(f"`prompts`: {name} cannot be read: {error}") from error
     return tuple(line.strip() for line in lines if line.strip())

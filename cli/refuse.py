@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import LIMIT, MODEL, SAMPLES, answering_options
 
@@ -29,38 +30,7 @@ def command(**given: Any) -> None:
       synth refuse harmful.jsonl --model M --samples 8 --max-tokens 512 -o refusals
       synth mix own --replay safety:3% -o train
     """  # noqa: D301 (\b is click's)
-    from dataclasses import replace
+    from synth.api.refuse import refuse
 
-    from cli.cast import Casting
-    from cli.generate import generate, task_job
-    from cli.progress import say
-    from filters.verdict import VerifierSettings
-    from synth.data.prompts import open_prompts
-    from synth.data.read import Rows, open_source
-    from synth.engines.base import Sampling
-    from synth.errors import UsageError
-    from synth.methods.refuse import COLUMNS, RefuseSettings, labelled, refuse, together
-
-    settings = RefuseSettings(
-        seed=given["seed"],
-        samples=given["samples"],
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-    )
-
-    def opened(source: str) -> Rows:
-        rows = labelled(open_source(source), given["prompt_column"])
-        return Rows(rows.source, rows.schema, lambda: rows.judged(given["limit"]), rows.notes)
-
-    if given["sources"].count("-") > 1:
-        raise UsageError("standard input is one set: only one of PROMPTS can be -")
-    prompts = together([opened(source) for source in given["sources"]])
-    tasks = open_prompts(prompts)
-    for note in prompts.notes:
-        say(note, given["quiet"])
-    if not tasks.total:
-        raise UsageError(f"{prompts.source} has no rows")
-    job = task_job(
-        "refuse", tasks, COLUMNS, settings.record(), lambda cast: refuse(cast.chat_model, cast.referee, settings)
-    )
-    job = replace(job, check_references=False, also_read=given["sources"])
-    generate(job, Casting({"model": given["model"]}, given, VerifierSettings("refusal")))
+    with arguments(given) as call:
+        refuse(**call)

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import LIMIT, MODEL, TOKENS, answering_options
 
@@ -44,23 +45,10 @@ def command(**given: Any) -> None:
       synth rephrase pages.parquet --model M --style easy --style hard --originals 1:2 -o mixed
       synth train mixed --model M -o tuned
     """  # noqa: D301 (\b is click's)
-    from cli.cast import Casting
-    from cli.generate import generate, task_job
-    from cli.passages import passages_of
-    from synth.engines.base import Sampling
-    from synth.methods.rephrase import CHUNKS, COLUMNS, RephraseSettings, chunking, rephrase, style_name
+    from synth.api.rephrase import rephrase
 
-    settings = RephraseSettings(
-        seed=given["seed"],
-        style=tuple(map(style_name, given["style"])),
-        chunk_tokens=given["chunk_tokens"],
-        originals=_ratio(given["originals"]),
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-    )
-    recorded = settings.record()
-    casting = Casting({"model": given["model"]}, given)
-    tasks = passages_of(given, CHUNKS, chunking(casting.named().chat_model.chat.tokenizer, settings))
-    generate(task_job("rephrase", tasks, COLUMNS, recorded, lambda cast: rephrase(cast.chat_model, settings)), casting)
+    with arguments(given | {"originals": _ratio(given["originals"])}) as call:
+        rephrase(**call)
 
 
 def _ratio(text: str) -> float:
@@ -73,5 +61,5 @@ def _ratio(text: str) -> float:
     except (ValueError, ZeroDivisionError):
         ratio = -1.0
     if not 0 <= ratio < float("inf"):
-        raise UsageError(f"--originals {text} is no ratio; write 1:1 for as many originals as rephrased texts")
+        raise UsageError(f"`originals` {text} is no ratio; write 1:1 for as many originals as rephrased texts")
     return ratio

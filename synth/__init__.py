@@ -18,9 +18,13 @@ from synth.errors import RequestError, RunError, Stopped, SynthError, UsageError
 from synth.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from synth.api.continuation import continuation
     from synth.api.dataset import Dataset
+    from synth.api.describe import describe
     from synth.api.magpie import magpie
     from synth.api.models import load
+    from synth.api.refuse import refuse
+    from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
     from synth.api.self_output import self_output
     from synth.generation.models import Model
@@ -29,8 +33,12 @@ _HOMES = {
     "Dataset": "synth.api.dataset",
     "Model": "synth.generation.models",
     "Report": "synth.api.report",
+    "continuation": "synth.api.continuation",
+    "describe": "synth.api.describe",
     "load": "synth.api.models",
     "magpie": "synth.api.magpie",
+    "refuse": "synth.api.refuse",
+    "rephrase": "synth.api.rephrase",
     "report": "synth.api.report",
     "self_output": "synth.api.self_output",
 }
@@ -47,8 +55,12 @@ __all__ = [
     "Stopped",
     "SynthError",
     "UsageError",
+    "continuation",
+    "describe",
     "load",
     "magpie",
+    "refuse",
+    "rephrase",
     "report",
     "self_output",
 ]

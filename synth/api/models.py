@@ -28,7 +28,7 @@ def load(
 ) -> Model:
     """A model by name, to be used by several functions and freed at the end: `with synth.load(…) as model:`.
 
-    Its chat template is read at once, its weights when a function first needs them.
+    Its chat template and its weights are read when a function first needs them.
 
     Args:
         name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
@@ -45,7 +45,7 @@ def load(
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        UsageError: there is no such model or engine, or its chat template cannot be used.
+        UsageError: there is no such model or engine, or its window is smaller than `max_length`.
     """
     options = EngineOptions(
         dtype=dtype,
@@ -60,13 +60,26 @@ def load(
 
 
 @contextmanager
-def used(model: Model | str) -> Iterator[Model]:
-    """A model as it is; one that is given by name is freed at the end."""
-    if isinstance(model, Model):
+def used(model: Model | str, instead: Model | str | None = None) -> Iterator[Model]:
+    """A model as it is; one that is given by name is freed at the end.
+
+    Args:
+        model: the model.
+        instead: another one that takes its place: by name, it is run like `model`, and written to like it.
+
+    Raises:
+        UsageError: there is no such model.
+    """
+    if isinstance(instead, Model):
+        yield instead
+    elif isinstance(model, str):
+        with Model(instead or model) as named:
+            yield named
+    elif instead is None or instead == model.given:
         yield model
-        return
-    with Model(model) as named:
-        yield named
+    else:
+        with model.other(instead, prefix=model.prefix, stop=model.stop) as named:
+            yield named
 
 
 @contextmanager

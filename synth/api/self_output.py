@@ -5,7 +5,7 @@ from dataclasses import replace
 
 from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
-from synth.api.models import roles_for
+from synth.api.models import roles_for, used
 from synth.api.places import Place, Source, output_at, source_at
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -90,13 +90,13 @@ def self_output(
         raise UsageError("`pairs` writes a second table beside the rows: give `output` DIR or FILE")
     if answer_model and "minimum-change" in settings.fallback:
         raise UsageError("`fallback` minimum-change mends the model's own answers; with `answer_model` there are none")
-    if answer_model and "paraphrase" not in settings.fallback:  # then nothing is left for the model to do
-        model, answer_model = answer_model, None
-    with source_at(source) as name:
+    alone = answer_model if "paraphrase" not in settings.fallback else None  # nothing is left for the model to do then
+    with source_at(source) as name, used(model, instead=alone) as main:
         prompts = read_prompts(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
         )
-        with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt, answers=answer_model) as roles:
+        others = {"judge": judge, "answers": None if alone else answer_model}
+        with roles_for(main, prompts, verifier, judge_prompt=judge_prompt, **others) as roles:
             if roles.verifier and roles.verifier.name == "majority" and settings.fallback != ("drop",):
                 raise UsageError("`verifier` majority judges samples only together: it goes with `fallback` drop")
             shots = demonstrations(prompts.rows("self-output", {}, COLUMNS)(0), few_shot, seed)

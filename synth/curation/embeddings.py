@@ -92,9 +92,9 @@ def mean_states(model: Any, sequences: Sequence[Sequence[int]]) -> Vectors:
     """
     import torch
 
-    def forward(batch: list[int]) -> Vectors:
+    def forward(batch: list[int]) -> list[NDArray[np.float32]]:
         with torch.inference_mode():
-            return _batch_means(model, [sequences[index] for index in batch])
+            return list(_batch_means(model, [sequences[index] for index in batch]))
 
     width: int = model.config.get_text_config().hidden_size
     rows = LengthBatches(BATCH_TOKENS).run([len(tokens) for tokens in sequences], forward)

@@ -3,12 +3,15 @@
 from dataclasses import replace
 from pathlib import Path
 
+import pyarrow as pa
+
 from filters.verdict import VerifierSettings
 from filters.verifiers import registry
 from synth.data.plain import open_rows_or_texts
 from synth.data.prompts import PromptSet, open_prompts
-from synth.data.read import open_rows
+from synth.data.read import Rows, open_rows, open_source
 from synth.errors import UsageError
+from synth.generation.documents import Cut, open_documents
 from synth.progress import Progress
 
 
@@ -36,6 +39,44 @@ def read_prompts(
     """
     opener = open_rows_or_texts if texts else open_rows
     rows = opener(source, prompt_column=prompt_column, reference_column=reference_column)
+    return prompts_of(rows, progress, limit)
+
+
+def read_passages(
+    source: str,
+    progress: Progress,
+    added: pa.Schema,
+    cut: Cut,
+    *,
+    text_column: str = "text",
+    limit: int | None = None,
+) -> PromptSet:
+    """The documents of a source, as `cut` divides them, read once.
+
+    Args:
+        source: as for `read_prompts`.
+        progress: is told how many passages there are.
+        added: the columns of the rows that `cut` makes.
+        cut: divides a document.
+        text_column: the column with the texts.
+        limit: documents to take.
+
+    Raises:
+        UsageError: they cannot be read, there are none, or there is no text in that column.
+    """
+    raw = open_source(source)
+    few = Rows(raw.source, raw.schema, lambda: raw.judged(limit), raw.notes)
+    prompts = prompts_of(open_documents(few, text_column, added, cut), progress)
+    progress.say(f"{prompts.total:,} passages to work on, of {raw.source}")
+    return prompts
+
+
+def prompts_of(rows: Rows, progress: Progress, limit: int | None = None) -> PromptSet:
+    """Rows as prompts, read once; what is noted of them is said.
+
+    Raises:
+        UsageError: they cannot be read, or there are none.
+    """
     prompts = open_prompts(rows, limit)
     for note in rows.notes:
         progress.say(note)

@@ -4,16 +4,18 @@ A `Model` is a name until a run needs its weights: what can be told from its con
 once. `Roles` is what a run asks for; `OpenRoles` is what its method gets.
 """
 
+import copy
 import re
 import time
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from typing import Any, Self
 
 from filters.verdict import VerifierSettings
 from synth.background import wait_for
 from synth.chat.format import ChatFormat, format_for
 from synth.engines.base import Engine, EngineOptions
-from synth.engines.loading import load_config, remote_code, window_of
+from synth.engines.loading import load_config, locate, remote_code, window_of
 from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
 from synth.generation.chat_model import NOT_OPEN, ChatModel
@@ -24,6 +26,14 @@ from synth.progress import SILENT, Progress, clock
 
 _RECORDED = {"seconds": "time_limit", "memory": "memory_limit", "unsafe": "unsafe_no_sandbox"}
 """What `run.json` calls the settings of a verifier: as the options that set them."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """The engines of a model that are started, shared by all that are the same model."""
+
+    engine: Engine | None = None
+    scorer: Engine | None = None
 
 
 class Model:
@@ -42,7 +52,7 @@ class Model:
         options: EngineOptions | None = None,
         trust_remote_code: bool = False,
     ) -> None:
-        """Read what is known of a model before it is loaded.
+        """Refuse what can be refused before anything of a model is loaded.
 
         Args:
             name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
@@ -53,22 +63,32 @@ class Model:
             trust_remote_code: whether code that comes with it may run.
 
         Raises:
-            UsageError: there is no such model or engine, or its chat template cannot be used.
+            UsageError: there is no such model or engine, or its window is smaller than the one asked for.
         """
         address = re.search(r"@(https?://.*)$", name)
         self.given = name
         """MODEL or MODEL@URL."""
         self.name = name[: address.start()] if address else name
+        self._asked = engine
         self.engine = address[1] if address else engine
         self.kind, self._why = choose_engine(self.engine)
         self.options = options or EngineOptions()
         self.prefix, self.stop = prefix, stop
         self._trusted = trust_remote_code
-        self._open: Engine | None = None
-        self._scorer: Engine | None = None
+        self._running = _Running()
+        locate(self.name)
         with remote_code(allowed=trust_remote_code):
             self._check_window()
-            self.chat: ChatFormat = format_for(self.name, prefix=prefix, stop=stop)
+
+    @cached_property
+    def chat(self) -> ChatFormat:
+        """How it is talked to; reading a model and measuring texts need none.
+
+        Raises:
+            UsageError: it has no tokenizer, or its chat template cannot be used.
+        """
+        with remote_code(allowed=self._trusted):
+            return format_for(self.name, prefix=self.prefix, stop=self.stop)
 
     def _check_window(self) -> None:
         wanted = self.options.max_length
@@ -78,15 +98,49 @@ class Model:
         if longest is not None and wanted > longest:
             raise UsageError(f"`max_length` {wanted:,}: the window of {self.name} holds {longest:,} tokens")
 
-    def other(self, name: str) -> "Model":
+    def other(self, name: str, *, prefix: str | None = None, stop: str | None = None) -> "Model":
         """Another model for a role beside this one, run like it; this one itself where the name is its own.
+
+        Args:
+            name: MODEL or MODEL@URL.
+            prefix: what precedes a user message to it, as in `Model`.
+            stop: what ends one, as in `Model`.
 
         Raises:
             UsageError: as for `Model`.
         """
         if name == self.given:
+            return self.written(prefix, stop) if prefix is not None else self
+        return Model(
+            name,
+            engine=self._asked,
+            prefix=prefix,
+            stop=stop,
+            options=self.options,
+            trust_remote_code=self._trusted,
+        )
+
+    def written(self, prefix: str | None, stop: str | None) -> "Model":
+        """This model, its weights shared with it, where turns are written in another way."""
+        if (prefix, stop) == (self.prefix, self.stop):
             return self
-        return Model(name, engine=self.engine, options=self.options, trust_remote_code=self._trusted)
+        model = copy.copy(self)
+        model.prefix, model.stop = prefix, stop
+        model.__dict__.pop("chat", None)
+        return model
+
+    def run_in(self, engine: str) -> "Model":
+        """This model in an engine of that kind: itself where it runs there, else loaded once more."""
+        if self.kind == engine:
+            return self
+        return Model(
+            self.name,
+            engine=engine,
+            prefix=self.prefix,
+            stop=self.stop,
+            options=self.options,
+            trust_remote_code=self._trusted,
+        )
 
     def record(self) -> dict[str, Any]:
         """What of it decides rows, for `run.json`."""
@@ -108,12 +162,13 @@ class Model:
             UsageError: the engine or the model cannot be had.
         """
         with remote_code(allowed=self._trusted):
-            if self._open is None:
-                self._open = await self._start(self.engine, self.kind, self._why, progress, models)
-            if scores and self.kind == "vllm" and self._scorer is None:
+            running = self._running
+            if running.engine is None:
+                running.engine = await self._start(self.engine, self.kind, self._why, progress, models)
+            if scores and self.kind == "vllm" and running.scorer is None:
                 progress.say("vLLM in process does not score texts: the model is loaded once more, to do that")
-                self._scorer = await self._start("transformers", "transformers", "to score texts", progress, models)
-        return ChatModel(self._open, self.chat, self.name, self._scorer)
+                running.scorer = await self._start("transformers", "transformers", "to score texts", progress, models)
+        return ChatModel(running.engine, self.chat, self.name, running.scorer)
 
     async def _start(self, address: str, kind: str, why: str, progress: Progress, models: int) -> Engine:
         options = self.options
@@ -129,12 +184,12 @@ class Model:
     @property
     def running(self) -> Engine | None:
         """Its engine, where it is started."""
-        return self._open
+        return self._running.engine
 
     def close(self) -> None:
         """Free its memory. A run that needs it again loads it again."""
-        engines = [engine for engine in (self._open, self._scorer) if engine is not None]
-        self._open = self._scorer = None
+        engines = [engine for engine in (self._running.engine, self._running.scorer) if engine is not None]
+        self._running.engine = self._running.scorer = None
         for engine in engines:
             wait_for(engine.close())
 
@@ -224,7 +279,7 @@ class Roles:
 
     def models_here(self) -> int:
         """How many models are in this machine's memory at the same time."""
-        here = {id(model) for model in self.models.values() if model.kind != "server"}
+        here = {id(model._running) for model in self.models.values() if model.kind != "server"}
         again = self.scores and self.models["model"].kind == "vllm"
         return len(here) + again + self.beside
 

@@ -59,6 +59,9 @@ COLUMNS = {
 }
 """Added to the rows of a manifest of that kind."""
 
+ADDED = sorted({name for schema in COLUMNS.values() for name in schema.names})
+"""The names of all of them."""
+
 SLACK = 0.5
 """Seconds that a transcript may go on beyond the end of its file: people round."""
 

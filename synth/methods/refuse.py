@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from filters.verdict import UNSCORABLE
 from synth.data.prompts import task_of
-from synth.data.read import Rows, conversations
+from synth.data.read import Rows, conversations, open_source
 from synth.data.row import BASE, FAULT, Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling
@@ -101,11 +101,23 @@ def labelled(raw: Rows, prompt_column: str | None = None) -> Rows:
     return Rows(raw.source, PROMPTS, read, rows.notes)
 
 
-def together(sources: Sequence[Rows]) -> Rows:
-    """Rows of one schema, one source after the other."""
-    names = ", ".join(rows.source for rows in sources)
-    notes = [note for rows in sources for note in rows.notes]
-    return Rows(names, PROMPTS, lambda: chain.from_iterable(rows.read() for rows in sources), notes)
+def open_labelled(sources: Sequence[str], *, prompt_column: str | None = None, limit: int | None = None) -> Rows:
+    """The prompts of several sources, one after the other, with the columns of `PROMPTS`.
+
+    Args:
+        sources: dataset directories, files, Hub ids; one of them may be "-", standard input.
+        prompt_column: the column with the prompt, if it is not recognised.
+        limit: rows of each source to take.
+
+    Raises:
+        UsageError: a source cannot be read, or as for `labelled`.
+    """
+    if sources.count("-") > 1:
+        raise UsageError("standard input is one set: only one of `sources` can be -")
+    several = [labelled(open_source(source), prompt_column) for source in sources]
+    names = ", ".join(rows.source for rows in several)
+    notes = [note for rows in several for note in rows.notes]
+    return Rows(names, PROMPTS, lambda: chain.from_iterable(rows.judged(limit) for rows in several), notes)
 
 
 def refuse(chat_model: ChatModel, verifier: Verifier, settings: RefuseSettings) -> Callable[[Row], Awaitable[Outcome]]:

@@ -57,13 +57,19 @@ class Manifest:
 
 
 def open_manifest(
-    source: str, added: Sequence[str], *, file_column: str | None = None, attributes: Sequence[str] | None = None
+    source: str,
+    added: Sequence[str],
+    *,
+    folder: Path | None = None,
+    file_column: str | None = None,
+    attributes: Sequence[str] | None = None,
 ) -> Manifest:
     """Open a manifest, whatever `synth.data.read` reads.
 
     Args:
         source: where it is.
-        added: names of columns that will be written beside it: what is called so is carried as `input_NAME`.
+        added: names of columns that will be written beside it: what is called so already becomes `input_NAME`.
+        folder: what names of files are relative to, instead of the folder that the manifest is in.
         file_column: the column of files, instead of the first of `FILES`.
         attributes: what descriptions speak of, instead of every column that may be.
 
@@ -86,15 +92,15 @@ def open_manifest(
         there = ", ".join([*may, *MEASURED[kind]])
         raise UsageError(f"`attributes`: {unknown[0]} is unknown, or holds no plain values; there are {there}")
     taken = may if attributes is None else [name for name in attributes if name in may]
-    carried = _carried(raw.schema, left, added)
-    new = {old: name for name, old in carried.items()}
+    passthrough = _passthrough(raw.schema, left, added)
+    new = {old: name for name, old in passthrough.items()}
     said = [f"words: {words}"] * bool(words) + ["segments"] * bool(segments)
     said.append(f"attributes: {', '.join(taken) or 'none'}")
-    rows = _rows(raw, file, carried)
+    rows = _rows(raw, file, passthrough)
     rows.notes.append(f"{kind} files of column {file}; {'; '.join(said)}")
     return Manifest(
         rows=rows,
-        folder=_folder(source),
+        folder=folder or _folder(source),
         kind=kind,
         words=new[words] if words else None,
         times=tuple(new[name] for name in times),
@@ -103,34 +109,34 @@ def open_manifest(
     )
 
 
-def _rows(raw: Rows, file: str, carried: dict[str, str]) -> Rows:
-    """The rows with `id`, `messages` and `file` first, then the carried columns (new name: old name)."""
+def _rows(raw: Rows, file: str, passthrough: dict[str, str]) -> Rows:
+    """The rows with `id`, `messages` and `file` first, then the other columns (new name: old name)."""
     own_ids = "id" in raw.schema.names and _is_name(raw.schema.field("id").type)
     fields = [pa.field("id", pa.string()), pa.field("messages", MESSAGES), pa.field(FILE, pa.string())]
-    schema = pa.schema([*fields, *(raw.schema.field(old).with_name(new) for new, old in carried.items())])
+    schema = pa.schema([*fields, *(raw.schema.field(old).with_name(new) for new, old in passthrough.items())])
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         files = batch.column(file).cast(pa.string())
         ids = compute.coalesce(batch.column("id").cast(pa.string()), files) if own_ids else files
-        columns = [ids, pa.nulls(batch.num_rows, MESSAGES), files, *(batch.column(old) for old in carried.values())]
+        columns = [ids, pa.nulls(batch.num_rows, MESSAGES), files, *(batch.column(old) for old in passthrough.values())]
         made = pa.record_batch(columns, schema=schema)
         return made.append_column(FAULT, batch.column(FAULT)) if FAULT in batch.schema.names else made
 
     return Rows(raw.source, schema, lambda: map(convert, raw.read()), raw.notes)
 
 
-def _carried(schema: pa.Schema, left: Sequence[str], added: Sequence[str]) -> dict[str, str]:
-    """The columns to carry, by the name they get; the `id` is one of ours, unless it is no name."""
+def _passthrough(schema: pa.Schema, left: Sequence[str], added: Sequence[str]) -> dict[str, str]:
+    """The columns that are kept, by the name they get; the `id` is one of ours, unless it is no name."""
     taken = {*BASE.names, FILE, *added}
-    carried: dict[str, str] = {}
+    passthrough: dict[str, str] = {}
     for name in left:
         if name == "id" and _is_name(schema.field(name).type):
             continue
         new = name
         while new in taken or (new != name and new in schema.names):
             new = f"input_{new}"
-        carried[new] = name
-    return carried
+        passthrough[new] = name
+    return passthrough
 
 
 def _file_column(raw: Rows, named: str | None) -> str:
@@ -138,12 +144,12 @@ def _file_column(raw: Rows, named: str | None) -> str:
     if named is not None and named not in names:
         raise UsageError(f"there is no column {named!r}; there are: {', '.join(names)}")
     textual = [item.name for item in raw.schema if is_text(item.type)]
-    found = named or next((name for name in FILES if name in textual), None)
-    if found is None:
+    column = named or next((name for name in FILES if name in textual), None)
+    if column is None:
         raise UsageError(f"{raw.source}: no column with names of files in {', '.join(names)}: give `file_column`")
-    if found not in textual:
-        raise UsageError(f"{raw.source}: column {found!r} holds {raw.schema.field(found).type}, not names of files")
-    return found
+    if column not in textual:
+        raise UsageError(f"{raw.source}: column {column!r} holds {raw.schema.field(column).type}, not names of files")
+    return column
 
 
 def _first_file(raw: Rows, column: str) -> str:

@@ -93,7 +93,7 @@ def test_every_user_goes_on_with_half(monkeypatch: pytest.MonkeyPatch) -> None:
         refused, scored = Scorer(models[0]).score(too_long)
     assert isinstance(refused, RequestError) and isinstance(scored, np.ndarray)
     for run in (
-        lambda: mean_states(models[0], too_long),
+        lambda: mean_states(models[0], [tokens.tolist() for tokens in too_long]),
         lambda: forward_divergences(*models, too_long, [np.arange(len(tokens)) > 0 for tokens in too_long]),
         lambda: rewarder.rewards([tokens.tolist() for tokens in too_long]),
     ):
@@ -101,7 +101,7 @@ def test_every_user_goes_on_with_half(monkeypatch: pytest.MonkeyPatch) -> None:
             run()
 
 
-class _Classifier(torch.nn.Module):
+class _Classifier(torch.nn.Module):  # type: ignore[misc] # torch is untyped here
     """Stands for a reward model: the mean of a conversation's tokens."""
 
     def __init__(self) -> None:

@@ -20,11 +20,20 @@ from synth.data.row import Message, Outcome
 from synth.engines.base import Completion, Engine, Sampling
 from synth.errors import RequestError, UsageError
 from synth.generation.chat_model import ChatModel
-from synth.methods.describe import COLUMNS, DescribeSettings, describe, describe_row, question_of, style_name, telltale
+from synth.methods.describe import (
+    ADDED,
+    COLUMNS,
+    DescribeSettings,
+    describe,
+    describe_row,
+    question_of,
+    style_name,
+    telltale,
+)
 
 soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
 
-ADDED = sorted({name for schema in COLUMNS.values() for name in schema.names})
+
 SAMPLING = Sampling(max_tokens=60, temperature=0.0)
 MEASURED = {"duration": 3.0, "energy": -20.04, "pitch": 180.4}
 

@@ -1,0 +1,64 @@
+"""`synth.continuation`: the model goes on where passages break off."""
+
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.generation.inputs import read_passages
+from synth.generation.models import Model, Roles
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.continuation import COLUMNS, HALVES, ContinuationSettings, halving
+from synth.methods.continuation import continuation as method
+from synth.progress import Progress
+
+
+def continuation(
+    model: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    text_column: str = "text",
+    answer_model: Model | str | None = None,
+    passage_tokens: int = 600,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Let a model go on where passages break off: non-instructional data (arXiv 2409.00096).
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        source: the documents.
+        output: where the rows go; an interrupted run there is gone on with.
+        text_column: the column with the texts.
+        answer_model: a teacher that goes on with the passages in its place; by name, it is run like `model`.
+        passage_tokens: most tokens of a passage, both halves.
+        seed: of the run.
+        temperature: of the continuations; 0 is greedy.
+        top_p: of the continuations.
+        max_tokens: most tokens of a continuation.
+        limit: documents of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the documents; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    settings = ContinuationSettings(
+        seed=seed,
+        passage_tokens=passage_tokens,
+        sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
+    )
+    recorded = settings.record()
+    place = output_at(output, restart=restart)
+    with source_at(source) as name, used(model, instead=answer_model) as opened:
+        cut = halving(opened.chat.tokenizer, settings)
+        prompts = read_passages(name, progress, HALVES, cut, text_column=text_column, limit=limit)
+        job = prompt_job("continue", prompts, COLUMNS, recorded, lambda roles: method(roles.chat_model, settings))
+        return Dataset.of(place, generate(job, Roles({"model": opened}), place, progress=progress))

@@ -1,0 +1,88 @@
+"""`synth.describe`: a text model answers for recordings or pictures that it is told of in words."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, Source, output_at, source_at
+from synth.data.media.manifest import open_manifest
+from synth.engines.base import Sampling
+from synth.errors import UsageError
+from synth.generation.inputs import prompts_of
+from synth.generation.models import Model, Roles
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.describe import ADDED, COLUMNS, DescribeSettings, question_of, style_name
+from synth.methods.describe import describe as method
+from synth.progress import Progress
+
+
+def describe(
+    model: Model | str,
+    manifest: Source,
+    *,
+    output: Place = None,
+    prompts: Sequence[str] | None = None,
+    style: str | None = None,
+    file_column: str | None = None,
+    attributes: Sequence[str] | None = None,
+    max_seconds: float = 300.0,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Let a text model answer for recordings, or pictures, that it is told of in words (DeSTA2, arXiv 2409.20007).
+
+    Args:
+        model: the text model, by name or from `synth.load`.
+        manifest: rows that name files, relative to the manifest, and what is known of each; rows in memory name them
+            relative to the working directory.
+        output: where the rows go (not JSON lines, which hold no files); an interrupted run there is gone on with.
+        prompts: questions, one of which is chosen per row; that of the style by default.
+        style: audio, image, continue (the words alone, to be continued), or the file of a prompt with {question} and
+            {description} or {words}; by the files by default.
+        file_column: the column with names of files, if it is not recognised.
+        attributes: columns that descriptions speak of, and duration, energy, pitch, width, height; all by default.
+        max_seconds: longer recordings are rejected.
+        seed: of the run.
+        temperature: of the answers; 0 is greedy.
+        top_p: of the answers.
+        max_tokens: most tokens of an answer.
+        limit: rows of the manifest to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the manifest; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    place = output_at(output, restart=restart)
+    if Path(place.path or "").suffix.lower() == ".jsonl":
+        raise UsageError("JSON lines cannot hold files: give `output` a directory, or FILE.parquet")
+    folder = None if isinstance(manifest, str | os.PathLike) else Path.cwd()
+    with source_at(manifest) as name, used(model) as opened:
+        files = open_manifest(name, ADDED, folder=folder, file_column=file_column, attributes=attributes)
+        rows = prompts_of(files.rows, progress, limit)
+        style = style_name(style, files.kind)
+        settings = DescribeSettings(
+            style=style,
+            prompts=(question_of(style, files.kind),) if prompts is None else tuple(prompts),
+            seed=seed,
+            attributes=None if attributes is None else tuple(attributes),
+            max_seconds=max_seconds,
+            sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
+        )
+        job = prompt_job(
+            "describe",
+            rows,
+            COLUMNS[files.kind],
+            settings.record() | {"file_column": file_column},
+            lambda roles: method(roles.chat_model, files, settings),
+        )
+        return Dataset.of(place, generate(job, Roles({"model": opened}), place, progress=progress))

@@ -1,0 +1,79 @@
+"""`synth.refuse`: safety rehearsal, the model's own refusals of harmful prompts."""
+
+import os
+from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from filters.verdict import VerifierSettings
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.generation.inputs import prompts_of
+from synth.generation.models import Model, Roles
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.refuse import COLUMNS, RefuseSettings, open_labelled
+from synth.methods.refuse import refuse as method
+from synth.progress import Progress
+
+
+def refuse(
+    model: Model | str,
+    sources: str | os.PathLike[str] | Sequence[Source],
+    *,
+    output: Place = None,
+    samples: int = 4,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    prompt_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Safety rehearsal: a model's own refusals of harmful prompts, and its answers to harmless look-alikes.
+
+    Their column `label` says what is right: unsafe, harmful or refuse; safe, harmless or comply. Without one all
+    prompts of a source are taken for harmful.
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        sources: the prompts, in one place or several; rows in memory are one place of several: `[rows]`.
+        output: where the rows go; an interrupted run there is gone on with.
+        samples: answers drawn until one fits, at most.
+        seed: of the run.
+        temperature: of the answers; 0 is greedy.
+        top_p: of the answers.
+        max_tokens: most tokens of an answer.
+        prompt_column: the column with the prompt, if it is not recognised.
+        limit: rows of each source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the prompts; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    settings = RefuseSettings(
+        seed=seed,
+        samples=samples,
+        sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
+    )
+    place = output_at(output, restart=restart)
+    several = [sources] if isinstance(sources, str | os.PathLike) else sources
+    with ExitStack() as stack, used(model) as opened:
+        names = [stack.enter_context(source_at(source)) for source in several]
+        prompts = prompts_of(open_labelled(names, prompt_column=prompt_column, limit=limit), progress)
+        job = prompt_job(
+            "refuse",
+            prompts,
+            COLUMNS,
+            settings.record(),
+            lambda roles: method(roles.chat_model, roles.verifier, settings),
+        )
+        job = replace(job, check_references=False, also_read=names)
+        roles = Roles({"model": opened}, VerifierSettings("refusal"))
+        return Dataset.of(place, generate(job, roles, place, progress=progress))

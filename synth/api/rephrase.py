@@ -1,0 +1,70 @@
+"""`synth.rephrase`: documents said again in other styles, to go on pre-training with."""
+
+from collections.abc import Sequence
+
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.generation.inputs import read_passages
+from synth.generation.models import Model, Roles
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.rephrase import CHUNKS, COLUMNS, RephraseSettings, chunking, style_name
+from synth.methods.rephrase import rephrase as method
+from synth.progress import Progress
+
+
+def rephrase(
+    model: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    text_column: str = "text",
+    style: Sequence[str] = ("wikipedia",),
+    chunk_tokens: int = 300,
+    originals: float = 0.0,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Let a model say documents again, in other styles (WRAP, arXiv 2401.16380).
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        source: the documents.
+        output: where the rows go; an interrupted run there is gone on with.
+        text_column: the column with the texts.
+        style: wikipedia, easy, hard, question-answer, or the file of a prompt with {text}; a row of each for a chunk.
+        chunk_tokens: most tokens of a chunk.
+        originals: chunks as people wrote them, for each rephrased one, before any of these are rejected.
+        seed: of the run.
+        temperature: of the texts; 0 is greedy.
+        top_p: of the texts.
+        max_tokens: most tokens of a text.
+        limit: documents of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the documents; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    settings = RephraseSettings(
+        seed=seed,
+        style=tuple(map(style_name, style)),
+        chunk_tokens=chunk_tokens,
+        originals=originals,
+        sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
+    )
+    recorded = settings.record()
+    place = output_at(output, restart=restart)
+    with source_at(source) as name, used(model) as opened:
+        cut = chunking(opened.chat.tokenizer, settings)
+        prompts = read_passages(name, progress, CHUNKS, cut, text_column=text_column, limit=limit)
+        job = prompt_job("rephrase", prompts, COLUMNS, recorded, lambda roles: method(roles.chat_model, settings))
+        return Dataset.of(place, generate(job, Roles({"model": opened}), place, progress=progress))
