@@ -1,11 +1,16 @@
 """`synth lamol`."""
 
-from typing import Any
+import shlex
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import MODEL, ROWS, SEEDS, TOKENS, Number, Share, Whole, engine_options, output_options
+
+if TYPE_CHECKING:
+    from synth.generation.models import Model
 
 
 @click.command(cls=Command)
@@ -14,14 +19,15 @@ from cli.options import MODEL, ROWS, SEEDS, TOKENS, Number, Share, Whole, engine
 @click.option(
     "--tokens",
     multiple=True,
+    default=["[GEN]"],
+    show_default=True,
     metavar="TEXT",
     help="A task's generation token, once for each task to sample; --prepare gives the first to rows that name none. "
-    "May also be one of the tokenizer's own, such as <s>. "
-    "[default: [GEN]]",
+    "May also be one of the tokenizer's own, such as <s>.",
 )
 @click.option("--answer-token", default="[ANS]", show_default=True, help="What stands between question and answer.")
 @click.option("-n", "--rows", type=ROWS, help="Rows wanted, after rejection.")
-@click.option("--of", "new_data", metavar="DATA", help="The new task's data: as many rows as --gamma of its size.")
+@click.option("--of", metavar="DATA", help="The new task's data: as many rows as --gamma of its size.")
 @click.option("--gamma", type=Share(), default="0.2", show_default=True, help="For --of.")
 @click.option("--seed", type=SEEDS, default=0, show_default=True)
 @click.option("--temperature", type=Number(), default=1.0, show_default=True)
@@ -48,9 +54,28 @@ def command(**given: Any) -> None:
       synth mix second.jsonl --replay replay:20% --oversample -o mixed
       synth lamol --prepare mixed --model model-1 --tokens "[lists]" --tokens "[sums]" -o second
     """  # noqa: D301 (\b is click's)
-    from cli.pseudo_replay import prepare, sample
+    from synth.api.lamol import lamol
 
-    if given["prepare"] is None:
-        sample(given)
-    else:
-        prepare(given)
+    with arguments(given) as call:
+        lamol(**call)
+        if given["prepare"] is not None:
+            call["progress"].say(f"next: {' '.join(map(_quoted, _training(call['model'], given)))} -o MODEL")
+
+
+def _training(model: "Model", given: dict[str, Any]) -> list[str]:
+    """The command that teaches a model what was prepared for it."""
+    from synth.methods.lamol import before_answer, before_question
+
+    words = ["synth", "train", given["output"], "--model", given["model"], "--lm-loss", "0.25"]
+    if model.tokenizer.chat_template:
+        return words
+    # without one, training and asking need to be told how a question is put
+    framed = before_question(given["tokens"][0]), before_answer(given["answer_token"])
+    return [*words, "--prefix", framed[0], "--stop", framed[1]]
+
+
+def _quoted(word: str) -> str:
+    """A word as a shell reads it, line ends written out."""
+    if "\n" not in word and "'" not in word:
+        return shlex.quote(word)
+    return "$'" + word.replace("\\", "\\\\").replace("'", "\\'").replace("\n", "\\n") + "'"

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import (
     MODEL,
@@ -60,6 +61,7 @@ def command(**given: Any) -> None:
       synth ssr data.jsonl --limit 20 --model M --input-model BASE --prefix "Q: " --stop " A:" -n 200 -o rehearsal
       synth ssr kept.jsonl --model M -n 200 --embed sentence-transformers:princeton-nlp/sup-simcse-roberta-base -o rows
     """  # noqa: D301 (\b is click's)
-    from cli.rehearsal import rehearse
+    from synth.api.ssr import ssr
 
-    rehearse(given)
+    with arguments(given) as call:
+        ssr(**call)

@@ -21,12 +21,14 @@ if TYPE_CHECKING:
     from synth.api.continuation import continuation
     from synth.api.dataset import Dataset
     from synth.api.describe import describe
+    from synth.api.lamol import lamol
     from synth.api.magpie import magpie
     from synth.api.models import load
     from synth.api.refuse import refuse
     from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
     from synth.api.self_output import self_output
+    from synth.api.ssr import ssr
     from synth.generation.models import Model
 
 _HOMES = {
@@ -35,12 +37,14 @@ _HOMES = {
     "Report": "synth.api.report",
     "continuation": "synth.api.continuation",
     "describe": "synth.api.describe",
+    "lamol": "synth.api.lamol",
     "load": "synth.api.models",
     "magpie": "synth.api.magpie",
     "refuse": "synth.api.refuse",
     "rephrase": "synth.api.rephrase",
     "report": "synth.api.report",
     "self_output": "synth.api.self_output",
+    "ssr": "synth.api.ssr",
 }
 """Where the names live that are imported when they are used."""
 
@@ -57,12 +61,14 @@ __all__ = [
     "UsageError",
     "continuation",
     "describe",
+    "lamol",
     "load",
     "magpie",
     "refuse",
     "rephrase",
     "report",
     "self_output",
+    "ssr",
 ]
 
 

@@ -95,8 +95,8 @@ def self_output(
         prompts = read_prompts(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
         )
-        others = {"judge": judge, "answers": None if alone else answer_model}
-        with roles_for(main, prompts, verifier, judge_prompt=judge_prompt, **others) as roles:
+        answers = None if alone else answer_model
+        with roles_for(main, prompts, verifier, judge=judge, judge_prompt=judge_prompt, answers=answers) as roles:
             if roles.verifier and roles.verifier.name == "majority" and settings.fallback != ("drop",):
                 raise UsageError("`verifier` majority judges samples only together: it goes with `fallback` drop")
             shots = demonstrations(prompts.rows("self-output", {}, COLUMNS)(0), few_shot, seed)

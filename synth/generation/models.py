@@ -15,7 +15,7 @@ from filters.verdict import VerifierSettings
 from synth.background import wait_for
 from synth.chat.format import ChatFormat, format_for
 from synth.engines.base import Engine, EngineOptions
-from synth.engines.loading import load_config, locate, remote_code, window_of
+from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
 from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
 from synth.generation.chat_model import NOT_OPEN, ChatModel
@@ -74,11 +74,21 @@ class Model:
         self.kind, self._why = choose_engine(self.engine)
         self.options = options or EngineOptions()
         self.prefix, self.stop = prefix, stop
-        self._trusted = trust_remote_code
+        self.trust_remote_code = trust_remote_code
         self._running = _Running()
         locate(self.name)
         with remote_code(allowed=trust_remote_code):
             self._check_window()
+
+    @cached_property
+    def tokenizer(self) -> Any:
+        """Its tokenizer, for what needs no chat template.
+
+        Raises:
+            UsageError: it has none.
+        """
+        with remote_code(allowed=self.trust_remote_code):
+            return load_tokenizer(self.name)
 
     @cached_property
     def chat(self) -> ChatFormat:
@@ -87,7 +97,7 @@ class Model:
         Raises:
             UsageError: it has no tokenizer, or its chat template cannot be used.
         """
-        with remote_code(allowed=self._trusted):
+        with remote_code(allowed=self.trust_remote_code):
             return format_for(self.name, prefix=self.prefix, stop=self.stop)
 
     def _check_window(self) -> None:
@@ -117,7 +127,7 @@ class Model:
             prefix=prefix,
             stop=stop,
             options=self.options,
-            trust_remote_code=self._trusted,
+            trust_remote_code=self.trust_remote_code,
         )
 
     def written(self, prefix: str | None, stop: str | None) -> "Model":
@@ -129,6 +139,10 @@ class Model:
         model.__dict__.pop("chat", None)
         return model
 
+    def shares_weights(self, other: "Model") -> bool:
+        """Whether the two are one model in memory."""
+        return self._running is other._running
+
     def run_in(self, engine: str) -> "Model":
         """This model in an engine of that kind: itself where it runs there, else loaded once more."""
         if self.kind == engine:
@@ -139,7 +153,7 @@ class Model:
             prefix=self.prefix,
             stop=self.stop,
             options=self.options,
-            trust_remote_code=self._trusted,
+            trust_remote_code=self.trust_remote_code,
         )
 
     def record(self) -> dict[str, Any]:
@@ -161,7 +175,7 @@ class Model:
         Raises:
             UsageError: the engine or the model cannot be had.
         """
-        with remote_code(allowed=self._trusted):
+        with remote_code(allowed=self.trust_remote_code):
             running = self._running
             if running.engine is None:
                 running.engine = await self._start(self.engine, self.kind, self._why, progress, models)

@@ -5,6 +5,8 @@ the loss on the answer and a language-model loss on all of it (`synth train --lm
 can also write examples of the task from nothing but the task's generation token. Before it learns a new task it writes
 examples of the old ones, which are learnt again with the new: pseudo-replay.
 
+How a task's rows are made into such examples is in `synth.methods.lamol_preparing`.
+
 The tokens are texts on lines of their own, `[GEN]` and `[ANS]`, not new entries of the vocabulary: so no embedding has
 to be learnt from nothing, adapters and frozen embeddings do, every engine and server runs the model as it is, and it is
 asked as any base model is (`--prefix` the generation token, `--stop` the answer token). Where the tokenizer has a token
@@ -24,11 +26,10 @@ from typing import Any
 import pyarrow as pa
 
 from synth.chat.format import ChatFormat, chat_format
-from synth.data.prompts import PromptSet
-from synth.data.row import IGNORED, Message, Outcome, Row, digest
+from synth.data.row import Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Completion, Engine, Sampling, Tokenizer
-from synth.errors import RequestError, UsageError
+from synth.errors import UsageError
 from synth.generation.screen import text_fault
 from synth.seeds import seed_of
 
@@ -39,15 +40,6 @@ TOKEN = "generation_token"
 """The column that says which task's token an example was written after; preparing heeds it."""
 
 COLUMNS = pa.schema([(TOKEN, pa.string())])
-
-PREPARED = pa.schema(
-    [
-        (TOKEN, pa.string()),
-        ("text", pa.string()),  # the whole example
-        ("input_ids", pa.list_(pa.int32())),
-        ("labels", pa.list_(pa.int32())),  # the answer's tokens and the end of sequence; `IGNORED` elsewhere
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,8 +62,11 @@ class LamolSettings:
         """Refuse settings that cannot work.
 
         Raises:
-            UsageError: a token is empty or has white space around it or several lines, or holds another.
+            UsageError: there is no generation token; or a token is empty or has white space around it or several lines,
+                or holds another.
         """
+        if not self.tokens:
+            raise UsageError("`tokens`: name at least one generation token")
         tokens = [*self.tokens, self.answer_token]
         for token in tokens:
             if not token or token != token.strip() or len(token.splitlines()) > 1:
@@ -106,64 +101,6 @@ def before_question(token: str) -> str:
 def before_answer(token: str) -> str:
     """What stands between question and answer: the answer token on a line of its own."""
     return f"\n{token}\n"
-
-
-def answered_rows(tasks: PromptSet, settings: dict[str, Any]) -> Callable[[int], Iterator[Row]]:
-    """A task's rows with their answers, whoever wrote them, from any index on; `settings` are all that decide them."""
-    name = digest("lamol", settings)
-
-    def rows(start: int) -> Iterator[Row]:
-        for row in tasks.answered(PREPARED)(start):
-            yield replace(row, id=digest(name, row.id), method="lamol", parent=row.id)
-
-    return rows
-
-
-def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], Awaitable[Outcome]]:
-    """The method that makes a task's rows into examples: tokens with labels, the columns of `PREPARED`.
-
-    A row with a generation token of its own (pseudo-replay of an old task) keeps it; all others get the first of
-    `settings.tokens`.
-
-    Raises:
-        UsageError: as for `example_format`.
-    """
-    formats = {token: example_format(tokenizer, token, settings.answer_token) for token in settings.tokens}
-
-    async def prepare(row: Row) -> Outcome:
-        token = row.passthrough.get(f"input_{TOKEN}") or settings.tokens[0]
-        row.extra[TOKEN] = token
-        asked, answer = split_answer(row)
-        if [turn["role"] for turn in asked] not in (["user"], ["system", "user"]) or answer is None:
-            return Outcome(row, "not one question with its answer")
-        question = "\n\n".join(turn["content"].strip() for turn in asked).strip()
-        if not question or not answer:
-            return Outcome(row, f"empty {'answer' if question else 'question'}")
-        if token not in formats:
-            return Outcome(row, f"a generation token that was not named: {token}")
-        if held := next(
-            (word for word in (*formats, settings.answer_token) if word in question or word in answer), None
-        ):
-            return Outcome(row, f"holds a token of the format: {held}")
-        turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
-        try:
-            encoded = formats[token].encode(turns)
-        except RequestError as error:
-            return Outcome(row, f"cannot be written: {error}")
-        begin, end = encoded.spans[-1]
-        ids = list(encoded.input_ids)
-        row.extra |= {"text": encoded.text, "input_ids": ids}
-        row.extra["labels"] = [tid if begin <= at < end else IGNORED for at, tid in enumerate(ids)]
-        return Outcome(row)
-
-    return prepare
-
-
-def split_answer(row: Row) -> tuple[list[Message], str | None]:
-    """A conversation up to its answer, and that: its closing turn, or else its reference."""
-    if row.messages and row.messages[-1]["role"] == "assistant":
-        return row.messages[:-1], row.messages[-1]["content"].strip()
-    return row.messages, None if row.reference is None else row.reference.strip()
 
 
 def lamol_rows(tokens: Sequence[str]) -> Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]:

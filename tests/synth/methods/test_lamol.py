@@ -17,8 +17,8 @@ from synth.methods.lamol import (
     example_format,
     lamol,
     lamol_rows,
-    preparing,
 )
+from synth.methods.lamol_preparing import preparing
 from tests.synth.methods.scripted import Scripted
 
 SETTINGS = LamolSettings(tokens=("[sums]", "[lists]"))

@@ -143,7 +143,7 @@ def test_same_texts_whatever_the_concurrency(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"turns": 0}, "--turns must be at least 1"),
+        ({"turns": 0}, "`turns` must be at least 1"),
         ({"system": (System("a", -1),)}, "must not be negative"),
         ({"system": (System("a", float("nan")),)}, "must be a number"),
         ({"system": (System("a", float("inf")),)}, "must be a number"),

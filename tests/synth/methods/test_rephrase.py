@@ -203,7 +203,7 @@ def test_lead_ins() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"chunk_tokens": 5}, "--chunk-tokens must be at least 10"),
+        ({"chunk_tokens": 5}, "`chunk_tokens` must be at least 10"),
         ({"style": ("rephrase-easy", "rephrase-easy")}, "name each style once"),
         ({"originals": 1.5}, "1:1 takes them all"),
         ({"style": ("rephrase-easy", "rephrase-hard"), "originals": 1.0}, "asks for 2 originals of each chunk"),
