@@ -1,6 +1,5 @@
 """`synth describe`."""
 
-from pathlib import Path
 from typing import Any
 
 import click
