@@ -1,4 +1,12 @@
-"""Continuous batching: sequences join a running batch, take one token each a step, and leave when they end."""
+"""Continuous batching: sequences join a running batch, take one token each a step, and leave when they end.
+
+transformers has a continuous batching of its own (`generation/continuous_batching`, read at 5.19). It is not used here
+because a row would then depend on its neighbours: the batch takes one seed (`ContinuousBatchingConfig.seed`), which
+`torch.manual_seed` sets once for the process, and `_sample` draws for every request of a step with one call of
+`torch.multinomial` from that generator, so what a request draws depends on which others are in the batch, in which
+place, and on how many steps came before. Here each sequence has a key of its own (see `synth.engines.hf.sampler`), and
+an interrupted run that goes on has the rows of an uninterrupted one.
+"""
 
 import inspect
 from collections import deque

@@ -1,6 +1,7 @@
 """The lock of a directory, with real processes that race for it."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from synth.data.run import lock
-from synth.data.run.lock import lock_directory
+from synth.data.run.lock import lock_directory, unlock_directory
+from synth.errors import UsageError
 
 PROCESSES = 4
 
@@ -102,3 +104,14 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "d" / ".lock").symlink_to(tmp_path / "other")
     with pytest.raises(OSError, match="symbolic links"):
         lock_directory(tmp_path / "d")
+
+
+def test_the_lock_of_another_process_is_left_where_a_directory_was_made_anew(tmp_path: Path) -> None:
+    mine = lock_directory(tmp_path / "d")
+    shutil.rmtree(tmp_path / "d")
+    theirs = lock_directory(tmp_path / "d")
+    unlock_directory(tmp_path / "d", mine)
+    with pytest.raises(UsageError, match="another run is writing"):
+        lock_directory(tmp_path / "d")
+    unlock_directory(tmp_path / "d", theirs)
+    assert not (tmp_path / "d").exists()
