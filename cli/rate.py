@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import MODEL, Whole, engine_options, input_options, output_options
 from synth.engines.loading import LARGEST_WINDOW
@@ -43,6 +44,8 @@ def command(**given: Any) -> None:
       synth rate own --model REWARD-MODEL --by reward -o rewarded
       synth filter rewarded --keep top:reward,10% -o best
     """  # noqa: D301 (\b is click's)
-    from cli.rating import rate_rows
+    from synth.api.rate import rate
 
-    rate_rows(given)
+    aspects = [part.strip() for part in given["by"].split(",")]
+    with arguments(given | {"by": tuple(filter(None, aspects))}) as call:
+        rate(**call)

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
     from synth.api.models import load
+    from synth.api.rate import rate
     from synth.api.refuse import refuse
     from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
@@ -40,6 +41,7 @@ _HOMES = {
     "lamol": "synth.api.lamol",
     "load": "synth.api.models",
     "magpie": "synth.api.magpie",
+    "rate": "synth.api.rate",
     "refuse": "synth.api.refuse",
     "rephrase": "synth.api.rephrase",
     "report": "synth.api.report",
@@ -64,6 +66,7 @@ __all__ = [
     "lamol",
     "load",
     "magpie",
+    "rate",
     "refuse",
     "rephrase",
     "report",

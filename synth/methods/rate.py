@@ -9,7 +9,7 @@ import asyncio
 import math
 import re
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 
 from synth.chat.format import ChatFormat
-from synth.data.plain import text_of
+from synth.data.plain import only_texts, text_of
+from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Message, Outcome, Row
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
@@ -84,6 +85,11 @@ class RateSettings:
         return {aspect: _prompt(aspect) for aspect in self.aspects if aspect not in MEASURES}
 
     @property
+    def measured(self) -> list[str]:
+        """The aspects that are measured: for them the model has to score texts."""
+        return [aspect for aspect in self.aspects if aspect in MEASURES]
+
+    @property
     def columns(self) -> pa.Schema:
         """What rating adds: for each aspect a number, and why it is missing where it is."""
         names = [column_of(aspect) for aspect in self.aspects]
@@ -103,6 +109,30 @@ def column_of(aspect: str) -> str:
 def fault_of(name: str) -> str:
     """The column that says why a row has no number in the column `name`."""
     return f"{name}_fault"
+
+
+def check_rows(prompts: PromptSet, aspects: Sequence[str], added: pa.Schema) -> None:
+    """Refuse rows that cannot be rated.
+
+    Args:
+        prompts: the rows.
+        aspects: what they are to be rated by, `reward` included.
+        added: the columns that come of it.
+
+    Raises:
+        UsageError: they are plain texts, and an aspect is said of answers alone; or they are rated by it already.
+    """
+    of_answers = [aspect for aspect in aspects if aspect != "perplexity"]
+    if of_answers and only_texts(prompts.source):
+        raise UsageError(
+            f"`by` {of_answers[0]} is said of an answer to a question, and {prompts.source.source} holds plain texts: "
+            "take `by` perplexity"
+        )
+    there = [name for name in added.names if name in prompts.source.schema.names]
+    if there:
+        raise UsageError(
+            f"{prompts.source.source} has a column {there[0]} already: filter by it, or rate by something else"
+        )
 
 
 def rate(

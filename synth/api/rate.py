@@ -1,0 +1,108 @@
+"""`synth.rate`: numbers for every row, to filter by."""
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, Source, output_at, source_at
+from synth.curation.rewards import COLUMNS
+from synth.data.output import Output
+from synth.data.prompts import PromptSet
+from synth.data.run.record import RunRecord
+from synth.errors import UsageError
+from synth.generation.inputs import read_prompts
+from synth.generation.models import Model, Roles
+from synth.generation.pipeline import Job, generate
+from synth.generation.rewards import rate_rewards
+from synth.methods.rate import RateSettings, check_rows
+from synth.methods.rate import rate as method
+from synth.progress import Progress
+
+
+def rate(
+    model: Model | str,
+    source: Source,
+    *,
+    by: str | Sequence[str],
+    output: Place = None,
+    max_tokens: int = 512,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Rate rows once, as columns of numbers, to filter by any threshold.
+
+    Every row comes out, with a column for each item of `by`, and NAME_fault, which says why a number is missing.
+
+    Args:
+        model: the model, by name or from `synth.load`; for reward, a sequence classifier with one output.
+        source: the rows; of plain texts there is perplexity alone.
+        by: quality, complexity, difficulty, safety (asked of the model, 1 to 5), the file of a prompt, perplexity, ifd
+            (how little the prompt helps with the answer, arXiv 2308.12032), or reward, which goes alone.
+        output: where the rows go; an interrupted run there is gone on with.
+        max_tokens: most tokens of a reply, where the model is asked.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the rows; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    aspects = (by,) if isinstance(by, str) else tuple(by)
+    if "reward" in aspects and aspects != ("reward",):
+        raise UsageError("`by` reward goes alone: `model` is a reward model then")
+    settings = None if "reward" in aspects else RateSettings(aspects, max_tokens)
+    place = output_at(output, restart=restart)
+    missing: Counter[str] = Counter()
+    with ExitStack() as stack:
+        opened = stack.enter_context(used(model))
+        if settings is not None and settings.measured:
+            opened = _that_measures(opened, settings.measured[0], stack)
+        prompts = read_prompts(
+            stack.enter_context(source_at(source)),
+            progress,
+            prompt_column=prompt_column,
+            reference_column=reference_column,
+            limit=limit,
+            texts=True,
+        )
+        check_rows(prompts, aspects, COLUMNS if settings is None else settings.columns)
+        if settings is None:
+            record = rate_rewards(opened, prompts, place, missing, progress=progress)
+        else:
+            record = _rate(opened, settings, prompts, place, missing, progress)
+    for name, count in (+missing).items():
+        progress.say(f"{count:,} rows have no {name}: {name}_fault says why")
+    return Dataset.of(place, record)
+
+
+def _that_measures(model: Model, aspect: str, stack: ExitStack) -> Model:
+    """The model in an engine that scores texts."""
+    if model.engine == "vllm":
+        raise UsageError(
+            f"`by` {aspect}: vLLM in process does not score texts; leave `engine` at auto, or name a server"
+        )
+    return stack.enter_context(model.run_in("transformers")) if model.kind == "vllm" else model
+
+
+def _rate(
+    model: Model, settings: RateSettings, prompts: PromptSet, place: Output, missing: Counter[str], progress: Progress
+) -> RunRecord:
+    answered = prompts.answered(settings.columns)
+    job = Job(
+        command="rate",
+        settings=settings.record() | {"input": prompts.fingerprint},
+        method=lambda roles: method(roles.chat_model, settings, missing),
+        rows=lambda *_: answered,
+        schema=prompts.schema(settings.columns),
+        prompts=prompts,
+    )
+    return generate(job, Roles({"model": model}), place, progress=progress)

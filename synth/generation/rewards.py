@@ -1,0 +1,100 @@
+"""A run in which a reward model gives every row of a data set a number."""
+
+import time
+from collections import Counter
+
+from synth.curation.rewards import COLUMNS, RewardModel, open_reward_model, rewarded
+from synth.data.output import Output, StreamSink, closing_lines
+from synth.data.prompts import PromptSet
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
+from synth.engines.loading import remote_code
+from synth.errors import Stopped, UsageError
+from synth.generation.models import Model
+from synth.progress import Progress, clock
+from synth.stop import Stop
+
+
+def rate_rewards(
+    model: Model, prompts: PromptSet, output: Output, missing: Counter[str], *, progress: Progress
+) -> RunRecord:
+    """Rate every row, or go on with it where an earlier call was stopped.
+
+    Args:
+        model: a reward model; it is loaded for this run alone.
+        prompts: the rows.
+        output: where they go.
+        missing: counts, by column, rows without a number.
+        progress: is told how it goes.
+
+    Returns:
+        What is known of the run, now that it is complete.
+
+    Raises:
+        UsageError: it is no reward model, or is to run elsewhere than in transformers.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    if model.engine not in ("auto", "transformers"):
+        raise UsageError("`by` reward: reward models run in transformers; leave `engine` at auto")
+    settings = {
+        "by": "reward",
+        "revision": model.record()["revision"],
+        "dtype": model.options.dtype,
+        "max_length": model.options.max_length,
+        "input": prompts.fingerprint,
+    }
+    record = RunRecord("rate", settings, model.given, versions("transformers"), source=prompts.source.source)
+    stop = Stop()
+    with output.opened(record, prompts.schema(COLUMNS)) as sink, stop.on_signals():
+        if sink.next >= prompts.total:
+            progress.say(f"{output.path or 'done'} already holds {sink.record.accepted:,} rows")
+            return sink.record
+        try:
+            loaded = _loaded(model, progress)
+            began, before = time.monotonic(), sink.next
+            _rate(loaded, prompts, sink, missing, progress, stop)
+        except KeyboardInterrupt:
+            raise Stopped(output.stopped()) from None
+        closing_lines(sink.record, sink.next, output, progress)
+        seconds = max(time.monotonic() - began, 1e-6)
+        progress.say(f"{clock(seconds)}: {(sink.next - before) / seconds:,.1f} rows/s")
+        if sink.next < prompts.total:
+            raise Stopped(output.stopped())
+        return sink.record
+
+
+def _rate(
+    model: RewardModel,
+    prompts: PromptSet,
+    sink: StreamSink | RunDirectory,
+    missing: Counter[str],
+    progress: Progress,
+    stop: Stop,
+) -> None:
+    """Rate rows block by block until there are no more, or somebody asks to stop; asked again, it breaks off."""
+    ends = False
+
+    def answer() -> None:
+        nonlocal ends
+        if ends:
+            raise KeyboardInterrupt
+        ends = True
+        progress.say("finishing the rows at hand; once more to abandon them")
+
+    with stop.answered_by(answer), progress.meter("rate") as meter:
+        for batch, rejected in rewarded(model, prompts, sink.next):
+            missing["reward"] += batch["reward"].null_count
+            sink.extend(batch, rejected)
+            meter.show(sink.next, prompts.total, "")
+            if ends:
+                break
+
+
+def _loaded(model: Model, progress: Progress) -> RewardModel:
+    progress.say(f"loading {model.name}")
+    with remote_code(allowed=model.trust_remote_code):
+        loaded = open_reward_model(model.name, model.options)
+    progress.say(loaded.description)
+    return loaded
