@@ -60,6 +60,7 @@ class Progress:
 
 
 SILENT = Progress(quiet=True)
+"""Says nothing."""
 
 
 class _StderrMeter:
