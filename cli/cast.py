@@ -3,7 +3,7 @@
 import re
 import time
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from itertools import islice
 from typing import Any
 
@@ -57,14 +57,6 @@ class Cast:
 
 
 @dataclass(frozen=True, slots=True)
-class Engines:
-    """Engines that are open, by the models' names on the command line, and what closes them."""
-
-    stack: AsyncExitStack
-    found: dict[str, Engine] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Casting:
     """Which models and verifier a command asks for.
 
@@ -115,12 +107,8 @@ class Casting:
         """The kinds of engines that will run."""
         return {self._kind(name) for name in self.models.values()}
 
-    async def open(
-        self, stack: AsyncExitStack, tasks: PromptSet | None, quiet: bool, engines: Engines | None = None
-    ) -> Cast:
+    async def open(self, stack: AsyncExitStack, tasks: PromptSet | None, quiet: bool) -> Cast:
         """Open it all: the verifier, a look at the references, then the models. The stack closes it.
-
-        Engines that are to outlive it are among `engines`, or join them.
 
         Raises:
             UsageError: something cannot be had, or the verifier takes no reference for right.
@@ -131,21 +119,22 @@ class Casting:
             stack.push_async_callback(verifier.close)
             if tasks is not None:
                 await _look_at_references(verifier, tasks, quiet)
-        cast = Cast(await self._chat_models(engines or Engines(stack), quiet), verifier)
+        cast = Cast(await self._chat_models(stack, quiet), verifier)
         return replace(cast, verifier=Judge(cast.part("judge"), self.judge_prompt)) if self._has_judge else cast
 
-    async def _chat_models(self, engines: Engines, quiet: bool) -> dict[str, ChatModel]:
+    async def _chat_models(self, stack: AsyncExitStack, quiet: bool) -> dict[str, ChatModel]:
         """The models, each loaded once, whatever the parts it plays."""
         chat_models = {}
+        engines: dict[str, Engine] = {}
         for part, chat_model in self.named().chat_models.items():
             name = self.models[part]
-            if name not in engines.found:
-                engines.found[name] = await self._engine(engines.stack, self.engine(part), chat_model, quiet)
-            chat_models[part] = replace(chat_model, engine=engines.found[name])
+            if name not in engines:
+                engines[name] = await self._engine(stack, self.engine(part), chat_model, quiet)
+            chat_models[part] = replace(chat_model, engine=engines[name])
         if self.scores and self._kind(self.models["model"]) == "vllm":
             say("vLLM in process does not score texts: the model is loaded once more, to do that", quiet)
             own = chat_models["model"]
-            scorer = await self._engine(engines.stack, "transformers", own, quiet)
+            scorer = await self._engine(stack, "transformers", own, quiet)
             chat_models["model"] = replace(own, scorer=scorer)
         return chat_models
 

@@ -5,15 +5,15 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO
 
 import click
 import pyarrow as pa
 
-from cli.cast import Cast, Casting, Engines
+from cli.cast import Cast, Casting
 from cli.progress import clock, how_to_go_on, progress, say
 from synth.data.output import StreamSink, open_output, refuse_early
 from synth.data.prompts import PromptSet
@@ -83,32 +83,8 @@ def task_job(
     )
 
 
-class Session:
-    """What several jobs of one command share: an event loop, and the engines that stay open on it."""
-
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-        self.engines = Engines(AsyncExitStack())
-
-    def __enter__(self) -> Self:
-        self._runner.__enter__()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        try:
-            self._runner.run(self.engines.stack.aclose())
-        finally:
-            self._runner.close()
-
-    def run(self, work: Coroutine[Any, Any, None]) -> None:
-        """Run to its end."""
-        self._runner.run(work)
-
-
-def generate(job: Job, casting: Casting, session: Session | None = None) -> RunRecord:
+def generate(job: Job, casting: Casting) -> RunRecord:
     """Run a job with the options of `engine_options` and `output_options`.
-
-    Engines are opened in the `session`, if there is one, and stay open.
 
     Returns:
         What is known of the run, now that it is complete.
@@ -146,18 +122,15 @@ def generate(job: Job, casting: Casting, session: Session | None = None) -> RunR
         if sink.next or sink.ahead:
             done = sink.next + len(sink.ahead)
             say(f"going on with {given['output']}: {done:,} attempts are done, and stay", quiet)
-        if session is None:
-            asyncio.run(_run(job, casting, sink, None))
-        else:
-            session.run(_run(job, casting, sink, session.engines))
+        asyncio.run(_run(job, casting, sink))
         return record
 
 
-async def _run(job: Job, casting: Casting, sink: Sink, engines: Engines | None) -> None:
+async def _run(job: Job, casting: Casting, sink: Sink) -> None:
     given, quiet = casting.given, casting.given["quiet"]
     async with AsyncExitStack() as stack:
         try:
-            cast = await casting.open(stack, job.tasks if job.check_references else None, quiet, engines)
+            cast = await casting.open(stack, job.tasks if job.check_references else None, quiet)
         except BaseException:
             sink.pause()
             raise

@@ -27,8 +27,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-import cli.cast
-from cli.main import main as synth
+import synth.generation.models
+from cli.main import main as run_synth
 from samples.lab.suites import write_requests
 from samples.skills.registry import suite
 from synth.engines.base import Completion, Engine, Sampling
@@ -194,14 +194,14 @@ def run(command: list[str], this: Round) -> None:
         this.requests.append(noting.requests)
         return noting
 
-    setattr(cli.cast, "open_engine", open_noting)  # noqa: B010 (the module does not export it)
+    setattr(synth.generation.models, "open_engine", open_noting)  # noqa: B010 (the module does not export it)
     _synth(command)
     this.end()
 
 
 def _synth(command: list[str]) -> None:
     try:
-        synth(command)
+        run_synth(command)
     except SystemExit as ended:
         if ended.code:
             raise

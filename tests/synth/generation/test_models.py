@@ -1,15 +1,18 @@
 """Models by role: what is shared between them, and how one takes another's place."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+import synth.generation.models
 from synth.api.models import used
 from synth.background import wait_for
-from synth.engines.base import EngineOptions
+from synth.engines.base import GPU_MEMORY, EngineOptions
+from synth.engines.open import shared_memory
 from synth.errors import UsageError
 from synth.generation.models import Model, Roles
-from synth.progress import SILENT
+from synth.progress import SILENT, Progress
 
 
 def test_a_chat_template_is_read_when_it_is_needed(model: str, tmp_path: Path) -> None:
@@ -51,3 +54,56 @@ def test_who_takes_the_place_of_a_model_is_run_like_it(model: str, tmp_path: Pat
             assert (served.kind, served.name, served.options) == ("server", model, options)
             assert served.other(str(teacher)).kind == "transformers"
         assert one.run_in("transformers") is one and one.run_in("vllm").kind == "vllm"
+
+
+OTHER = "./samples/model"
+M = "samples/model"
+SERVER = f"{OTHER}@http://localhost:1"
+
+
+class Stub:
+    """Stands for an open engine: what is tested is what it would be opened with."""
+
+    description = "stub"
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("models", "given", "more", "expected"),
+    [
+        ({"model": M}, {}, {}, [0.9]),
+        ({"model": M, "editor": OTHER}, {}, {}, [0.45, 0.45]),
+        ({"model": M, "editor": M}, {}, {}, [0.9]),
+        ({"model": M, "editor": SERVER}, {}, {}, [0.9, 0.9]),
+        ({"model": M, "editor": OTHER}, {"gpu_memory": 0.6}, {}, [0.6, 0.6]),
+        ({"model": M}, {}, {"beside": 1}, [0.45]),
+        ({"model": M, "answers": OTHER}, {}, {"beside": 1}, [0.3, 0.3]),
+        ({"model": M}, {}, {"scores": True}, [0.45, 0.9]),  # the second is of transformers
+        ({"model": M}, {"engine": "transformers"}, {"scores": True}, [0.9]),
+    ],
+)
+def test_models_on_one_gpu_share_its_memory(
+    models: dict[str, str],
+    given: dict[str, Any],
+    more: dict[str, Any],
+    expected: list[float],
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    shares = []
+
+    async def opened(engine: str, model: str, tokenizer: Any, options: EngineOptions) -> Any:
+        shares.append(options.gpu_memory or GPU_MEMORY)
+        return Stub()
+
+    monkeypatch.setattr(synth.generation.models, "open_engine", opened)
+    engine = given.get("engine", "vllm")
+    main = Model(models["model"], engine=engine, options=EngineOptions(gpu_memory=given.get("gpu_memory")))
+    roles = Roles({role: main.other(name) for role, name in models.items()}, **more)
+    wait_for(roles.opened(None, Progress()))
+    assert shares == expected
+    told = capfd.readouterr().err
+    assert ("`gpu_memory`" in told) == (min(expected) < 0.6)
+    assert all(shared_memory(count) * count <= 0.9 for count in range(1, 9))
