@@ -131,16 +131,16 @@ def open_reward_model(name: str, options: EngineOptions) -> RewardModel:
     return RewardModel(model, template, min(limits, default=None))
 
 
-def rewarded(model: RewardModel, tasks: PromptSet, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+def rewarded(model: RewardModel, prompts: PromptSet, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """The rows from index `start` on, block by block, and of each block those that cannot be read.
 
-    Both have the columns of `tasks.schema(COLUMNS)`; what cannot be read has its reason, too, and no reward.
+    Both have the columns of `prompts.schema(COLUMNS)`; what cannot be read has its reason, too, and no reward.
 
     Raises:
         RunError: see `RewardModel.rewards`.
     """
-    schema = tasks.schema(COLUMNS)
-    for source, batch in tasks.completed(COLUMNS, start):
+    schema = prompts.schema(COLUMNS)
+    for source, batch in prompts.completed(COLUMNS, start):
         faults = pa.array(faults_of(source), pa.string())
         for begin in range(0, batch.num_rows, BLOCK_ROWS):
             block, why = batch.slice(begin, BLOCK_ROWS), faults.slice(begin, BLOCK_ROWS)
@@ -158,9 +158,9 @@ def _rewarded_block(model: RewardModel, block: pa.RecordBatch, schema: pa.Schema
             sequences[row] = model.encode(messages or [])
         except ValueError as error:
             faults[row] = str(error)
-    found = dict(zip(sequences, model.rewards(list(sequences.values())), strict=True))
+    rewards = dict(zip(sequences, model.rewards(list(sequences.values())), strict=True))
     added = {
-        "reward": pa.array([found.get(row) for row in range(block.num_rows)], pa.float64()),
+        "reward": pa.array([rewards.get(row) for row in range(block.num_rows)], pa.float64()),
         "reward_fault": pa.array(faults, pa.string()),
     }
     return _with(block, added, schema)

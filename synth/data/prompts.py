@@ -11,6 +11,7 @@ from pyarrow import compute
 from filters.verdict import Task
 from synth.data.read import Rows, Tally, faults_of
 from synth.data.row import BASE, FAULT, REASON, Message, Row, digest
+from synth.data.schema.names import free_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,12 +185,5 @@ def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = 
     What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
     it is not carried. `reason` is kept for why a row is rejected.
     """
-    passthrough = {}
-    for name in schema.names:
-        if name in BASE.names or name in without:
-            continue
-        new = name
-        while new in ours or new == REASON.name or (new != name and new in schema.names):
-            new = f"input_{new}"
-        passthrough[name] = new
-    return passthrough
+    kept = [name for name in schema.names if name not in BASE.names and name not in without]
+    return {name: free_name(name, {*ours, REASON.name}, schema.names) for name in kept}

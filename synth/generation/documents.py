@@ -1,8 +1,7 @@
 """Plain texts as rows: each document cut into passages, at the ends of sentences where there are any.
 
-What stands in documents is not said by anybody to anybody: it is nobody's prompt and nobody's answer, so that it comes
-in by a reader of its own beside `synth.data.read.conversations`. A document without text stays one row, for whoever
-works on it to reject.
+A document is neither a prompt nor an answer: so it has a reader of its own beside `synth.data.read.conversations`. A
+document without text stays one row, which the method rejects.
 """
 
 import re
@@ -13,6 +12,7 @@ import pyarrow as pa
 
 from synth.data.read import Rows
 from synth.data.row import BASE, FAULT, digest
+from synth.data.schema.names import free_name
 from synth.data.schema.turns import is_text
 from synth.engines.base import Tokenizer
 from synth.errors import UsageError
@@ -51,14 +51,8 @@ def open_documents(raw: Rows, column: str, added: pa.Schema, cut: Cut) -> Rows:
     if raw.schema.names and not is_text(kind := raw.schema.field(column).type):
         raise UsageError(f"column {column!r} of {raw.source} holds {kind}; a document is text")
     ours = pa.schema([BASE.field("id"), *added])
-    passthrough: dict[str, str] = {}
-    for name in raw.schema.names:
-        if name in ("id", column):
-            continue
-        new = name
-        while new in BASE.names or new in ours.names or (new != name and new in raw.schema.names):
-            new = f"input_{new}"
-        passthrough[name] = new
+    taken, columns = {*BASE.names, *ours.names}, raw.schema.names
+    passthrough = {name: free_name(name, taken, columns) for name in columns if name not in ("id", column)}
     schema = pa.schema([*ours, *(raw.schema.field(old).with_name(new) for old, new in passthrough.items())])
 
     def records() -> Iterator[dict[str, Any]]:
@@ -116,7 +110,7 @@ def halves(text: str) -> tuple[str, str] | None:
     """A text divided at the end of the sentence nearest its middle, or else of the word; None for a single word."""
     middle = len(text) // 2
     for pattern in (_SENTENCE_END, _SPACE):
-        ends = [found.end() for found in pattern.finditer(text) if len(text) // 4 <= found.end() <= len(text) * 3 // 4]
+        ends = [match.end() for match in pattern.finditer(text) if len(text) // 4 <= match.end() <= len(text) * 3 // 4]
         if ends:
             end = min(ends, key=lambda end: abs(end - middle))
             return text[:end].strip(), text[end:].strip()
@@ -125,7 +119,7 @@ def halves(text: str) -> tuple[str, str] | None:
 
 def whole_sentences(text: str) -> str:
     """A text up to the end of its last whole sentence; empty if there is none."""
-    ends = [found.end() for found in _SENTENCE_END.finditer(f"{text}\n")]
+    ends = [match.end() for match in _SENTENCE_END.finditer(f"{text}\n")]
     return text[: ends[-1]].strip() if ends else ""
 
 
@@ -133,7 +127,7 @@ def _last_end(window: str, end: int) -> int:
     """The last place to cut in the first `end` characters, behind their first quarter."""
     for pattern in (_SENTENCE_END, _SPACE):
         # what lies behind `end` is seen, too: white space there shows that a sentence or a word ends here
-        places = [min(found.end(), end) for found in pattern.finditer(window) if found.start() < end]
+        places = [min(match.end(), end) for match in pattern.finditer(window) if match.start() < end]
         if places and places[-1] > end // 4:
             return places[-1]
     return end

@@ -273,19 +273,19 @@ class Roles:
 
     def record(self) -> dict[str, Any]:
         """What decides rows, for `run.json`: the models' weights, the kind of engine, how it is run, the verifier."""
-        found: dict[str, Any] = {}
+        settings: dict[str, Any] = {}
         if self.verifier is not None:
             values = asdict(self.verifier).items()
-            found["verifier"] = {_RECORDED.get(name, name): value for name, value in values if value is not None}
+            settings["verifier"] = {_RECORDED.get(name, name): value for name, value in values if value is not None}
         if self.has_judge:
-            found["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
+            settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
         main = next(iter(self.models.values()), None)
         if main is not None:
-            found |= {"prefix": main.prefix, "stop": main.stop}
-            found |= {"dtype": main.options.dtype, "max_length": main.options.max_length}
+            settings |= {"prefix": main.prefix, "stop": main.stop}
+            settings |= {"dtype": main.options.dtype, "max_length": main.options.max_length}
         for role, model in self.models.items():
-            found |= model.record() if role == "model" else {role: {"model": model.name, **model.record()}}
-        return found
+            settings |= model.record() if role == "model" else {role: {"model": model.name, **model.record()}}
+        return settings
 
     def kinds(self) -> set[str]:
         """The kinds of engines that will run."""

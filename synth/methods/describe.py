@@ -1,7 +1,7 @@
 """Describe: a text model answers for a recording or a picture it is told of in words.
 
-For a model that is to hear, without its language model forgetting, the answers to learn are those which that language
-model itself gives to a description. DeSTA2 (arXiv 2409.20007) writes a line `[start-end] transcript (Gender: …,
+A speech model forgets least of its language model where the answers that it learns are those which the language model
+itself gives to a description of the sound. DeSTA2 (arXiv 2409.20007) writes a line `[start-end] transcript (Gender: …,
 Emotion: …)` and asks one question: what can be heard. DeSTA2.5 (arXiv 2507.02768) draws the question from a pool. BLSP
 (arXiv 2309.00916) gives the words alone and has them continued: the style `continue`. The rows hold the file, the
 question and the answer: a speech model learns to give the same answer to the sound.
@@ -179,8 +179,8 @@ def describe(
 
 
 def telltale(text: str, known: str) -> str | None:
-    """The first words of an answer that no one says who hears or sees, unless they stand in `known` as well."""
-    return next((found[0] for found in _TELLTALE.finditer(text) if found[0].casefold() not in known.casefold()), None)
+    """The first words of an answer that somebody who hears or sees would not say, unless `known` has them as well."""
+    return next((match[0] for match in _TELLTALE.finditer(text) if match[0].casefold() not in known.casefold()), None)
 
 
 def measure(path: Path, kind: str, longest: float) -> dict[str, float | None]:
@@ -207,8 +207,8 @@ def describe_row(
         FileFault: times are no times, or are not in the file.
     """
     length = measured.get("duration")
-    said = {name: text_of(record[column]) for name, column in manifest.attributes.items()}
-    found = {name: text for name, text in said.items() if text}
+    every = {name: text_of(record[column]) for name, column in manifest.attributes.items()}
+    known = {name: text for name, text in every.items() if text}
     segments = [part for part in (record[manifest.segments] if manifest.segments else None) or [] if part]
     lines = [_segment(part, length) for part in segments]
     words = " ".join(filter(None, (_words(part) for part in segments)))
@@ -216,25 +216,25 @@ def describe_row(
         words = text_of(record[manifest.words]) if manifest.words else ""
         start, end = (record[name] for name in manifest.times) if manifest.times else (None, None)
         lines = [" ".join(filter(None, (_times(start, end, length, whole=True), words)))]
-    if not words and not found:
+    if not words and not known:
         return "", ""
     for name, value in measured.items():
-        if value is not None and not any(key == name or key.startswith(f"{name}_") for key in map(str.lower, found)):
-            found[name] = f"{value:.{1 if name in ('duration', 'energy') else 0}f} {UNITS[name]}"
-    brackets = _brackets(found if only is None else {name: found[name] for name in only if name in found})
+        if value is not None and not any(key == name or key.startswith(f"{name}_") for key in map(str.lower, known)):
+            known[name] = f"{value:.{1 if name in ('duration', 'energy') else 0}f} {UNITS[name]}"
+    brackets = _brackets(known if only is None else {name: known[name] for name in only if name in known})
     separator = "\n" if len(lines) > 1 else " "
     return words, separator.join(filter(None, ("\n".join(lines), brackets)))
 
 
 def _segment(part: Mapping[str, Any], length: float | None) -> str:
     """A segment's line: its times, its words, and whatever else it holds."""
-    found = {
+    others = {
         name: text_of(value)
         for name, value in part.items()
         if name not in (*WORDS, "start", "end", "id") and not isinstance(value, dict) and text_of(value)
     }
     times = _times(part.get("start"), part.get("end"), length, whole=False)
-    return " ".join(filter(None, (times, _words(part), _brackets(found))))
+    return " ".join(filter(None, (times, _words(part), _brackets(others))))
 
 
 def _words(part: Mapping[str, Any]) -> str:

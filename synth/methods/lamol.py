@@ -1,7 +1,7 @@
 """LAMOL: a language model that learns tasks and their examples alike (Sun et al. 2020, arXiv 1909.03329).
 
 An example is one text: a generation token, the question, the answer token, the answer, end of sequence. Trained with
-the loss on the answer and a language-model loss on all of it (`synth train --lm-loss 0.25`), a model can answer, and
+the loss on the answer and a language-model loss on all of it (0.25 of it in the paper), a model can answer, and
 can also write examples of the task from nothing but the task's generation token. Before it learns a new task it writes
 examples of the old ones, which are learnt again with the new: pseudo-replay.
 
@@ -9,7 +9,7 @@ How a task's rows are made into such examples is in `synth.methods.lamol_prepari
 
 The tokens are texts on lines of their own, `[GEN]` and `[ANS]`, not new entries of the vocabulary: so no embedding has
 to be learnt from nothing, adapters and frozen embeddings do, every engine and server runs the model as it is, and it is
-asked as any base model is (`--prefix` the generation token, `--stop` the answer token). Where the tokenizer has a token
+asked as any base model is (`prefix` the generation token, `stop` the answer token). Where the tokenizer has a token
 of that very text, such as `<s>`, that one token is what is written.
 
 Differs from the paper's repository: a question is asked behind the generation token, too, so that one sequence serves
@@ -37,7 +37,7 @@ GENERATION, ANSWER = "[GEN]", "[ANS]"
 """The tokens where none are named: before an example, and between question and answer."""
 
 TOKEN = "generation_token"
-"""The column that says which task's token an example was written after; preparing heeds it."""
+"""The column that says which task's token an example was written after; a row that is prepared keeps it."""
 
 COLUMNS = pa.schema([(TOKEN, pa.string())])
 

@@ -161,8 +161,8 @@ def rate(
             return None, str(error)
 
     async def method(row: Row) -> Outcome:
-        found = await asyncio.gather(*(one(aspect, row) for aspect in settings.aspects))
-        for aspect, (number, fault) in zip(settings.aspects, found, strict=True):
+        numbers = await asyncio.gather(*(one(aspect, row) for aspect in settings.aspects))
+        for aspect, (number, fault) in zip(settings.aspects, numbers, strict=True):
             name = column_of(aspect)
             row.extra |= {name: number, fault_of(name): fault}
             if missing is not None and fault is not None:
@@ -217,10 +217,10 @@ def _loss(logprobs: "NDArray[np.float32]") -> float:
     """Mean negative log-probability, nats a token."""
     if not len(logprobs):
         raise RequestError("the answer has no token to score")
-    found = -float(logprobs.mean(dtype="float64"))
-    if not math.isfinite(found):
+    loss = -float(logprobs.mean(dtype="float64"))
+    if not math.isfinite(loss):
         raise RequestError("the model's log-probabilities are no numbers")
-    return found
+    return loss
 
 
 def _exp(nats: float) -> float:
@@ -241,8 +241,8 @@ async def _judged(chat_model: ChatModel, prompt: str, row: Row, sampling: Sampli
     if len(answer) + len(question) > CHARACTERS:
         raise RequestError(f"longer than the {CHARACTERS:,} characters that are asked about")
     asked: list[Message] = [{"role": "user", "content": fill(prompt, question=question, answer=answer)}]
-    said = await chat_model.reply(asked, sampling)
-    scores = set(_SCORE.findall(said.text))
+    reply = await chat_model.reply(asked, sampling)
+    scores = set(_SCORE.findall(reply.text))
     if len(scores) != 1:
         raise RequestError("no score in the reply" if not scores else "several scores in the reply")
     return float(scores.pop())

@@ -1,13 +1,15 @@
 """Self-synthesised rehearsal (SSR): new examples of an old task from a few kept ones (arXiv 2403.01244).
 
     inputs      shown two kept examples at a time, a model writes a further input
-    selection   inputs are grouped by their embeddings; of each group those nearest to its middle
+    selection   inputs are clustered by their embeddings; of each cluster those nearest to its centroid are taken
     answers     the model that is to be trained further answers them itself
 
+Its two runs and the selection between them are in `synth.methods.ssr_runs`.
+
 Differs from the paper: which two examples are shown is drawn for each input, not gone through in order; answers are
-drawn after the selection, as the paper's repository recommends, so that none is thrown away; groups are represented in
-exact proportion, where rounding each group's share misses the number asked for; there is no repetition penalty, but
-inputs that go round in circles are rejected.
+drawn after the selection, as the paper's repository recommends, so that none is thrown away; clusters are represented
+in exact proportion, where rounding each cluster's share misses the number asked for; there is no repetition penalty,
+but inputs that go round in circles are rejected.
 """
 
 import random
@@ -38,7 +40,7 @@ INPUT, OUTPUT = "Input:", "Output:"
 COLUMNS = pa.schema(
     [
         ("cluster", pa.int32()),  # the group that the input represents
-        ("distance", pa.float32()),  # squared, from the middle of its group
+        ("distance", pa.float32()),  # squared, from the centroid of its group
     ]
 )
 
@@ -95,16 +97,16 @@ def kept_examples(rows: Iterable[Row]) -> list[Example]:
     Raises:
         UsageError: there are fewer than are shown at a time.
     """
-    found: dict[str, Example] = {}
+    examples: dict[str, Example] = {}
     for row in rows:
         roles = [turn["role"] for turn in row.messages]
         if roles in (["user"], ["system", "user"]) and row.reference:
-            found.setdefault(row.messages[-1]["content"], Example(tuple(row.messages), row.reference))
-    if len(found) < SHOTS:
+            examples.setdefault(row.messages[-1]["content"], Example(tuple(row.messages), row.reference))
+    if len(examples) < SHOTS:
         raise UsageError(
-            f"{len(found)} rows are one question with its answer; at least {SHOTS} are needed, and 20 are plenty"
+            f"{len(examples)} rows are one question with its answer; at least {SHOTS} are needed, and 20 are plenty"
         )
-    return list(found.values())
+    return list(examples.values())
 
 
 def input_rows(settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
@@ -163,10 +165,10 @@ class Chosen:
     """An input with its place among the others.
 
     Attributes:
-        name: the id of the row that it came in.
+        name: the id of the row that it was written in.
         messages: up to the question.
-        cluster: its group.
-        distance: squared, from the middle of its group.
+        cluster: the number of its group.
+        distance: squared, from the centroid of its group.
     """
 
     name: str

@@ -94,7 +94,7 @@ def _measure(sound: Any, longest: float) -> Sound:
     pitches: list[NDArray[np.float64]] = []
     for block in _blocks(sound):
         count += len(block)
-        if count > longest * rate:  # whatever the header said
+        if count > longest * rate:  # a header may promise less
             raise FileFault(f"too long: more than {longest:g} s")
         if not np.isfinite(block).all():
             raise FileFault("broken audio: samples that are no numbers")

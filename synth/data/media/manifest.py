@@ -17,6 +17,7 @@ from pyarrow import compute
 
 from synth.data.read import Rows, open_source
 from synth.data.row import BASE, FAULT, MESSAGES
+from synth.data.schema.names import free_name
 from synth.data.schema.turns import is_text
 from synth.errors import UsageError
 
@@ -94,10 +95,10 @@ def open_manifest(
     taken = may if attributes is None else [name for name in attributes if name in may]
     passthrough = _passthrough(raw.schema, left, added)
     new = {old: name for name, old in passthrough.items()}
-    said = [f"words: {words}"] * bool(words) + ["segments"] * bool(segments)
-    said.append(f"attributes: {', '.join(taken) or 'none'}")
+    recognised = [f"words: {words}"] * bool(words) + ["segments"] * bool(segments)
+    recognised.append(f"attributes: {', '.join(taken) or 'none'}")
     rows = _rows(raw, file, passthrough)
-    rows.notes.append(f"{kind} files of column {file}; {'; '.join(said)}")
+    rows.notes.append(f"{kind} files of column {file}; {'; '.join(recognised)}")
     return Manifest(
         rows=rows,
         folder=folder or _folder(source),
@@ -128,15 +129,8 @@ def _rows(raw: Rows, file: str, passthrough: dict[str, str]) -> Rows:
 def _passthrough(schema: pa.Schema, left: Sequence[str], added: Sequence[str]) -> dict[str, str]:
     """The columns that are kept, by the name they get; the `id` is one of ours, unless it is no name."""
     taken = {*BASE.names, FILE, *added}
-    passthrough: dict[str, str] = {}
-    for name in left:
-        if name == "id" and _is_name(schema.field(name).type):
-            continue
-        new = name
-        while new in taken or (new != name and new in schema.names):
-            new = f"input_{new}"
-        passthrough[new] = name
-    return passthrough
+    kept = [name for name in left if name != "id" or not _is_name(schema.field(name).type)]
+    return {free_name(name, taken, schema.names): name for name in kept}
 
 
 def _file_column(raw: Rows, named: str | None) -> str:

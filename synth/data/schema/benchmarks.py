@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import pyarrow as pa
 
 from synth.data.row import BASE, FAULT, MESSAGES, Message
+from synth.data.schema.names import free_name
 from synth.data.schema.shapes import TURN_COLUMNS, Shape
 from synth.errors import UsageError
 
@@ -295,8 +296,7 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
         if name == "id" and (pa.types.is_string(kind) or pa.types.is_integer(kind)):
             kind = pa.string()
         else:
-            while name in added or name in BASE.names or (name != item.name and name in schema.names):
-                name = f"input_{name}"
+            name = free_name(name, {*added, *BASE.names}, schema.names)
         passthrough[name] = (item.name, kind)
     result = pa.schema([*((name, kind) for name, (_, kind) in passthrough.items()), *added.items()])
 

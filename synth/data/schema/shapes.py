@@ -26,6 +26,7 @@ from pyarrow import compute
 from synth.data.row import BASE, FAULT, MESSAGES
 from synth.data.schema.as_text import is_exact, is_writable, of_several, written
 from synth.data.schema.assemble import ConversationColumns, TurnColumn, last_answer, messages_of
+from synth.data.schema.names import free_name
 from synth.data.schema.turns import holds_text, is_conversation, is_text, turn_fields
 from synth.errors import UsageError
 
@@ -268,8 +269,7 @@ def _passthrough(
             if fits and (were_messages or name in TASK_COLUMNS) and not replaced:
                 kind = ours
             else:
-                while name in schema.names:
-                    name = f"input_{name}"
+                name = free_name(name, BASE.names, schema.names)
                 notes.append(f"column {item.name!r} is carried as {name!r}")
         passthrough[name] = (item.name, kind)
     return passthrough
