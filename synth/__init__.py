@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from synth.api.report import Report, report
     from synth.api.self_output import self_output
     from synth.api.ssr import ssr
+    from synth.api.template import template
+    from synth.chat.summary import ChatTemplate
     from synth.generation.models import Model
 
 _HOMES = {
+    "ChatTemplate": "synth.chat.summary",
     "Dataset": "synth.api.dataset",
     "Model": "synth.generation.models",
     "Report": "synth.api.report",
@@ -47,11 +50,13 @@ _HOMES = {
     "report": "synth.api.report",
     "self_output": "synth.api.self_output",
     "ssr": "synth.api.ssr",
+    "template": "synth.api.template",
 }
 """Where the names live that are imported when they are used."""
 
 __all__ = [
     "SILENT",
+    "ChatTemplate",
     "Dataset",
     "Model",
     "Progress",
@@ -72,6 +77,7 @@ __all__ = [
     "report",
     "self_output",
     "ssr",
+    "template",
 ]
 
 

@@ -29,12 +29,12 @@ from synth.errors import RequestError, UsageError
 
 __all__ = ["AnswerStart", "ChatFormat", "Encoded", "Prompt", "chat_format", "format_for"]
 
-_GIVE = "give the text before and after a question yourself: --prefix TEXT --stop TEXT"
+_GIVE = "give the text before and after a question yourself: `prefix` TEXT `stop` TEXT"
 
 # For a model without a template. BOS is part of `prefix`.
 _ONE_TURN = """\
 {%- if messages | length > 2 or messages[0].role != 'user' -%}
-    {{- raise_exception('with --prefix and --stop a conversation is one question and one answer') -}}
+    {{- raise_exception('with `prefix` and `stop` a conversation is one question and one answer') -}}
 {%- endif -%}
 {{- prefix + messages[0].content + stop -}}
 {%- if messages | length == 2 %}{{ messages[1].content + end }}{% endif -%}"""
