@@ -1,10 +1,31 @@
 """`synth filter`."""
 
-from typing import Any
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from textwrap import wrap
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.call import arguments
+from cli.help import Command
 from cli.options import DEVICE, SEEDS, TRUST, input_options, output_options
+from synth.progress import printable
+
+if TYPE_CHECKING:
+    from synth.curation.registry import StepKind
+    from synth.curation.summary import Example, StepSummary
+
+_ABOUT = (
+    "Settings are shown with their defaults; an empty one has no bound. Values in capitals come without a name, in "
+    "this order. MODEL is a causal language model, whose hidden states are taken, or sentence-transformers:NAME or "
+    "model2vec:NAME where that is installed. A function of yours, module:function, takes a polars data frame with the "
+    "columns id, row, prompt, answer, text, system, roles and those of the set."
+)
+_WIDTH = 100
+_SHOWN = 76
+"""Characters of a prompt or an answer that are shown."""
 
 DUPLICATES = {"exact": "duplicates", "near": "near-duplicates", "semantic": "semantic-duplicates"}
 
@@ -24,7 +45,7 @@ def _step(option: str, value: str) -> tuple[str, str]:
     return "filter", f"{DUPLICATES[kind]}{colon}{settings}"
 
 
-class _InOrder(click.Command):
+class _InOrder(Command):
     """A command that knows in which order its steps were given among each other."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -105,9 +126,63 @@ def command(**given: Any) -> None:
           --decontaminate gsm8k/test.jsonl,HumanEval.jsonl -o clean
       synth filter own --filter my_module:my_function -o clean
     """  # noqa: D301 (\b is click's)
-    from cli.curating import curate_set, print_list
+    if given.pop("listing"):
+        _print_list()
+        return
+    from synth.api.filter import filter
+    from synth.curation.steps import read_step
+    from synth.engines.loading import remote_code_allowed
 
-    if given["listing"]:
-        print_list()
-    else:
-        curate_set(given)
+    shown = given["explain"] and given["output"] in (None, "-")  # then nothing is to be written
+    given["steps"] = [read_step(kind, text) for kind, text in given["steps"]]
+    with ExitStack() as stack:
+        if shown:
+            given["output"] = stack.enter_context(open(os.devnull, "wb"))
+        call = stack.enter_context(arguments(given | {"trust_remote_code": remote_code_allowed()}))
+        filtered = filter(**call)
+    if given["explain"]:
+        for line in _explained(filtered.steps):
+            click.echo(line, err=not shown)
+    if filtered.record and filtered.record.note:
+        click.echo(f"synth: {filtered.record.note}", err=True)
+
+
+def _print_list() -> None:
+    """Print all filters and ways to choose, with their settings."""
+    from synth.curation.steps import described
+
+    titles: dict[StepKind, str] = {"filter": "--filter removes", "keep": "--keep keeps"}
+    for kind, title in titles.items():
+        click.echo(click.style(title, bold=True) + "\n")
+        for one in described(kind):
+            click.echo(f"  {one.name}:{one.settings}" if one.settings else f"  {one.name}")
+            for line in wrap(one.says, _WIDTH - 6):
+                click.echo(f"      {line}")
+        click.echo()
+    for line in wrap(_ABOUT, _WIDTH):
+        click.echo(line)
+
+
+def _explained(steps: "Sequence[StepSummary]") -> Iterator[str]:
+    """What each step removed, by category, with examples."""
+    for number, step in enumerate(steps, 1):
+        yield f"{click.style(f'{number}. {printable(step.text)}', bold=True)}  {step.share}"
+        for category in step.categories:
+            yield f"  {category.count:>9,}  {printable(category.name)}"
+            for example in category.examples:
+                yield from _example(example)
+                if example.other is not None:
+                    yield from _example(example.other)
+        yield ""
+
+
+def _example(example: "Example") -> Iterator[str]:
+    about = f"row {example.row:,}" + (f": {printable(example.particulars)}" if example.particulars else "")
+    yield f"             {click.style(about, dim=True)}"
+    for name, text, colour in (("prompt", example.prompt, "cyan"), ("answer", example.answer, "green")):
+        if text is None:
+            shown = click.style("(none)", dim=True)
+        else:
+            line = " ".join(text.split())
+            shown = printable(line[:_SHOWN]) + (" …" if len(line) > _SHOWN or len(text) > 4 * _SHOWN else "")
+        yield f"             {click.style(name, fg=colour)}  {shown}"

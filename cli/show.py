@@ -1,12 +1,12 @@
 """`synth show`."""
 
-import unicodedata
 from pathlib import Path
 
 import click
 
 from cli.help import Command
 from cli.options import ROWS, TRUST
+from synth.progress import printable as printable
 
 
 @click.command(cls=Command)
@@ -62,10 +62,3 @@ def _holds_a_run_of_models(folder: Path) -> bool:
     if (folder / "log.jsonl").is_file():
         return True
     return (folder / "config.json").is_file() and (folder / "run.json").is_file()
-
-
-def printable(text: str) -> str:
-    """A text that cannot move the cursor or colour the terminal: control characters shown as their escapes."""
-    return "".join(
-        char if char in "\n\t" or unicodedata.category(char)[0] != "C" else repr(char)[1:-1] for char in text
-    )

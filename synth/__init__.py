@@ -18,9 +18,11 @@ from synth.errors import RequestError, RunError, Stopped, SynthError, UsageError
 from synth.progress import SILENT, Progress
 
 if TYPE_CHECKING:
+    from synth import filters
     from synth.api.continuation import continuation
     from synth.api.dataset import Dataset
     from synth.api.describe import describe
+    from synth.api.filter import Filtered, filter
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
     from synth.api.models import load
@@ -37,10 +39,13 @@ if TYPE_CHECKING:
 _HOMES = {
     "ChatTemplate": "synth.chat.summary",
     "Dataset": "synth.api.dataset",
+    "Filtered": "synth.api.filter",
     "Model": "synth.generation.models",
     "Report": "synth.api.report",
     "continuation": "synth.api.continuation",
     "describe": "synth.api.describe",
+    "filter": "synth.api.filter",
+    "filters": "synth.filters",
     "lamol": "synth.api.lamol",
     "load": "synth.api.models",
     "magpie": "synth.api.magpie",
@@ -58,6 +63,7 @@ __all__ = [
     "SILENT",
     "ChatTemplate",
     "Dataset",
+    "Filtered",
     "Model",
     "Progress",
     "Report",
@@ -68,6 +74,8 @@ __all__ = [
     "UsageError",
     "continuation",
     "describe",
+    "filter",
+    "filters",
     "lamol",
     "load",
     "magpie",
@@ -85,7 +93,8 @@ def __getattr__(name: str) -> Any:
     """Import a name of `_HOMES` when it is first used."""
     if name not in _HOMES:
         raise AttributeError(f"module 'synth' has no attribute {name!r}")
-    found = getattr(importlib.import_module(_HOMES[name]), name)
+    home = importlib.import_module(_HOMES[name])
+    found = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = found
     return found
 

@@ -6,6 +6,7 @@ meters elsewhere.
 
 import sys
 import time
+import unicodedata
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -51,7 +52,7 @@ class Progress:
     def say(self, line: str) -> None:
         """Write one line."""
         if not self.quiet:
-            sys.stderr.write(with_options(line, self.options) + "\n")
+            sys.stderr.write(printable(with_options(line, self.options)) + "\n")
             sys.stderr.flush()
 
     def meter(self, title: str, unit: str = "rows") -> AbstractContextManager[Meter]:
@@ -106,6 +107,13 @@ class _StderrMeter:
     def __exit__(self, *_: object) -> None:
         if self._bar is not None:
             self._bar.stop()
+
+
+def printable(text: str) -> str:
+    """A text that cannot move the cursor or colour the terminal: control characters shown as their escapes."""
+    return "".join(
+        char if char in "\n\t" or unicodedata.category(char)[0] != "C" else repr(char)[1:-1] for char in text
+    )
 
 
 def clock(seconds: float) -> str:

@@ -68,14 +68,14 @@ class FilterContext:
         return self._conversations(source, self._source(source))
 
     def _conversations(self, source: str, rows: Rows) -> PromptSet:
-        tasks = open_prompts(conversations(rows))
-        self.inputs[source] = tasks.fingerprint
-        return tasks
+        prompts = open_prompts(conversations(rows))
+        self.inputs[source] = prompts.fingerprint
+        return prompts
 
     def _source(self, source: str) -> Rows:
         if source == "-":
             if self.piped:
-                raise UsageError("standard input is one set: only one of SOURCE and what it is compared with can be -")
+                raise UsageError("standard input is one set: only the input, or what it is compared with, can be -")
             self.piped = True
         return open_source(source)
 
@@ -137,22 +137,22 @@ class FilterContext:
 
     def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
         """What a benchmark asks and its answers, item by item; it may be any conversations."""
-        tasks = open_prompts(self._source(source))
-        if known := benchmark_of(tasks.source.schema, tasks.source.batches):
-            self.inputs[source] = tasks.fingerprint
-            return [known.item(record) for _, record in tasks.records()]
-        texts = [column.name for column in tasks.source.schema if _is_text(column.type)]
+        prompts = open_prompts(self._source(source))
+        if known := benchmark_of(prompts.source.schema, prompts.source.batches):
+            self.inputs[source] = prompts.fingerprint
+            return [known.item(record) for _, record in prompts.records()]
+        texts = [column.name for column in prompts.source.schema if _is_text(column.type)]
         try:
             asked = question_column(texts)
         except ValueError:
-            return frame_of(self._conversations(source, tasks.source)).select("prompt", "answer").rows()
-        self.inputs[source] = tasks.fingerprint
+            return frame_of(self._conversations(source, prompts.source)).select("prompt", "answer").rows()
+        self.inputs[source] = prompts.fingerprint
         answered = answer_column(name for name in texts if name != asked)
-        found: list[tuple[str | None, str | None]] = []
-        for batch in tasks.source.batches():
+        items: list[tuple[str | None, str | None]] = []
+        for batch in prompts.source.batches():
             answers = [None] * batch.num_rows if answered is None else map(_joined, batch[answered].to_pylist())
-            found += zip(map(_joined, batch[asked].to_pylist()), answers, strict=True)
-        return found
+            items += zip(map(_joined, batch[asked].to_pylist()), answers, strict=True)
+        return items
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -1,10 +1,6 @@
-"""The filters that `synth filter` knows by name.
+"""The filters that `synth filter` knows by name, each marked as `synth.curation.registry` says."""
 
-Each is made by a function of that name. Its parameters are the settings, with their defaults; its first line is what
-`--list` says of it; `synth.curation.steps` reads both. The parameter `shop` is no setting.
-"""
-
-from collections.abc import Callable
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -16,14 +12,19 @@ from filters import heuristics, personal
 from filters import language as languages
 from synth.curation.context import FilterContext, Text
 from synth.curation.pipeline import Filter, frame_of
+from synth.curation.registry import removes
 from synth.errors import UsageError
+
+DataPath = str | os.PathLike[str]
+"""Where a data set is: a directory, a file, a folder or pattern of files, or a Hub id."""
 
 SPLITS = {"train", "dev", "validation", "test"}
 """Names of files that say nothing of which benchmark they are of."""
 
 
-def length(
-    shop: FilterContext,
+@removes
+def Length(
+    context: FilterContext,
     min: int = 1,
     max: int | None = None,
     unit: Literal["characters", "words", "tokens"] = "characters",
@@ -36,119 +37,135 @@ def length(
     if unit == "tokens":
         if model is None:
             raise UsageError("name the model whose tokens they are: unit=tokens,model=M")
-        return heuristics.tokens(of, shop.token_counter(model), min, max)
+        return heuristics.tokens(of, context.token_counter(model), min, max)
     if model is not None:
         raise UsageError(f"model= goes with unit=tokens; {unit} are counted without one")
     measure = heuristics.characters if unit == "characters" else heuristics.words
     return measure(of, min, max)
 
 
-def repeated_words(max: float = 0.3, n: int = 5) -> Filter:
+@removes
+def RepeatedWords(_: FilterContext, max: float = 0.3, n: int = 5) -> Filter:
     """Answers that go round in circles: share of word n-grams that occurred before."""
     return heuristics.repeated_words(n, max)
 
 
-def repeated_lines(max: float = 0.3, shortest: int = heuristics.SHORT_LINE) -> Filter:
+@removes
+def RepeatedLines(_: FilterContext, max: float = 0.3, shortest: int = heuristics.SHORT_LINE) -> Filter:
     """The same line by line; lines of fewer characters than the shortest do not count."""
     return heuristics.repeated_lines(max, shortest)
 
 
-def symbols(max: float = 0.4, shortest: int = heuristics.SHORT) -> Filter:
+@removes
+def Symbols(_: FilterContext, max: float = 0.4, shortest: int = heuristics.SHORT) -> Filter:
     """Answers of signs: share of characters that are no letters, digits or spaces; shorter answers pass."""
     return heuristics.symbols(max, shortest)
 
 
-def digits(max: float = 0.5, shortest: int = heuristics.SHORT) -> Filter:
+@removes
+def Digits(_: FilterContext, max: float = 0.5, shortest: int = heuristics.SHORT) -> Filter:
     """Answers of digits: share of the characters; shorter answers pass."""
     return heuristics.digits(max, shortest)
 
 
-def unfinished(words: int = heuristics.FEW_WORDS) -> Filter:
+@removes
+def Unfinished(_: FilterContext, words: int = heuristics.FEW_WORDS) -> Filter:
     """Answers that stop in the middle of a sentence or of code; those of fewer words need no full stop."""
     return heuristics.unfinished(words)
 
 
-def refusal() -> Filter:
+@removes
+def Refusal(_: FilterContext) -> Filter:
     """Answers that decline what was asked."""
     return heuristics.refusal()
 
 
-def template_debris() -> Filter:
+@removes
+def TemplateDebris(_: FilterContext) -> Filter:
     """Control tokens and role names of chat templates left in a turn."""
     return heuristics.template_debris()
 
 
-def roles() -> Filter:
+@removes
+def Roles(_: FilterContext) -> Filter:
     """Turns out of order, or empty."""
     return heuristics.roles()
 
 
-def language(*codes: str) -> Filter:
+@removes
+def Language(_: FilterContext, *codes: str) -> Filter:
     """Rows in none of these languages: language:en,zh."""
     if not codes:
         raise UsageError("name the languages that stay, as in language:en,zh")
     return languages.language(codes)
 
 
-def personal_data() -> Filter:
+@removes
+def PersonalData(_: FilterContext) -> Filter:
     """E-mail addresses, numbers of phones, cards and accounts, IP addresses."""
     return _with_system(personal.personal_data())
 
 
-def secrets() -> Filter:
+@removes
+def Secrets(_: FilterContext) -> Filter:
     """API keys, tokens, private keys."""
     return _with_system(personal.secrets())
 
 
-def duplicates(shop: FilterContext, of: Text = "text", against: str | None = None) -> Filter:
+@removes
+def Duplicates(context: FilterContext, of: Text = "text", against: DataPath | None = None) -> Filter:
     """Rows with the same words as an earlier row, or as one of another set, against=SET."""
-    others = None if against is None else _named(shop, against, of)
+    others = None if against is None else _named(context, against, of)
     return lambda frame: twins.exact_duplicates(frame, of, others)
 
 
-def near_duplicates(
-    shop: FilterContext,
+@removes
+def NearDuplicates(
+    context: FilterContext,
     threshold: float = 0.7,
     of: Text = "text",
     n: int = twins.SHINGLE_WORDS,
-    against: str | None = None,
+    against: DataPath | None = None,
 ) -> Filter:
     """Rows much like an earlier row, or one of another set: Jaccard index of their word n-grams."""
     twins.check_threshold(threshold)
     twins.check_shingle(n)
-    others = None if against is None else _named(shop, against, of)
+    others = None if against is None else _named(context, against, of)
     return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
 
-def semantic_duplicates(
-    shop: FilterContext, model: str, threshold: float = 0.95, of: Text = "text", against: str | None = None
+@removes
+def SemanticDuplicates(
+    context: FilterContext, model: str, threshold: float = 0.95, of: Text = "text", against: DataPath | None = None
 ) -> Filter:
     """Rows that mean what an earlier row does, or one of another set: cosine of vectors; see below for MODEL."""
     twins.check_threshold(threshold)
-    embed = shop.embedding(model, of)
-    others = None if against is None else _named(shop, against, of)
+    embed = context.embedding(model, of)
+    others = None if against is None else _named(context, against, of)
 
     def find(frame: pl.DataFrame) -> pl.Series:
-        theirs = None if others is None else (others, shop.vectors(model, others[of]))
+        theirs = None if others is None else (others, context.vectors(model, others[of]))
         return twins.semantic_duplicates(frame, embed(frame), threshold, theirs)
 
     return find
 
 
-def against(
-    shop: FilterContext, *sets: str, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
+@removes
+def Against(
+    context: FilterContext, *sets: DataPath, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
 ) -> Filter:
     """Rows that ask much what one of other data sets does: against:target.jsonl."""
     if not sets:
         raise UsageError("name the data sets to stay clear of, as in against:target.jsonl")
     twins.check_threshold(threshold)
     twins.check_shingle(n)
-    others = pl.concat([_named(shop, source, of) for source in sets])
+    others = pl.concat([_named(context, source, of) for source in sets])
     return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
 
 
-def contamination(
-    shop: FilterContext, *files: str, words: int = benchmarks.LONG, short: int = benchmarks.SHORT
+@removes
+def Contamination(
+    context: FilterContext, *files: DataPath, words: int = benchmarks.LONG, short: int = benchmarks.SHORT
 ) -> Filter:
     """Rows that hold a benchmark's questions or answers, by words in a row: contamination:gsm8k/test.jsonl."""
     if not files:
@@ -158,18 +175,19 @@ def contamination(
     answers: list[benchmarks.Item] = []
     for file in files:
         name = _benchmark(Path(file))
-        for number, (question, answer) in enumerate(shop.open_benchmark(file)):
+        for number, (question, answer) in enumerate(context.open_benchmark(os.fspath(file))):
             if question is not None:
                 asked.append((name, number, question))
             answers += [(name, number, text) for text in benchmarks.as_written(answer or "")]
     return lambda frame: benchmarks.contaminated(frame, asked, answers, words, short)
 
 
-def column(
-    shop: FilterContext, name: str, min: float | None = None, max: float | None = None, equals: str | None = None
+@removes
+def Column(
+    context: FilterContext, name: str, min: float | None = None, max: float | None = None, equals: str | None = None
 ) -> Filter:
     """Rows whose column is out of bounds, another value, or empty: column:quality,min=4."""
-    shop.column(name)
+    context.column(name)
     if min is None and max is None and equals is None:
         raise UsageError(f"say what of {name} stays: min=, max= or equals=")
     value = pl.col(name)
@@ -194,10 +212,10 @@ def _with_system(find: Filter) -> Filter:
     return lambda frame: find(frame.with_columns(whole))
 
 
-def _named(shop: FilterContext, source: str, of: Text) -> pl.DataFrame:
+def _named(context: FilterContext, source: DataPath, of: Text) -> pl.DataFrame:
     """A set to stay clear of: a text of each row, and which row it is."""
     name = pl.format(f"{_braceless(Path(source).stem)} row {{}}", "row").alias("id")
-    return frame_of(shop.open(source)).select(name, of)
+    return frame_of(context.open(os.fspath(source))).select(name, of)
 
 
 def _benchmark(file: Path) -> str:
@@ -207,28 +225,3 @@ def _benchmark(file: Path) -> str:
 
 def _braceless(name: str) -> str:
     return name.replace("{", "(").replace("}", ")")
-
-
-FILTERS: dict[str, Callable[..., Filter]] = {
-    function.__name__.replace("_", "-"): function
-    for function in (
-        length,
-        repeated_words,
-        repeated_lines,
-        symbols,
-        digits,
-        unfinished,
-        refusal,
-        template_debris,
-        roles,
-        language,
-        personal_data,
-        secrets,
-        duplicates,
-        near_duplicates,
-        semantic_duplicates,
-        against,
-        contamination,
-        column,
-    )
-}

@@ -31,8 +31,8 @@ _BETWEEN_TURNS = "\n\n"
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
-    """One filter as it was asked for.
+class OpenStep:
+    """One filter, ready to run.
 
     Attributes:
         text: as given, `length:min=20`.
@@ -58,7 +58,7 @@ class Removal:
         reasons: why, row by row, without the step's name.
     """
 
-    step: Step
+    step: OpenStep
     seen: int
     rows: list[int]
     reasons: list[str]
@@ -82,13 +82,13 @@ class Curation:
     removals: list[Removal] = field(default_factory=list)
 
 
-def schema_of(tasks: PromptSet) -> pa.Schema:
+def schema_of(prompts: PromptSet) -> pa.Schema:
     """The columns of what comes out: those that came in. One named `reason` is called `input_reason`."""
-    whole = tasks.schema(pa.schema([REASON]))
+    whole = prompts.schema(pa.schema([REASON]))
     return whole.remove(whole.get_field_index(REASON.name))
 
 
-def frame_of(tasks: PromptSet) -> pl.DataFrame:
+def frame_of(prompts: PromptSet) -> pl.DataFrame:
     """The rows as filters see them.
 
     `id`      names the row
@@ -102,8 +102,8 @@ def frame_of(tasks: PromptSet) -> pl.DataFrame:
     Beside these are the set's own columns; one that bears a name of the above goes by `input_NAME`. Scored tokens
     give two more, unless the set has such columns: `tokens`, and `perplexity` of those that are scored.
     """
-    batches = [completed for _, completed in tasks.completed(pa.schema([REASON]))]
-    frame = pl.DataFrame(pa.Table.from_batches(batches, schema=schema_of(tasks)))
+    batches = [completed for _, completed in prompts.completed(pa.schema([REASON]))]
+    frame = pl.DataFrame(pa.Table.from_batches(batches, schema=schema_of(prompts)))
     frame = frame.rename(_renamed(frame.columns))
     frame = frame.with_columns(
         _turns("user").alias("prompt"),
@@ -118,37 +118,39 @@ def frame_of(tasks: PromptSet) -> pl.DataFrame:
     return frame.with_columns(**_of_tokens(frame))
 
 
-def columns_of(tasks: PromptSet) -> list[str]:
+def columns_of(prompts: PromptSet) -> list[str]:
     """The names of the columns that `frame_of` gives, without reading a row."""
-    nothing = PromptSet(tasks.source, 0, tasks.fingerprint, limit=0)
+    nothing = PromptSet(prompts.source, 0, prompts.fingerprint, limit=0)
     return frame_of(nothing).columns
 
 
-def curate(frame: pl.DataFrame, steps: Sequence[Step], faults: Mapping[int, str] = MappingProxyType({})) -> Curation:
+def curate(
+    frame: pl.DataFrame, steps: Sequence[OpenStep], faults: Mapping[int, str] = MappingProxyType({})
+) -> Curation:
     """Run the steps one after another. Rows that cannot be read (`faults`, by their index) come before no filter.
 
     Raises:
         UsageError: a filter failed, or gave something else than a reason for each row.
     """
-    found = Curation([faults.get(row) for row in range(len(frame))])
+    curation = Curation([faults.get(row) for row in range(len(frame))])
     left = frame.filter(~pl.col("row").is_in(list(faults))) if faults else frame
     for step in steps:
         reasons = _reasons(step, left)
-        gone = reasons.is_not_null()
-        removal = Removal(step, len(left), left["row"].filter(gone).to_list(), reasons.filter(gone).to_list())
+        removed = reasons.is_not_null()
+        removal = Removal(step, len(left), left["row"].filter(removed).to_list(), reasons.filter(removed).to_list())
         for row, reason in zip(removal.rows, removal.reasons, strict=True):
             same = reason.split(":", 1)[0] == step.name.replace("-", " ")
-            found.reasons[row] = reason if same else f"{step.name} / {reason}"
-        found.removals.append(removal)
-        left = left.filter(~gone)
-    return found
+            curation.reasons[row] = reason if same else f"{step.name} / {reason}"
+        curation.removals.append(removal)
+        left = left.filter(~removed)
+    return curation
 
 
 def curated(
-    tasks: PromptSet, reasons: Sequence[str | None], start: int = 0
+    prompts: PromptSet, reasons: Sequence[str | None], start: int = 0
 ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
     """The rows from index `start` on: those that stay, and those that do not with their `reason`, batch by batch."""
-    for _, batch in tasks.completed(pa.schema([REASON]), start):
+    for _, batch in prompts.completed(pa.schema([REASON]), start):
         said = pa.array(reasons[start : start + batch.num_rows], pa.string())
         start += batch.num_rows
         gone = said.is_valid()
@@ -164,14 +166,14 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 def _renamed(columns: Sequence[str]) -> dict[str, str]:
     """New names for columns that bear one of ours."""
-    found = {}
+    names = {}
     for name in _OURS:
         new = name
         while new in columns:
             new = f"input_{new}"
         if new != name:
-            found[name] = new
-    return found
+            names[name] = new
+    return names
 
 
 def _turns(*roles: str, others: bool = False) -> pl.Expr:
@@ -185,32 +187,32 @@ def _turns(*roles: str, others: bool = False) -> pl.Expr:
 
 def _of_tokens(frame: pl.DataFrame) -> dict[str, pl.Expr]:
     """What scored tokens tell of a row."""
-    found = {}
+    columns = {}
     if isinstance(frame.schema.get("input_ids"), pl.List) and "tokens" not in frame.columns:
-        found["tokens"] = pl.col("input_ids").list.len()
+        columns["tokens"] = pl.col("input_ids").list.len()
     if frame.schema.get("logprobs") in (pl.List(pl.Float32), pl.List(pl.Float64)) and "perplexity" not in frame.columns:
-        found["perplexity"] = (-pl.col("logprobs").list.mean().cast(pl.Float64)).exp()
-    return found
+        columns["perplexity"] = (-pl.col("logprobs").list.mean().cast(pl.Float64)).exp()
+    return columns
 
 
-def _reasons(step: Step, frame: pl.DataFrame) -> pl.Series:
+def _reasons(step: OpenStep, frame: pl.DataFrame) -> pl.Series:
     """A step's reasons: one line each, of bounded length."""
     if not len(frame):
         return pl.Series("reason", [], pl.String)
     try:
-        found = step.find(frame)
+        reasons = step.find(frame)
     except (ValueError, pl.exceptions.PolarsError) as error:
         first = str(error).partition("\n")[0]  # polars goes on with the whole expression
         raise UsageError(f"{step.text}: {first}") from error
-    if not isinstance(found, pl.Series) or len(found) != len(frame) or found.dtype not in (pl.String, pl.Null):
+    if not isinstance(reasons, pl.Series) or len(reasons) != len(frame) or reasons.dtype not in (pl.String, pl.Null):
         raise UsageError(
-            f"{step.text}: it gave {_described(found)}, not a reason or null for each of {len(frame)} rows"
+            f"{step.text}: it gave {_described(reasons)}, not a reason or null for each of {len(frame)} rows"
         )
-    lines = found.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars().str.head(REASON_LENGTH)
+    lines = reasons.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars().str.head(REASON_LENGTH)
     return lines.replace("", "no reason given").alias("reason")
 
 
-def _described(found: object) -> str:
-    if isinstance(found, pl.Series):
-        return f"{len(found)} values of type {found.dtype}"
-    return re.sub(r"\s+", " ", f"{type(found).__name__} {found!r:.80}")
+def _described(given: object) -> str:
+    if isinstance(given, pl.Series):
+        return f"{len(given)} values of type {given.dtype}"
+    return re.sub(r"\s+", " ", f"{type(given).__name__} {given!r:.80}")

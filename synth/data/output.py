@@ -17,7 +17,7 @@ from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
 from synth.data.run.record import RunRecord, read_record, refuse_other_run
 from synth.data.run.shards import read_shards
 from synth.data.write import FORMATS, open_writer
-from synth.errors import UsageError
+from synth.errors import Stopped, UsageError
 from synth.progress import Progress
 
 FLUSH = 0.2
@@ -165,13 +165,16 @@ class Output:
 
         Raises:
             UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
+            Stopped: a person broke off what the body did (KeyboardInterrupt).
         """
         stream = self.stream or sys.stdout.buffer
         sink = open_output(self.path, stream, record, schema, restart=self.restart, also_read=also_read)
         try:
             yield sink
-        except BaseException:
+        except BaseException as error:
             sink.pause()
+            if isinstance(error, KeyboardInterrupt):
+                raise Stopped(self.stopped()) from error
             raise
         sink.finish(sink.record.note)
 

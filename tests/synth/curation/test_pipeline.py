@@ -12,8 +12,9 @@ import pytest
 from pyarrow import parquet
 
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import REASON_LENGTH, Curation, Step, columns_of, curate, curated, frame_of, schema_of
-from synth.curation.steps import StepKind, described, steps_of
+from synth.curation.pipeline import REASON_LENGTH, Curation, OpenStep, columns_of, curate, curated, frame_of, schema_of
+from synth.curation.registry import StepKind
+from synth.curation.steps import described, open_steps, read_step
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.row import MESSAGES
@@ -34,8 +35,12 @@ def pair(prompt: str, answer: str, **more: Any) -> dict[str, Any]:
     return chat(("user", prompt), ("assistant", answer), **more)
 
 
+def opened(asked: Sequence[tuple[StepKind, str]], context: FilterContext) -> list[OpenStep]:
+    return open_steps([read_step(kind, text) for kind, text in asked], context)
+
+
 def run(tasks: PromptSet, *asked: tuple[StepKind, str], seed: int = 0) -> Curation:
-    return curate(frame_of(tasks), steps_of(asked, FilterContext(columns_of(tasks), seed)))
+    return curate(frame_of(tasks), opened(asked, FilterContext(columns_of(tasks), seed)))
 
 
 def test_the_frame(tmp_path: Path) -> None:
@@ -126,10 +131,10 @@ def test_other_sets_and_benchmarks(tmp_path: Path) -> None:
     other = tmp_path / "other.jsonl"
     other.write_text(json.dumps({"question": question + "!", "answer": "none"}) + "\n")
     for text, words in (("contamination", "other item 0"), ("against", "other row 0")):
-        shop = FilterContext(columns_of(tasks))
-        found = curate(frame_of(tasks), steps_of([("filter", f"{text}:{other}")], shop))
+        context = FilterContext(columns_of(tasks))
+        found = curate(frame_of(tasks), opened([("filter", f"{text}:{other}")], context))
         assert words in (found.reasons[0] or "") and found.reasons[1] is None
-        assert list(shop.inputs) == [str(other)]
+        assert list(context.inputs) == [str(other)]
 
 
 def test_benchmarks_of_conversations(tmp_path: Path) -> None:
@@ -197,8 +202,8 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     [
         ("filter", "lenght:min=3", "did you mean length"),
         ("filter", "lenght:min", "did you mean length"),
-        ("filter", "top:row,1", "write --keep top"),
-        ("keep", "duplicates", "write --filter duplicates"),
+        ("filter", "top:row,1", "write `keep` top"),
+        ("keep", "duplicates", "write `filter` duplicates"),
         ("filter", "length:mni=3", "did you mean min"),
         ("filter", "length:min=many", "min is a number|min is a whole number"),
         ("filter", "length:min=1.5", "whole number"),
@@ -230,13 +235,13 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
 )
 def test_wrong_words(kind: StepKind, text: str, words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        steps_of([(kind, text)], FilterContext(["row"]))
+        opened([(kind, text)], FilterContext(["row"]))
 
 
 def test_settings_found_wrong_by_the_filter_itself(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"contamination:.*: 3 words in a row for long texts"):
         tasks = tasks_of(tmp_path, [pair("q", "a")])
-        steps_of([("filter", f"contamination:{tasks.source.source},words=3")], FilterContext(frame_of(tasks).columns))
+        opened([("filter", f"contamination:{tasks.source.source},words=3")], FilterContext(frame_of(tasks).columns))
 
 
 def test_everything_known_is_described() -> None:
@@ -293,7 +298,7 @@ def test_odd_rows(tmp_path: Path, step: tuple[StepKind, str]) -> None:
     one, none = tasks_of(tmp_path, rows[-1:], "one.jsonl"), tasks_of(tmp_path, rows, "none.jsonl")
     assert run(one, step).reasons == [None]
     assert run(tasks_of(tmp_path, rows), step).reasons[-1] is None
-    assert curate(frame_of(none).clear(), steps_of([step], FilterContext(columns_of(none)))).reasons == []
+    assert curate(frame_of(none).clear(), opened([step], FilterContext(columns_of(none)))).reasons == []
 
 
 def test_broken_unicode(tmp_path: Path) -> None:
@@ -312,8 +317,8 @@ def test_all_rows_alike(tmp_path: Path) -> None:
 
 def test_a_step_after_nothing_is_left(tmp_path: Path) -> None:
     tasks = tasks_of(tmp_path, [pair("q", "a")])
-    never = Step("never", "never", lambda frame: pytest.fail("it was called"))
-    everything = Step("all", "all", lambda frame: pl.Series(["gone"] * len(frame)))
+    never = OpenStep("never", "never", lambda frame: pytest.fail("it was called"))
+    everything = OpenStep("all", "all", lambda frame: pl.Series(["gone"] * len(frame)))
     assert curate(frame_of(tasks), [everything, never]).removals[1].seen == 0
 
 
@@ -321,22 +326,22 @@ def test_choosing_by_a_model_s_vectors(tmp_path: Path, model: str) -> None:
     rows = [pair(f"Swap the first and the last word. The text is “{word} kitten”.", "a") for word in ("eagle", "owl")]
     rows += [pair("Will it rain in Leeds on Thursday. Use a function.", "b", quality=5)] * 2
     frame = frame_of(tasks_of(tmp_path, rows))
-    shop = FilterContext(frame.columns)  # loads the model once
+    context = FilterContext(frame.columns)  # loads the model once
 
     def stay(*asked: tuple[StepKind, str]) -> list[int]:
-        found = curate(frame, steps_of(asked, shop))
+        found = curate(frame, opened(asked, context))
         return [row for row, reason in enumerate(found.reasons) if reason is None]
 
     assert stay(("filter", f"semantic-duplicates:{model},threshold=0.999")) == [0, 1, 2]
     assert [row // 2 for row in stay(("keep", f"representatives:2,{model}"))] == [0, 1]
     assert stay(("keep", f"diverse:1,{model},by=quality"), ("keep", f"representatives:50%,{model}")) == [2]
-    assert list(shop.inputs) == [model]
+    assert list(context.inputs) == [model]
     kitten = tasks_of(tmp_path, [pair("Swap the first and the last word. The text is “eagle kitten”.", "a")], "k.jsonl")
     step = f"semantic-duplicates:{model},threshold=0.999,of=text,against={kitten.source.source}"
-    found = curate(frame, steps_of([("filter", step)], shop)).reasons
+    found = curate(frame, opened([("filter", step)], context)).reasons
     assert (found[0] or "").startswith("semantic-duplicates / semantic duplicate: of k row 0, cosine 1.00")
     assert found[2:] == [None, None]  # alike among themselves, which is not asked for
-    assert list(shop.inputs) == [model, kitten.source.source]
+    assert list(context.inputs) == [model, kitten.source.source]
 
 
 def test_duplicates_of_another_set(tmp_path: Path) -> None:
@@ -354,10 +359,10 @@ def test_duplicates_of_another_set(tmp_path: Path) -> None:
 
 def test_lengths_in_tokens(tmp_path: Path, model: str) -> None:
     tasks = tasks_of(tmp_path, [pair("q", "<|im_end|> " * n + "Say it.") for n in (0, 50)] + [pair("q", "")])
-    shop = FilterContext(columns_of(tasks))
-    found = curate(frame_of(tasks), steps_of([("filter", f"length:max=60,unit=tokens,model={model}")], shop)).reasons
+    context = FilterContext(columns_of(tasks))
+    found = curate(frame_of(tasks), opened([("filter", f"length:max=60,unit=tokens,model={model}")], context)).reasons
     assert found[0] is None and found[2] == "length / too short: answer of 0 tokens"
-    assert (found[1] or "").startswith("length / too long: answer of ") and list(shop.inputs) == [model]
+    assert (found[1] or "").startswith("length / too long: answer of ") and list(context.inputs) == [model]
     for text, words in (("length:unit=tokens", "model=M"), (f"length:model={model}", "unit=tokens")):
         with pytest.raises(UsageError, match=words):
             run(tasks, ("filter", text))
@@ -368,7 +373,7 @@ def test_a_budget_of_tokens(tmp_path: Path, model: str) -> None:
     frame = frame_of(tasks)
     with pytest.raises(UsageError, match="model=M"):
         run(tasks, ("keep", "tokens:50"))
-    found = curate(frame, steps_of([("keep", f"tokens:50,quality,{model}")], FilterContext(frame.columns)))
+    found = curate(frame, opened([("keep", f"tokens:50,quality,{model}")], FilterContext(frame.columns)))
     kept = [row for row, reason in enumerate(found.reasons) if reason is None]
     assert kept and kept == list(range(9 - len(kept), 9))
     words = {reason for reason in found.reasons[:-1] if reason}

@@ -1,0 +1,90 @@
+"""`synth.filter`: bad rows removed, and the best kept."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from synth.api.dataset import Dataset
+from synth.api.places import Place, Source, output_at, source_at
+from synth.curation.registry import Step
+from synth.curation.run import run_steps
+from synth.curation.steps import step_of
+from synth.curation.summary import StepSummary
+from synth.data.prompts import open_prompts
+from synth.data.read import open_rows
+from synth.engines.loading import remote_code
+from synth.errors import UsageError
+from synth.progress import Progress
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class Filtered(Dataset):
+    """The rows that are left; those removed are `rejected`, each with its reason.
+
+    Attributes:
+        steps: what each step did. None where the output was complete already.
+    """
+
+    steps: Sequence[StepSummary] = ()
+
+
+def filter(
+    source: Source,
+    steps: "Sequence[Step | Callable[[pl.DataFrame], Any]]",
+    *,
+    output: Place = None,
+    explain: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    trust_remote_code: bool = False,
+    limit: int | None = None,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Filtered:
+    """Curate a data set: remove rows that filters find, keep those that are chosen.
+
+    Args:
+        source: the rows.
+        steps: filters and selections of `synth.filters`, in their order: each sees the rows that are left. A function
+            of your own takes a polars data frame (columns id, row, prompt, answer, text, system, roles, and those of
+            the set) and gives a reason or null for each row, or whether it stays: a series, or an expression.
+        output: where the rows go; an interrupted run there is gone on with.
+        explain: give examples of what each step removed in `Filtered.steps`.
+        seed: of what is drawn at random.
+        device: where models run that turn texts into vectors: "cuda", "mps" or "cpu".
+        trust_remote_code: whether code that comes with such a model may run.
+        limit: rows of the source to take.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: the set cannot be read, a step cannot be made ready, or a filter failed.
+        RunError: the disk failed; what was written is kept.
+        Stopped: a person stopped it.
+    """
+    if not steps:
+        raise UsageError("nothing to do: give `steps`, such as synth.filters.Duplicates()")
+    place = output_at(output, restart=restart)
+    with source_at(source) as name, remote_code(allowed=trust_remote_code):
+        rows = open_rows(name, prompt_column=prompt_column, reference_column=reference_column)
+        prompts = open_prompts(rows, limit)
+        for note in rows.notes:
+            progress.say(note)
+        record, did = run_steps(
+            prompts,
+            [step_of(step) for step in steps],
+            place,
+            seed=seed,
+            device=device,
+            piped=name == "-",
+            explain=explain,
+            progress=progress,
+        )
+        filtered = Filtered(place.path or "", record=record, keep=place.keep)
+        filtered.steps = did
+        return filtered

@@ -1,0 +1,86 @@
+"""A curation from the prompt set to the output: make the steps ready, take them, write what is left."""
+
+from collections.abc import Sequence
+
+from synth.curation.context import FilterContext
+from synth.curation.pipeline import columns_of, curate, curated, frame_of, schema_of
+from synth.curation.registry import Step
+from synth.curation.steps import open_steps
+from synth.curation.summary import StepSummary, summaries
+from synth.data.output import Output
+from synth.data.prompts import PromptSet
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
+from synth.progress import Progress
+from synth.stop import Stop
+
+
+def run_steps(
+    prompts: PromptSet,
+    steps: Sequence[Step],
+    output: Output,
+    *,
+    seed: int,
+    device: str,
+    piped: bool,
+    explain: bool,
+    progress: Progress,
+) -> tuple[RunRecord, list[StepSummary]]:
+    """Take the steps in their order, each on the rows that those before it left, and write what is left.
+
+    Args:
+        prompts: the rows.
+        steps: the filters and selections.
+        output: where the rows go; those removed go beside them, each with its reason.
+        seed: of what is drawn at random.
+        device: where models run.
+        piped: whether the rows came from standard input, so that no step can read it.
+        explain: give examples of what each step removed, instead of telling `progress` how many.
+        progress: is told how it goes.
+
+    Returns:
+        What is known of the run, and what each step did; no steps where the output was complete already.
+
+    Raises:
+        UsageError: a step cannot be made ready, or a filter failed.
+        RunError: the disk failed; what has landed is kept.
+        Stopped: a person stopped it.
+    """
+    context = FilterContext(columns_of(prompts), seed, device, piped=piped)
+    opened = open_steps(steps, context)
+    settings = {
+        "steps": [f"{step.kind} {step.text}" for step in steps],
+        "seed": seed,
+        "input": prompts.fingerprint,
+        "read": context.inputs,
+    }
+    record = RunRecord("filter", settings, versions=versions(), source=prompts.source.source)
+    with Stop().on_signals(), output.opened(record, schema_of(prompts), also_read=context.inputs) as sink:
+        record = sink.record
+        if sink.next and sink.next >= prompts.total:
+            record.note = _note(record, prompts)
+            progress.say(f"{output.path} already holds {record.accepted:,} rows")
+            return record, []
+        frame = frame_of(prompts)
+        curation = curate(frame, opened, prompts.faults())
+        with progress.meter("filter") as meter:
+            for accepted, rejected in curated(prompts, curation.reasons, sink.next):
+                sink.extend(accepted, rejected)
+                meter.show(sink.next, prompts.total, "")
+        record.note = _note(record, prompts)
+    did = summaries(curation, frame if explain else None)
+    if not explain:
+        for number, step in enumerate(did, 1):
+            for line in step.lines(number):
+                progress.say(line)
+    where = f" in {output.path}" if output.path else ""
+    progress.say(f"{record.accepted:,} of {prompts.total:,} rows{where}")
+    return record, did
+
+
+def _note(record: RunRecord, prompts: PromptSet) -> str | None:
+    """What people should know of a set without rows."""
+    if record.accepted:
+        return None
+    total = prompts.total
+    return "the input has no rows" if not total else f"nothing is left: all {total:,} rows were removed"

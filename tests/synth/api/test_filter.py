@@ -1,0 +1,109 @@
+"""`synth.filter`, and the filters and selections that it takes."""
+
+import inspect
+import json
+import signal
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+import synth
+from synth.curation import steps as written
+from synth.curation.registry import MAKERS
+from synth.data.run.directory import RunDirectory
+
+ROWS = [{"question": f"What is {n}?", "answer": f"The answer is {n}.", "level": n % 2} for n in range(9)]
+ROWS = [*ROWS[:4], ROWS[4] | {"answer": "4"}, *ROWS[5:], ROWS[0]]
+"""Ten rows: the last equals the first, and one answers with one letter."""
+
+
+def test_steps_in_their_order_and_what_each_did(tmp_path: Path) -> None:
+    steps = [synth.filters.Duplicates(), synth.filters.Length(3), synth.filters.Top("level", 2)]
+    clean = synth.filter(ROWS, steps, output=tmp_path / "clean", explain=True, progress=synth.SILENT)
+    assert len(clean) == 2 == len(clean.to_dataset()) and all(row["level"] == 1 for row in clean)
+    assert clean.rejected is not None and len(clean.rejected) == 8
+    assert [(step.text, step.seen, step.removed) for step in clean.steps] == [
+        ("duplicates", 10, 1),
+        ("length:3", 9, 1),
+        ("top:level,2", 8, 6),
+    ]
+    [category] = clean.steps[0].categories
+    [example] = category.examples
+    assert (category.name, example.row) == ("exact duplicate", 9)
+    assert example.other is not None and (example.other.row, example.other.prompt) == (0, example.prompt)
+    again = synth.filter(ROWS, steps, output=tmp_path / "clean", progress=synth.SILENT)
+    assert again == clean and not again.steps, "it was complete"
+
+
+def test_settings_are_recorded_as_they_are_written_and_can_be_read_again(tmp_path: Path) -> None:
+    steps = [synth.filters.NearDuplicates(0.7, n=4), synth.filters.Language("en", "zh"), synth.filters.Random("50%")]
+    clean = synth.filter(ROWS, steps, progress=synth.SILENT)
+    assert clean.record is not None
+    texts = ["near-duplicates:0.7,n=4", "language:en,zh", "random:50%"]
+    assert clean.record.settings["steps"] == [f"filter {texts[0]}", f"filter {texts[1]}", f"keep {texts[2]}"]
+    read = [written.read_step("keep" if text.startswith("random") else "filter", text) for text in texts]
+    assert read == steps and list(synth.filter(ROWS, read, progress=synth.SILENT)) == list(clean)
+
+
+def test_functions_of_the_user() -> None:
+    def low(frame: pl.DataFrame) -> pl.Series:
+        return frame["level"] > 0
+
+    kept = synth.filter(ROWS, [low, lambda _: pl.col("row") > 2], progress=synth.SILENT)
+    assert [row["level"] for row in kept] == [1, 1, 1] and kept.record is not None
+    assert kept.record.reasons == {"low / false": 6, "<lambda> / false": 1}
+
+
+def test_sets_to_stay_clear_of_are_data_sets_too(tmp_path: Path) -> None:
+    target = synth.filter(ROWS[:3], [synth.filters.Duplicates()], output=tmp_path / "own", progress=synth.SILENT)
+    left = synth.filter(ROWS, [synth.filters.Against(target, threshold=1.0)], progress=synth.SILENT)
+    assert len(left) == 6
+
+
+def test_what_cannot_be_is_named(tmp_path: Path) -> None:
+    for step, field, words in (
+        (synth.filters.NearDuplicates(7), "filter", "near-duplicates:7: a similarity threshold"),
+        (synth.filters.Top("nothing", 3), "keep", "no column nothing"),
+        (synth.filters.Random("half"), "keep", "half is no number of rows"),
+    ):
+        with pytest.raises(synth.UsageError, match=words) as wrong:
+            synth.filter(ROWS, [step], output=tmp_path / "clean", progress=synth.SILENT)
+        assert wrong.value.field == field and not (tmp_path / "clean").exists()
+    with pytest.raises(synth.UsageError) as wrong:
+        synth.filter(ROWS, [])
+    assert wrong.value.field == "steps"
+    with pytest.raises(TypeError, match="treshold"):
+        synth.filters.NearDuplicates(treshold=0.7)  # type: ignore[call-arg]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_run_that_was_stopped_is_gone_on_with(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    source = tmp_path / "rows.jsonl"
+    source.write_text("".join(json.dumps({"question": f"{n}?", "answer": str(n)}) + "\n" for n in range(20_000)))
+    steps = [synth.filters.Length(3)]
+    whole = synth.filter(source, steps, progress=synth.SILENT)
+    extend = RunDirectory.extend
+
+    def stopped(self: RunDirectory, *batches: object) -> None:
+        extend(self, *batches)
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(RunDirectory, "extend", stopped)
+    with pytest.raises(synth.Stopped, match="run the same command again to go on"):
+        synth.filter(source, steps, output=tmp_path / "parts", progress=synth.SILENT)
+    monkeypatch.undo()
+    parts = synth.filter(source, steps, output=tmp_path / "parts", progress=synth.SILENT)
+    assert list(parts) == list(whole) and parts.record is not None and parts.record.accepted == 19_900
+
+
+def test_python_and_the_command_line_have_the_same_steps() -> None:
+    names = {name for makers in MAKERS.values() for name in makers}
+    ours = {name for name in synth.filters.__all__ if name != "Step"}
+    assert {"".join(word.capitalize() for word in name.split("-")) for name in names} == ours
+    for name in ours:
+        settings = inspect.signature(getattr(synth.filters, name)).parameters.values()
+        assert all(setting.annotation is not setting.empty for setting in settings), name
+        assert "context" not in {setting.name for setting in settings}
