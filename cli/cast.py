@@ -24,9 +24,6 @@ from synth.generation.prompt_files import load_prompt
 from synth.generation.verification import Verifier, check_references, open_verifier
 from synth.small_text import read_small
 
-_OPTIONS = {"seconds": "time_limit", "memory": "memory_limit", "unsafe": "unsafe_no_sandbox"}
-"""What people call the settings of a verifier: as the options that set them."""
-
 FIRST = 200
 """References that are checked before a model is loaded."""
 
@@ -91,9 +88,8 @@ class Casting:
         """What is recorded: rows differ with the models' weights, the kind of engine and how it is run."""
         settings: dict[str, Any] = {}
         if self.verifier is not None:
-            settings["verifier"] = {
-                _OPTIONS.get(key, key): value for key, value in asdict(self.verifier).items() if value is not None
-            }
+            values = asdict(self.verifier).items()
+            settings["verifier"] = {key: value for key, value in values if value is not None}
         if self._has_judge:
             settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
         if self.models:
@@ -161,7 +157,7 @@ class Casting:
 
     @property
     def _has_judge(self) -> bool:
-        return self.verifier is not None and self.verifier.name == "judge"
+        return self.verifier is not None and registry.entry_of(self.verifier.name).asks_model
 
     def engine(self, part: str) -> str:
         """The `--engine` value for who plays a part: the server of MODEL@URL, or what was given."""
@@ -218,8 +214,8 @@ def verifier_settings(given: dict[str, Any]) -> VerifierSettings | None:
     name: str | None = given["verifier"]
     if name is None:
         return None
-    if name not in registry.NAMES and ":" not in name:
-        raise UsageError(f"--verifier {name}: {registry.nearest(name)}")
+    if name not in registry.VERIFIERS and ":" not in name:
+        raise UsageError(f"--verifier {name}: {registry.unknown(name)}")
     schema = None
     if given["schema"] is not None:
         try:
@@ -228,23 +224,25 @@ def verifier_settings(given: dict[str, Any]) -> VerifierSettings | None:
             raise UsageError(f"--schema {given['schema']} cannot be read: {error}") from error
     return VerifierSettings(
         name,
-        seconds=given["time_limit"],
-        memory=given["memory_limit"],
+        time_limit=given["time_limit"],
+        memory_limit=given["memory_limit"],
         language=given["language"],
         schema=schema,
         pattern=given["pattern"],
-        unsafe=given["unsafe_no_sandbox"],
+        unsafe_no_sandbox=given["unsafe_no_sandbox"],
     )
 
 
 def casting_of(given: dict[str, Any], **models: str | None) -> Casting:
     """The models (by part; None is nobody) and the verifier of a command with `verifier_options`."""
-    if given["verifier"] == "judge":
+    verifier = verifier_settings(given)
+    asks_model = verifier is not None and registry.entry_of(verifier.name).asks_model
+    if asks_model:
         models["judge"] = given["judge"]
     named = {part: name for part, name in models.items() if name is not None}
-    if given["verifier"] == "judge" and not named.keys() & {"model", "judge"}:
-        raise UsageError("--verifier judge needs a model that judges: --judge MODEL")
-    return Casting(named, given, verifier_settings(given), given["judge_prompt"])
+    if asks_model and not named.keys() & {"model", "judge"}:
+        raise UsageError(f"--verifier {given['verifier']} needs a model that judges: --judge MODEL")
+    return Casting(named, given, verifier, given["judge_prompt"])
 
 
 def judged(casting: Casting, tasks: PromptSet, *, required: bool = True) -> Casting:
@@ -258,12 +256,12 @@ def judged(casting: Casting, tasks: PromptSet, *, required: bool = True) -> Cast
     if casting.verifier is not None:
         return casting
     name = tasks.named_verifier()
-    if name in registry.NAMES.keys() - {"majority", "judge"}:
+    if name is not None and name in registry.VERIFIERS and registry.VERIFIERS[name].judges_single_answers:
         return replace(casting, verifier=verifier_settings(casting.given | {"verifier": name}))
     if required:
         raise UsageError(
             f"--verifier NAME is missing: {tasks.source.source} does not name one verifier for all its rows; take "
-            f"{', '.join(registry.NAMES)}, or module:function"
+            f"{registry.known()}"
         )
     return casting
 

@@ -9,6 +9,7 @@ from typing import Any, Self
 
 from cli.progress import Meter
 from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
 from synth.chat.format import ChatFormat
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.hf.engine import TransformersEngine
@@ -38,7 +39,7 @@ class Curve:
             UsageError: a suite cannot be read, or needs a verifier that cannot be had here.
         """
         suites = open_suites(given["suites"], given["new_suites"], None, VerifierSettings(""), given["eval_limit"])
-        if any(item.verifier.name == "judge" for suite in suites for item in suite.items):
+        if any(entry_of(item.verifier.name).asks_model for suite in suites for item in suite.items):
             raise UsageError("a suite asks for a judge: leave it to synth eval, a judge has no place beside a training")
         return cls(EvaluationRun(suites, Sampling(max_tokens=given["eval_tokens"], temperature=0.0)))
 

@@ -22,6 +22,7 @@ from cli.generate import claimed_stdout, ended, interruptible
 from cli.progress import clock, how_to_go_on, progress, say
 from cli.score_table import score_table
 from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
 from synth.data.read import open_source
 from synth.data.row import BASE
 from synth.data.run.directory import RunDirectory
@@ -103,7 +104,10 @@ def suites_of(given: dict[str, Any], old: tuple[str, ...], new: tuple[str, ...])
         UsageError: see `open_suites`.
     """
     limits = VerifierSettings(
-        "", seconds=given["time_limit"], memory=given["memory_limit"], unsafe=given["unsafe_no_sandbox"]
+        "",
+        time_limit=given["time_limit"],
+        memory_limit=given["memory_limit"],
+        unsafe_no_sandbox=given["unsafe_no_sandbox"],
     )
     return open_suites(old, new, verifier_settings(given), limits, given["limit"])
 
@@ -185,7 +189,7 @@ class _Examination:
 
     def _judge(self) -> Casting | None:
         """Who judges beside the model that answers, where a suite asks for it."""
-        if not any(item.verifier.name == "judge" for suite in self.exam.suites for item in suite.items):
+        if not any(entry_of(item.verifier.name).asks_model for suite in self.exam.suites for item in suite.items):
             return None
         if self.given["judge"] is None:
             raise UsageError("the verifier judge needs a model that judges: --judge MODEL")

@@ -2,6 +2,8 @@
 
 import click
 
+from filters.verifiers.registry import VERIFIERS
+
 GROUPS = {
     "Input": ("limit", "prompt_column", "reference_column", "text_column"),
     "Model": ("model", "prefix", "stop", "trust_remote_code"),
@@ -45,3 +47,6 @@ class Command(click.Command):
             if records:
                 with formatter.section(title):
                     formatter.write_dl(records)
+            if records and title == "Verifier":
+                with formatter.section("Verifiers, and what is right to them"):
+                    formatter.write_dl([(entry.name, entry.says) for entry in VERIFIERS.values()])

@@ -288,9 +288,8 @@ def verifier_options(command: Command) -> Command:
         click.option(
             "--verifier",
             metavar="NAME|MODULE:FUNCTION",
-            help="What tells a right answer: math, code, compile, choice, exact, number, regex, json, function-call, "
-            "instructions, refusal, majority, judge, or a function of yours. [default: what all rows name, as known "
-            "benchmarks do]",
+            help="What tells a right answer: one of those below, or a function of yours. [default: what all rows name, "
+            "as known benchmarks do]",
         ),
         click.option(
             "--time-limit", type=Number(0.01, DAY), default=10.0, show_default=True, help="Seconds for one check."

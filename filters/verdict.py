@@ -45,25 +45,25 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class VerifierSettings:
-    """Which verifier, and how; the command line's options of the same names.
+    """Which verifier, and how; the options of the command line have the same names.
 
     Attributes:
         name: a file of `filters.verifiers` (with hyphens), or `module:function`.
-        seconds: wall-clock limit of one check.
-        memory: mebibytes one check may use, where a program is run.
+        time_limit: wall-clock limit of one check, in seconds.
+        memory_limit: mebibytes one check may use, where a program is run.
         language: for `compile`, instead of what the answer's fence says.
         schema: for `json`, a JSON Schema as text.
         pattern: for `regex`, instead of the row's reference.
-        unsafe: for `code`, `compile`: run without isolation.
+        unsafe_no_sandbox: for `code`, `compile`: run without isolation.
     """
 
     name: str
-    seconds: float = 10.0
-    memory: int = 1024
+    time_limit: float = 10.0
+    memory_limit: int = 1024
     language: str | None = None
     schema: str | None = None
     pattern: str | None = None
-    unsafe: bool = False
+    unsafe_no_sandbox: bool = False
 
 
 Check = Callable[[str, Task], Verdict]

@@ -61,10 +61,10 @@ class Pool:
         request = pickle.dumps((response, task), pickle.HIGHEST_PROTOCOL)
         worker = await self._take()
         try:
-            verdict = await asyncio.wait_for(worker.ask(request), self._settings.seconds + GRACE)
+            verdict = await asyncio.wait_for(worker.ask(request), self._settings.time_limit + GRACE)
         except TimeoutError:
             self._replace(worker)
-            return Verdict(UNSCORABLE, None, f"the check took longer than {self._settings.seconds:g} s")
+            return Verdict(UNSCORABLE, None, f"the check took longer than {self._settings.time_limit:g} s")
         except (EOFError, OSError, ValueError, RecursionError):
             if self._failure is not None:
                 raise self._failure from None

@@ -93,7 +93,7 @@ def check_isolation(settings: VerifierSettings) -> None:
     Raises:
         VerifierError: isolation is not to be had; the message says what is missing.
     """
-    if not settings.unsafe and (problem := isolation_missing()):
+    if not settings.unsafe_no_sandbox and (problem := isolation_missing()):
         raise VerifierError(problem)
 
 
@@ -117,11 +117,11 @@ class PythonSandbox:
         secret = b"" if tests is None else _framed(tests)
         self._requests += 1
         about = {"number": self._requests, "tests_size": len(secret)}
-        body = _framed({**request, **about, "seconds": settings.seconds, "memory": settings.memory}) + secret
+        body = _framed({**request, **about, "seconds": settings.time_limit, "memory": settings.memory_limit}) + secret
         for _ in range(2):  # a server that was killed meanwhile (out of memory) is started once more
             server = self._started()
             try:
-                return _ask(server, body, self._requests, settings.seconds + GRACE)
+                return _ask(server, body, self._requests, settings.time_limit + GRACE)
             except (OSError, EOFError, ValueError):
                 self.close()
         return {"fault": "the sandbox does not answer"}
@@ -132,7 +132,7 @@ class PythonSandbox:
         ours = str(Path(__file__).parents[2])
         start = f"import sys; sys.path.append({ours!r}); from filters.execution.server import main; main()"
         interpreter = [PYTHON, "-I", "-B", "-c", start]
-        if self._settings.unsafe:
+        if self._settings.unsafe_no_sandbox:
             self._folder = tempfile.TemporaryDirectory()
             command = [*interpreter, self._folder.name]
         else:
@@ -196,7 +196,7 @@ class Ran:
 def run(
     command: Sequence[str], files: Mapping[str, str], settings: VerifierSettings, visible: Sequence[str] = ()
 ) -> Ran:
-    """Run one command on some files, isolated unless `settings.unsafe`.
+    """Run one command on some files, isolated unless `settings.unsafe_no_sandbox`.
 
     Args:
         command: the program and its arguments; it is run in the directory of the files.
@@ -207,9 +207,9 @@ def run(
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             Path(folder, name).write_text(text, encoding="utf-8", errors="replace")
-        inner = [*(_copying(folder, files) if not settings.unsafe else []), *command]
+        inner = [*(_copying(folder, files) if not settings.unsafe_no_sandbox else []), *command]
         process = subprocess.Popen(
-            inner if settings.unsafe else [*sandbox_command([folder, *visible], proc=True), *inner],
+            inner if settings.unsafe_no_sandbox else [*sandbox_command([folder, *visible], proc=True), *inner],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -218,7 +218,7 @@ def run(
             start_new_session=True,
             preexec_fn=lambda: _limit(settings),
         )
-        output, on_time = _bounded(process, time.monotonic() + settings.seconds)
+        output, on_time = _bounded(process, time.monotonic() + settings.time_limit)
         kill_tree(process)
         return Ran(process.returncode if on_time else None, output.decode("utf-8", "replace"))
 
@@ -237,8 +237,9 @@ def _copying(folder: str, files: Mapping[str, str]) -> list[str]:
 
 def _limit(settings: VerifierSettings) -> None:
     limits = {
-        resource.RLIMIT_AS: max(settings.memory, 4096) * 2**20,  # a Java or Node machine maps far more than it uses
-        resource.RLIMIT_CPU: int(settings.seconds) + 1,
+        resource.RLIMIT_AS: max(settings.memory_limit, 4096)
+        * 2**20,  # a Java or Node machine maps far more than it uses
+        resource.RLIMIT_CPU: int(settings.time_limit) + 1,
         resource.RLIMIT_FSIZE: FILES,
         resource.RLIMIT_CORE: 0,
     }

@@ -1,1 +1,1 @@
-"""Verifiers, one file each: `checker(settings)` makes the check; `gold(task)`, if defined, is a right response."""
+"""Verifiers, one file each: `checker(settings)` makes the check. `registry` lists them, with what each can do."""

@@ -105,11 +105,6 @@ def checker(settings: VerifierSettings) -> Check:
     return check
 
 
-def gold(task: Task) -> str | None:
-    """The reference program."""
-    return task.reference
-
-
 def _tested(entry: str | None, used: set[str], task: Task) -> set[str]:
     """The names that the tests take from the program.
 
@@ -202,7 +197,7 @@ def _verdict(result: dict[str, Any], tests: dict[str, Any], program: str, settin
     if "unusable" in result:
         return Verdict(UNSCORABLE, program, result["unusable"])
     if "late" in result:
-        return Verdict(WRONG, program, f"took longer than {settings.seconds:g} s")
+        return Verdict(WRONG, program, f"took longer than {settings.time_limit:g} s")
     if "failed" in result:
         return Verdict(WRONG, program, " ".join(str(result["failed"]).split())[:300])
     for number, (said, wanted) in enumerate(zip(result.get("outputs", ()), tests.get("outputs", ()), strict=True), 1):

@@ -117,7 +117,7 @@ def _compiled(language: str, program: str, settings: VerifierSettings) -> Verdic
         visible += map(str, Path("/etc").glob("java-*"))  # Debian's links from the installation lead there
     ran = sandbox.run(command, {compiler.file: program}, settings, visible)
     if ran.status is None:
-        return Verdict(WRONG, program, f"compiling took longer than {settings.seconds:g} s")
+        return Verdict(WRONG, program, f"compiling took longer than {settings.time_limit:g} s")
     if ran.status == 0:
         return Verdict(RIGHT, program)
     return Verdict(WRONG, program, _first_error(ran.output) or f"the compiler ended with status {ran.status}")

@@ -30,11 +30,6 @@ def checker(settings: VerifierSettings) -> Check:
     return _check
 
 
-def gold(task: Task) -> str | None:
-    """None: the data has no reference."""
-    return None
-
-
 def _check(response: str, task: Task) -> Verdict:
     listed, arguments = task.columns.get("instruction_id_list"), task.columns.get("kwargs")
     if isinstance(arguments, str):

@@ -24,11 +24,6 @@ def checker(settings: VerifierSettings) -> Check:
     return check
 
 
-def gold(task: Task) -> str | None:
-    """None: there is no reference."""
-    return None
-
-
 def vote(verdicts: Sequence[Verdict]) -> list[Verdict]:
     """Verdicts on all samples of one task, in their order: `right` are those with the most frequent answer.
 

@@ -63,11 +63,6 @@ def checker(settings: VerifierSettings) -> Check:
     return _check
 
 
-def gold(task: Task) -> str | None:
-    """None: the reference is a label, not a response."""
-    return None
-
-
 def _check(response: str, task: Task) -> Verdict:
     said = [str(value).strip().casefold() for value in (task.columns.get("label"), task.reference) if value is not None]
     wanted = next((word in _REFUSE for word in said if word in _REFUSE | _COMPLY), None)

@@ -32,8 +32,3 @@ def checker(settings: VerifierSettings) -> Check:
         return Verdict(RIGHT, found[0]) if found else Verdict(WRONG, None, "the pattern is not found")
 
     return check
-
-
-def gold(task: Task) -> str | None:
-    """None: a pattern does not match itself."""
-    return None

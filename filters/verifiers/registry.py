@@ -1,35 +1,93 @@
-"""Verifiers by name, or a user's own function by import path."""
+"""Verifiers by name, with what each can do; or a user's own function by import path.
 
-import difflib
+A new verifier is a module here with `checker(settings)`, and one entry in `VERIFIERS`.
+"""
+
 import importlib
 import inspect
-import os
-import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import Any, get_args
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
+from filters.names import ImportPathError, did_you_mean, function_at
 from filters.response.thoughts import after_thoughts
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerdictKind, VerifierError, VerifierSettings
 
-NAMES = {
-    "math": "the final answer equals the reference's, as mathematics",
-    "number": "the last number equals the reference's",
-    "choice": "the option chosen is the right one",
-    "exact": "the response is the reference, white space and case aside",
-    "regex": "a pattern is found in the response",
-    "json": "the response is JSON, of the row's schema if there is one",
-    "function-call": "the function called, and its arguments, are among the possible ones",
-    "instructions": "checkable instructions (IFEval) are followed",
-    "refusal": "the response declines, or does not, as it should",
-    "code": "the program passes the row's tests, in a sandbox",
-    "compile": "the program compiles, in a sandbox",
-    "majority": "the answer that most samples of a task end in",
-    "judge": "a model is asked",
+Gold = Literal["reference", "own", "none"]
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierEntry:
+    """One verifier: what it is called, when it takes a response for right, and what it can do.
+
+    Attributes:
+        name: of its module, with hyphens; or a user's `module:function`.
+        says: when a response is right, for the help.
+        settings: the settings that it takes beside `time_limit`.
+        votes: whether it compares the samples of one task: its module has `vote`.
+        asks_model: whether a model judges: it runs where the models are, and has no module.
+        needs_reference: whether it can say nothing of a task without a reference.
+        gold: what its right response to a task is: the reference, what its module's `gold` says, or none.
+    """
+
+    name: str
+    says: str
+    settings: tuple[str, ...] = ()
+    votes: bool = False
+    asks_model: bool = False
+    needs_reference: bool = False
+    gold: Gold = "reference"
+
+    @property
+    def sandboxed(self) -> bool:
+        """Whether it gives programs of models to an interpreter or a compiler, and so needs a sandbox."""
+        return "unsafe_no_sandbox" in self.settings
+
+    @property
+    def judges_single_answers(self) -> bool:
+        """Whether it judges an answer by itself, and without a model: then rows may name it."""
+        return not (self.votes or self.asks_model)
+
+
+_PROGRAMS = ("memory_limit", "unsafe_no_sandbox")
+
+VERIFIERS = {
+    entry.name: entry
+    for entry in (
+        VerifierEntry("math", "the final answer equals the reference's, as mathematics", needs_reference=True),
+        VerifierEntry("number", "the last number equals the reference's", needs_reference=True),
+        VerifierEntry("choice", "the option chosen is the right one", needs_reference=True),
+        VerifierEntry("exact", "the response is the reference, white space and case aside", needs_reference=True),
+        VerifierEntry("regex", "a pattern is found in the response", ("pattern",), gold="none"),
+        VerifierEntry("json", "the response is JSON, of the row's schema if there is one", ("schema",)),
+        VerifierEntry(
+            "function-call", "the function called, and its arguments, are among the possible ones", gold="own"
+        ),
+        VerifierEntry("instructions", "checkable instructions (IFEval) are followed", gold="none"),
+        VerifierEntry("refusal", "the response declines, or does not, as it should", gold="none"),
+        VerifierEntry("code", "the program passes the row's tests, in a sandbox", _PROGRAMS),
+        VerifierEntry("compile", "the program compiles, in a sandbox", ("language", *_PROGRAMS)),
+        VerifierEntry("majority", "the answer that most samples of a task end in", votes=True, gold="none"),
+        VerifierEntry("judge", "a model is asked", ("judge", "judge_prompt"), asks_model=True),
+    )
 }
-"""Every verifier's name, and when it takes a response for right."""
+"""Every verifier by its name."""
 
 _KINDS: tuple[VerdictKind, ...] = get_args(VerdictKind)
+
+
+def entry_of(name: str) -> VerifierEntry:
+    """What is known of a verifier; of a user's own function, what holds for all of them.
+
+    Raises:
+        VerifierError: there is no such verifier.
+    """
+    if ":" in name:
+        return VerifierEntry(name, "a function of yours says so")
+    if name not in VERIFIERS:
+        raise VerifierError(unknown(name))
+    return VERIFIERS[name]
 
 
 def checker(settings: VerifierSettings) -> Check:
@@ -45,12 +103,12 @@ def checker(settings: VerifierSettings) -> Check:
     return _after_thoughts(_module(settings.name).checker(settings))
 
 
-def _after_thoughts(judges: Check) -> Check:
-    """A check of what a response says after its thoughts. Thoughts alone are no answer, to whatever was asked."""
+def _after_thoughts(judge: Check) -> Check:
+    """A check of what a response says after its thoughts; thoughts alone answer nothing."""
 
     def check(response: str, task: Task) -> Verdict:
         said = after_thoughts(response)
-        verdict = judges(said, task)
+        verdict = judge(said, task)
         if verdict.kind == UNSCORABLE or said.strip() or not response.strip():
             return verdict
         return Verdict(WRONG, None, "no answer after the thoughts")
@@ -60,38 +118,44 @@ def _after_thoughts(judges: Check) -> Check:
 
 def gold(settings: VerifierSettings, task: Task) -> str | None:
     """The response that stands for a task's reference when references are checked; None if there is none."""
-    if ":" in settings.name:
-        return task.reference
-    module = _module(settings.name)
-    found: str | None = module.gold(task) if hasattr(module, "gold") else task.reference
-    return found
+    kind = entry_of(settings.name).gold
+    if kind == "own":
+        own: str | None = _module(settings.name).gold(task)
+        return own
+    return task.reference if kind == "reference" else None
 
 
-def nearest(name: str) -> str:
+def vote(settings: VerifierSettings, verdicts: Sequence[Verdict]) -> list[Verdict]:
+    """The verdicts on all samples of one task, in their order, where the verifier compares them; else as they are."""
+    if not entry_of(settings.name).votes:
+        return list(verdicts)
+    compared: list[Verdict] = _module(settings.name).vote(verdicts)
+    return compared
+
+
+def unknown(name: str) -> str:
     """What to say of an unknown name."""
-    near = difflib.get_close_matches(name, NAMES, 2)
-    if near:
-        return f"there is no verifier {name}; did you mean {' or '.join(near)}?"
-    return f"there is no verifier {name}; there are {', '.join(NAMES)}, and functions of yours as module:function"
+    near = did_you_mean(name, VERIFIERS)
+    return f"there is no verifier {name}{near or f'; there are {known()}'}"
+
+
+def known() -> str:
+    """All that a verifier may be, for people."""
+    return f"{', '.join(VERIFIERS)}, and functions of yours as module:function"
 
 
 def _module(name: str) -> Any:
-    if name not in NAMES:
-        raise VerifierError(nearest(name))
-    return importlib.import_module(f"filters.verifiers.{name.replace('-', '_')}")
+    return importlib.import_module(f"filters.verifiers.{entry_of(name).name.replace('-', '_')}")
 
 
 def _own(path: str) -> Check:
     """A user's function of (response, reference) or (response, reference, row)."""
-    module_name, _, name = path.partition(":")
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` has it: the user's module lies where the command is run
     try:
-        function = getattr(importlib.import_module(module_name), name)
-    except (Exception, SystemExit) as error:  # a user's module may raise anything, and be a script that ends
-        raise VerifierError(f"{path} cannot be imported: {type(error).__name__}: {error}") from error
-    if not callable(function) or inspect.iscoroutinefunction(function):
-        raise VerifierError(f"{path} is no plain function")
+        function = function_at(path)
+    except ImportPathError as error:
+        raise VerifierError(str(error)) from error
+    if inspect.iscoroutinefunction(function):
+        raise VerifierError(f"{path} is no plain function: it is asynchronous")
     wants = _arguments(path, function)
 
     def check(response: str, task: Task) -> Verdict:
@@ -113,13 +177,13 @@ def _arguments(path: str, function: Callable[..., object]) -> int:
     raise VerifierError(f"{path}{signature} cannot be called with (response, reference), nor with the row as a third")
 
 
-def _as_verdict(found: object) -> Verdict:
+def _as_verdict(returned: object) -> Verdict:
     """A user's function may return a verdict, one of its words, or whether the response is right."""
-    if isinstance(found, Verdict) and found.kind in _KINDS:
-        return found
-    if isinstance(found, bool):
-        return Verdict(RIGHT if found else WRONG)
+    if isinstance(returned, Verdict) and returned.kind in _KINDS:
+        return returned
+    if isinstance(returned, bool):
+        return Verdict(RIGHT if returned else WRONG)
     for kind in _KINDS:
-        if isinstance(found, str) and found == kind:
+        if isinstance(returned, str) and returned == kind:
             return Verdict(kind)
-    raise TypeError(f"it returned {found!r:.200}: return a Verdict, True or False, or one of {', '.join(_KINDS)}")
+    raise TypeError(f"it returned {returned!r:.200}: return a Verdict, True or False, or one of {', '.join(_KINDS)}")

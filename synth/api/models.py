@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
 from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
 from synth.data.prompts import PromptSet
 from synth.engines.base import EngineOptions
 from synth.errors import UsageError
@@ -110,10 +111,10 @@ def roles_for(
     settings = verifier_of(verifier) if isinstance(verifier, str) else verifier
     found = verifier_for(prompts, settings, required=required)
     asked = {"model": model, **others}
-    if found is not None and found.name == "judge":
+    if found is not None and entry_of(found.name).asks_model:
         asked["judge"] = judge
         if model is None and judge is None:
-            raise UsageError("`verifier` judge needs a model that judges: `judge` MODEL")
+            raise UsageError(f"`verifier` {found.name} needs a model that judges: `judge` MODEL")
     with ExitStack() as stack:
         models: dict[str, Model] = {}
         for role, one in asked.items():

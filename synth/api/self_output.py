@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import roles_for, used
 from synth.api.places import Place, Source, output_at, source_at
@@ -97,8 +98,10 @@ def self_output(
         )
         answers = None if alone else answer_model
         with roles_for(main, prompts, verifier, judge=judge, judge_prompt=judge_prompt, answers=answers) as roles:
-            if roles.verifier and roles.verifier.name == "majority" and settings.fallback != ("drop",):
-                raise UsageError("`verifier` majority judges samples only together: it goes with `fallback` drop")
+            if roles.verifier and entry_of(roles.verifier.name).votes and settings.fallback != ("drop",):
+                raise UsageError(
+                    f"`verifier` {roles.verifier.name} judges samples only together: it goes with `fallback` drop"
+                )
             shots = demonstrations(prompts.rows("self-output", {}, COLUMNS)(0), few_shot, seed)
             job = prompt_job(
                 "self-output",

@@ -14,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.verdict import UNSCORABLE, Verdict, VerifierSettings
+from filters.verifiers.registry import entry_of
 from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
@@ -61,7 +62,7 @@ async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: 
                 verifiers[item.verifier] = await _open(item.verifier, judge)
                 stack.push_async_callback(verifiers[item.verifier].close)
         for settings in {item.verifier: None for item in suite.items}:
-            if settings.name != "judge":
+            if not entry_of(settings.name).asks_model:
                 tasks = islice((item.task for item in suite.items if item.verifier == settings), FIRST)
                 try:
                     await check_references(verifiers[settings], tasks)
@@ -71,12 +72,15 @@ async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: 
 
 
 async def _open(settings: VerifierSettings, judge: ChatModel | None) -> Verifier:
-    if settings.name == "majority":
-        raise UsageError("the verifier majority compares samples of one task: it cannot judge a suite's single answers")
-    if settings.name != "judge":
+    entry = entry_of(settings.name)
+    if entry.votes:
+        raise UsageError(
+            f"`verifier` {entry.name} compares samples of one task: it cannot judge a suite's single answers"
+        )
+    if not entry.asks_model:
         return await open_verifier(settings)
     if judge is None:
-        raise UsageError("the verifier judge needs a model that judges: `judge` MODEL")
+        raise UsageError(f"`verifier` {entry.name} needs a model that judges: `judge` MODEL")
     return Judge(judge)
 
 

@@ -167,11 +167,11 @@ def _suite(
 
 def _known(name: object, where: str) -> str:
     """A verifier that a row names. A function of the user's is not taken from data: it would be run."""
-    if isinstance(name, str) and name in registry.NAMES:
+    if isinstance(name, str) and name in registry.VERIFIERS:
         return name
     if isinstance(name, str) and ":" in name:
         raise UsageError(f"{where}: verifier {name} is a function; functions are named by `verifier` only")
-    raise UsageError(f"{where}: {registry.nearest(str(name)) if name else 'it names no verifier'}")
+    raise UsageError(f"{where}: {registry.unknown(str(name)) if name else 'it names no verifier'}")
 
 
 def _text(value: Any) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from filters.verdict import VerifierSettings
+from filters.verdict import VerifierError, VerifierSettings
 from filters.verifiers import registry
 from synth.data.plain import open_rows_or_texts
 from synth.data.prompts import PromptSet, open_prompts
@@ -109,8 +109,8 @@ def verifier_of(
     Raises:
         UsageError: there is no such verifier, or its schema cannot be read.
     """
-    if name is not None and name not in registry.NAMES and ":" not in name:
-        raise UsageError(f"`verifier` {name}: {registry.nearest(name)}")
+    if name is not None:
+        _check_name(name)
     text = None
     if schema is not None:
         try:
@@ -132,13 +132,21 @@ def verifier_for(
     """
     limits = verifier or VerifierSettings("")
     if limits.name:
+        _check_name(limits.name)
         return limits
     name = prompts.named_verifier()
-    if name in registry.NAMES.keys() - {"majority", "judge"}:
-        return replace(limits, name=str(name))
+    if name is not None and name in registry.VERIFIERS and registry.VERIFIERS[name].judges_single_answers:
+        return replace(limits, name=name)
     if required:
         raise UsageError(
             f"`verifier` is missing: {prompts.source.source} does not name one verifier for all its rows; take "
-            f"{', '.join(registry.NAMES)}, or module:function"
+            f"{registry.known()}"
         )
     return None
+
+
+def _check_name(name: str) -> None:
+    try:
+        registry.entry_of(name)
+    except VerifierError as error:
+        raise UsageError(f"`verifier` {name}: {error}") from error

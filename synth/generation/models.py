@@ -12,6 +12,7 @@ from functools import cached_property
 from typing import Any, Self
 
 from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
 from synth.background import wait_for
 from synth.chat.format import ChatFormat, format_for
 from synth.engines.base import Engine, EngineOptions
@@ -23,9 +24,6 @@ from synth.generation.judge import JUDGE_PLACES, Judge
 from synth.generation.prompt_files import load_prompt
 from synth.generation.verification import Verifier
 from synth.progress import SILENT, Progress, clock
-
-_RECORDED = {"seconds": "time_limit", "memory": "memory_limit", "unsafe": "unsafe_no_sandbox"}
-"""What `run.json` calls the settings of a verifier: as the options that set them."""
 
 
 @dataclass(slots=True)
@@ -276,7 +274,7 @@ class Roles:
         settings: dict[str, Any] = {}
         if self.verifier is not None:
             values = asdict(self.verifier).items()
-            settings["verifier"] = {_RECORDED.get(name, name): value for name, value in values if value is not None}
+            settings["verifier"] = {name: value for name, value in values if value is not None}
         if self.has_judge:
             settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
         main = next(iter(self.models.values()), None)
@@ -318,4 +316,4 @@ class Roles:
     @property
     def has_judge(self) -> bool:
         """Whether a model is the verifier."""
-        return self.verifier is not None and self.verifier.name == "judge"
+        return self.verifier is not None and entry_of(self.verifier.name).asks_model

@@ -12,7 +12,7 @@ from typing import Protocol
 
 from filters.execution.pool import Pool, open_pool
 from filters.verdict import RIGHT, UNSCORABLE, Task, Verdict, VerifierError, VerifierSettings
-from filters.verifiers import majority, registry
+from filters.verifiers import registry
 from synth.errors import RunError, UsageError
 
 
@@ -45,7 +45,7 @@ class PoolVerifier:
 
     def __init__(self, settings: VerifierSettings, pool: Pool) -> None:
         self.name = settings.name
-        self.votes = settings.name == "majority"
+        self.votes = registry.entry_of(settings.name).votes
         self._settings = settings
         self._pool = pool
 
@@ -63,7 +63,7 @@ class PoolVerifier:
 
     def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
         """See `Verifier.vote`."""
-        return majority.vote(verdicts) if self.votes else list(verdicts)
+        return registry.vote(self._settings, verdicts)
 
     def gold(self, task: Task) -> str | None:
         """See `Verifier.gold`."""

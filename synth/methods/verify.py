@@ -58,7 +58,7 @@ def nothing_to_judge(tasks: PromptSet, settings: VerifierSettings | None, *, ref
         settings: the verifier; None, or one that asks a model, takes the column `reference` for a reference.
         references: whether references are judged, or answers.
     """
-    if settings is None or settings.name == "judge":
+    if settings is None or registry.entry_of(settings.name).asks_model:
         has_references = any(task.reference for task in tasks.tasks())
     else:
         has_references = any(registry.gold(settings, task) for task in tasks.tasks())

@@ -1,12 +1,13 @@
 """Verifiers by name, and functions of a user's own."""
 
+import importlib
 import sys
 from pathlib import Path
 
 import pytest
 
-from filters.verdict import Task, VerifierError, VerifierSettings
-from filters.verifiers.registry import NAMES, checker, gold
+from filters.verdict import Task, Verdict, VerifierError, VerifierSettings
+from filters.verifiers.registry import VERIFIERS, checker, entry_of, gold, vote
 
 OWN = """
 from filters.verdict import Verdict
@@ -40,7 +41,10 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     return "own_checks"
 
 
-@pytest.mark.parametrize("name", sorted(set(NAMES) - {"judge", "code", "compile"}))  # those need a model or a sandbox
+HERE = sorted(name for name, entry in VERIFIERS.items() if not entry.asks_model and not entry.sandboxed)
+
+
+@pytest.mark.parametrize("name", HERE)
 def test_every_name_is_a_verifier(name: str) -> None:
     assert checker(VerifierSettings(name, pattern="x"))("x", Task()).kind in ("right", "wrong", "unscorable")
 
@@ -78,6 +82,8 @@ def test_what_is_no_verdict_is_an_error(own: str, name: str) -> None:
     [
         ("mth", "did you mean math"),
         ("zzz", "there are math, number"),
+        ("own_checks:tow", "did you mean two"),
+        ("own_chekcs:two", "did you mean own_checks"),
         ("own_checks:nothing", "cannot be imported: AttributeError"),
         ("own_checks:one", r"one\(response\) cannot be called with \(response, reference\)"),
         ("own_checks:keyword", "cannot be called with"),
@@ -97,3 +103,24 @@ def test_gold_is_the_reference_unless_the_verifier_knows_better(own: str) -> Non
     task = Task("the reference")
     assert gold(VerifierSettings("math"), task) == gold(VerifierSettings(f"{own}:two"), task) == "the reference"
     assert gold(VerifierSettings("majority"), task) is None
+    assert gold(VerifierSettings("function-call"), Task('[{"f": {"a": [1, 2]}}]')) == "[f(a=1)]"
+
+
+def test_samples_are_compared_by_the_verifier_that_votes_alone() -> None:
+    verdicts = [Verdict("unscorable", answer) for answer in "aab"]
+    assert [one.kind for one in vote(VerifierSettings("majority"), verdicts)] == ["right", "right", "wrong"]
+    assert vote(VerifierSettings("math"), verdicts) == vote(VerifierSettings("own:check"), verdicts) == verdicts
+
+
+def test_what_verifiers_can_do_holds_of_their_modules() -> None:
+    """A flag that is not so would be found out in the middle of a run."""
+    for name, entry in VERIFIERS.items():
+        if entry.asks_model:
+            continue
+        module = importlib.import_module(f"filters.verifiers.{name.replace('-', '_')}")
+        assert hasattr(module, "vote") == entry.votes, name
+        assert hasattr(module, "gold") == (entry.gold == "own"), name
+        verdict = None if entry.sandboxed else checker(VerifierSettings(name))("7", Task())
+        if entry.needs_reference:
+            assert verdict is not None and verdict.kind == "unscorable", name
+    assert entry_of("own:check").judges_single_answers and not VERIFIERS["majority"].judges_single_answers

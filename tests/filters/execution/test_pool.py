@@ -69,7 +69,7 @@ def hostile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
 
 def verdicts(name: str, pairs: list[tuple[str, str]], *, seconds: float = 1.0, workers: int = 2) -> list[Verdict]:
     async def go() -> list[Verdict]:
-        pool = await open_pool(VerifierSettings(name, seconds=seconds), workers)
+        pool = await open_pool(VerifierSettings(name, time_limit=seconds), workers)
         try:
             return list(await asyncio.gather(*(pool.check(response, Task(ref)) for response, ref in pairs)))
         finally:
@@ -145,7 +145,7 @@ def test_a_pool_whose_workers_cannot_start_any_more_says_so(hostile: str) -> Non
 
 def test_closing_leaves_nobody_waiting(hostile: str) -> None:
     async def go() -> None:
-        pool = await open_pool(VerifierSettings(f"{hostile}:check", seconds=30), 1)
+        pool = await open_pool(VerifierSettings(f"{hostile}:check", time_limit=30), 1)
         checks = [asyncio.ensure_future(pool.check(text, Task("a"))) for text in ("hang", "a")]
         await asyncio.sleep(0.2)
         await pool.close()
@@ -177,7 +177,7 @@ def test_what_cannot_work_fails_before_anything_is_checked(hostile: str, name: s
 
 def test_cancelled_checks_leave_the_pool_usable(hostile: str) -> None:
     async def go() -> None:
-        pool = await open_pool(VerifierSettings(f"{hostile}:check", seconds=30), 1)
+        pool = await open_pool(VerifierSettings(f"{hostile}:check", time_limit=30), 1)
         hanging = asyncio.ensure_future(pool.check("hang", Task("x")))
         waiting = asyncio.ensure_future(pool.check("a", Task("a")))
         await asyncio.sleep(0.2)
@@ -202,7 +202,7 @@ import asyncio
 from filters.execution.pool import open_pool
 from filters.verdict import Task, VerifierSettings
 async def go():
-    pool = await open_pool(VerifierSettings("{hostile}:check", seconds=100), 1)
+    pool = await open_pool(VerifierSettings("{hostile}:check", time_limit=100), 1)
     print("ready", flush=True)
     await pool.check("hang", Task("x"))
 asyncio.run(go())

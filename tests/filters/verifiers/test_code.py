@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isol
 
 @pytest.fixture(scope="module")
 def check() -> Iterator[Check]:
-    yield checker(VerifierSettings("code", seconds=5))
+    yield checker(VerifierSettings("code", time_limit=5))
 
 
 HONEST = {
@@ -132,7 +132,7 @@ def test_programs_that_read_and_write(check: Check) -> None:
     ],
 )
 def test_how_a_program_ends(program: str, kind: str) -> None:
-    check = checker(VerifierSettings("code", seconds=2))
+    check = checker(VerifierSettings("code", time_limit=2))
     verdict = check(f"```python\n{program}\n```", Task(columns={"inputs": [""], "outputs": ["5"]}))
     assert verdict.kind == kind, verdict
 

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isol
 @pytest.fixture(scope="module")
 def check() -> Iterator[Check]:
     os.environ["SYNTH_TEST_SECRET"] = SECRET
-    made = checker(VerifierSettings("code", seconds=2, memory=256))
+    made = checker(VerifierSettings("code", time_limit=2, memory_limit=256))
     assert made(HONEST, TASK).kind == "right"
     yield made
     del os.environ["SYNTH_TEST_SECRET"]
@@ -310,7 +310,7 @@ except OSError:
 
 def test_tests_are_no_way_in_for_hostile_data() -> None:
     """The tests of a data set may be hostile, too: they run under the same limits."""
-    made = checker(VerifierSettings("code", seconds=2, memory=256))
+    made = checker(VerifierSettings("code", time_limit=2, memory_limit=256))
     attack = Task(columns={"tests": ["import os\nassert os.fork() >= 0"]})
     assert made(HONEST, attack).kind != "right"
     assert made(HONEST, Task(columns={"tests": ["while True: pass"]})).kind == "wrong"
@@ -321,7 +321,7 @@ def test_without_bubblewrap_it_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(VerifierError, match=r"bubblewrap is missing.*--unsafe-no-sandbox"):
         checker(VerifierSettings("code"))
-    unsafe = checker(VerifierSettings("code", unsafe=True, seconds=2))
+    unsafe = checker(VerifierSettings("code", unsafe_no_sandbox=True, time_limit=2))
     assert unsafe(HONEST, TASK).kind == "right"
     assert unsafe(FORGERIES["exits hard before the tests"], TASK).kind == "wrong"
     assert unsafe("import os\nos.fork()\ndef f(x):\n    return x * x", TASK).kind == "wrong"

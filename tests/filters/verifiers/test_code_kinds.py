@@ -11,7 +11,7 @@ pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isol
 
 @pytest.fixture(scope="module")
 def check() -> Check:
-    return checker(VerifierSettings("code", seconds=3, memory=256))
+    return checker(VerifierSettings("code", time_limit=3, memory_limit=256))
 
 
 def fenced(code: str) -> str:

@@ -27,17 +27,17 @@ def test_each_language(language: str) -> None:
     tool, good, bad, reason = PROGRAMS[language]
     if language != "python" and shutil.which(tool) is None:
         pytest.skip(f"{tool} is not installed")
-    check = checker(VerifierSettings("compile", seconds=60))
+    check = checker(VerifierSettings("compile", time_limit=60))
     assert check(f"So:\n```{language}\n{good}\n```", Task()).kind == "right"
     verdict = check(f"```{language}\n{bad}\n```", Task())
     assert verdict.kind == "wrong" and reason in (verdict.reason or ""), verdict
-    named = checker(VerifierSettings("compile", language=language, seconds=60))
+    named = checker(VerifierSettings("compile", language=language, time_limit=60))
     assert named(good, Task()).kind == "right"
     assert named(f"```\n{bad}\n```", Task()).kind == "wrong"
 
 
 def test_compiling_does_not_run_or_read_anything_it_should_not() -> None:
-    check = checker(VerifierSettings("compile", seconds=3))
+    check = checker(VerifierSettings("compile", time_limit=3))
     began = time.monotonic()
     assert check("```python\nwhile True: pass\n```", Task()).kind == "right"
     assert check('```c\n#include "/etc/passwd"\n```', Task()).kind == "wrong"

@@ -9,7 +9,7 @@ from filters.verifiers import registry
 from synth.errors import UsageError
 from synth.evaluation.suites import Suite, open_suites
 
-LIMITS = VerifierSettings("", seconds=5.0)
+LIMITS = VerifierSettings("", time_limit=5.0)
 
 
 def opened(*old: object, new: tuple[object, ...] = (), verifier: str | None = None, **options: Any) -> list[Suite]:
@@ -45,7 +45,7 @@ def test_published_files_are_read_as_they_are(file: str, data: Path) -> None:
     for item in suite.items:
         assert item.messages[-1]["role"] == "user"
         assert item.messages[-1]["content"].strip()
-        assert item.verifier == VerifierSettings(verifier, seconds=5.0)
+        assert item.verifier == VerifierSettings(verifier, time_limit=5.0)
 
 
 CHECKED = ["gsm8k/test.jsonl", "math500/test.jsonl", "bfcl/BFCL_v4_simple_python.json", "bfcl/BFCL_v4_multiple.json"]

@@ -99,7 +99,7 @@ HUMAN = {
 
 def test_the_rest_of_a_function_is_an_answer_to_humaneval(tmp_path: Path) -> None:
     [row] = open_prompts(open_rows(str(write(tmp_path / "he.jsonl", HUMAN)))).rows("", {}, pa.schema([]))(0)
-    check = registry.checker(VerifierSettings("code", unsafe=True))
+    check = registry.checker(VerifierSettings("code", unsafe_no_sandbox=True))
     assert row.reference == HUMAN["prompt"] + HUMAN["canonical_solution"]
     assert [check(said, task_of(row)).kind for said in ("    return 2 * x\n", row.reference)] == ["right", "right"]
 
