@@ -4,15 +4,15 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
-from cli.options import ROWS, SEEDS, TRUST, output_options
+from cli.options import ROWS, SEEDS, TRUST, Share, output_options
 
 
 @click.command(cls=Command)
 @click.argument("target", metavar="TARGET")
 @click.option(
     "--replay",
-    "replays",
     multiple=True,
     required=True,
     metavar="SET:SHARE",
@@ -53,6 +53,20 @@ def command(**given: Any) -> None:
       synth mix masked --replay replay-scored:10% --by tokens -o train
       synth mix own --replay replay:5% --by tokens --model M | synth score-tokens --model M -o train
     """  # noqa: D301 (\b is click's)
-    from cli.mixing import mix
+    from synth.api.mix import mix
 
-    mix(given)
+    with arguments(given | {"replay": [_share(text) for text in given["replay"]]}) as call:
+        mix(**call)
+
+
+def _share(text: str) -> tuple[str, float]:
+    """A replay set and its share of the target."""
+    from synth.errors import UsageError
+
+    source, colon, share = text.rpartition(":")
+    if not colon or not source:
+        raise UsageError(f"`replay` {text} does not say how much: write {text}:5%")
+    try:
+        return source, Share().convert(share, None, None)
+    except click.UsageError as error:
+        raise UsageError(f"`replay` {text}: {error.message}") from error

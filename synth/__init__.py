@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from synth.api.filter import Filtered, filter
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
+    from synth.api.mix import mix
     from synth.api.models import load
     from synth.api.rate import rate
     from synth.api.refuse import refuse
@@ -49,6 +50,7 @@ _HOMES = {
     "lamol": "synth.api.lamol",
     "load": "synth.api.models",
     "magpie": "synth.api.magpie",
+    "mix": "synth.api.mix",
     "rate": "synth.api.rate",
     "refuse": "synth.api.refuse",
     "rephrase": "synth.api.rephrase",
@@ -79,6 +81,7 @@ __all__ = [
     "lamol",
     "load",
     "magpie",
+    "mix",
     "rate",
     "refuse",
     "rephrase",

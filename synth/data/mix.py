@@ -1,4 +1,4 @@
-"""Mix a task's rows with replay: so many rows, or tokens, of each replay set beside the task's own.
+"""How a task's rows are mixed with replay: which rows of each replay set are taken, and in which order all stand.
 
 How much old data a model must see again not to forget it is reported between 1 % and 25 % of the new (arXiv 2403.08763,
 2205.12393, 2501.13453). A share is always of the target: 5 % of 10,000 target rows are 500 replay rows.
@@ -36,7 +36,7 @@ class MixPart:
 
     Attributes:
         name: what the column `source` says.
-        tasks: its rows.
+        prompts: its rows.
         share: of the target's rows or tokens; None for the target itself, which is taken whole.
         duplicates: places of replay rows whose prompt is one of the target's; they are never taken.
         unreadable: places of rows that cannot be read, and why; they are never taken either.
@@ -45,7 +45,7 @@ class MixPart:
     """
 
     name: str
-    tasks: PromptSet
+    prompts: PromptSet
     share: float | None = None
     duplicates: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
     unreadable: dict[int, str] = field(default_factory=dict)
@@ -136,9 +136,9 @@ def mixed(mixture: Mixture, start: int = 0) -> Iterator[tuple[pa.RecordBatch, pa
     sets = [_Gather(part, mixture.schema) for part in mixture.parts]
     for begin in range(start, mixture.rows, BLOCK_ROWS):
         part, place = mixture.part[begin : begin + BLOCK_ROWS], mixture.place[begin : begin + BLOCK_ROWS]
-        found = [sets[index].rows(place[part == index]) for index in range(len(sets))]
+        blocks = [sets[index].rows(place[part == index]) for index in range(len(sets))]
         back = np.argsort(np.argsort(part, kind="stable"), kind="stable")
-        rows = pa.Table.from_batches(found).combine_chunks().take(pa.array(back)).combine_chunks().to_batches()[0]
+        rows = pa.Table.from_batches(blocks).combine_chunks().take(pa.array(back)).combine_chunks().to_batches()[0]
         yield rows, none_rejected
     done = max(0, start - mixture.rows)
     for one in sets:
@@ -158,7 +158,7 @@ class _Gather:
         self._part = part
         self._schema = schema
         self.left_out = part.left_out
-        self._batches = [completed for _, completed in part.tasks.completed(pa.schema([SOURCE]))]
+        self._batches = [completed for _, completed in part.prompts.completed(pa.schema([SOURCE]))]
         self._starts = np.cumsum([0, *(batch.num_rows for batch in self._batches)])
         _, first = np.unique(part.taken, return_index=True)
         self._again = np.ones(len(part.taken), bool)
@@ -180,14 +180,14 @@ class _Gather:
         """Rows by their place in the set, in the order given."""
         holder = np.searchsorted(self._starts, places, side="right") - 1
         order = np.argsort(holder, kind="stable")
-        found = [
+        rows = [
             self._batches[index].take(pa.array(places[order][holder[order] == index] - self._starts[index]))
             for index in np.unique(holder)
         ]
-        if not found:
+        if not rows:
             return pa.RecordBatch.from_pylist([], self._schema)
         back = pa.array(np.argsort(order, kind="stable"))
-        whole = pa.Table.from_batches(found).take(back).combine_chunks().to_batches()[0]
+        whole = pa.Table.from_batches(rows).take(back).combine_chunks().to_batches()[0]
         columns = [
             pa.array([self._part.name] * whole.num_rows, pa.string())
             if item.name == SOURCE.name
@@ -202,7 +202,7 @@ class _Gather:
 def _one_form(parts: Sequence[MixPart]) -> None:
     """Refuse sets of which some are tokens, or have labels, and some do not, or that different models scored."""
     tokens = [part for part in parts if _tokenised(part)]
-    labelled = [part for part in tokens if "labels" in part.tasks.source.schema.names]
+    labelled = [part for part in tokens if "labels" in part.prompts.source.schema.names]
     for what, having in (("labels", labelled), ("tokens", tokens)):
         if having and len(having) < len(parts):
             plain = next(part for part in parts if part not in having)
@@ -212,8 +212,8 @@ def _one_form(parts: Sequence[MixPart]) -> None:
                 "messages"
             )
     models: dict[str, str] = {}
-    for part in (part for part in tokens if "scorer" in part.tasks.source.schema.names):
-        for batch in part.tasks.source.batches(part.tasks.limit):
+    for part in (part for part in tokens if "scorer" in part.prompts.source.schema.names):
+        for batch in part.prompts.source.batches(part.prompts.limit):
             for scorer in batch["scorer"].unique().drop_null().to_pylist():
                 models.setdefault(scorer.rsplit(" ", 1)[0], part.name)
     if len(models) > 1:
@@ -225,7 +225,7 @@ def _one_form(parts: Sequence[MixPart]) -> None:
 
 def _tokenised(part: MixPart) -> bool:
     """Whether its rows are tokens: as `synth score-tokens` leaves them, or as another tool does."""
-    return "input_ids" in part.tasks.source.schema.names
+    return "input_ids" in part.prompts.source.schema.names
 
 
 def _look(
@@ -235,7 +235,7 @@ def _look(
     keys: list[int] = []
     sizes: list[int] = []
     tokenised = _tokenised(part)
-    for batch in part.tasks.source.batches(part.tasks.limit):
+    for batch in part.prompts.source.batches(part.prompts.limit):
         conversations = batch["messages"].to_pylist()
         keys.extend(int(digest(_prompt(messages or []))[:15], 16) for messages in conversations)
         if tokenised:
@@ -246,7 +246,7 @@ def _look(
             sizes.extend(count_tokens(messages or []) for messages in conversations)
         else:
             sizes.extend([0] * batch.num_rows)
-    part.unreadable = part.tasks.faults()
+    part.unreadable = part.prompts.faults()
     readable = np.ones(len(keys), np.bool_)
     readable[list(part.unreadable)] = False
     return np.array(keys, np.int64), np.array(sizes, np.int64), readable
@@ -288,7 +288,7 @@ def _take(
 
 def _schema(parts: Sequence[MixPart]) -> pa.Schema:
     """The columns of all sets together; null where a set has none of a name."""
-    schemas = [part.tasks.schema(pa.schema([SOURCE])) for part in parts]
+    schemas = [part.prompts.schema(pa.schema([SOURCE])) for part in parts]
     try:
         return pa.unify_schemas(schemas, promote_options="permissive")
     except pa.ArrowException as error:

@@ -1,0 +1,111 @@
+"""`synth.mix`: a task's rows with a share of replay among them."""
+
+import math
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Literal
+
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, Source, output_at, source_at
+from synth.data.mix import CountTokens, Order, Unit
+from synth.data.mixing import open_part, part_names, write_mixture
+from synth.data.row import Message
+from synth.errors import RequestError, UsageError
+from synth.generation.models import Model
+from synth.progress import Progress
+
+Replay = Mapping[str, float] | Mapping[Path, float] | Mapping[Dataset, float] | Iterable[tuple[Source, float]]
+"""Replay sets, each with its share of the target: 0.05 is 5 %. Pairs, where a set is rows in memory."""
+
+
+def mix(
+    target: Source,
+    replay: Replay,
+    *,
+    output: Place = None,
+    by: Unit = "rows",
+    order: Order = "interleave",
+    oversample: bool = False,
+    form: Literal["messages"] | None = None,
+    model: Model | str | None = None,
+    limit: int | None = None,
+    seed: int = 0,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Mix the rows of a task with replay, so that what is trained on keeps the old abilities alive.
+
+    All of the target is taken, and of each replay set as many rows (or tokens) as its share of the target says, at
+    random and none twice. Replay rows that ask what a target row asks are left out. Each row says in `source` which set
+    it is of; `Dataset.record.parts` says what was taken of each.
+
+    Args:
+        target: the task's rows.
+        replay: the replay sets, each with its share of the target, such as `{"replay": 0.05}`.
+        output: where the rows go; an interrupted run there is gone on with.
+        by: what shares are of. "tokens" of sets that are not scored are those of `model`.
+        order: "interleave" spreads replay evenly among the target's rows; "shuffle" draws the order of all rows;
+            "append" puts replay after them.
+        oversample: take rows of a replay set that is too small more than once.
+        form: "messages" leaves tokens and labels behind.
+        model: for `by` "tokens": whose tokens they are.
+        limit: rows of the target to take.
+        seed: of what is drawn.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: a set cannot be read or is too small, or the sets have no form in common.
+        RunError: the disk failed; what was written is kept.
+        Stopped: a person stopped it.
+    """
+    shares = list(replay.items() if isinstance(replay, Mapping) else replay)
+    if not shares:
+        raise UsageError("`replay` names no set: give one, and how much of it")
+    sources: list[tuple[Source, float | None]] = [(target, None), *shares]
+    names = [os.fspath(source) if isinstance(source, str | os.PathLike) else None for source, _ in sources]
+    if names.count("-") > 1:
+        raise UsageError("standard input is one set: only one of the target and `replay` can be -")
+    called = part_names(names)
+    for name, (_, share) in zip(called, sources, strict=True):
+        if share is not None and not 0 < share < math.inf:
+            raise UsageError(f"`replay` {name}: {share} is no share; a share is more than nothing, and 0.05 is 5%")
+    place = output_at(output, restart=restart)
+    with ExitStack() as stack:
+        count = None if model is None else _token_counter(stack.enter_context(used(model)))
+        parts = [
+            open_part(
+                name,
+                stack.enter_context(source_at(source)),
+                share,
+                limit=limit if share is None else None,
+                messages=form == "messages",
+                progress=progress,
+            )
+            for name, (source, share) in zip(called, sources, strict=True)
+        ]
+        record = write_mixture(
+            parts,
+            place,
+            by=by,
+            order=order,
+            oversample=oversample,
+            seed=seed,
+            form=form,
+            count_tokens=count,
+            progress=progress,
+        )
+        return Dataset.of(place, record)
+
+
+def _token_counter(model: Model) -> CountTokens:
+    def count(messages: list[Message]) -> int:
+        try:
+            return len(model.chat.encode(messages).input_ids)
+        except RequestError:
+            return 0  # such a row is rejected when it is scored
+
+    return count

@@ -1,0 +1,82 @@
+"""`synth.mix`."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+import synth
+from synth.data.run.directory import RunDirectory
+
+TARGET = [{"question": f"t {n}?", "answer": f"{n}"} for n in range(100)]
+OLD = [{"question": f"a {n}?", "answer": f"{n}"} for n in range(50)] + TARGET[3:4]
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> synth.Dataset:
+    return synth.filter(TARGET, [synth.filters.Duplicates()], output=tmp_path / "own", progress=synth.SILENT)
+
+
+@pytest.fixture
+def replay(tmp_path: Path) -> synth.Dataset:
+    return synth.filter(OLD, [synth.filters.Duplicates()], output=tmp_path / "replay", progress=synth.SILENT)
+
+
+def test_data_sets_and_their_shares(own: synth.Dataset, replay: synth.Dataset, tmp_path: Path) -> None:
+    rows = synth.mix(own, {replay: 0.05}, output=tmp_path / "mixed", progress=synth.SILENT)
+    assert len(rows) == 105 and [row["source"] for row in rows].count("replay") == 5
+    assert rows.record is not None
+    assert [(part["name"], part["rows"], part["duplicates"]) for part in rows.record.parts] == [
+        ("own", 100, 0),
+        ("replay", 5, 1),
+    ]
+    assert rows.rejected is not None and [row["reason"] for row in rows.rejected] == ["duplicate of a target row"]
+    again = synth.mix(str(own), {str(replay): 0.05}, output=tmp_path / "mixed", progress=synth.SILENT)
+    assert again == rows and list(again) == list(rows)
+
+
+def test_rows_in_memory_are_pairs_and_gone_on_with(tmp_path: Path) -> None:
+    for _ in range(2):
+        rows = synth.mix(TARGET, [(OLD, 0.1), (OLD, 0.02)], output=tmp_path / "mixed", progress=synth.SILENT)
+        sources = [row["source"] for row in rows]
+        assert {name: sources.count(name) for name in set(sources)} == {"rows": 100, "rows-2": 10, "rows-3": 2}
+
+
+def test_shares_of_tokens(own: synth.Dataset, replay: synth.Dataset, model: synth.Model) -> None:
+    rows = synth.mix(own, {replay: 0.1}, by="tokens", model=model, progress=synth.SILENT)
+    assert rows.record is not None
+    target, old = rows.record.parts
+    assert 0.08 < old["tokens"] / target["tokens"] < 0.12
+    with pytest.raises(synth.UsageError) as wrong:
+        synth.mix(own, {replay: 0.1}, by="tokens", progress=synth.SILENT)
+    assert wrong.value.field == "by" and "`model`" in str(wrong.value)
+
+
+@pytest.mark.parametrize("share", [0, -0.1, float("nan"), float("inf")])
+def test_what_is_no_share(own: synth.Dataset, replay: synth.Dataset, tmp_path: Path, share: float) -> None:
+    with pytest.raises(synth.UsageError, match="a share is more than nothing") as wrong:
+        synth.mix(own, {replay: share}, output=tmp_path / "mixed")
+    assert wrong.value.field == "replay" and not (tmp_path / "mixed").exists()
+
+
+def test_sets_that_are_too_small(own: synth.Dataset, replay: synth.Dataset) -> None:
+    with pytest.raises(synth.UsageError, match="lower the share, or add `oversample`"):
+        synth.mix(own, {replay: 0.9}, progress=synth.SILENT)
+    assert len(synth.mix(own, {replay: 0.9}, oversample=True, progress=synth.SILENT)) == 190
+
+
+def test_a_run_that_was_stopped_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = [{"question": f"t {n}?", "answer": f"{n}"} for n in range(3000)]
+    whole = synth.mix(target, [(OLD, 0.01)], progress=synth.SILENT)
+    extend = RunDirectory.extend
+
+    def stopped(self: RunDirectory, *batches: object) -> None:
+        extend(self, *batches)
+        signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(RunDirectory, "extend", stopped)
+    with pytest.raises(synth.Stopped, match="run the same command again to go on"):
+        synth.mix(target, [(OLD, 0.01)], output=tmp_path / "parts", progress=synth.SILENT)
+    monkeypatch.undo()
+    parts = synth.mix(target, [(OLD, 0.01)], output=tmp_path / "parts", progress=synth.SILENT)
+    assert list(parts) == list(whole) and len(parts) == 3030
