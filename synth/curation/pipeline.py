@@ -16,6 +16,7 @@ import pyarrow as pa
 
 from synth.data.prompts import PromptSet
 from synth.data.row import REASON
+from synth.data.schema.names import free_name
 from synth.errors import UsageError
 
 Filter = Callable[[pl.DataFrame], pl.Series]
@@ -166,14 +167,7 @@ def nearest(name: str, known: Collection[str]) -> str:
 
 def _renamed(columns: Sequence[str]) -> dict[str, str]:
     """New names for columns that bear one of ours."""
-    names = {}
-    for name in _OURS:
-        new = name
-        while new in columns:
-            new = f"input_{new}"
-        if new != name:
-            names[name] = new
-    return names
+    return {name: free_name(name, {name}, columns) for name in _OURS if name in columns}
 
 
 def _turns(*roles: str, others: bool = False) -> pl.Expr:

@@ -47,16 +47,13 @@ def rate_rewards(
     }
     record = RunRecord("rate", settings, model.given, versions("transformers"), source=prompts.source.source)
     stop = Stop()
-    with output.opened(record, prompts.schema(COLUMNS)) as sink, stop.on_signals():
+    with stop.on_signals(), output.opened(record, prompts.schema(COLUMNS)) as sink:
         if sink.next >= prompts.total:
             progress.say(f"{output.path or 'done'} already holds {sink.record.accepted:,} rows")
             return sink.record
-        try:
-            loaded = _loaded(model, progress)
-            began, before = time.monotonic(), sink.next
-            _rate(loaded, prompts, sink, missing, progress, stop)
-        except KeyboardInterrupt:
-            raise Stopped(output.stopped()) from None
+        loaded = _loaded(model, progress)
+        began, before = time.monotonic(), sink.next
+        _rate(loaded, prompts, sink, missing, progress, stop)
         closing_lines(sink.record, sink.next, output, progress)
         seconds = max(time.monotonic() - began, 1e-6)
         progress.say(f"{clock(seconds)}: {(sink.next - before) / seconds:,.1f} rows/s")
