@@ -16,7 +16,7 @@ from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, window_of
-from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
+from synth.engines.open import choose_engine, engine_entry, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
 from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
@@ -99,9 +99,10 @@ class Casting:
             settings |= found if part == "model" else {part: {"model": _name(name), **found}}
         return settings
 
-    def engine_kinds(self) -> set[str]:
-        """The kinds of engines that will run."""
-        return {self._kind(name) for name in self.models.values()}
+    def packages(self) -> list[str]:
+        """The packages that will run the models."""
+        kinds = sorted({self._kind(name) for name in self.models.values()})
+        return [package for kind in kinds for package in engine_entry(kind).packages]
 
     async def open(self, stack: AsyncExitStack, tasks: PromptSet | None, quiet: bool) -> Cast:
         """Open it all: the verifier, a look at the references, then the models. The stack closes it.
@@ -127,7 +128,7 @@ class Casting:
             if name not in engines:
                 engines[name] = await self._engine(stack, self.engine(part), chat_model, quiet)
             chat_models[part] = replace(chat_model, engine=engines[name])
-        if self.scores and self._kind(self.models["model"]) == "vllm":
+        if self.scores and not engine_entry(self._kind(self.models["model"])).scores:
             say("vLLM in process does not score texts: the model is loaded once more, to do that", quiet)
             own = chat_models["model"]
             scorer = await self._engine(stack, "transformers", own, quiet)
@@ -139,7 +140,7 @@ class Casting:
         kind, why = choose_engine(address)
         options = engine_settings(self.given)
         models = self.models_here()
-        if kind == "vllm" and models > 1 and self.given.get("gpu_memory") is None:
+        if engine_entry(kind).reserves_memory and models > 1 and self.given.get("gpu_memory") is None:
             options = replace(options, gpu_memory=shared_memory(models))
             why += f"; {options.gpu_memory:.0%} of a GPU's memory, as {models} models share it: --gpu-memory"
         say(f"engine {kind} ({why}); loading {chat_model.name}", quiet)
@@ -151,8 +152,8 @@ class Casting:
 
     def models_here(self) -> int:
         """How many models are in this machine's memory at the same time."""
-        here = {name for name in self.models.values() if self._kind(name) != "server"}
-        again = self.scores and self._kind(self.models["model"]) == "vllm"
+        here = {name for name in self.models.values() if engine_entry(self._kind(name)).here}
+        again = self.scores and not engine_entry(self._kind(self.models["model"])).scores
         return len(here) + again + self.beside
 
     @property
@@ -169,7 +170,7 @@ class Casting:
     def _chat_model(self, part: str, name: str) -> ChatModel:
         """A model by its part, its engine not yet open. A prefix and a stop of the user's are for `--model` alone."""
         model = _name(name)
-        if self._kind(name) != "server":
+        if engine_entry(self._kind(name)).here:
             longest, wanted = window_of(load_config(model)), self.given.get("max_length")  # before an engine is started
             if longest is not None and wanted is not None and wanted > longest:
                 raise UsageError(f"--max-length {wanted:,}: the window of {model} holds {longest:,} tokens")

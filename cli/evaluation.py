@@ -249,7 +249,7 @@ class _Examination:
     def _fresh(self, model: str) -> RunRecord:
         casting = self.casting(model)
         settings = casting.settings() | self.exam.settings()
-        return RunRecord("eval", settings, model, versions(*casting.engine_kinds()))
+        return RunRecord("eval", settings, model, versions(*casting.packages()))
 
     def _sink(self, name: str, model: str) -> RunDirectory:
         schema = pa.schema([*BASE, *COLUMNS])

@@ -101,7 +101,7 @@ def generate(job: Job, casting: Casting) -> RunRecord:
             job.command,
             casting.settings() | job.settings,
             casting.models.get("model"),
-            versions(*casting.engine_kinds()),
+            versions(*casting.packages()),
             source=job.tasks.source.source if job.tasks else None,
             asked=job.target,
         )

@@ -9,6 +9,7 @@ import click
 
 from synth.data.destination import check_directory, check_rows
 from synth.engines.loading import LARGEST_WINDOW, remote_code
+from synth.engines.open import ENGINES, WAYS
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -139,8 +140,10 @@ ENGINE = click.option(
     "--engine",
     default="auto",
     show_default=True,
-    metavar="auto|vllm|transformers|URL",
-    help="What runs the model; URL is any server with /v1/completions.",
+    metavar="|".join(WAYS),
+    help="What runs the model: "
+    + ", ".join(f"{entry.written or entry.name} ({entry.says})" for entry in ENGINES.values())
+    + ", or an engine of yours.",
 )
 CONCURRENCY = click.option(
     "--concurrency",

@@ -81,7 +81,9 @@ def score(given: dict[str, Any]) -> None:
             masking = {"mask": mask.which, "mask_above": mask.above, "mask_hardest": mask.hardest}
             masking |= {"mask_over": mask.over, "seed": mask.seed, "protect": sorted(protect)}
         source = tasks.source.source
-        return RunRecord("score-tokens", settings | masking, given["model"], versions("transformers"), source=source)
+        return RunRecord(
+            "score-tokens", settings | masking, given["model"], versions("transformers", "torch"), source=source
+        )
 
     if not given["preview"]:
         refuse_early(given["output"], lambda: record(mask), restart=given["restart"])

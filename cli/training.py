@@ -255,7 +255,7 @@ def _trained(given: dict[str, Any]) -> TrainedParts:
 
 
 def _record(model: str, settings: dict[str, Any], source: str, rows: TrainingRows) -> RunRecord:
-    record = RunRecord("train", settings, model, versions("transformers"), source=source)
+    record = RunRecord("train", settings, model, versions("transformers", "torch"), source=source)
     record.accepted, record.rejected = len(rows), len(rows.rejected)
     record.reasons = dict(Counter(reason.split(":", 1)[0] for _, reason in rows.rejected))
     record.tokens = {"tokens": float(len(rows.tokens)), "trained": float(rows.trained)}

@@ -33,7 +33,8 @@ def load(
 
     Args:
         name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
-        engine: "auto", "vllm", "transformers", or the address of a server with `/v1/completions`.
+        engine: "auto", "vllm", "transformers", the address of a server with `/v1/completions`, or an engine of your own
+            as "module:function".
         prefix: what precedes a user message, instead of what the chat template says.
         stop: what ends a user message, with `prefix`.
         dtype: "auto" is the model's own on a GPU, float32 on a CPU.

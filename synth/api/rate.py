@@ -90,7 +90,7 @@ def _that_measures(model: Model, aspect: str, stack: ExitStack) -> Model:
         raise UsageError(
             f"`by` {aspect}: vLLM in process does not score texts; leave `engine` at auto, or name a server"
         )
-    return stack.enter_context(model.run_in("transformers")) if model.kind == "vllm" else model
+    return stack.enter_context(model.run_in("transformers")) if not model.runs_in.scores else model
 
 
 def _rate(

