@@ -11,6 +11,8 @@ import click
 _ENGINE = ("dtype", "device", "max_length", "concurrency", "tensor_parallel", "gpu_memory", "api_key")
 _MODEL = ("engine", "prefix", "stop", *_ENGINE)
 """Options of the model, not of what is done with it."""
+_MAIN = ("model", "teacher", "judge")
+"""Whose they are: the first of these that the command has."""
 _VERIFIER = ("time_limit", "memory_limit", "language", "schema", "pattern", "unsafe_no_sandbox")
 """Options of the verifier."""
 
@@ -41,13 +43,14 @@ def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     options = options_of(click.get_current_context().command)
     call["progress"] = Progress(quiet=call.pop("quiet", False), options=options)
     of_model = {name: call.pop(name) for name in _MODEL if name in call}
+    main = next((name for name in _MAIN if name in call), "")
     with ExitStack() as stack:
-        if isinstance(call.get("model"), str):
+        if isinstance(call.get(main), str):
             from synth.api.models import load
             from synth.engines.loading import remote_code_allowed
 
             trusted = remote_code_allowed()
-            call["model"] = stack.enter_context(load(call["model"], **of_model, trust_remote_code=trusted))
+            call[main] = stack.enter_context(load(call[main], **of_model, trust_remote_code=trusted))
         if "verifier" in call:
             from synth.generation.inputs import verifier_of
 

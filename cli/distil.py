@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import SAMPLES, Number, answering_options, input_options, verifier_options
 
@@ -31,36 +32,7 @@ def command(**given: Any) -> None:
           --most 20 --samples 4 --verifier math -o taught
       synth distil prompts.jsonl --teacher Qwen/Qwen2.5-7B-Instruct --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from dataclasses import replace
+    from synth.api.distil import distil
 
-    from cli.cast import casting_of, judged, tasks_of
-    from cli.generate import generate, task_job
-    from cli.progress import say
-    from synth.engines.base import Sampling
-    from synth.errors import UsageError
-    from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices, distil
-
-    casting = casting_of(given, model=given["teacher"])
-    settings = DistilSettings(
-        seed=given["seed"],
-        samples=given["samples"],
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-    )
-    priced = given["price_in"] is not None or given["price_out"] is not None
-    prices = Prices(given["price_in"] or 0.0, given["price_out"] or 0.0) if priced else None
-    ledger = Ledger(prices, given["most"])
-    if prices is not None and given["verifier"] == "judge" and given["judge"] is None:
-        raise UsageError("what the teacher says as a judge is not counted: with prices, name another with --judge")
-    tasks = tasks_of(given)
-    job = task_job(
-        "distil",
-        tasks,
-        COLUMNS,
-        settings.record(),
-        lambda cast: distil(cast.chat_model, cast.verifier, settings, ledger),
-    )
-    try:
-        generate(replace(job, started=ledger.watch), judged(casting, tasks, required=False))
-    finally:
-        if ledger.exhausted:
-            say(f"the next answers might have cost more than is left of --most {given['most']:g}", given["quiet"])
+    with arguments(given) as call:
+        distil(**call)

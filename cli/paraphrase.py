@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options
 
@@ -35,26 +36,7 @@ def command(**given: Any) -> None:
       synth paraphrase alpaca.json --model M --style step-by-step -o para.jsonl
       synth paraphrase faq.csv --model M --style my-prompt.txt --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from cli.cast import casting_of, judged, tasks_of
-    from cli.generate import generate, task_job
-    from synth.engines.base import Sampling
-    from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, paraphrase, style_name
+    from synth.api.paraphrase import paraphrase
 
-    casting = casting_of(given, model=given["model"])
-    settings = ParaphraseSettings(
-        seed=given["seed"],
-        style=style_name(given["style"]),
-        tries=given["tries"],
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-    )
-    tasks = tasks_of(given)
-    generate(
-        task_job(
-            "paraphrase",
-            tasks,
-            COLUMNS,
-            settings.record(),
-            lambda cast: paraphrase(cast.chat_model, cast.verifier, settings),
-        ),
-        judged(casting, tasks, required=False),
-    )
+    with arguments(given) as call:
+        paraphrase(**call)

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import MODEL, SAMPLES, Number, Whole, answering_options, input_options, verifier_options
 
@@ -68,41 +69,7 @@ def command(**given: Any) -> None:
       synth reason math.jsonl --model M --verifier math --select random --search 2 -o search
       synth reason math.jsonl --model M --verifier math --step-rollouts 8 --min-step-value 0.25 -o steps
     """  # noqa: D301 (\b is click's)
-    from cli.cast import casting_of, judged, tasks_of
-    from cli.generate import generate, task_job
-    from cli.progress import say
-    from synth.engines.base import Sampling
-    from synth.errors import UsageError
-    from synth.methods.reason import COLUMNS, ReasonSettings, reason
-    from synth.methods.thoughts import Markers, lost_thoughts
+    from synth.api.reason import reason
 
-    settings = ReasonSettings(
-        seed=given["seed"],
-        samples=given["samples"],
-        select=given["select"],
-        length_limit=given["length_limit"],
-        markers=Markers(given["think_open"], given["think_close"]),
-        search=given["search"],
-        step_rollouts=given["step_rollouts"],
-        step_unit=given["step_unit"],
-        min_step_value=given["min_step_value"],
-        sampling=Sampling(max_tokens=given["max_tokens"], temperature=given["temperature"], top_p=given["top_p"]),
-    )
-    if given["verifier"] == "majority" and (settings.search or settings.step_rollouts):
-        raise UsageError(
-            "--verifier majority judges samples only together: it goes without --search and --step-rollouts"
-        )
-    casting = casting_of(given, model=given["model"])
-    if note := lost_thoughts(casting.named().chat_model.chat, settings.markers):
-        say(note, given["quiet"])
-    tasks = tasks_of(given)
-    generate(
-        task_job(
-            "reason",
-            tasks,
-            COLUMNS,
-            settings.record(),
-            lambda cast: reason(cast.chat_model, cast.referee, settings),
-        ),
-        judged(casting, tasks),
-    )
+    with arguments(given) as call:
+        reason(**call)

@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import engine_options, input_options, output_options, verifier_options
 
@@ -30,26 +31,7 @@ def command(**given: Any) -> None:
       synth verify answers.jsonl --verifier judge --judge M@http://localhost:8000 -o judged.parquet
       synth verify answers.jsonl --verifier checks:is_right -o judged
     """  # noqa: D301 (\b is click's)
-    from cli.cast import casting_of, judged, tasks_of
-    from cli.generate import Job, generate
-    from synth.errors import UsageError
-    from synth.methods.verify import COLUMNS, nothing_to_judge, verify
+    from synth.api.verify import verify
 
-    given |= {"prefix": None, "stop": None}
-    tasks = tasks_of(given)
-    casting = judged(casting_of(given), tasks)
-    if fault := nothing_to_judge(tasks, casting.verifier, references=given["references"]):
-        raise UsageError(fault)
-    answered = tasks.answered(COLUMNS)
-    generate(
-        Job(
-            command="verify",
-            settings={"references": given["references"], "input": tasks.fingerprint},
-            method=lambda cast: verify(cast.referee, lambda: answered(0), references=given["references"]),
-            rows=lambda *_: answered,
-            schema=tasks.schema(COLUMNS),
-            tasks=tasks,
-            check_references=False,
-        ),
-        casting,
-    )
+    with arguments(given) as call:
+        verify(**call)

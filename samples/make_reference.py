@@ -268,7 +268,7 @@ def said_of(module: ModuleType, name: str) -> tuple[str, str]:
         if isinstance(target, ast.Name) and target.id == name:
             after = body[at + 1] if at + 1 < len(body) else None
             text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-            return ast.unparse(node), str(text)
+            return ast.unparse(node).replace("'", '"'), str(text)
     return "", ""
 
 

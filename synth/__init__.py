@@ -22,18 +22,23 @@ if TYPE_CHECKING:
     from synth.api.continuation import continuation
     from synth.api.dataset import Dataset
     from synth.api.describe import describe
+    from synth.api.distil import distil
     from synth.api.filter import Filtered, filter
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
+    from synth.api.minimum_change import minimum_change
     from synth.api.mix import mix
     from synth.api.models import load
+    from synth.api.paraphrase import paraphrase
     from synth.api.rate import rate
+    from synth.api.reason import reason
     from synth.api.refuse import refuse
     from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
     from synth.api.self_output import self_output
     from synth.api.ssr import ssr
     from synth.api.template import template
+    from synth.api.verify import verify
     from synth.chat.summary import ChatTemplate
     from synth.generation.models import Model
 
@@ -45,19 +50,24 @@ _HOMES = {
     "Report": "synth.api.report",
     "continuation": "synth.api.continuation",
     "describe": "synth.api.describe",
+    "distil": "synth.api.distil",
     "filter": "synth.api.filter",
     "filters": "synth.filters",
     "lamol": "synth.api.lamol",
     "load": "synth.api.models",
     "magpie": "synth.api.magpie",
+    "minimum_change": "synth.api.minimum_change",
     "mix": "synth.api.mix",
+    "paraphrase": "synth.api.paraphrase",
     "rate": "synth.api.rate",
+    "reason": "synth.api.reason",
     "refuse": "synth.api.refuse",
     "rephrase": "synth.api.rephrase",
     "report": "synth.api.report",
     "self_output": "synth.api.self_output",
     "ssr": "synth.api.ssr",
     "template": "synth.api.template",
+    "verify": "synth.api.verify",
 }
 """Where the names live that are imported when they are used."""
 
@@ -76,19 +86,24 @@ __all__ = [
     "UsageError",
     "continuation",
     "describe",
+    "distil",
     "filter",
     "filters",
     "lamol",
     "load",
     "magpie",
+    "minimum_change",
     "mix",
+    "paraphrase",
     "rate",
+    "reason",
     "refuse",
     "rephrase",
     "report",
     "self_output",
     "ssr",
     "template",
+    "verify",
 ]
 
 

@@ -16,6 +16,7 @@ from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Row
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
+from synth.engines.base import EngineOptions
 from synth.errors import RunError, Stopped
 from synth.generation.models import OpenRoles, Roles
 from synth.generation.runner import Method, Quota, Run, Sink
@@ -147,9 +148,10 @@ async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Sto
         verifier = await _verifier(stack, job, roles, progress)
         opened = await roles.opened(verifier, progress)
         main = roles.models.get("model")
+        first = next(iter(roles.models.values()), None)
         rows = job.rows(sink.record.settings, main.given if main else "")
         usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
-        concurrency = main.options.concurrency if main else 1
+        concurrency = (first.options if first else EngineOptions()).concurrency
         run = Run(job.method(opened), rows, sink, usages, concurrency, job.target, job.key, job.quota, job.total)
         job.started(run)
         await drive(run, job.command, progress, stop)

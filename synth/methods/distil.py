@@ -51,9 +51,9 @@ class Prices:
         Raises:
             UsageError: one is negative, or not a number.
         """
-        for name, price in (("--price-in", self.into), ("--price-out", self.out)):
+        for name, price in (("price_in", self.into), ("price_out", self.out)):
             if not 0 <= price < float("inf"):
-                raise UsageError(f"{name} must be 0 or more, not {price}")
+                raise UsageError(f"`{name}` must be 0 or more, not {price}")
 
     def cost(self, into: int, out: int) -> float:
         """What so many tokens cost, read and written."""

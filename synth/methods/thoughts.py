@@ -42,9 +42,9 @@ class Markers:
         Raises:
             UsageError: one is blank, has white space at its edges, or is part of the other.
         """
-        for option, marker in (("--think-open", self.open), ("--think-close", self.close)):
+        for name, marker in (("think_open", self.open), ("think_close", self.close)):
             if not marker.strip() or marker != marker.strip():
-                raise UsageError(f"{option} must be a text without white space at its edges, not {marker!r}")
+                raise UsageError(f"`{name}` must be a text without white space at its edges, not {marker!r}")
         if self.open in self.close or self.close in self.open:
             raise UsageError(f"`think_open` {self.open} and `think_close` {self.close} cannot be told apart")
 

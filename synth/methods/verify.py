@@ -68,7 +68,7 @@ def nothing_to_judge(tasks: PromptSet, settings: VerifierSettings | None, *, ref
         return None if has_references else f"{source} has no references to judge"
     if has_answers:
         return None
-    judged = "; its references can be judged: --references" if has_references else ""
+    judged = "; its references can be judged: `references`" if has_references else ""
     return (
         f"{source} holds prompts without answers: there is nothing to judge{judged}. `synth self-output` has a model "
         "answer them and keeps what is right, `synth eval` counts it"

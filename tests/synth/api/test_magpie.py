@@ -1,21 +1,13 @@
 """`synth.magpie`, `synth.load`, and the data sets that functions return."""
 
 import asyncio
-from collections.abc import Iterator
 from pathlib import Path
 
 import pyarrow as pa
 import pytest
 
 import synth
-
-MODEL = str(Path(__file__).parents[3] / "samples" / "model")
-
-
-@pytest.fixture(scope="module")
-def model() -> Iterator[synth.Model]:
-    with synth.load(MODEL, engine="transformers") as loaded:
-        yield loaded
+from tests.synth.api.conftest import MODEL
 
 
 def test_rows_and_what_became_of_the_others(model: synth.Model, tmp_path: Path) -> None:

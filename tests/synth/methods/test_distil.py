@@ -124,6 +124,7 @@ def go(loop: Any, tasks: PromptSet, chat: ChatFormat, path: Path, most: float | 
         run = Run(method, rows, sink, [engine.usage], 8, total=tasks.total)
         ledger.watch(run)
         await run.go()
+        sink.finish() if run.complete else sink.pause()
         assert ledger.exhausted == (not run.complete)
         return run, engine
 
@@ -163,12 +164,12 @@ def test_a_budget_too_small_for_one_answer_buys_none(
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: Ledger(None, 5.0), "--most needs prices"),
-        (lambda: Ledger(PRICES, 0.0), "--most must be above 0"),
-        (lambda: Ledger(PRICES, float("nan")), "--most must be above 0"),
-        (lambda: Prices(-1.0, 1.0), "--price-in must be 0 or more"),
-        (lambda: Prices(1.0, float("nan")), "--price-out must be 0 or more"),
-        (lambda: DistilSettings(samples=0), "--samples must be at least 1"),
+        (lambda: Ledger(None, 5.0), "`most` needs prices"),
+        (lambda: Ledger(PRICES, 0.0), "`most` must be above 0"),
+        (lambda: Ledger(PRICES, float("nan")), "`most` must be above 0"),
+        (lambda: Prices(-1.0, 1.0), "`price_in` must be 0 or more"),
+        (lambda: Prices(1.0, float("nan")), "`price_out` must be 0 or more"),
+        (lambda: DistilSettings(samples=0), "`samples` must be at least 1"),
         (lambda: DistilSettings(samples=2, sampling=Sampling(temperature=0)), "at temperature 0"),
     ],
 )

@@ -1,0 +1,101 @@
+"""`synth.distil`: answers of a stronger model, and what they cost."""
+
+from dataclasses import replace
+
+from filters.verdict import VerifierSettings
+from synth.api.dataset import Dataset
+from synth.api.models import roles_for
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.errors import Stopped, UsageError
+from synth.generation.inputs import read_prompts
+from synth.generation.models import Model
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices
+from synth.methods.distil import distil as method
+from synth.progress import Progress
+
+
+def distil(
+    teacher: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    verifier: str | VerifierSettings | None = None,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    samples: int = 1,
+    price_in: float | None = None,
+    price_out: float | None = None,
+    most: float | None = None,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Let a stronger model answer prompts, and count what that costs (Kim and Rush 2016, arXiv 1606.07947).
+
+    Every distinct answer that is sound (and right, with a verifier) becomes a row.
+
+    Args:
+        teacher: the stronger model that answers, by name or from `synth.load`.
+        source: the prompts.
+        output: where the rows go; an interrupted run there is gone on with.
+        verifier: what tells a right answer; by default what all rows name, as known benchmarks do, or none.
+        judge: for the verifier `judge`: another model that judges.
+        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        samples: answers drawn to each prompt.
+        price_in: of a million tokens that the teacher reads, in any currency.
+        price_out: of a million tokens that it writes.
+        most: the run stops before the answers cost more than this, all calls that went on with it together.
+        seed: of the run.
+        temperature: of the answers; 0 is greedy.
+        top_p: of the answers.
+        max_tokens: most tokens of an answer.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the prompts; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it, or the budget; with a larger one the same call goes on.
+    """
+    settings = DistilSettings(
+        seed=seed, samples=samples, sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+    )
+    priced = price_in is not None or price_out is not None
+    prices = Prices(price_in or 0.0, price_out or 0.0) if priced else None
+    ledger = Ledger(prices, most)
+    place = output_at(output, restart=restart)
+    with source_at(source) as name:
+        prompts = read_prompts(
+            name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
+        )
+        with roles_for(teacher, prompts, verifier, judge=judge, judge_prompt=judge_prompt, required=False) as roles:
+            if prices is not None and roles.has_judge and judge is None:
+                raise UsageError(
+                    "what the teacher says as a judge is not counted: with prices, name another with `judge`"
+                )
+            job = prompt_job(
+                "distil",
+                prompts,
+                COLUMNS,
+                settings.record(),
+                lambda open_roles: method(open_roles.chat_model, open_roles.checks, settings, ledger),
+            )
+            try:
+                record = generate(replace(job, started=ledger.watch), roles, place, progress=progress)
+            except Stopped as stopped:
+                if not ledger.exhausted:
+                    raise
+                why = f"the next answers might have cost more than is left of `most` {most:g}"
+                raise Stopped(f"{why}; {stopped}") from None
+            return Dataset.of(place, record)

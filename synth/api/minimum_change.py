@@ -1,0 +1,94 @@
+"""`synth.minimum_change`: the model's own answers, mended with as few changes as possible."""
+
+from dataclasses import replace
+
+from filters.verdict import VerifierSettings
+from synth.api.dataset import Dataset
+from synth.api.models import roles_for
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.generation.inputs import read_prompts
+from synth.generation.models import Model
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings
+from synth.methods.minimum_change import minimum_change as method
+from synth.progress import Progress
+
+
+def minimum_change(
+    model: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    verifier: str | VerifierSettings | None = None,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    editor: Model | str | None = None,
+    prompt: str = "minimum-change",
+    floor: float = 0.5,
+    retries: int = 2,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Mend the model's own answers with as few changes as possible (arXiv 2402.11192).
+
+    The model answers each task; right answers stand verbatim (method `self-output`). Wrong ones go to an editor, which
+    sees the human answer and changes only what is wrong; the mended answer is verified and must stay similar to the
+    model's own.
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        source: the tasks, with human answers.
+        output: where the rows go; an interrupted run there is gone on with.
+        verifier: what tells a right answer; by default what all rows name, as known benchmarks do.
+        judge: for the verifier `judge`: another model that judges.
+        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        editor: the model that mends wrong answers; by default `model` itself.
+        prompt: the file of an editor's prompt of your own, with {question}, {answer} and perhaps {reference}.
+        floor: least similarity to the model's answer, 0 to 1.
+        retries: further tries of the editor.
+        seed: of the run.
+        temperature: of the answers; 0 is greedy.
+        top_p: of the answers.
+        max_tokens: most tokens of an answer.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the tasks; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    settings = MinimumChangeSettings(
+        seed=seed,
+        prompt_name=prompt,
+        floor=floor,
+        retries=retries,
+        sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
+    )
+    place = output_at(output, restart=restart)
+    with source_at(source) as name:
+        prompts = read_prompts(
+            name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
+        )
+        with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt, editor=editor) as roles:
+            job = prompt_job(
+                "minimum-change",
+                prompts,
+                COLUMNS,
+                settings.record(),
+                lambda open_roles: method(
+                    open_roles.chat_model, open_roles.role("editor"), open_roles.verifier, settings
+                ),
+            )
+            return Dataset.of(place, generate(job, replace(roles, scores=True), place, progress=progress))

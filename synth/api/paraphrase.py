@@ -1,0 +1,85 @@
+"""`synth.paraphrase`: human answers, said again by the model in its own words."""
+
+from filters.verdict import VerifierSettings
+from synth.api.dataset import Dataset
+from synth.api.models import roles_for
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.generation.inputs import read_prompts
+from synth.generation.models import Model
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, style_name
+from synth.methods.paraphrase import paraphrase as method
+from synth.progress import Progress
+
+
+def paraphrase(
+    model: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    verifier: str | VerifierSettings | None = None,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    style: str = "paraphrase",
+    tries: int = 2,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Let the model say the human answers again in its own words (SDFT, Yang et al. 2024, arXiv 2402.13669).
+
+    A restatement is taken only if it does not talk about restating and, with a verifier, if its answer is still right;
+    else the human answer stands, as a row of method `gold` whose `note` says why.
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        source: questions with human answers.
+        output: where the rows go; an interrupted run there is gone on with.
+        verifier: what tells a right answer; by default what all rows name, as known benchmarks do, or none.
+        judge: for the verifier `judge`: another model that judges.
+        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        style: `paraphrase` (own words), `step-by-step`, `detailed`, `concise`, or the file of a prompt with {question}
+            and {reference}.
+        tries: restatements drawn before the original stands.
+        seed: of the run.
+        temperature: of the restatements; 0 is greedy.
+        top_p: of the restatements.
+        max_tokens: most tokens of a restatement.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the source; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    settings = ParaphraseSettings(
+        seed=seed,
+        style=style_name(style),
+        tries=tries,
+        sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
+    )
+    place = output_at(output, restart=restart)
+    with source_at(source) as name:
+        prompts = read_prompts(
+            name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
+        )
+        with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt, required=False) as roles:
+            job = prompt_job(
+                "paraphrase",
+                prompts,
+                COLUMNS,
+                settings.record(),
+                lambda open_roles: method(open_roles.chat_model, open_roles.checks, settings),
+            )
+            return Dataset.of(place, generate(job, roles, place, progress=progress))

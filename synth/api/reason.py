@@ -1,0 +1,115 @@
+"""`synth.reason`: reasoning traces of the model's own that end in a right answer."""
+
+from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
+from synth.api.dataset import Dataset
+from synth.api.models import roles_for
+from synth.api.places import Place, Source, output_at, source_at
+from synth.engines.base import Sampling
+from synth.errors import UsageError
+from synth.generation.inputs import read_prompts
+from synth.generation.models import Model
+from synth.generation.pipeline import generate, prompt_job
+from synth.methods.reason import COLUMNS, ReasonSettings
+from synth.methods.reason import reason as method
+from synth.methods.thoughts import Markers, lost_thoughts
+from synth.progress import Progress
+
+
+def reason(
+    model: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    verifier: str | VerifierSettings | None = None,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    samples: int = 8,
+    select: str = "shortest",
+    length_limit: str | int | None = None,
+    think_open: str = "<think>",
+    think_close: str = "</think>",
+    search: int = 0,
+    step_rollouts: int = 0,
+    step_unit: str = "line",
+    min_step_value: float | None = None,
+    seed: int = 0,
+    temperature: float = 0.7,
+    top_p: float = 0.95,
+    max_tokens: int = 2048,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Let the model reason its way to right answers: long chains of its own, thoughts included.
+
+    Only the answer after the thoughts is verified; traces whose thoughts have no end are dropped. By default the
+    shortest right trace is taken (arXiv 2502.20122); `search` follows arXiv 2404.03683, `step_rollouts` Math-Shepherd
+    (arXiv 2312.08935).
+
+    Args:
+        model: the model, by name or from `synth.load`.
+        source: the tasks.
+        output: where the rows go; an interrupted run there is gone on with.
+        verifier: what tells a right answer; by default what all rows name, as known benchmarks do.
+        judge: for the verifier `judge`: another model that judges.
+        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        samples: traces drawn for each task, at most.
+        select: which right trace is taken: `shortest`, `first` (stops drawing at it), `random`, or `all` of them.
+        length_limit: right traces with more tokens are dropped; `mean` is the mean of the task's right ones.
+        think_open: what opens thoughts.
+        think_close: what closes them.
+        search: wrong attempts put before the right one, at most; the trace turns back from each.
+        step_rollouts: completions from the end of each step, of which the share that end right is its value.
+        step_unit: what a step is: `line`, `paragraph` or `sentence`.
+        min_step_value: traces with a step of a lower value are rejected, 0 to 1.
+        seed: of the run.
+        temperature: of the traces; 0 is greedy.
+        top_p: of the traces.
+        max_tokens: most tokens of a trace.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the tasks; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    settings = ReasonSettings(
+        seed=seed,
+        samples=samples,
+        select=select,
+        length_limit=None if length_limit is None else str(length_limit),
+        markers=Markers(think_open, think_close),
+        search=search,
+        step_rollouts=step_rollouts,
+        step_unit=step_unit,
+        min_step_value=min_step_value,
+        sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
+    )
+    place = output_at(output, restart=restart)
+    with source_at(source) as name:
+        prompts = read_prompts(
+            name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
+        )
+        with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt) as roles:
+            if roles.verifier and entry_of(roles.verifier.name).votes and (search or step_rollouts):
+                verifying = roles.verifier.name
+                raise UsageError(
+                    f"`verifier` {verifying} judges samples only together: it goes without `search` and `step_rollouts`"
+                )
+            if note := lost_thoughts(roles.models["model"].chat, settings.markers):
+                progress.say(note)
+            job = prompt_job(
+                "reason",
+                prompts,
+                COLUMNS,
+                settings.record(),
+                lambda open_roles: method(open_roles.chat_model, open_roles.verifier, settings),
+            )
+            return Dataset.of(place, generate(job, roles, place, progress=progress))

@@ -1,0 +1,72 @@
+"""`synth.verify`: the answers, or the references, that a data set has: right, wrong or unscorable."""
+
+from filters.verdict import VerifierSettings
+from synth.api.dataset import Dataset
+from synth.api.models import roles_for
+from synth.api.places import Place, Source, output_at, source_at
+from synth.errors import UsageError
+from synth.generation.inputs import read_prompts
+from synth.generation.models import Model
+from synth.generation.pipeline import Job, generate
+from synth.methods.verify import COLUMNS, nothing_to_judge
+from synth.methods.verify import verify as method
+from synth.progress import Progress
+
+
+def verify(
+    source: Source,
+    *,
+    output: Place = None,
+    verifier: str | VerifierSettings | None = None,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    references: bool = False,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Judge the answers that a data set has: right, wrong or unscorable.
+
+    Every row comes out, with `verdict`, `answer` (what the verifier read in it) and `verdict_reason`. Answers are the
+    last assistant turns; they are checked against `reference`, or against tests, choices or schemas in the row's other
+    columns.
+
+    Args:
+        source: the rows.
+        output: where the rows go; an interrupted run there is gone on with.
+        verifier: what judges; by default what all rows name, as known benchmarks do.
+        judge: for the verifier `judge`: the model that judges.
+        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        references: judge the references themselves instead of the answers.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings, or there is nothing to judge; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    place = output_at(output, restart=restart)
+    with source_at(source) as name:
+        prompts = read_prompts(
+            name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
+        )
+        with roles_for(None, prompts, verifier, judge=judge, judge_prompt=judge_prompt) as roles:
+            if fault := nothing_to_judge(prompts, roles.verifier, references=references):
+                raise UsageError(fault)
+            answered = prompts.answered(COLUMNS)
+            job = Job(
+                command="verify",
+                settings={"references": references, "input": prompts.fingerprint},
+                method=lambda open_roles: method(open_roles.verifier, lambda: answered(0), references=references),
+                rows=lambda *_: answered,
+                schema=prompts.schema(COLUMNS),
+                prompts=prompts,
+                check_references=False,
+            )
+            return Dataset.of(place, generate(job, roles, place, progress=progress))
