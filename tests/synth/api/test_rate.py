@@ -10,6 +10,7 @@ import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
 import synth
+import synth.generation.models
 from synth.curation.rewards import BLOCK_ROWS, RewardModel
 
 ROWS = [{"question": f"What are {n} and 1?", "answer": f"{n} + 1 = {n + 1}."} for n in range(5)]
@@ -35,6 +36,21 @@ def test_numbers_for_rows_in_memory(model: synth.Model, capsys: pytest.CaptureFi
     assert (f"{unknown:,} rows have no quality: quality_fault says why" in capsys.readouterr().err) == (unknown > 0)
     texts = synth.rate(model, [{"text": "2 + 2 = 4."}], by="perplexity", progress=synth.SILENT)
     assert next(iter(texts))["perplexity"] > 1
+
+
+def test_what_is_measured_is_measured_where_texts_are_scored(
+    model: synth.Model, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def choose(engine: str) -> tuple[str, str]:
+        return ("vllm", "as on a GPU") if engine == "auto" else (engine, "asked for")
+
+    monkeypatch.setattr(synth.generation.models, "choose_engine", choose)
+    with synth.load(model.name, device="cpu") as given:
+        assert given.kind == "vllm"
+        rated = synth.rate(given, ROWS, by="perplexity")
+        assert given.running is None, "it was not needed"
+    assert rated.record is not None and rated.record.settings["engine"] == "transformers"
+    assert "engine transformers (asked for); loading" in capsys.readouterr().err
 
 
 def test_rewards(rewards: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
