@@ -2,6 +2,7 @@
 
 import click
 
+from cli.call import options_of
 from cli.help import Command
 from cli.options import TRUST, checked
 from synth.data.destination import check_page
@@ -39,9 +40,10 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
       synth report tuned -o curve.html
     """  # noqa: D301 (\b is click's)
     from synth.api.report import report
+    from synth.progress import Progress
 
+    progress = Progress(quiet=quiet, options=options_of(click.get_current_context().command))
     made = report(sources, output, model=model, force=force)
-    if not quiet:
-        for note in made.notes:
-            click.echo(note, err=True)
-        click.echo(f"{made.holds} → {output} ({made.size / 1e6:,.1f} MB)", err=True)
+    for note in made.notes:
+        progress.say(note)
+    progress.say(f"{made.holds} → {output} ({made.size / 1e6:,.1f} MB)")

@@ -51,7 +51,7 @@ _ENVIRONMENT = {
 }
 """All that is in a program's environment, and in that of what runs it: it can be read from there."""
 
-_HINT = "install bubblewrap (Debian, Ubuntu, Fedora: package bubblewrap), or add --unsafe-no-sandbox"
+_HINT = "install bubblewrap (Debian, Ubuntu, Fedora: package bubblewrap), or add `unsafe_no_sandbox`"
 
 
 def sandbox_command(visible: Sequence[str] = (), *, proc: bool = False) -> list[str]:

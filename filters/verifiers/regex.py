@@ -23,7 +23,7 @@ def checker(settings: VerifierSettings) -> Check:
         pattern = fixed
         if pattern is None:
             if not task.reference:
-                return Verdict(UNSCORABLE, None, "no pattern: neither --pattern nor a reference")
+                return Verdict(UNSCORABLE, None, "no pattern: neither `pattern` nor a reference")
             try:
                 pattern = re.compile(task.reference)
             except re.error as error:

@@ -256,9 +256,9 @@ def _kind(path: Path) -> str:
     if (path / "scores.json").is_file():
         return f"holds an evaluation, not rows: look at it with synth show {path}, or synth report {path}"
     if (path / "log.jsonl").is_file():
-        return f"holds a training, not rows: synth show {path} tells of it, --model {path} takes its model"
+        return f"holds a training, not rows: synth show {path} tells of it, `model` {path} takes its model"
     if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
-        return f"holds a model, not rows: it is for --model {path}"
+        return f"holds a model, not rows: it is for `model` {path}"
     return ""
 
 

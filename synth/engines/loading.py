@@ -57,7 +57,7 @@ def needs_remote_code(error: BaseException) -> bool:
 
 def remote_code_fault(model: str) -> str:
     """What is said of a model that needs its own code."""
-    return f"{model} comes with code of its own, not run unless you give --trust-remote-code"
+    return f"{model} comes with code of its own, not run unless you give `trust_remote_code`"
 
 
 def locate(model: str) -> str:
@@ -110,9 +110,9 @@ def load_tokenizer(model: str) -> Any:
     from transformers import AutoTokenizer
 
     place = locate(model)
-    fault = f"--model {model}: neither a directory here nor a model on the Hub"
+    fault = f"`model` {model}: neither a directory here nor a model on the Hub"
     if Path(place).is_dir():
-        fault = f"--model {model}: no tokenizer can be read from this directory"
+        fault = f"`model` {model}: no tokenizer can be read from this directory"
         if not any((Path(place) / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
             fault += ": it holds no tokenizer.json"
     with _reading(model, fault):

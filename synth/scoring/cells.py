@@ -37,14 +37,14 @@ class Tokenizers:
         return self._loaded[name]
 
     def _load(self, name: str) -> Tokenizer | None:
-        hint = "name a model with the same tokenizer: --model M"
+        hint = "name a model with the same tokenizer: `model` M"
         if not name:
             self.notes.append(f"no heat maps of rows that do not say which model scored them; {hint}")
             return None
         try:
             return load_tokenizer(name)
         except UsageError as error:
-            reason = str(error).removeprefix("--model ")
+            reason = str(error).removeprefix("`model` ")
             self.notes.append(f"no heat maps: the tokenizer of {name} cannot be loaded ({reason}); {hint}")
             return None
 

@@ -52,6 +52,7 @@ async def evaluated(exam: EvaluationRun, chat_model: ChatModel, verifiers: Verif
         run = Run(exam.method(chat_model, verifiers), exam.rows, sink, usages, concurrency, total=exam.total)
         began = time.perf_counter()
         await run.go()
+        sink.finish()
         return time.perf_counter() - began
 
 

@@ -62,6 +62,7 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
                 concurrency,
                 key=magpie_key,
             ).go()
+            sink.finish()
             seconds = time.perf_counter() - began
         tokens = engine.usage.completion_tokens - before
         result = {"seconds": seconds, "tokens": tokens, "accepted": sink.record.accepted}

@@ -44,6 +44,7 @@ def run(rows: int) -> dict[str, float]:
         source = magpie_rows({}, "m")
         whole = Run(invent, lambda at: islice(source(at), rows * 2), sink, [], 256, rows, magpie_key)
         asyncio.run(whole.go())
+        sink.finish()
         assert sink.record.accepted == rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {"before": before, "peak": peak, "seconds": time.perf_counter() - began}

@@ -45,6 +45,7 @@ async def timed_run(chat_model: ChatModel, verifier: Verifier, tasks: PromptSet,
         run = Run(method, tasks.rows("self-output", {}, COLUMNS), sink, [chat_model.engine.usage], concurrency)
         began = time.perf_counter()
         await run.go()
+        sink.finish()
         assert sink.record.accepted + sink.record.rejected == tasks.total
         return time.perf_counter() - began
 

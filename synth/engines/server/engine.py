@@ -280,7 +280,7 @@ def _no_access(http: Http, error: PermanentError) -> str:
     if error.status in (401, 403):
         return (
             f"the server at {http.url} gives no access ({error}): "
-            f"set --api-key or the environment variable {' or '.join(API_KEYS)}"
+            f"set `api_key` or the environment variable {' or '.join(API_KEYS)}"
         )
     return f"the server at {http.url} is not an OpenAI-compatible server, or not at this address ({error})"
 

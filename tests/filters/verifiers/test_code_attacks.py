@@ -319,7 +319,7 @@ def test_tests_are_no_way_in_for_hostile_data() -> None:
 
 def test_without_bubblewrap_it_refuses(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(VerifierError, match=r"bubblewrap is missing.*--unsafe-no-sandbox"):
+    with pytest.raises(VerifierError, match=r"bubblewrap is missing.*`unsafe_no_sandbox`"):
         checker(VerifierSettings("code"))
     unsafe = checker(VerifierSettings("code", unsafe_no_sandbox=True, time_limit=2))
     assert unsafe(HONEST, TASK).kind == "right"

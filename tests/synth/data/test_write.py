@@ -189,8 +189,8 @@ def test_refused(tmp_path: Path) -> None:
             open_writer(str(tmp_path / name), SCHEMA, **given)
         return str(caught.value)
 
-    assert "--force" in complaint("rows.jsonl")
-    assert "--force" in complaint("rows")
+    assert "`force`" in complaint("rows.jsonl")
+    assert "`force`" in complaint("rows")
     assert "holds other things" in complaint("other", force=True)
     assert "is a file" in complaint("plain", force=True)
     assert "'.json' is not a format" in complaint("new.json")

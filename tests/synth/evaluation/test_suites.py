@@ -129,7 +129,7 @@ def test_a_fingerprint_follows_the_content(tmp_path: Path) -> None:
         ({"prompt": "1+1?", "reference": "2"}, "nothing says how"),
         ({"prompt": "1+1?", "reference": "2", "verifier": "maths"}, "did you mean math"),
         ({"prompt": "1+1?", "reference": "2", "verifier": None}, "it names no verifier"),
-        ({"prompt": "1+1?", "reference": "2", "verifier": "os:system"}, "named by --verifier only"),
+        ({"prompt": "1+1?", "reference": "2", "verifier": "os:system"}, "named by `verifier` only"),
         ({"text": 1}, "no conversation recognised"),
     ],
 )

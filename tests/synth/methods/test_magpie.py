@@ -130,6 +130,7 @@ def test_same_texts_whatever_the_concurrency(
             rows = magpie_rows(SETTINGS.record(), "m")
             method = magpie(transformers_engine, chat, SETTINGS)
             await Run(method, rows, sink, [transformers_engine.usage], concurrency, 120, magpie_key).go()
+            sink.finish()
 
         loop.run(go())
         loaded = datasets.load_from_disk(str(path))

@@ -302,11 +302,11 @@ def test_demonstrations_are_other_rows(tasks: PromptSet) -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"samples": 0}, "--samples must be at least 1"),
-        ({"select": "best"}, "--select best is unknown; take first"),
-        ({"fallback": ("gold", "hope")}, "--fallback hope is unknown"),
+        ({"samples": 0}, "`samples` must be at least 1"),
+        ({"select": "best"}, "`select` best is unknown; take first"),
+        ({"fallback": ("gold", "hope")}, "`fallback` hope is unknown"),
         ({"samples": 4, "sampling": Sampling(temperature=0)}, "temperature 0"),
-        ({"samples": 1, "pairs": True}, "--samples 2 or more"),
+        ({"samples": 1, "pairs": True}, "`samples` 2 or more"),
     ],
 )
 def test_settings_that_cannot_work(settings: dict[str, Any], message: str) -> None:

@@ -298,7 +298,7 @@ def test_scorer_that_cannot_be_found(tmp_path: Path, model: str) -> None:
     row = {"messages": talk("a", "b")} | tokens([60, 61], [None, -1.0], scorer="/no/such/model rev assistant")
     source = write(tmp_path / "d", [row], scored=True)
     page, [note] = built(tmp_path, source)
-    assert "tokenizer of /no/such/model" in note and "--model M" in note and note in page.words
+    assert "tokenizer of /no/such/model" in note and "`model` M" in note and note in page.words
     assert "No heat maps" in page.words and page.block("heat-data") == []
     assert "hard, over 2.5" in page.words  # the rest is there
     page, notes = built(tmp_path, source, model=model)
@@ -347,7 +347,7 @@ def test_output_is_not_overwritten_by_mistake(tmp_path: Path) -> None:
     page = str(tmp_path / "deep" / "page.html")
     build_report([file], page)
     for output, force, message in (
-        (page, False, "--force"),
+        (page, False, "`force`"),
         (file, True, "input itself"),
         (str(tmp_path), True, "is a directory"),
     ):

@@ -56,7 +56,7 @@ def test_texts_are_trained_on_whole(tmp_path: Path, chat: ChatFormat) -> None:
         ({"input_ids": [], "labels": []}, "no tokens"),
         ({"input_ids": None, "labels": [1]}, "no tokens"),
         ({"input_ids": [1, 2], "labels": [1]}, "1 labels for 2 tokens"),
-        ({"input_ids": [1, 2], "labels": None}, "no labels: --train-on all trains on every token of such a row"),
+        ({"input_ids": [1, 2], "labels": None}, "no labels: `train_on` all trains on every token of such a row"),
         ({"input_ids": [1, None], "labels": [1, 2]}, "input_ids with null in them"),
         ({"input_ids": [1, 2], "labels": [None, 2]}, "labels with null in them"),
         ({"input_ids": [1, 2], "labels": [1, 2], "weights": [1, None]}, "weights that are negative or no numbers"),

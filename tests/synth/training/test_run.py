@@ -155,7 +155,7 @@ def test_what_cannot_be_merged_is_refused(run: Train, tmp_path: Path, settings: 
 @pytest.mark.parametrize(
     ("trained", "message"),
     [
-        (TrainedParts(freeze=("heads",)), "--freeze heads is unknown"),
+        (TrainedParts(freeze=("heads",)), "`freeze` heads is unknown"),
         (TrainedParts(freeze=("layers:0-9",)), "the model has the layers 0-3"),
         (TrainedParts(freeze=("embeddings", "layers:0-3", "attention")), None),  # the last norm is left
         (TrainedParts(peft="nowhere.json"), "holds no configuration of peft"),
