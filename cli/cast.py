@@ -234,39 +234,6 @@ def verifier_settings(given: dict[str, Any]) -> VerifierSettings | None:
     )
 
 
-def casting_of(given: dict[str, Any], **models: str | None) -> Casting:
-    """The models (by part; None is nobody) and the verifier of a command with `verifier_options`."""
-    verifier = verifier_settings(given)
-    asks_model = verifier is not None and registry.entry_of(verifier.name).asks_model
-    if asks_model:
-        models["judge"] = given["judge"]
-    named = {part: name for part, name in models.items() if name is not None}
-    if asks_model and not named.keys() & {"model", "judge"}:
-        raise UsageError(f"--verifier {given['verifier']} needs a model that judges: --judge MODEL")
-    return Casting(named, given, verifier, given["judge_prompt"])
-
-
-def judged(casting: Casting, tasks: PromptSet, *, required: bool = True) -> Casting:
-    """The casting with the verifier that all rows name, where --verifier names none.
-
-    One that compares samples, or asks a model, is named by the option alone.
-
-    Raises:
-        UsageError: a verifier is `required`, and the rows name none.
-    """
-    if casting.verifier is not None:
-        return casting
-    name = tasks.named_verifier()
-    if name is not None and name in registry.VERIFIERS and registry.VERIFIERS[name].judges_single_answers:
-        return replace(casting, verifier=verifier_settings(casting.given | {"verifier": name}))
-    if required:
-        raise UsageError(
-            f"--verifier NAME is missing: {tasks.source.source} does not name one verifier for all its rows; take "
-            f"{registry.known()}"
-        )
-    return casting
-
-
 def tasks_of(given: dict[str, Any], *, texts: bool = False) -> PromptSet:
     """The rows that the options of `input_options` name, read once; what was recognised is said.
 

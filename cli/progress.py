@@ -3,9 +3,9 @@
 import asyncio
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager, suppress
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Self
 
 import click
 
@@ -16,8 +16,6 @@ from synth.generation.runner import Run
 if TYPE_CHECKING:
     from rich.progress import Progress
 
-    from synth.data.output import StreamSink
-    from synth.data.run.directory import RunDirectory
 
 LOG_EVERY = 15.0
 """Seconds between lines where standard error is no terminal."""
@@ -139,16 +137,3 @@ def say(message: str, quiet: bool) -> None:
 def how_to_go_on(*, restart: bool) -> str:
     """What takes a stopped run up again; its command line may have --restart, which would throw it away."""
     return f"run the same command again{', without --restart,' if restart else ''} to go on"
-
-
-@contextmanager
-def going_on(sink: "StreamSink | RunDirectory", given: dict[str, Any]) -> Iterator[None]:
-    """Where rows break off, keep those that are done, and tell who stopped them how to go on."""
-    try:
-        yield
-    except BaseException as error:
-        sink.pause()
-        if isinstance(error, KeyboardInterrupt):
-            kept = f"; {how_to_go_on(restart=given['restart'])}" if given["output"] not in (None, "-") else ""
-            say(f"stopped{kept}", given["quiet"])
-        raise
