@@ -65,8 +65,7 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
 
     Args:
         sources: whatever `synth.data.views.open_views` reads; a run's directory brings its record and rejected rows.
-        Or one
-            directory that `synth eval` or `synth train` wrote.
+            Or one directory that `synth eval` or `synth train` wrote.
         output: the file to write; it lands whole.
         model: whose tokenizer turns tokens into text, instead of the model named in the rows' `scorer`.
         force: replace a file that exists.
@@ -78,10 +77,12 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     path = Path(output)
     check_output(path, [*sources, *(str(Path(source) / file) for source in sources for file in (SCORES, LOG))], force)
     for file, build in ((SCORES, build_scores_report), (LOG, build_training_report)):
-        if found := next((source for source in sources if (Path(source) / file).is_file()), None):
+        if with_page := next((source for source in sources if (Path(source) / file).is_file()), None):
             if len(sources) > 1 or model:
-                raise UsageError(f"{found} is no data set, but has a page of its own: report it alone, without `model`")
-            return build(Path(found), path)
+                raise UsageError(
+                    f"{with_page} is no data set, but has a page of its own: report it alone, without `model`"
+                )
+            return build(Path(with_page), path)
     notes: list[str] = []
     sets = [_open(source, name, notes) for source, name in zip(sources, _names(sources), strict=True)]
     choice = choose([scan for item in sets for _, scan in item.tables])
@@ -116,15 +117,15 @@ def _open(source: str, name: str, notes: list[str]) -> DataSet:
     path = Path(source)
     rows = open_views(source)
     is_rejected = path.is_dir() and Path(os.path.abspath(path)).name == "rejected"
-    found = DataSet(name, [(rows, scan_rows(rows, rejected=is_rejected))], _record(path, notes))
+    opened = DataSet(name, [(rows, scan_rows(rows, rejected=is_rejected))], _record(path, notes))
     if (path / "rejected" / "state.json").is_file():
         side = open_views(str(path / "rejected"))
-        found.tables.append((side, scan_rows(side, rejected=True)))
-    notes += [note for table, _ in found.tables for note in table.notes]
-    for _, scan in found.tables:
+        opened.tables.append((side, scan_rows(side, rejected=True)))
+    notes += [note for table, _ in opened.tables for note in table.notes]
+    for _, scan in opened.tables:
         if scan.odd:
             notes.append(f"{name}: {scan.odd:,} log-probabilities are not finite numbers; they count as not scored")
-    return found
+    return opened
 
 
 def _record(path: Path, notes: list[str]) -> RunRecord | None:
@@ -160,14 +161,14 @@ def _take(sets: Sequence[DataSet], choice: Choice, tokenizers: Tokenizers) -> _T
                 row = first - int(starts[place]) + offset
                 if (place, row) in heated:
                     name = scan.methods[int(scan.columns["method"][row])]
-                    found = _version(batch.slice(offset, 1), tokenizers)
-                    versions[place, row] = found | {"d": number, "m": short(name, 40)} if found else {}
+                    version = _version(batch.slice(offset, 1), tokenizers)
+                    versions[place, row] = version | {"d": number, "m": short(name, 40)} if version else {}
             first += batch.num_rows
     if waiting:
         taken.blocks.append(packed(waiting))
     for group, all_of_it in zip(shown, choice.chosen, strict=True):
-        if found_versions := [versions[pair] for pair in group if versions[pair]]:
-            taken.groups.append({"v": found_versions, "of": len(all_of_it)})
+        if shown_versions := [versions[pair] for pair in group if versions[pair]]:
+            taken.groups.append({"v": shown_versions, "of": len(all_of_it)})
     return taken
 
 
@@ -182,15 +183,15 @@ def _rows(batch: pa.RecordBatch, mine: NDArray[np.int64], limit: int, rejected: 
     reasons = column(kept, "reason") if rejected else [None] * len(mine)
     turns = conversations(kept)
     sides = [conversations(kept, side) for side in SIDES] if is_pairs(kept.schema) else [[()] * len(mine)] * 2
-    found: list[list[Any]] = []
+    shown: list[list[Any]] = []
     for name, reason, asked, chosen, other in zip(column(kept, "id"), reasons, turns, *sides, strict=True):
         all_turns, was_cut = cut([*asked, *chosen, *other], limit)
         ends = np.minimum(np.cumsum([len(asked), len(chosen), len(other)]), len(all_turns)).tolist()
         row = [(name or "")[:200], all_turns[: ends[0]], int(was_cut), (reason or "")[:1000]]
         if is_pairs(kept.schema):
             row += [all_turns[ends[0] : ends[1]], all_turns[ends[1] :]]
-        found.append(row)
-    return found
+        shown.append(row)
+    return shown
 
 
 def _index(taken: _Taken, number: int, scan: Scan, mine: NDArray[np.int64]) -> None:

@@ -1,4 +1,9 @@
-"""What the report shows of the figures: tiles, the table, charts and counts, ready for the template."""
+"""What the report shows of the figures: tiles, the table, charts and counts, ready for the template.
+
+These charts are drawn by the template, and not by matplotlib as the plots of evaluations and trainings are
+(`page_plots`), which are files as well: here each bar says what it counts when it is pointed at, and long names wrap.
+With matplotlib a page would take 0.6 s more for the import, and 0.09 s and 12 kB for each of up to 48 histograms.
+"""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -147,13 +152,13 @@ def tiles(sets: Sequence[DataSet], lines: Sequence[Line]) -> list[Tile]:
     """The key figures: how much there is, and the range of perplexity and hard tokens over the table's lines."""
     rows = sum(line.figures.rows for line in lines)
     rejected = sum(scan.rows for item in sets for _, scan in item.tables if scan.rejected)
-    found = [Tile("Rows", f"{rows:,}", f"in {len(sets)} data sets" if len(sets) > 1 else "")]
+    shown = [Tile("Rows", f"{rows:,}", f"in {len(sets)} data sets" if len(sets) > 1 else "")]
     if rejected:
-        found.append(Tile("Rejected", f"{rejected:,}", f"{percent(rejected / (rows + rejected))} of all"))
+        shown.append(Tile("Rejected", f"{rejected:,}", f"{percent(rejected / (rows + rejected))} of all"))
     tokens = sum(line.figures.tokens for line in lines)
     if tokens:
         scored = sum(line.figures.scored for line in lines)
-        found.append(Tile("Tokens", f"{tokens:,}", f"{scored:,} scored"))
+        shown.append(Tile("Tokens", f"{tokens:,}", f"{scored:,} scored"))
     ranked = sorted(
         (line for line in lines if line.figures.perplexity is not None), key=lambda line: line.figures.perplexity or 0
     )
@@ -166,10 +171,10 @@ def tiles(sets: Sequence[DataSet], lines: Sequence[Line]) -> list[Tile]:
             ("Hard tokens", percent(low.figures.hard), percent(high.figures.hard)),
         ):
             if one:
-                found.append(Tile(label, least, "of the scored tokens" if label != "Perplexity" else "per token"))
+                shown.append(Tile(label, least, "of the scored tokens" if label != "Perplexity" else "per token"))
             else:
-                found.append(Tile(label, f"{least} – {most}", f"{names[0]} – {names[1]}"))
-    return found
+                shown.append(Tile(label, f"{least} – {most}", f"{names[0]} – {names[1]}"))
+    return shown
 
 
 def _kind(line: Line, lines: Sequence[Line]) -> str:
@@ -180,18 +185,20 @@ def _kind(line: Line, lines: Sequence[Line]) -> str:
 
 def perplexity_panels(sets: Sequence[DataSet]) -> list[Panel]:
     """Histograms of token perplexity, one a method, on common axes; heights on a square-root scale."""
-    found = []
+    histograms = []
     for number, item in enumerate(sets):
         scan = item.accepted
         for code, counts in enumerate(scan.histogram if scan else ()):
             if total := int(counts.sum()):
-                found.append((item.name, number % COLOURS, scan.methods[code] if scan else "", counts / total, total))
-    found = found[:MOST_PANELS]
-    if not found:
+                histograms.append(
+                    (item.name, number % COLOURS, scan.methods[code] if scan else "", counts / total, total)
+                )
+    histograms = histograms[:MOST_PANELS]
+    if not histograms:
         return []
-    used = max(int(np.flatnonzero(shares)[-1]) + 1 for *_, shares, _ in found)
+    used = max(int(np.flatnonzero(shares)[-1]) + 1 for *_, shares, _ in histograms)
     bins = min(BINS, max(used, 21))  # 21 bins reach to 100
-    top = _above(max(float(shares.max()) for *_, shares, _ in found))
+    top = _above(max(float(shares.max()) for *_, shares, _ in histograms))
     width = (WIDTH - LEFT - RIGHT) / bins
     marks = [value for value in (1, 2.5, 10, 100, 1000) if math.log(value) / BIN_NATS <= bins]
     across = [(_round(LEFT + math.log(value) / BIN_NATS * width), f"{value:,g}") for value in marks]
@@ -199,7 +206,7 @@ def perplexity_panels(sets: Sequence[DataSet]) -> list[Panel]:
         across.append((WIDTH - RIGHT, "more"))
     up = [(_height(share, top, 0.5), f"{share:.0%}") for share in (0, 0.01, 0.05, 0.2, 0.5, 1) if share <= top + 1e-9]
     panels = []
-    for name, colour, method, shares, total in found:
+    for name, colour, method, shares, total in histograms:
         columns = []
         for index, share in enumerate(shares[:bins]):
             if share:
@@ -276,7 +283,7 @@ def _round(value: float) -> float:
 
 def outcomes(sets: Sequence[DataSet]) -> list[RunSummary]:
     """What became of the rows of each run, from its record; from the rejected rows where there is none."""
-    found = []
+    runs = []
     for number, item in enumerate(sets):
         record, rejected = item.record, item.rejected
         if record is not None:
@@ -293,12 +300,12 @@ def outcomes(sets: Sequence[DataSet]) -> list[RunSummary]:
             note = short(record.note, 400) if record.note else ""
             counts = record.accepted, record.rejected
             line = short(record.command_line or "", 2_000)
-            found.append(RunSummary(item.name, number % COLOURS, *counts, made, note, cards, line))
+            runs.append(RunSummary(item.name, number % COLOURS, *counts, made, note, cards, line))
         elif rejected is not None:
             accepted = item.accepted.rows if item.accepted else 0
             cards = [Card("reasons of rejection", _bars(rejected.reasons, number % COLOURS))] if rejected.rows else []
-            found.append(RunSummary(item.name, number % COLOURS, accepted, rejected.rows, "", "", cards))
-    return found
+            runs.append(RunSummary(item.name, number % COLOURS, accepted, rejected.rows, "", "", cards))
+    return runs
 
 
 def _bars(counts: dict[str, int], colour: int) -> list[Bar]:

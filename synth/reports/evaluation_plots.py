@@ -13,7 +13,7 @@ def draw_scores(scores: dict[str, Any], folder: Path, suffix: str = ".svg") -> l
     """Draw an evaluation: bars a suite, and, from three models on, retained against gained.
 
     Args:
-        scores: see there.
+        scores: as `scores.json` holds them.
         folder: where `skills` and `tradeoff` go.
         suffix: of the files, `.svg` or `.png`.
 

@@ -179,7 +179,7 @@ def scan_rows(rows: Rows, *, rejected: bool = False) -> Scan:
     """
     methods, verdicts = Labels(), Labels()
     has_tokens = all(name in rows.schema.names and _numbers(rows.schema.field(name).type) for name in TOKENS)
-    found = Scan(rejected, has_tokens, {}, methods.names, verdicts.names, np.zeros((MOST_METHODS + 1, BINS), np.int64))
+    scan = Scan(rejected, has_tokens, {}, methods.names, verdicts.names, np.zeros((MOST_METHODS + 1, BINS), np.int64))
     named = [item.name for item in rows.schema if holds_text(item.type) and item.name not in TEXTS][:MOST_COLUMNS]
     categories: dict[str, dict[str, int] | None] = {name: {} for name in named}
     parts: list[dict[str, NDArray[np.generic]]] = []
@@ -189,30 +189,30 @@ def scan_rows(rows: Rows, *, rejected: bool = False) -> Scan:
         if has_tokens:
             tokens, token_rows, nats, odd = _token_figures(batch, rows.source, first)
             part |= tokens
-            found.odd += odd
+            scan.odd += odd
             bins = np.minimum((nats / BIN_NATS).astype(np.int64), BINS - 1)
             where = part["method"].astype(np.int64)[token_rows] * BINS + bins
-            found.histogram += np.bincount(where, minlength=found.histogram.size).reshape(-1, BINS)
+            scan.histogram += np.bincount(where, minlength=scan.histogram.size).reshape(-1, BINS)
         parts.append(part)
         for name in named:
             categories[name] = _counted(categories[name], batch.column(name))
         if rejected:
             for reason in column(batch, "reason"):
                 name = (reason or "").split(":", 1)[0]
-                found.reasons[name] = found.reasons.get(name, 0) + 1
-        if has_tokens and len(found.scorers) < MOST_SCORERS and "scorer" in rows.schema.names:
-            new = {text for text in column(batch, "scorer") if text} - set(found.scorers)
-            found.scorers = [*found.scorers, *sorted(new)][:MOST_SCORERS]
+                scan.reasons[name] = scan.reasons.get(name, 0) + 1
+        if has_tokens and len(scan.scorers) < MOST_SCORERS and "scorer" in rows.schema.names:
+            new = {text for text in column(batch, "scorer") if text} - set(scan.scorers)
+            scan.scorers = [*scan.scorers, *sorted(new)][:MOST_SCORERS]
         first += batch.num_rows
-    found.columns = {
+    scan.columns = {
         name: np.concatenate([part.get(name, np.zeros(len(part["chars"]), kind)) for part in parts])
         if parts
         else np.zeros(0, kind)
         for name, kind in COLUMNS.items()
     }
-    found.histogram = found.histogram[: len(methods.names)]
-    found.categories = {name: counts for name, counts in categories.items() if counts}
-    return found
+    scan.histogram = scan.histogram[: len(methods.names)]
+    scan.categories = {name: counts for name, counts in categories.items() if counts}
+    return scan
 
 
 COLUMNS: dict[str, type[np.generic]] = {
@@ -273,7 +273,7 @@ def _row_figures(
         chars.append(sum(len(content) for part in (turns, *answers) for _, content in part))
         prompt = split_answer(turns)[0]
         prompts.append(hash(tuple(prompt)) if prompt else hash((source, number)))
-    found: dict[str, list[int]] = {
+    by_name: dict[str, list[int]] = {
         "method": [methods.code(label) for label in labels],
         "verdict": [-1 if verdict is None else verdicts.code(verdict) for verdict in column(batch, "verdict")],
         "chars": chars,
@@ -281,7 +281,7 @@ def _row_figures(
         "id": [hash(text) if text else 0 for text in column(batch, "id")],
         "parent": [hash(text) if text else 0 for text in column(batch, "parent")],
     }
-    return {name: np.array(values, COLUMNS[name]) for name, values in found.items()}
+    return {name: np.array(values, COLUMNS[name]) for name, values in by_name.items()}
 
 
 def _token_figures(
@@ -307,14 +307,14 @@ def _token_figures(
     size = batch.num_rows
     tokens = np.zeros(size, np.int64)
     tokens[positions] = lengths[0]
-    found: dict[str, NDArray[np.generic]] = {
+    of_rows: dict[str, NDArray[np.generic]] = {
         "tokens": tokens,
         "scored": np.bincount(row, minlength=size),
         "hard": np.bincount(row[nats > math.log(HARD)], minlength=size),
         "masked": np.bincount(row[labels == -100], minlength=size),
         "nats": np.bincount(row, weights=nats, minlength=size),
     }
-    return found, row, nats, len(given) - given.null_count - int(scored.sum())
+    return of_rows, row, nats, len(given) - given.null_count - int(scored.sum())
 
 
 def _counted(counts: dict[str, int] | None, values: pa.Array) -> dict[str, int] | None:

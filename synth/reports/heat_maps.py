@@ -88,9 +88,9 @@ def _roots(ids: Ints, parents: Ints) -> Ints:
     """For each row the row it came from in the end, itself where its parent is not there."""
     order = np.argsort(ids, kind="stable")
     at = np.minimum(np.searchsorted(ids[order], parents), len(ids) - 1)
-    found = (parents != 0) & (ids[order][at] == parents)
+    has_parent = (parents != 0) & (ids[order][at] == parents)
     own = np.arange(len(ids))
-    above = np.where(found, order[at], own)
+    above = np.where(has_parent, order[at], own)
     root = above
     for _ in range(4):  # steps, not until nothing changes: ids may form a ring
         root = above[root]

@@ -126,18 +126,18 @@ def _picked(rows: Rows, picked: Ints) -> Iterator[pa.RecordBatch]:
 
 def _prompts(rows: Rows, picked: Ints, limit: int) -> list[tuple[list[Turn], str]]:
     """What was asked, and the reference."""
-    found = []
+    prompts = []
     for batch in _picked(rows, picked):
         tokens = batch.column("tokens").to_pylist()
         for turns, reference, answered in zip(conversations(batch), column(batch, "reference"), tokens, strict=True):
             asked = turns if answered is None else turns[:-1]
-            found.append((cut(asked, limit)[0], _middle_cut(reference or "", limit)))
-    return found
+            prompts.append((cut(asked, limit)[0], _middle_cut(reference or "", limit)))
+    return prompts
 
 
 def _answers(rows: Rows, picked: Ints, limit: int) -> list[tuple[str | None, str, int, int]]:
     """For each row the answer (None where the model was not asked), why it is not right, tokens, and signs as bits."""
-    found: list[tuple[str | None, str, int, int]] = []
+    answers: list[tuple[str | None, str, int, int]] = []
     for batch in _picked(rows, picked):
         signs = zip(*(batch.column(name).to_pylist() for name in SIGNS), strict=True)
         for turns, reason, tokens, shown in zip(
@@ -149,8 +149,8 @@ def _answers(rows: Rows, picked: Ints, limit: int) -> list[tuple[str | None, str
         ):
             answer = _middle_cut(turns[-1][1], limit) if turns and tokens is not None else None
             bits = sum(bool(sign) << bit for bit, sign in enumerate(shown))
-            found.append((answer, (reason or "")[:REASON_CHARS], tokens or 0, bits))
-    return found
+            answers.append((answer, (reason or "")[:REASON_CHARS], tokens or 0, bits))
+    return answers
 
 
 def _middle_cut(text: str, limit: int) -> str:

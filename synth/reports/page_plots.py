@@ -102,8 +102,8 @@ def _smooth(values: Floats) -> Floats:
     sums = np.concatenate([[0.0], np.cumsum(values)])
     places = np.arange(len(values))
     first, last = np.maximum(places - half, 0), np.minimum(places + half + 1, len(values))
-    found: Floats = (sums[last] - sums[first]) / (last - first)
-    return found
+    smoothed: Floats = (sums[last] - sums[first]) / (last - first)
+    return smoothed
 
 
 def _drawn(draw: Callable[[Path], list[Path]]) -> list[str]:
@@ -121,5 +121,5 @@ def _themed(image: str) -> str:
     return re.sub(r'style="[^"]*"', lambda style: re.sub(r"#[0-9a-f]{6}", _themed_colour, style[0]), element)
 
 
-def _themed_colour(found: re.Match[str]) -> str:
-    return f"var({COLOURS[found[0]]})" if found[0] in COLOURS else found[0]
+def _themed_colour(colour: re.Match[str]) -> str:
+    return f"var({COLOURS[colour[0]]})" if colour[0] in COLOURS else colour[0]

@@ -1,4 +1,8 @@
-"""Where the names of points in a plot go, so that they hide neither each other nor the points."""
+"""Where the names of points in a plot go, so that they hide neither each other nor the points.
+
+The library adjustText (1.4) was tried in place of this module: of the 25 names in the lab's plot of the alien style it
+puts 14 on markers and 15 on error bars, where this module puts none and 2.
+"""
 
 import itertools
 
@@ -49,7 +53,7 @@ def place(points: Floats, sizes: Floats, bars: Floats, frame: Floats) -> Floats:
     distances = np.sort(np.linalg.norm(points[:, None] - points[None], axis=2), axis=1)[:, :5].sum(axis=1)
     keys = (distances, -distances, points[:, 0], -points[:, 0], points[:, 1], -points[:, 1])
     settled = (_settle(np.argsort(key, kind="stable"), points, sizes, own) for key in keys)
-    return min(settled, key=lambda found: found[1])[0]
+    return min(settled, key=lambda placed: placed[1])[0]
 
 
 def _settle(

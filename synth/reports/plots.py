@@ -319,8 +319,8 @@ def _name_arms(figure: Figure, axes: Axes, arms: Sequence[Arm]) -> None:
 
 def _to_points(axes: Axes, shares: Sequence[tuple[float, float]]) -> Floats:
     """Where data lie on the page, in typographic points, (n, 2)."""
-    found: Floats = axes.transData.transform(np.array(shares)) * (72 / axes.figure.dpi)
-    return found
+    points: Floats = axes.transData.transform(np.array(shares)) * (72 / axes.figure.dpi)
+    return points
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -59,7 +59,7 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
     floor = record.settings.get("keep")
     first = measured[0][1] if measured else {}
     return {
-        "measured": [_measured(step, found) for step, found in measured],
+        "measured": [_measured(step, evaluation) for step, evaluation in measured],
         "suites": [short(name, 40) for name in first.get("suites", ())],
         "verdict": _verdict(first, measured[-1][1]) if measured else None,
         "steps": steps,
@@ -71,7 +71,7 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
         "reasons": [(short(reason, 100), count) for reason, count in record.reasons.items()],
         "tiles": list(_tiles(record, steps, losses)),
         "curve": curve_plot(
-            [CurvePoint(step, found["new"], found["old"]) for step, found in measured],
+            [CurvePoint(step, evaluation["new"], evaluation["old"]) for step, evaluation in measured],
             floor * first["old"] if floor and first.get("old") else None,
         ),
         "loss": loss_plot(losses, _logged(log)),
@@ -87,16 +87,16 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
 
 def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
     """What a training logs beside its loss, by the name of its axis."""
-    found: dict[str, list[tuple[int, float]]] = {"Learning rate": [], "Gradient norm": [], "Tokens/s": []}
+    logged: dict[str, list[tuple[int, float]]] = {"Learning rate": [], "Gradient norm": [], "Tokens/s": []}
     for entry in log:
         seconds, tokens = entry.get("seconds"), entry.get("tokens")
         rate = entry.get("learning_rate", entry.get("rate"))  # as earlier releases called it
         gradient = entry.get("grad_norm", entry.get("gradient"))
         values = (rate, gradient, tokens / seconds if seconds and tokens else None)
-        for name, value in zip(found, values, strict=True):
+        for name, value in zip(logged, values, strict=True):
             if value is not None:
-                found[name].append((entry["step"], float(value)))
-    return found
+                logged[name].append((entry["step"], float(value)))
+    return logged
 
 
 def _verdict(first: Entry, last: Entry) -> dict[str, str]:
@@ -114,15 +114,15 @@ def _verdict(first: Entry, last: Entry) -> dict[str, str]:
     }
 
 
-def _measured(step: int, found: Entry) -> dict[str, Any]:
+def _measured(step: int, evaluation: Entry) -> dict[str, Any]:
     """One line of the table."""
     return {
         "step": step,
-        "new": percent(found["new"]),
-        "old": percent(found["old"]),
-        "kept": percent(found.get("kept")),
-        "colour": retention_colour(found.get("kept")),
-        "suites": [percent(share) for share in found["suites"].values()],
+        "new": percent(evaluation["new"]),
+        "old": percent(evaluation["old"]),
+        "kept": percent(evaluation.get("kept")),
+        "colour": retention_colour(evaluation.get("kept")),
+        "suites": [percent(share) for share in evaluation["suites"].values()],
     }
 
 

@@ -122,11 +122,11 @@ def read_record(path: Path) -> RunRecord | None:
                 continue
             if not file.is_file():
                 raise ValueError("it is no file")
-            found = json.loads(file.read_text(encoding="utf-8"))
-            if not isinstance(found, dict):
+            fields = json.loads(file.read_text(encoding="utf-8"))
+            if not isinstance(fields, dict):
                 raise ValueError("it holds no settings")
-            found.setdefault("command_line", None)
-            return _checked(RunRecord(**found))
+            fields.setdefault("command_line", None)
+            return _checked(RunRecord(**fields))
         except (ValueError, TypeError, OSError, RecursionError) as error:
             raise UsageError(f"{file} is damaged ({error}); choose another `output`, or remove it") from error
     return None

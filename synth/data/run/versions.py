@@ -6,10 +6,10 @@ import platform
 
 def versions(*packages: str) -> dict[str, str]:
     """Versions of Python, synth and other packages, such as those that run the models, by name, where installed."""
-    found = {"python": platform.python_version()}
+    installed = {"python": platform.python_version()}
     for package in ("synth", *packages):
         try:
-            found[package] = importlib.metadata.version(package)
+            installed[package] = importlib.metadata.version(package)
         except importlib.metadata.PackageNotFoundError:
             continue
-    return found
+    return installed
