@@ -278,8 +278,8 @@ def _sums(models: Sequence[Model]) -> Iterator[Sum]:
             f"perplexity of {short(text, 40)}",
             [(_number(model["perplexity"].get(text), ",.2f"), "") for model in models],
         )
-    for name, values in harness_lines(models):
-        yield Sum(short(name, 60), [(_number(value, ".4g"), "") for value in values])
+    for name, measures in harness_lines(models):
+        yield Sum(short(name, 60), [(_number(value, ".4g"), "") for value in measures])
 
 
 def _number(value: float | None, style: str) -> str:
