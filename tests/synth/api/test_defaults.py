@@ -1,0 +1,95 @@
+"""A command and its function have the same settings with the same defaults: neither can drift from the other."""
+
+import inspect
+from typing import Any
+
+import click
+import pytest
+
+import synth
+from cli.main import COMMANDS, cli
+
+NAMES = {"eval": "evaluate", "continue": "continuation"}
+"""Functions that are not called like their commands: `eval` is Python's own, `continue` no name."""
+
+OF_MODEL = {"engine", "prefix", "stop", "dtype", "device", "max_length", "concurrency", "tensor_parallel"}
+OF_MODEL |= {"gpu_memory", "api_key", "trust_remote_code"}
+"""Options that say how a model is run: the function is given a `Model`, made by `synth.load` with the same settings."""
+
+OF_VERIFIER = {"time_limit", "memory_limit", "language", "schema", "pattern", "unsafe_no_sandbox"}
+"""Options that say how a verifier judges: the function is given `VerifierSettings`."""
+
+PRINTING: dict[str, set[str]] = {
+    "filter": {"listing"},  # --list prints what there is
+    "template": {"as_json"},  # how it is printed
+}
+"""By command, options that its function has no setting for."""
+
+WRITTEN: dict[tuple[str, str], tuple[Any, Any]] = {
+    ("self-output", "fallback"): ("drop", ("drop",)),  # a list, with commas
+    ("rephrase", "originals"): ("0:1", 0.0),  # a ratio
+    ("filter", "steps"): ([], inspect.Parameter.empty),  # options of their own, in the order given
+    ("report", "output"): (inspect.Parameter.empty, None),  # a notebook shows the page
+}
+"""Defaults that are written in another way on a command line: as an option, and as a setting."""
+
+FUNCTIONS = {
+    command: NAMES.get(command, command.replace("-", "_"))
+    for command in COMMANDS
+    if NAMES.get(command, command.replace("-", "_")) in synth.__all__
+}
+
+
+def options(name: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """The defaults of a command's options, as its callback gets them; `empty` for those that have to be given."""
+    command = cli.get_command(click.Context(cli), name)
+    assert command is not None
+    required = {str(param.name) for param in command.params if param.required}
+    for param in command.params:
+        monkeypatch.setattr(param, "required", False)
+    monkeypatch.delenv("SYNTH_API_KEY", raising=False)
+    with command.make_context(name, []) as context:
+        found = dict(context.params)
+    return found | dict.fromkeys(required & found.keys(), inspect.Parameter.empty)
+
+
+def settings(function: Any) -> dict[str, Any]:
+    return {name: parameter.default for name, parameter in inspect.signature(function).parameters.items()}
+
+
+@pytest.mark.parametrize("command", FUNCTIONS)
+def test_options_are_settings_with_the_same_defaults(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given, known = options(command, monkeypatch), settings(getattr(synth, FUNCTIONS[command]))
+    expected = given.keys() - PRINTING.get(command, set()) - {"quiet"}
+    expected -= (OF_MODEL | (OF_VERIFIER if "verifier" in given else set())) - known.keys()
+    reports = {"progress"} if "quiet" in given and "progress" in known else set()
+    assert known.keys() - reports - OF_MODEL == expected - OF_MODEL
+    for name in expected & known.keys():
+        option, setting = given[name], known[name]
+        if (command, name) in WRITTEN:
+            assert (option, setting) == WRITTEN[command, name], name
+        elif name in ("source", "sources") and option == "-":  # standard input, which a function is told of
+            assert setting is inspect.Parameter.empty, name
+        else:
+            assert option == setting or (option in ((), None) and setting in ((), None)), name
+
+
+def test_a_model_is_loaded_with_the_options_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    given, known = options("self-output", monkeypatch), settings(synth.load)
+    assert known.keys() - {"name"} == OF_MODEL
+    assert {name: given[name] for name in OF_MODEL - {"trust_remote_code"}} == {
+        name: known[name] for name in OF_MODEL - {"trust_remote_code"}
+    }
+    assert known["trust_remote_code"] is False
+
+
+def test_a_verifier_has_the_settings_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    from synth.generation.inputs import verifier_of
+
+    given, known = options("self-output", monkeypatch), settings(verifier_of)
+    assert {name: given[name] for name in OF_VERIFIER} == {name: known[name] for name in OF_VERIFIER}
+    assert known.keys() - {"name"} == OF_VERIFIER
+
+
+def test_every_function_of_a_command_is_compared() -> None:
+    assert len(FUNCTIONS) >= 17 and {"magpie", "continue", "verify"} <= FUNCTIONS.keys()
