@@ -31,6 +31,7 @@ GROUPS = {
         "rephrase": "Documents said again in other styles, to go on pre-training with.",
         "continue": "The model goes on where passages break off: chat data without instructions.",
         "describe": "A text model answers for recordings or pictures that it is told of in words.",
+        "run": "A method of your own, row by row.",
     },
     "Curation": {
         "verify": "Judge answers, or references: right, wrong or unscorable.",

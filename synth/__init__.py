@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from synth.api.refuse import refuse
     from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
+    from synth.api.run import run
     from synth.api.self_output import self_output
     from synth.api.ssr import ssr
     from synth.api.template import template
@@ -64,6 +65,7 @@ _HOMES = {
     "refuse": "synth.api.refuse",
     "rephrase": "synth.api.rephrase",
     "report": "synth.api.report",
+    "run": "synth.api.run",
     "self_output": "synth.api.self_output",
     "ssr": "synth.api.ssr",
     "template": "synth.api.template",
@@ -100,6 +102,7 @@ __all__ = [
     "refuse",
     "rephrase",
     "report",
+    "run",
     "self_output",
     "ssr",
     "template",
