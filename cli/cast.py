@@ -201,9 +201,7 @@ def _address(model: str) -> str | None:
 async def _look_at_references(verifier: Verifier, tasks: PromptSet, quiet: bool) -> None:
     """Check the first references with their own verifier, before any time is spent on a model."""
     report = await check_references(verifier, islice(tasks.tasks(), FIRST))
-    faults = ", ".join(f"{count:,} {fault}" for fault, count in report.faults.most_common())
-    verdict = f"{faults} (the first: {report.example})" if faults else "all right"
-    say(f"references, the first {report.checked:,} checked by {verifier.name}: {verdict}", quiet)
+    say(report.told(verifier.name), quiet)
 
 
 def verifier_settings(given: dict[str, Any]) -> VerifierSettings | None:

@@ -7,7 +7,7 @@ from synth.api.dataset import Dataset
 from synth.api.models import roles_for
 from synth.api.places import Place, Source, output_at, source_at
 from synth.engines.base import Sampling
-from synth.generation.inputs import read_prompts
+from synth.generation.inputs import need_references, read_prompts
 from synth.generation.models import Model
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings
@@ -81,6 +81,8 @@ def minimum_change(
         prompts = read_prompts(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
         )
+        if "{reference}" in settings.prompt():
+            need_references(prompts, "the editor's prompt shows one")
         with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt, editor=editor) as roles:
             job = prompt_job(
                 "minimum-change",

@@ -5,7 +5,7 @@ from synth.api.dataset import Dataset
 from synth.api.models import roles_for
 from synth.api.places import Place, Source, output_at, source_at
 from synth.engines.base import Sampling
-from synth.generation.inputs import read_prompts
+from synth.generation.inputs import need_references, read_prompts
 from synth.generation.models import Model
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, style_name
@@ -74,6 +74,7 @@ def paraphrase(
         prompts = read_prompts(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
         )
+        need_references(prompts, "there is nothing else to restate")
         with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt, required=False) as roles:
             job = prompt_job(
                 "paraphrase",

@@ -85,6 +85,23 @@ def prompts_of(rows: Rows, progress: Progress, limit: int | None = None) -> Prom
     return prompts
 
 
+def need_references(prompts: PromptSet, why: str) -> None:
+    """Refuse rows none of which has a human answer.
+
+    Args:
+        prompts: the rows.
+        why: what they are needed for.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not any(task.reference for task in prompts.tasks()):
+        raise UsageError(
+            f"{prompts.source.source} has no human answers, and {why}; if a column holds them, name it: "
+            "`reference_column`"
+        )
+
+
 def verifier_of(
     name: str | None,
     *,

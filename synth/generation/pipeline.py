@@ -166,9 +166,7 @@ async def _verifier(stack: AsyncExitStack, job: Job, roles: Roles, progress: Pro
     stack.push_async_callback(verifier.close)
     if job.prompts is not None and job.check_references:
         report = await check_references(verifier, islice(job.prompts.tasks(), FIRST))
-        faults = ", ".join(f"{count:,} {fault}" for fault, count in report.faults.most_common())
-        verdict = f"{faults} (the first: {report.example})" if faults else "all right"
-        progress.say(f"references, the first {report.checked:,} checked by {verifier.name}: {verdict}")
+        progress.say(report.told(verifier.name))
     return verifier
 
 

@@ -106,14 +106,27 @@ def reference_fault(verdict: Verdict) -> str | None:
     return f"reference {verdict.kind}: {verdict.reason or f'its answer is read as {verdict.answer!r}'}"
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class ReferenceReport:
-    """How the references of some rows fare with their verifier: how many were checked, and what is wrong with some."""
+    """How the references of some rows fare with their verifier: how many were checked, and what is wrong with some.
+
+    `absent` counts the tasks without a reference, and without anything in its place: answers to them are judged by what
+    else is in their rows, or that they cannot be judged is among the faults.
+    """
 
     checked: int = 0
+    absent: int = 0
     faults: Counter[str] = field(default_factory=Counter)
     example: str | None = None
     """The first fault, and in which row (from 0)."""
+
+    def told(self, verifier: str) -> str:
+        """What is said of them."""
+        faults = ", ".join(f"{count:,} {fault}" for fault, count in self.faults.most_common())
+        if self.absent == self.checked and not faults:
+            return f"there are no references to check: {verifier} judges answers without"
+        verdict = f"{faults} (the first: {self.example})" if faults else "all right"
+        return f"references, the first {self.checked:,} checked by {verifier}: {verdict}"
 
 
 async def check_references(verifier: Verifier, tasks: Iterable[Task]) -> ReferenceReport:
@@ -122,7 +135,8 @@ async def check_references(verifier: Verifier, tasks: Iterable[Task]) -> Referen
     Raises:
         UsageError: none of them is right: the verifier, or the column taken for the reference, must be the wrong one.
     """
-    verdicts = await asyncio.gather(*(check_reference(verifier, task) for task in tasks))
+    checked = list(tasks)
+    verdicts = await asyncio.gather(*(check_reference(verifier, task) for task in checked))
     faults = {index: fault for index, verdict in enumerate(verdicts) if (fault := reference_fault(verdict))}
     first = next((f"row {index}, {fault}" for index, fault in faults.items()), None)
     if verdicts and len(faults) == len(verdicts):
@@ -130,4 +144,5 @@ async def check_references(verifier: Verifier, tasks: Iterable[Task]) -> Referen
             f"`verifier` {verifier.name} takes none of the first {len(verdicts)} references for right ({first}). Is it "
             "the right verifier, and is the reference in the right column (`reference_column`)?"
         )
-    return ReferenceReport(len(verdicts), Counter(fault.split(":", 1)[0] for fault in faults.values()), first)
+    absent = sum(task.reference is None and verifier.gold(task) is None for task in checked)
+    return ReferenceReport(len(verdicts), absent, Counter(fault.split(":", 1)[0] for fault in faults.values()), first)

@@ -37,3 +37,12 @@ def test_settings_that_cannot_work_are_named(model: synth.Model, questions: Ques
     assert wrong.value.field == "verifier" and "math" in str(wrong.value)
     with pytest.raises(synth.UsageError, match="has no rows"):
         synth.paraphrase(model, [])
+
+
+def test_rows_without_human_answers_are_refused_before_a_model_is_loaded() -> None:
+    rows = [{"question": "What is 2 + 3?"}]
+    with synth.load("samples/model", engine="transformers") as fresh:
+        for function in (synth.paraphrase, synth.minimum_change):
+            with pytest.raises(synth.UsageError, match="has no human answers") as wrong:
+                function(fresh, rows, verifier="refusal", progress=synth.SILENT)
+            assert wrong.value.field == "reference_column" and fresh.running is None
