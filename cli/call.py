@@ -4,9 +4,12 @@ import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
+
+if TYPE_CHECKING:
+    from synth.progress import Progress
 
 _ENGINE = ("dtype", "device", "max_length", "concurrency", "tensor_parallel", "gpu_memory", "api_key")
 _MODEL = ("engine", "prefix", "stop", *_ENGINE)
@@ -27,6 +30,13 @@ def options_of(command: click.Command) -> Mapping[str, str]:
     return found
 
 
+def told(*, quiet: bool = False) -> "Progress":
+    """Standard error, where settings are named as the options of the command that runs."""
+    from synth.progress import Progress
+
+    return Progress(quiet=quiet, options=options_of(click.get_current_context().command))
+
+
 @contextmanager
 def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The arguments of the function that a command calls, from its options.
@@ -37,11 +47,8 @@ def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     Raises:
         UsageError: there is no such model, or no such verifier.
     """
-    from synth.progress import Progress
-
     call = dict(given)
-    options = options_of(click.get_current_context().command)
-    call["progress"] = Progress(quiet=call.pop("quiet", False), options=options)
+    call["progress"] = told(quiet=call.pop("quiet", False))
     of_model = {name: call.pop(name) for name in _MODEL if name in call}
     main = next((name for name in _MAIN if name in call), "")
     with ExitStack() as stack:

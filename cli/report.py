@@ -2,7 +2,7 @@
 
 import click
 
-from cli.call import options_of
+from cli.call import told
 from cli.help import Command
 from cli.options import TRUST, checked
 from synth.data.destination import check_page
@@ -40,10 +40,9 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
       synth report tuned -o curve.html
     """  # noqa: D301 (\b is click's)
     from synth.api.report import report
-    from synth.progress import Progress
 
-    progress = Progress(quiet=quiet, options=options_of(click.get_current_context().command))
     made = report(sources, output, model=model, force=force)
+    progress = told(quiet=quiet)
     for note in made.notes:
         progress.say(note)
     progress.say(f"{made.holds} → {output} ({made.size / 1e6:,.1f} MB)")

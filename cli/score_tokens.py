@@ -1,11 +1,17 @@
 """`synth score-tokens`."""
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import click
 
+from cli.call import arguments
 from cli.help import Command
 from cli.options import MODEL, PREFIX, SEEDS, STOP, Number, Share, input_options, output_options, scoring_options
+
+if TYPE_CHECKING:
+    from synth.scoring.masks import Mask
+    from synth.scoring.thresholds import Preview
 
 
 @click.command(cls=Command)
@@ -29,7 +35,7 @@ from cli.options import MODEL, PREFIX, SEEDS, STOP, Number, Share, input_options
     type=click.Choice(["row", "corpus"]),
     default="row",
     show_default=True,
-    help="Reckon shares and controls in each row, or over all rows together.",
+    help="Count shares and controls in each row, or over all rows together.",
 )
 @click.option(
     "--protect",
@@ -70,6 +76,36 @@ def command(**given: Any) -> None:
       synth score-tokens pages.parquet --model M --text-column body --overlong window -o pages
       synth score-tokens own --model M --engine http://localhost:8000 -o scored
     """  # noqa: D301 (\b is click's)
-    from cli.scoring import score
+    from synth.api.score_tokens import score_tokens
 
-    score(given)
+    protect = [name.strip() for name in given["protect"].split(",") if name.strip()]
+    with arguments(given | {"protect": protect}) as call:
+        made = score_tokens(**call)
+    if given["preview"]:
+        for line in preview_lines(made):
+            click.echo(line)
+
+
+def preview_lines(preview: "Preview") -> list[str]:
+    """The threshold table and the histogram, for a terminal."""
+    from synth.scoring.thresholds import EDGES
+
+    lines = [f"{preview.rows:,} rows, {preview.tokens:,} scored tokens", ""]
+    lines.append(f"{'mask':<24}{'masked':>12}{'share':>9}{'perplexity left':>18}{'rows emptied':>14}")
+    for effect in preview.effects:
+        left = "–" if math.isnan(effect.perplexity) else f"{effect.perplexity:,.2f}"
+        lines.append(
+            f"{_mask_name(effect.mask):<24}{effect.masked:>12,}{effect.share:>9.1%}{left:>18}{effect.emptied:>14,}"
+        )
+    lines += ["", f"{'perplexity of a token':<24}{'tokens':>12}{'share':>9}"]
+    most = max(preview.histogram, default=0)
+    for low, high, count in zip(EDGES, EDGES[1:], preview.histogram, strict=False):
+        name = f"{low:g} – {high:g}" if math.isfinite(high) else f"above {low:g}"
+        bar = "█" * round(40 * count / max(1, most))
+        lines.append(f"{name:<24}{count:>12,}{count / max(1, preview.tokens):>9.1%}  {bar}".rstrip())
+    return lines
+
+
+def _mask_name(mask: "Mask") -> str:
+    amount = f"above {mask.above:g}" if mask.above is not None else f"hardest {mask.hardest:.0%}"
+    return amount if mask.which == "hardest" else f"{amount}, {mask.which}"

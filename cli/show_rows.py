@@ -5,12 +5,12 @@ from collections.abc import Iterator, Sequence
 from itertools import islice
 from typing import Any
 
-import click
 from rich.console import Console, Group, RenderableType
 from rich.style import Style
 from rich.table import Column, Table
 from rich.text import Text
 
+from cli.call import told
 from cli.show import printable
 from synth.data.pairs import SIDES
 from synth.data.row import FAULT
@@ -42,13 +42,14 @@ def show_rows(source: str, rows: int, model: str | None, plain: bool) -> None:
         UsageError: the source cannot be read.
     """
     console = Console(highlight=False)
-    found = open_views(source)
-    for note in found.notes:
-        click.echo(note, err=True)
+    views = open_views(source)
+    progress = told()
+    for note in views.notes:
+        progress.say(note)
     tokenizers = Tokenizers(model)
     signs = Signs(console)
     explained = False
-    for number, record in enumerate(islice(_records(found.judged()), rows)):
+    for number, record in enumerate(islice(_records(views.judged()), rows)):
         if number:
             console.print()
         fault = record.pop(FAULT, None)
@@ -67,7 +68,7 @@ def show_rows(source: str, rows: int, model: str | None, plain: bool) -> None:
         else:
             console.print(_turns(record.get("messages") or [], MOST_CHARS, signs))
     for note in tokenizers.notes:
-        click.echo(note, err=True)
+        progress.say(note)
 
 
 class Signs:

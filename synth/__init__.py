@@ -36,18 +36,21 @@ if TYPE_CHECKING:
     from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
     from synth.api.run import run
+    from synth.api.score_tokens import score_tokens
     from synth.api.self_output import self_output
     from synth.api.ssr import ssr
     from synth.api.template import template
     from synth.api.verify import verify
     from synth.chat.summary import ChatTemplate
     from synth.generation.models import Model
+    from synth.scoring.thresholds import Preview
 
 _HOMES = {
     "ChatTemplate": "synth.chat.summary",
     "Dataset": "synth.api.dataset",
     "Filtered": "synth.api.filter",
     "Model": "synth.generation.models",
+    "Preview": "synth.scoring.thresholds",
     "Report": "synth.api.report",
     "continuation": "synth.api.continuation",
     "describe": "synth.api.describe",
@@ -66,6 +69,7 @@ _HOMES = {
     "rephrase": "synth.api.rephrase",
     "report": "synth.api.report",
     "run": "synth.api.run",
+    "score_tokens": "synth.api.score_tokens",
     "self_output": "synth.api.self_output",
     "ssr": "synth.api.ssr",
     "template": "synth.api.template",
@@ -79,6 +83,7 @@ __all__ = [
     "Dataset",
     "Filtered",
     "Model",
+    "Preview",
     "Progress",
     "Report",
     "RequestError",
@@ -103,6 +108,7 @@ __all__ = [
     "rephrase",
     "report",
     "run",
+    "score_tokens",
     "self_output",
     "ssr",
     "template",

@@ -10,6 +10,8 @@ from filters.verifiers import registry
 from synth.data.plain import open_rows_or_texts
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import Rows, open_rows, open_source
+from synth.data.row import BASE
+from synth.data.schema.turns import holds_text
 from synth.errors import UsageError
 from synth.generation.documents import Cut, open_documents
 from synth.progress import Progress
@@ -69,6 +71,20 @@ def read_passages(
     prompts = prompts_of(open_documents(few, text_column, added, cut), progress)
     progress.say(f"{prompts.total:,} passages to work on, of {raw.source}")
     return prompts
+
+
+def read_text_column(source: str, column: str, progress: Progress, limit: int | None = None) -> PromptSet:
+    """The rows of a source whose plain texts are in a column of the user's; read once.
+
+    Raises:
+        UsageError: they cannot be read, there are none, or there is no such column of texts.
+    """
+    rows = open_source(source)
+    if column not in rows.schema.names:
+        raise UsageError(f"{rows.source} has no column {column!r}; there are: {', '.join(rows.schema.names)}")
+    if column in BASE.names or not holds_text(rows.schema.field(column).type):
+        raise UsageError(f"column {column!r} of {rows.source} holds no plain texts")
+    return prompts_of(rows, progress, limit)
 
 
 def prompts_of(rows: Rows, progress: Progress, limit: int | None = None) -> PromptSet:

@@ -26,7 +26,9 @@ def write_scored(
     *,
     report: Callable[[], None],
 ) -> None:
-    """Score the rows that a sink has not yet, mask them, and write them; then finish the sink, or pause it.
+    """Score the rows that a sink has not yet, mask them, and write them; to finish the sink is its owner's to do.
+
+    All rows are there at the end unless `scores.stopping` was set.
 
     Args:
         scores: the rows.
@@ -42,7 +44,7 @@ def write_scored(
     schema, record = scores.schema, sink.record
     began, seconds, tokens = time.monotonic(), record.seconds, record.prompt_tokens
     if cut is not None and sink.next:  # the ties that the rows written earlier have used up
-        earlier = replace(scores, tasks=replace(scores.tasks, limit=sink.next))
+        earlier = replace(scores, prompts=replace(scores.prompts, limit=sink.next))
         for block in earlier.blocks():
             masked_block(block, mask, cut)
 
@@ -54,25 +56,17 @@ def write_scored(
         record.prompt_tokens = tokens + scores.tokens_done
         sink.extend(accepted, rejected)
 
-    complete = False
-    try:
-        with ThreadPoolExecutor(1, "write") as writer:
-            behind: Future[None] | None = None
-            for block in scores.blocks(sink.next):
-                if behind is not None:
-                    behind.result()
-                behind = writer.submit(write, block)
-                report()
+    with ThreadPoolExecutor(1, "write") as writer:
+        behind: Future[None] | None = None
+        for block in scores.blocks(sink.next):
             if behind is not None:
                 behind.result()
-        complete = not scores.stopping or sink.next >= scores.tasks.total
-        if complete and rejected is not None and sink.next == scores.tasks.total:  # at once: all of them land, or none
-            sink.extend(pa.RecordBatch.from_pylist([], schema), rejected)
-    finally:
-        if complete:
-            sink.finish()
-        else:
-            sink.pause()
+            behind = writer.submit(write, block)
+            report()
+        if behind is not None:
+            behind.result()
+    if rejected is not None and sink.next == scores.prompts.total:  # at once: all of them land, or none
+        sink.extend(pa.RecordBatch.from_pylist([], schema), rejected)
 
 
 def corpus_cut(scores: TokenScores, mask: Mask) -> Cut:

@@ -11,13 +11,16 @@ order, `logprobs[t]` its log-probability in nats (NaN where it is not scored), `
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synth.errors import UsageError
 from synth.seeds import seed_of
+
+Which = Literal["hardest", "easiest", "random"]
+Over = Literal["row", "corpus"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +31,14 @@ class Mask:
         above: mask the tokens whose perplexity, exp(-log-probability), is above this.
         hardest: or this share of the scored tokens (rounded to whole tokens, half up).
         which: take the hardest tokens, or as many of the easiest, or as many at random.
-        over: whether shares and controls are reckoned in each row, or over all rows together.
+        over: whether shares and controls are counted in each row, or over all rows together.
         seed: of the draw at random.
     """
 
     above: float | None = None
     hardest: float | None = None
-    which: Literal["hardest", "easiest", "random"] = "hardest"
-    over: Literal["row", "corpus"] = "row"
+    which: Which = "hardest"
+    over: Over = "row"
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -44,6 +47,8 @@ class Mask:
         Raises:
             UsageError: both amounts are given, a control without one, or a value out of its range.
         """
+        if self.over not in get_args(Over):
+            raise UsageError(f"`mask_over` {self.over} is unknown; take {' or '.join(get_args(Over))}")
         if self.above is not None and self.hardest is not None:
             raise UsageError("`mask_above` and `mask_hardest` are two ways to say what is masked: give one of them")
         if self.above is not None and not self.above >= 1:
@@ -52,7 +57,7 @@ class Mask:
             raise UsageError(f"`mask_hardest` is a share between 0 and 1 (0.2 or 20%), not {self.hardest}")
         if self.which != "hardest" and not self.masks:
             raise UsageError(
-                f"--mask-{self.which} masks as many tokens as `mask_above` or `mask_hardest` would: give one of them"
+                f"`mask_{self.which}` masks as many tokens as `mask_above` or `mask_hardest` would: give one of them"
             )
 
     @property

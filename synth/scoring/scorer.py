@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 
-def open_scorer(engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> "TokenScorer":
+def open_scorer(
+    engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions, loaded: Any = None
+) -> "TokenScorer":
     """Load a model with transformers, or reach it on a server, for scoring alone.
 
     Args:
@@ -26,22 +28,24 @@ def open_scorer(engine: str, model: str, tokenizer: Tokenizer, options: EngineOp
         model: a directory, or an id on the Hub.
         tokenizer: of the model.
         options: as for `open_engine`.
+        loaded: the model of transformers, where it is in memory already.
 
     Raises:
         UsageError: there is no such engine or model, or the tokenizer is not the model's.
     """
     if engine.startswith(("http://", "https://")):
         return _ServerScorer(engine, model, tokenizer, options)
-    return _LocalScorer(model, tokenizer, options)
+    return _LocalScorer(model, tokenizer, options, loaded)
 
 
 class _LocalScorer:
-    def __init__(self, model: str, tokenizer: Tokenizer, options: EngineOptions) -> None:
+    def __init__(self, model: str, tokenizer: Tokenizer, options: EngineOptions, loaded: Any) -> None:
         from synth.engines.hf.engine import load_model, window
         from synth.engines.hf.forward import Scorer
 
         check_vocabulary(model, tokenizer)
-        loaded = load_model(model, options)
+        if loaded is None:
+            loaded = load_model(model, options)
         self.max_length = window(loaded, options.max_length)
         self.description = f"{type(loaded).__name__} on {loaded.device}, {str(loaded.dtype).removeprefix('torch.')}"
         self._vocabulary: int = loaded.get_input_embeddings().num_embeddings

@@ -82,7 +82,7 @@ class TokenScores:
     """Scores the rows of a data set, block by block.
 
     Attributes:
-        tasks: the rows.
+        prompts: the rows.
         encoder: turns them into tokens.
         scorer: the model; None where all rows are scored already.
         name: what the column `scorer` says. Rows that say so already are taken as they were scored.
@@ -91,7 +91,7 @@ class TokenScores:
         prepared: rows come with the tokens and labels that they are trained on.
     """
 
-    tasks: PromptSet
+    prompts: PromptSet
     encoder: RowEncoder
     scorer: TokenScorer | None
     name: str
@@ -106,12 +106,12 @@ class TokenScores:
     @property
     def schema(self) -> pa.Schema:
         """The columns of what comes out."""
-        return self.tasks.schema(SCORES, self._replaced)
+        return self.prompts.schema(SCORES, self._replaced)
 
     @property
     def _replaced(self) -> Sequence[str]:
         """The columns of earlier scores, which new ones replace; other people's columns of these names are kept."""
-        return SCORES.names if self.prepared or scored_before(self.tasks) else ()
+        return SCORES.names if self.prepared or scored_before(self.prompts) else ()
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The rows from index `start` on, scored, in order.
@@ -129,7 +129,7 @@ class TokenScores:
 
     def _encoded(self, start: int) -> Iterator[Block]:
         """The rows as tokens, in blocks."""
-        for source, completed in self.tasks.completed(SCORES, start, self._replaced):
+        for source, completed in self.prompts.completed(SCORES, start, self._replaced):
             at = 0
             while at < source.num_rows:
                 count = self._block_rows(source)
@@ -144,7 +144,7 @@ class TokenScores:
     def _encode(self, source: pa.RecordBatch, completed: pa.RecordBatch) -> Block:
         block = Block(completed, [], [], [])
         texts = source[self.text_column].to_pylist() if self.text_column else [None] * source.num_rows
-        stored = _stored_scores(source, self.name) if scored_before(self.tasks) else None
+        stored = _stored_scores(source, self.name) if scored_before(self.prompts) else None
         answers, faults = completed["answer"].to_pylist(), faults_of(source)
         for index, messages in enumerate(completed["messages"].to_pylist()):
             row, reason, scores = None, None, None
@@ -223,23 +223,23 @@ class TokenScores:
             self._pace = block.rows.num_rows / max(time.monotonic() - began, 1e-6)
 
 
-def scored_before(tasks: PromptSet) -> bool:
+def scored_before(prompts: PromptSet) -> bool:
     """Whether a source has the columns that scoring adds, with their types: then they are of ours."""
-    there = tasks.source.schema
+    there = prompts.source.schema
     return all(item.name in there.names and there.field(item.name).type == item.type for item in SCORES)
 
 
-def prepared_tokens(tasks: PromptSet) -> bool:
+def prepared_tokens(prompts: PromptSet) -> bool:
     """Whether rows that are no conversations come with the tokens and labels that they are trained on.
 
     Rows that were scored as plain texts do not: their tokens are those of their texts, and a mask may have taken some.
     """
-    schema = tasks.source.schema
+    schema = prompts.source.schema
     if not all(name in schema.names and _whole_numbers(schema.field(name).type) for name in ("input_ids", "labels")):
         return False
-    if not scored_before(tasks):
+    if not scored_before(prompts):
         return True
-    scorers = (batch["scorer"].drop_null() for batch in tasks.source.batches())
+    scorers = (batch["scorer"].drop_null() for batch in prompts.source.batches())
     first = next((names[0].as_py() for names in scorers if len(names)), "")
     return str(first).endswith(f" {LABELLED}")
 
@@ -248,12 +248,14 @@ def _whole_numbers(kind: pa.DataType) -> bool:
     return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and bool(pa.types.is_integer(kind.value_type))
 
 
-def all_scored(tasks: PromptSet, name: str) -> bool:
+def all_scored(prompts: PromptSet, name: str) -> bool:
     """Whether every row of a source was scored before, as `name` says."""
-    if not scored_before(tasks):
+    if not scored_before(prompts):
         return False
     return all(
-        value == name for batch in tasks.source.batches(tasks.limit) for value in batch["scorer"].unique().to_pylist()
+        value == name
+        for batch in prompts.source.batches(prompts.limit)
+        for value in batch["scorer"].unique().to_pylist()
     )
 
 

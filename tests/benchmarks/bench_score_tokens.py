@@ -93,7 +93,7 @@ def load(model: Path, options: argparse.Namespace) -> Any:
 
 def synth_side(model: Path, rows: Path, options: argparse.Namespace) -> float:
     from synth.chat.format import format_for
-    from synth.data.output import open_output
+    from synth.data.output import Output
     from synth.data.prompts import open_prompts
     from synth.data.read import open_rows
     from synth.data.run.record import RunRecord
@@ -108,14 +108,14 @@ def synth_side(model: Path, rows: Path, options: argparse.Namespace) -> float:
     scorer = open_scorer("auto", str(model), chat.tokenizer, EngineOptions(dtype=options.dtype, device=options.device))
     warm_up(lambda: scorer.score(*_like(model, rows)))
     began = time.perf_counter()
-    tasks = open_prompts(open_rows(str(rows)))
+    prompts = open_prompts(open_rows(str(rows)))
     encoder = RowEncoder(chat, "all", window=scorer.max_length)
-    scores = TokenScores(tasks, encoder, scorer, "bench")
+    scores = TokenScores(prompts, encoder, scorer, "bench")
     with tempfile.TemporaryDirectory() as folder:
         record = RunRecord("score-tokens", {})
-        sink: Any = open_output(str(Path(folder, "out")), sys.stdout.buffer, record, scores.schema)
-        write_scored(scores, sink, Mask(hardest=0.2), report=lambda: None)
-        assert sink.record.accepted == tasks.total, sink.record.reasons
+        with Output(str(Path(folder, "out"))).opened(record, scores.schema) as sink:
+            write_scored(scores, sink, Mask(hardest=0.2), report=lambda: None)
+        assert sink.record.accepted == prompts.total, sink.record.reasons
     return time.perf_counter() - began
 
 

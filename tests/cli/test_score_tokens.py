@@ -121,7 +121,7 @@ def test_scored_once_masked_often(
     def no_model(*_: object) -> None:
         raise AssertionError("a model was loaded")
 
-    monkeypatch.setattr("cli.scoring.open_scorer", no_model)
+    monkeypatch.setattr("synth.api.score_tokens.open_scorer", no_model)
     again = tmp_path / "again"
     command = ["score-tokens", tmp_path / "scored", "--model", model, "--mask-above", 2.5]
     status, _, err = synth(*command, "-o", again)

@@ -1,0 +1,183 @@
+"""`synth.score_tokens`: how likely a model finds every token, and which of them are trained on."""
+
+from collections.abc import Sequence
+from typing import Any, Literal, TypedDict, Unpack, overload
+
+from synth.api.dataset import Dataset
+from synth.api.models import used
+from synth.api.places import Place, Source, output_at, source_at
+from synth.chat.format import ChatFormat, format_for_texts
+from synth.engines.loading import remote_code
+from synth.errors import UsageError
+from synth.generation.inputs import read_prompts, read_text_column
+from synth.generation.models import Model
+from synth.progress import Progress
+from synth.scoring.encoding import Overlong, Protection, TrainOn
+from synth.scoring.masks import Mask, Over
+from synth.scoring.run import ScoringJob, ScoringModel, ScoringSettings, preview_masks, write_scores
+from synth.scoring.scorer import open_scorer
+from synth.scoring.thresholds import Preview
+from synth.scoring.token_scores import TokenScorer
+
+
+class _Settings(TypedDict, total=False):
+    """The keyword arguments of `score_tokens` beside `preview`."""
+
+    output: Place
+    scorer: Model | str | None
+    train_on: TrainOn
+    text_column: str | None
+    mask_above: float | None
+    mask_hardest: float | None
+    mask_easiest: bool
+    mask_random: bool
+    mask_over: Over
+    protect: Protection | Sequence[Protection]
+    overlong: Overlong
+    seed: int
+    prompt_column: str | None
+    reference_column: str | None
+    limit: int | None
+    restart: bool
+    progress: Progress
+
+
+@overload
+def score_tokens(
+    model: Model | str, source: Source, *, preview: Literal[False] = False, **settings: Unpack[_Settings]
+) -> Dataset: ...
+
+
+@overload
+def score_tokens(
+    model: Model | str, source: Source, *, preview: Literal[True], **settings: Unpack[_Settings]
+) -> Preview: ...
+
+
+def score_tokens(
+    model: Model | str,
+    source: Source,
+    *,
+    output: Place = None,
+    scorer: Model | str | None = None,
+    train_on: TrainOn = "assistant",
+    text_column: str | None = None,
+    mask_above: float | None = None,
+    mask_hardest: float | None = None,
+    mask_easiest: bool = False,
+    mask_random: bool = False,
+    mask_over: Over = "row",
+    protect: Protection | Sequence[Protection] = (),
+    overlong: Overlong = "drop",
+    preview: bool = False,
+    seed: int = 0,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset | Preview:
+    """Score every token under a model, and mask those that are not to be trained on (STM, arXiv 2501.14315).
+
+    Rows get `input_ids`, `labels` (-100 where nothing is learnt), `logprobs` (nats; None where a token is not scored)
+    and `scorer`. Rows that the same model has scored are not scored again: score once, then choose masks.
+
+    Args:
+        model: the model that is to be trained, by name or from `synth.load`. It runs in transformers or on a server; of
+            one that runs in vLLM the weights are loaded once more.
+        source: conversations, plain texts (a column `text`, and no turns), or rows that `synth.lamol` prepared.
+        output: where the rows go; an interrupted run there is gone on with.
+        scorer: another model that scores, with the same tokenizer; by name, it is run like `model`.
+        train_on: what of a conversation is scored and trained on: all assistant turns, the last one, or every token.
+        text_column: the column with plain texts, if it is not `text`.
+        mask_above: mask tokens of a perplexity above this; 2.5 in the paper.
+        mask_hardest: or mask this share of the scored tokens, the hardest.
+        mask_easiest: a control: as many tokens, but the easiest.
+        mask_random: a control: as many tokens, at random.
+        mask_over: whether shares and controls are counted in each row, or over all rows together (corpus).
+        protect: never mask the tokens that end a turn, or those of the row's `answer` (from `synth.verify`), or both.
+        overlong: rows longer than the window: rejected, cut at its end, or kept and scored in overlapping windows.
+        preview: write nothing, and return what each of many thresholds would mask.
+        seed: for `mask_random`.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Returns:
+        The rows that can be trained on; with `preview`, the effects of masks.
+
+    Raises:
+        UsageError: something is wrong with the settings or the rows; no model was loaded.
+        RunError: the run broke off; what was finished is kept.
+        Stopped: a person stopped it.
+    """
+    if mask_easiest and mask_random:
+        raise UsageError("`mask_easiest` and `mask_random` are two controls: give one of them")
+    settings = ScoringSettings(
+        mask=Mask(
+            above=mask_above,
+            hardest=mask_hardest,
+            which="easiest" if mask_easiest else "random" if mask_random else "hardest",
+            over=mask_over,
+            seed=seed,
+        ),
+        train_on=train_on,
+        text_column=text_column,
+        protect=frozenset((protect,) if isinstance(protect, str) else protect),
+        overlong=overlong,
+    )
+    place = output_at(output, restart=restart)
+    with used(model) as trained, source_at(source) as name:
+        models = _models(trained, scorer)
+        if text_column is not None:
+            prompts = read_text_column(name, text_column, progress, limit)
+        else:
+            columns = {"prompt_column": prompt_column, "reference_column": reference_column}
+            prompts = read_prompts(name, progress, **columns, limit=limit, texts=True)
+        job = ScoringJob(prompts, settings, models)
+        if preview:
+            return preview_masks(job, progress)
+        return Dataset.of(place, write_scores(job, place, progress))
+
+
+def _models(trained: Model, scorer: Model | str | None) -> ScoringModel:
+    """The models of a run, nothing of them loaded.
+
+    Raises:
+        UsageError: there is no such scorer, or it is to run in vLLM.
+    """
+    scoring = scorer if isinstance(scorer, Model) else trained.other(scorer) if scorer else trained
+    if "vllm" in (trained.engine, scoring.engine):
+        raise UsageError(
+            "`engine` vllm: vLLM in process scores too slowly and holds logits of a whole prompt; leave it at auto, or "
+            "give the address of a server"
+        )
+    scoring = scoring.run_in("transformers") if scoring.kind == "vllm" else scoring
+
+    def chat(plain: bool) -> ChatFormat:
+        if plain:
+            with remote_code(allowed=trained.trust_remote_code):
+                found = format_for_texts(trained.name, prefix=trained.prefix, stop=trained.stop)
+        else:
+            found = trained.chat
+        if scoring.name != trained.name and scoring.tokenizer.get_vocab() != found.tokenizer.get_vocab():
+            raise UsageError(
+                f"`scorer` {scoring.name} has another tokenizer than {trained.name}: what it scores are other tokens"
+            )
+        return found
+
+    def opened(found: ChatFormat) -> TokenScorer:
+        loaded = getattr(scoring.running, "model", None)  # of transformers, where it is in memory already
+        with remote_code(allowed=scoring.trust_remote_code):
+            return open_scorer(scoring.engine, scoring.name, found.tokenizer, scoring.options, loaded)
+
+    options = trained.options
+    settings: dict[str, Any] = {"prefix": trained.prefix, "stop": trained.stop}
+    settings |= {"dtype": options.dtype, "max_length": options.max_length} | trained.record()
+    if trained.kind == "vllm":
+        settings["engine"] = "transformers"
+    address = f"@{scoring.engine}" if scoring.kind == "server" else ""
+    revision = scoring.record()["revision"]
+    return ScoringModel(trained.given, settings, f"{scoring.name}{address}", revision, chat, opened)
