@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -186,6 +187,8 @@ def classes(name: str, cls: type, title: str | None = None) -> str:
     elif own is not None and own.__doc__:
         head.append(f"```python\n{signature(own, cls.__name__, method=True).removesuffix(' -> None')}\n```")
     parts = [*head, *documented(cls.__doc__)]
+    if said := list(fields_said(cls)):
+        parts += ["Fields:", "\n".join(prose(f"- `{field_name}`: {text}", "  ") for field_name, text in said)]
     if own is not None and own.__doc__ and "__dataclass_fields__" not in vars(cls):
         parts += documented(own.__doc__)
     instance = re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
@@ -200,6 +203,14 @@ def classes(name: str, cls: type, title: str | None = None) -> str:
             shown = signature(function, f"{owner}.{member_name}", method=not isinstance(member, staticmethod))
         parts += [f"```python\n{shown}\n```", *documented(function.__doc__)]
     return "\n\n".join(parts)
+
+
+def fields_said(cls: type) -> Iterator[tuple[str, str]]:
+    """The fields of a dataclass that have a docstring below them."""
+    body = definition(cls).body if "__dataclass_fields__" in vars(cls) else []
+    for node, after in pairwise(body):
+        if isinstance(node, ast.AnnAssign) and isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant):
+            yield ast.unparse(node.target), inspect.cleandoc(str(after.value.value))
 
 
 def call(name: str, arguments: list[str]) -> str:

@@ -50,7 +50,7 @@ class _Taken:
     limit: int
     """Characters of a row at most."""
     cut: bool
-    """Whether any row has more."""
+    """Whether any row has more characters than `limit`."""
     index: dict[str, list[Any]]
     """For each row its data set (d), status (s: 1 is rejected), method (m), verdict (v, null if none), characters
     (n), tokens (t) and perplexity (p, null where not scored)."""

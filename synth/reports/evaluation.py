@@ -15,9 +15,9 @@ from synth.reports.page_plots import score_plots
 
 SCORES = "scores.json"
 BEYOND_CHANCE = 0.05
-"""Changes that are less likely than this, where nothing has changed, are told apart."""
+"""Changes with a smaller p-value than this are marked."""
 TOLD = 4
-"""Models that the heading tells of at most."""
+"""Models that the heading names at most."""
 
 Model = dict[str, Any]
 

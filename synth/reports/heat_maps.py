@@ -85,7 +85,7 @@ def choose(scans: Sequence[Scan], most: int | None = None) -> Choice:
 
 
 def _roots(ids: Ints, parents: Ints) -> Ints:
-    """For each row the row it came from in the end, itself where its parent is not there."""
+    """For each row the first of its ancestors that is there; the row itself where its parent is not."""
     order = np.argsort(ids, kind="stable")
     at = np.minimum(np.searchsorted(ids[order], parents), len(ids) - 1)
     has_parent = (parents != 0) & (ids[order][at] == parents)

@@ -125,7 +125,7 @@ def _picked(rows: Rows, picked: Ints) -> Iterator[pa.RecordBatch]:
 
 
 def _prompts(rows: Rows, picked: Ints, limit: int) -> list[tuple[list[Turn], str]]:
-    """What was asked, and the reference."""
+    """The prompt of each item, and its reference."""
     prompts = []
     for batch in _picked(rows, picked):
         tokens = batch.column("tokens").to_pylist()

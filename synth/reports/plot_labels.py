@@ -59,7 +59,7 @@ def place(points: Floats, sizes: Floats, bars: Floats, frame: Floats) -> Floats:
 def _settle(
     order: NDArray[np.int64], points: Floats, sizes: Floats, own: list[tuple[Floats, Floats]]
 ) -> tuple[Floats, float]:
-    """Place the names in an order, and move them until none gains by it; the centres, and what they cost in all."""
+    """Place the names in an order, and move them until no move lowers the cost; the centres, and the total cost."""
     centres, costs = np.zeros_like(points), np.zeros(len(points))
     placed = np.zeros(len(points), bool)
     for _ in range(ROUNDS):
@@ -84,7 +84,7 @@ def far(point: Floats, centre: Floats, size: Floats) -> bool:
 
 
 def _own_costs(point: Floats, size: Floats, others: Floats, bars: Floats, frame: Floats) -> tuple[Floats, Floats]:
-    """Places for a name, and what they cost whatever the places of the other names."""
+    """Places for a name, and the part of their cost that does not depend on the other names."""
     gaps = np.repeat(GAPS, len(SIDES))
     sides = np.tile(SIDES, (len(GAPS), 1))
     candidates = point + sides * (gaps[:, None] + size / 2)
@@ -103,7 +103,7 @@ def _own_costs(point: Floats, size: Floats, others: Floats, bars: Floats, frame:
 def _costs_beside(
     point: Floats, candidates: Floats, size: Floats, points: Floats, centres: Floats, sizes: Floats
 ) -> Floats:
-    """What the places for a name cost for the other names, at `centres`, and the lines to them."""
+    """What the places for a name cost because of the other names, at `centres`, and of the lines to them."""
     boxes, other_boxes = _boxes(candidates, size), _boxes(centres, sizes)
     hidden = _overlaps(boxes, other_boxes)
     under = _held(_lines(point, candidates), other_boxes)

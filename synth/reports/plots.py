@@ -280,7 +280,7 @@ def _limits(values: Sequence[float], spreads: Sequence[float], crowded: bool) ->
 
 
 def _begins(low: float) -> str:
-    """What is said of an axis that does not begin at 0."""
+    """The part of an axis label that says where an axis begins, if not at 0."""
     return f", from {low:.0%} on" if low > 0 else ""
 
 

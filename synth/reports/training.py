@@ -15,7 +15,7 @@ from synth.reports.plots import CurvePoint
 
 LOG = "log.jsonl"
 APART = {"exam", "input", "revision", "suites"}
-"""Settings that are no settings to people: they are told elsewhere, or name what was read."""
+"""Settings that the page does not list: they are shown elsewhere on it, or only name what was read."""
 
 Entry = dict[str, Any]
 
