@@ -3,7 +3,7 @@
 SynthError
  ├─ UsageError    wrong settings or input; found before any work is done (exit status 2)
  ├─ RunError      the run cannot go on; what was finished is kept (exit status 1)
- ├─ Stopped       a person stopped the run; what was finished is kept (exit status 1)
+ ├─ Stopped       a person, or a budget, stopped the run; what was finished is kept (exit status 1)
  └─ RequestError  one request to a model failed; the row is rejected with this reason, the run goes on
 
 A message names a setting in backquotes, as Python knows it: `max_tokens`. The command line writes it as the option that
@@ -35,7 +35,7 @@ class RunError(SynthError, RuntimeError):
 
 
 class Stopped(SynthError):
-    """A person stopped the run; finished rows are kept, and the same call goes on with them."""
+    """A person, or a budget, stopped the run; finished rows are kept, and the same call goes on with them."""
 
 
 class RequestError(SynthError):

@@ -110,12 +110,12 @@ def roles_for(
         UsageError: there is no verifier, nobody who judges, or no such model.
     """
     settings = verifier_of(verifier) if isinstance(verifier, str) else verifier
-    found = verifier_for(prompts, settings, required=required)
+    judging = verifier_for(prompts, settings, required=required)
     asked = {"model": model, **others}
-    if found is not None and entry_of(found.name).asks_model:
+    if judging is not None and entry_of(judging.name).asks_model:
         asked["judge"] = judge
         if model is None and judge is None:
-            raise UsageError(f"`verifier` {found.name} needs a model that judges: `judge` MODEL")
+            raise UsageError(f"`verifier` {judging.name} needs a model that judges: `judge` MODEL")
     with ExitStack() as stack:
         models: dict[str, Model] = {}
         for role, one in asked.items():
@@ -125,4 +125,4 @@ def roles_for(
                 main = models.get("model")
                 named = main.other(one) if main else Model(one)
                 models[role] = named if named in models.values() else stack.enter_context(named)
-        yield Roles(models, found, judge_prompt)
+        yield Roles(models, judging, judge_prompt)

@@ -1,4 +1,4 @@
-"""What the methods of this family share: a model that speaks, and an answer of its own with what was found of it."""
+"""What methods share: a model to talk to, and its answers with their verdicts."""
 
 import math
 from collections.abc import Iterable
@@ -128,9 +128,10 @@ def each_once(answers: Iterable[Answer]) -> list[Answer]:
 
 
 async def judged(completion: Completion, chat_model: ChatModel, verifier: Verifier | None, task: Task) -> Answer:
-    """An answer with its verdict. What no model should be trained on (cut off, repetitive, …) is `wrong` unseen.
+    """An answer with its verdict.
 
-    Without a verifier every sound answer counts as right.
+    One that no model should be trained on (cut off, repetitive, …) is `wrong`, and not checked. Without a verifier
+    every sound answer counts as right.
     """
     if fault := text_fault(completion, chat_model.chat):
         return Answer(completion, Verdict(WRONG, None, fault))

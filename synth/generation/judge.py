@@ -43,7 +43,7 @@ class Judge:
             said = await self._chat_model.reply([{"role": "user", "content": ask}], self._sampling)
         except RequestError as error:
             return Verdict(UNSCORABLE, None, f"the judge could not be asked: {error}")
-        verdicts = {found.lower() for found in _VERDICT.findall(after_thoughts(said.text))}
+        verdicts = {word.lower() for word in _VERDICT.findall(after_thoughts(said.text))}
         if len(verdicts) != 1:
             return Verdict(UNSCORABLE, said.text.strip(), "the judge gave no clear verdict")
         if verdicts == {"right"}:

@@ -169,7 +169,7 @@ def distil(
 async def _draw_all(
     row: Row, prompt: list[int], teacher: ChatModel, verifier: Verifier | None, settings: DistilSettings
 ) -> tuple[list[Answer], list[RequestError]]:
-    """The answers to a prompt, and what befell the others: the ones that came have been paid for."""
+    """The answers to a prompt, and the errors of requests that failed: those that were answered have been paid for."""
     task = task_of(row)
     drawn = await asyncio.gather(
         *(

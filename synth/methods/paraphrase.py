@@ -151,4 +151,5 @@ def _fault(answer: Answer, task: Task) -> str:
 
 def telltale(text: str, known: str) -> str | None:
     """The first words of a text that speak of rewriting or of a reference, unless they stand in `known` as well."""
-    return next((found[0] for found in _TELLTALE.finditer(text) if found[0].casefold() not in known.casefold()), None)
+    phrases = (match[0] for match in _TELLTALE.finditer(text))
+    return next((phrase for phrase in phrases if phrase.casefold() not in known.casefold()), None)

@@ -168,7 +168,7 @@ class _Reasoning:
         return [replace(trace, verdict=verdict) for trace, verdict in zip(traces, verdicts, strict=True)]
 
     async def judged(self, completion: Completion, task: Task) -> Answer:
-        """A whole trace with the verdict on its answer; what no model should be trained on is wrong unseen."""
+        """A whole trace with the verdict on its answer; one that cannot be used is wrong, and not checked."""
         if fault := self.fault(completion):
             return Answer(completion, Verdict(WRONG, None, fault))
         answer = self.settings.markers.take_apart(completion.text).answer
@@ -243,7 +243,7 @@ class _Reasoning:
 
 
 def within(right: Sequence[Answer], limit: str | None) -> list[Answer]:
-    """The right traces of a task that are not longer than `--length-limit` allows."""
+    """The right traces of a task that are not longer than `length_limit` allows."""
     if limit is None:
         return list(right)
     most = sum(trace.tokens for trace in right) / len(right) if limit == MEAN else int(limit)
@@ -251,7 +251,7 @@ def within(right: Sequence[Answer], limit: str | None) -> list[Answer]:
 
 
 def _why(drawn: Sequence[Answer]) -> str:
-    """What to say of a task with no right trace: whether the first was wrong or could not be judged, and why."""
+    """The reason for a task with no right trace: whether the first was wrong or could not be judged, and why."""
     first = drawn[0].verdict
     if all(trace.verdict.kind == UNSCORABLE for trace in drawn):
         return f"no trace could be judged: {first.reason}"

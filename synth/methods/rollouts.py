@@ -1,4 +1,4 @@
-"""What each step of an answer is worth, found by rollouts (Math-Shepherd, arXiv 2312.08935).
+"""The value of each step of an answer, estimated by rollouts (Math-Shepherd, arXiv 2312.08935).
 
 An answer is cut into steps. From the end of each step the model goes on several times, and the share of those
 completions that end right is the step's value (the paper's soft estimation). The last step's needs no rollout: it is
@@ -30,9 +30,9 @@ _NUMBERING = re.compile(r"[\s*#>-]*\d+[.)]\s*")
 def cut(text: str, unit: str, markers: Markers) -> list[tuple[int, int]]:
     """The (start, end) characters of each step of a stripped text; white space between steps belongs to none.
 
-    What says nothing alone (a marker of thoughts, a bullet, the number of a list's item) is part of the step after it.
+    A piece without words (a marker of thoughts, a bullet, the number of a list item) is part of the step after it.
     """
-    breaks = [found.span() for found in _BREAKS[unit].finditer(text)] + [(len(text), len(text))]
+    breaks = [gap.span() for gap in _BREAKS[unit].finditer(text)] + [(len(text), len(text))]
     steps: list[tuple[int, int]] = []
     start = piece = 0
     for end, following in breaks:

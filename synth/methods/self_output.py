@@ -99,7 +99,7 @@ def self_output(
     Args:
         chat_model: the model that answers.
         verifier: judges the answers.
-        settings: see there.
+        settings: what decides the rows.
         editor: the model that restates and mends for the fallbacks; `chat_model` if None.
         demonstrations: turns to show before a task, not part of the row.
     """
@@ -183,7 +183,7 @@ def _complete(row: Row, right: list[Answer], chat_model: ChatModel, settings: Se
 
 
 def choose(right: Sequence[Answer], select: str, choice: random.Random) -> Answer:
-    """One of the right answers, as `--select` says; the earlier where two are equal."""
+    """One of the right answers, as `select` says; the earlier where two are equal."""
     if select == "lowest-perplexity":
         return min(right, key=lambda answer: answer.perplexity)
     if select == "highest-perplexity":
@@ -220,7 +220,7 @@ def preference_pairs(row: Row, answers: Sequence[Answer], model: str) -> list[di
 
 
 def _why(answers: Sequence[Answer]) -> str:
-    """What to say of a task with no right answer: whether the first was wrong or could not be judged, and why."""
+    """The reason for a task with no right answer: whether the first was wrong or could not be judged, and why."""
     first = answers[0].verdict
     if all(answer.verdict.kind == UNSCORABLE for answer in answers):
         return f"no answer could be judged: {first.reason}"

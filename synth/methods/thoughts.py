@@ -83,7 +83,7 @@ def opening_of(chat: ChatFormat, markers: Markers) -> str:
 
 
 def lost_thoughts(chat: ChatFormat, markers: Markers) -> str | None:
-    """What to tell a person whose model's chat template cannot write an answer with its thoughts; None if it can.
+    """A note that the model's chat template cannot write an answer with its thoughts; None if it can.
 
     Templates drop thoughts from finished answers, as a model is not shown those of earlier turns.
     """

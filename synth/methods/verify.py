@@ -41,8 +41,8 @@ def verify(
             verdict = await verifier.check(response, task)
             if verifier.votes:
                 votes = votes or asyncio.ensure_future(_vote(verifier, answered()))
-                same = [found for found in (await votes)[_key(row)] if found.answer == verdict.answer]
-                verdict = same[0]
+                voted = (await votes)[_key(row)]
+                verdict = next(other for other in voted if other.answer == verdict.answer)
         row.verdict, row.answer = verdict.kind, verdict.answer
         row.extra["verdict_reason"] = verdict.reason
         return Outcome(row)
@@ -50,20 +50,20 @@ def verify(
     return method
 
 
-def nothing_to_judge(tasks: PromptSet, settings: VerifierSettings | None, *, references: bool) -> str | None:
-    """What to say of rows none of which has what is to be judged; None where one has.
+def nothing_to_judge(prompts: PromptSet, settings: VerifierSettings | None, *, references: bool) -> str | None:
+    """Why none of the rows can be judged: the message for people; None where one can.
 
     Args:
-        tasks: the rows.
+        prompts: the rows.
         settings: the verifier; None, or one that asks a model, takes the column `reference` for a reference.
         references: whether references are judged, or answers.
     """
     if settings is None or registry.entry_of(settings.name).asks_model:
-        has_references = any(task.reference for task in tasks.tasks())
+        has_references = any(task.reference for task in prompts.tasks())
     else:
-        has_references = any(registry.gold(settings, task) for task in tasks.tasks())
-    has_answers = tasks.has_answers()
-    source = tasks.source.source
+        has_references = any(registry.gold(settings, task) for task in prompts.tasks())
+    has_answers = prompts.has_answers()
+    source = prompts.source.source
     if references:
         return None if has_references else f"{source} has no references to judge"
     if has_answers:
