@@ -298,7 +298,10 @@ def page() -> str:
     parts += ["## What they take and return"]
     parts += [classes(name, kind) for name, kind in kinds.items() if name not in errors]
     parts += [constant(synth._HOMES.get(name), name) for name in sorted(rest)]
-    for name, (module, value) in other_types([*calls.values(), *kinds.values()], public).items():
+    inner = {name: getattr(module, name) for module in modules.values() for name in module.__all__}
+    for name, (module, value) in other_types(
+        [*calls.values(), *kinds.values(), *inner.values()], {*public, *inner}
+    ).items():
         if inspect.isclass(value):
             parts += [classes(name, value, f"{module.__name__}.{name}")]
         else:
@@ -306,12 +309,12 @@ def page() -> str:
             parts += [f"### {module.__name__}.{name}", f"```python\n{code}\n```", *documented(said)]
     for name, module in modules.items():
         parts += [f"## synth.{name}", *documented(module.__doc__)]
-        for inner in sorted(module.__all__, key=str.lower):
-            thing = getattr(module, inner)
+        for inside in sorted(module.__all__, key=str.lower):
+            thing = getattr(module, inside)
             if inspect.isclass(thing):
-                parts += [classes(inner, thing, f"{name}.{inner}")]
+                parts += [classes(inside, thing, f"{name}.{inside}")]
             elif inspect.isfunction(thing):
-                parts += [functions(f"{name}.{inner}", thing)]
+                parts += [functions(f"{name}.{inside}", thing)]
     parts += ["## Errors", *(classes(name, kind) for name, kind in errors.items())]
     return "\n\n".join(parts) + "\n"
 
