@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from synth.api.dataset import Dataset
     from synth.api.describe import describe
     from synth.api.distil import distil
+    from synth.api.export import Export, export
     from synth.api.filter import Filtered, filter
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ChatTemplate": "synth.chat.summary",
     "Dataset": "synth.api.dataset",
+    "Export": "synth.api.export",
     "Filtered": "synth.api.filter",
     "Model": "synth.generation.models",
     "Preview": "synth.scoring.thresholds",
@@ -55,6 +57,7 @@ _HOMES = {
     "continuation": "synth.api.continuation",
     "describe": "synth.api.describe",
     "distil": "synth.api.distil",
+    "export": "synth.api.export",
     "filter": "synth.api.filter",
     "filters": "synth.filters",
     "lamol": "synth.api.lamol",
@@ -81,6 +84,7 @@ __all__ = [
     "SILENT",
     "ChatTemplate",
     "Dataset",
+    "Export",
     "Filtered",
     "Model",
     "Preview",
@@ -94,6 +98,7 @@ __all__ = [
     "continuation",
     "describe",
     "distil",
+    "export",
     "filter",
     "filters",
     "lamol",

@@ -4,10 +4,7 @@ The settings of a name are the parameters of the function that makes it, and wha
 Values without a setting's name fill the settings in their order.
 """
 
-import importlib
 import inspect
-import os
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
@@ -16,6 +13,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import polars as pl
 
+from filters.names import ImportPathError, function_at, is_import_path
 from synth.curation import filters, selections
 from synth.curation.context import FilterContext
 from synth.curation.pipeline import Filter, OpenStep, nearest
@@ -50,15 +48,17 @@ def read_step(kind: StepKind, text: str) -> Step:
     Raises:
         UsageError: its name or a setting is unknown, or it cannot be imported.
     """
-    name, colon, rest = text.partition(":")
+    name, _, rest = text.partition(":")
     maker = MAKERS[kind].get(name)
     if maker is None:
         other: StepKind = "keep" if kind == "filter" else "filter"
         if name in MAKERS[other]:
             raise UsageError(f"`{kind}` {text}: write `{other}` {text}; {name} says which rows to {_verb(other)}")
-        is_import = colon and rest.isidentifier() and all(part.isidentifier() for part in name.split("."))
-        if is_import and not get_close_matches(name, MAKERS[kind], cutoff=0.8):
-            own = _imported(kind, text, name, rest)
+        if is_import_path(text) and not get_close_matches(name, MAKERS[kind], cutoff=0.8):
+            try:
+                own = function_at(text)
+            except ImportPathError as error:
+                raise UsageError(f"`{kind}` {error}") from error
             return Step(kind, text, rest, lambda _: _own_filter(own))
         raise UsageError(f"there is no `{kind}` {name}{nearest(name, MAKERS[kind])} (synth filter --list says more)")
     try:
@@ -165,19 +165,6 @@ def _written(setting: inspect.Parameter) -> str:
 def _pattern(maker: Callable[..., Step], name: str) -> str:
     settings = ",".join(map(_written, _settings(maker)))
     return f"{name}:{settings}" if settings else name
-
-
-def _imported(kind: StepKind, text: str, module: str, name: str) -> Callable[[pl.DataFrame], Any]:
-    """A user's function, by its name."""
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())  # as `python -m` has it: the user's module lies where the command is run
-    try:
-        function: Callable[[pl.DataFrame], Any] = getattr(importlib.import_module(module), name)
-    except (Exception, SystemExit) as error:  # a user's module may raise anything, and be a script that ends
-        raise UsageError(f"`{kind}` {text} cannot be imported: {type(error).__name__}: {error}") from error
-    if not callable(function):
-        raise UsageError(f"`{kind}` {text} is no function")
-    return function
 
 
 def _own_filter(function: Callable[[pl.DataFrame], Any]) -> Filter:

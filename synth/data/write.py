@@ -130,17 +130,18 @@ class _Directory:
         self._shard_bytes = 0
 
 
-class _StandardOutput:
-    """JSON lines on standard output, each batch there for the next command as soon as it is written."""
+class _Stream:
+    """JSON lines on a stream, such as standard output: a batch is there for its reader as soon as it is written."""
 
-    def __init__(self, schema: pa.Schema) -> None:
-        self._encoder = JsonLines(sys.stdout.buffer, schema)
+    def __init__(self, stream: BinaryIO, schema: pa.Schema) -> None:
+        self._stream = stream
+        self._encoder = JsonLines(stream, schema)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Take one batch."""
         try:
             self._encoder.write_batch(batch)
-            sys.stdout.buffer.flush()
+            self._stream.flush()
         except BrokenPipeError:
             # Python flushes standard output once more as it exits; that must not fail again.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -215,12 +216,14 @@ class Writer:
             raise UsageError(f"{self._name}: this format cannot hold these rows: {reason}") from error
 
 
-def open_writer(target: str | None, schema: pa.Schema, *, source: str | None = None, force: bool = False) -> Writer:
+def open_writer(
+    target: str | BinaryIO | None, schema: pa.Schema, *, source: str | None = None, force: bool = False
+) -> Writer:
     """Open the place a user named for rows of `schema`.
 
     Args:
         target: `FILE.jsonl`, `FILE.parquet`, `FILE.arrow`, a directory (a name without a suffix of letters), or
-            None or "-" for JSON lines on standard output.
+            None or "-" for JSON lines on standard output; or a stream for JSON lines.
         schema: of every batch to come.
         source: where the rows come from; it is never overwritten.
         force: replace a file or data set that exists. A directory that is no data set is never replaced.
@@ -230,8 +233,9 @@ def open_writer(target: str | None, schema: pa.Schema, *, source: str | None = N
         RunError: there is no space left.
     """
     schema = schema.remove_metadata()  # features that `datasets` noted there may not fit any more
-    if target is None or target == "-":
-        return Writer("standard output", lambda: _StandardOutput(schema))
+    if target is None or not isinstance(target, str) or target == "-":
+        stream = sys.stdout.buffer if target is None or isinstance(target, str) else target
+        return Writer("standard output", lambda: _Stream(stream, schema))
     path = Path(os.path.abspath(target))  # so that "." has a name, too
     if path.suffix[1:].isalpha() and path.suffix.lower() not in FORMATS:
         raise UsageError(

@@ -1,4 +1,4 @@
-"""The forms that trainers take rows in: tokens with labels, messages, prompt and completion, and their kin.
+"""The formats that trainers take rows in: tokens with labels, messages, prompt and completion, and their kin.
 
 tokens              input_ids, labels, and attention_mask where the trainer wants it: masks are kept
 messages            list of {role, content}
@@ -6,9 +6,10 @@ prompt-completion   two lists of messages: what precedes the last assistant turn
 preference          prompt, chosen, rejected: lists of messages (TRL's conversational preference data)
 sharegpt            conversations: list of {from, value}
 alpaca              instruction, input, output, system, history (LLaMA-Factory's names)
+module:function     a function of the user's, from a batch of rows to the batch, or the list of dictionaries, to write
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
+from filters.names import ImportPathError, did_you_mean, function_at, is_import_path
+from synth.data.columns import lists_of
 from synth.data.pairs import has_pairs
 from synth.data.read import Rows
 from synth.data.row import MESSAGES, PAIRS, SCORES, Message
@@ -23,49 +26,52 @@ from synth.errors import UsageError
 
 SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "tool": "observation"}
 
-SCHEMAS = {
-    "tokens": pa.schema([SCORES.field("input_ids"), SCORES.field("labels")]),
-    "messages": pa.schema([("messages", MESSAGES)]),
-    "prompt-completion": pa.schema([("prompt", MESSAGES), ("completion", MESSAGES)]),
-    "preference": pa.schema([PAIRS.field(name) for name in ("prompt", "chosen", "rejected")]),
-    "sharegpt": pa.schema([("conversations", pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())])))]),
-    "alpaca": pa.schema(
-        [
-            *((name, pa.string()) for name in ("instruction", "input", "output", "system")),
-            ("history", pa.list_(pa.list_(pa.string()))),
-        ]
-    ),
-}
+OwnFormat = Callable[[pa.RecordBatch], pa.RecordBatch | Sequence[Mapping[str, Any]]]
+"""A user's format: from a batch of rows (`messages`, `reference`, and the columns of the set) to what is written."""
 
-_TAKES = {
-    "tokens": "as many labels as tokens",
-    "messages": "turns",
-    "prompt-completion": "turns that end in the assistant's",
-    "preference": "what was asked, in turns or a column of its own, and two answers",
-    "sharegpt": "turns",
-    "alpaca": "questions and answers in turn",
-}
-"""What of a row each form needs."""
+MakeRow = Callable[[list[Message]], dict[str, Any] | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """A format of rows, made from batches of ours.
+
+    Attributes:
+        name: as people write it.
+        schema: of the rows that are made; None where the first of them tell.
+        takes: what of a row it needs, for people.
+        convert: makes its rows of a batch; one for each row of the batch that it can hold.
+        needs: the columns it is made of.
+        origin: how people get these, where their rows lack them.
+    """
+
+    name: str
+    schema: pa.Schema | None
+    takes: str
+    convert: Callable[[pa.RecordBatch], pa.RecordBatch]
+    needs: tuple[str, ...] = ("messages",)
+    origin: str = "give a data set of conversations"
+
 
 ATTENTION = pa.field("attention_mask", pa.list_(pa.int8()))
 
 
 @dataclass(slots=True)
 class Exported:
-    """Rows in one form. Reading them fills in the counts.
+    """Rows in one format. Reading them fills in the counts.
 
     Attributes:
-        form: its name.
+        format: the format.
         schema: of the batches.
         source: the rows as they came.
         attention: whether `tokens` come with an attention mask.
-        left_out: rows that can be read but that the form cannot hold.
-        longest: tokens of the longest row, where the form is `tokens`.
+        left_out: rows that can be read but that the format cannot hold.
+        longest: tokens of the longest row, where the format is `tokens`.
         masked: scored tokens without loss, likewise.
         scorer: what scored the first row, likewise.
     """
 
-    form: str
+    format: Format
     schema: pa.Schema
     source: Rows
     attention: bool
@@ -74,31 +80,35 @@ class Exported:
     masked: int = 0
     scorer: str | None = None
 
+    @property
+    def form(self) -> str:
+        """The name of the format."""
+        return self.format.name
+
     def batches(self, limit: int | None = None) -> Iterator[pa.RecordBatch]:
         """The rows, or the first `limit` of them.
 
         Raises:
-            UsageError: as for `Rows.readable`; or there are rows, and the form can hold none.
+            UsageError: as for `Rows.readable`; or there are rows, and the format can hold none.
         """
         made = 0
         for batch in self.source.readable(limit):
-            formed = self._tokens(batch) if self.form == "tokens" else self._made(batch)
-            self.left_out += batch.num_rows - formed.num_rows
-            made += formed.num_rows
-            yield formed
+            converted = self._tokens(batch) if self.form == "tokens" else _conformed(self.format, batch, self.schema)
+            self.left_out += batch.num_rows - converted.num_rows
+            made += converted.num_rows
+            yield converted
         if self.left_out and not made:
             raise UsageError(
                 f"{self.source.source}: none of its {self.left_out:,} rows can be written as {self.form}, which takes "
-                f"{_TAKES[self.form]}"
+                f"{self.format.takes}"
             )
 
     def _tokens(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        lengths = [compute.list_value_length(batch[name]) for name in ("input_ids", "labels")]
-        kept = batch.filter(compute.fill_null(compute.equal(*lengths), False))
+        kept = self.format.convert(batch)
         ids, labels = kept["input_ids"], kept["labels"]
         sizes = compute.list_value_length(ids).to_numpy(zero_copy_only=False)
         self.longest = max(self.longest, int(sizes.max(initial=0)))
-        if "logprobs" in kept.schema.names and _of_numbers(kept.schema.field("logprobs").type, pa.types.is_floating):
+        if "logprobs" in kept.schema.names and lists_of(kept.schema.field("logprobs").type, pa.types.is_floating):
             scored, unlearnt = kept["logprobs"].flatten().is_valid(), compute.equal(labels.flatten(), -100)
             if len(scored) == len(unlearnt):
                 self.masked += compute.sum(compute.and_(scored, unlearnt)).as_py() or 0
@@ -113,54 +123,105 @@ class Exported:
             [column.cast(item.type) for column, item in zip(columns, self.schema, strict=True)], schema=self.schema
         )
 
-    def _made(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        if self.form == "preference":
-            sides = [batch[name] for name in ("messages", "chosen", "rejected")]
-            whole = np.all([compute.list_value_length(side).to_numpy() > 0 for side in sides], axis=0)
-            return pa.record_batch(sides, schema=self.schema).filter(pa.array(whole))
-        make = _MAKERS[self.form]
-        rows = [make(messages) if messages else None for messages in batch["messages"].to_pylist()]
-        return pa.RecordBatch.from_pylist([row for row in rows if row is not None], schema=self.schema)
-
 
 def form_of(schema: pa.Schema) -> str:
-    """The form that rows of a schema are in by themselves."""
+    """The format that rows of a schema are in by themselves."""
     names = set(schema.names)
     if names >= {"input_ids", "labels"}:
         return "tokens"
     return "preference" if has_pairs(schema) else "messages"
 
 
-def formed(rows: Rows, form: str, *, attention: bool = False) -> Exported:
-    """Bring rows to a form.
+def format_of(form: str | OwnFormat) -> Format:
+    """A format by its name in `FORMATS`, or a user's function, perhaps by `module:function`.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not isinstance(form, str):
+        return _own(getattr(form, "__name__", type(form).__name__), form)
+    if form in FORMATS:
+        return FORMATS[form]
+    if not is_import_path(form):
+        known = did_you_mean(form, FORMATS) or f"; there are {', '.join(FORMATS)}"
+        raise UsageError(f"`form` {form}: no such format{known}, and functions of yours as module:function")
+    try:
+        return _own(form, function_at(form))
+    except ImportPathError as error:
+        raise UsageError(f"`form` {error}") from error
+
+
+def in_format(rows: Rows, format: Format, *, attention: bool = False) -> Exported:
+    """Bring rows to a format.
 
     Args:
         rows: with the columns of ours; for `preference`, as `synth.data.pairs.pairs` gives them.
-        form: one of `SCHEMAS`.
+        format: the format.
         attention: add an attention mask to `tokens`.
 
     Raises:
-        UsageError: the rows lack what the form is made of.
+        UsageError: the rows lack what the format is made of, or a user's function failed on the first of them.
     """
-    needed = {"tokens": ("input_ids", "labels"), "preference": ("chosen", "rejected")}.get(form, ("messages",))
-    if missing := [name for name in needed if name not in rows.schema.names]:
-        how = {
-            "tokens": "`synth score-tokens` makes them",
-            "preference": "`synth self-output --pairs` leaves such rows in DIR/pairs",
-        }.get(form, "give a data set of conversations")
-        raise UsageError(f"{rows.source} has no {' and '.join(missing)}: {how}")
-    if form == "tokens":
-        for name in needed:
-            if not _of_numbers(kind := rows.schema.field(name).type, pa.types.is_integer):
+    if missing := [name for name in format.needs if name not in rows.schema.names]:
+        raise UsageError(f"{rows.source} has no {' and '.join(missing)}: {format.origin}")
+    if format.name == "tokens":
+        for name in format.needs:
+            if not lists_of(kind := rows.schema.field(name).type, pa.types.is_integer):
                 raise UsageError(f"column {name} of {rows.source} is {kind}; it must hold lists of whole numbers")
-    schema = SCHEMAS[form]
-    if attention and form == "tokens":
+    schema = format.schema
+    if schema is None:
+        made = (format.convert(batch) for batch in rows.readable() if batch.num_rows)
+        schema = next((batch.schema for batch in made if batch.num_rows), pa.schema([]))
+    elif attention and format.name == "tokens":
         schema = pa.schema([schema[0], ATTENTION, schema[1]])
-    return Exported(form, schema, rows, attention)
+    return Exported(format, schema, rows, attention)
 
 
-def _of_numbers(kind: pa.DataType, are: Callable[[pa.DataType], bool]) -> bool:
-    return bool((pa.types.is_list(kind) or pa.types.is_large_list(kind)) and are(kind.value_type))
+def _conformed(format: Format, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch in a format, with the columns and types that its first batch had."""
+    made = format.convert(batch)
+    if made.schema.equals(schema):
+        return made
+    if not made.num_rows:
+        return pa.RecordBatch.from_pylist([], schema=schema)
+    try:
+        return pa.record_batch([made[item.name].cast(item.type) for item in schema], schema=schema)
+    except (KeyError, pa.ArrowException) as error:
+        raise UsageError(f"`form` {format.name}: later rows are of other columns than the first: {error}") from error
+
+
+def _own(name: str, function: OwnFormat) -> Format:
+    def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
+        try:
+            made = function(batch)
+            return made if isinstance(made, pa.RecordBatch) else pa.RecordBatch.from_pylist(list(made))
+        except Exception as error:  # a user's code may raise anything
+            raise UsageError(f"`form` {name} failed: {type(error).__name__}: {error}") from error
+
+    return Format(name, None, "what your function takes", convert)
+
+
+def _of_messages(
+    name: str, schema: pa.Schema, takes: str, make: Callable[[list[Message]], dict[str, Any] | None]
+) -> Format:
+    """A format whose rows are made of conversations one by one; None where one cannot be."""
+
+    def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
+        rows = [make(messages) if messages else None for messages in batch["messages"].to_pylist()]
+        return pa.RecordBatch.from_pylist([row for row in rows if row is not None], schema=schema)
+
+    return Format(name, schema, takes, convert)
+
+
+def _tokens(batch: pa.RecordBatch) -> pa.RecordBatch:
+    lengths = [compute.list_value_length(batch[name]) for name in ("input_ids", "labels")]
+    return batch.filter(compute.fill_null(compute.equal(*lengths), False))
+
+
+def _preference(batch: pa.RecordBatch) -> pa.RecordBatch:
+    sides = [batch[name] for name in ("messages", "chosen", "rejected")]
+    whole = np.all([compute.list_value_length(side).to_numpy() > 0 for side in sides], axis=0)
+    return pa.record_batch(sides, schema=_PREFERENCE).filter(pa.array(whole))
 
 
 def _messages(messages: list[Message]) -> dict[str, Any] | None:
@@ -187,9 +248,39 @@ def _alpaca(messages: list[Message]) -> dict[str, Any] | None:
     return {"instruction": pairs[-1][0], "input": "", "output": pairs[-1][1], "system": system, "history": pairs[:-1]}
 
 
-_MAKERS: dict[str, Callable[[list[Message]], dict[str, Any] | None]] = {
-    "messages": _messages,
-    "prompt-completion": _prompt_completion,
-    "sharegpt": _sharegpt,
-    "alpaca": _alpaca,
-}
+_PREFERENCE = pa.schema([PAIRS.field(name) for name in ("prompt", "chosen", "rejected")])
+_SHAREGPT = pa.list_(pa.struct([("from", pa.string()), ("value", pa.string())]))
+_ALPACA = [
+    *((name, pa.string()) for name in ("instruction", "input", "output", "system")),
+    ("history", pa.list_(pa.list_(pa.string()))),
+]
+
+_FORMATS = (
+    Format(
+        "tokens",
+        pa.schema([SCORES.field("input_ids"), SCORES.field("labels")]),
+        "as many labels as tokens",
+        _tokens,
+        ("input_ids", "labels"),
+        "`synth score-tokens` makes them",
+    ),
+    _of_messages("messages", pa.schema([("messages", MESSAGES)]), "turns", _messages),
+    _of_messages(
+        "prompt-completion",
+        pa.schema([("prompt", MESSAGES), ("completion", MESSAGES)]),
+        "turns that end in the assistant's",
+        _prompt_completion,
+    ),
+    Format(
+        "preference",
+        _PREFERENCE,
+        "what was asked, in turns or a column of its own, and two answers",
+        _preference,
+        ("chosen", "rejected"),
+        "`synth self-output --pairs` leaves such rows in DIR/pairs",
+    ),
+    _of_messages("sharegpt", pa.schema([("conversations", _SHAREGPT)]), "turns", _sharegpt),
+    _of_messages("alpaca", pa.schema(_ALPACA), "questions and answers in turn", _alpaca),
+)
+FORMATS = {format.name: format for format in _FORMATS}
+"""The formats that are known by name."""

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
-from synth.exports.formats import SHAREGPT_ROLES, Exported
+from synth.exports.formats import FORMATS, SHAREGPT_ROLES, Exported
 
 NAMED_IN_CONFIG = "MODEL"
 """Stands for the model where the rows do not say which it is."""
@@ -26,35 +26,37 @@ class Trainer:
     """One consumer.
 
     Attributes:
-        forms: of rows that it takes, the first of them where the rows allow it.
+        forms: the formats of rows that it takes, the first of them where the rows allow it.
         suffix: what the output's name ends in; empty for a directory.
         attention: whether it wants an attention mask beside tokens.
         config: makes the configuration, from what was exported, where it is and the model's name.
+        any_format: whether it loads rows of any columns, so that a user's own format does for it, too.
     """
 
     forms: tuple[str, ...]
     suffix: str
     attention: bool
     config: Callable[[Exported, Path, str], str]
+    any_format: bool = False
 
 
 def check(name: str, form: str, *, chosen: bool) -> None:
-    """Refuse a form that a trainer does not take.
+    """Refuse a format that a trainer does not take.
 
     Args:
         name: the trainer's.
-        form: the rows'.
-        chosen: whether the user named the form.
+        form: the rows' format.
+        chosen: whether the user named the format.
 
     Raises:
-        UsageError: it does not take that form.
+        UsageError: it does not take that format.
     """
     takes = TRAINERS[name].forms
-    if form in takes:
+    if form in takes or (form not in FORMATS and TRAINERS[name].any_format):
         return
     if form == "tokens" and not chosen:
         raise UsageError(
-            f"{name} tokenises conversations itself and takes no labels: masks would be lost. Add `as` messages if "
+            f"{name} tokenises conversations itself and takes no labels: masks would be lost. Add `form` messages if "
             "that is all right, or export for a trainer that takes tokens"
         )
     raise UsageError(f"{name} takes no {form} data; it takes {', '.join(takes)}")
@@ -142,10 +144,10 @@ def _dataset_info(form: str) -> dict[str, Any]:
 _CONVERSATIONS = ("messages", "sharegpt", "alpaca")
 
 TRAINERS: dict[str, Trainer] = {
-    "trl": Trainer(("tokens", "preference", "messages", "prompt-completion"), "", False, _trl),
+    "trl": Trainer(("tokens", "preference", "messages", "prompt-completion"), "", False, _trl, True),
     "axolotl": Trainer(("tokens", "messages"), "", True, _axolotl),
     "llama-factory": Trainer(("tokens", *_CONVERSATIONS), "", True, _llama_factory),
     "torchtune": Trainer(("messages", "sharegpt"), ".jsonl", False, _torchtune),
-    "jsonl": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".jsonl", True, _plain),
-    "parquet": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".parquet", True, _plain),
+    "jsonl": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".jsonl", True, _plain, True),
+    "parquet": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".parquet", True, _plain, True),
 }

@@ -9,7 +9,7 @@ import pytest
 from synth.data.pairs import is_pairs, pairs
 from synth.data.read import open_source
 from synth.errors import UsageError
-from synth.exports.formats import Exported, form_of, formed
+from synth.exports.formats import Exported, form_of, format_of, in_format
 
 
 def exported(folder: Path, *rows: dict[str, Any]) -> tuple[list[dict[str, Any]], Exported]:
@@ -19,7 +19,7 @@ def exported(folder: Path, *rows: dict[str, Any]) -> tuple[list[dict[str, Any]],
     raw = open_source(str(source))
     read = pairs(raw)
     assert is_pairs(read.schema)
-    made = formed(read, form_of(raw.schema))
+    made = in_format(read, format_of(form_of(raw.schema)))
     return [row for batch in made.batches() for row in batch.to_pylist()], made
 
 

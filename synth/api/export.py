@@ -1,0 +1,77 @@
+"""`synth.export`: a data set as a trainer loads it, or in another format of files."""
+
+from pathlib import Path
+
+from synth.api.dataset import Dataset
+from synth.api.places import Place, Source, output_at, source_at
+from synth.data.output import Output
+from synth.errors import UsageError
+from synth.exports.formats import OwnFormat
+from synth.exports.run import Selected, Written, copy_rows, export_for
+from synth.progress import Progress
+
+
+class Export(Dataset):
+    """What was exported.
+
+    Attributes:
+        form: the format of the rows; None where they were copied.
+        config: the configuration that makes the trainer load them; empty where they were copied.
+        left_out: rows that the format cannot hold.
+        masked: tokens that carry no loss.
+    """
+
+    def __init__(self, written: Written, output: Output) -> None:
+        super().__init__(written.path or Path(), keep=output.keep)
+        self._rows = written.rows
+        self.form, self.config = written.form, written.config
+        self.left_out, self.masked = written.left_out, written.masked
+
+    def __len__(self) -> int:
+        return self._rows
+
+
+def export(
+    source: Source,
+    output: Place = None,
+    *,
+    trainer: str | None = None,
+    form: str | OwnFormat | None = None,
+    limit: int | None = None,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    force: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Export:
+    """Write a data set as a trainer loads it, or copy it to another format of files.
+
+    Args:
+        source: the rows.
+        output: a dataset directory, or a .jsonl, .parquet or .arrow file.
+        trainer: what is to load them ("trl", "axolotl", "llama-factory", "torchtune", or "jsonl" and "parquet" for any
+            other): rows have the columns that it takes and no others. Tokens keep their masks: labels are -100 where
+            nothing is learnt. None copies all columns, conversations as `messages`.
+        form: with `trainer`: the format of the rows: "tokens", "messages", "prompt-completion", "preference",
+            "sharegpt" or "alpaca"; by default tokens if they are scored, preference if they are pairs, else messages.
+            Or a function of yours, also as "module:function": it takes a `pyarrow.RecordBatch` with the columns of ours
+            and returns the batch, or the list of dictionaries, that is written.
+        limit: rows of the source to take.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the answer, likewise.
+        force: replace the output if it exists.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: the rows cannot be read, or not be brought to the format, or the output exists.
+        RunError: the disk is full.
+    """
+    if trainer is None and form is not None:
+        raise UsageError("`form` goes with `trainer`: name the trainer, or jsonl or parquet for files of your own")
+    place = output_at(output)
+    with source_at(source) as name:
+        selected = Selected(name, limit, prompt_column, reference_column)
+        if trainer is None:
+            written = copy_rows(selected, place, force=force, progress=progress)
+        else:
+            written = export_for(trainer, form, selected, place, force=force, progress=progress)
+    return Export(written, place)

@@ -1,0 +1,137 @@
+"""An export from the source to its files: rows copied, or brought to the format that a trainer loads."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from synth.data.output import Output
+from synth.data.pairs import has_pairs, pairs
+from synth.data.plain import open_rows_or_texts, rows_or_texts
+from synth.data.read import Rows, conversations, open_source
+from synth.data.write import open_writer
+from synth.errors import UsageError
+from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
+from synth.exports.trainers import NAMED_IN_CONFIG, TRAINERS, check, data_path, write_extras
+from synth.progress import Progress
+from synth.scoring.token_scores import scorer_model
+
+
+@dataclass(frozen=True, slots=True)
+class Selected:
+    """Which rows of a source are exported.
+
+    Attributes:
+        source: the source.
+        limit: rows to take; None takes all.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the answer, likewise.
+    """
+
+    source: str
+    limit: int | None = None
+    prompt_column: str | None = None
+    reference_column: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What was exported.
+
+    Attributes:
+        path: the file or the directory of the data; None for a stream.
+        rows: how many there are.
+        form: their format; None for copies.
+        left_out: rows that the format cannot hold.
+        masked: tokens without loss.
+        config: the configuration that makes the trainer load them; empty for copies.
+    """
+
+    path: Path | None
+    rows: int
+    form: str | None = None
+    left_out: int = 0
+    masked: int = 0
+    config: str = ""
+
+
+def copy_rows(selected: Selected, output: Output, *, force: bool, progress: Progress) -> Written:
+    """Write rows with all their columns, conversations as `messages`.
+
+    Args:
+        selected: the rows.
+        output: where they go.
+        force: replace what is there.
+        progress: is told what was recognised and how many rows there are.
+
+    Raises:
+        UsageError: they cannot be read, or the output exists.
+        RunError: the disk is full.
+    """
+    rows = open_rows_or_texts(
+        selected.source, prompt_column=selected.prompt_column, reference_column=selected.reference_column
+    )
+    with open_writer(output.path or output.stream, rows.schema, source=selected.source, force=force) as writer:
+        for batch in rows.readable(selected.limit):
+            writer.write(batch)
+    for note in rows.notes:
+        progress.say(note)
+    progress.say(f"{writer.rows:,} rows → {output.path or 'standard output'}")
+    return Written(Path(output.path) if output.path else None, writer.rows)
+
+
+def export_for(
+    trainer: str, form: str | OwnFormat | None, selected: Selected, output: Output, *, force: bool, progress: Progress
+) -> Written:
+    """Write rows as a trainer loads them.
+
+    Args:
+        trainer: one of `TRAINERS`.
+        form: the format of the rows; None takes what they are in by themselves.
+        selected: the rows.
+        output: the file or directory.
+        force: replace what is there.
+        progress: is told what was recognised, left out and masked.
+
+    Raises:
+        UsageError: there is no such trainer or format, or the trainer does not take it; the rows cannot be read, or
+            lack what it is made of; or the output exists, or has another suffix than the trainer loads.
+        RunError: the disk is full.
+    """
+    if trainer not in TRAINERS:
+        raise UsageError(f"`trainer` {trainer}: no such trainer; there are {', '.join(TRAINERS)}")
+    if output.path is None:
+        raise UsageError(f"`trainer` {trainer} writes files: name them with `output`")
+    loads, path = TRAINERS[trainer], Path(output.path)
+    if path.suffix.lower() != loads.suffix and (loads.suffix or path.suffix[1:].isalpha()):
+        what = f"one {loads.suffix} file" if loads.suffix else "a directory"
+        raise UsageError(f"`output` {path}: {trainer} loads {what}")
+    raw = open_source(selected.source)
+    format = format_of(form or form_of(raw.schema))
+    check(trainer, format.name, chosen=form is not None)
+    rows = _rows(raw, format, selected)
+    exported = in_format(rows, format, attention=loads.attention)
+    data = data_path(trainer, format.name, path)
+    if data != path:
+        path.mkdir(parents=True, exist_ok=True)
+    with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
+        for batch in exported.batches(selected.limit):
+            writer.write(batch)
+    write_extras(trainer, format.name, path)
+    model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
+    for note in rows.notes:
+        progress.say(note)
+    if exported.left_out:
+        progress.say(f"{exported.left_out:,} rows left out, which {format.name} cannot hold")
+    masked = f", {exported.masked:,} masked tokens" if exported.masked else ""
+    progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {path}")
+    config = loads.config(exported, path, model)
+    return Written(data, writer.rows, format.name, exported.left_out, exported.masked, config)
+
+
+def _rows(raw: Rows, format: Format, selected: Selected) -> Rows:
+    """The rows with the columns that a format is made of."""
+    if format.name == "preference" and has_pairs(raw.schema):
+        return pairs(raw, prompt_column=selected.prompt_column)
+    if format.name in ("tokens", "preference"):
+        return raw
+    read = conversations if format.name in FORMATS else rows_or_texts
+    return read(raw, prompt_column=selected.prompt_column, reference_column=selected.reference_column)
