@@ -4,6 +4,7 @@ from typing import Any
 
 import click
 
+from cli.call import told
 from cli.help import Command
 from cli.options import (
     DEVICE,
@@ -52,7 +53,7 @@ STEPS = 10**9
 @click.option(
     "--lr",
     "--learning-rate",
-    "lr",
+    "learning_rate",
     type=Number(above=True),
     help="The highest learning rate. [default: 1e-5, for adapters 2e-4]",
 )
@@ -66,12 +67,22 @@ STEPS = 10**9
 @click.option("--warmup", type=Share(), default="3%", show_default=True, help="Share of the steps in which it rises.")
 @click.option(
     "--batch-tokens",
+    "--tokens-per-batch",
+    "tokens_per_batch",
     type=Whole(2, LARGEST_WINDOW),
     default=8192,
     show_default=True,
     help="Tokens of a batch on one device; rows are packed, and none sees another.",
 )
-@click.option("--accumulate", type=Whole(), default=1, show_default=True, help="Batches a step.")
+@click.option(
+    "--accumulate",
+    "--gradient-accumulation-steps",
+    "gradient_accumulation_steps",
+    type=Whole(),
+    default=1,
+    show_default=True,
+    help="Batches a step.",
+)
 @click.option(
     "--overlong",
     type=click.Choice(["drop", "truncate"]),
@@ -80,7 +91,15 @@ STEPS = 10**9
     help="Rows longer than the model's window or a batch: left out, or cut.",
 )
 @click.option("--max-length", type=Whole(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]")
-@click.option("--clip", type=Number(above=True), default=1.0, show_default=True, help="Gradient norm.")
+@click.option(
+    "--clip",
+    "--max-grad-norm",
+    "max_grad_norm",
+    type=Number(above=True),
+    default=1.0,
+    show_default=True,
+    help="Gradients are clipped to this norm.",
+)
 @click.option("--weight-decay", type=Number(), default=0.0, show_default=True)
 @click.option("--dropout", type=Number(0, 1, below=True), default=0.0, show_default=True)
 @click.option(
@@ -93,10 +112,30 @@ STEPS = 10**9
 @click.option("--lora-alpha", type=Whole(), help="[default: twice the rank]")
 @click.option("--lora-dropout", type=Number(0, 1, below=True), default=0.0, show_default=True)
 @click.option("--peft", metavar="FILE", help="Or another method of peft: its configuration as JSON.")
-@click.option("--lm-loss", type=Number(), default=0.0, show_default=True, help="LAMOL's; 0.25 in the paper.")
-@click.option("--kl", type=Number(), default=0.0, show_default=True, help="Weight of the KL from the foundation model.")
 @click.option(
-    "--kl-on", multiple=True, metavar="SOURCE", help="Take it on rows of this `source` (of `synth mix`). [default: all]"
+    "--lm-loss",
+    "--lm-loss-coef",
+    "lm_loss_coef",
+    type=Number(),
+    default=0.0,
+    show_default=True,
+    help="Weight of a language-model loss over all tokens: LAMOL's; 0.25 in the paper.",
+)
+@click.option(
+    "--kl",
+    "--kl-coef",
+    "kl_coef",
+    type=Number(),
+    default=0.0,
+    show_default=True,
+    help="Weight of the KL divergence from the model before training.",
+)
+@click.option(
+    "--kl-on",
+    "kl_sources",
+    multiple=True,
+    metavar="SOURCE",
+    help="Take it on rows of this `source` (of `synth mix`). [default: all]",
 )
 @click.option("--gradient-checkpointing", is_flag=True, help="Less memory, a third more time.")
 @click.option(
@@ -143,6 +182,11 @@ def command(**given: Any) -> None:
       synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
       synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
     """  # noqa: D301 (\b is click's)
-    from cli.training import train
+    from cli.plan_table import show_plan
+    from synth.api.train import train
+    from synth.engines.loading import remote_code_allowed
 
-    train(given)
+    progress = told(quiet=given.pop("quiet"))
+    training = train(**given, trust_remote_code=remote_code_allowed(), progress=progress)
+    if given["dry_run"]:
+        show_plan(training.plan)

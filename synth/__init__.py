@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from synth.api.self_output import self_output
     from synth.api.ssr import ssr
     from synth.api.template import template
+    from synth.api.train import train
+    from synth.api.training import Training
     from synth.api.verify import verify
     from synth.chat.summary import ChatTemplate
     from synth.generation.models import Model
@@ -54,6 +56,7 @@ _HOMES = {
     "Model": "synth.generation.models",
     "Preview": "synth.scoring.thresholds",
     "Report": "synth.api.report",
+    "Training": "synth.api.training",
     "continuation": "synth.api.continuation",
     "describe": "synth.api.describe",
     "distil": "synth.api.distil",
@@ -76,6 +79,7 @@ _HOMES = {
     "self_output": "synth.api.self_output",
     "ssr": "synth.api.ssr",
     "template": "synth.api.template",
+    "train": "synth.api.train",
     "verify": "synth.api.verify",
 }
 """Where the names live that are imported when they are used."""
@@ -94,6 +98,7 @@ __all__ = [
     "RunError",
     "Stopped",
     "SynthError",
+    "Training",
     "UsageError",
     "continuation",
     "describe",
@@ -117,6 +122,7 @@ __all__ = [
     "self_output",
     "ssr",
     "template",
+    "train",
     "verify",
 ]
 

@@ -1,5 +1,6 @@
 """`synth.load`: a model for the functions that use one; and who plays which role in them."""
 
+import os
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
@@ -9,11 +10,11 @@ from synth.data.prompts import PromptSet
 from synth.engines.base import EngineOptions
 from synth.errors import UsageError
 from synth.generation.inputs import verifier_for, verifier_of
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 
 
 def load(
-    name: str,
+    name: ModelName,
     *,
     engine: str = "auto",
     prefix: str | None = None,
@@ -62,7 +63,7 @@ def load(
 
 
 @contextmanager
-def used(model: Model | str, instead: Model | str | None = None) -> Iterator[Model]:
+def used(model: Model | ModelName, instead: Model | ModelName | None = None) -> Iterator[Model]:
     """A model as it is; one that is given by name is freed at the end.
 
     Args:
@@ -74,10 +75,10 @@ def used(model: Model | str, instead: Model | str | None = None) -> Iterator[Mod
     """
     if isinstance(instead, Model):
         yield instead
-    elif isinstance(model, str):
+    elif not isinstance(model, Model):
         with Model(instead or model) as named:
             yield named
-    elif instead is None or instead == model.given:
+    elif instead is None or os.fspath(instead) == model.given:
         yield model
     else:
         with model.other(instead, prefix=model.prefix, stop=model.stop) as named:
@@ -86,14 +87,14 @@ def used(model: Model | str, instead: Model | str | None = None) -> Iterator[Mod
 
 @contextmanager
 def roles_for(
-    model: Model | str | None,
+    model: Model | ModelName | None,
     prompts: PromptSet,
     verifier: VerifierSettings | str | None,
     *,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     required: bool = True,
-    **others: Model | str | None,
+    **others: Model | ModelName | None,
 ) -> Iterator[Roles]:
     """The roles of a run over prompts that a verifier judges; models that are given by name are freed at the end.
 

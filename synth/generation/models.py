@@ -5,6 +5,7 @@ once. `Roles` is what a run asks for; `OpenRoles` is what its method gets.
 """
 
 import copy
+import os
 import re
 import time
 from dataclasses import asdict, dataclass, replace
@@ -34,6 +35,10 @@ class _Running:
     scorer: Engine | None = None
 
 
+ModelName = str | os.PathLike[str]
+"""A directory or a Hub id; MODEL@URL is a model on a server."""
+
+
 class Model:
     """A model that runs use; a context manager, which frees it at its end.
 
@@ -42,7 +47,7 @@ class Model:
 
     def __init__(
         self,
-        name: str,
+        name: ModelName,
         *,
         engine: str = "auto",
         prefix: str | None = None,
@@ -63,10 +68,10 @@ class Model:
         Raises:
             UsageError: there is no such model or engine, or its window is smaller than the one asked for.
         """
-        address = re.search(r"@(https?://.*)$", name)
-        self.given = name
+        self.given = os.fspath(name)
         """MODEL or MODEL@URL."""
-        self.name = name[: address.start()] if address else name
+        address = re.search(r"@(https?://.*)$", self.given)
+        self.name = self.given[: address.start()] if address else self.given
         self._asked = engine
         self.engine = address[1] if address else engine
         self.kind, self._why = choose_engine(self.engine)
@@ -107,7 +112,7 @@ class Model:
         if longest is not None and wanted > longest:
             raise UsageError(f"`max_length` {wanted:,}: the window of {self.name} holds {longest:,} tokens")
 
-    def other(self, name: str, *, prefix: str | None = None, stop: str | None = None) -> "Model":
+    def other(self, name: ModelName, *, prefix: str | None = None, stop: str | None = None) -> "Model":
         """Another model for a role beside this one, run like it; this one itself where the name is its own.
 
         Args:
@@ -118,7 +123,7 @@ class Model:
         Raises:
             UsageError: as for `Model`.
         """
-        if name == self.given:
+        if os.fspath(name) == self.given:
             return self.written(prefix, stop) if prefix is not None else self
         return Model(
             name,

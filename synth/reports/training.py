@@ -11,10 +11,10 @@ from synth.errors import UsageError
 from synth.reports.datasets import Tile, figure, percent, points, retention_colour, short
 from synth.reports.page import Made, render, save
 from synth.reports.page_plots import curve_plot, loss_plot
-from synth.reports.plots import CurvePoint
+from synth.reports.plots import CurvePoint, draw_curve
 
 LOG = "log.jsonl"
-APART = {"exam", "input", "revision", "suites"}
+APART = {"evaluation", "exam", "input", "revision", "suites"}
 """Settings that the page does not list: they are shown elsewhere on it, or only name what was read."""
 
 Entry = dict[str, Any]
@@ -40,6 +40,25 @@ def build_training_report(folder: Path, output: Path) -> Made:
         raise UsageError(f"{folder} is damaged ({error})") from error
     page = render("training", title=short(folder.resolve().name, 60), name=short(folder.resolve().name, 60), **values)
     return Made(f"{values['steps']:,} steps", save(output, page), [])
+
+
+def draw_training_curve(folder: Path, log: Sequence[Entry], keep: float | None = None) -> None:
+    """Draw `curve.svg` and `curve.png` from what a log has so far.
+
+    Args:
+        folder: the directory they are written to.
+        log: of the training; at least one entry is an evaluation.
+        keep: the share of the old abilities that is to be kept, if there is one.
+
+    Raises:
+        ValueError: there is no evaluation.
+    """
+    measured = [(entry["step"], entry["evaluation"]) for entry in log if "evaluation" in entry]
+    points = [CurvePoint(step, shares["new"], shares["old"]) for step, shares in measured]
+    first = measured[0][1]["old"] if measured else None
+    floor = None if keep is None or first is None else keep * first
+    for suffix in (".svg", ".png"):
+        draw_curve(points, folder / f"curve{suffix}", floor)
 
 
 def _entries(folder: Path) -> Iterator[Entry]:

@@ -1,6 +1,6 @@
 """From rows to batches: which rows a step takes, and how they lie side by side in the model.
 
-A step takes rows in a random order until their tokens fill its budget. They are *packed*: laid end to end in one
+A step takes rows in a random order until their tokens fill its batches. They are *packed*: laid end to end in one
 sequence, with positions that begin anew at each row and attention that ends there (`synth.training.attention`), so that
 nothing is padding and no row sees another. Models that cannot be packed get the same rows padded; the loss is the same.
 """
@@ -28,8 +28,8 @@ keep            the positions along the sequence whose logits are needed; `[K]`
 at              which of the rows × K logits belong to the N tokens; `[N]`
 targets         the tokens to predict; `[N]`
 weights         of their loss; `[N]`
-near            whether the divergence from the foundation model counts there; `[N]`
-totals          sums that losses are divided by: weights, N, and tokens `near`; `[3]`, float64
+kl_mask         whether the divergence from the reference model counts there; `[N]`
+totals          sums that losses are divided by: weights, N, and tokens of `kl_mask`; `[3]`, float64
 rows            indices of the rows; `[rows]`
 """
 
@@ -37,7 +37,7 @@ rows            indices of the rows; `[rows]`
 def plan_steps(
     sizes: NDArray[np.int64],
     *,
-    budget: int,
+    tokens_per_batch: int,
     per_step: int,
     steps: int | None,
     epochs: float,
@@ -46,13 +46,13 @@ def plan_steps(
 ) -> list[NDArray[np.int64]]:
     """The rows of every batch of a run, in order: `per_step` batches make one step.
 
-    Rows are shuffled anew in each epoch; a batch takes rows while their tokens fit the budget, across the end of an
+    Rows are shuffled anew in each epoch; a batch takes rows while their tokens fit, across the end of an
     epoch. Every step has all its batches, so that all processes go in step: where they run out in the last one, batches
     are split in two until there are enough; where every batch is a single row, the first rows are taken once more.
 
     Args:
         sizes: tokens of each row.
-        budget: tokens a batch may hold; no batch holds more, but for a single row that is longer by itself.
+        tokens_per_batch: tokens a batch may hold; no batch holds more, but for a single row that is longer by itself.
         per_step: batches a step: gradient accumulation times processes.
         steps: steps wanted; None goes by `epochs`.
         epochs: passes over all rows (the last may be partial), where `steps` is None.
@@ -64,8 +64,8 @@ def plan_steps(
     """
     if len(sizes) < per_step:
         raise UsageError(
-            f"{len(sizes):,} rows are too few for steps of {per_step} batches: lower `accumulate`, or the number of "
-            "processes"
+            f"{len(sizes):,} rows are too few for steps of {per_step} batches: lower "
+            "`gradient_accumulation_steps`, or the number of processes"
         )
     batches: list[NDArray[np.int64]] = []
     left = round(epochs * len(sizes)) if steps is None else None
@@ -77,7 +77,7 @@ def plan_steps(
             size = int(sizes[row])
             widest = max(longest, size)
             needed = (len(open_rows) + 1) * widest if padded else held + size
-            if open_rows and needed > budget:
+            if open_rows and needed > tokens_per_batch:
                 batches.append(np.array(open_rows))
                 open_rows, held, widest = [], 0, size
             open_rows.append(row)
@@ -120,15 +120,15 @@ class Collator:
     Attributes:
         rows: all rows.
         packed: lay rows end to end; else pad them.
-        everything: predict every token, for a language-model loss beside that on the labels.
-        near: sources of rows whose tokens' divergence from the foundation model counts; None counts all.
+        all_tokens: predict every token, for a language-model loss beside that on the labels.
+        kl_sources: sources of rows whose tokens' divergence from the reference model counts; None counts all.
         padding: the token id to pad with.
     """
 
     rows: TrainingRows
     packed: bool
-    everything: bool = False
-    near: frozenset[str] | None = None
+    all_tokens: bool = False
+    kl_sources: frozenset[str] | None = None
     padding: int = 0
 
     def __call__(self, indices: Sequence[int]) -> Batch:
@@ -142,21 +142,21 @@ class Collator:
         weights = np.concatenate([self.rows.weights[part] for part in parts])
         row = np.repeat(np.arange(len(chosen)), lengths)
         place = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        near = np.array([self.near is None or self.rows.sources[index] in self.near for index in chosen])[row]
-        predicted = np.flatnonzero(place > 0 if self.everything else (labels != IGNORED) & (weights > 0))
+        in_kl = [self.kl_sources is None or self.rows.sources[index] in self.kl_sources for index in chosen]
+        predicted = np.flatnonzero(place > 0 if self.all_tokens else (labels != IGNORED) & (weights > 0))
         # The logits at one position predict the token at the next.
         before = predicted - 1 if self.packed else place[predicted] - 1
         keep, inverse = np.unique(before, return_inverse=True)
         targets = np.where(labels[predicted] == IGNORED, tokens[predicted], labels[predicted])
         loss_weights = weights[predicted]
-        counted = near[predicted] & (loss_weights > 0)
+        counted = np.array(in_kl)[row[predicted]] & (loss_weights > 0)
         batch: dict[str, Any] = {
             "lengths": lengths,
             "keep": keep,
             "at": inverse if self.packed else row[predicted] * len(keep) + inverse,
             "targets": targets.astype(np.int64),
             "weights": loss_weights,
-            "near": counted,
+            "kl_mask": counted,
             "totals": np.array([loss_weights.sum(dtype=np.float64), len(predicted), counted.sum()], np.float64),
             "rows": np.array(chosen),
         }

@@ -13,13 +13,14 @@ from synth.training.folder import TrainingFolder
 _TOLD = (
     "learning_rate",
     "schedule",
-    "batch_tokens",
-    "accumulate",
+    "tokens_per_batch",
+    "gradient_accumulation_steps",
     "weight_decay",
     "lora",
     "freeze",
-    "kl",
-    "lm_loss",
+    "kl_coef",
+    "kl_sources",
+    "lm_loss_coef",
 )
 """Options that are told, where they are set."""
 
@@ -62,13 +63,13 @@ def training_card(folder: TrainingFolder) -> str:
 
 def _told(record: RunRecord, log: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:
     """How long the training was, and the options that were set, by their names."""
-    found = [("steps", f"{max((entry['step'] for entry in log), default=0):,}")]
+    told = [("steps", f"{max((entry['step'] for entry in log), default=0):,}")]
     if record.passes:
-        found.append(("epochs", f"{record.passes:.4g}"))
+        told.append(("epochs", f"{record.passes:.4g}"))
     for name in _TOLD:
         if value := record.settings.get(name):
-            found.append((name.replace("_", " "), value if isinstance(value, str) else json.dumps(value)))
-    return found
+            told.append((name.replace("_", " "), value if isinstance(value, str) else json.dumps(value)))
+    return told
 
 
 def told_of(folder: Path) -> str:

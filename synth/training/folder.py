@@ -15,12 +15,13 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from synth.data.run.lock import lock_directory, unlock_directory
-from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed
+from synth.data.run.record import RunRecord, read_record, refuse_changed, refuse_foreign
 from synth.data.write import replace_text
 from synth.errors import UsageError
+from synth.training.settings import EARLIER_NAMES
 
 _OURS = {
     ".lock",
@@ -67,7 +68,7 @@ class TrainingFolder:
         self._rejected: list[str] = []
         self._restart = restart
         try:
-            _refuse_foreign(path)
+            refuse_foreign(path, _is_ours, "training run")
             self._lock = lock_directory(path) if writes else None
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
@@ -185,6 +186,12 @@ class TrainingFolder:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         self.finished = True
 
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def close(self) -> None:
         """Let others write here."""
         if self._lock is None:
@@ -202,7 +209,9 @@ def earlier_run(path: Path) -> RunRecord | None:
         UsageError: the record cannot be read.
     """
     record = read_record(path)
-    return record if record and (record.finished or _whole_checkpoints(path)) else None
+    if record is None or not (record.finished or _whole_checkpoints(path)):
+        return None
+    return replace(record, settings={EARLIER_NAMES.get(name, name): value for name, value in record.settings.items()})
 
 
 def refuse_other_settings(path: Path, settings: Mapping[str, Any]) -> None:
@@ -211,22 +220,11 @@ def refuse_other_settings(path: Path, settings: Mapping[str, Any]) -> None:
     Raises:
         UsageError: they differ, or the directory holds something else.
     """
-    _refuse_foreign(path)
+    refuse_foreign(path, _is_ours, "training run")
     if (earlier := earlier_run(path)) is not None:
         now = replace(earlier, command="train", settings=json.loads(json.dumps(settings)))
         known = {name: value for name, value in earlier.settings.items() if name in settings}
         refuse_changed(path, replace(earlier, settings=known), now)
-
-
-def _refuse_foreign(path: Path) -> None:
-    try:
-        names = {entry.name for entry in path.iterdir()}
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        raise UsageError(f"{path} is a file; give `output` a directory") from None
-    if not names & {*RECORDS} and not all(map(_is_ours, names)):
-        raise UsageError(f"{path} exists and holds no training run; choose another `output`")
 
 
 def _is_ours(name: str) -> bool:
@@ -235,8 +233,8 @@ def _is_ours(name: str) -> bool:
 
 
 def _whole_checkpoints(path: Path) -> list[Path]:
-    found = sorted((path / "checkpoints").glob("checkpoint-*"), key=TrainingFolder.steps_of)
-    return [checkpoint for checkpoint in found if _is_whole(checkpoint)]
+    checkpoints = sorted((path / "checkpoints").glob("checkpoint-*"), key=TrainingFolder.steps_of)
+    return [checkpoint for checkpoint in checkpoints if _is_whole(checkpoint)]
 
 
 def _is_whole(checkpoint: Path) -> bool:

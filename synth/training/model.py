@@ -39,15 +39,33 @@ def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
     _hold_back(model, trained)
     if not trained.adapts:
         return model
+    try:
+        return _adapted(model, trained)
+    except TypeError as error:
+        raise _refused(error) from error
+
+
+def _adapted(model: Any, trained: TrainedParts) -> Any:
+    """The model with an adapter around it.
+
+    Raises:
+        UsageError: the configuration is none, or does not suit the model: modules that it names are not there, for one.
+        TypeError: nor does it suit it, or the type of its weights.
+    """
     import peft
 
+    config = trained.adapter()
     try:
-        adapted = peft.get_peft_model(model, trained.adapter())
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"peft refuses this model or configuration: {' '.join(str(error).split())}") from error
+        adapted = peft.get_peft_model(model, config)
+    except ValueError as error:
+        raise _refused(error) from error
     if not hasattr(adapted.base_model, "merge_and_unload"):
-        raise UsageError(UNMERGED.format(kind=adapted.active_peft_config.peft_type.value))
+        raise UsageError(UNMERGED.format(method=adapted.active_peft_config.peft_type.value))
     return adapted
+
+
+def _refused(error: Exception) -> UsageError:
+    return UsageError(f"`peft` refuses this model or configuration: {' '.join(str(error).split())}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +80,7 @@ def measure(name: str, trained: TrainedParts) -> Size:
     """Count the weights of a model and see that what is to be trained of it can be, before it is loaded.
 
     Raises:
-        UsageError: as for `load_for_training`, but for what only peft can tell.
+        UsageError: as for `load_for_training`.
     """
     model = outline(name)
     _hold_back(model, trained)
@@ -71,7 +89,7 @@ def measure(name: str, trained: TrainedParts) -> Size:
 
 
 def check_memory(
-    name: str, size: Size, trained: TrainedParts, device: str, processes: int, *, dtype: str, foundation: bool = False
+    name: str, size: Size, trained: TrainedParts, device: str, processes: int, *, dtype: str, reference: bool = False
 ) -> str:
     """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
 
@@ -81,8 +99,8 @@ def check_memory(
         trained: what of it is trained.
         device: as for `pick_device`.
         processes: how many there are.
-        dtype: as in `Settings`.
-        foundation: whether the model before training is held beside it, whole in every process, to stay near to.
+        dtype: as in `TrainingSettings`.
+        reference: whether the model before training is held beside it, whole in every process, to stay near to.
 
     Returns:
         What they take, for a person. Nothing is said of activations: they depend on the batch.
@@ -96,23 +114,23 @@ def check_memory(
     frozen = total if trained.adapts else total - learnt
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     needed = (_BYTES * learnt + (2 if half and trained.adapts else 4) * frozen) / (processes if sharded else 1)
-    beside = foundation and not trained.adapts  # an adapter is switched off instead
+    beside = reference and not trained.adapts  # an adapter is switched off instead
     if beside:
         needed += (2 if half else 4) * total
     if place.type == "cuda":
         there = torch.cuda.get_device_properties(place).total_memory
     else:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    found = (
+    takes = (
         f"{_size(needed)} for weights, gradients and optimiser"
-        f"{', and for the foundation model beside it' if beside else ''}; {place} has {_size(there)}"
+        f"{', and for the reference model beside it' if beside else ''}; {place} has {_size(there)}"
     )
     if needed > there:
         what = f"an adapter of {learnt:,} weights is" if trained.adapts else f"{learnt:,} of its {total:,} weights are"
-        way = "" if trained.adapts else "Train an adapter (--lora 16), or "
+        way = "" if trained.adapts else "Train an adapter (`lora` 16), or "
         way += "share the model among GPUs: accelerate launch --use_fsdp …"
-        raise UsageError(f"{name} does not fit: {what} to be trained, which takes {found}. {way[0].upper()}{way[1:]}")
-    return f"memory: {found}; activations come on top, with --batch-tokens (less with --gradient-checkpointing)"
+        raise UsageError(f"{name} does not fit: {what} to be trained, which takes {takes}. {way[0].upper()}{way[1:]}")
+    return f"memory: {takes}; activations come on top, with `tokens_per_batch` (less with `gradient_checkpointing`)"
 
 
 def in_bfloat16(dtype: str, place: torch.device) -> bool:
@@ -130,13 +148,15 @@ def _learnt(model: Any) -> int:
 
 
 def _adapter_size(model: Any, trained: TrainedParts) -> int:
-    """How many weights an adapter has, made around a model without any; 0 where peft cannot do that."""
-    import peft
+    """How many weights an adapter has, made around a model without any; 0 where peft needs them to make one.
 
+    Raises:
+        UsageError: as for `_adapted`.
+    """
     try:
         with torch.device("meta"):
-            return _learnt(peft.get_peft_model(model, trained.adapter()))
-    except (ValueError, TypeError, RuntimeError, NotImplementedError):
+            return _learnt(_adapted(model, trained))
+    except (TypeError, RuntimeError, NotImplementedError):  # which may come of the weights that are not there
         return 0
 
 
@@ -156,9 +176,9 @@ def _freeze(model: Any, part: str) -> None:
         chosen = [parameter for parameter in model.parameters() if id(parameter) in tables]
     elif part in _PARTS:
         chosen = [parameter for name, parameter in model.named_parameters() if _PARTS[part].search(name)]
-    elif found := re.fullmatch(r"layers:(\d+)-(\d+)", part):
+    elif span := re.fullmatch(r"layers:(\d+)-(\d+)", part):
         layers = layers_of(model)
-        first, last = int(found[1]), int(found[2])
+        first, last = int(span[1]), int(span[2])
         if not first <= last < len(layers):
             raise UsageError(f"`freeze` {part}: the model has the layers 0-{len(layers) - 1}")
         chosen = [parameter for layer in layers[first : last + 1] for parameter in layer.parameters()]
@@ -203,5 +223,5 @@ def _blocks(model: Any) -> Iterator[torch.nn.Module]:
     """The direct children of the layers that are attention or MLP blocks."""
     for layer in layers_of(model):
         for name, child in layer.named_children():
-            if any(kind.search(name) for kind in _PARTS.values()) and "norm" not in name:
+            if any(part.search(name) for part in _PARTS.values()) and "norm" not in name:
                 yield child

@@ -5,6 +5,7 @@ are, and without labels trained on whole where that is asked for), conversations
 assistant says), and plain texts (trained on every token).
 """
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -61,6 +62,11 @@ class TrainingRows:
     def trained(self) -> int:
         """Tokens with loss."""
         return int(np.count_nonzero(self.weights))
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """How many rows cannot be trained on, by the part of the reason before a colon, the commonest first."""
+        return dict(Counter(reason.split(":", 1)[0] for _, reason in self.rejected).most_common())
 
     @property
     def note(self) -> str | None:

@@ -2,15 +2,31 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 from synth.errors import UsageError
 from synth.small_text import read_small
 
 UNMERGED = (
-    "--peft: what {kind} learns stands beside the weights and cannot be merged into them, which is how an adapted "
+    "`peft`: what {method} learns stands beside the weights and cannot be merged into them, which is how an adapted "
     "model is saved here; take another method, such as LORA, LOHA, OFT, VERA or IA3"
 )
+
+Schedule = Literal["cosine", "linear", "constant_with_warmup", "constant"]
+TrainOn = Literal["assistant", "last", "all"]
+Overlong = Literal["drop", "truncate"]
+DType = Literal["auto", "float32", "bfloat16"]
+
+EARLIER_NAMES = {
+    "batch_tokens": "tokens_per_batch",
+    "accumulate": "gradient_accumulation_steps",
+    "clip": "max_grad_norm",
+    "lm_loss": "lm_loss_coef",
+    "kl": "kl_coef",
+    "kl_on": "kl_sources",
+    "exam": "evaluation",
+}
+"""What `run.json` of an earlier release calls a setting, and what it is called now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,44 +34,96 @@ class TrainingSettings:
     """How a model is trained.
 
     Attributes:
-        steps: optimiser steps; None goes by epochs.
+        steps: optimizer steps; None goes by epochs.
         epochs: passes over the rows.
-        rate: the highest learning rate.
-        schedule: how it falls: a schedule of transformers (cosine, linear, constant_with_warmup, …).
+        learning_rate: the highest.
+        schedule: how it falls.
         warmup: share of the steps in which it rises.
-        budget: tokens of one batch on one device.
-        accumulate: batches a step.
-        decay: weight decay (AdamW).
-        clip: gradients are clipped to this norm.
-        language: weight of the language-model loss over all tokens (LAMOL).
-        nearness: weight of the divergence from the foundation model.
-        near: sources of the rows whose tokens it is taken on; empty takes all.
+        tokens_per_batch: of one batch on one device.
+        gradient_accumulation_steps: batches a step, on one device.
+        weight_decay: of AdamW.
+        max_grad_norm: gradients are clipped to this norm.
+        lm_loss_coef: weight of the language-model loss over all tokens (LAMOL, arXiv 1909.03329).
+        kl_coef: weight of the KL divergence from the reference model, which is the one before training.
+        kl_sources: sources of the rows on whose tokens it is taken; empty takes all.
         dtype: "float32"; "bfloat16": float32 weights, computed in bfloat16; "auto": bfloat16 on a GPU that can.
         save_every: steps between checkpoints.
-        evaluate_every: steps between evaluations.
-        keep: stop once less than this share of the old abilities is kept, and go back to where it was.
-        checkpointing: compute activations again in the backward pass, to save memory.
+        eval_every: steps between evaluations.
+        keep: stop once less than this share of the old abilities is kept, and go back to the last evaluation above it.
+        gradient_checkpointing: compute activations again in the backward pass, to save memory.
         seed: of the order of the rows, of adapters and of dropout.
+
+    Raises:
+        UsageError: a value is out of its range, or two contradict each other.
     """
 
     steps: int | None = None
     epochs: float = 1.0
-    rate: float = 1e-5
-    schedule: str = "cosine"
+    learning_rate: float = 1e-5
+    schedule: Schedule = "cosine"
     warmup: float = 0.03
-    budget: int = 8192
-    accumulate: int = 1
-    decay: float = 0.0
-    clip: float = 1.0
-    language: float = 0.0
-    nearness: float = 0.0
-    near: tuple[str, ...] = ()
-    dtype: str = "auto"
+    tokens_per_batch: int = 8192
+    gradient_accumulation_steps: int = 1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    lm_loss_coef: float = 0.0
+    kl_coef: float = 0.0
+    kl_sources: tuple[str, ...] = ()
+    dtype: DType = "auto"
     save_every: int = 200
-    evaluate_every: int = 50
+    eval_every: int = 50
     keep: float | None = None
-    checkpointing: bool = False
+    gradient_checkpointing: bool = False
     seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("learning_rate", "epochs", "max_grad_norm"):
+            _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
+        for name in ("weight_decay", "lm_loss_coef", "kl_coef"):
+            _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
+        for name in ("gradient_accumulation_steps", "save_every", "eval_every"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
+        _require(self.steps is None or self.steps >= 1, "steps", self.steps, "1 or more")
+        _require(self.tokens_per_batch >= 2, "tokens_per_batch", self.tokens_per_batch, "2 or more")
+        _require(self.keep is None or 0 < self.keep <= 1, "keep", self.keep, "a share up to 1")
+        _choose("schedule", self.schedule, Schedule)
+        _choose("dtype", self.dtype, DType)
+        if self.steps is not None and self.epochs != 1.0:
+            raise UsageError("`steps` and `epochs` are two ways to say how long: give one of them")
+        if self.kl_sources and not self.kl_coef:
+            raise UsageError("`kl_sources` says where `kl_coef` is taken: give its weight, too")
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"`warmup` is a share of the steps, such as 3%, not {self.warmup}")
+
+
+@dataclass(frozen=True, slots=True)
+class RowSettings:
+    """How rows become tokens.
+
+    Attributes:
+        train_on: what of a conversation: what the assistant says, its last message, or all; tokens without labels need
+            "all".
+        text_column: the column with plain texts, where it is not `text`.
+        overlong: whether rows that are longer than the window are left out or cut.
+        prefix: what precedes a user message, instead of what the chat template says.
+        stop: what ends a user message, with `prefix`.
+        max_length: the window, in tokens; the model's by default.
+
+    Raises:
+        UsageError: a value is none of those that there are.
+    """
+
+    train_on: TrainOn = "assistant"
+    text_column: str | None = None
+    overlong: Overlong = "drop"
+    prefix: str | None = None
+    stop: str | None = None
+    max_length: int | None = None
+
+    def __post_init__(self) -> None:
+        _choose("train_on", self.train_on, TrainOn)
+        _choose("overlong", self.overlong, Overlong)
+        _require(self.max_length is None or self.max_length >= 2, "max_length", self.max_length, "2 or more")
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +137,9 @@ class TrainedParts:
         lora_alpha: their scale, twice the rank by default (arXiv 2405.09673).
         lora_dropout: dropout before them.
         peft: or the file of a peft configuration (JSON), for any other method of peft.
+
+    Raises:
+        UsageError: a value is out of its range, or there are two adapters.
     """
 
     freeze: tuple[str, ...] = ()
@@ -77,6 +148,15 @@ class TrainedParts:
     lora_alpha: int | None = None
     lora_dropout: float = 0.0
     peft: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("dropout", "lora_dropout"):
+            _require(0 <= getattr(self, name) < 1, name, getattr(self, name), "a share below 1")
+        for name in ("lora", "lora_alpha"):
+            value = getattr(self, name)
+            _require(value is None or value >= 1, name, value, "1 or more")
+        if self.lora is not None and self.peft is not None:
+            raise UsageError("`lora` and `peft` are two ways to say what is trained: give one of them")
 
     @property
     def adapts(self) -> bool:
@@ -91,8 +171,6 @@ class TrainedParts:
         """
         import peft
 
-        if self.lora is not None and self.peft is not None:
-            raise UsageError("`lora` and `peft` are two ways to say what is trained: give one of them")
         if self.lora is not None:
             alpha = 2 * self.lora if self.lora_alpha is None else self.lora_alpha
             return peft.LoraConfig(
@@ -104,13 +182,23 @@ class TrainedParts:
             )
         try:
             settings = json.loads(read_small(str(self.peft)))
-            kind = settings.pop("peft_type")
-            config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(kind)](**{"task_type": "CAUSAL_LM"} | settings)
+            method = settings.pop("peft_type")
+            config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(method)](**{"task_type": "CAUSAL_LM"} | settings)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"`peft` {self.peft} holds no configuration of peft ({type(error).__name__}: {error}). It is JSON such "
                 'as {"peft_type": "LORA", "r": 16, "target_modules": "all-linear"}'
             ) from error
         if config.is_prompt_learning:
-            raise UsageError(UNMERGED.format(kind=kind))
+            raise UsageError(UNMERGED.format(method=method))
         return config
+
+
+def _require(holds: bool, name: str, value: object, wanted: str) -> None:
+    if not holds:
+        raise UsageError(f"`{name}` is {wanted}, not {value}")
+
+
+def _choose(name: str, value: str, choices: Any) -> None:
+    if value not in get_args(choices):
+        raise UsageError(f"`{name}` is one of {', '.join(get_args(choices))}, not {value}")

@@ -2,7 +2,7 @@
 
     L  =  Σ w·nll / Σ w    over the tokens with labels: learn the task, and replay with it
         + λ · Σ nll / N    over all tokens, questions too: LAMOL's language-model loss (arXiv 1909.03329)
-        + β · Σ KL / N     over trained tokens, or those of replay: stay near the foundation (2501.14315)
+        + β · Σ KL / N     over trained tokens, or those of replay: stay near the reference model (2501.14315)
 
 Each sum is over all tokens of a step, whatever batch and process they are in, so that a token weighs the same wherever
 it lies. Trainer does what it does well: optimiser, schedule, precision, gradient accumulation, checkpoints, many
@@ -24,7 +24,7 @@ from synth.scoring.losses import divergences, token_losses
 from synth.training.attention import PACKED, lay_out
 from synth.training.batches import Batch, Collator
 
-_MEND = "look at these rows, lower `lr`, or train in float32"
+_MEND = "look at these rows, lower `learning_rate`, or train in float32"
 
 
 class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
@@ -35,9 +35,9 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         *,
         batches: Sequence[Any],
         collator: Collator,
-        language: float = 0.0,
-        nearness: float = 0.0,
-        foundation: Any = None,
+        lm_loss_coef: float = 0.0,
+        kl_coef: float = 0.0,
+        reference: Any = None,
         **others: Any,
     ) -> None:
         """Take what `Trainer` does not know.
@@ -45,13 +45,13 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         Args:
             batches: the rows of each batch of this process.
             collator: turns them into tensors.
-            language: λ, the weight of the language-model loss.
-            nearness: β, the weight of the divergence from the foundation model.
-            foundation: that model; None where the model in training is an adapter, which is then switched off.
+            lm_loss_coef: λ, the weight of the language-model loss.
+            kl_coef: β, the weight of the divergence from the reference model.
+            reference: that model; None where the model in training is an adapter, which is then switched off.
             others: arguments of `Trainer`.
         """
         self._batches, self._collator = batches, collator
-        self._language, self._nearness, self._foundation = language, nearness, foundation
+        self._lm_loss_coef, self._kl_coef, self._reference = lm_loss_coef, kl_coef, reference
         super().__init__(data_collator=collator, train_dataset=range(len(collator.rows)), **others)
         # Losses are divided by the sums of a whole step. From transformers 5.19 on it reads the first name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
@@ -112,16 +112,16 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         Raises:
             RunError: it is no number; nothing was learnt from this step.
         """
-        if self._nearness:  # before the model's own pass, so that shards are not gathered between it and its gradients
-            with torch.no_grad(), self._as_foundation(model) as foundation:
-                before = self._logits(foundation, inputs)
+        if self._kl_coef:  # before the model's own pass, so that shards are not gathered between it and its gradients
+            with torch.no_grad(), self._as_reference(model) as reference:
+                before = self._logits(reference, inputs)
         logits = self._logits(model, inputs)
-        weights, everything, near = num_items_in_batch.clamp(min=1e-9)
+        weights, predicted, in_kl = num_items_in_batch.clamp(min=1e-9)
         losses = token_losses(logits, inputs["targets"])
-        loss = (losses * (inputs["weights"] / weights + self._language / everything)).sum()
-        if self._nearness:
-            chosen = inputs["near"]
-            loss = loss + self._nearness * divergences(before[chosen], logits[chosen]).sum() / near
+        loss = (losses * (inputs["weights"] / weights + self._lm_loss_coef / predicted)).sum()
+        if self._kl_coef:
+            chosen = inputs["kl_mask"]
+            loss = loss + self._kl_coef * divergences(before[chosen], logits[chosen]).sum() / in_kl
         if not torch.isfinite(loss):
             rows = inputs["rows"].tolist()
             raise RunError(
@@ -164,9 +164,9 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         # Packed, and no row's first token predicted: the logits are the targets' already.
         return flat if len(flat) == len(batch["at"]) else flat[batch["at"]]
 
-    def _as_foundation(self, model: Any) -> AbstractContextManager[Any]:
-        if self._foundation is not None:
-            return nullcontext(self._foundation)
+    def _as_reference(self, model: Any) -> AbstractContextManager[Any]:
+        if self._reference is not None:
+            return nullcontext(self._reference)
         return _without_adapter(self.accelerator.unwrap_model(model), model)
 
 

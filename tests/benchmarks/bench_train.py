@@ -76,8 +76,11 @@ def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float,
 
     chat = format_for(str(model))
     found = read_training_rows(open_source(str(rows)), RowEncoder(chat), len(chat.tokenizer))
-    settings = TrainingSettings(steps=steps, rate=1e-3, warmup=0, budget=BUDGET, dtype="float32", save_every=10**6)
+    settings = TrainingSettings(
+        steps=steps, learning_rate=1e-3, warmup=0, tokens_per_batch=BUDGET, dtype="float32", save_every=10**6
+    )
     out = TrainingFolder(folder, RunRecord("train", {}))
+    out.record.tokens = {"tokens": float(len(found.tokens)), "trained": float(found.trained)}
     try:
         train(found, str(model), chat.tokenizer, settings, TrainedParts(), out, device="cpu")
     finally:

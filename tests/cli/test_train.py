@@ -103,7 +103,7 @@ def test_plain_texts_are_trained_on_whole(run: Run, model: str, tmp_path: Path) 
 def test_the_floor_is_on_the_card(
     run: Run, tasks: Path, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cli.progress.LOG_EVERY", 0.0)
+    monkeypatch.setattr("synth.progress.LOG_EVERY", 0.0)
     suites = []
     for name in ("strings", "two_step"):
         suites.append(tmp_path / f"{name}.jsonl")
@@ -245,9 +245,9 @@ def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
     config |= {"num_key_value_heads": 8, "head_dim": 128}
     (tmp_path / "config.json").write_text(json.dumps(config))
     status, _, err = run(tasks, "--model", tmp_path, "-o", tmp_path / "out")
-    assert status == 2 and "does not fit" in err and "--lora 16" in err and "foundation" not in err
+    assert status == 2 and "does not fit" in err and "--lora 16" in err and "reference model" not in err
     status, _, err = run(tasks, "--model", tmp_path, "-o", tmp_path / "out", "--kl", 0.1)
-    assert status == 2 and "optimiser, and for the foundation model beside it" in err
+    assert status == 2 and "optimiser, and for the reference model beside it" in err
 
 
 def test_tokens_without_labels_need_to_be_told(run: Run, model: str, tmp_path: Path) -> None:

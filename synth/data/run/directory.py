@@ -38,7 +38,7 @@ from synth.data.row import BASE, PAIRS, REASON, Outcome, Row, batch_of
 from synth.data.run.card import write_card
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
-from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed
+from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed, refuse_foreign
 from synth.data.run.shards import Side, read_shards
 from synth.data.write import finish_dataset_dir, replace_text, write_shard
 from synth.errors import RunError, UsageError
@@ -73,7 +73,7 @@ class RunDirectory:
             UsageError: the path holds something else, a run with other settings, or a run that is under way.
         """
         try:
-            _refuse_foreign(path)
+            refuse_foreign(path, _is_ours, "run of synth", "a directory, or a file name ending in .jsonl or .parquet")
             lock = lock_directory(path)
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
@@ -315,18 +315,9 @@ class RunDirectory:
         unlock_directory(self.path, self._lock)
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Refuse a place that holds something else than a run. One that was killed before its first row has no record."""
-    try:
-        names = {entry.name for entry in path.iterdir()}
-    except FileNotFoundError:
-        return
-    except NotADirectoryError:
-        raise UsageError(
-            f"{path} is a file; give `output` a directory, or a file name ending in .jsonl or .parquet"
-        ) from None
-    if not names & {*RECORDS} and not all(name == LOCK or name.endswith(".tmp") for name in names):
-        raise UsageError(f"{path} exists and holds no run of synth; choose another `output`")
+def _is_ours(name: str) -> bool:
+    """Whether a run that was killed before its first row may have left a file of that name."""
+    return name == LOCK or name.endswith(".tmp")
 
 
 def clear_run(path: Path) -> None:

@@ -162,6 +162,29 @@ def _is_a(value: object, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
+def refuse_foreign(path: Path, is_ours: Callable[[str], bool], kind: str, directory: str = "a directory") -> None:
+    """Refuse a place that holds something else than a run. One that was killed at its beginning has no record yet.
+
+    Args:
+        path: where a run is to be.
+        is_ours: whether a file of that name is one of a run without a record.
+        kind: what kind of run it is, for the message.
+        directory: what `output` may be, for the message.
+
+    Raises:
+        UsageError: it is a file, or holds other files.
+        OSError: it cannot be read.
+    """
+    try:
+        names = {entry.name for entry in path.iterdir()}
+    except FileNotFoundError:
+        return
+    except NotADirectoryError:
+        raise UsageError(f"{path} is a file; give `output` {directory}") from None
+    if not names & {*RECORDS} and not all(map(is_ours, names)):
+        raise UsageError(f"{path} exists and holds no {kind}; choose another `output`")
+
+
 def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
     """Refuse to go on with a run of other settings.
 

@@ -14,6 +14,7 @@ from synth.chat.format import ChatFormat
 from synth.data.read import open_rows
 from synth.data.run.record import RunRecord
 from synth.scoring.encoding import RowEncoder
+from synth.training.callbacks import Callbacks
 from synth.training.folder import TrainingFolder
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.run import TrainingResult, train
@@ -52,14 +53,16 @@ def run(tmp_path: Path, rows: TrainingRows, chat: ChatFormat, model: str) -> Tra
     def start(
         name: str = "out", settings: TrainingSettings | None = None, **options: Any
     ) -> tuple[TrainingResult, TrainingFolder]:
-        used = settings or TrainingSettings(steps=4, rate=1e-3, budget=1024, dtype="float32")
+        used = settings or TrainingSettings(steps=4, learning_rate=1e-3, tokens_per_batch=1024, dtype="float32")
         folder = TrainingFolder(tmp_path / name, RunRecord("train", {}, model, source="tasks"))
         folder.record.tokens = {"tokens": 1.0, "trained": 1.0}
         chosen = options.pop("rows", rows)
-        foundation = options.pop("model", model)
+        started_from = options.pop("model", model)
         what = options.pop("trained", TrainedParts())
         try:
-            done = train(chosen, foundation, chat.tokenizer, used, what, folder, device="cpu", **options)
+            done = train(
+                chosen, started_from, chat.tokenizer, used, what, folder, device="cpu", callbacks=Callbacks(**options)
+            )
         finally:
             folder.close()
         return done, folder

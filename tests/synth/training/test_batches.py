@@ -10,7 +10,7 @@ SIZES = np.random.default_rng(3).integers(5, 200, 300)
 
 
 def planned(**options: object) -> list[np.ndarray]:
-    settings = {"budget": 512, "per_step": 4, "steps": None, "epochs": 1.0, "seed": 7} | options
+    settings = {"tokens_per_batch": 512, "per_step": 4, "steps": None, "epochs": 1.0, "seed": 7} | options
     return plan_steps(SIZES, **settings)  # type: ignore[arg-type]
 
 
@@ -39,14 +39,16 @@ def test_no_batch_ever_holds_more_than_the_budget(padded: bool, per_step: int, s
     chance = np.random.default_rng(seed)
     for rows in (16, 17, 31, 100):
         sizes = np.where(chance.random(rows) < 0.3, 512, chance.integers(1, 40, rows))
-        batches = plan_steps(sizes, budget=512, per_step=per_step, steps=None, epochs=1.0, seed=seed, padded=padded)
+        batches = plan_steps(
+            sizes, tokens_per_batch=512, per_step=per_step, steps=None, epochs=1.0, seed=seed, padded=padded
+        )
         held = [int(sizes[batch].max() * len(batch) if padded else sizes[batch].sum()) for batch in batches]
         assert max(held) <= 512 and len(batches) % per_step == 0
         assert set(np.concatenate(batches)) == set(range(rows))
 
 
 def test_long_rows_that_fill_no_step_are_joined_by_the_first_again() -> None:
-    batches = plan_steps(np.full(5, 512), budget=512, per_step=2, steps=None, epochs=1.0, seed=0)
+    batches = plan_steps(np.full(5, 512), tokens_per_batch=512, per_step=2, steps=None, epochs=1.0, seed=0)
     assert [len(batch) for batch in batches] == [1] * 6 and batches[5] == batches[0]
 
 
@@ -78,14 +80,14 @@ def toy() -> TrainingRows:
 
 
 def test_a_packed_batch() -> None:
-    batch = Collator(toy(), packed=True, near=frozenset({"y"}))([0, 1, 2])
+    batch = Collator(toy(), packed=True, kl_sources=frozenset({"y"}))([0, 1, 2])
     assert batch["rows"].tolist() == [1, 0, 2] and batch["lengths"].tolist() == [5, 3, 2]  # longest first
     assert batch["input_ids"].tolist() == [[11, 12, 13, 14, 15, 1, 2, 3, 21, 22]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 0, 1]]
     assert batch["keep"].tolist() == [1, 3, 5, 6, 8] and batch["at"].tolist() == [0, 1, 2, 3, 4]
     assert batch["targets"].tolist() == [93, 15, 2, 3, 22]
     assert batch["weights"].tolist() == [1, 2, 1, 0.5, 1]
-    assert batch["near"].tolist() == [True, True, False, False, False]
+    assert batch["kl_mask"].tolist() == [True, True, False, False, False]
     assert batch["totals"].tolist() == [5.5, 5, 2]
 
 
@@ -93,7 +95,7 @@ def test_a_padded_batch_predicts_the_same() -> None:
     packed, padded = (Collator(toy(), packed=packed)([0, 1, 2]) for packed in (True, False))
     assert padded["input_ids"].tolist() == [[11, 12, 13, 14, 15], [1, 2, 3, 0, 0], [21, 22, 0, 0, 0]]
     assert padded["attention_mask"].sum(1).tolist() == [5, 3, 2]
-    for name in ("targets", "weights", "totals", "near"):
+    for name in ("targets", "weights", "totals", "kl_mask"):
         assert torch.equal(packed[name], padded[name])
     row, place = padded["at"] // len(padded["keep"]), padded["keep"][padded["at"] % len(padded["keep"])]
     following = padded["input_ids"][row, place + 1]
@@ -101,7 +103,7 @@ def test_a_padded_batch_predicts_the_same() -> None:
 
 
 def test_a_language_model_loss_predicts_every_token_but_the_first() -> None:
-    batch = Collator(toy(), packed=True, everything=True)([0, 1, 2])
+    batch = Collator(toy(), packed=True, all_tokens=True)([0, 1, 2])
     assert batch["targets"].tolist() == [12, 93, 14, 15, 2, 3, 22]
     assert batch["weights"].tolist() == [0, 1, 0, 2, 1, 0.5, 1]
     assert batch["totals"].tolist() == [5.5, 7, 5]

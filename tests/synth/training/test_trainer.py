@@ -16,7 +16,7 @@ from synth.training.settings import TrainingSettings
 from synth.training.trainer import TokenTrainer
 from tests.synth.training.conftest import Train
 
-ONE = TrainingSettings(rate=1e-3, budget=10_000, schedule="constant_with_warmup", dtype="float32")
+ONE = TrainingSettings(learning_rate=1e-3, tokens_per_batch=10_000, schedule="constant_with_warmup", dtype="float32")
 
 
 def first_rows(rows: TrainingRows, count: int) -> TrainingRows:
@@ -77,30 +77,30 @@ def test_lamols_language_model_loss(run: Train, rows: TrainingRows, model: str) 
     few = first_rows(rows, 6)
     losses, trained = by_hand(model, few)
     expected = losses[trained].mean() + 0.25 * losses.mean()
-    assert logged(run, few, replace(ONE, language=0.25))["loss"] == pytest.approx(float(expected), abs=2e-6)
+    assert logged(run, few, replace(ONE, lm_loss_coef=0.25))["loss"] == pytest.approx(float(expected), abs=2e-6)
 
 
 def test_divergence_from_the_foundation_model(run: Train, rows: TrainingRows, model: str) -> None:
     """None at the first step, as the models are still one; at a second, that of the model trained so far."""
     few = first_rows(rows, 6)
     plain = logged(run, few, ONE, "plain")
-    near = logged(run, few, replace(ONE, nearness=10.0), "near")
+    near = logged(run, few, replace(ONE, kl_coef=10.0), "near")
     assert near["loss"] == pytest.approx(plain["loss"], abs=1e-5)
-    two = replace(ONE, budget=int(few.sizes.sum()), epochs=2, rate=3e-3)
+    two = replace(ONE, tokens_per_batch=int(few.sizes.sum()), epochs=2, learning_rate=3e-3)
     apart = logged(run, few, two, "two")["loss"]
-    held = logged(run, few, replace(two, nearness=1.0), "held")["loss"]
+    held = logged(run, few, replace(two, kl_coef=1.0), "held")["loss"]
     assert held > apart + 1e-3
     # only rows of other sources: their divergence counts, and these have none of it
-    other = logged(run, few, replace(two, nearness=1.0, near=("replay",)), "other")["loss"]
+    other = logged(run, few, replace(two, kl_coef=1.0, kl_sources=("replay",)), "other")["loss"]
     assert other == pytest.approx(apart, abs=1e-6)
 
 
 def test_batches_of_a_step_are_one(run: Train, rows: TrainingRows) -> None:
     """A token weighs the same however a step is cut into batches, packed or not."""
     whole = logged(run, rows, ONE, "whole")
-    budget = int(rows.sizes.sum()) // 3
-    assert len(plan_steps(rows.sizes, budget=budget, per_step=4, steps=None, epochs=1, seed=0)) == 4
-    cut = logged(run, rows, replace(ONE, budget=budget, accumulate=4), "cut")
+    tokens_per_batch = int(rows.sizes.sum()) // 3
+    assert len(plan_steps(rows.sizes, tokens_per_batch=tokens_per_batch, per_step=4, steps=None, epochs=1, seed=0)) == 4
+    cut = logged(run, rows, replace(ONE, tokens_per_batch=tokens_per_batch, gradient_accumulation_steps=4), "cut")
     assert cut["loss"] == pytest.approx(whole["loss"], abs=1e-6)
     assert cut["grad_norm"] == pytest.approx(whole["grad_norm"], rel=1e-5)
 
@@ -116,7 +116,9 @@ def test_padded_rows_give_the_same_loss(run: Train, rows: TrainingRows, monkeypa
 def test_a_loss_that_is_no_number_stops_with_the_rows_named(run: Train, rows: TrainingRows) -> None:
     few = first_rows(rows, 3)
     few.weights[int(few.weights.nonzero()[0][0])] = float("inf")
-    with pytest.raises(RunError, match=r"the loss of step 1 is .*, on the rows .*row 0.*lower `lr`.*No checkpoint"):
+    with pytest.raises(
+        RunError, match=r"the loss of step 1 is .*, on the rows .*row 0.*lower `learning_rate`.*No checkpoint"
+    ):
         run("out", ONE, rows=few)
 
 
@@ -133,7 +135,7 @@ def test_of_weights_that_are_spoilt_the_checkpoint_before_is_kept(
         return seen(trainer)
 
     monkeypatch.setattr(TokenTrainer, "take_tokens", spoil)
-    settings = replace(ONE, steps=8, budget=1_000, save_every=1)
+    settings = replace(ONE, steps=8, tokens_per_batch=1_000, save_every=1)
     with pytest.raises(RunError, match=r"step 4 .*, on the rows .*row \d+.*checkpoint-2 and .*checkpoint-3"):
         run("out", settings, rows=rows)
     assert {path.name for path in (tmp_path / "out" / "checkpoints").iterdir()} == {"checkpoint-2", "checkpoint-3"}

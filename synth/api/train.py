@@ -1,0 +1,202 @@
+"""`synth.train`: train a model on a data set, and watch what it learns and forgets."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from synth.api.places import Source, source_at
+from synth.api.training import Training
+from synth.data.destination import check_directory
+from synth.engines.loading import remote_code
+from synth.errors import UsageError
+from synth.progress import SILENT, Progress
+from synth.training.callbacks import Entry
+from synth.training.inputs import read_input
+from synth.training.pipeline import TrainingJob, is_first_process, plan_job, run_job
+from synth.training.settings import DType, Overlong, RowSettings, Schedule, TrainedParts, TrainingSettings, TrainOn
+
+
+def train(
+    source: Source,
+    model: str | os.PathLike[str],
+    *,
+    output: str | os.PathLike[str] | None = None,
+    train_on: TrainOn = "assistant",
+    text_column: str | None = None,
+    steps: int | None = None,
+    epochs: float = 1.0,
+    learning_rate: float | None = None,
+    schedule: Schedule = "cosine",
+    warmup: float = 0.03,
+    tokens_per_batch: int = 8192,
+    gradient_accumulation_steps: int = 1,
+    overlong: Overlong = "drop",
+    max_length: int | None = None,
+    max_grad_norm: float = 1.0,
+    weight_decay: float = 0.0,
+    dropout: float = 0.0,
+    freeze: Sequence[str] = (),
+    lora: int | None = None,
+    lora_alpha: int | None = None,
+    lora_dropout: float = 0.0,
+    peft: str | os.PathLike[str] | None = None,
+    lm_loss_coef: float = 0.0,
+    kl_coef: float = 0.0,
+    kl_sources: Sequence[str] = (),
+    gradient_checkpointing: bool = False,
+    dtype: DType = "auto",
+    device: str = "auto",
+    save_every: int = 200,
+    suites: Sequence[str] = (),
+    new_suites: Sequence[str] = (),
+    eval_every: int = 50,
+    eval_limit: int | None = 100,
+    eval_tokens: int = 512,
+    keep: float | None = None,
+    seed: int = 0,
+    prefix: str | None = None,
+    stop: str | None = None,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    trust_remote_code: bool = False,
+    dry_run: bool = False,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Training:
+    """Train a model on a data set, and watch what it learns and forgets.
+
+    Rows may be conversations, plain texts, which are trained on whole, or tokens with `labels` (and `weights`), as
+    `synth.score_tokens` writes them. An interrupted training in the output is gone on with, to the same result.
+
+    Args:
+        source: the rows.
+        model: the model to begin with, a directory or a Hub id.
+        output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`.
+        train_on: what of a conversation: what the assistant says, its last message, or all. Tokens without labels need
+            "all".
+        text_column: the column with plain texts, if it is not `text`.
+        steps: optimizer steps; None goes by `epochs`.
+        epochs: passes over the rows.
+        learning_rate: the highest; 1e-5 by default, 2e-4 for adapters.
+        schedule: how it falls.
+        warmup: share of the steps in which it rises.
+        tokens_per_batch: tokens of a batch on one device; rows are packed, and none sees another.
+        gradient_accumulation_steps: batches a step, on one device.
+        overlong: rows longer than the window or a batch are left out, or cut.
+        max_length: the window, in tokens; the model's by default.
+        max_grad_norm: gradients are clipped to this norm.
+        weight_decay: of AdamW.
+        dropout: share of the outputs of every attention and MLP block that is dropped.
+        freeze: parts that stay as they are: "embeddings", "attention", "mlp", "layers:FIRST-LAST".
+        lora: rank of low-rank adapters on all linear layers.
+        lora_alpha: their scale; twice the rank by default.
+        lora_dropout: dropout before them.
+        peft: or another method of peft: the file of its configuration, JSON.
+        lm_loss_coef: weight of a language-model loss over all tokens (LAMOL: 0.25, arXiv 1909.03329).
+        kl_coef: weight of the KL divergence from the model before training (arXiv 2501.14315).
+        kl_sources: take it on rows of these sources (of `synth.mix`); on all by default.
+        gradient_checkpointing: less memory, a third more time.
+        dtype: what is computed in; weights that are trained are float32. "auto" is bfloat16 where the GPU can.
+        device: "auto", "cuda", "mps" or "cpu".
+        save_every: steps between checkpoints.
+        suites: old abilities to watch, files as for `synth.evaluate`.
+        new_suites: suites of the new task.
+        eval_every: steps between evaluations.
+        eval_limit: items taken of each suite; None takes all.
+        eval_tokens: most tokens of an answer.
+        keep: stop once less than this share of what `suites` measure at the start is left, and go back to where it was.
+        seed: of the order of the rows, of adapters and of dropout.
+        prefix: what precedes a user message, instead of what the chat template says.
+        stop: what ends a user message, with `prefix`.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows of the source to take.
+        trust_remote_code: whether code that comes with the model may run.
+        dry_run: train nothing, and return what would be done as `plan`.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings or the rows; no model was loaded.
+        RunError: the run broke off; its last checkpoint is kept.
+        Stopped: a person stopped it.
+    """
+    place = _place(output, dry_run)
+    adapts = lora is not None or peft is not None
+    name = os.fspath(model)
+    job = TrainingJob(
+        name,
+        TrainingSettings(
+            steps=steps,
+            epochs=epochs,
+            learning_rate=(2e-4 if adapts else 1e-5) if learning_rate is None else learning_rate,
+            schedule=schedule,
+            warmup=warmup,
+            tokens_per_batch=tokens_per_batch,
+            gradient_accumulation_steps=gradient_accumulation_steps,
+            weight_decay=weight_decay,
+            max_grad_norm=max_grad_norm,
+            lm_loss_coef=lm_loss_coef,
+            kl_coef=kl_coef,
+            kl_sources=tuple(kl_sources),
+            dtype=dtype,
+            save_every=save_every,
+            eval_every=eval_every,
+            keep=keep,
+            gradient_checkpointing=gradient_checkpointing,
+            seed=seed,
+        ),
+        TrainedParts(
+            freeze=tuple(freeze),
+            dropout=dropout,
+            lora=lora,
+            lora_alpha=lora_alpha,
+            lora_dropout=lora_dropout,
+            peft=None if peft is None else os.fspath(peft),
+        ),
+        RowSettings(train_on, text_column, overlong, prefix, stop, max_length),
+        device=device,
+        restart=restart,
+        draw=lambda path, log: _draw(path, log, keep),
+    )
+    if keep is not None and not suites:
+        raise UsageError("`keep` is a share up to 100% of what `suites` measures: give both")
+    progress = progress if is_first_process() else SILENT
+    job.refuse_early(place)
+    with remote_code(allowed=trust_remote_code), source_at(source) as read:
+        if suites or new_suites:
+            from synth.evaluation.curve import open_curve
+
+            job = replace(job, curve=open_curve(suites, new_suites, limit=eval_limit, max_tokens=eval_tokens))
+        size = job.measure()
+        rows = read_input(
+            read,
+            name,
+            job.rows,
+            tokens_per_batch,
+            progress,
+            prompt_column=prompt_column,
+            reference_column=reference_column,
+            limit=limit,
+        )
+        training = Training(plan_job(job, rows), place)
+        if place is not None:
+            run_job(job, rows, size, place, progress=progress)
+    return training
+
+
+def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> Path | None:
+    if dry_run:
+        return None
+    if output is None:
+        raise UsageError("say where the model goes: `output` DIR (or `dry_run`)")
+    check_directory(os.fspath(output), "the trained model")
+    return Path(output)
+
+
+def _draw(folder: Path, log: Sequence[Entry], keep: float | None) -> None:
+    from synth.reports.training import draw_training_curve
+
+    draw_training_curve(folder, log, keep)

@@ -1,0 +1,102 @@
+"""The learning-forgetting curve: what a model can do, measured while it trains."""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
+from synth.background import wait_for
+from synth.chat.format import ChatFormat
+from synth.engines.base import EngineOptions, Sampling
+from synth.engines.hf.engine import TransformersEngine
+from synth.errors import UsageError
+from synth.evaluation.run import EvaluationRun, Verifiers, open_verifiers, take
+from synth.evaluation.scores import results_of
+from synth.evaluation.statistics import retention
+from synth.evaluation.suites import open_suites
+from synth.generation.chat_model import ChatModel
+from synth.training.callbacks import Entry, Evaluate
+
+CONCURRENCY = 256
+"""Answers that are written side by side."""
+
+
+@dataclass(frozen=True, slots=True)
+class LearningCurve:
+    """What is asked of the model, again and again."""
+
+    run: EvaluationRun
+
+    def settings(self) -> dict[str, Any]:
+        """What decides the curve (JSON values)."""
+        return self.run.settings()
+
+    @contextmanager
+    def evaluator(self, chat: ChatFormat, log: Sequence[Entry], tell: Callable[[str], None]) -> Iterator[Evaluate]:
+        """What measures a model; the verifiers run until the context ends.
+
+        Args:
+            chat: how the model is talked to.
+            log: of the training: with what was measured before.
+            tell: is told how far an evaluation is.
+
+        Raises:
+            UsageError: a verifier takes none of a suite's references for right.
+        """
+        stack = AsyncExitStack()
+        try:
+            verifiers = wait_for(open_verifiers(stack, self.run.suites))
+            yield lambda model: self._measured(wait_for(self._answers(model, chat, verifiers, tell)), log)
+        finally:
+            wait_for(stack.aclose())
+
+    def _measured(self, answers: list[dict[str, Any]], log: Sequence[Entry]) -> dict[str, Any]:
+        """What the answers come to.
+
+        Returns:
+            `suites` (accuracy by name), `new` and `old` (averages of the suites of either kind, None where there are
+            none) and `kept`: the share of the first `old` that is left, None where there was none.
+        """
+        scores = results_of("", "", answers).scores()
+        averages = retention(scores, scores)
+        earlier = [entry["evaluation"] for entry in log if "evaluation" in entry]
+        before = earlier[0]["old"] if earlier else averages.old_after
+        return {
+            "suites": {score.suite: score.accuracy for score in scores},
+            "new": averages.new_after,
+            "old": averages.old_after,
+            "kept": averages.old_after / before if before and averages.old_after is not None else None,
+        }
+
+    async def _answers(
+        self, model: Any, chat: ChatFormat, verifiers: Verifiers, tell: Callable[[str], None]
+    ) -> list[dict[str, Any]]:
+        engine = TransformersEngine(model, chat.tokenizer, EngineOptions(concurrency=CONCURRENCY))
+
+        def report(done: int, total: int) -> None:
+            tell(f"evaluating: {done:,} of {total:,} answers")
+
+        try:
+            return await take(self.run, ChatModel(engine, chat, "this model"), verifiers, report)
+        finally:
+            await engine.close()
+
+
+def open_curve(old: Sequence[str], new: Sequence[str], *, limit: int | None, max_tokens: int) -> LearningCurve:
+    """Read the suites that are to be asked while a model trains, before any is loaded.
+
+    Args:
+        old: suites of what it could do before.
+        new: suites of the new task.
+        limit: items taken of each.
+        max_tokens: most tokens of an answer.
+
+    Raises:
+        UsageError: a suite cannot be read, or needs a verifier that cannot be had here.
+    """
+    suites = open_suites(old, new, None, VerifierSettings(""), limit)
+    if any(entry_of(item.verifier.name).asks_model for suite in suites for item in suite.items):
+        raise UsageError("a suite asks for a judge: leave it to synth eval, a judge has no place beside a training")
+    return LearningCurve(EvaluationRun(suites, Sampling(max_tokens=max_tokens, temperature=0.0)))

@@ -1,0 +1,119 @@
+"""What a training reads before it begins: its rows, as tokens of the model that is trained."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from synth.chat.format import ChatFormat, format_for, format_for_texts
+from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
+from synth.data.prompts import open_prompts
+from synth.data.read import Rows, open_source
+from synth.engines.loading import load_config, window_of
+from synth.errors import UsageError
+from synth.progress import Progress
+from synth.scoring.encoding import RowEncoder
+from synth.training.rows import TrainingRows, read_training_rows
+from synth.training.settings import RowSettings
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingInput:
+    """The rows of a training.
+
+    Attributes:
+        rows: as tokens with labels.
+        chat: the model's tokenizer and chat template, as they were read with.
+        source: where they come from.
+        fingerprint: of what they hold.
+    """
+
+    rows: TrainingRows
+    chat: ChatFormat
+    source: str
+    fingerprint: str
+
+
+def read_input(
+    source: str,
+    model: str,
+    settings: RowSettings,
+    tokens_per_batch: int,
+    progress: Progress,
+    *,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+) -> TrainingInput:
+    """Read the rows to train a model on.
+
+    Args:
+        source: a dataset directory, a file, a Hub id or "-".
+        model: a directory or a Hub id.
+        settings: how rows become tokens.
+        tokens_per_batch: what a row has to fit into, as it has to fit into the window.
+        progress: is told of columns that were guessed, and of the like.
+        prompt_column: the column with the prompt, if it is not recognised.
+        reference_column: the column with the human answer, likewise.
+        limit: rows to take.
+
+    Raises:
+        UsageError: there is no such source or model, the rows are not of this model's tokens, or none can be trained.
+    """
+    opened = _opened(source, settings, prompt_column, reference_column)
+    prompts = open_prompts(opened, limit)
+    named = settings.text_column is not None
+    plain = named or ("input_ids" not in opened.schema.names and only_texts(opened))
+    chat_format = format_for_texts if plain else format_for
+    chat = chat_format(model, prefix=settings.prefix, stop=settings.stop)
+    config = load_config(model)
+    window = _window(config, settings.max_length, tokens_per_batch)
+    rows = read_training_rows(
+        opened,
+        RowEncoder(chat, settings.train_on, (), settings.overlong, window),
+        # Token ids the model knows: the rows of its embedding, of which the tokenizer may use fewer.
+        getattr(config.get_text_config(), "vocab_size", len(chat.tokenizer)),
+        text_column=settings.text_column or (TEXT if has_texts(opened.schema) else None),
+        only_texts=plain,
+        limit=limit,
+    )
+    for note in opened.notes:
+        progress.say(note)
+    return TrainingInput(rows, chat, opened.source, prompts.fingerprint)
+
+
+def _opened(source: str, settings: RowSettings, prompt_column: str | None, reference_column: str | None) -> Rows:
+    """The rows, brought to `messages` where they are neither tokens nor a column of plain texts that was named."""
+    raw = open_source(source)
+    if settings.text_column is not None:
+        return raw
+    if "input_ids" in raw.schema.names:
+        if settings.train_on == "all" or "labels" in raw.schema.names:
+            return raw
+        raise UsageError(
+            f"{raw.source} holds tokens (input_ids) without labels, so nobody can tell which the assistant wrote: "
+            "`train_on` all trains on every token; or add labels (synth score-tokens), or leave input_ids out"
+        )
+    return rows_or_texts(raw, prompt_column=prompt_column, reference_column=reference_column)
+
+
+def _window(config: Any, max_length: int | None, tokens_per_batch: int) -> int:
+    """Tokens a row may have: what the model, a batch and the user allow."""
+    longest = window_of(config) or sys.maxsize
+    if max_length is not None and max_length > longest:
+        raise UsageError(f"`max_length` {max_length:,}: the model's window holds {longest:,} tokens")
+    return int(min(longest, tokens_per_batch, max_length or sys.maxsize))
+
+
+def require_sources(rows: TrainingRows, wanted: Sequence[str]) -> None:
+    """See that there are rows of the sources that the KL divergence is taken on.
+
+    Raises:
+        UsageError: there are none of one of them.
+    """
+    there = sorted(set(rows.sources) - {""})
+    if missing := sorted(set(wanted) - set(rows.sources)):
+        raise UsageError(
+            f"`kl_sources` {missing[0]}: no row is of that source; there are: "
+            f"{', '.join(there) or 'none (see synth mix)'}"
+        )

@@ -1,0 +1,247 @@
+"""A training from what is asked for to the trained model: check, read, open the directory, train, say how it went."""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
+from synth.engines.open import model_revision
+from synth.errors import Stopped
+from synth.progress import SILENT, Meter, Progress, clock
+from synth.stop import Stop
+from synth.training.callbacks import Callbacks, Curve, Entry
+from synth.training.folder import TrainingFolder, refuse_other_settings
+from synth.training.inputs import TrainingInput, require_sources
+from synth.training.rows import TrainingRows
+from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
+
+if TYPE_CHECKING:
+    from synth.training.model import Size
+    from synth.training.plan import TrainingPlan
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingJob:
+    """What is asked for.
+
+    Attributes:
+        model: the model to begin with, a directory or a Hub id; also the reference model.
+        settings: how it is trained.
+        trained: what of it.
+        rows: how rows become tokens.
+        device: "auto", "cuda", "cpu", …
+        restart: whether what an earlier run left is thrown away.
+        curve: what is measured meanwhile, or None.
+        draw: is given the output and the log after an evaluation.
+    """
+
+    model: str
+    settings: TrainingSettings
+    trained: TrainedParts
+    rows: RowSettings
+    device: str = "auto"
+    restart: bool = False
+    curve: Curve | None = None
+    draw: Callable[[Path, Sequence[Entry]], None] = lambda path, log: None
+
+    def chosen(self) -> dict[str, Any]:
+        """The settings that are known before anything is read, as `run.json` has them."""
+        return asdict(self.settings) | asdict(self.trained) | asdict(self.rows)
+
+    def refuse_early(self, output: Path | None) -> None:
+        """Refuse what can be refused before anything is read: another run in the output, a damaged adapter file.
+
+        Raises:
+            UsageError: there is one.
+        """
+        if output is not None and not self.restart:
+            refuse_other_settings(output, self.chosen())
+        if self.trained.adapts:
+            self.trained.adapter()
+
+    def measure(self) -> "Size":
+        """How large the model is.
+
+        Raises:
+            UsageError: there is none, nothing of it would be trained, or not so.
+        """
+        from synth.training.model import measure
+
+        return measure(self.model, self.trained)
+
+    def record(self, source: TrainingInput) -> RunRecord:
+        """The record of a run that has not begun."""
+        settings = self.chosen() | {"revision": model_revision(self.model), "input": source.fingerprint}
+        if self.curve is not None:
+            settings["evaluation"] = self.curve.settings()
+        rows = source.rows
+        record = RunRecord("train", settings, self.model, versions("transformers", "torch"), source=source.source)
+        record.accepted, record.rejected = len(rows), len(rows.rejected)
+        record.reasons = rows.reasons
+        record.tokens = {"tokens": float(len(rows.tokens)), "trained": float(rows.trained)}
+        if rows.untrained:
+            record.tokens["untrained"] = float(len(rows.untrained))
+        return record
+
+
+def processes() -> int:
+    """How many processes a distributed run has, as torchrun says; 1 where it is none."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_first_process() -> bool:
+    """Whether this is the one that writes and speaks."""
+    return os.environ.get("RANK", "0") == "0"
+
+
+def plan_job(job: TrainingJob, source: TrainingInput) -> "TrainingPlan":
+    """What would be done; what cannot be done with these rows is found before the model is loaded.
+
+    Raises:
+        UsageError: there are too few rows, or none of a source that the settings name.
+    """
+    from synth.training.plan import plan_training
+
+    require_sources(source.rows, job.settings.kl_sources)
+    return plan_training(source, job.settings, processes())
+
+
+def run_job(
+    job: TrainingJob,
+    source: TrainingInput,
+    size: "Size",
+    output: Path,
+    *,
+    progress: Progress = Progress(),  # noqa: B008
+) -> None:
+    """Train, or go on where an earlier call was stopped.
+
+    Args:
+        job: what is asked for.
+        source: the rows.
+        size: of the model.
+        output: where the trained model goes.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: the model does not fit or cannot be trained so, or the directory holds something else.
+        RunError: the run broke off; its last checkpoint is kept.
+        Stopped: a person stopped it.
+    """
+    from synth.training.model import check_memory
+
+    if not is_first_process():
+        progress = SILENT
+    memory = check_memory(
+        job.model,
+        size,
+        job.trained,
+        job.device,
+        processes(),
+        dtype=job.settings.dtype,
+        reference=job.settings.kl_coef > 0,
+    )
+    record = job.record(source)
+    with TrainingFolder(output, record, restart=job.restart, writes=is_first_process()) as folder:
+        if folder.finished:
+            progress.say(f"{output} already holds the trained model")
+            return
+        folder.reject(source.rows.rejected)
+        _say_rows(source.rows, progress)
+        progress.say(memory)
+        steps = _train(job, source, folder, progress)
+        progress.say(f"{output} holds the trained model: {steps:,} steps, {clock(folder.record.seconds)}")
+        if source.rows.note:
+            progress.say(source.rows.note)
+
+
+def _train(job: TrainingJob, source: TrainingInput, folder: TrainingFolder, progress: Progress) -> int:
+    """Train and show how it goes; returns the steps that made the weights."""
+    from synth.training.run import train
+
+    stop = Stop()
+
+    def answer() -> None:
+        if said:
+            raise KeyboardInterrupt
+        said.append(True)
+        progress.say("finishing this step; once more to end at once")
+
+    said: list[bool] = []
+    with ExitStack() as stack:
+        meter = stack.enter_context(progress.meter("train", unit="steps"))
+        evaluate = None
+        if job.curve is not None and folder.writes:
+            evaluate = stack.enter_context(job.curve.evaluator(source.chat, folder.log, meter.tell))
+        stack.enter_context(stop.on_signals())
+        stack.enter_context(stop.answered_by(answer))
+        result = train(
+            source.rows,
+            job.model,
+            source.chat.tokenizer,
+            job.settings,
+            job.trained,
+            folder,
+            device=job.device,
+            callbacks=Callbacks(
+                evaluate=evaluate,
+                evaluates=job.curve is not None,
+                report=_Reporter(folder, job.draw, meter, progress).report,
+                say=progress.say,
+                stop=stop,
+            ),
+        )
+    if result.stopped:
+        again = ", without `restart`," if job.restart else ""
+        raise Stopped(f"stopped after step {result.steps:,}; run the same command again{again} to go on")
+    return result.steps
+
+
+class _Reporter:
+    """Shows how a run goes: its meter, its evaluations, its curve."""
+
+    def __init__(
+        self,
+        folder: TrainingFolder,
+        draw: Callable[[Path, Sequence[Entry]], None],
+        meter: Meter,
+        progress: Progress,
+    ) -> None:
+        self._folder, self._draw, self._meter, self._progress = folder, draw, meter, progress
+        self._began, self._tokens, self._steps = time.monotonic(), 0, 0
+
+    def report(self, entry: Entry, steps: int) -> None:
+        """Show one entry of the log, or that an evaluation begins."""
+        if "evaluating" in entry:
+            if not entry["step"]:
+                self._progress.say("measuring what the model can do before training")
+            self._meter.at(entry["step"], steps)  # the evaluator tells how far it is
+            return
+        if "evaluation" in entry:
+            self._progress.say(f"step {entry['step']:>6,}: {_evaluation_line(entry['evaluation'])}")
+            if self._folder.writes and self._folder.begun:
+                self._draw(self._folder.path, self._folder.log)
+            return
+        self._tokens += entry["tokens"]
+        self._steps += 1
+        seconds = max(time.monotonic() - self._began, 1e-6)
+        left = clock((steps - entry["step"]) * seconds / self._steps)
+        text = f"{left} left · loss {entry['loss']:.4f} · {self._tokens / seconds:,.0f} tokens/s"
+        self._meter.show(entry["step"], steps, text)
+
+
+def _evaluation_line(shares: Entry) -> str:
+    return " · ".join(f"{name} {shares[name]:.1%}" for name in ("new", "old", "kept") if shares.get(name) is not None)
+
+
+def _say_rows(rows: TrainingRows, progress: Progress) -> None:
+    progress.say(f"{len(rows):,} rows, {len(rows.tokens):,} tokens, {rows.trained:,} with loss")
+    for reason, count in rows.reasons.items():
+        progress.say(f"  {count:>7,} left out: {reason} (see rejected.jsonl)")
+    if rows.note:
+        progress.say(rows.note)
