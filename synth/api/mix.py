@@ -4,8 +4,7 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
@@ -17,8 +16,9 @@ from synth.errors import RequestError, UsageError
 from synth.generation.models import Model
 from synth.progress import Progress
 
-Replay = Mapping[str, float] | Mapping[Path, float] | Mapping[Dataset, float] | Iterable[tuple[Source, float]]
-"""Replay sets, each with its share of the target: 0.05 is 5 %. Pairs, where a set is rows in memory."""
+Replay = Mapping[Any, float] | Iterable[tuple[Source, float]]
+"""Replay sets (names, paths, data sets), each with its share of the target: 0.05 is 5 %. Pairs, where a set is rows in
+memory."""
 
 
 def mix(
