@@ -19,7 +19,7 @@ import httpx
 
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.server.engine import open_server
-from tests.synth.engines.conftest import build_tokenizer
+from tests.synth.conftest import build_tokenizer
 from tests.synth.engines.misbehaving import MisbehavingServer, answer_text
 
 PROMPT = list(range(10, 60))

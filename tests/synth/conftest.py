@@ -1,4 +1,4 @@
-"""Models and servers that the engine tests share."""
+"""Models and servers that tests of engines, scores and runs share."""
 
 import contextlib
 import importlib.util
@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-ROOT = Path(__file__).parents[3]
+ROOT = Path(__file__).parents[2]
 TEMPLATE = (
     "{{ bos_token }}{% for message in messages %}{{ '<|' + message['role'] + '|>' + message['content'] + '<|end|>' }}"
     "{% endfor %}{% if add_generation_prompt %}{{ '<|assistant|>' }}{% endif %}"
@@ -68,9 +68,7 @@ def vllm_url(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_dir)]
     command += ["--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "256", "--max-num-seqs", "64", "--enforce-eager"]
-    command += [
-        "--no-enable-chunked-prefill"
-    ]  # on a CPU it kills the engine at seeded requests; see synth/engines/vllm.py
+    command += ["--no-enable-chunked-prefill"]  # it kills the engine at seeded requests, see synth/engines/vllm.py
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with log.open("wb") as out:
         server = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)
