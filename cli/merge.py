@@ -1,7 +1,10 @@
 """`synth merge`."""
 
+from typing import Any
+
 import click
 
+from cli.call import told
 from cli.help import Command
 from cli.options import Number, directory_for
 
@@ -20,7 +23,7 @@ from cli.options import Number, directory_for
     help="Where the merged model goes.",
 )
 @click.option("--quiet", is_flag=True, help="Print errors only.")
-def command(base: str, tuned: str, ratio: float | None, add: str | None, output: str, quiet: bool) -> None:
+def command(quiet: bool, **given: Any) -> None:
     """Merge the weights of a model before training and after it, and get back some of what it forgot.
 
     BASE and TUNED are directories or Hub ids of one family. Weights lie between the two: BASE at --ratio 0, TUNED at 1.
@@ -31,13 +34,6 @@ def command(base: str, tuned: str, ratio: float | None, add: str | None, output:
       synth merge Qwen/Qwen2.5-7B-Instruct tuned --ratio 0.7 -o merged
       synth merge meta-llama/Llama-3.1-8B my-pretrained --add meta-llama/Llama-3.1-8B-Instruct -o merged
     """  # noqa: D301 (\b is click's)
-    from pathlib import Path
+    from synth.api.merge import merge
 
-    from synth.training.merge import merge
-
-    share = ratio if ratio is not None else 0.5 if add is None else 1.0
-    found = merge(base, tuned, Path(output), ratio=share, add=add)
-    if not quiet:
-        click.echo(f"{found.tensors:,} tensors merged → {output}", err=True)
-        for name in found.kept:
-            click.echo(f"  {name} is left as {tuned} has it", err=True)
+    merge(**given, progress=told(quiet=quiet))

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from synth.api.filter import Filtered, filter
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
+    from synth.api.merge import merge
     from synth.api.minimum_change import minimum_change
     from synth.api.mix import mix
     from synth.api.models import load
@@ -47,12 +48,14 @@ if TYPE_CHECKING:
     from synth.chat.summary import ChatTemplate
     from synth.generation.models import Model
     from synth.scoring.thresholds import Preview
+    from synth.training.merge import Merged
 
 _HOMES = {
     "ChatTemplate": "synth.chat.summary",
     "Dataset": "synth.api.dataset",
     "Export": "synth.api.export",
     "Filtered": "synth.api.filter",
+    "Merged": "synth.training.merge",
     "Model": "synth.generation.models",
     "Preview": "synth.scoring.thresholds",
     "Report": "synth.api.report",
@@ -66,6 +69,7 @@ _HOMES = {
     "lamol": "synth.api.lamol",
     "load": "synth.api.models",
     "magpie": "synth.api.magpie",
+    "merge": "synth.api.merge",
     "minimum_change": "synth.api.minimum_change",
     "mix": "synth.api.mix",
     "paraphrase": "synth.api.paraphrase",
@@ -90,6 +94,7 @@ __all__ = [
     "Dataset",
     "Export",
     "Filtered",
+    "Merged",
     "Model",
     "Preview",
     "Progress",
@@ -109,6 +114,7 @@ __all__ = [
     "lamol",
     "load",
     "magpie",
+    "merge",
     "minimum_change",
     "mix",
     "paraphrase",

@@ -10,6 +10,7 @@ shard of the result.
 import json
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -38,10 +39,23 @@ tokenizer = AutoTokenizer.from_pretrained({0})"""
 
 @dataclass(slots=True)
 class Merged:
-    """What became of the weights: tensors merged, and the names of those taken from the tuned model as they are."""
+    """A merged model; it can be given wherever a function of `synth` takes the name of a model.
 
+    Attributes:
+        path: its directory.
+        tensors: how many tensors are merged.
+        kept: the names of those that are taken from the tuned model as they are.
+    """
+
+    path: Path
     tensors: int = 0
     kept: list[str] = field(default_factory=list)
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return str(self.path)
 
 
 def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None = None) -> Merged:
@@ -61,8 +75,9 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
         UsageError: a model cannot be had, holds no safetensors, or they are not of one family.
         RunError: the disk is full.
     """
-    if not 0 <= ratio <= (1 if add is None else float("inf")):
-        raise UsageError(f"`ratio` is between 0 (the base) and 1 (the tuned model), not {ratio}")
+    if not 0 <= ratio <= (1 if add is None else sys.float_info.max):
+        most = "1 (the tuned model)" if add is None else "any number"
+        raise UsageError(f"`ratio` is between 0 (the base) and {most}, not {ratio}")
     if output.exists():
         raise UsageError(f"{output} exists; choose another `output`")
     names = [base, tuned] if add is None else [base, tuned, add]
@@ -70,7 +85,7 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
     weights = [_weights(folder, name) for folder, name in zip(folders, names, strict=True)]
     _one_family(names, weights)
     fresh = output.with_name(f".{output.name}.tmp")
-    found = Merged()
+    merged = Merged(output)
     try:
         lock = lock_directory(fresh)
     except OSError as error:
@@ -81,12 +96,12 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
                 left.unlink()
         _copy_rest(folders[1], fresh)
         for shard in dict.fromkeys(weights[1].values()):
-            _merge_shard(shard, weights, ratio, fresh / shard.name, found)
-        facts: dict[str, Any] = {"base": base, "tuned": tuned, "add": add, "ratio": ratio, "kept": found.kept}
+            _merge_shard(shard, weights, ratio, fresh / shard.name, merged)
+        facts: dict[str, Any] = {"base": base, "tuned": tuned, "add": add, "ratio": ratio, "kept": merged.kept}
         facts["revisions"] = {name: model_revision(str(folder)) for name, folder in zip(names, folders, strict=True)}
         record = {"command": "merge", "command_line": command_line(), "settings": facts, "model": tuned}
         (fresh / "run.json").write_text(json.dumps(record, indent=2) + "\n")
-        (fresh / "README.md").write_text(_card(output, facts, found), encoding="utf-8")
+        (fresh / "README.md").write_text(_card(facts, merged), encoding="utf-8")
         os.rename(fresh, output)
     except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)
@@ -95,10 +110,10 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
             raise RunError(f"cannot write {output}: {error.strerror or error}. Nothing is left of it") from error
         raise
     unlock_directory(output, lock)
-    return found
+    return merged
 
 
-def _card(output: Path, facts: dict[str, Any], found: Merged) -> str:
+def _card(facts: dict[str, Any], merged: Merged) -> str:
     """What was merged, in what ratio, and how to load it."""
     base, tuned, add, ratio = (facts[name] for name in ("base", "tuned", "add", "ratio"))
     made = (
@@ -114,14 +129,24 @@ def _card(output: Path, facts: dict[str, Any], found: Merged) -> str:
         *(f"- {json.dumps(name)}" for name in models),
         "tags: [merge, synth]",
         "---",
-        f"# {output.name}",
+        f"# {merged.path.name}",
         "",
-        f"{made} {found.tensors:,} tensors are merged; configuration and tokenizer are those of `{tuned}`.",
-        *(["", f"Left as `{tuned}` has them: {', '.join(f'`{name}`' for name in found.kept)}."] if found.kept else []),
+        f"{made} {merged.tensors:,} tensors are merged; configuration and tokenizer are those of `{tuned}`.",
+        *(
+            ["", f"Left as `{tuned}` has them: {', '.join(f'`{name}`' for name in merged.kept)}."]
+            if merged.kept
+            else []
+        ),
     ]
     if (line := command_line()) is not None:
         lines += ["", *fenced(line, "sh")]
-    lines += ["", *fenced(_LOADING.format(json.dumps(output.name)), "python"), "", "| model | revision |", "|---|---|"]
+    lines += [
+        "",
+        *fenced(_LOADING.format(json.dumps(merged.path.name)), "python"),
+        "",
+        "| model | revision |",
+        "|---|---|",
+    ]
     return (
         "\n".join([*lines, *(f"| `{name}` | `{revision}` |" for name, revision in facts["revisions"].items())]) + "\n"
     )
@@ -136,13 +161,13 @@ def is_merge_of(merged: Path, base: str, tuned: str, ratio: float) -> bool:
     try:
         settings = json.loads((merged / "run.json").read_text(encoding="utf-8"))["settings"]
         revisions = [settings["revisions"][settings[part]] for part in ("base", "tuned")]
-        found = settings["add"], settings["ratio"], revisions
+        kind = settings["add"], settings["ratio"], revisions
     except (OSError, ValueError, KeyError, TypeError):
         return False
-    return bool(found == (None, ratio, [model_revision(str(_folder(name))) for name in (base, tuned)]))
+    return bool(kind == (None, ratio, [model_revision(str(_folder(name))) for name in (base, tuned)]))
 
 
-def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, found: Merged) -> None:
+def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, into: Merged) -> None:
     """Merge the tensors that one shard of the tuned model holds."""
     import torch
     from safetensors import SafetensorError, safe_open
@@ -166,15 +191,15 @@ def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, targ
             own = tensor(1, name)
             if not own.is_floating_point() or any(other.shape != own.shape for other in others):
                 result[name] = own
-                found.kept.append(name)
+                into.kept.append(name)
                 continue
             before = others[0].to(torch.float32)
             if len(others) == 1:
-                merged = torch.lerp(before, own.to(torch.float32), ratio)
+                between = torch.lerp(before, own.to(torch.float32), ratio)
             else:
-                merged = own.to(torch.float32) + ratio * (others[1].to(torch.float32) - before)
-            result[name] = merged.to(own.dtype)
-            found.tensors += 1
+                between = own.to(torch.float32) + ratio * (others[1].to(torch.float32) - before)
+            result[name] = between.to(own.dtype)
+            into.tensors += 1
         save_file(result, target, metadata={"format": "pt"})
 
 

@@ -39,9 +39,9 @@ def load(folder: Path) -> Any:
 def test_interpolation_between_the_two(tmp_path: Path, shards: str) -> None:
     base = save(tmp_path / "base", 1)
     tuned = save(tmp_path / "tuned", 2, shards=shards)
-    found = merge(str(tmp_path / "base"), str(tmp_path / "tuned"), tmp_path / "out", ratio=0.25)
+    merged = merge(str(tmp_path / "base"), str(tmp_path / "tuned"), tmp_path / "out", ratio=0.25)
     result = load(tmp_path / "out")
-    assert found.tensors == len(tuned) and not found.kept
+    assert merged.tensors == len(tuned) and not merged.kept
     assert (len(list((tmp_path / "out").glob("*.safetensors"))) > 1) == (shards == "100KB")
     for name, weight in result.items():
         torch.testing.assert_close(weight, 0.75 * base[name] + 0.25 * tuned[name], atol=1e-6, rtol=1e-6)
@@ -70,8 +70,8 @@ def test_dtypes_are_those_of_the_tuned_model(tmp_path: Path) -> None:
 def test_a_vocabulary_that_grew_is_left_alone(tmp_path: Path) -> None:
     save(tmp_path / "base", 1)
     tuned = save(tmp_path / "tuned", 2, vocab_size=300)
-    found = merge(str(tmp_path / "base"), str(tmp_path / "tuned"), tmp_path / "out", ratio=0.5)
-    assert sorted(found.kept) == ["lm_head.weight", "model.embed_tokens.weight"]
+    merged = merge(str(tmp_path / "base"), str(tmp_path / "tuned"), tmp_path / "out", ratio=0.5)
+    assert sorted(merged.kept) == ["lm_head.weight", "model.embed_tokens.weight"]
     assert torch.equal(load(tmp_path / "out")["lm_head.weight"], tuned["lm_head.weight"])
 
 

@@ -1,0 +1,47 @@
+"""`synth.merge`: between the weights before training and after it."""
+
+import os
+from pathlib import Path
+
+from synth.data.destination import check_directory
+from synth.generation.models import ModelName
+from synth.progress import Progress
+from synth.training.merge import Merged
+from synth.training.merge import merge as merge_weights
+
+
+def merge(
+    base: ModelName,
+    tuned: ModelName,
+    *,
+    output: str | os.PathLike[str],
+    ratio: float | None = None,
+    add: ModelName | None = None,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Merged:
+    """Merge the weights of a model before training and after it, and get back some of what it forgot.
+
+    Weights lie between the two (arXiv 2412.19512): those of `base` at a ratio of 0, those of `tuned` at 1. With `add`
+    the difference between a chat model and `base`, a chat vector (arXiv 2310.04799), is added to `tuned` instead.
+    Everything but the weights is the tuned model's.
+
+    Args:
+        base: the model before training, a directory or a Hub id.
+        tuned: the model after it, of the same family.
+        output: the directory for the merged model; it does not exist yet, and appears whole.
+        ratio: how much of `tuned`, or of the chat vector; by default 0.5, and 1 with `add`.
+        add: the chat model that was made of `base`.
+        progress: is told what was merged.
+
+    Raises:
+        UsageError: a model cannot be had, holds no safetensors, or they are not of one family; the output exists.
+        RunError: the disk is full.
+    """
+    check_directory(os.fspath(output), "the merged model")
+    share = ratio if ratio is not None else 0.5 if add is None else 1.0
+    chat = None if add is None else os.fspath(add)
+    merged = merge_weights(os.fspath(base), os.fspath(tuned), Path(output), ratio=share, add=chat)
+    progress.say(f"{merged.tensors:,} tensors merged → {output}")
+    for name in merged.kept:
+        progress.say(f"  {name} is left as {tuned} has it")
+    return merged
