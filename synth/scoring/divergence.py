@@ -1,6 +1,6 @@
 """How far a model has moved from the one it was, on given answers: the forward divergence of its predictions.
 
-KL(foundation ‖ tuned), in nats a token, over the whole vocabulary at every token of answers that the foundation model
+KL(reference ‖ tuned), in nats a token, over the whole vocabulary at every token of answers that the reference model
 gave itself to the new task's prompts: what forgetting goes with (arXiv 2509.04259, which samples the
 answers; with greedy ones it is lower, and the same from run to run).
 """
@@ -19,12 +19,12 @@ from synth.scoring.losses import divergences
 
 @torch.inference_mode()  # type: ignore[untyped-decorator] # torch is untyped here
 def forward_divergences(
-    foundation: Any, tuned: Any, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
+    reference: Any, tuned: Any, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
 ) -> list[float]:
     """The mean divergence (nats a token) over the wanted tokens of each sequence, in the order given.
 
     Args:
-        foundation: the model before training, in eval mode.
+        reference: the model before training, in eval mode.
         tuned: the model after it, on the same device and with the same vocabulary.
         sequences: token ids of prompts with answers.
         wanted: which of them are the answer's, of the same shapes; at least one each, and never the first.
@@ -33,7 +33,7 @@ def forward_divergences(
         RunError: one sequence does not fit in memory.
     """
     kind = "cpu" if tuned.device.type == "cpu" else "accelerator"
-    both = [BackboneAndHead(model, CHUNK_LOGITS[kind] // 2) for model in (foundation, tuned)]
+    both = [BackboneAndHead(model, CHUNK_LOGITS[kind] // 2) for model in (reference, tuned)]
 
     def forward(batch: list[int]) -> list[float]:
         return _batch_means(both, [sequences[index] for index in batch], [wanted[index] for index in batch])

@@ -21,24 +21,24 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return _in_chunks(_negative_logprobs, logits, targets)
 
 
-def divergences(foundation: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
-    """Forward divergence KL(foundation ‖ model) of the next token's distribution; shape `[N]`, float32.
+def divergences(reference: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """Forward divergence KL(reference ‖ model) of the next token's distribution; shape `[N]`, float32.
 
     It is what forgetting goes with, taken over the whole vocabulary at each token (arXiv 2509.04259).
 
     Args:
-        foundation: logits of the model before training, shape `[N, vocabulary]`.
+        reference: logits of the model before training, shape `[N, vocabulary]`.
         logits: those of the model in training, the same shape.
     """
-    return _in_chunks(_divergences, logits, foundation)
+    return _in_chunks(_divergences, logits, reference)
 
 
 def _negative_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
     return cross_entropy(logits.float(), targets, reduction="none")
 
 
-def _divergences(logits: torch.Tensor, foundation: torch.Tensor) -> torch.Tensor:
-    before, now = log_softmax(foundation.float(), -1), log_softmax(logits.float(), -1)
+def _divergences(logits: torch.Tensor, reference: torch.Tensor) -> torch.Tensor:
+    before, now = log_softmax(reference.float(), -1), log_softmax(logits.float(), -1)
     return (before.exp() * (before - now)).sum(-1)
 
 

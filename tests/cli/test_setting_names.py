@@ -1,5 +1,6 @@
 """`run.json` calls a method's settings as the options that set them."""
 
+from dataclasses import fields
 from typing import Any
 
 import click
@@ -18,6 +19,7 @@ from synth.methods.refuse import RefuseSettings
 from synth.methods.rephrase import RephraseSettings
 from synth.methods.self_output import SelfOutputSettings
 from synth.methods.ssr import SsrSettings
+from synth.training.settings import EARLIER_NAMES, RowSettings, TrainedParts, TrainingSettings
 
 CASES = [
     ("continue", ContinuationSettings(), {"prompt"}),
@@ -44,3 +46,12 @@ def test_settings_have_the_names_of_options(name: str, settings: Any, beside: se
     found = set(settings.record())
     assert found - beside <= options, found - beside - options
     assert {"seed", "max_tokens", "temperature"} <= found
+
+
+def test_a_training_has_the_names_of_options() -> None:
+    command = cli.get_command(click.Context(cli), "train")
+    assert command is not None
+    parameters = {param.name for param in command.params}
+    recorded = {item.name for kind in (TrainingSettings, TrainedParts, RowSettings) for item in fields(kind)}
+    assert recorded <= parameters, recorded - parameters
+    assert set(EARLIER_NAMES.values()) - {"evaluation"} <= recorded and not set(EARLIER_NAMES) & recorded
