@@ -159,19 +159,19 @@ def _models(trained: Model, scorer: Model | str | None) -> ScoringModel:
     def chat(plain: bool) -> ChatFormat:
         if plain:
             with remote_code(allowed=trained.trust_remote_code):
-                found = format_for_texts(trained.name, prefix=trained.prefix, stop=trained.stop)
+                chat_format = format_for_texts(trained.name, prefix=trained.prefix, stop=trained.stop)
         else:
-            found = trained.chat
-        if scoring.name != trained.name and scoring.tokenizer.get_vocab() != found.tokenizer.get_vocab():
+            chat_format = trained.chat
+        if scoring.name != trained.name and scoring.tokenizer.get_vocab() != chat_format.tokenizer.get_vocab():
             raise UsageError(
                 f"`scorer` {scoring.name} has another tokenizer than {trained.name}: what it scores are other tokens"
             )
-        return found
+        return chat_format
 
-    def opened(found: ChatFormat) -> TokenScorer:
+    def opened(chat_format: ChatFormat) -> TokenScorer:
         loaded = getattr(scoring.running, "model", None)  # of transformers, where it is in memory already
         with remote_code(allowed=scoring.trust_remote_code):
-            return open_scorer(scoring.engine, scoring.name, found.tokenizer, scoring.options, loaded)
+            return open_scorer(scoring.engine, scoring.name, chat_format.tokenizer, scoring.options, loaded)
 
     options = trained.options
     settings: dict[str, Any] = {"prefix": trained.prefix, "stop": trained.stop}

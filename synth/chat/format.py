@@ -217,8 +217,8 @@ class ChatFormat:
         anywhere, words such as `ASSISTANT:` at the start of a line, bare words such as `assistant` on a line of
         their own.
         """
-        found = self._debris.search(text)
-        return found.group().strip() if found else None
+        debris = self._debris.search(text)
+        return debris.group().strip() if debris else None
 
     def _check(self, messages: Sequence[Message]) -> None:
         """Refuse what the template would drop or what would become control tokens in silence."""

@@ -89,11 +89,11 @@ def _as_written(template: Template, messages: Sequence[Message], text: str) -> l
     for message, after in zip(messages, between, strict=True):
         content = message["content"]
         forms = (content, content.lstrip(), content.rstrip(), content.strip())
-        found = next((form for form in forms if text.startswith(form + after, at)), None)
-        if found is None:
+        form = next((one for one in forms if text.startswith(one + after, at)), None)
+        if form is None:
             return None
-        places.append((at, at + len(found)))
-        at += len(found) + len(after)
+        places.append((at, at + len(form)))
+        at += len(form) + len(after)
     return places if text.startswith(before) and at == len(text) else None
 
 

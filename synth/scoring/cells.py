@@ -57,7 +57,7 @@ def cells(tokenizer: Tokenizer, ids: Sequence[int]) -> list[Cell]:
     """
     special = set(tokenizer.all_special_ids)
     size = len(tokenizer)
-    found: list[Cell] = []
+    shown: list[Cell] = []
     context = done = 0  # ids[context:done] are written, and are what the next ones follow
 
     def text_of(start: int, end: int) -> str:
@@ -71,7 +71,7 @@ def cells(tokenizer: Tokenizer, ids: Sequence[int]) -> list[Cell]:
 
     def write(end: int, text: str) -> None:
         nonlocal context, done
-        found.append(Cell(text or "".join(map(str, tokenizer.convert_ids_to_tokens(ids[done:end]))), end - done))
+        shown.append(Cell(text or "".join(map(str, tokenizer.convert_ids_to_tokens(ids[done:end]))), end - done))
         context, done = done, end
 
     for position, token in enumerate(ids):
@@ -84,8 +84,8 @@ def cells(tokenizer: Tokenizer, ids: Sequence[int]) -> list[Cell]:
         if done < position:
             write(position, added(position))
         name = tokenizer.convert_ids_to_tokens(token) if known else None
-        found.append(Cell(name or f"<token {token}>", special=True))
+        shown.append(Cell(name or f"<token {token}>", special=True))
         context = done = position + 1
     if done < len(ids):
         write(len(ids), added(len(ids)))
-    return found
+    return shown

@@ -1,4 +1,4 @@
-"""Rows as tokens: what is scored and trained on, and what no mask may take."""
+"""Rows as tokens: what is scored and trained on, and what no mask may cover."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -139,12 +139,12 @@ def windows(length: int, size: int) -> list[tuple[int, int, int]]:
     """
     if length <= size:
         return [(0, length, 0)]
-    found = [(0, size, 0)]
-    while found[-1][1] < length:
-        scored = found[-1][1]
+    parts = [(0, size, 0)]
+    while parts[-1][1] < length:
+        scored = parts[-1][1]
         end = min(length, scored + size - size // 2)
-        found.append((end - size, end, scored))
-    return found
+        parts.append((end - size, end, scored))
+    return parts
 
 
 def _rewritten(messages: Sequence[Message], index: int, how: str) -> str:
@@ -155,8 +155,8 @@ def _rewritten(messages: Sequence[Message], index: int, how: str) -> str:
 def _mention(text: str, offsets: Sequence[tuple[int, int]], span: tuple[int, int], answer: str) -> slice | None:
     """The tokens of an answer's last mention in the tokens `span` of a text; None where it is not there."""
     begin, end = offsets[span[0]][0], offsets[span[1] - 1][1]
-    found = text.rfind(answer, begin, end)
-    if found < 0:
+    at = text.rfind(answer, begin, end)
+    if at < 0:
         return None
-    inside = [index for index in range(*span) if offsets[index][1] > found and offsets[index][0] < found + len(answer)]
+    inside = [index for index in range(*span) if offsets[index][1] > at and offsets[index][0] < at + len(answer)]
     return slice(inside[0], inside[-1] + 1)

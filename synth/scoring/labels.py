@@ -97,15 +97,15 @@ def finished(
         if row is None or scores is None:
             labels.append(None)
             continue
-        taken = masked[ends[index] - sizes[index] : ends[index]]
-        trained = np.isfinite(scores) & ~taken
+        hidden = masked[ends[index] - sizes[index] : ends[index]]
+        trained = np.isfinite(scores) & ~hidden
         labels.append(np.where(trained, row.ids, np.int32(IGNORED)))
         if not trained.any():
-            reasons[index] = f"nothing left to train on: all {int(taken.sum()):,} tokens are masked"
+            reasons[index] = f"nothing left to train on: all {int(hidden.sum()):,} tokens are masked"
             continue
         sums["tokens"] += len(row.ids)
         sums["scored"] += int(np.isfinite(scores).sum())
-        sums["masked"] += int(taken.sum())
+        sums["masked"] += int(hidden.sum())
         sums["nats"] -= float(np.nansum(scores, dtype=np.float64))
         sums["nats_left"] -= float(scores[trained].sum(dtype=np.float64))
         sums["untrained"] += len(row.untrained)

@@ -30,7 +30,7 @@ class Mask:
     Attributes:
         above: mask the tokens whose perplexity, exp(-log-probability), is above this.
         hardest: or this share of the scored tokens (rounded to whole tokens, half up).
-        which: take the hardest tokens, or as many of the easiest, or as many at random.
+        which: mask the hardest tokens, or as many of the easiest, or as many at random.
         over: whether shares and controls are counted in each row, or over all rows together.
         seed: of the draw at random.
     """

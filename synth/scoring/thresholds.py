@@ -51,20 +51,20 @@ class Preview:
 
 def preview(blocks: Iterable[Tokens], masks: Sequence[Mask]) -> Preview:
     """See what each of some masks (row by row) does to all rows; reads them once."""
-    found = Preview(0, [Effect(mask) for mask in masks], [0] * (len(EDGES) - 1))
+    seen = Preview(0, [Effect(mask) for mask in masks], [0] * (len(EDGES) - 1))
     inner = np.log(EDGES[1:-1])
     for tokens in blocks:
         scored = np.isfinite(tokens.logprobs)
         each = np.bincount(tokens.rows[scored], minlength=len(tokens.ids))
-        found.rows += int((each > 0).sum())
+        seen.rows += int((each > 0).sum())
         between = np.searchsorted(inner, -tokens.logprobs[scored], side="left")  # an edge belongs to the bin below it
-        for index, count in enumerate(np.bincount(between, minlength=len(found.histogram)).tolist()):
-            found.histogram[index] += count
-        for effect in found.effects:
+        for index, count in enumerate(np.bincount(between, minlength=len(seen.histogram)).tolist()):
+            seen.histogram[index] += count
+        for effect in seen.effects:
             masked = mask_rows(effect.mask, tokens)
             left = scored & ~masked
             effect.masked += int(masked.sum())
             effect.left += int(left.sum())
             effect.nats_left -= float(tokens.logprobs[left].sum(dtype=np.float64))
             effect.emptied += int(((each > 0) & (np.bincount(tokens.rows[left], minlength=len(each)) == 0)).sum())
-    return found
+    return seen

@@ -67,11 +67,11 @@ class Block:
     def tokens(self) -> Tokens:
         """The scored rows' tokens, end to end; the others have none."""
         sizes = [0 if scores is None else len(scores) for scores in self.logprobs]
-        found = [scores for scores in self.logprobs if scores is not None]
+        scored = [scores for scores in self.logprobs if scores is not None]
         kept = [
             row.protected for row, scores in zip(self.encoded, self.logprobs, strict=True) if row and scores is not None
         ]
-        logprobs = np.concatenate(found) if found else np.zeros(0, np.float32)
+        logprobs = np.concatenate(scored) if scored else np.zeros(0, np.float32)
         protected = np.concatenate(kept) if kept else np.zeros(0, np.bool_)
         rows = np.repeat(np.arange(len(sizes)), sizes)
         return Tokens(rows, logprobs, np.isfinite(logprobs) & ~protected, self.rows["id"].to_pylist())
@@ -85,9 +85,9 @@ class TokenScores:
         prompts: the rows.
         encoder: turns them into tokens.
         scorer: the model; None where all rows are scored already.
-        name: what the column `scorer` says. Rows that say so already are taken as they were scored.
+        name: what the column `scorer` says. Rows that say so already keep their scores.
         text_column: of rows that are no conversations, the column with the plain text.
-        texts_alone: take the text of every row, even of conversations.
+        texts_alone: score the text of every row, even of conversations.
         prepared: rows come with the tokens and labels that they are trained on.
     """
 
@@ -153,7 +153,7 @@ class TokenScores:
                 if (fault := faults[index]) is not None:
                     raise RequestError(fault)
                 if stored is not None and (pair := stored[index]) is not None:
-                    row, scores = self._taken_over(*pair, turns, answers[index])
+                    row, scores = self._scored_row(*pair, turns, answers[index])
                 elif self.prepared:
                     ids, labels = (source[name][index].as_py() or [] for name in ("input_ids", "labels"))
                     row = self.encoder.tokens(ids, labels)
@@ -168,7 +168,7 @@ class TokenScores:
             block.logprobs.append(scores)
         return block
 
-    def _taken_over(
+    def _scored_row(
         self, ids: NDArray[np.int32], scores: NDArray[np.float32], turns: Any, answer: str | None
     ) -> tuple[EncodedRow, NDArray[np.float32]]:
         """A row that was scored before: only what is protected is worked out anew."""
@@ -205,8 +205,8 @@ class TokenScores:
                     sequences.append(row.ids[start:end])
                     wanted.append(part)
                     places.append((index, slice(start, end)))
-        found = self.scorer.score(sequences, wanted) if self.scorer is not None and sequences else []
-        for (index, place), part, scores in zip(places, wanted, found, strict=True):
+        results = self.scorer.score(sequences, wanted) if self.scorer is not None and sequences else []
+        for (index, place), part, scores in zip(places, wanted, results, strict=True):
             target = block.logprobs[index]
             if isinstance(scores, RequestError):
                 block.reasons[index], block.logprobs[index] = f"request failed: {scores}", None
@@ -232,7 +232,7 @@ def scored_before(prompts: PromptSet) -> bool:
 def prepared_tokens(prompts: PromptSet) -> bool:
     """Whether rows that are no conversations come with the tokens and labels that they are trained on.
 
-    Rows that were scored as plain texts do not: their tokens are those of their texts, and a mask may have taken some.
+    Rows that were scored as plain texts do not: a mask may have left out of their labels what is to be scored.
     """
     schema = prompts.source.schema
     if not all(name in schema.names and _whole_numbers(schema.field(name).type) for name in ("input_ids", "labels")):
@@ -263,15 +263,15 @@ def _stored_scores(source: pa.RecordBatch, name: str) -> list[tuple[NDArray[np.i
     """The tokens and log-probabilities that rows come with, where `name` scored them."""
     ids, scores = source["input_ids"], source["logprobs"]
     flat = scores.values.to_numpy(zero_copy_only=False)
-    found: list[tuple[NDArray[np.int32], NDArray[np.float32]] | None] = []
+    pairs: list[tuple[NDArray[np.int32], NDArray[np.float32]] | None] = []
     for index, scorer in enumerate(source["scorer"].to_pylist()):
         if scorer != name or not ids[index].is_valid or not scores[index].is_valid:
-            found.append(None)
+            pairs.append(None)
             continue
         begin, end = scores.offsets[index].as_py(), scores.offsets[index + 1].as_py()
         tokens = ids[index].values.to_numpy(zero_copy_only=False).astype(np.int32)
-        found.append((tokens, flat[begin:end].astype(np.float32)) if len(tokens) == end - begin else None)
-    return found
+        pairs.append((tokens, flat[begin:end].astype(np.float32)) if len(tokens) == end - begin else None)
+    return pairs
 
 
 def scorer_name(model: str, revision: str, train_on: str) -> str:

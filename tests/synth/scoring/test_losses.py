@@ -7,11 +7,11 @@ from synth.scoring import losses as loss
 
 def test_chunks_change_nothing(monkeypatch: MonkeyPatch) -> None:
     torch.manual_seed(1)
-    logits, foundation = torch.randn(23, 50, requires_grad=True), torch.randn(23, 50)
+    logits, reference = torch.randn(23, 50, requires_grad=True), torch.randn(23, 50)
     targets = torch.randint(0, 50, (23,))
 
     def both() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        losses, apart = loss.token_losses(logits, targets), loss.divergences(foundation, logits)
+        losses, apart = loss.token_losses(logits, targets), loss.divergences(reference, logits)
         [gradient] = torch.autograd.grad(losses.sum() + 2 * apart.sum(), logits)
         return losses, apart, gradient
 
@@ -21,7 +21,7 @@ def test_chunks_change_nothing(monkeypatch: MonkeyPatch) -> None:
         assert torch.allclose(found, wanted, atol=1e-6)
     logs = log_softmax(logits, -1)
     assert torch.allclose(whole[0], -logs[torch.arange(23), targets])
-    expected = kl_div(logs, log_softmax(foundation, -1), reduction="none", log_target=True).sum(-1)
+    expected = kl_div(logs, log_softmax(reference, -1), reduction="none", log_target=True).sum(-1)
     assert torch.allclose(whole[1], expected, atol=1e-5)
 
 
