@@ -82,8 +82,8 @@ def command(**given: Any) -> None:
     """What models can do, and what became of it: right answers, suite by suite and item by item.
 
     A SUITE is a file of prompts, references and, in a column or by --verifier, what judges the answers; files of GSM8K,
-    MATH, MBPP, HumanEval, BFCL, IFEval, MMLU, MMLU-Pro, ARC, OpenBookQA, HellaSwag, XSTest and AdvBench are read as
-    they are published. It is called as its file, or as its benchmark or folder where that says test or the like;
+    MATH, MBPP, HumanEval, BFCL, IFEval, MMLU, MMLU-Pro, GPQA, ARC, OpenBookQA, HellaSwag, XSTest and AdvBench are read
+    as they are published. It is called as its file, or as its benchmark or folder where that says test or the like;
     NAME=FILE calls it otherwise. Accuracies have 95% intervals; with a second model, each cell says how many items went
     wrong (↓) and how many came right (↑), and the last lines what was kept of the old average.
 

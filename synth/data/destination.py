@@ -9,6 +9,7 @@ from pathlib import Path
 from synth.errors import UsageError
 
 ROWS = (".jsonl", ".parquet", ".arrow")
+"""Suffixes of files of rows; `synth.data.write.FORMATS` says how each is written."""
 PAGE = (".html", ".htm")
 
 

@@ -188,12 +188,10 @@ class _Gather:
             return pa.RecordBatch.from_pylist([], self._schema)
         back = pa.array(np.argsort(order, kind="stable"))
         whole = pa.Table.from_batches(rows).take(back).combine_chunks().to_batches()[0]
+        own = dict(zip(whole.schema.names, whole.columns, strict=True))  # to look each up in the batch takes too long
+        own[SOURCE.name] = pa.array([self._part.name] * whole.num_rows, pa.string())
         columns = [
-            pa.array([self._part.name] * whole.num_rows, pa.string())
-            if item.name == SOURCE.name
-            else whole[item.name].cast(item.type)
-            if item.name in whole.schema.names
-            else pa.nulls(whole.num_rows, item.type)
+            own[item.name].cast(item.type) if item.name in own else pa.nulls(whole.num_rows, item.type)
             for item in self._schema
         ]
         return pa.record_batch(columns, schema=self._schema)

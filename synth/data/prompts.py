@@ -185,5 +185,6 @@ def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = 
     What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
     it is not carried. `reason` is kept for why a row is rejected.
     """
-    kept = [name for name in schema.names if name not in BASE.names and name not in without]
-    return {name: free_name(name, {*ours, REASON.name}, schema.names) for name in kept}
+    columns, base, taken = dict.fromkeys(schema.names), {*BASE.names}, {*ours, REASON.name}
+    kept = [name for name in columns if name not in base and name not in without]
+    return {name: free_name(name, taken, columns) for name in kept}

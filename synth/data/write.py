@@ -22,18 +22,17 @@ from typing import Any, BinaryIO, Protocol, Self
 
 import pyarrow as pa
 
+from synth.data.destination import ROWS
 from synth.data.files.encode import Encoder, JsonLines, Parquet
 from synth.errors import RunError, UsageError
 
 SHARD_BYTES = 500 * 2**20
 """A shard of a dataset directory ends once it holds this much Arrow memory, as with `datasets`."""
 
-FORMATS: dict[str, Callable[[BinaryIO, pa.Schema], Encoder]] = {
-    ".jsonl": JsonLines,
-    ".parquet": Parquet,
-    ".arrow": pa.ipc.new_file,
-}
-
+FORMATS: dict[str, Callable[[BinaryIO, pa.Schema], Encoder]] = dict(
+    zip(ROWS, (JsonLines, Parquet, pa.ipc.new_file), strict=True)
+)
+"""How rows are written in a file, by its suffix."""
 
 MEDIA = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 """A file of sound or of a picture, as `datasets` stores it: what it holds, or where it is."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
+from synth.data.columns import lists_of
 from synth.data.pairs import SIDES, is_pairs
 from synth.data.plain import TEXT
 from synth.data.read import Rows
@@ -38,6 +39,8 @@ MOST_SCORERS = 4
 OTHER = "(other)"
 
 TOKENS = ("input_ids", "labels", "logprobs")
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
+"""What lists of numbers hold; JSON lines can give lists of nothing but nulls."""
 TEXTS = ("id", "parent", "reference", "answer", "text", "scorer", "reason")
 """String columns that are no categories, whatever they hold."""
 
@@ -178,7 +181,7 @@ def scan_rows(rows: Rows, *, rejected: bool = False) -> Scan:
         UsageError: a part of it is damaged, or a row's token columns have different lengths.
     """
     methods, verdicts = Labels(), Labels()
-    has_tokens = all(name in rows.schema.names and _numbers(rows.schema.field(name).type) for name in TOKENS)
+    has_tokens = all(name in rows.schema.names and lists_of(rows.schema.field(name).type, *_NUMBERS) for name in TOKENS)
     scan = Scan(rejected, has_tokens, {}, methods.names, verdicts.names, np.zeros((MOST_METHODS + 1, BINS), np.int64))
     named = [item.name for item in rows.schema if holds_text(item.type) and item.name not in TEXTS][:MOST_COLUMNS]
     categories: dict[str, dict[str, int] | None] = {name: {} for name in named}
@@ -325,11 +328,3 @@ def _counted(counts: dict[str, int] | None, values: pa.Array) -> dict[str, int] 
         if item["values"] is not None:
             counts[item["values"]] = counts.get(item["values"], 0) + item["counts"]
     return counts if len(counts) <= MOST_VALUES else None
-
-
-def _numbers(kind: pa.DataType) -> bool:
-    """Whether a column holds lists of numbers (or, as JSON lines can give, of nothing but nulls)."""
-    if not (pa.types.is_list(kind) or pa.types.is_large_list(kind)):
-        return False
-    item = kind.value_type
-    return bool(pa.types.is_integer(item) or pa.types.is_floating(item) or pa.types.is_null(item))

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from synth.data.columns import lists_of
 from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
 from synth.data.row import SCORES
@@ -235,17 +236,16 @@ def prepared_tokens(prompts: PromptSet) -> bool:
     Rows that were scored as plain texts do not: a mask may have left out of their labels what is to be scored.
     """
     schema = prompts.source.schema
-    if not all(name in schema.names and _whole_numbers(schema.field(name).type) for name in ("input_ids", "labels")):
+    if not all(
+        name in schema.names and lists_of(schema.field(name).type, pa.types.is_integer)
+        for name in ("input_ids", "labels")
+    ):
         return False
     if not scored_before(prompts):
         return True
     scorers = (batch["scorer"].drop_null() for batch in prompts.source.batches())
     first = next((names[0].as_py() for names in scorers if len(names)), "")
     return str(first).endswith(f" {LABELLED}")
-
-
-def _whole_numbers(kind: pa.DataType) -> bool:
-    return (pa.types.is_list(kind) or pa.types.is_large_list(kind)) and bool(pa.types.is_integer(kind.value_type))
 
 
 def all_scored(prompts: PromptSet, name: str) -> bool:

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from synth.data.columns import lists_of
 from synth.data.read import Rows, conversations
 from synth.data.row import FAULT, IGNORED
 from synth.data.run.card import untrained_line
@@ -220,9 +221,8 @@ def _check_types(rows: Rows) -> None:
         kind = rows.schema.field(name).type
         if pa.types.is_null(kind):
             continue  # each row is rejected
-        inner = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
-        fits = pa.types.is_floating if name == "weights" else pa.types.is_integer
-        if inner is None or not (fits(inner) or (name == "weights" and pa.types.is_integer(inner))):
+        tests = (pa.types.is_integer, pa.types.is_floating) if name == "weights" else (pa.types.is_integer,)
+        if not lists_of(kind, *tests):
             wanted = "numbers" if name == "weights" else "whole numbers"
             raise UsageError(f"column {name} of {rows.source} is {kind}; it must hold lists of {wanted}")
 

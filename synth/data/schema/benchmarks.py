@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from synth.data.row import BASE, FAULT, MESSAGES, Message
+from synth.data.row import BASE, FAULT, MESSAGES, Message, digest
 from synth.data.schema.names import free_name
 from synth.data.schema.shapes import TURN_COLUMNS, Shape
 from synth.errors import UsageError
@@ -96,6 +96,12 @@ def _tested(record: Record) -> str:
     return f"{_mbpp(record)}\nYour code should pass these tests:\n\n" + "\n".join(record["test_list"])
 
 
+def _solved(record: Record) -> str:
+    """The solution, whose box says what `answer` says, and where a formula begins and ends; AIME's may have no box."""
+    solution, answer = record["solution"], record["answer"]
+    return str(answer) if answer is not None and "\\boxed" not in (solution or "") else _text("solution")(record)
+
+
 def _unfinished(record: Record) -> str:
     start = record["prompt"].rstrip()
     return f"Complete this Python function. Give the whole function.\n\n```python\n{start}\n```"
@@ -170,8 +176,7 @@ def _multiple_choice(
         return _LETTERS[at] if 0 <= at < len(texts(record)) else None
 
     def prompt(record: Record) -> str:
-        lines = [f"{label}. {text}" for label, text in zip(_LETTERS, texts(record), strict=False)]
-        return f"{asks}{record[question]}\n\n" + "\n".join(lines) + "\n\nAnswer with the letter of the right choice."
+        return _with_choices(f"{asks}{record[question]}", texts(record))
 
     columns = frozenset({question, options, right})
     return Benchmark(
@@ -185,6 +190,25 @@ def _multiple_choice(
         texts,
         sure=lambda record: _is_choice(record, options, right),
     )
+
+
+def _with_choices(asked: str, choices: Sequence[str]) -> str:
+    lines = [f"{label}. {text}" for label, text in zip(_LETTERS, choices, strict=False)]
+    return f"{asked}\n\n" + "\n".join(lines) + "\n\nAnswer with the letter of the right choice."
+
+
+_GPQA_RIGHT = "Correct Answer"
+_GPQA = (_GPQA_RIGHT, *(f"Incorrect Answer {number}" for number in (1, 2, 3)))
+
+
+def _gpqa_choices(record: Record) -> list[str]:
+    """The right answer among the wrong ones, in an order that the row's texts decide."""
+    texts = [_text(name)(record).strip() for name in _GPQA]
+    return sorted(texts, key=lambda text: digest(record["Question"], text))
+
+
+def _gpqa_letter(record: Record) -> str:
+    return _LETTERS[_gpqa_choices(record).index(record[_GPQA_RIGHT].strip())]
 
 
 def _is_choice(record: Record, options: str, right: str) -> bool:
@@ -222,7 +246,7 @@ BENCHMARKS = (
         _columns("problem solution"),
         "math",
         _text("problem"),
-        reference=_text("solution"),  # its box says what `answer` says, and where a formula begins and ends
+        reference=_solved,
     ),
     Benchmark(
         "MATH",
@@ -240,6 +264,16 @@ BENCHMARKS = (
         _text("question"),
         reference=_text("answer"),
         sure=lambda row: "####" in row["answer"],
+    ),
+    Benchmark(
+        "GPQA",
+        frozenset({"Question", *_GPQA}),
+        frozenset({"Question", *_GPQA}),
+        "choice",
+        _text("Question"),
+        lambda row: _with_choices(_text("Question")(row).strip(), _gpqa_choices(row)),
+        _gpqa_letter,
+        _gpqa_choices,
     ),
     _multiple_choice("MMLU-Pro", "question", "options", "answer", used=["answer_index"]),
     _multiple_choice("MMLU", "question", "choices", "answer"),
@@ -289,6 +323,7 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
     if answers:
         added["ground_truth"] = pa.string()
     passthrough: dict[str, tuple[str, pa.DataType]] = {}  # new name: old name, type
+    taken, names = {*added, *BASE.names}, set(schema.names)
     for item in schema:
         if item.name in found.used:
             continue
@@ -296,7 +331,7 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
         if name == "id" and (pa.types.is_string(kind) or pa.types.is_integer(kind)):
             kind = pa.string()
         else:
-            name = free_name(name, {*added, *BASE.names}, schema.names)
+            name = free_name(name, taken, names)
         passthrough[name] = (item.name, kind)
     result = pa.schema([*((name, kind) for name, (_, kind) in passthrough.items()), *added.items()])
 

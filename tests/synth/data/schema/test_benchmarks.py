@@ -51,6 +51,29 @@ def test_multiple_choice_as_published(tmp_path: Path, name: str) -> None:
     assert list(verdicts.values()) == ["right", "right", "right", "wrong"]
 
 
+def test_gpqa_is_asked_in_an_order_that_the_row_decides(tmp_path: Path) -> None:
+    wrong = {f"Incorrect Answer {number}": text for number, text in ((1, "red"), (2, "green"), (3, "grey"))}
+    asked = [{"Question": f"What colour is sky {n}?\n", "Correct Answer": "blue\n", **wrong} for n in range(12)]
+    rows = read(write(tmp_path / "gpqa.jsonl", *asked))
+    assert [row["verifier"] for row in rows] == ["choice"] * 12
+    for row in rows:
+        assert sorted(row["choices"]) == ["blue", "green", "grey", "red"]
+        assert row["choices"]["ABCD".index(row["reference"])] == "blue"
+        assert f"{row['reference']}. blue\n" in row["messages"][0]["content"]
+    assert {row["reference"] for row in rows} == set("ABCD"), "the right one stands anywhere"
+    assert read(write(tmp_path / "backwards.jsonl", *reversed(asked))) == rows[::-1]
+    [row] = read(write(tmp_path / "holes.jsonl", asked[0] | {"Correct Answer": None}))
+    assert row["reference"] is None and not row["messages"]
+
+
+def test_a_solution_without_a_box_gives_way_to_the_answer(tmp_path: Path) -> None:
+    aime = {"problem": "How many?", "solution": "We count them: there are 204.", "answer": "204", "year": "2024"}
+    boxed = aime | {"solution": r"We count them: $\boxed{204}$."}
+    rows = read(write(tmp_path / "aime.jsonl", aime, boxed, aime | {"solution": None}, aime | {"answer": None}))
+    assert [row["reference"] for row in rows] == ["204", boxed["solution"], "204", aime["solution"]]
+    assert all(row["verifier"] == "math" for row in rows)
+
+
 def test_a_row_of_multiple_choice_with_holes_has_no_reference(tmp_path: Path) -> None:
     rows = [CHOICES["MMLU"], CHOICES["MMLU"] | {"answer": None}, CHOICES["MMLU"] | {"answer": 7}]
     rows.append(CHOICES["MMLU"] | {"choices": None})
