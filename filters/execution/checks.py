@@ -180,8 +180,8 @@ def _bound(kind: type, method: str) -> Callable[..., Any]:
     if hasattr(made, "setup_method"):
         before = made.setup_method
         before(*[None] * len(inspect.signature(before).parameters))
-    found: Callable[..., Any] = getattr(made, method)
-    return found
+    bound: Callable[..., Any] = getattr(made, method)
+    return bound
 
 
 def _is_test_case(kind: type) -> bool:

@@ -69,7 +69,7 @@ class Lending:
             return input(*given)
         lent = self._lent[number]
         if name == "next":
-            return [found for _, found in zip(range(1), lent, strict=False)]
+            return [one for _, one in zip(range(1), lent, strict=False)]
         if name == "call":
             return lent(*given, **named)
         if not _is_of_tests(lent):

@@ -204,10 +204,10 @@ class _Worker:
         (size,) = struct.unpack("<I", await self._replies.readexactly(4))
         if size > REPLY:
             raise ValueError("too long a reply")
-        found = json.loads(await self._replies.readexactly(size))
-        if not isinstance(found, dict):
+        reply = json.loads(await self._replies.readexactly(size))
+        if not isinstance(reply, dict):
             raise ValueError("no reply")
-        return found
+        return reply
 
     def kill(self) -> None:
         """End the process and what it started, in whatever session that is."""
@@ -253,11 +253,11 @@ async def _start() -> _Worker:
 
 def _tree(pid: int) -> list[int]:
     """A process and those it has started, which are stopped as they are found so that none starts another."""
-    found = [pid]
-    for one in found:  # grows meanwhile
+    processes = [pid]
+    for one in processes:  # grows meanwhile
         with suppress(ProcessLookupError, PermissionError):
             os.kill(one, signal.SIGSTOP)
         for children in glob.glob(f"/proc/{one}/task/*/children"):
             with suppress(OSError):
-                found += map(int, Path(children).read_text().split())
-    return found
+                processes += map(int, Path(children).read_text().split())
+    return processes

@@ -78,9 +78,11 @@ def _signature(thing: Any) -> list[Any]:
     def given(value: Any) -> list[Any]:
         return [] if value is inspect.Parameter.empty else [value]
 
-    found = inspect.signature(thing)
-    rows = [[one.name, int(one.kind), given(one.default), given(one.annotation)] for one in found.parameters.values()]
-    return [rows, given(found.return_annotation)]
+    signature = inspect.signature(thing)
+    rows = [
+        [one.name, int(one.kind), given(one.default), given(one.annotation)] for one in signature.parameters.values()
+    ]
+    return [rows, given(signature.return_annotation)]
 
 
 OPERATIONS |= {"update": _change, "signature": _signature}
@@ -236,8 +238,8 @@ class _Program:
         return function
 
     def _iterate(self, number: int) -> Iterator[Any]:
-        while found := self._call_back("next", number):
-            yield found[0]
+        while step := self._call_back("next", number):
+            yield step[0]
 
     def _call_back(self, name: str, number: int, *given: Any, **named: Any) -> Any:
         positional = [encode(item, self.keep) for item in given]
@@ -296,12 +298,12 @@ class _Program:
 
     def _later(self) -> dict[str, Any]:
         """What the program has kept, and changed since."""
-        found = {}
+        changed = {}
         for number in self._watched:
             value = self._kept[number]
             if len(value) <= FOLLOWED and (after := encode(value, self.keep)) != self._known[number]:
-                found[str(number)] = self._known[number] = after
-        return found
+                changed[str(number)] = self._known[number] = after
+        return changed
 
     def _refresh(self, thing: Any, number: int, value: Any) -> None:
         """Change what the program has kept as the tests have changed it."""
@@ -377,5 +379,5 @@ def _home(value: type) -> list[str] | None:
     """The module that a class can be imported from, and its name there."""
     name = getattr(value, "__qualname__", "")
     home = getattr(value, "__module__", None)
-    found = getattr(sys.modules.get(str(home)), str(name), None)
-    return [str(home), str(name)] if found is value and home not in ("program", "__main__") else None
+    known = getattr(sys.modules.get(str(home)), str(name), None)
+    return [str(home), str(name)] if known is value and home not in ("program", "__main__") else None

@@ -168,9 +168,9 @@ def _ask(server: subprocess.Popen[bytes], body: bytes, number: int, seconds: flo
     deadline = time.monotonic() + seconds
     while True:
         (size,) = struct.unpack("<I", _exactly(server.stdout.fileno(), 4, deadline))
-        found: dict[str, Any] = json.loads(_exactly(server.stdout.fileno(), size, deadline))
-        if found["number"] == number:  # else it came late, from tests that were killed as they wrote it
-            return found
+        result: dict[str, Any] = json.loads(_exactly(server.stdout.fileno(), size, deadline))
+        if result["number"] == number:  # else it came late, from tests that were killed as they wrote it
+            return result
 
 
 def _exactly(stream: int, size: int, deadline: float) -> bytes:

@@ -224,10 +224,10 @@ def _end(process: int, *, wait: bool = False, deadline: float = 0.0) -> str | No
     In words, how it ended by itself: empty for well, None where it did not.
     """
     if wait:
-        while not (found := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < deadline:
+        while not (ended := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < deadline:
             time.sleep(0.001)
-        if found[0]:
-            return _how(found[1])
+        if ended[0]:
+            return _how(ended[1])
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)

@@ -39,10 +39,10 @@ class StandInType(type):
     def __getattr__(cls, name: str) -> Any:
         if name == "__signature__":
             return _signature(cls._remote[0], cls._ask("signature"))
-        found = cls._ask("get", name)
+        value = cls._ask("get", name)
         if name == "__dataclass_fields__":  # for `dataclasses.asdict`, which wants real ones
-            return vars(dataclasses.make_dataclass(cls.__name__, list(found)))[name]
-        return found
+            return vars(dataclasses.make_dataclass(cls.__name__, list(value)))[name]
+        return value
 
     def __setattr__(cls, name: str, value: Any) -> None:
         cls._ask("set", name, value)
@@ -108,9 +108,9 @@ class Remote(metaclass=StandInType):
         return str(self._do("format", how))
 
 
-def _signature(program: "Program", found: Any) -> inspect.Signature:
+def _signature(program: "Program", described: Any) -> inspect.Signature:
     """What the program says of how something of it is called."""
-    rows, returns = found
+    rows, returns = described
     kinds = {int(kind): kind for kind in inspect._ParameterKind}
     parameters = [
         inspect.Parameter(
@@ -142,10 +142,10 @@ def _items(values: Any) -> Iterator[Any]:
     """What an iterator of the program gives."""
     while True:
         try:
-            found = next(values)
+            value = next(values)
         except StopIteration:
             return
-        yield found
+        yield value
 
 
 class _Operators:
@@ -234,8 +234,8 @@ class Thing(_Operators, Remote):
         return await self.__getattr__("__aexit__")(kind, error, None)
 
     def __aiter__(self) -> AsyncIterator[Any]:
-        found: AsyncIterator[Any] = self.__getattr__("__aiter__")()
-        return found
+        iterator: AsyncIterator[Any] = self.__getattr__("__aiter__")()
+        return iterator
 
     async def __anext__(self) -> Any:
         return await self.__getattr__("__anext__")()
@@ -268,13 +268,13 @@ def _word(thing: Thing, name: str, other: Any) -> Any:
         and not isinstance(data, Remote)
     ):
         return OPERATIONS[name](data, other)
-    found = thing._do(name, other)
-    if found is NotImplemented or (found is False and name == "eq"):
-        return found  # not to be equal is no merit; but `if f(2) > 4: raise` passes where an order is denied
+    result = thing._do(name, other)
+    if result is NotImplemented or (result is False and name == "eq"):
+        return result  # not to be equal is no merit; but `if f(2) > 4: raise` passes where an order is denied
     with suppress(Exception):
         if (answer := thing._do(name, types.SimpleNamespace)) is not False and answer is not NotImplemented:
             return NotImplemented
-    return program.taken_for(found, f"it rests on what an object of the program says of itself ({name})")
+    return program.taken_for(result, f"it rests on what an object of the program says of itself ({name})")
 
 
 BASES = frozenset((*IMMUTABLE, *MUTABLE, *(one for one in TYPES.values() if issubclass(one, BaseException))))

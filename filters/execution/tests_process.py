@@ -57,10 +57,10 @@ class Builtins(dict[str, Any]):
         self._program = program
 
     def __missing__(self, name: str) -> Any:
-        found, fixed = self._program.named(name)
+        value, fixed = self._program.named(name)
         if fixed:
-            self[name] = found
-        return found
+            self[name] = value
+        return value
 
 
 class Program:
@@ -125,10 +125,10 @@ class Program:
         """Have an operation done on one of the program's things. Arguments that it changes are changed here, too."""
         with self._turn:  # the tests may have threads
             self._write_back()
-            found = self._asked(name, number, given, named)
-            if name in ("get", "item") and type(found) in MUTABLE and id(found) not in self._handed:
-                self._parts.append((found, encode(found, self._lending.lend), name, number, given[0]))
-        return self.taken_for(found, "it rests on what an object of the program says of itself") if mixed else found
+            result = self._asked(name, number, given, named)
+            if name in ("get", "item") and type(result) in MUTABLE and id(result) not in self._handed:
+                self._parts.append((result, encode(result, self._lending.lend), name, number, given[0]))
+        return self.taken_for(result, "it rests on what an object of the program says of itself") if mixed else result
 
     def _write_back(self) -> None:
         """Change there what the tests have changed here: parts of the program's things, and what it was handed."""
@@ -189,13 +189,13 @@ class Program:
         self._kept[number] = (value, encode(value, self._lending.lend))
         self._handed[id(value)] = number
 
-    def taken_for(self, found: Any, reason: str) -> Any:
+    def taken_for(self, result: Any, reason: str) -> Any:
         """Note that something was the program's word where data was wanted; or that what it leads to will be."""
-        if isinstance(found, Remote) and not isinstance(found, IMMUTABLE):
-            object.__getattribute__(found, "__dict__")["_mixed"] = True
+        if isinstance(result, Remote) and not isinstance(result, IMMUTABLE):
+            object.__getattribute__(result, "__dict__")["_mixed"] = True
         else:
             self.word = reason
-        return found
+        return result
 
     def _receive(self) -> dict[str, Any]:
         try:
@@ -261,15 +261,15 @@ class Program:
     def _thing(self, number: int, kind: Any, data: Any) -> Any:
         if (number := int(number)) in self._things:
             return self._things[number]
-        found = Thing if kind is None else decode(kind, self._stand_in)
-        if not issubclass(found, Remote):
-            found = Thing
+        kind_of = Thing if kind is None else decode(kind, self._stand_in)
+        if not issubclass(kind_of, Remote):
+            kind_of = Thing
         if data is not None:
-            base: Any = next(one for one in IMMUTABLE if issubclass(found, one))
-            made = base.__new__(found, decode(data, self._stand_in))
+            base: Any = next(one for one in IMMUTABLE if issubclass(kind_of, one))
+            made = base.__new__(kind_of, decode(data, self._stand_in))
         else:
-            base = next((one for one in MUTABLE if issubclass(found, one)), object)
-            made = base.__new__(found)
+            base = next((one for one in MUTABLE if issubclass(kind_of, one)), object)
+            made = base.__new__(kind_of)
         object.__getattribute__(made, "__dict__").update(_program=self, _number=number)
         self._things[number] = made
         return made
@@ -293,22 +293,22 @@ class Program:
         return made
 
     def _error(self, kind: Any, given: Any, text: Any, number: int | None) -> BaseException:
-        found: type[BaseException] = decode(kind, self._stand_in)
+        error_type: type[BaseException] = decode(kind, self._stand_in)
         arguments = [decode(item, self._stand_in) for item in given]
-        if not issubclass(found, BaseException):
+        if not issubclass(error_type, BaseException):
             raise ValueError("no exception")
-        if issubclass(found, Raised):
-            made = found.__new__(found, *arguments)
+        if issubclass(error_type, Raised):
+            made = error_type.__new__(error_type, *arguments)
             own = {"_program": self, "_number": int(number or 0), "_text": str(text)}
             object.__getattribute__(made, "__dict__").update(own)
-            base = next(one for one in found.__mro__ if type(one) is type)
+            base = next(one for one in error_type.__mro__ if type(one) is type)
             with contextlib.suppress(TypeError):
                 base.__init__(made, *arguments)  # type: ignore[misc]  # for `code` of SystemExit, `errno` of OSError
             return made
         try:
-            return found(*arguments)
+            return error_type(*arguments)
         except TypeError:  # some want more than they keep
-            error = found.__new__(found, str(text))
+            error = error_type.__new__(error_type, str(text))
             error.args = tuple(arguments)
             return error
 
@@ -318,21 +318,21 @@ class Program:
 
         task = self.ask("start", number, (), {})
         try:
-            while not (found := task._do("step")):
+            while not (step := task._do("step")):
                 await asyncio.sleep(0)
         except asyncio.CancelledError:
             task._do("cancel")
             raise
-        return found[0]
+        return step[0]
 
     def _generator(self, number: int) -> Generator[Any, Any, Any]:
         sent = None
         while True:
             try:
-                found = self.ask("send", number, (sent,), {})
+                result = self.ask("send", number, (sent,), {})
             except StopIteration as stop:
                 return stop.value
-            sent = yield found
+            sent = yield result
 
 
 class Solution(types.ModuleType):

@@ -104,8 +104,8 @@ def _name_of(factory: Any) -> str | None:
 
 def _default(parts: Any, inner: Inner) -> defaultdict[Any, Any]:
     factory, pairs = parts
-    found = None if factory is None else TYPES[factory]
-    return defaultdict(found if isinstance(found, type) else None, _dict(pairs, inner))
+    factory_type = None if factory is None else TYPES[factory]
+    return defaultdict(factory_type if isinstance(factory_type, type) else None, _dict(pairs, inner))
 
 
 _TABLE: dict[type, tuple[Callable[[Any, Inner], Any], Callable[[Any, Inner], Any]]] = {
@@ -251,8 +251,8 @@ def plain(value: Any) -> Any:
     if kind in (bytes, bytearray):
         return kind(kind.__getitem__(value, slice(None)))
     if issubclass(kind, dict):
-        found: dict[Any, Any] = dict(dict.items(value))
-        return Counter(found) if kind is Counter else found
+        counts: dict[Any, Any] = dict(dict.items(value))
+        return Counter(counts) if kind is Counter else counts
     return kind(kind.__iter__(value))
 
 
@@ -261,8 +261,8 @@ def update(value: Any, changed: Any) -> Any:
     if type(value) is not type(changed) or value is changed:
         return changed
     if isinstance(value, tuple):
-        found = tuple(update(old, new) for old, new in zip(value, changed, strict=False)) + changed[len(value) :]
-        return value if all(old is new for old, new in zip(value, found, strict=False)) else found
+        items = tuple(update(old, new) for old, new in zip(value, changed, strict=False)) + changed[len(value) :]
+        return value if all(old is new for old, new in zip(value, items, strict=False)) else items
     if isinstance(value, list):
         value[:] = [update(old, new) for old, new in zip(value, changed, strict=False)] + changed[len(value) :]
     elif isinstance(value, dict):

@@ -52,10 +52,10 @@ def _closing(opening: re.Match[str], text: str) -> re.Match[str] | None:
     """The fence that closes a block: not one indented as code is, as in a docstring, if there is one that is not."""
     fence, shallow = opening["fence"], rf"^[ \t>]{{0,{len(opening['before']) + 3}}}"
     closes = rf"{fence}{fence[0]}*[ \t]*(?:</?\|?\w+\|?>)?[ \t]*$"  # and a model's mark of the end
-    found = re.compile(shallow + closes, re.MULTILINE).search(text, opening.end())
-    if found and re.compile(rf"{shallow}{fence}\w", re.MULTILINE).search(text, opening.end(), found.start()):
-        found = None  # this one closes another block
-    return found or re.compile(rf"^[ \t>]*{closes}", re.MULTILINE).search(text, opening.end())
+    end = re.compile(shallow + closes, re.MULTILINE).search(text, opening.end())
+    if end and re.compile(rf"{shallow}{fence}\w", re.MULTILINE).search(text, opening.end(), end.start()):
+        end = None  # this one closes another block
+    return end or re.compile(rf"^[ \t>]*{closes}", re.MULTILINE).search(text, opening.end())
 
 
 def _session(code: str) -> str:

@@ -87,7 +87,7 @@ def after_mark(text: str) -> int | None:
     """Where the answer begins: after the last `####`, "the answer is", "Answer:", "答案是"; None without one."""
     lower = text.casefold()
     marks = [mark for mark, words in _MARKS if any(word in lower for word in words)]
-    return max((found.end() for mark in marks if (found := last_match(mark, text))), default=None)
+    return max((match.end() for mark in marks if (match := last_match(mark, text))), default=None)
 
 
 def marked_answer(text: str) -> str | None:
@@ -116,14 +116,14 @@ def _undecorated(text: str) -> str:
 
 def last_number(text: str) -> str | None:
     """The last number in the text, as written; None without one."""
-    found = last_match(_NUMBER, text)
-    return found[0] if found else None
+    match = last_match(_NUMBER, text)
+    return match[0] if match else None
 
 
 def first_number(text: str) -> str | None:
     """The first number in the text, as written; None without one."""
-    found = _NUMBER.search(text)
-    return found[0] if found else None
+    match = _NUMBER.search(text)
+    return match[0] if match else None
 
 
 def number_of(text: str) -> Fraction | None:

@@ -50,7 +50,7 @@ def names_imported(source: str, modules: Collection[str]) -> set[str]:
     """The names that code takes from some modules: imported, or as their attributes."""
     tree = parsed(source)
     nodes = list(ast.walk(tree)) if tree else []
-    found = {
+    names = {
         name.name
         for node in nodes
         if isinstance(node, ast.ImportFrom) and node.module in modules
@@ -64,7 +64,7 @@ def names_imported(source: str, modules: Collection[str]) -> set[str]:
         if name.name in modules
     }
     attributes = [node for node in nodes if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name)]
-    return (found - {"*"}) | {node.attr for node in attributes if getattr(node.value, "id", "") in called}
+    return (names - {"*"}) | {node.attr for node in attributes if getattr(node.value, "id", "") in called}
 
 
 def parsed(source: str) -> ast.Module | None:
@@ -146,15 +146,15 @@ def code_given(prompt: str, name: str) -> tuple[str, str]:
     """The code that a prompt gives: what stands before the definition of a name, and what it has of the definition."""
     start = re.compile(rf"^(?:@.*\n)*(?:async[ \t]+def|def|class)[ \t]+{re.escape(name)}\b", re.MULTILINE)
     for text in (prompt, *(code for _, code in fenced_blocks(prompt))):
-        found = start.search(text)
-        before = text[: found.start()] if found else text
+        match = start.search(text)
+        before = text[: match.start()] if match else text
         tree = parsed(before)
-        if tree is None or not (found or any(isinstance(node, _GIVEN) for node in tree.body)):
+        if tree is None or not (match or any(isinstance(node, _GIVEN) for node in tree.body)):
             continue
-        return before, text[found.start() :] if found else ""
-    if found := start.search(prompt):  # without a fence, after a sentence
-        pieces = bare_code(prompt[: found.start()])
-        return "\n".join(pieces), prompt[found.start() :]
+        return before, text[match.start() :] if match else ""
+    if match := start.search(prompt):  # without a fence, after a sentence
+        pieces = bare_code(prompt[: match.start()])
+        return "\n".join(pieces), prompt[match.start() :]
     return "", ""
 
 
@@ -174,9 +174,9 @@ def own_names(tests: str, prompt: str, reference: str, of_math: Iterable[str] = 
     lines += [f"from math import {name}" for name in sorted(of_math)]
     for source, kinds in ((reference, _IMPORTS), (prompt, (*_IMPORTS, ast.FunctionDef))):
         tree = parsed(source)
-        found = [node for node in (tree.body if tree else []) if isinstance(node, kinds) and _how_well(node)]
-        if any(name in used for node in found for name in _names_of(node)):
-            lines += [_tried(node) for node in found if getattr(node, "module", None) != "__future__"]
+        nodes = [node for node in (tree.body if tree else []) if isinstance(node, kinds) and _how_well(node)]
+        if any(name in used for node in nodes for name in _names_of(node)):
+            lines += [_tried(node) for node in nodes if getattr(node, "module", None) != "__future__"]
     return "\n".join(lines)
 
 
@@ -207,10 +207,10 @@ class _Block:
     def bound(self) -> dict[str, int]:
         """Names bound at the top, and how well: by a definition 3, a value 2, an import 1, a stub 0."""
         if self.tree is None:
-            found = re.findall(r"^(?:async[ \t]+def|def|class)[ \t]+(\w+)", self.code, re.MULTILINE)
-            return dict.fromkeys(found, 3)
-        found = [(name, _how_well(node)) for node in self.tree.body for name in _names_of(node)]
-        return dict(sorted(found, key=lambda pair: pair[1]))
+            names = re.findall(r"^(?:async[ \t]+def|def|class)[ \t]+(\w+)", self.code, re.MULTILINE)
+            return dict.fromkeys(names, 3)
+        names = [(name, _how_well(node)) for node in self.tree.body for name in _names_of(node)]
+        return dict(sorted(names, key=lambda pair: pair[1]))
 
     @cached_property
     def missing(self) -> set[str]:
@@ -242,15 +242,15 @@ def _defining(blocks: Sequence[_Block], wanted: Sequence[str]) -> set[int]:
 
     chosen: set[int] = set()
     for name in sorted(wanted, key=best, reverse=True):
-        found = _last(blocks, name, range(len(blocks)))
-        if found is not None and not any(name in blocks[at].bound for at in chosen if best(name) < 2):
-            chosen.add(found)
+        last = _last(blocks, name, range(len(blocks)))
+        if last is not None and not any(name in blocks[at].bound for at in chosen if best(name) < 2):
+            chosen.add(last)
     return chosen
 
 
 def _last(blocks: Sequence[_Block], name: str, among: Iterable[int]) -> int | None:
-    found = [at for at in among if name in blocks[at].bound]
-    return max(found, key=lambda at: (blocks[at].tree is not None, blocks[at].bound[name], at), default=None)
+    binding = [at for at in among if name in blocks[at].bound]
+    return max(binding, key=lambda at: (blocks[at].tree is not None, blocks[at].bound[name], at), default=None)
 
 
 def _main(blocks: Sequence[_Block], *, reads: bool) -> int:
@@ -272,11 +272,11 @@ def _complete(blocks: Sequence[_Block], chosen: set[int]) -> None:
         missing = set().union(*(blocks[at].missing for at in chosen)) - here
         first = min(chosen)
         for name in sorted(missing):
-            found = _last(blocks, name, range(first))
-            if found is None:
-                found = _last(blocks, name, set(range(first, len(blocks))) - chosen)
-            if found is not None and blocks[found].tree is not None:
-                chosen.add(found)
+            last = _last(blocks, name, range(first))
+            if last is None:
+                last = _last(blocks, name, set(range(first, len(blocks))) - chosen)
+            if last is not None and blocks[last].tree is not None:
+                chosen.add(last)
                 break
         else:
             if missing:

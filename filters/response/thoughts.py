@@ -91,8 +91,8 @@ def after_thoughts(text: str) -> str:
         return text
     begin, inside = 0, -1  # where the answer begins; in thoughts of which form
     fenced, mentioned, line_end = False, -1, -1  # in a fenced block of the answer; the form only mentioned there
-    for found in _MARKER.finditer(text):
-        kind, start = str(found.lastgroup), found.start()
+    for match in _MARKER.finditer(text):
+        kind, start = str(match.lastgroup), match.start()
         if kind == "fence":
             fenced, mentioned = inside < 0 and not fenced, -1
             continue
@@ -106,9 +106,9 @@ def after_thoughts(text: str) -> str:
                 line_end = text.find("\n", start)
                 line_end = line_end if line_end >= 0 else len(text)
         elif kind[0] == "c" and (inside == number or (inside < 0 and FORMS[number].alone)):
-            quoted = quote is not None and text[found.end() : found.end() + 1] == quote
+            quoted = quote is not None and text[match.end() : match.end() + 1] == quote
             if not quoted and not (mentioned == number and (fenced or start < line_end)):
-                begin, inside, fenced, mentioned = found.end(), -1, False, -1
+                begin, inside, fenced, mentioned = match.end(), -1, False, -1
     if inside >= 0:
         return ""
     return _bare(text[begin:]) if begin else text
@@ -116,8 +116,8 @@ def after_thoughts(text: str) -> str:
 
 def unwrapped(text: str) -> str:
     """A text without the tags that some models put around what they answer, such as `<answer>…</answer>`."""
-    found = _TAGGED.fullmatch(text)
-    return found[2] if found else text
+    match = _TAGGED.fullmatch(text)
+    return match[2] if match else text
 
 
 def _bare(text: str) -> str:

@@ -66,11 +66,11 @@ def _chosen(text: str, options: dict[str, str]) -> str | None:
         inner = plain(re.sub(r"\\text(?:bf)?\{([^{}]*)\}", r"\1", boxed)).strip("() ")
         return inner.upper() if inner.upper() in labels else _by_text(inner, options)
     stated = [
-        found[1].upper() for found in _STATED.finditer(text) if found[1].isupper() or found[0].rstrip().endswith(")")
+        match[1].upper() for match in _STATED.finditer(text) if match[1].isupper() or match[0].rstrip().endswith(")")
     ]
     if stated:
         return stated[-1] if stated[-1] in labels else None
-    alone = {(found[1] or found[2]) for found in _ALONE.finditer(text)} & labels
+    alone = {(match[1] or match[2]) for match in _ALONE.finditer(text)} & labels
     if len(alone) == 1:
         return alone.pop()
     return _by_text(text, options) if not alone else None

@@ -115,8 +115,8 @@ def _tested(entry: str | None, used: set[str], task: Task) -> set[str]:
     tree = parsed(task.reference or "")
     defines = ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef
     shadows = used & {node.name for node in (tree.body if tree else []) if isinstance(node, defines)}
-    if found := (used - set(dir(builtins))) | shadows:
-        return found
+    if own := (used - set(dir(builtins))) | shadows:
+        return own
     return (used - set(_COMPARING.split())) or (used if len(used) == 1 else set())
 
 
@@ -127,7 +127,7 @@ def _of_math(used: set[str], task: Task) -> set[str]:
     be left to test, only names that judge are.
     """
     known, others = used & set(dir(math)), used - set(dir(builtins)) - set(dir(math))
-    asked = defined_in(task.reference or "") or {"".join(found) for found in _NAMED.findall(_prompt(task))}
+    asked = defined_in(task.reference or "") or {"".join(words) for words in _NAMED.findall(_prompt(task))}
     real = known - asked if asked and (others or known & asked) else known & _JUDGING
     return real if others or known - real else set()
 

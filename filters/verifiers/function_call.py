@@ -63,7 +63,7 @@ def _check(response: str, task: Task) -> Verdict:
     for wanted in possible:
         faults = [_fault(call, wanted) for call in left]
         if None not in faults:
-            fault = next(found for found in faults if found is not None)
+            fault = next(problem for problem in faults if problem is not None)
             break
         left.pop(faults.index(None))
     return Verdict(WRONG, _shown(calls), fault) if fault else Verdict(RIGHT, _shown(calls))
@@ -80,7 +80,7 @@ def _possible(task: Task) -> list[tuple[str, dict[str, list[Any]]]] | None:
     if not given:
         offered = task.columns.get("function") or task.columns.get("tools")
         return [] if offered else None
-    found = []
+    possible = []
     for item in given if isinstance(given, list) else [given]:
         item = _object(item)
         if item is None or len(item) != 1:
@@ -89,8 +89,8 @@ def _possible(task: Task) -> list[tuple[str, dict[str, list[Any]]]] | None:
         parameters = _object(inner)
         if parameters is None or not all(isinstance(values, list) for values in parameters.values()):
             return None
-        found.append((name, parameters))
-    return found
+        possible.append((name, parameters))
+    return possible
 
 
 def _object(value: Any) -> dict[str, Any] | None:
@@ -116,7 +116,7 @@ def _first(values: list[Any]) -> Any:
 def calls_in(response: str) -> list[Call]:
     """The calls a response makes; empty where it makes none."""
     text = tail(response)
-    tagged = [found[2] for found in _TAGGED.finditer(text)]
+    tagged = [tag[2] for tag in _TAGGED.finditer(text)]
     fenced = [code for _, code in fenced_blocks(text)]
     for pieces in (tagged, fenced, [text]):
         calls = [call for piece in pieces for call in _parse(piece.strip())]
@@ -182,7 +182,7 @@ def _of_python(node: ast.expr) -> list[Call]:
 
 def _shown(calls: list[Call]) -> str:
     return "; ".join(
-        f"{name}({', '.join(f'{key}={value!r}' for key, value in found.items())})" for name, found in calls
+        f"{name}({', '.join(f'{key}={value!r}' for key, value in arguments.items())})" for name, arguments in calls
     )
 
 

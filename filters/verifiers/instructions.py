@@ -70,7 +70,7 @@ def words(text: str) -> list[str]:
 
 def sentences(text: str) -> list[str]:
     """The sentences of a text, told by their closing marks; a line that ends without one closes its sentence, too."""
-    joined = _ABBREVIATION.sub(lambda found: found[0].replace(".", "\u2024"), text)
+    joined = _ABBREVIATION.sub(lambda match: match[0].replace(".", "\u2024"), text)
     lines = (line for line in joined.splitlines() if _WORD.search(line))
     return [part.strip() for line in lines for part in _SENTENCE.findall(line) if _WORD.search(part)]
 
@@ -117,11 +117,11 @@ def _number_paragraphs(text: str, given: Arguments) -> bool:
 
 
 def _first_word(text: str, given: Arguments) -> bool:
-    found = paragraphs(text, r"\n\n")
+    parts = paragraphs(text, r"\n\n")
     at = given["nth_paragraph"] - 1
-    if len(found) != given["num_paragraphs"] or not 0 <= at < len(found):
+    if len(parts) != given["num_paragraphs"] or not 0 <= at < len(parts):
         return False
-    first = _WORD.search(found[at])
+    first = _WORD.search(parts[at])
     return first is not None and first[0].casefold() == str(given["first_word"]).casefold()
 
 

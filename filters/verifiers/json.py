@@ -1,9 +1,9 @@
 """`json`: the response is JSON, of the row's schema if there is one.
 
-Read is the last fenced block, or else the whole response. With a schema (`--schema`, or the column `schema` or
-`json_schema`) the value must be valid under it; without one, but with a reference that is JSON, it must equal the
-reference; else it is enough that it parses. NaN, infinity and repeated keys are no JSON here; text around the value is
-refused.
+Read is the last fenced block, or else the whole response. With a schema (`VerifierSettings.schema`, or the column
+`schema` or `json_schema`) the value must be valid under it; without one, but with a reference that is JSON, it must
+equal the reference; else it is enough that it parses. NaN, infinity and repeated keys are no JSON here; text around the
+value is refused.
 """
 
 import json
@@ -62,10 +62,10 @@ def loads(text: str) -> Any:
         raise ValueError(f"{name} is no JSON")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        value = dict(pairs)
+        if len(value) < len(pairs):
             raise ValueError("a key is repeated")
-        return found
+        return value
 
     return json.loads(text, parse_constant=constant, object_pairs_hook=unique)
 

@@ -29,10 +29,10 @@ def _check(response: str, task: Task) -> Verdict:
     expected = reference_answer(task.reference)
     if expected is None:
         return Verdict(UNSCORABLE, None, "the reference holds no answer")
-    found = answer_of(response)
-    if found is None:
+    answer = answer_of(response)
+    if answer is None:
         return Verdict(WRONG, None, "no answer found")
-    equal = equal_answers(expected, found)
+    equal = equal_answers(expected, answer)
     if equal is None:
-        return Verdict(UNSCORABLE, found, f"the reference's answer {expected!r} does not parse")
-    return Verdict(RIGHT, found) if equal else Verdict(WRONG, found, f"not {expected}")
+        return Verdict(UNSCORABLE, answer, f"the reference's answer {expected!r} does not parse")
+    return Verdict(RIGHT, answer) if equal else Verdict(WRONG, answer, f"not {expected}")

@@ -19,10 +19,10 @@ def _check(response: str, task: Task) -> Verdict:
     value = None if expected is None else number_of(expected)
     if value is None:
         return Verdict(UNSCORABLE, None, "no reference" if task.reference is None else "the reference holds no number")
-    found = _number(response)
-    if found is None:
+    answer = _number(response)
+    if answer is None:
         return Verdict(WRONG, None, "no number found")
-    return Verdict(RIGHT, found) if number_of(found) == value else Verdict(WRONG, found, f"not {expected}")
+    return Verdict(RIGHT, answer) if number_of(answer) == value else Verdict(WRONG, answer, f"not {expected}")
 
 
 def _number(text: str) -> str | None:

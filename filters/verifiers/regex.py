@@ -1,6 +1,6 @@
-"""`regex`: a pattern (`--pattern`, or the row's reference) is found in what the response says after its thoughts.
+"""`regex`: a pattern is found in what the response says after its thoughts.
 
-Time is the worker's to limit.
+The pattern is `VerifierSettings.pattern`, or the row's reference. Time is the worker's to limit.
 """
 
 import re
@@ -28,7 +28,7 @@ def checker(settings: VerifierSettings) -> Check:
                 pattern = re.compile(task.reference)
             except re.error as error:
                 return Verdict(UNSCORABLE, None, f"the reference is no regular expression: {error}")
-        found = pattern.search(response)
-        return Verdict(RIGHT, found[0]) if found else Verdict(WRONG, None, "the pattern is not found")
+        match = pattern.search(response)
+        return Verdict(RIGHT, match[0]) if match else Verdict(WRONG, None, "the pattern is not found")
 
     return check

@@ -38,9 +38,9 @@ class Sampling:
     logprob: bool = False
 
     def chosen(self) -> dict[str, Any]:
-        """What a person chooses of it, by the names of the options; the rest belongs to a single request."""
-        found = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
-        return found if self.top_k is None else found | {"top_k": self.top_k}
+        """What a person chooses of it, by the names of the settings; the rest belongs to a single request."""
+        chosen = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
+        return chosen if self.top_k is None else chosen | {"top_k": self.top_k}
 
     def __post_init__(self) -> None:
         """Refuse settings no engine can follow.
@@ -49,15 +49,15 @@ class Sampling:
             UsageError: a value is out of its range.
         """
         if self.max_tokens < 1:
-            raise UsageError(f"max tokens must be at least 1, not {self.max_tokens}")
+            raise UsageError(f"`max_tokens` must be at least 1, not {self.max_tokens}")
         if not 0 <= self.temperature < math.inf:
-            raise UsageError(f"temperature must be 0 (greedy) or a number above it, not {self.temperature}")
+            raise UsageError(f"`temperature` must be 0 (greedy) or a number above it, not {self.temperature}")
         if not 0 < self.top_p <= 1:
-            raise UsageError(f"top-p must be above 0 and at most 1, not {self.top_p}")
+            raise UsageError(f"`top_p` must be above 0 and at most 1, not {self.top_p}")
         if self.top_k is not None and self.top_k < 1:
-            raise UsageError(f"top-k must be at least 1, not {self.top_k}")
+            raise UsageError(f"`top_k` must be at least 1, not {self.top_k}")
         if self.n < 1:
-            raise UsageError(f"samples must be at least 1, not {self.n}")
+            raise UsageError(f"`samples` must be at least 1, not {self.n}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """What the command line passes through to an engine; each engine takes what it knows.
+    """How an engine runs a model; each engine takes what it knows.
 
     `dtype` "auto" is the model's own on an accelerator and float32 on a CPU. `timeout` (seconds of silence, more
     for long completions) and `retries` (tries in all) are those of one request to a server.

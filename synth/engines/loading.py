@@ -162,10 +162,10 @@ def load_end_ids(model: str) -> tuple[int, ...]:
         if not Path(place).is_dir() and isinstance(error.__cause__, OSError):  # the Hub has no such file
             return ()
         raise
-    found = ids if isinstance(ids, list) else [] if ids is None else [ids]
-    if not all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in found):
+    tokens = ids if isinstance(ids, list) else [] if ids is None else [ids]
+    if not all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in tokens):
         raise UsageError(f"{fault}: eos_token_id is {str(ids)[:80]!r}, not the ids of tokens")
-    return tuple(found)
+    return tuple(tokens)
 
 
 def load_causal_model(model: str, dtype: Any) -> Any:
@@ -245,14 +245,14 @@ def window_of(config: Any) -> int | None:
     Raises:
         UsageError: what it names is no such number.
     """
-    found = getattr(config.get_text_config(), "max_position_embeddings", None)
-    if found is None:
+    window = getattr(config.get_text_config(), "max_position_embeddings", None)
+    if window is None:
         return None
-    if isinstance(found, bool) or not isinstance(found, int) or not 2 <= found <= LARGEST_WINDOW:
+    if isinstance(window, bool) or not isinstance(window, int) or not 2 <= window <= LARGEST_WINDOW:
         raise UsageError(
-            f"the model's config.json names a window of {str(found)[:80]} tokens (max_position_embeddings)"
+            f"the model's config.json names a window of {str(window)[:80]} tokens (max_position_embeddings)"
         )
-    return found
+    return window
 
 
 def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:

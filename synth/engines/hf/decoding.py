@@ -248,13 +248,13 @@ class Decoder:
                 row = self._tensor(ids[1:, padding:])
                 alone = self._model(input_ids=row, use_cache=False).logits[0, -2:].float()
                 cache = DynamicCache()
-                found = [
+                batches = [
                     self._forward(
                         ids[:, part], self._tensor(positions[:, part]), self._tensor(real[:, : part.stop]), cache
                     )
                     for part in (slice(0, width), slice(width, long))
                 ]
-            same = alike(torch.stack([logits[1] for logits in found]), alone.to(found[0].device), self._model.dtype)
+            same = alike(torch.stack([logits[1] for logits in batches]), alone.to(batches[0].device), self._model.dtype)
         except (ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError):
             same = False
         if not same:

@@ -105,12 +105,12 @@ class BackboneAndHead:
 
     def score(self, ids: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
         """Log-probabilities of the tokens `ids[rows, columns]`; every column is at least 1."""
-        found = self.states(ids)
+        states = self.states(ids)
         row, column = torch.from_numpy(rows).to(ids.device), torch.from_numpy(columns).to(ids.device)
         scores = torch.empty(len(rows), dtype=torch.float32, device=ids.device)
         for begin in range(0, len(rows), self.chunk):
             part = slice(begin, begin + self.chunk)
-            logits = self.logits(found[row[part], column[part] - 1])
+            logits = self.logits(states[row[part], column[part] - 1])
             scores[part] = _logprobs(logits.float(), ids[row[part], column[part]])
         found_scores: NDArray[np.float32] = scores.cpu().numpy()
         return found_scores
@@ -140,14 +140,14 @@ class BackboneAndHead:
             expected = self._model(input_ids=ids, use_cache=False).logits[0].float()
             try:
                 hidden = self._body(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[misc]
-                found = self._logits(hidden[0]).float()
+                logits = self._logits(hidden[0]).float()
             except Exception:  # whatever a model's own code makes of being taken apart
                 return False
         if expected.isnan().any():
             return True  # a broken model: scoring says so
         tolerance = 1e-4 if self._model.dtype == torch.float32 else 2e-2
-        return found.shape == expected.shape and bool(
-            (found - expected).abs().max() <= tolerance * expected.abs().max()
+        return logits.shape == expected.shape and bool(
+            (logits - expected).abs().max() <= tolerance * expected.abs().max()
         )
 
 
@@ -174,13 +174,13 @@ def check_causal(model: Any) -> None:
         )
 
 
-def alike(found: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
+def alike(computed: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
     """Whether logits agree but for rounding, or the model is broken and gives none.
 
     In half precision rounding may send a token to another expert: only what is grossly wrong is told there.
     """
     share = 1e-3 if dtype == torch.float32 else 0.25
-    return bool(expected.isnan().any() or (found - expected).abs().max() <= share * expected.abs().max())
+    return bool(expected.isnan().any() or (computed - expected).abs().max() <= share * expected.abs().max())
 
 
 def _logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -33,8 +33,8 @@ def has_stopped(tokenizer: Tokenizer, tokens: Sequence[Sequence[int]], stops: Se
 
 def first_stop(text: str, stops: tuple[str, ...]) -> tuple[int, str] | None:
     """Where the first stop string begins in `text`, and which it is; None where there is none."""
-    found = [(text.find(stop), stop) for stop in stops if stop in text]
-    return min(found, key=lambda hit: hit[0], default=None)
+    hits = [(text.find(stop), stop) for stop in stops if stop in text]
+    return min(hits, key=lambda hit: hit[0], default=None)
 
 
 def completion(

@@ -194,9 +194,9 @@ class ServerEngine:
         ends: dict[str, int | str] = {stop: stop for stop in sampling.stop}
         if ids is None:
             ends |= {self._stop_text(token): token for token in sampling.stop_ids}
-        found = min(((at, stop) for stop in ends if stop and (at := text.find(stop)) >= 0), default=None)
-        if found is not None:
-            at, stop = found
+        first = min(((at, stop) for stop in ends if stop and (at := text.find(stop)) >= 0), default=None)
+        if first is not None:
+            at, stop = first
             if at + len(stop) < len(text):
                 logprobs = None  # which of them belong to what is kept is not known
             text, finish, reason = text[:at], "stop", ends[stop]
