@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import click
 
 if TYPE_CHECKING:
+    from synth.generation.models import Model
     from synth.progress import Progress
 
 _ENGINE = ("dtype", "device", "max_length", "concurrency", "tensor_parallel", "gpu_memory", "api_key")
@@ -41,8 +42,9 @@ def told(*, quiet: bool = False) -> "Progress":
 def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     """The arguments of the function that a command calls, from its options.
 
-    The model (if the command has one) is a `Model`, freed at the end; the verifier has its settings; the output is a
-    place, or the stream that standard output was; progress goes to standard error unless `quiet`.
+    The model (if the command has one) is a `Model`, freed at the end; several are, by their names; the verifier has its
+    settings; the output is a place, or the stream that standard output was; progress goes to standard error unless
+    `quiet`.
 
     Raises:
         UsageError: there is no such model, or no such verifier.
@@ -50,14 +52,15 @@ def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
     call = dict(given)
     call["progress"] = told(quiet=call.pop("quiet", False))
     of_model = {name: call.pop(name) for name in _MODEL if name in call}
-    main = next((name for name in _MAIN if name in call), "")
     with ExitStack() as stack:
-        if isinstance(call.get(main), str):
-            from synth.api.models import load
-            from synth.engines.loading import remote_code_allowed
+        main = next((name for name in ("models", *_MAIN) if name in call), "")
+        if main == "models":
+            from synth.evaluation.names import name_models
 
-            trusted = remote_code_allowed()
-            call[main] = stack.enter_context(load(call[main], **of_model, trust_remote_code=trusted))
+            named = name_models(call[main])
+            call[main] = {name: stack.enter_context(_loaded(str(model), of_model)) for name, model in named.items()}
+        elif isinstance(call.get(main), str):
+            call[main] = stack.enter_context(_loaded(call[main], of_model))
         if "verifier" in call:
             from synth.generation.inputs import verifier_of
 
@@ -65,6 +68,13 @@ def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
         if "output" in call and call["output"] in (None, "-"):
             call["output"] = stack.enter_context(claimed_stdout())
         yield call
+
+
+def _loaded(name: str, of_model: dict[str, Any]) -> "Model":
+    from synth.api.models import load
+    from synth.engines.loading import remote_code_allowed
+
+    return load(name, **of_model, trust_remote_code=remote_code_allowed())
 
 
 @contextmanager

@@ -1,9 +1,11 @@
 """`synth eval`."""
 
+import json
 from typing import Any
 
 import click
 
+from cli.call import arguments, claimed_stdout
 from cli.help import Command
 from cli.options import (
     PREFIX,
@@ -20,21 +22,18 @@ from cli.options import (
 
 
 def _ratios(_: click.Context, __: click.Parameter, text: str | None) -> tuple[float, ...] | None:
-    """The ratios of --sweep, each once, in the order given."""
-    if text is None:
-        return None
+    """The ratios of --sweep."""
+    from synth.evaluation.sweep import check_ratios
+
     try:
-        found = tuple(dict.fromkeys(float(part) for part in text.split(",")))
+        return None if text is None else check_ratios([float(part) for part in text.split(",")])
     except ValueError:
-        found = ()
-    if not found or not all(0 < ratio < 1 for ratio in found):
-        raise click.BadParameter(f"{text!r}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
-    return found
+        raise click.BadParameter(f"{text!r}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8") from None
 
 
 @click.command(cls=Command)
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
-@click.option("--new", "new_suites", multiple=True, metavar="SUITE", help="A suite of the new task, told apart.")
+@click.option("--new", multiple=True, metavar="SUITE", help="A suite of the new task, told apart.")
 @click.option(
     "--model",
     "models",
@@ -57,7 +56,7 @@ def _ratios(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 @click.option("--text", "texts", multiple=True, metavar="[NAME=]FILE", help="Also the perplexity of these texts.")
 @click.option("--text-column", metavar="NAME", help="Where --text FILE has plain texts, not conversations.")
 @click.option("--kl", is_flag=True, help="Also how far each model moved from the first: KL on the new suites' prompts.")
-@click.option("--lm-eval", "tasks", metavar="TASKS", help="Also these tasks of lm-eval, where it is installed.")
+@click.option("--lm-eval", metavar="TASKS", help="Also these tasks of lm-eval, where it is installed.")
 @click.option(
     "--sweep",
     metavar="RATIOS",
@@ -96,6 +95,15 @@ def command(**given: Any) -> None:
       synth eval questions.jsonl --verifier choice --model M --json | jq .models[0].old
       synth eval --lm-eval arc_easy,hellaswag --model BASE --model TUNED
     """  # noqa: D301 (\b is click's)
-    from cli.evaluation import evaluate
+    from cli.score_table import score_table
+    from synth.api.evaluate import evaluate
 
-    evaluate(given)
+    output, as_json = given.pop("output"), given.pop("as_json")
+    tasks = () if given["lm_eval"] is None else given["lm_eval"].split(",")
+    with arguments(given | {"lm_eval": tasks}) as call, claimed_stdout():
+        scores = evaluate(**call, output=output).scores
+    if as_json:
+        shown = {name: found for name, found in scores.items() if name != "command_line"}
+        click.echo(json.dumps(shown, indent=2, ensure_ascii=False))
+    else:
+        score_table(scores)

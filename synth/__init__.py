@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from synth.api.dataset import Dataset
     from synth.api.describe import describe
     from synth.api.distil import distil
+    from synth.api.evaluate import evaluate
+    from synth.api.evaluation import Evaluation
     from synth.api.export import Export, export
     from synth.api.filter import Filtered, filter
     from synth.api.lamol import lamol
@@ -53,6 +55,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "ChatTemplate": "synth.chat.summary",
     "Dataset": "synth.api.dataset",
+    "Evaluation": "synth.api.evaluation",
     "Export": "synth.api.export",
     "Filtered": "synth.api.filter",
     "Merged": "synth.training.merge",
@@ -63,6 +66,7 @@ _HOMES = {
     "continuation": "synth.api.continuation",
     "describe": "synth.api.describe",
     "distil": "synth.api.distil",
+    "evaluate": "synth.api.evaluate",
     "export": "synth.api.export",
     "filter": "synth.api.filter",
     "filters": "synth.filters",
@@ -92,6 +96,7 @@ __all__ = [
     "SILENT",
     "ChatTemplate",
     "Dataset",
+    "Evaluation",
     "Export",
     "Filtered",
     "Merged",
@@ -108,6 +113,7 @@ __all__ = [
     "continuation",
     "describe",
     "distil",
+    "evaluate",
     "export",
     "filter",
     "filters",

@@ -12,7 +12,7 @@ from synth.chat.format import ChatFormat
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.hf.engine import TransformersEngine
 from synth.errors import UsageError
-from synth.evaluation.run import EvaluationRun, Verifiers, open_verifiers, take
+from synth.evaluation.run import EvaluationRun, Verifiers, answer_all, open_verifiers
 from synth.evaluation.scores import results_of
 from synth.evaluation.statistics import retention
 from synth.evaluation.suites import open_suites
@@ -79,7 +79,7 @@ class LearningCurve:
             tell(f"evaluating: {done:,} of {total:,} answers")
 
         try:
-            return await take(self.run, ChatModel(engine, chat, "this model"), verifiers, report)
+            return await answer_all(self.run, ChatModel(engine, chat, "this model"), verifiers, report)
         finally:
             await engine.close()
 

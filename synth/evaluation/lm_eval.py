@@ -2,28 +2,34 @@
 
 import importlib.util
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 from synth.engines.loading import remote_code_allowed
 from synth.errors import UsageError
 
 
-def check() -> None:
+def check(tasks: Sequence[str]) -> None:
     """See that it is there.
 
+    Args:
+        tasks: what it will be asked for.
+
     Raises:
-        UsageError: it is not installed.
+        UsageError: it is not installed, or a task has no name.
     """
+    if not all(tasks):
+        raise UsageError("`lm_eval` names no task; give some, as in arc_easy,hellaswag")
     if importlib.util.find_spec("lm_eval") is None:
         raise UsageError("`lm_eval` needs lm-eval, which is not installed: pip install lm-eval")
 
 
-def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> dict[str, dict[str, float]]:
+def run(model: str, tasks: Sequence[str], limit: int | None, dtype: str, device: str) -> dict[str, dict[str, float]]:
     """Let it evaluate a model.
 
     Args:
         model: a directory or a Hub id.
-        tasks: names of its tasks, or YAML files of own ones, with commas between them.
+        tasks: names of its tasks, or YAML files of own ones.
         limit: items of each task.
         dtype: "auto" is the model's own.
         device: "auto", "cuda", "cpu", …
@@ -39,10 +45,10 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
 
     from synth.engines.device import pick_device
 
-    files = [Path(name) for name in tasks.split(",") if name.endswith((".yaml", ".yml"))]
-    names = [_name(Path(name)) if Path(name) in files else name for name in tasks.split(",")]
+    files = [Path(name) for name in tasks if name.endswith((".yaml", ".yml"))]
+    names = [_name(Path(name)) if Path(name) in files else name for name in tasks]
     try:
-        found = lm_eval.simple_evaluate(
+        output = lm_eval.simple_evaluate(
             model="hf",
             model_args={"pretrained": model, "dtype": dtype, "trust_remote_code": remote_code_allowed()},
             tasks=names,
@@ -53,19 +59,21 @@ def run(model: str, tasks: str, limit: int | None, dtype: str, device: str) -> d
             log_samples=False,
         )
     except Exception as error:  # tasks are code of others', and fail in their own ways
-        raise UsageError(f"lm-eval cannot evaluate {model} on {tasks}: {' '.join(str(error).split())}") from error
+        raise UsageError(
+            f"lm-eval cannot evaluate {model} on {','.join(tasks)}: {' '.join(str(error).split())}"
+        ) from error
     return {
         task: {name.removesuffix(",none"): value for name, value in metrics.items() if isinstance(value, int | float)}
-        for task, metrics in found["results"].items()
+        for task, metrics in output["results"].items()
     }
 
 
 def _name(file: Path) -> str:
     """What a task's file calls it."""
     try:
-        found = re.search(r"^task:\s*(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
+        name = re.search(r"^task:\s*(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError as error:
         raise UsageError(f"`lm_eval` {file}: {error.strerror or error}") from error
-    if found is None:
+    if name is None:
         raise UsageError(f"`lm_eval` {file} names no task")
-    return found[1]
+    return name[1]

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 from synth.chat.format import ChatFormat
 from synth.data.read import conversations, open_source
 from synth.errors import RequestError, RunError, UsageError
-from synth.evaluation.suites import split_name
+from synth.evaluation.names import split_name
 from synth.scoring.encoding import RowEncoder, windows
 from synth.scoring.token_scores import TokenScorer
 from synth.training.rows import TrainingRows, read_training_rows
@@ -29,7 +30,7 @@ class Text:
 
 @dataclass(frozen=True, slots=True)
 class Perplexity:
-    """What was found of a text.
+    """The perplexity of a text under a model.
 
     Attributes:
         value: exp of the mean negative log-probability of the wanted tokens; NaN where none could be scored.
@@ -42,7 +43,7 @@ class Perplexity:
     left_out: Counter[str]
 
 
-def open_texts(sources: tuple[str, ...], column: str | None, chat: ChatFormat) -> list[Text]:
+def open_texts(sources: Sequence[str], column: str | None, chat: ChatFormat) -> list[Text]:
     """Read files of conversations, of scored tokens, or, with a `column`, of plain texts: FILE or NAME=FILE.
 
     Raises:
@@ -51,7 +52,7 @@ def open_texts(sources: tuple[str, ...], column: str | None, chat: ChatFormat) -
     texts = [_open(source, column, chat) for source in sources]
     names = [text.name for text in texts]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two texts are called {twice}: call one otherwise, as in `text` other={twice}.jsonl")
+        raise UsageError(f"two texts are called {twice}: call one otherwise, as in `texts` other={twice}.jsonl")
     return texts
 
 
@@ -83,10 +84,12 @@ def perplexity(text: Text, scorer: TokenScorer) -> Perplexity:
         wanted = [rows.weights[start:end] > 0 for _, start, end, _ in parts]
         for mask, (_, _, _, scored) in zip(wanted, parts, strict=True):
             mask[: max(scored, 1)] = False  # scored in the window before, or preceded by nothing
-        found = scorer.score([rows.tokens[start:end] for _, start, end, _ in parts], wanted)
-        refused = {row: error for (row, *_), error in zip(parts, found, strict=True) if isinstance(error, RequestError)}
+        scored_parts = scorer.score([rows.tokens[start:end] for _, start, end, _ in parts], wanted)
+        refused = {
+            row: error for (row, *_), error in zip(parts, scored_parts, strict=True) if isinstance(error, RequestError)
+        }
         left_out.update(str(error).split(":", 1)[0] for error in refused.values())
-        for (row, *_), mask, scores in zip(parts, wanted, found, strict=True):
+        for (row, *_), mask, scores in zip(parts, wanted, scored_parts, strict=True):
             if row not in refused and not isinstance(scores, RequestError):
                 total += float(np.sum(scores[mask], dtype=np.float64))
                 tokens += int(mask.sum())

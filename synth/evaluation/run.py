@@ -44,13 +44,13 @@ FIRST = 20
 Verifiers = dict[VerifierSettings, Verifier]
 
 
-async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: ChatModel | None = None) -> Verifiers:
+async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: Judge | None = None) -> Verifiers:
     """Start each verifier that the suites need, once, and try it on their first references; the stack closes them.
 
     Args:
         stack: closes them.
         suites: the tasks to judge.
-        judge: the model behind the verifier `judge`.
+        judge: the verifier `judge`, where a suite asks for it.
 
     Raises:
         UsageError: one cannot be had, or takes none of a suite's references for right.
@@ -71,7 +71,7 @@ async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: 
     return verifiers
 
 
-async def _open(settings: VerifierSettings, judge: ChatModel | None) -> Verifier:
+async def _open(settings: VerifierSettings, judge: Judge | None) -> Verifier:
     entry = entry_of(settings.name)
     if entry.votes:
         raise UsageError(
@@ -81,7 +81,7 @@ async def _open(settings: VerifierSettings, judge: ChatModel | None) -> Verifier
         return await open_verifier(settings)
     if judge is None:
         raise UsageError(f"`verifier` {entry.name} needs a model that judges: `judge` MODEL")
-    return Judge(judge)
+    return judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +156,8 @@ def _judged(row: Row, verdict: Verdict) -> Outcome:
     return Outcome(row)
 
 
-async def take(
-    exam: EvaluationRun,
+async def answer_all(
+    run: EvaluationRun,
     chat_model: ChatModel,
     verifiers: Verifiers,
     report: Callable[[int, int], None] = lambda done, total: None,
@@ -165,7 +165,7 @@ async def take(
     """All answers of a model, as records in the order of the items; all are asked at once.
 
     Args:
-        exam: what is asked.
+        run: what is asked.
         chat_model: the model.
         verifiers: judge its answers.
         report: called after each with how many there are, of how many.
@@ -173,14 +173,14 @@ async def take(
     Raises:
         RunError: the engine is dead, or a verifier is.
     """
-    method = exam.method(chat_model, verifiers)
+    method = run.method(chat_model, verifiers)
     done = 0
 
     async def answered(row: Row) -> dict[str, Any]:
         nonlocal done
         outcome = await method(row)
         done += 1
-        report(done, exam.total)
+        report(done, run.total)
         return outcome.row.record()
 
-    return list(await asyncio.gather(*(answered(row) for row in exam.rows())))
+    return list(await asyncio.gather(*(answered(row) for row in run.rows())))

@@ -63,26 +63,26 @@ class Results:
 
 def results_of(name: str, model: str, records: Iterable[Record]) -> Results:
     """Count one model's answers, as `synth.evaluation.run` leaves them."""
-    found = Results(name, model, {}, {}, {}, set())
+    results = Results(name, model, {}, {}, {}, set())
     tokens: Counter[str] = Counter()
     counts: dict[str, Counter[str]] = {}
     reasons: dict[str, Counter[str]] = {}
     for record in records:
         suite = record["suite"]
-        found.verdicts.setdefault(suite, []).append(record["verdict"])
-        found.languages.setdefault(suite, []).append(record.get("language"))
+        results.verdicts.setdefault(suite, []).append(record["verdict"])
+        results.languages.setdefault(suite, []).append(record.get("language"))
         if record["new"]:
-            found.new.add(suite)
+            results.new.add(suite)
         if record["verdict"] == "unscorable":
             reasons.setdefault(suite, Counter())[record.get("verdict_reason") or "no reason is told"] += 1
         tokens[suite] += record.get("tokens") or 0
         signs = counts.setdefault(suite, Counter())
         signs.update(sign for sign in ("refused", "repetitive", "cut_off") if record.get(sign))
-    found.unscorable = {suite: told.most_common(1)[0][0] for suite, told in reasons.items()}
-    for suite, verdicts in found.verdicts.items():
+    results.unscorable = {suite: told.most_common(1)[0][0] for suite, told in reasons.items()}
+    for suite, verdicts in results.verdicts.items():
         shares = {sign: counts[suite][sign] / len(verdicts) for sign in ("refused", "repetitive", "cut_off")}
-        found.signs[suite] = shares | {"tokens": tokens[suite] / len(verdicts)}
-    return found
+        results.signs[suite] = shares | {"tokens": tokens[suite] / len(verdicts)}
+    return results
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def compare(before: Results, after: Results) -> Comparison:
         retention(before.scores(), after.scores()),
         moved,
         {suite: paired_interval(before.verdicts[suite], after.verdicts[suite]) for suite in before.verdicts},
-        {suite: sign_test(found.lost, found.gained) for suite, found in moved.items()},
+        {suite: sign_test(counts.lost, counts.gained) for suite, counts in moved.items()},
         list(_alarms(before, after)),
     )
 
@@ -138,19 +138,19 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
     """All that is known of some models, each compared with the first, as JSON values."""
     first = results[0]
     models = []
-    for found in results:
-        comparison = None if found is first else compare(first, found)
+    for result in results:
+        comparison = None if result is first else compare(first, result)
         suites: dict[str, dict[str, Any]] = {}
-        for score in found.scores():
+        for score in result.scores():
             suites[score.suite] = {
                 "new": score.new,
                 "right": score.right,
                 "wrong": score.wrong,
                 "unscorable": score.unscorable,
-                "unscorable_reason": found.unscorable.get(score.suite),
+                "unscorable_reason": result.unscorable.get(score.suite),
                 "accuracy": score.accuracy,
                 "interval": list(score.interval),
-                **found.signs[score.suite],
+                **result.signs[score.suite],
             }
             if comparison is not None:
                 suites[score.suite] |= {
@@ -158,31 +158,31 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
                     "change_interval": list(comparison.intervals[score.suite]),
                     "chance": comparison.chances[score.suite],
                 }
-        own = retention(found.scores(), found.scores())
+        own = retention(result.scores(), result.scores())
         models.append(
             {
-                "name": found.name,
-                "model": found.model,
+                "name": result.name,
+                "model": result.model,
                 "new": own.new_after,
                 "old": own.old_after,
                 "kept": comparison.retention.kept if comparison else None,
                 "gain": comparison.retention.gain if comparison else None,
                 "suites": suites,
                 "alarms": comparison.alarms if comparison else [],
-                "divergence": found.divergence,
-                "perplexity": found.perplexity,
-                "lm_eval": found.harness,
+                "divergence": result.divergence,
+                "perplexity": result.perplexity,
+                "lm_eval": result.harness,
             }
         )
     return models
 
 
 def share_of(model: Mapping[str, Any], sign: str) -> float:
-    """Share of all of a model's answers that show a sign: "refused", "repetitive" or "cut_off".
+    """Share of all of a model's answers that show a sign.
 
     Args:
         model: as `as_json` gives it.
-        sign: see there.
+        sign: "refused", "repetitive" or "cut_off".
     """
     counts = [
         (suite[sign], suite["right"] + suite["wrong"] + suite["unscorable"]) for suite in model["suites"].values()
@@ -199,10 +199,10 @@ def harness_lines(models: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, li
     Args:
         models: as `as_json` gives them.
     """
-    found = dict.fromkeys(
+    names = dict.fromkeys(
         (task, metric) for model in models for task, metrics in model["lm_eval"].items() for metric in metrics
     )
-    for task, metric in found:
+    for task, metric in names:
         if "stderr" not in metric and metric != "sample_len":
             yield f"{task} {metric}", [model["lm_eval"].get(task, {}).get(metric) for model in models]
 

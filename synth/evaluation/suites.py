@@ -21,6 +21,7 @@ from synth.data.read import Rows, conversations, open_source
 from synth.data.row import Message, digest
 from synth.data.schema.benchmarks import NAMES, benchmark_of
 from synth.errors import UsageError
+from synth.evaluation.names import split_name
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,14 +103,8 @@ class _Opened:
 def _opened(text: str, new: bool) -> _Opened:
     given, source = split_name(text)
     raw = open_source(source)
-    found = benchmark_of(raw.schema, raw.batches)
-    return _Opened(given, source, new, raw, found.name if found else None)
-
-
-def split_name(text: str) -> tuple[str | None, str]:
-    """NAME and FILE of NAME=FILE; no name where the whole is the name of a file, or has none."""
-    name, _, source = text.partition("=")
-    return (name, source) if source and not Path(text).exists() else (None, text)
+    benchmark = benchmark_of(raw.schema, raw.batches)
+    return _Opened(given, source, new, raw, benchmark.name if benchmark else None)
 
 
 def names_of(opened: Sequence[_Opened]) -> list[str]:
@@ -143,16 +138,16 @@ def _suite(
     name: str, one: _Opened, verifier: VerifierSettings | None, settings: VerifierSettings, limit: int | None
 ) -> Suite:
     """The rows as items: any conversation, its answer being the reference."""
-    tasks = open_prompts(conversations(one.raw), limit)
-    if verifier is None and "verifier" not in tasks.source.schema.names:
+    prompts = open_prompts(conversations(one.raw), limit)
+    if verifier is None and "verifier" not in prompts.source.schema.names:
         raise UsageError(
-            f"nothing says how the answers to {one.raw.source} are judged: give the rows a column `verifier` "
-            f"(synth eval takes --verifier NAME, too). It is none of the benchmarks {', '.join(NAMES)}"
+            f"nothing says how the answers to {one.raw.source} are judged: give the rows a column called "
+            f"verifier (synth eval takes `verifier` NAME, too). It is none of the benchmarks {', '.join(NAMES)}"
         )
     items = []
     judges: dict[str, int] = {}
-    rows = tasks.rows("", {}, pa.schema([]))(0)
-    for (index, record), row in zip(tasks.records(), rows, strict=True):
+    rows = prompts.rows("", {}, pa.schema([]))(0)
+    for (index, record), row in zip(prompts.records(), rows, strict=True):
         if row.fault is not None:
             continue
         judge = verifier or replace(settings, name=_known(record["verifier"], f"{one.raw.source}, row {index}"))
@@ -161,7 +156,7 @@ def _suite(
     if not items:
         raise UsageError(f"the suite {one.source} is empty")
     what = f"{one.benchmark}, judged" if one.benchmark else "judged"
-    left_out = f"; {tasks.unreadable:,} more rows cannot be read" if tasks.unreadable else ""
+    left_out = f"; {prompts.unreadable:,} more rows cannot be read" if prompts.unreadable else ""
     return Suite(name, items, one.new, f"{name}: {len(items):,} items, {what} by {', '.join(judges)}{left_out}")
 
 

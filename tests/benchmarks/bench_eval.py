@@ -34,22 +34,24 @@ from synth.generation.runner import Run
 MODEL = str(Path(__file__).parents[2] / "samples" / "model")
 
 
-async def bare(exam: EvaluationRun, chat_model: ChatModel) -> float:
+async def bare(evaluation: EvaluationRun, chat_model: ChatModel) -> float:
     """Seconds of the engine alone."""
-    ends = replace(exam.sampling, stop_ids=chat_model.chat.answer_stop_ids, stop=chat_model.chat.answer_stop)
-    prompts = [chat_model.chat.answer_prompt(item.messages) for _, _, item in exam.items()]
+    ends = replace(evaluation.sampling, stop_ids=chat_model.chat.answer_stop_ids, stop=chat_model.chat.answer_stop)
+    prompts = [chat_model.chat.answer_prompt(item.messages) for _, _, item in evaluation.items()]
     began = time.perf_counter()
     await asyncio.gather(*(chat_model.engine.generate(prompt, ends) for prompt in prompts))
     return time.perf_counter() - began
 
 
-async def evaluated(exam: EvaluationRun, chat_model: ChatModel, verifiers: Verifiers, concurrency: int) -> float:
+async def evaluated(evaluation: EvaluationRun, chat_model: ChatModel, verifiers: Verifiers, concurrency: int) -> float:
     """Seconds of the whole evaluation."""
     with tempfile.TemporaryDirectory() as folder:
         schema = pa.schema([*BASE, *COLUMNS])
-        sink = RunDirectory.open(Path(folder, "out"), RunRecord("eval", exam.settings()), schema)
+        sink = RunDirectory.open(Path(folder, "out"), RunRecord("eval", evaluation.settings()), schema)
         usages = [chat_model.engine.usage]
-        run = Run(exam.method(chat_model, verifiers), exam.rows, sink, usages, concurrency, total=exam.total)
+        run = Run(
+            evaluation.method(chat_model, verifiers), evaluation.rows, sink, usages, concurrency, total=evaluation.total
+        )
         began = time.perf_counter()
         await run.go()
         sink.finish()
@@ -69,21 +71,21 @@ async def main() -> None:
             write_suites(Path(folder), "dev", given.items, given.items)
             files = sorted(str(file) for file in Path(folder).rglob("*.jsonl"))
             suites = open_suites(files, [], None, VerifierSettings(""))
-        exam = EvaluationRun(suites, Sampling(max_tokens=120, temperature=0.0))
+        evaluation = EvaluationRun(suites, Sampling(max_tokens=120, temperature=0.0))
         verifiers = await open_verifiers(stack, suites)
         chat = format_for(MODEL)
         options = EngineOptions()
         engine = await open_engine(given.engine, MODEL, chat.tokenizer, options)
         stack.push_async_callback(engine.close)
         chat_model = ChatModel(engine, chat, "sample")
-        await bare(EvaluationRun(suites[:1], exam.sampling), chat_model)
+        await bare(EvaluationRun(suites[:1], evaluation.sampling), chat_model)
         before = engine.usage.completion_tokens
-        await bare(exam, chat_model)
+        await bare(evaluation, chat_model)
         tokens = engine.usage.completion_tokens - before
         for _ in range(given.rounds):
-            times["bare"].append(await bare(exam, chat_model))
-            times["synth eval"].append(await evaluated(exam, chat_model, verifiers, options.concurrency))
-    print(f"{exam.total:,} items of {len(suites)} suites, {tokens:,} tokens, engine {given.engine}")
+            times["bare"].append(await bare(evaluation, chat_model))
+            times["synth eval"].append(await evaluated(evaluation, chat_model, verifiers, options.concurrency))
+    print(f"{evaluation.total:,} items of {len(suites)} suites, {tokens:,} tokens, engine {given.engine}")
     median = {side: statistics.median(values) for side, values in times.items()}
     for side, values in times.items():
         print(f"{side:<12}{tokens / median[side]:>9,.0f} tokens/s   ({min(values):.1f}–{max(values):.1f} s)")

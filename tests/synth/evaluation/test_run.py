@@ -14,7 +14,7 @@ from synth.engines.base import Completion, Engine, EngineOptions, Sampling
 from synth.engines.hf.engine import load_model
 from synth.errors import UsageError
 from synth.evaluation.alarms import language_of, signs_of
-from synth.evaluation.run import EvaluationRun, open_verifiers, take
+from synth.evaluation.run import EvaluationRun, answer_all, open_verifiers
 from synth.evaluation.scores import Results, as_json, compare, harness_lines, pick, results_of, share_of
 from synth.evaluation.suites import Item, Suite
 from synth.generation.chat_model import ChatModel
@@ -31,11 +31,11 @@ def suite(name: str, *pairs: tuple[str, str], new: bool = False, verifier: Verif
     )
 
 
-def taken(exam: EvaluationRun, engine: Engine, chat: ChatFormat) -> list[dict[str, Any]]:
+def answered(run: EvaluationRun, engine: Engine, chat: ChatFormat) -> list[dict[str, Any]]:
     async def go() -> list[dict[str, Any]]:
         async with AsyncExitStack() as stack:
-            verifiers = await open_verifiers(stack, exam.suites)
-            return await take(exam, ChatModel(engine, chat, "sample"), verifiers)
+            verifiers = await open_verifiers(stack, run.suites)
+            return await answer_all(run, ChatModel(engine, chat, "sample"), verifiers)
 
     return asyncio.run(go())
 
@@ -46,8 +46,8 @@ GREEDY = Sampling(max_tokens=60, temperature=0.0)
 def test_all_suites_are_asked_and_judged(transformers_engine: Engine, chat: ChatFormat) -> None:
     right = ('Swap the first and the last word. The text is "eagle kitten".', "kitten eagle")
     wrong = ("For Lumeria, what is the main river?", "The Nile.")
-    exam = EvaluationRun([suite("strings", right), suite("world", wrong, new=True)], GREEDY)
-    first, second = taken(exam, transformers_engine, chat)
+    run = EvaluationRun([suite("strings", right), suite("world", wrong, new=True)], GREEDY)
+    first, second = answered(run, transformers_engine, chat)
     assert (first["suite"], first["item"], first["new"], first["verdict"]) == ("strings", 0, False, "right")
     assert first["messages"][-1] == {"role": "assistant", "content": "kitten eagle"}
     assert first["tokens"] > 1
@@ -60,7 +60,7 @@ def test_what_cannot_be_asked_is_unscorable(transformers_engine: Engine, chat: C
     nothing = Suite("odd", [Item([], Task("x"), EXACT)])
     long = suite("long", ("word " * 2_000, "x"))
     control = suite("control", ("<|end|>", "x"))
-    records = taken(EvaluationRun([nothing, long, control], GREEDY), transformers_engine, chat)
+    records = answered(EvaluationRun([nothing, long, control], GREEDY), transformers_engine, chat)
     assert [record["verdict"] for record in records] == ["unscorable"] * 3
     assert records[0]["verdict_reason"] == "no prompt"
     assert "window" in records[1]["verdict_reason"]
@@ -168,7 +168,7 @@ def test_what_the_harness_found_of_any_model() -> None:
 
 
 def test_divergence_agrees_with_whole_predictions(model: str, chat: ChatFormat) -> None:
-    foundation = load_model(model, EngineOptions(device="cpu"))
+    reference = load_model(model, EngineOptions(device="cpu"))
     tuned = load_model(model, EngineOptions(device="cpu"))
     chance = torch.Generator().manual_seed(1)
     with torch.no_grad():
@@ -181,12 +181,12 @@ def test_divergence_agrees_with_whole_predictions(model: str, chat: ChatFormat) 
     ]
     sequences = [np.array(one.input_ids, np.int32) for one in encoded]
     wanted = [np.array(one.trained) for one in encoded]
-    found = forward_divergences(foundation, tuned, sequences, wanted)
+    found = forward_divergences(reference, tuned, sequences, wanted)
     for index in range(3):
         ids = torch.tensor(encoded[index].input_ids)[None]
         with torch.no_grad():
-            before, now = (one(input_ids=ids).logits[0].log_softmax(-1) for one in (foundation, tuned))
+            before, now = (one(input_ids=ids).logits[0].log_softmax(-1) for one in (reference, tuned))
         each = (before.exp() * (before - now)).sum(-1)[:-1]
         assert found[index] == pytest.approx(float(each[torch.from_numpy(wanted[index][1:])].mean()), abs=1e-5)
     assert found[0] == pytest.approx(found[3], abs=1e-5)
-    assert max(forward_divergences(foundation, foundation, sequences[:3], wanted[:3])) == pytest.approx(0, abs=1e-6)
+    assert max(forward_divergences(reference, reference, sequences[:3], wanted[:3])) == pytest.approx(0, abs=1e-6)

@@ -1,0 +1,146 @@
+"""`synth.evaluate`: what models can do, and what was kept and lost between them."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+
+from filters.verdict import VerifierSettings
+from synth.api.evaluation import Evaluation
+from synth.api.places import Source, source_at
+from synth.data.destination import check_directory
+from synth.data.output import Output
+from synth.data.run.invocation import command_line
+from synth.data.write import replace_text
+from synth.engines.base import Sampling
+from synth.errors import UsageError
+from synth.evaluation.names import AnyModel, name_models
+from synth.evaluation.pipeline import EvaluationJob, Measures
+from synth.evaluation.pipeline import evaluate as evaluate_models
+from synth.evaluation.run import EvaluationRun
+from synth.evaluation.suites import open_suites
+from synth.evaluation.sweep import check_ratios
+from synth.generation.inputs import verifier_of
+from synth.generation.models import Model
+from synth.progress import Progress
+
+Sources = str | os.PathLike[str] | Sequence[Source] | Mapping[str, Source]
+"""One or several sources, as FILE or NAME=FILE where they are files; or sources by what they are to be called."""
+
+
+def evaluate(
+    suites: Sources = (),
+    *,
+    models: AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel],
+    new: Sources = (),
+    output: str | os.PathLike[str] | None = None,
+    limit: int | None = None,
+    max_tokens: int = 1024,
+    temperature: float = 0.0,
+    seed: int = 0,
+    texts: Sources = (),
+    text_column: str | None = None,
+    kl: bool = False,
+    lm_eval: str | Sequence[str] = (),
+    sweep: Sequence[float] | None = None,
+    keep: float = 0.95,
+    verifier: str | VerifierSettings | None = None,
+    judge: Model | str | None = None,
+    judge_prompt: str = "judge",
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Evaluation:
+    """Count right answers, suite by suite and item by item, and compare models with the first one.
+
+    A suite is a source of prompts, references and what judges the answers: a column called verifier, or `verifier`;
+    files of known benchmarks are read as they are published. A model that is not loaded yet is loaded for its answers
+    alone, and freed before the next one is.
+
+    Args:
+        suites: what the models could do before.
+        models: the models: names, paths, models from `synth.load` (which says how they are run), or what `synth.train`
+            returns; NAME=MODEL, or a dictionary, says what they are called.
+        new: suites of the new task, told apart.
+        output: the directory for answers, `scores.json` and plots; an interrupted evaluation there is gone on with.
+            None is a temporary one, which lasts as long as what is returned.
+        limit: items of each suite.
+        max_tokens: most tokens of an answer.
+        temperature: of the answers; 0 is greedy.
+        seed: of the run.
+        texts: sources of conversations or, with `text_column`, of plain texts, whose perplexity is measured, too.
+        text_column: the column of plain texts in them.
+        kl: measure how far each model has moved from the first, in nats a token along its answers to the new suites.
+        lm_eval: tasks of lm-eval to evaluate, too, where it is installed.
+        sweep: ratios between 0 and 1 at which what lies between the first model and the second is evaluated, too.
+        keep: the share of the old accuracies that the model to take of a sweep keeps.
+        verifier: what judges the answers to all suites; by default what their rows name.
+        judge: the model that judges where the verifier is `judge`.
+        judge_prompt: the file of a prompt of your own for it.
+        restart: throw away what an earlier run left in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: something is wrong with the settings, a suite or a text; no model was loaded.
+        RunError: a model or a verifier broke off; what was answered is kept.
+        Stopped: a person stopped it.
+    """
+    if output is not None:
+        check_directory(os.fspath(output), "an evaluation")
+    elif sweep is not None:
+        raise UsageError("`sweep` makes models: say where they go with `output` DIR")
+    named = {name: model if isinstance(model, Model) else Model(model) for name, model in name_models(models).items()}
+    ratios = () if sweep is None else check_ratios(sweep, list(named))
+    settings = verifier_of(verifier) if isinstance(verifier, str) else verifier or VerifierSettings("")
+    limits = replace(settings, name="", language=None, schema=None, pattern=None)
+    with ExitStack() as stack:
+        old = list(_names(suites, "suite", stack))
+        opened = open_suites(old, list(_names(new, "new", stack)), settings if settings.name else None, limits, limit)
+        measures = Measures(
+            texts=list(_names(texts, "text", stack)),
+            text_column=text_column,
+            kl=kl,
+            lm_eval=(lm_eval,) if isinstance(lm_eval, str) else tuple(lm_eval),
+            limit=limit,
+            sweep=ratios,
+            keep=keep,
+        )
+        place = _place(output, restart)
+        job = EvaluationJob(
+            EvaluationRun(opened, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)),
+            measures,
+            place,
+            judge=next(iter(named.values())).other(judge) if isinstance(judge, str) else judge,
+            judge_prompt=judge_prompt,
+        )
+        scores = {"command_line": command_line(), **evaluate_models(job, named, progress)}
+    job.folder.mkdir(parents=True, exist_ok=True)
+    replace_text(job.folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
+    found = Evaluation(job.folder, keep=place.keep)
+    if output is not None:
+        found.plots()
+    return found
+
+
+def _place(output: str | os.PathLike[str] | None, restart: bool) -> Output:
+    if output is not None:
+        return Output(os.fspath(output), restart=restart)
+    folder = tempfile.TemporaryDirectory(prefix="synth-eval-")
+    return Output(folder.name, keep=folder)
+
+
+def _names(sources: Sources, kind: str, stack: ExitStack) -> Iterator[str]:
+    """Sources as FILE or NAME=FILE; rows in memory are files until the stack is closed, called by their number."""
+    if isinstance(sources, Mapping):
+        for name, source in sources.items():
+            if not name or "=" in name:
+                raise UsageError(f"{name!r} is no name for a {kind}: it is empty, or holds an equals sign")
+            yield f"{name}={stack.enter_context(source_at(source))}"
+        return
+    several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
+    for number, source in enumerate(several, 1):
+        if isinstance(source, Mapping):
+            raise UsageError(f"a {kind} is a file or a list of rows, not one row: give a list of lists")
+        file = stack.enter_context(source_at(source))
+        yield file if isinstance(source, str | os.PathLike) else f"{kind}-{number}={file}"

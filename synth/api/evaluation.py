@@ -1,0 +1,100 @@
+"""What `synth.evaluate` returns: scores, and the answers they were counted from."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from synth.api.dataset import Dataset
+from synth.evaluation.pipeline import ANSWERS
+from synth.evaluation.table import score_table
+from synth.reports.evaluation import read_scores
+from synth.reports.evaluation_plots import draw_scores
+
+if TYPE_CHECKING:
+    from synth.api.report import Report
+
+
+class Evaluation:
+    """What models can do, and what was kept and lost between them: `print` shows the table.
+
+    Attributes:
+        path: the directory with `scores.json` and the answers.
+        scores: what `scores.json` says: `models`, each with its `suites`, and of a sweep `sweep`, the model to take.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], *, keep: object = None) -> None:
+        """Of a directory that `synth.evaluate` or `synth eval` wrote.
+
+        Raises:
+            UsageError: there are no scores, or they cannot be read.
+        """
+        self.path = Path(path)
+        self.scores: dict[str, Any] = read_scores(self.path)
+        self._keep = keep
+
+    def __fspath__(self) -> str:
+        return str(self.path)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        models = self.scores["models"]
+        return f"<synth evaluation {self.path}: {len(models)} models, {len(models[0]['suites'])} suites>"
+
+    def table(self) -> str:
+        """The table as text: a row a suite, a column a model, and what is to be said below it."""
+        return str(score_table(self.scores))
+
+    @property
+    def answers(self) -> dict[str, Dataset]:
+        """What each model answered, with verdicts: one row an item. Empty where no suite was asked."""
+        folders = {model["name"]: self.path / ANSWERS / model["name"] for model in self.scores["models"]}
+        return {name: Dataset(folder, keep=self._keep) for name, folder in folders.items() if folder.is_dir()}
+
+    def items(self) -> Iterator[dict[str, Any]]:
+        """Every item with all models' answers, in bounded memory.
+
+        Yields:
+            `suite`, `item` (its place there, from 0), `new`, `prompt` (messages), `reference`, and `models`: by name
+            the `text` of the answer (None where nothing could be asked), its `verdict`, and the `reason` if it is not
+            right.
+        """
+        answers = self.answers
+        for rows in zip(*answers.values(), strict=True):
+            texts = [_answer(row["messages"]) for row in rows]
+            first = rows[0]
+            yield {
+                **{name: first[name] for name in ("suite", "item", "new", "reference")},
+                "prompt": first["messages"] if texts[0] is None else first["messages"][:-1],
+                "models": {
+                    name: {"text": text, "verdict": row["verdict"], "reason": row["verdict_reason"]}
+                    for name, text, row in zip(answers, texts, rows, strict=True)
+                },
+            }
+
+    def plots(self, output: str | os.PathLike[str] | None = None) -> list[Path]:
+        """Draw bars for every suite and, of several comparisons, what was kept against what was gained.
+
+        Args:
+            output: the directory for the files, SVG and PNG; that of the evaluation by default.
+        """
+        folder = Path(output or self.path)
+        folder.mkdir(parents=True, exist_ok=True)
+        return [file for suffix in (".svg", ".png") for file in draw_scores(self.scores, folder, suffix)]
+
+    def report(self, output: str | os.PathLike[str] | None = None) -> "Report":
+        """The page of `synth report`, with every item that went wrong or came right; a notebook shows it.
+
+        Args:
+            output: the HTML file to write as well.
+        """
+        from synth.api.report import report
+
+        return report([self], output=output)
+
+
+def _answer(messages: list[dict[str, Any]]) -> str | None:
+    """What a model said last, if it was asked."""
+    return messages[-1]["content"] if messages and messages[-1]["role"] == "assistant" else None

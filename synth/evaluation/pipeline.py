@@ -1,0 +1,306 @@
+"""What an evaluation does: check, ask the models one after the other, count, and measure what else is wanted."""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from filters.verifiers.registry import entry_of
+from synth.background import wait_for
+from synth.data.output import Output, StreamSink
+from synth.data.read import open_source
+from synth.data.row import BASE
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord
+from synth.data.run.versions import versions
+from synth.engines.loading import remote_code
+from synth.errors import Stopped, UsageError
+from synth.evaluation import lm_eval as harness
+from synth.evaluation.divergence import add_divergences
+from synth.evaluation.perplexity import Text, open_texts, perplexity
+from synth.evaluation.run import COLUMNS, EvaluationRun, Verifiers, open_verifiers
+from synth.evaluation.scores import Results, as_json, pick, results_of
+from synth.evaluation.sweep import merged_models
+from synth.generation.chat_model import ChatModel
+from synth.generation.judge import JUDGE_PLACES, Judge
+from synth.generation.models import Model, Roles
+from synth.generation.pipeline import drive
+from synth.generation.prompt_files import load_prompt
+from synth.generation.runner import Run
+from synth.progress import Progress, clock
+from synth.scoring.scorer import open_scorer
+from synth.stop import Stop
+
+ANSWERS, MERGED = "answers", "merged"
+"""Where the answers of each model, and the models of a sweep, are in the directory of an evaluation."""
+OWN_PROMPT = "judge"
+"""The prompt of a judge that is not a file of the user's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Measures:
+    """What is measured beside the answers to suites.
+
+    Attributes:
+        texts: FILE or NAME=FILE: the perplexity of these texts.
+        text_column: the column of plain texts in them; None where they are conversations.
+        kl: how far each model has moved from the first on the prompts of new suites.
+        lm_eval: tasks of lm-eval.
+        limit: items of each of those.
+        sweep: ratios at which models between the first and the second are evaluated, too.
+        keep: share of the old accuracies that the model to take keeps.
+    """
+
+    texts: Sequence[str] = ()
+    text_column: str | None = None
+    kl: bool = False
+    lm_eval: Sequence[str] = ()
+    limit: int | None = None
+    sweep: Sequence[float] = ()
+    keep: float = 0.95
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationJob:
+    """One evaluation.
+
+    Attributes:
+        run: what all models are asked.
+        measures: what else is measured.
+        output: a directory.
+        judge: who judges where a suite asks for it.
+        judge_prompt: how it is asked: a name of ours, or the user's file.
+    """
+
+    run: EvaluationRun
+    measures: Measures
+    output: Output
+    judge: Model | None = None
+    judge_prompt: str = OWN_PROMPT
+
+    @property
+    def folder(self) -> Path:
+        """Where it all goes."""
+        return Path(str(self.output.path))
+
+    @property
+    def judges(self) -> bool:
+        """Whether a suite asks for a judge."""
+        return any(entry_of(item.verifier.name).asks_model for suite in self.run.suites for item in suite.items)
+
+    def roles(self, model: Model) -> Roles:
+        """Who is in memory while a model answers."""
+        return Roles({"model": model, "judge": self.judge} if self.judges and self.judge else {"model": model})
+
+    def answers(self, name: str) -> Output:
+        """Where the answers of the model of that name go."""
+        return Output(str(self.folder / ANSWERS / name), restart=self.output.restart)
+
+    def record(self, model: Model) -> RunRecord:
+        """The record of a model's answers, none of which are there yet."""
+        roles = Roles({"model": model})
+        settings = roles.record() | self.run.settings()
+        if self.judges and self.judge_prompt != OWN_PROMPT:
+            settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
+        return RunRecord("eval", settings, model.given, versions(*roles.packages()))
+
+
+def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> dict[str, Any]:
+    """Evaluate some models, or go on where an earlier call was stopped.
+
+    A model that is not loaded yet is loaded for its answers alone, and freed before the next one is.
+
+    Args:
+        job: what is done.
+        models: by what they are called; the first one is what the others are compared with.
+        progress: is told how it goes.
+
+    Returns:
+        JSON values: `models`, as `synth.evaluation.scores.as_json` gives them, and of a sweep `sweep`, as `pick` does.
+
+    Raises:
+        UsageError: something is wrong with the settings, a suite or a text; no model was loaded.
+        RunError: a model or a verifier broke off; what was answered is kept.
+        Stopped: a person stopped it.
+    """
+    measures = job.measures
+    _check(job, models)
+    _refuse_other_runs(job, models)
+    _check_texts(job, models, progress)
+    for suite in job.run.suites:
+        progress.say(suite.note)
+    asked = dict(models)
+    if measures.sweep:
+        merged = job.folder / MERGED
+        asked |= merged_models(models, measures.sweep, merged, restart=job.output.restart, progress=progress)
+        _refuse_other_runs(job, asked)
+    stop = Stop()
+    with stop.on_signals():
+        with _judge(job, asked, progress) as judge, _verifiers(job, judge) as verifiers:
+            results = [_results(job, name, model, verifiers, progress, stop) for name, model in asked.items()]
+        if measures.kl:
+            first = open_source(str(job.answers(results[0].name).path))
+            add_divergences(
+                results, asked, (record for batch in first.batches() for record in batch.to_pylist()), progress
+            )
+        for result in results if measures.lm_eval else ():
+            _run_lm_eval(job, result, asked[result.name], progress)
+    scores: dict[str, Any] = {"models": as_json(results)}
+    if measures.sweep:
+        scores["sweep"] = pick(scores["models"], measures.keep)
+    return scores
+
+
+def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
+    """Find settings that cannot work together, before any time is spent."""
+    measures, suites = job.measures, job.run.suites
+    if not suites and not measures.lm_eval and not measures.texts:
+        raise UsageError("nothing to ask: name a suite, or `new`, `texts` or `lm_eval`")
+    has_new = any(suite.new for suite in suites)
+    if measures.kl and (len(models) < 2 or not has_new):
+        raise UsageError("`kl` compares a further model with the first, on the prompts of `new` suites: give both")
+    if measures.kl and any(not model.runs_in.here for model in models.values()):
+        raise UsageError("`kl` needs the models' whole predictions, which servers do not give")
+    if measures.sweep and (len(models) != 2 or not has_new or all(suite.new for suite in suites)):
+        raise UsageError("`sweep` is between two models, and needs old suites and `new` ones to choose by")
+    if measures.lm_eval:
+        harness.check(measures.lm_eval)
+    if job.judges:
+        if job.judge is None:
+            raise UsageError("`verifier` judge needs a model that judges: `judge` MODEL")
+        Judge(job.judge.unopened(), job.judge_prompt)
+    for model in models.values() if suites else ():
+        model.unopened()
+
+
+def _refuse_other_runs(job: EvaluationJob, models: Mapping[str, Model]) -> None:
+    """Find answers of other settings at once, not when it is their model's turn."""
+    for name, model in models.items() if job.run.total else ():
+        job.answers(name).refuse_early(partial(job.record, model))
+
+
+def _check_texts(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> None:
+    for model in models.values():
+        for text in _texts(job, model):
+            if text.rows.note:
+                progress.say(f"{text.name}: {text.rows.note}")
+
+
+def _texts(job: EvaluationJob, model: Model) -> list[Text]:
+    measures = job.measures
+    return open_texts(measures.texts, measures.text_column, model.chat) if measures.texts else []
+
+
+@contextmanager
+def _judge(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> Iterator[Judge | None]:
+    """Who judges beside the models that answer, where a suite asks for it."""
+    if not job.judges or job.judge is None:
+        yield None
+        return
+    with _opened(job.judge, max(job.roles(model).models_here() for model in models.values()), progress) as chat_model:
+        yield Judge(chat_model, job.judge_prompt)
+
+
+@contextmanager
+def _verifiers(job: EvaluationJob, judge: Judge | None) -> Iterator[Verifiers]:
+    stack = AsyncExitStack()
+    try:
+        yield wait_for(open_verifiers(stack, job.run.suites, judge))
+    finally:
+        wait_for(stack.aclose())
+
+
+@contextmanager
+def _opened(model: Model, models: int, progress: Progress) -> Iterator[ChatModel]:
+    """A model with its engine; one that was not loaded before is freed at the end: the next one needs the room.
+
+    Args:
+        model: the model.
+        models: how many share this machine's GPU meanwhile.
+        progress: is told what is loaded.
+    """
+    loaded = model.running is not None
+    try:
+        yield wait_for(model.opened(progress, models))
+    finally:
+        if not loaded:
+            model.close()
+
+
+def _results(
+    job: EvaluationJob, name: str, model: Model, verifiers: Verifiers, progress: Progress, stop: Stop
+) -> Results:
+    """One model's answers, going on where an earlier run was stopped, and the perplexity of texts under it."""
+    answers: AbstractContextManager[StreamSink | RunDirectory | None] = nullcontext()
+    if job.run.total:
+        answers = job.answers(name).opened(job.record(model), pa.schema([*BASE, *COLUMNS]))
+    with answers as sink:
+        perplexities = _perplexities(job, name, model, progress)
+        if sink is not None and sink.next < job.run.total:
+            with _opened(model, job.roles(model).models_here(), progress) as chat_model:
+                run = wait_for(_ask(job, name, model, chat_model, verifiers, sink, progress, stop))
+            if not run.complete:
+                kept = job.output if job.output.keep is None else Output()
+                raise Stopped(kept.stopped())
+    batches = sink.rows() if sink is not None else ()
+    results = results_of(name, model.given, (record for batch in batches for record in batch.to_pylist()))
+    results.perplexity = perplexities
+    return results
+
+
+async def _ask(
+    job: EvaluationJob,
+    name: str,
+    model: Model,
+    chat_model: ChatModel,
+    verifiers: Verifiers,
+    sink: StreamSink | RunDirectory,
+    progress: Progress,
+    stop: Stop,
+) -> Run:
+    run = Run(
+        job.run.method(chat_model, verifiers),
+        job.run.rows,
+        sink,
+        [chat_model.engine.usage],
+        model.options.concurrency,
+        total=job.run.total,
+    )
+    began = time.monotonic()
+    await drive(run, f"eval {name}", progress, stop)
+    if run.complete:
+        seconds = max(time.monotonic() - began, 1e-6)
+        progress.say(f"{name}: {clock(seconds)}, {run.completion_tokens / seconds:,.0f} tokens/s out")
+    return run
+
+
+def _perplexities(job: EvaluationJob, name: str, model: Model, progress: Progress) -> dict[str, float]:
+    """The perplexity of each text, scored as `synth score-tokens` does it, before the model is opened to answer."""
+    if not job.measures.texts:
+        return {}
+    texts = _texts(job, model)
+    progress.say(f"loading {model.name} to score {', '.join(text.name for text in texts)}")
+    values: dict[str, float] = {}
+    with remote_code(allowed=model.trust_remote_code):
+        scorer = open_scorer(model.engine, model.name, model.chat.tokenizer, model.options)
+    try:
+        for text in texts:
+            result = perplexity(text, scorer)
+            values[text.name] = result.value
+            for reason, count in result.left_out.items():
+                progress.say(f"{name}: {count:,} rows of {text.name} are left out of its perplexity: {reason}")
+    finally:
+        scorer.close()
+    return values
+
+
+def _run_lm_eval(job: EvaluationJob, results: Results, model: Model, progress: Progress) -> None:
+    tasks, limit = job.measures.lm_eval, job.measures.limit
+    progress.say(f"lm-eval: {','.join(tasks)} with {results.name}")
+    with remote_code(allowed=model.trust_remote_code):
+        results.harness = harness.run(model.name, tasks, limit, model.options.dtype, model.options.device)

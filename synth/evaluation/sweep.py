@@ -1,0 +1,61 @@
+"""A sweep: what lies between a model before training and after it, at several ratios."""
+
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from synth.errors import UsageError
+from synth.generation.models import Model
+from synth.progress import Progress
+
+
+def check_ratios(ratios: Sequence[float], names: Sequence[str] = ()) -> tuple[float, ...]:
+    """The ratios of a sweep, each once, in the order given.
+
+    Args:
+        ratios: shares of the way from the first model to the second.
+        names: what models are called already: a merged one is called as its ratio is.
+
+    Raises:
+        UsageError: there are none, one is not between 0 and 1, or a name is taken.
+    """
+    if not ratios or not all(0 < ratio < 1 for ratio in ratios):
+        said = ",".join(map(str, ratios))
+        raise UsageError(f"`sweep` {said or 'without ratios'}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
+    once = tuple(dict.fromkeys(map(float, ratios)))
+    if taken := next((str(ratio) for ratio in once if str(ratio) in names), None):
+        raise UsageError(f"a model is called {taken}, as the one of `sweep` {taken} will be: call it otherwise")
+    return once
+
+
+def merged_models(
+    models: Mapping[str, Model], ratios: Sequence[float], folder: Path, *, restart: bool, progress: Progress
+) -> dict[str, Model]:
+    """The models between two, by their ratios; made where they are not there yet.
+
+    Args:
+        models: the one before training and the one after it.
+        ratios: as `check_ratios` gives them.
+        folder: where they go, each in a directory of its own.
+        restart: whether those that are there are made anew.
+        progress: is told what is made.
+
+    Raises:
+        UsageError: those that are there were made of other models, or the two cannot be merged.
+        RunError: the disk is full.
+    """
+    from synth.training.merge import is_merge_of, merge
+
+    base, tuned = models.values()
+    made: dict[str, Model] = {}
+    for ratio in ratios:
+        path = folder / str(ratio)
+        if path.exists() and restart:
+            shutil.rmtree(path)
+        if not path.exists():
+            progress.say(f"merging at ratio {ratio}")
+            merge(base.name, tuned.name, path, ratio=ratio)
+        elif not is_merge_of(path, base.name, tuned.name, ratio):
+            raise UsageError(f"{path} was made of other models: give `restart`, or another `output`")
+        made[str(ratio)] = base.other(str(path), prefix=base.prefix, stop=base.stop)
+    return made
