@@ -1,4 +1,7 @@
-"""`synth show`."""
+"""`synth show`: rows drawn for a terminal.
+
+There is no function for it: in Python rows are dictionaries, results have tables, and `synth.report` makes a page.
+"""
 
 from pathlib import Path
 
