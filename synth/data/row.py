@@ -66,6 +66,10 @@ FAULT = "synth:fault"
 Such a row has no messages, and every command rejects it with this reason."""
 
 
+WIDE = 200
+"""More columns than this are mostly empty: sets whose rows each bring columns of their own."""
+
+
 @dataclass(slots=True)
 class Row:
     """One conversation on its way to a data set; None where a column does not apply.
@@ -113,10 +117,27 @@ def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordB
     Lone surrogates, which a model's broken bytes can decode to, are replaced: Arrow strings are valid UTF-8.
     """
     try:
-        return pa.RecordBatch.from_pylist(list(records), schema=schema)
+        return _batch(records, schema)
     except UnicodeEncodeError:
         clean = json.dumps(list(records), ensure_ascii=False).encode("utf-8", "replace")
-        return pa.RecordBatch.from_pylist(json.loads(clean), schema=schema)
+        return _batch(json.loads(clean), schema)
+
+
+def _batch(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
+    if len(schema) <= WIDE:
+        return pa.RecordBatch.from_pylist(list(records), schema=schema)
+    columns: dict[str, dict[int, Any]] = {}
+    for index, record in enumerate(records):  # row by row: column by column, as Arrow goes, takes far longer
+        for name, value in record.items():
+            if value is not None:
+                columns.setdefault(name, {})[index] = value
+    arrays = [
+        pa.array([there.get(index) for index in range(len(records))], item.type)
+        if (there := columns.get(item.name))
+        else pa.nulls(len(records), item.type)
+        for item in schema
+    ]
+    return pa.record_batch(arrays, schema=schema)
 
 
 @dataclass(slots=True)

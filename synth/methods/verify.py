@@ -58,16 +58,15 @@ def nothing_to_judge(prompts: PromptSet, settings: VerifierSettings | None, *, r
         settings: the verifier; None, or one that asks a model, takes the column `reference` for a reference.
         references: whether references are judged, or answers.
     """
+    if not references and prompts.has_answers():
+        return None
     if settings is None or registry.entry_of(settings.name).asks_model:
         has_references = any(task.reference for task in prompts.tasks())
     else:
         has_references = any(registry.gold(settings, task) for task in prompts.tasks())
-    has_answers = prompts.has_answers()
     source = prompts.source.source
     if references:
         return None if has_references else f"{source} has no references to judge"
-    if has_answers:
-        return None
     judged = "; its references can be judged: `references`" if has_references else ""
     return (
         f"{source} holds prompts without answers: there is nothing to judge{judged}. `synth self-output` has a model "

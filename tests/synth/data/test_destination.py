@@ -21,7 +21,7 @@ def test_the_suffixes_are_those_that_are_written() -> None:
         (["score-tokens", "rows.jsonl", "--model", MODEL, "-o", "x.json"], "rows are not written as .json"),
         (["mix", "rows.jsonl", "--replay", "rows.jsonl:5%", "-o", "x.jsonl.gz"], "rows are not written as .gz"),
         (["filter", "rows.jsonl", "-o", "x.txt"], "rows are not written as .txt"),
-        (["export", "rows.jsonl", "-o", "x.txt"], "'.txt' is not a format"),
+        (["export", "rows.jsonl", "-o", "x.txt"], "rows are not written as .txt"),
         (["train", "rows.jsonl", "--model", MODEL, "-o", "x.safetensors"], "the trained model goes into a directory"),
         (["merge", MODEL, MODEL, "-o", "x.bin"], "the merged model goes into a directory"),
         (["eval", "rows.jsonl", "--model", MODEL, "-o", "x.json"], "an evaluation goes into a directory"),
