@@ -108,10 +108,7 @@ def read_training_rows(
     Raises:
         UsageError: the tokens are another tokenizer's, a column has another type than it should, or nothing is left.
     """
-    texts = [item.name for item in rows.schema if holds_text(item.type)]
-    if text_column is not None and text_column not in texts:
-        there = ", ".join(texts) or "none"
-        raise UsageError(f"{rows.source} has no column of texts {text_column!r}; there are: {there}")
+    _check_text_column(rows, text_column)
     tokenised = "input_ids" in rows.schema.names
     if tokenised:
         _check_types(rows)
@@ -144,19 +141,31 @@ def read_training_rows(
         raise UsageError(f"{rows.source} has nothing to train on{_first_reason(rejected)}")
     if tokenised:
         _check_labels(rows.source, kept)
-    for row in kept:
-        row.weights = np.ones(len(row.tokens), np.float32) if row.weights is None else row.weights
-        row.weights[row.labels == IGNORED] = 0
-    return TrainingRows(
-        names,
-        sources,
-        np.cumsum([0, *(len(row.tokens) for row in kept)]),
-        np.concatenate([row.tokens for row in kept]),
-        np.concatenate([row.labels for row in kept]),
-        np.concatenate([row.weights for row in kept if row.weights is not None]),
-        rejected,
-        untrained,
+    return TrainingRows(names, sources, *_joined(kept), rejected, untrained)
+
+
+def _joined(
+    rows: Sequence[_Row],
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
+    """Rows end to end: `starts`, `tokens`, `labels` and `weights` of `TrainingRows`."""
+    weights = []
+    for row in rows:
+        own = np.ones(len(row.tokens), np.float32) if row.weights is None else row.weights
+        own[row.labels == IGNORED] = 0
+        weights.append(own)
+    return (
+        np.cumsum([0, *(len(row.tokens) for row in rows)]),
+        np.concatenate([row.tokens for row in rows]),
+        np.concatenate([row.labels for row in rows]),
+        np.concatenate(weights),
     )
+
+
+def _check_text_column(rows: Rows, name: str | None) -> None:
+    texts = [item.name for item in rows.schema if holds_text(item.type)]
+    if name is not None and name not in texts:
+        there = ", ".join(texts) or "none"
+        raise UsageError(f"`text_column`: {rows.source} has no column of texts {name!r}; there are: {there}")
 
 
 def _records(rows: Rows, limit: int | None) -> Iterator[dict[str, Any]]:
