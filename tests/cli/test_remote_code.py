@@ -133,6 +133,6 @@ def test_vllm_runs_none_either(place: Place, capfd: pytest.CaptureFixture[str]) 
     from synth.errors import UsageError
 
     tokenizer = load_tokenizer("samples/model")
-    with pytest.raises(UsageError, match="--trust-remote-code"):
+    with pytest.raises(UsageError, match="`trust_remote_code`"):
         asyncio.run(open_vllm(str(place.model), tokenizer, EngineOptions()))
     assert not place.mark.exists()
