@@ -1,5 +1,8 @@
 """What the README and the guide show must be so: their Python runs, commands and options exist, files are there."""
 
+import ast
+import functools
+import inspect
 import re
 import shlex
 import subprocess
@@ -13,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 from packaging.version import Version
 
+import synth
 from cli.main import cli
 
 ROOT = Path(__file__).parent.parent
@@ -46,6 +50,18 @@ def test_commands_and_options_exist(line: str) -> None:
     for word in rest:
         if word.startswith("-") and len(word) > 1:
             assert word in options, f"{word} in: {line}"
+
+
+@pytest.mark.parametrize("code", blocks("py"))
+def test_functions_and_arguments_exist(code: str) -> None:
+    """Of Python that needs a large model, marked as `py`: what it calls is there, and takes what it is given."""
+    calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
+    ours = [node for node in calls if re.fullmatch(r"synth(\.\w+)+", ast.unparse(node.func))]
+    assert ours, code
+    for node in ours:
+        called: object = functools.reduce(getattr, ast.unparse(node.func).split(".")[1:], synth)
+        assert callable(called)
+        inspect.signature(called).bind(*node.args, **{str(word.arg): word.value for word in node.keywords})
 
 
 @pytest.mark.parametrize("code", blocks("python"))
