@@ -13,6 +13,9 @@ from synth.data.read import Rows, Tally, faults_of
 from synth.data.row import BASE, FAULT, REASON, Message, Row, digest
 from synth.data.schema.names import free_name
 
+_OBJECTS = 256
+"""Rows that are Python objects at a time."""
+
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
@@ -75,7 +78,7 @@ class PromptSet:
 
         def rows(start: int) -> Iterator[Row]:
             for source, batch in self.completed(added, start):
-                for record, fault in zip(batch.to_pylist(), faults_of(source), strict=True):
+                for record, fault in zip(_records(batch), faults_of(source), strict=True):
                     ours: dict[str, Any] = {name: record.pop(name) for name in BASE.names}
                     ours["messages"] = ours["messages"] or []
                     yield Row(**ours, passthrough=record, fault=fault)
@@ -146,7 +149,7 @@ class PromptSet:
     def records(self, start: int = 0) -> Iterator[tuple[int, dict[str, Any]]]:
         """The rows as they are (with `FAULT`), with their index, from index `start` on."""
         for at, batch in self._batches(start):
-            yield from enumerate(batch.to_pylist(), at)
+            yield from enumerate(_records(batch), at)
 
     def _batches(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The rows from index `start` on, with the index of each batch's first."""
@@ -177,6 +180,12 @@ def task_of(row: Row) -> Task:
     """What answers to a row are checked against."""
     prompt = next((turn["content"] for turn in reversed(row.messages) if turn["role"] == "user"), "")
     return Task(row.reference, prompt, row.passthrough)
+
+
+def _records(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
+    """The rows of a batch, few of them as Python objects at a time."""
+    for start in range(0, batch.num_rows, _OBJECTS):
+        yield from batch.slice(start, _OBJECTS).to_pylist()
 
 
 def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) -> dict[str, str]:
