@@ -216,8 +216,8 @@ def scoring_options(command: Command) -> Command:
         "--engine",
         default="auto",
         show_default=True,
-        metavar="auto|transformers|URL",
-        help="Where the model runs: here, or on a server, whose prompt log-probabilities are taken.",
+        metavar="auto|transformers|URL|MODULE:FUNCTION",
+        help="Where the model runs: here; on a server, whose log-probabilities are taken; in an engine of yours.",
     )
     command = announced(command)
     return _apply([engine, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, API_KEY, TRUST], command)

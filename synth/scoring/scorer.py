@@ -1,4 +1,4 @@
-"""Models that tell how likely given tokens are: one that is loaded here, or one on a server."""
+"""Models that tell how likely given tokens are: loaded here, on a server, or in an engine of a user's."""
 
 import asyncio
 import threading
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from filters.names import is_import_path
 from synth.engines.base import Engine, EngineOptions, Tokenizer
 from synth.engines.loading import load_config
 from synth.errors import RequestError, UsageError
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from synth.scoring.token_scores import TokenScorer
 
 Result = TypeVar("Result")
+SERVERS = ("http://", "https://")
 
 
 def open_scorer(
@@ -24,7 +26,8 @@ def open_scorer(
     """Load a model with transformers, or reach it on a server, for scoring alone.
 
     Args:
-        engine: "auto" or "transformers" for a model that is loaded here, or the address of a server.
+        engine: "auto" or "transformers" for a model that is loaded here, the address of a server, or an engine of a
+            user's as "module:function".
         model: a directory, or an id on the Hub.
         tokenizer: of the model.
         options: as for `open_engine`.
@@ -33,8 +36,8 @@ def open_scorer(
     Raises:
         UsageError: there is no such engine or model, or the tokenizer is not the model's.
     """
-    if engine.startswith(("http://", "https://")):
-        return _ServerScorer(engine, model, tokenizer, options)
+    if engine.startswith(SERVERS) or is_import_path(engine):
+        return _EngineScorer(engine, model, tokenizer, options)
     return _LocalScorer(model, tokenizer, options, loaded)
 
 
@@ -69,22 +72,23 @@ class _LocalScorer:
         del self._scorer
 
 
-class _ServerScorer:
-    """A server's engine, driven on an event loop of its own."""
+class _EngineScorer:
+    """A server, or an engine of a user's, driven on an event loop of its own."""
 
-    def __init__(self, url: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> None:
-        from synth.engines.server.engine import open_server
+    def __init__(self, engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> None:
+        from synth.engines.open import open_engine
 
         self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name="server-scorer", daemon=True)
+        self._thread = threading.Thread(target=self._loop.run_forever, name="engine-scorer", daemon=True)
         self._thread.start()
         self._places = asyncio.Semaphore(options.concurrency)
         try:
-            self._engine: Engine = self._await(open_server(url, model, tokenizer, options))
+            self._engine: Engine = self._await(open_engine(engine, model, tokenizer, options))
         except BaseException:
             self._loop.call_soon_threadsafe(self._loop.stop)
             raise
-        self.max_length = self._engine.max_length - 1  # servers score a prompt only where one more token has room
+        spare = engine.startswith(SERVERS)  # servers score a prompt only where one more token has room
+        self.max_length = self._engine.max_length - spare
         self.description = self._engine.description
 
     def score(
@@ -104,7 +108,7 @@ class _ServerScorer:
                 return error
 
     def close(self) -> None:
-        """Leave the server."""
+        """Leave the server, or free the model."""
         self._await(self._engine.close())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()

@@ -196,3 +196,20 @@ def test_vllm_in_process_is_refused() -> None:
     with pytest.raises(synth.UsageError, match="too slowly") as wrong:
         synth.score_tokens(synth.load(MODEL, engine="vllm"), sums(2))
     assert wrong.value.field == "engine"
+
+
+def test_an_engine_of_a_users_own_scores(model: synth.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "scoring_engines.py").write_text(
+        "from synth.engines.hf.engine import open_transformers\n"
+        "async def opened(model, tokenizer, options):\n"
+        "    open(f'{__file__}.opened', 'w').close()\n"
+        "    return await open_transformers(model, tokenizer, options)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    with synth.load(MODEL, engine="scoring_engines:opened", device="cpu") as own:
+        rows = synth.score_tokens(own, sums(4), progress=synth.SILENT)
+    assert (tmp_path / "scoring_engines.py.opened").exists()
+    assert rows.record is not None and rows.record.settings["engine"] == "scoring_engines:opened"
+    theirs = [row["logprobs"] for row in synth.score_tokens(model, sums(4), progress=synth.SILENT)]
+    for row, expected in zip(rows, theirs, strict=True):
+        assert row["logprobs"] == pytest.approx(expected, abs=1e-4)
