@@ -70,7 +70,7 @@ def open_suites(
     settings: VerifierSettings,
     limit: int | None = None,
 ) -> list[Suite]:
-    """Read the suites of a command line.
+    """Read suites.
 
     Args:
         old: suites of what the model could do before: FILE, or NAME=FILE.

@@ -1,7 +1,6 @@
 """What generating commands work on: the prompt set, and the verifier that its rows may name."""
 
 from dataclasses import replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -15,6 +14,7 @@ from synth.data.schema.turns import holds_text
 from synth.errors import UsageError
 from synth.generation.documents import Cut, open_documents
 from synth.progress import Progress
+from synth.small_text import read_small
 
 
 def read_prompts(
@@ -147,7 +147,7 @@ def verifier_of(
     text = None
     if schema is not None:
         try:
-            text = Path(schema).read_text(encoding="utf-8")
+            text = read_small(schema)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"`schema` {schema} cannot be read: {error}") from error
     return VerifierSettings(name or "", time_limit, memory_limit, language, text, pattern, unsafe_no_sandbox)
