@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.data.output import Output, side_file
-from synth.data.read import open_source
 from synth.data.run.record import RunRecord, read_record
 from synth.data.write import FORMATS
 
@@ -15,6 +14,7 @@ if TYPE_CHECKING:
     import datasets
 
     from synth.api.report import Report
+    from synth.data.read import Rows
 
 
 class Dataset:
@@ -59,7 +59,12 @@ class Dataset:
 
     @cached_property
     def _length(self) -> int:
-        return sum(batch.num_rows for batch in open_source(str(self.path)).batches())
+        return sum(batch.num_rows for batch in self._source().batches())
+
+    def _source(self) -> "Rows":
+        from synth.data.read import open_source  # a run that makes rows reads none
+
+        return open_source(str(self.path))
 
     def __len__(self) -> int:
         """Rows."""
@@ -67,7 +72,7 @@ class Dataset:
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         """The rows as dictionaries, in bounded memory."""
-        for batch in open_source(str(self.path)).batches():
+        for batch in self._source().batches():
             yield from batch.to_pylist()
 
     @property
@@ -94,7 +99,7 @@ class Dataset:
 
         if self.path.is_dir():
             return datasets.load_from_disk(str(self.path))
-        rows = open_source(str(self.path))
+        rows = self._source()
         return datasets.Dataset.from_generator(
             lambda: iter(self), features=datasets.Features.from_arrow_schema(rows.schema)
         )

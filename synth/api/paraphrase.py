@@ -2,8 +2,8 @@
 
 from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
-from synth.api.models import roles_for
 from synth.api.places import Place, Source, output_at, source_at
+from synth.api.roles import roles_for
 from synth.engines.base import Sampling
 from synth.generation.inputs import need_references, read_prompts
 from synth.generation.models import Model

@@ -3,8 +3,8 @@
 from filters.verdict import VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
-from synth.api.models import roles_for
 from synth.api.places import Place, Source, output_at, source_at
+from synth.api.roles import roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts

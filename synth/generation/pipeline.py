@@ -6,13 +6,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from synth.background import wait_for
 from synth.data.output import Output, closing_lines
-from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Row
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
@@ -23,6 +22,9 @@ from synth.generation.runner import Method, Quota, Run, Sink
 from synth.generation.verification import Verifier, check_references, open_verifier
 from synth.progress import Meter, Progress, clock
 from synth.stop import Stop
+
+if TYPE_CHECKING:
+    from synth.data.prompts import PromptSet
 
 FIRST = 200
 """References that are checked before a model is loaded."""
@@ -53,7 +55,7 @@ class Job:
     rows: Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]
     schema: pa.Schema = BASE
     target: int | None = None
-    prompts: PromptSet | None = None
+    prompts: "PromptSet | None" = None
     key: Callable[[Row], int] | None = None
     quota: Quota | None = None
     check_references: bool = True
@@ -67,7 +69,11 @@ class Job:
 
 
 def prompt_job(
-    command: str, prompts: PromptSet, added: pa.Schema, settings: dict[str, Any], method: Callable[[OpenRoles], Method]
+    command: str,
+    prompts: "PromptSet",
+    added: pa.Schema,
+    settings: dict[str, Any],
+    method: Callable[[OpenRoles], Method],
 ) -> Job:
     """A job that completes the rows of a data set one by one.
 
