@@ -130,7 +130,9 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
     """
     measures = job.measures
     _check(job, models)
-    _refuse_other_runs(job, models)
+    _refuse_other_runs(job, models)  # needs no tokenizer, which what follows reads
+    for model in models.values() if job.run.suites else ():
+        model.unopened()
     _check_texts(job, models, progress)
     for suite in job.run.suites:
         progress.say(suite.note)
@@ -174,8 +176,6 @@ def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
         if job.judge is None:
             raise UsageError("`verifier` judge needs a model that judges: `judge` MODEL")
         Judge(job.judge.unopened(), job.judge_prompt)
-    for model in models.values() if suites else ():
-        model.unopened()
 
 
 def _refuse_other_runs(job: EvaluationJob, models: Mapping[str, Model]) -> None:
