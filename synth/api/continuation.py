@@ -5,7 +5,7 @@ from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.continuation import COLUMNS, HALVES, ContinuationSettings, halving
 from synth.methods.continuation import continuation as method
@@ -13,12 +13,12 @@ from synth.progress import Progress
 
 
 def continuation(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     output: Place = None,
     text_column: str = "text",
-    answer_model: Model | str | None = None,
+    answer_model: Model | ModelName | None = None,
     passage_tokens: int = 600,
     seed: int = 0,
     temperature: float = 0.7,

@@ -11,7 +11,7 @@ from synth.data.media.manifest import open_manifest
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import prompts_of
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.describe import ADDED, COLUMNS, DescribeSettings, question_of, style_name
 from synth.methods.describe import describe as method
@@ -19,7 +19,7 @@ from synth.progress import Progress
 
 
 def describe(
-    model: Model | str,
+    model: Model | ModelName,
     manifest: Source,
     *,
     output: Place = None,

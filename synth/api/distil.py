@@ -9,7 +9,7 @@ from synth.api.roles import roles_for
 from synth.engines.base import Sampling
 from synth.errors import Stopped, UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices
 from synth.methods.distil import distil as method
@@ -17,12 +17,12 @@ from synth.progress import Progress
 
 
 def distil(
-    teacher: Model | str,
+    teacher: Model | ModelName,
     source: Source,
     *,
     output: Place = None,
     verifier: str | VerifierSettings | None = None,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     samples: int = 1,
     price_in: float | None = None,

@@ -23,7 +23,7 @@ from synth.evaluation.run import EvaluationRun
 from synth.evaluation.suites import open_suites
 from synth.evaluation.sweep import check_ratios
 from synth.generation.inputs import verifier_of
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.progress import Progress
 
 Sources = str | os.PathLike[str] | Sequence[Source] | Mapping[str, Source]
@@ -47,7 +47,7 @@ def evaluate(
     sweep: Sequence[float] | None = None,
     keep: float = 0.95,
     verifier: str | VerifierSettings | None = None,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
@@ -111,7 +111,7 @@ def evaluate(
             EvaluationRun(opened, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)),
             measures,
             place,
-            judge=next(iter(named.values())).other(judge) if isinstance(judge, str) else judge,
+            judge=judge if judge is None or isinstance(judge, Model) else next(iter(named.values())).other(judge),
             judge_prompt=judge_prompt,
         )
         scores = {"command_line": command_line(), **evaluate_models(job, named, progress)}

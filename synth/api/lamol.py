@@ -15,7 +15,7 @@ from synth.data.row import BASE
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import Job, generate
 from synth.generation.runner import Quota
 from synth.methods.lamol import COLUMNS, TOKEN, LamolSettings, before_answer, before_question, lamol_rows
@@ -26,7 +26,7 @@ from synth.progress import Progress
 
 
 def lamol(
-    model: Model | str,
+    model: Model | ModelName,
     *,
     rows: int | None = None,
     output: Place = None,

@@ -6,7 +6,7 @@ from synth.api.dataset import Dataset
 from synth.api.models import used
 from synth.api.places import Place, output_at
 from synth.engines.base import Sampling
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import Job, generate
 from synth.methods.magpie import MagpieSettings, System, magpie_key, magpie_rows
 from synth.methods.magpie import magpie as method
@@ -14,7 +14,7 @@ from synth.progress import Progress
 
 
 def magpie(
-    model: Model | str,
+    model: Model | ModelName,
     *,
     rows: int,
     output: Place = None,

@@ -8,7 +8,7 @@ from synth.api.places import Place, Source, output_at, source_at
 from synth.api.roles import roles_for
 from synth.engines.base import Sampling
 from synth.generation.inputs import need_references, read_prompts
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings
 from synth.methods.minimum_change import minimum_change as method
@@ -16,14 +16,14 @@ from synth.progress import Progress
 
 
 def minimum_change(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     output: Place = None,
     verifier: str | VerifierSettings | None = None,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
-    editor: Model | str | None = None,
+    editor: Model | ModelName | None = None,
     prompt: str = "minimum-change",
     floor: float = 0.5,
     retries: int = 2,

@@ -13,7 +13,7 @@ from synth.data.mix import CountTokens, Order, Unit
 from synth.data.mixing import open_part, part_names, write_mixture
 from synth.data.row import Message
 from synth.errors import RequestError, UsageError
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.progress import Progress
 
 Replay = Mapping[Any, float] | Iterable[tuple[Source, float]]
@@ -30,7 +30,7 @@ def mix(
     order: Order = "interleave",
     oversample: bool = False,
     form: Literal["messages"] | None = None,
-    model: Model | str | None = None,
+    model: Model | ModelName | None = None,
     limit: int | None = None,
     seed: int = 0,
     restart: bool = False,

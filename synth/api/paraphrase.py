@@ -6,7 +6,7 @@ from synth.api.places import Place, Source, output_at, source_at
 from synth.api.roles import roles_for
 from synth.engines.base import Sampling
 from synth.generation.inputs import need_references, read_prompts
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, style_name
 from synth.methods.paraphrase import paraphrase as method
@@ -14,12 +14,12 @@ from synth.progress import Progress
 
 
 def paraphrase(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     output: Place = None,
     verifier: str | VerifierSettings | None = None,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     style: str = "paraphrase",
     tries: int = 2,

@@ -13,7 +13,7 @@ from synth.data.prompts import PromptSet
 from synth.data.run.record import RunRecord
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import Job, generate
 from synth.generation.rewards import rate_rewards
 from synth.methods.rate import RateSettings, check_rows
@@ -22,7 +22,7 @@ from synth.progress import Progress
 
 
 def rate(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     by: str | Sequence[str],

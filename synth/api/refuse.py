@@ -11,7 +11,7 @@ from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import prompts_of
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.refuse import COLUMNS, RefuseSettings, open_labelled
 from synth.methods.refuse import refuse as method
@@ -19,7 +19,7 @@ from synth.progress import Progress
 
 
 def refuse(
-    model: Model | str,
+    model: Model | ModelName,
     sources: str | os.PathLike[str] | Sequence[Source],
     *,
     output: Place = None,

@@ -7,7 +7,7 @@ from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.rephrase import CHUNKS, COLUMNS, RephraseSettings, chunking, style_name
 from synth.methods.rephrase import rephrase as method
@@ -15,7 +15,7 @@ from synth.progress import Progress
 
 
 def rephrase(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     output: Place = None,

@@ -11,7 +11,7 @@ from synth.api.roles import roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.own import OwnMethod, own_method, own_settings
 from synth.progress import Progress
@@ -19,12 +19,12 @@ from synth.progress import Progress
 
 def run(
     method: str | OwnMethod,
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     output: Place = None,
     verifier: str | VerifierSettings | None = None,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     seed: int = 0,
     temperature: float = 0.7,

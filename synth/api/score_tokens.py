@@ -10,7 +10,7 @@ from synth.chat.format import ChatFormat, format_for_texts
 from synth.engines.loading import remote_code
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts, read_text_column
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.progress import Progress
 from synth.scoring.encoding import Overlong, Protection, TrainOn
 from synth.scoring.masks import Mask, Over
@@ -24,7 +24,7 @@ class _Settings(TypedDict, total=False):
     """The keyword arguments of `score_tokens` beside `preview`."""
 
     output: Place
-    scorer: Model | str | None
+    scorer: Model | ModelName | None
     train_on: TrainOn
     text_column: str | None
     mask_above: float | None
@@ -44,22 +44,22 @@ class _Settings(TypedDict, total=False):
 
 @overload
 def score_tokens(
-    model: Model | str, source: Source, *, preview: Literal[False] = False, **settings: Unpack[_Settings]
+    model: Model | ModelName, source: Source, *, preview: Literal[False] = False, **settings: Unpack[_Settings]
 ) -> Dataset: ...
 
 
 @overload
 def score_tokens(
-    model: Model | str, source: Source, *, preview: Literal[True], **settings: Unpack[_Settings]
+    model: Model | ModelName, source: Source, *, preview: Literal[True], **settings: Unpack[_Settings]
 ) -> Preview: ...
 
 
 def score_tokens(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     output: Place = None,
-    scorer: Model | str | None = None,
+    scorer: Model | ModelName | None = None,
     train_on: TrainOn = "assistant",
     text_column: str | None = None,
     mask_above: float | None = None,
@@ -142,7 +142,7 @@ def score_tokens(
         return Dataset.of(place, write_scores(job, place, progress))
 
 
-def _models(trained: Model, scorer: Model | str | None) -> ScoringModel:
+def _models(trained: Model, scorer: Model | ModelName | None) -> ScoringModel:
     """The models of a run, nothing of them loaded.
 
     Raises:

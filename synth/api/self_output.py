@@ -12,7 +12,7 @@ from synth.api.roles import roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.few_shot import demonstrations
 from synth.methods.minimum_change import MinimumChangeSettings
@@ -23,19 +23,19 @@ from synth.progress import Progress
 
 
 def self_output(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     output: Place = None,
     verifier: str | VerifierSettings | None = None,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     samples: int = 8,
     select: str = "first",
     fallback: Sequence[str] = ("drop",),
     pairs: bool = False,
     few_shot: int = 0,
-    answer_model: Model | str | None = None,
+    answer_model: Model | ModelName | None = None,
     seed: int = 0,
     temperature: float = 0.7,
     top_p: float = 0.95,

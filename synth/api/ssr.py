@@ -12,7 +12,7 @@ from synth.data.output import Output
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model, ModelName, Roles
 from synth.methods.ssr import COLUMNS, SsrSettings, kept_examples
 from synth.methods.ssr_runs import answer_inputs, choose_inputs, write_inputs
 from synth.progress import Progress
@@ -22,12 +22,12 @@ CANDIDATES = 5
 
 
 def ssr(
-    model: Model | str,
+    model: Model | ModelName,
     source: Source,
     *,
     rows: int,
     output: Place = None,
-    input_model: Model | str | None = None,
+    input_model: Model | ModelName | None = None,
     candidates: int | None = None,
     clusters: int = 20,
     embed: str | None = None,
@@ -91,7 +91,7 @@ def ssr(
         )
         examples = kept_examples(prompts.rows("ssr", {}, COLUMNS)(0))
         main = stack.enter_context(used(model))
-        answerer = main.written(None, None) if isinstance(input_model, str) else main
+        answerer = main if input_model is None or isinstance(input_model, Model) else main.written(None, None)
         answerer.unopened()  # what cannot work is found before inputs are written
         check_embedder(embed or main.name)
         folder = f"{place.path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'rows'}.inputs"

@@ -2,10 +2,10 @@
 
 from synth.api.models import used
 from synth.chat.summary import ChatTemplate, summarise
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 
 
-def template(model: Model | str, *, system: str | None = None) -> ChatTemplate:
+def template(model: Model | ModelName, *, system: str | None = None) -> ChatTemplate:
     """What is derived from a model's chat template, to the character and the token; its weights are not loaded.
 
     What precedes a question (there Magpie samples), what ends a question and an answer, what asks for an answer, and

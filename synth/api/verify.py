@@ -6,7 +6,7 @@ from synth.api.places import Place, Source, output_at, source_at
 from synth.api.roles import roles_for
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import Job, generate
 from synth.methods.verify import COLUMNS, nothing_to_judge
 from synth.methods.verify import verify as method
@@ -18,7 +18,7 @@ def verify(
     *,
     output: Place = None,
     verifier: str | VerifierSettings | None = None,
-    judge: Model | str | None = None,
+    judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     references: bool = False,
     prompt_column: str | None = None,
