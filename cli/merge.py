@@ -6,10 +6,11 @@ import click
 
 from cli.call import told
 from cli.help import Command
-from cli.options import Number, directory_for
+from cli.options import Number, announced, directory_for
 
 
 @click.command(cls=Command)
+@announced
 @click.argument("base")
 @click.argument("tuned")
 @click.option("--ratio", type=Number(), help="How much of TUNED (or of the chat vector). [default: 0.5; 1 with --add]")

@@ -6,10 +6,11 @@ import click
 
 from cli.call import arguments
 from cli.help import Command
-from cli.options import ROWS, SEEDS, TRUST, Share, output_options
+from cli.options import ROWS, SEEDS, TRUST, Share, announced, output_options
 
 
 @click.command(cls=Command)
+@announced
 @click.argument("target", metavar="TARGET")
 @click.option(
     "--replay",

@@ -190,11 +190,11 @@ API_KEY = click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. 
 
 
 def announced(command: Command) -> Command:
-    """Say that a command has begun: the libraries of models take many seconds to load."""
+    """Say that a command has begun, where it has a model: the libraries of models take many seconds to load."""
 
     @wraps(command)
     def begin(**given: Any) -> Any:
-        if not given.get("quiet"):
+        if not given.get("quiet") and given.get("model", True) is not None:
             click.echo("starting …", err=True)
         return command(**given)
 

@@ -8,11 +8,12 @@ from pathlib import Path
 import click
 
 from cli.help import Command
-from cli.options import ROWS, TRUST
+from cli.options import ROWS, TRUST, announced
 from synth.progress import printable as printable
 
 
 @click.command(cls=Command)
+@announced
 @click.argument("source", metavar="[INPUT]", default="-")
 @click.option("-n", "--rows", type=ROWS, default=5, show_default=True, help="Rows to show.")
 @click.option("--model", metavar="MODEL", help="Whose tokenizer shows scored tokens. [default: the scorer's]")

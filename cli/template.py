@@ -10,7 +10,7 @@ import click
 
 from cli.call import arguments
 from cli.help import Command
-from cli.options import MODEL, PREFIX, STOP, TRUST
+from cli.options import MODEL, PREFIX, STOP, TRUST, announced
 
 if TYPE_CHECKING:
     from rich.text import Text
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command(cls=Command)
+@announced
 @MODEL
 @TRUST
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead (keys below).")

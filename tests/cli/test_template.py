@@ -45,7 +45,7 @@ def base(tmp_path: Path) -> str:
 def shown(*arguments: str) -> str:
     result = CliRunner().invoke(command, list(arguments), catch_exceptions=False)
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def as_json(*arguments: str) -> dict[str, Any]:
@@ -109,7 +109,7 @@ def test_base_model(base: str, capsys: pytest.CaptureFixture[str]) -> None:
     printed = capsys.readouterr()
     assert stop.value.code == 2
     assert printed.out == ""
-    assert printed.err.count("\n") == 1
+    assert printed.err.splitlines()[:-1] == ["starting …"]
     assert "--prefix TEXT --stop TEXT" in printed.err
 
     found = as_json("--model", base, "--prefix", "Question: ", "--stop", "\nAnswer: ")
