@@ -16,7 +16,7 @@ from samples.skills.number_lists import lists
 from samples.skills.stories import two_step, two_step_seen
 from samples.skills.sums import arithmetic
 
-_PROMPTS = Path(__file__).resolve().parents[2] / "synth" / "prompts"
+_PROMPTS = Path(__file__).resolve().parents[2] / "synth" / "methods" / "prompts"
 # How a draft is put, of which a repair leaves all but the mistake. Most often it is the bare answer.
 _DRAFTS = (
     "{}",

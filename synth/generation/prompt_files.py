@@ -20,7 +20,7 @@ def load_prompt(name: str, needs: set[str], allowed: set[str]) -> str:
     """The text of a shipped prompt, or of a file.
 
     Args:
-        name: of a file in `synth/prompts` without `.txt`, or a path.
+        name: of a file in `synth/methods/prompts` without `.txt`, or a path.
         needs: places that must be in it.
         allowed: places that may be.
 

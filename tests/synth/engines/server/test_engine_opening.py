@@ -73,7 +73,7 @@ def test_keys(tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     async def use(engine: ServerEngine) -> None:
         assert "secret" not in engine.description + repr(engine.dialect)
 
-    assert "--api-key" in opening_error(MisbehavingServer(key="secret"), tiny_tokenizer)
+    assert "`api_key`" in opening_error(MisbehavingServer(key="secret"), tiny_tokenizer)
     options = EngineOptions(api_key="secret\n", timeout=1)
     with_engine(MisbehavingServer(key="secret"), tiny_tokenizer, use, options=options)
     assert "secret" not in repr(options)
