@@ -26,7 +26,7 @@ from synth.engines.loading import (
 )
 from synth.errors import UsageError
 from synth.training.attention import can_pack
-from tests.synth.engines.hf.test_engine_engine import plain_logprobs
+from tests.synth.engines.hf.test_engine import plain_logprobs
 
 ROOT = Path(__file__).parents[3]
 SMALL: dict[str, Any] = {

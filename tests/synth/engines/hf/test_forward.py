@@ -11,7 +11,7 @@ import transformers
 
 from synth.engines.hf.forward import Scorer
 from synth.errors import RequestError, RunError, UsageError
-from tests.synth.engines.hf.test_engine_engine import plain_logprobs
+from tests.synth.engines.hf.test_engine import plain_logprobs
 from tests.synth.engines.tiny import CONFIGS, VOCABULARY, tiny_model
 
 
