@@ -3,7 +3,7 @@
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,11 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 2) -> str:
     """The known names that are nearest to an unknown one, as the end of a message; empty where none is near."""
     near = get_close_matches(name, list(known), most)
     return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def near_or_all(name: str, known: Collection[str]) -> str:
+    """What to say after an unknown name: the known ones that are nearest, or else all there are."""
+    return did_you_mean(name, known) or f"; there are {', '.join(known)}"
 
 
 def is_import_path(text: str) -> bool:

@@ -22,7 +22,7 @@ def near_paths(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> list
     return [place for place in places if wanted(place)] or places
 
 
-def did_you_mean(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
+def path_hint(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
     """The near paths as the end of a message; empty where there is none."""
     near = near_paths(Path(os.path.expanduser(path)), wanted)
     return f"; did you mean {' or '.join(map(str, near))}?" if near else ""

@@ -10,9 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from filters.contamination import answer_column, question_column
+from filters.names import near_or_all
 from synth.chat.format import ChatFormat, format_for
 from synth.curation.embeddings import Embedder, open_embedder
-from synth.curation.pipeline import frame_of, nearest
+from synth.curation.pipeline import frame_of
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import Rows, conversations, open_source
 from synth.data.schema.benchmarks import benchmark_of
@@ -56,7 +57,7 @@ class FilterContext:
             UsageError: there is none.
         """
         if name not in self.columns:
-            raise UsageError(f"there is no column {name}{nearest(name, self.columns)}")
+            raise UsageError(f"there is no column {name}{near_or_all(name, self.columns)}")
         return name
 
     def open(self, source: str) -> PromptSet:

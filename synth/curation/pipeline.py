@@ -6,9 +6,8 @@ Choosing rows (the best 1,000, one of each cluster) is a filter like any other: 
 
 import re
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from types import MappingProxyType
 
 import polars as pl
@@ -157,12 +156,6 @@ def curated(
         gone = said.is_valid()
         rejected = pa.record_batch([*batch.columns, said], schema=batch.schema.append(REASON)).filter(gone)
         yield batch.filter(said.is_null()), rejected
-
-
-def nearest(name: str, known: Collection[str]) -> str:
-    """What to say after an unknown name."""
-    near = get_close_matches(name, known, 2)
-    return f"; did you mean {' or '.join(near)}?" if near else f"; there are {', '.join(known)}"
 
 
 def _renamed(columns: Sequence[str]) -> dict[str, str]:

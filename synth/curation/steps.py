@@ -13,10 +13,10 @@ from typing import Any, Literal, get_args, get_origin
 
 import polars as pl
 
-from filters.names import ImportPathError, function_at, is_import_path
+from filters.names import ImportPathError, function_at, is_import_path, near_or_all
 from synth.curation import filters, selections
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import Filter, OpenStep, nearest
+from synth.curation.pipeline import Filter, OpenStep
 from synth.curation.registry import MAKERS, Step, StepKind
 from synth.errors import UsageError
 
@@ -60,7 +60,9 @@ def read_step(kind: StepKind, text: str) -> Step:
             except ImportPathError as error:
                 raise UsageError(f"`{kind}` {error}") from error
             return Step(kind, text, rest, lambda _: _own_filter(own))
-        raise UsageError(f"there is no `{kind}` {name}{nearest(name, MAKERS[kind])} (synth filter --list says more)")
+        raise UsageError(
+            f"there is no `{kind}` {name}{near_or_all(name, MAKERS[kind])} (synth filter --list says more)"
+        )
     try:
         values, named = _read(maker, name, rest)
     except UsageError as error:
@@ -115,7 +117,7 @@ def _read(maker: Callable[..., Step], own_name: str, text: str) -> tuple[list[An
         elif several is not None:
             values.append(part)
         elif equals:
-            known = nearest(name, by_name) if by_name else "; it has none"
+            known = near_or_all(name, by_name) if by_name else "; it has none"
             raise UsageError(f"there is no setting {name}{known}")
         elif left := [setting for setting in unnamed if setting.name not in named]:
             named[left[0].name] = _value(left[0], part)

@@ -142,7 +142,7 @@ class Output:
     keep: object = None
 
     def refuse_early(self, record: Callable[[], RunRecord]) -> None:
-        """Refuse a run of other settings, as `opened` does, before anything is imported or loaded.
+        """Refuse a run of other settings, as `open` does, before anything is imported or loaded.
 
         Args:
             record: makes the record of the run to come; called where there is a run already.
@@ -150,13 +150,12 @@ class Output:
         Raises:
             UsageError: there is a run of other settings.
         """
-        refuse_early(self.path, record, restart=self.restart)
+        if self.path is not None and not self.restart:
+            path = Path(self.path)
+            refuse_other_run(path.with_name(path.name + PARTIAL) if _is_file(path) else path, record)
 
-    @contextmanager
-    def opened(
-        self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()
-    ) -> Iterator[StreamSink | RunDirectory]:
-        """The run, begun or gone on with: finished when the body ends, left to be gone on with when it raises.
+    def open(self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()) -> StreamSink | RunDirectory:
+        """The run, begun or gone on with; whoever opens it finishes or pauses it, as `opened` does.
 
         Args:
             record: command, settings and target, as for `RunDirectory.open`.
@@ -165,10 +164,34 @@ class Output:
 
         Raises:
             UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
+        """
+        if self.path is None:
+            return StreamSink(self.stream or sys.stdout.buffer, record)
+        path = Path(self.path)
+        is_file = _is_file(path)
+        for source in filter(None, (record.source, *also_read)):
+            _refuse_to_replace(path, Path(source), is_file)
+        if not is_file:
+            return RunDirectory.open(path, record, schema, restart=self.restart)
+        run = FileRun.open(path.with_name(path.name + PARTIAL), record, schema, restart=self.restart)
+        try:
+            run.refuse_to_replace()
+        except BaseException:
+            run.pause()
+            raise
+        return run
+
+    @contextmanager
+    def opened(
+        self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()
+    ) -> Iterator[StreamSink | RunDirectory]:
+        """The run that `open` gives: finished when the body ends, left to be gone on with when it raises.
+
+        Raises:
+            UsageError: as for `open`.
             Stopped: a person broke off what the body did (KeyboardInterrupt).
         """
-        stream = self.stream or sys.stdout.buffer
-        sink = open_output(self.path, stream, record, schema, restart=self.restart, also_read=also_read)
+        sink = self.open(record, schema, also_read)
         try:
             yield sink
         except BaseException as error:
@@ -200,64 +223,8 @@ def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Pr
         progress.say("  rejected rows are not kept on standard output; with `output` they are")
 
 
-def refuse_early(output: str | None, record: Callable[[], RunRecord], *, restart: bool) -> None:
-    """Refuse a run of other settings, as `open_output` does, before anything is imported or loaded.
-
-    Args:
-        output: as for `open_output`.
-        record: makes the record of the run to come; called where there is a run already.
-        restart: as for `open_output`.
-
-    Raises:
-        UsageError: there is a run of other settings.
-    """
-    if restart or output in (None, "-"):
-        return
-    path = Path(str(output))
-    refuse_other_run(path.with_name(path.name + PARTIAL) if _is_file(path) else path, record)
-
-
 def _is_file(path: Path) -> bool:
     return path.suffix.lower() in FORMATS and not path.is_dir()
-
-
-def open_output(
-    output: str | None,
-    stream: BinaryIO,
-    record: RunRecord,
-    schema: pa.Schema,
-    *,
-    restart: bool = False,
-    also_read: Iterable[str] = (),
-) -> StreamSink | RunDirectory:
-    """The sink for an `-o` value.
-
-    Args:
-        output: a directory, a file name ending in one of `FORMATS`, or None (or "-") for `stream`.
-        stream: where rows go without `output`.
-        record: command, settings and target, as for `RunDirectory.open`.
-        schema: as for `RunDirectory.open`.
-        restart: as for `RunDirectory.open`; a file that exists is replaced then, too, not before there is a row.
-        also_read: what the run reads beside the source of its record: files, directories or Hub ids.
-
-    Raises:
-        UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what the run reads.
-    """
-    if output in (None, "-"):
-        return StreamSink(stream, record)
-    path = Path(str(output))
-    is_file = _is_file(path)
-    for source in filter(None, (record.source, *also_read)):
-        _refuse_to_replace(path, Path(source), is_file)
-    if not is_file:
-        return RunDirectory.open(path, record, schema, restart=restart)
-    run = FileRun.open(path.with_name(path.name + PARTIAL), record, schema, restart=restart)
-    try:
-        run.refuse_to_replace()
-    except BaseException:
-        run.pause()
-        raise
-    return run
 
 
 def _refuse_to_replace(path: Path, source: Path, is_file: bool) -> None:

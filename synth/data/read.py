@@ -31,7 +31,7 @@ from synth.data.row import BASE, FAULT
 from synth.data.schema.benchmarks import benchmark_of, published
 from synth.data.schema.shapes import recognise
 from synth.errors import UsageError
-from synth.nearest import did_you_mean, near_paths
+from synth.nearest import near_paths, path_hint
 
 _HUB = re.compile(
     r"(?P<path>[\w.-]+/[\w.-]+)(/(?P<name>[\w.-]+))?(@(?P<revision>[^:@]+))?(:(?P<split>[\w.:%+\[\]-]+))?"
@@ -295,7 +295,7 @@ def _hub(source: str, named: dict[str, str | None]) -> Rows:
     try:
         found = datasets.load_dataset(**named)
     except Exception as error:  # the libraries below raise dozens of kinds, and all of them mean the same here
-        why = did_you_mean(Path(source), _readable) or f": {' '.join(str(error).split())}"
+        why = path_hint(Path(source), _readable) or f": {' '.join(str(error).split())}"
         raise UsageError(f"{source} is no file here, and cannot be loaded from the Hugging Face Hub{why}") from error
     if isinstance(found, dict):
         if len(found) != 1:
@@ -326,7 +326,7 @@ def _standard_input() -> Rows:
 
 def _nearest(path: Path) -> str:
     if near_paths(path):
-        return did_you_mean(path, _readable)
+        return path_hint(path, _readable)
     if not path.parent.is_dir():
         return f": there is no directory {path.parent}"
     there = sorted(item.name for item in islice(path.parent.iterdir(), _LOOKED_AT) if _readable(item))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
-from synth.nearest import did_you_mean
+from synth.nearest import path_hint
 
 LARGEST_WINDOW = 1 << 24
 """Tokens. Tokenizers without a limit give a huge number as their `model_max_length`."""
@@ -73,7 +73,7 @@ def locate(model: str) -> str:
         if path.exists():
             fault = "this is a file; give the model's directory"
         elif model.startswith((".", "/")) or not re.fullmatch(r"[\w.-]{1,96}(/[\w.-]{1,96})?", model):
-            fault = f"no such directory{did_you_mean(path, Path.is_dir)}"
+            fault = f"no such directory{path_hint(path, Path.is_dir)}"
         else:
             return model
     except (OSError, ValueError):  # too long a name, or one that nothing can have
@@ -285,5 +285,5 @@ def _reading(model: str, fault: str) -> Iterator[None]:
         reason = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(error).__name__
         if isinstance(error, KeyError | AttributeError | TypeError):  # their texts alone say nothing
             reason = f"{type(error).__name__}: {reason}"
-        near = "" if Path(os.path.expanduser(model)).is_dir() else did_you_mean(Path(model), Path.is_dir)
+        near = "" if Path(os.path.expanduser(model)).is_dir() else path_hint(Path(model), Path.is_dir)
         raise UsageError(fault + (near or f": {reason[:300]}")) from error

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from filters.names import ImportPathError, did_you_mean, function_at, is_import_path
+from filters.names import ImportPathError, function_at, is_import_path, near_or_all
 from synth.data.columns import lists_of
 from synth.data.pairs import has_pairs
 from synth.data.read import Rows
@@ -28,8 +28,6 @@ SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "tool": "observation"}
 
 OwnFormat = Callable[[pa.RecordBatch], pa.RecordBatch | Sequence[Mapping[str, Any]]]
 """A user's format: from a batch of rows (`messages`, `reference`, and the columns of the set) to what is written."""
-
-MakeRow = Callable[[list[Message]], dict[str, Any] | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +141,7 @@ def format_of(form: str | OwnFormat) -> Format:
     if form in FORMATS:
         return FORMATS[form]
     if not is_import_path(form):
-        known = did_you_mean(form, FORMATS) or f"; there are {', '.join(FORMATS)}"
+        known = near_or_all(form, FORMATS)
         raise UsageError(f"`form` {form}: no such format{known}, and functions of yours as module:function")
     try:
         return _own(form, function_at(form))

@@ -23,7 +23,7 @@ from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
-from synth.nearest import did_you_mean
+from synth.nearest import path_hint
 
 INDEX = "model.safetensors.index.json"
 SINGLE = "model.safetensors"
@@ -209,13 +209,13 @@ def _folder(name: str) -> Path:
     if path.is_dir():
         return path
     if path.exists() or name.startswith(("/", ".", "~")) or name.count("/") > 1:
-        raise UsageError(f"no model at {name}: there is no such directory{did_you_mean(path, Path.is_dir)}")
+        raise UsageError(f"no model at {name}: there is no such directory{path_hint(path, Path.is_dir)}")
     from huggingface_hub import snapshot_download
 
     try:
         return Path(snapshot_download(name, allow_patterns=[f"*{kind}" for kind in (*SMALL, ".safetensors")]))
     except Exception as error:  # the Hub's library raises dozens of kinds, and all of them mean the same here
-        reason = did_you_mean(path, Path.is_dir) or f": {str(error).strip().splitlines()[0]}"
+        reason = path_hint(path, Path.is_dir) or f": {str(error).strip().splitlines()[0]}"
         raise UsageError(f"{name} is no directory here, and cannot be had from the Hub{reason}") from error
 
 

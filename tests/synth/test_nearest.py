@@ -5,7 +5,7 @@ import pytest
 from synth.data.read import open_source
 from synth.engines.loading import load_tokenizer
 from synth.errors import UsageError
-from synth.nearest import did_you_mean, near_paths
+from synth.nearest import near_paths, path_hint
 
 
 @pytest.fixture
@@ -40,8 +40,8 @@ def test_any_part_may_be_misspelt(place: Path, wrong: str, right: list[str]) -> 
 def test_what_is_wanted_goes_first(place: Path) -> None:
     (place / "models").mkdir()
     (place / "model.txt").touch()
-    assert did_you_mean(Path("modell"), Path.is_dir) == "; did you mean models?"
-    assert did_you_mean(Path("model.tx")).startswith("; did you mean model.txt")
+    assert path_hint(Path("modell"), Path.is_dir) == "; did you mean models?"
+    assert path_hint(Path("model.tx")).startswith("; did you mean model.txt")
 
 
 def test_a_misspelt_data_set_or_model_is_told_its_neighbours(place: Path) -> None:

@@ -1,7 +1,6 @@
 """The run directory: what lands, what survives a kill between any two steps, what is refused."""
 
 import datetime
-import io
 import itertools
 import json
 import os
@@ -16,7 +15,7 @@ import datasets
 import pyarrow as pa
 import pytest
 
-from synth.data.output import open_output
+from synth.data.output import Output
 from synth.data.row import BASE, REASON, Outcome, Row
 from synth.data.run import directory as store
 from synth.data.run import shards
@@ -253,7 +252,7 @@ def test_finished_run_stays_finished_where_no_row_is_added(tmp_path: Path) -> No
 
 
 def to_file(path: Path, *, restart: bool = False) -> RunDirectory:
-    run = open_output(str(path), io.BytesIO(), RunRecord("test", {}), BASE, restart=restart)
+    run = Output(str(path), restart=restart).open(RunRecord("test", {}), BASE)
     assert isinstance(run, RunDirectory)
     return run
 

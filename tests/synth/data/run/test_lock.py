@@ -36,17 +36,17 @@ for _ in range(200):
 """
 
 RUN = """
-import io, sys, time
+import sys, time
 from pathlib import Path
 from synth.errors import UsageError
-from synth.data.output import open_output
+from synth.data.output import Output
 from synth.data.run.record import RunRecord
 from synth.data.row import BASE, Outcome, Row
 
 def run(path, made):
     while True:
         try:
-            run = open_output(str(path), io.BytesIO(), RunRecord("test", {}), BASE)
+            run = Output(str(path)).open(RunRecord("test", {}), BASE)
             break
         except UsageError as error:
             if "writing to" not in str(error):
