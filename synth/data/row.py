@@ -6,16 +6,41 @@ through.
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
 
-Message = dict[str, str]
-"""One turn: `role` (system, user, assistant, …) and `content`."""
+Message = dict[str, Any]
+"""One turn: `role` (system, user, assistant, tool, …) and `content`, a text, "" where a turn only calls tools.
 
-MESSAGES = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
+Parts stand beside these only where a turn has them; none is ever None or empty:
+
+    reasoning_content   the thoughts before the content, without the markers of any template
+    tool_calls          [{"type": "function", "function": {"name": …, "arguments": JSON text}}, …], some with `id`
+    tool_call_id, name  of a turn of the role `tool`: which call it answers, and which tool that was
+"""
+
+_ALWAYS = ("role", "content")
+MESSAGES = pa.list_(pa.struct([(name, pa.string()) for name in _ALWAYS]))
+"""Conversations of turns without parts."""
+
+_CALL = pa.struct([("name", pa.string()), ("arguments", pa.string())])
+_TOOL_CALLS = pa.list_(pa.struct([("id", pa.string()), ("type", pa.string()), ("function", _CALL)]))
+PARTED = pa.list_(
+    pa.struct(
+        [
+            ("role", pa.string()),
+            ("content", pa.string()),
+            ("reasoning_content", pa.string()),
+            ("tool_calls", _TOOL_CALLS),
+            ("tool_call_id", pa.string()),
+            ("name", pa.string()),
+        ]
+    )
+)
+"""Conversations of turns with parts. In Arrow, what a turn has not is null; `as_messages` leaves it out."""
 
 BASE = pa.schema(
     [
@@ -32,6 +57,16 @@ BASE = pa.schema(
         ("logprob", pa.float64()),  # sum, nats, of the last answer under the writing model
     ]
 )
+
+RENDERING = pa.schema(
+    [
+        ("tools", pa.string()),  # JSON text of the functions that may be called, as `tools` of a chat template
+        ("mode", pa.string()),  # thinking or plain: how the model was asked to answer
+        ("template_args", pa.string()),  # JSON text: the variables the chat template is rendered with, but `tools`
+        ("drawn", pa.list_(pa.list_(pa.int32()))),  # the tokens of each assistant turn, null where the text gives them
+    ]
+)
+"""Columns that say how a row's conversation is rendered; a data set has those that apply to it."""
 
 PAIRS = pa.schema(
     [
@@ -102,6 +137,16 @@ class Row:
         return self.own() | self.passthrough
 
 
+def _is_nothing(value: object) -> bool:
+    return value is None or value in ("", [])
+
+
+def _present(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _present(item) for name, item in value.items() if item is not None}
+    return [_present(item) for item in value] if isinstance(value, list) else value
+
+
 def digest(*parts: object) -> str:
     """A stable 128-bit name (32 hex digits) for JSON-serialisable parts.
 
@@ -111,11 +156,53 @@ def digest(*parts: object) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def as_messages(turns: Iterable[Mapping[str, Any]] | None) -> list[Message]:
+    """Turns as Arrow or JSON gives them, in the types of `PARTED`, without what they do not have."""
+    return [
+        {name: _present(value) for name, value in turn.items() if name in _ALWAYS or not _is_nothing(value)}
+        for turn in turns or ()
+    ]
+
+
+def conversations_of(column: pa.Array) -> list[list[Message] | None]:
+    """A column of `MESSAGES` or `PARTED` as conversations in memory."""
+    found: list[list[Message] | None] = column.to_pylist()
+    if column.type == MESSAGES:
+        return found
+    return [turns if turns is None else as_messages(turns) for turns in found]
+
+
+def records_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
+    """The rows of a batch as dictionaries, their conversations as in memory."""
+    records: list[dict[str, Any]] = batch.to_pylist()
+    for name in (item.name for item in batch.schema if item.type == PARTED):
+        for record in records:
+            if record[name] is not None:
+                record[name] = as_messages(record[name])
+    return records
+
+
+def has_parts(messages: Iterable[Message]) -> bool:
+    """Whether some turn has more than a role and a content, so that its conversation needs `PARTED`."""
+    return any(len(turn) > len(_ALWAYS) for turn in messages)
+
+
+def with_parts(schema: pa.Schema) -> pa.Schema:
+    """A schema whose conversations are `PARTED`, whatever they were."""
+    return pa.schema([item.with_type(PARTED) if item.type == MESSAGES else item for item in schema])
+
+
 def batch_of(records: Sequence[dict[str, Any]], schema: pa.Schema) -> pa.RecordBatch:
     """Records (`Row.record`, plus `reason` where the schema has it) as one Arrow batch of that schema.
 
     Lone surrogates, which a model's broken bytes can decode to, are replaced: Arrow strings are valid UTF-8.
+
+    Raises:
+        ValueError: a turn has parts, for which the schema has no place: Arrow would drop them without a word.
     """
+    for name in (item.name for item in schema if item.type == MESSAGES):
+        if any(has_parts(record.get(name) or ()) for record in records):
+            raise ValueError(f"{name!r} has turns with parts, and the schema has no place for these")
     try:
         return _batch(records, schema)
     except UnicodeEncodeError:

@@ -88,7 +88,7 @@ class Example:
     @property
     def question(self) -> str:
         """The user's turn."""
-        return self.asked[-1]["content"]
+        return str(self.asked[-1]["content"])
 
 
 def kept_examples(rows: Iterable[Row]) -> list[Example]:

@@ -87,7 +87,7 @@ def ask(loop: Any, verifier: Verifier) -> Ask:
 
 def content(row: Row) -> str:
     assert row.messages[-1]["role"] == "assistant"
-    return row.messages[-1]["content"]
+    return str(row.messages[-1]["content"])
 
 
 @pytest.mark.parametrize(

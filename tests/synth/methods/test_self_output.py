@@ -73,7 +73,7 @@ def run(loop: Any, tasks: PromptSet, method: Any) -> list[Outcome]:
 
 def answer(row: Row) -> str:
     assert row.messages[-1]["role"] == "assistant"
-    return row.messages[-1]["content"]
+    return str(row.messages[-1]["content"])
 
 
 @pytest.fixture(scope="module")
