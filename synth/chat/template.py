@@ -12,8 +12,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
+from typing import Any
 
 from synth.chat.probe import refuse_endless
+from synth.chat.tool_calls import ToolCallForm, tool_call_form
 from synth.data.row import Message
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
@@ -41,14 +43,23 @@ class Template:
 
     tokenizer: Tokenizer
     source: str | None = None
-    variables: Mapping[str, str] = field(default_factory=dict)
+    variables: Mapping[str, Any] = field(default_factory=dict)
     today: datetime = field(default_factory=_today)
 
     def render(self, messages: Sequence[Message], *, generation: bool = False) -> str:
         """The conversation as text; `generation` adds the header that asks for an answer.
 
         Raises:
-            RequestError: the template refuses these messages (roles out of order, no system role, …).
+            RequestError: the template refuses these messages (roles out of order, no system role, …), or leaves out
+                tool calls or what tools gave.
+        """
+        return self.write(self._taken(messages), generation=generation)
+
+    def write(self, messages: Sequence[Message], *, generation: bool = False) -> str:
+        """As `render`, of messages in the very form that the template takes.
+
+        Raises:
+            RequestError: the template refuses these messages.
         """
         try:
             text: str = self.tokenizer.apply_chat_template(
@@ -63,6 +74,31 @@ class Template:
             told = " ".join(str(error).split())[:300] or type(error).__name__
             raise RequestError(f"the chat template refuses a conversation of {roles}: {told}") from error
         return text
+
+    def _taken(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """The messages with tool calls in the form that the template takes.
+
+        Raises:
+            RequestError: the template would leave out a part of them.
+        """
+        if not any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
+            return messages
+        form = self.tool_calls
+        if form.unanswered and any(message["role"] == "tool" for message in messages):
+            raise RequestError(form.unanswered)
+        return [
+            form.taken(message, number) if message.get("tool_calls") else message
+            for number, message in enumerate(messages, 1)
+        ]
+
+    @cached_property
+    def tool_calls(self) -> ToolCallForm:
+        """How the template writes tool calls.
+
+        Raises:
+            RequestError: it writes none, or none that can be read back.
+        """
+        return tool_call_form(self)
 
     def refuse_endless(self) -> None:
         """Try the template where it can be stopped, before it is first used.
