@@ -1,6 +1,5 @@
 """A sweep: what lies between a model before training and after it, at several ratios."""
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -37,7 +36,7 @@ def merged_models(
         models: the one before training and the one after it.
         ratios: as `check_ratios` gives them.
         folder: where they go, each in a directory of its own.
-        restart: whether those that are there are made anew.
+        restart: whether those that are there are made anew; each stays until the new one is whole.
         progress: is told what is made.
 
     Raises:
@@ -50,11 +49,9 @@ def merged_models(
     made: dict[str, Model] = {}
     for ratio in ratios:
         path = folder / str(ratio)
-        if path.exists() and restart:
-            shutil.rmtree(path)
-        if not path.exists():
+        if restart or not path.exists():
             progress.say(f"merging at ratio {ratio}")
-            merge(base.name, tuned.name, path, ratio=ratio)
+            merge(base.name, tuned.name, path, ratio=ratio, replace=restart)
         elif not is_merge_of(path, base.name, tuned.name, ratio):
             raise UsageError(f"{path} was made of other models: give `restart`, or another `output`")
         made[str(ratio)] = base.other(str(path), prefix=base.prefix, stop=base.stop)

@@ -58,7 +58,9 @@ class Merged:
         return str(self.path)
 
 
-def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None = None) -> Merged:
+def merge(
+    base: str, tuned: str, output: Path, *, ratio: float, add: str | None = None, replace: bool = False
+) -> Merged:
     """Merge two models (directories or Hub ids) into a directory; everything but the weights is the tuned model's.
 
     Embeddings and heads of another number of rows (a vocabulary that grew) are left as the tuned model has them, as are
@@ -67,9 +69,10 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
     Args:
         base: the model before training.
         tuned: the model after it.
-        output: a directory that does not exist yet; it appears whole.
+        output: a directory, which appears whole.
         ratio: how much of the tuned model, or of the chat vector.
         add: a chat model of the same base, for a chat vector.
+        replace: whether an older one may be there; it stays until the new one is whole.
 
     Raises:
         UsageError: a model cannot be had, holds no safetensors, or they are not of one family.
@@ -78,7 +81,7 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
     if not 0 <= ratio <= (1 if add is None else sys.float_info.max):
         most = "1 (the tuned model)" if add is None else "any number"
         raise UsageError(f"`ratio` is between 0 (the base) and {most}, not {ratio}")
-    if output.exists():
+    if output.exists() and not replace:
         raise UsageError(f"{output} exists; choose another `output`")
     names = [base, tuned] if add is None else [base, tuned, add]
     folders = [_folder(name) for name in names]
@@ -102,6 +105,8 @@ def merge(base: str, tuned: str, output: Path, *, ratio: float, add: str | None 
         record = {"command": "merge", "command_line": command_line(), "settings": facts, "model": tuned}
         (fresh / "run.json").write_text(json.dumps(record, indent=2) + "\n")
         (fresh / "README.md").write_text(_card(facts, merged), encoding="utf-8")
+        if replace:
+            shutil.rmtree(output, ignore_errors=True)
         os.rename(fresh, output)
     except BaseException as error:
         shutil.rmtree(fresh, ignore_errors=True)

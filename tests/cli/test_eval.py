@@ -177,6 +177,11 @@ def test_a_sweep(run: Run, suites: Path, model: str, damaged: str, tmp_path: Pat
     changed = [other if argument == damaged else argument for argument in options]
     status, _, err = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *changed)
     assert status == 2 and "was made of other models" in err and merged.read_bytes() == before
+    # a merge that is refused, or that breaks off, takes nothing away
+    (other / "model.safetensors").rename(other / "elsewhere")
+    status, _, err = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *changed, "--restart")
+    assert status == 2 and "holds no weights" in err and merged.read_bytes() == before
+    (other / "elsewhere").rename(other / "model.safetensors")
     status, _, _ = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *changed, "--restart")
     assert status == 0 and merged.read_bytes() != before
 
