@@ -57,8 +57,8 @@ def command(**given: Any) -> None:
     from synth.api.lamol import lamol
 
     with arguments(given) as call:
-        lamol(**call)
-        if given["prepare"] is not None:
+        made = lamol(**call)
+        if given["prepare"] is not None and len(made):
             call["progress"].say(f"next: {' '.join(map(_quoted, _training(call['model'], given)))} -o MODEL")
 
 

@@ -104,6 +104,18 @@ def test_a_model_without_a_chat_template_needs_none(
     assert "gave up after" in capfd.readouterr().err
 
 
+def test_what_comes_next_is_told_only_where_there_is_something_to_train_on(
+    model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for answer, out, next_step in ((None, "none", False), ("A token.", "some", True), ("A token.", "file.jsonl", True)):
+        tasks = tmp_path / "tasks.jsonl"
+        tasks.write_text(json.dumps({"question": "What is it?", "answer": answer}))
+        assert synth("lamol", "--prepare", tasks, "--model", model, "-o", tmp_path / out) == 0
+        assert ("next: synth train" in capfd.readouterr().err) is next_step
+        if next_step:  # and again where all of it is done
+            assert synth("lamol", "--prepare", tasks, "--model", model, "-o", tmp_path / out) in (0, 2)
+
+
 def test_what_cannot_work_is_said_before_a_model_is_loaded(
     tasks: Path, model: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
