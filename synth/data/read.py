@@ -167,8 +167,8 @@ def conversations(raw: Rows, *, prompt_column: str | None = None, reference_colu
     Raises:
         UsageError: no conversation is recognised in them.
     """
-    if not raw.schema.names:  # an empty file
-        return Rows(raw.source, pa.schema([BASE.field("messages"), BASE.field("reference")]), raw.read, raw.notes)
+    if not raw.schema.names:
+        return _without_columns(raw)
     found = benchmark_of(raw.schema, raw.batches) if prompt_column is None and reference_column is None else None
     named = {"prompt_column": prompt_column, "reference_column": reference_column}
     try:
@@ -185,6 +185,19 @@ def conversations(raw: Rows, *, prompt_column: str | None = None, reference_colu
     notes = shape.notes
     notes[:0] = raw.notes
     return Rows(raw.source, shape.schema, lambda: map(shape.convert, raw.read()), notes)
+
+
+def _without_columns(raw: Rows) -> Rows:
+    """An empty file, or rows that hold nothing: they are counted as what cannot be read."""
+    schema = pa.schema([BASE.field("messages"), BASE.field("reference")])
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for batch in raw.read():
+            faults = [why or "there is nothing in it" for why in faults_of(batch)]
+            columns = [*(pa.nulls(batch.num_rows, item.type) for item in schema), pa.array(faults, pa.string())]
+            yield pa.record_batch(columns, schema=schema.append(pa.field(FAULT, pa.string())))
+
+    return Rows(raw.source, schema, read, raw.notes)
 
 
 def open_source(source: str | None) -> Rows:
@@ -234,7 +247,7 @@ def _directory(path: Path) -> Rows:
     if (path / "state.json").is_file():
         try:
             names = [item["filename"] for item in _json_object(path / "state.json")["_data_files"]]
-            shards = [path / Path(name).name for name in names if Path(name).name == name]
+            shards = [path / name for name in names if _is_file_name(name)]
         except (TypeError, KeyError) as error:
             raise UsageError(f"{path / 'state.json'} does not list the data files") from error
         if len(shards) < len(names):
@@ -249,6 +262,11 @@ def _directory(path: Path) -> Rows:
     if kind := _kind(path):
         raise UsageError(f"{path} {kind}")
     return _files(files_in(path), str(path))
+
+
+def _is_file_name(name: str) -> bool:
+    """Whether text from a file names a file of its directory: it may be anything."""
+    return Path(name).name == name and name.isprintable()
 
 
 def _kind(path: Path) -> str:

@@ -59,7 +59,7 @@ def open_documents(raw: Rows, column: str, added: pa.Schema, cut: Cut) -> Rows:
         for batch in raw.read():
             for start in range(0, batch.num_rows, _DOCUMENTS):
                 for document in batch.slice(start, _DOCUMENTS).to_pylist():
-                    text = (document[column] or "").strip()
+                    text = (document.get(column) or "").strip()  # rows of an empty object have no columns
                     own = document.get("id")
                     name = digest(text) if own is None else str(own)
                     kept = {new: document[old] for old, new in passthrough.items()}

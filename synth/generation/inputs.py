@@ -81,7 +81,8 @@ def read_text_column(source: str, column: str, progress: Progress, limit: int | 
     """
     rows = open_source(source)
     if column not in rows.schema.names:
-        raise UsageError(f"{rows.source} has no column {column!r}; there are: {', '.join(rows.schema.names)}")
+        there = ", ".join(rows.schema.names) or "none"
+        raise UsageError(f"{rows.source} has no column {column!r}; there are: {there}")
     if column in BASE.names or not holds_text(rows.schema.field(column).type):
         raise UsageError(f"column {column!r} of {rows.source} holds no plain texts")
     return prompts_of(rows, progress, limit)

@@ -15,10 +15,11 @@ from pyarrow import parquet
 
 from synth.data import read
 from synth.data.files import tables as formats
-from synth.data.read import open_rows, open_source
+from synth.data.read import faults_of, open_rows, open_source
 from synth.data.row import BASE
 from synth.data.write import finish_dataset_dir, open_writer
 from synth.errors import UsageError
+from synth.generation.documents import open_documents
 
 DATA = Path(os.environ.get("SYNTH_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets in {DATA} (SYNTH_TEST_DATA)")
@@ -136,6 +137,19 @@ def test_an_empty_file_has_no_rows(tmp_path: Path, name: str) -> None:
     rows = open_rows(str(tmp_path / name))
     assert rows.schema == pa.schema([BASE.field("messages"), BASE.field("reference")])
     assert list(rows.batches()) == []
+
+
+def test_rows_of_an_empty_object_are_counted_as_what_cannot_be_read(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text("{}\n{}\n")
+    rows = open_rows(str(tmp_path / "rows.jsonl"))
+    batch = next(rows.judged())
+    assert faults_of(batch) == ["there is nothing in it"] * 2 and batch.column("messages").null_count == 2
+    with pytest.raises(UsageError, match="none of its 2 rows can be read"):
+        list(rows.readable())
+    passages = open_documents(
+        open_source(str(tmp_path / "rows.jsonl")), "text", pa.schema({"t": pa.string()}), lambda _, text: [{"t": text}]
+    )
+    assert [row["t"] for batch in passages.batches() for row in batch.to_pylist()] == ["", ""]
 
 
 def test_batches_are_slices_of_what_is_stored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -340,7 +354,7 @@ def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
             open_source(str(tmp_path / name))
 
 
-@pytest.mark.parametrize("name", ["../secret.arrow", "/etc/passwd", "a/../../b.arrow", 5, None])
+@pytest.mark.parametrize("name", ["../secret.arrow", "/etc/passwd", "a/../../b.arrow", "a\0b", "\ud800", 5, None])
 def test_a_data_set_lists_files_of_its_own(tmp_path: Path, name: object) -> None:
     (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
     with pytest.raises(UsageError, match=r"state\.json"):
