@@ -1,7 +1,6 @@
 """The filters that `synth filter` knows by name, each marked as `synth.curation.registry` says."""
 
 import os
-from pathlib import Path
 from typing import Literal
 
 import polars as pl
@@ -13,13 +12,11 @@ from filters import language as languages
 from synth.curation.context import FilterContext, Text
 from synth.curation.pipeline import Filter, frame_of
 from synth.curation.registry import removes
+from synth.data.files.names import short_name, source_name
 from synth.errors import UsageError
 
 DataPath = str | os.PathLike[str]
 """Where a data set is: a directory, a file, a folder or pattern of files, or a Hub id."""
-
-SPLITS = {"train", "dev", "validation", "test"}
-"""Names of files that say nothing of which benchmark they are of."""
 
 
 @removes
@@ -174,7 +171,7 @@ def Contamination(
     asked: list[benchmarks.Item] = []
     answers: list[benchmarks.Item] = []
     for file in files:
-        name = _benchmark(Path(file))
+        name = _benchmark(os.fspath(file))
         for number, (question, answer) in enumerate(context.open_benchmark(os.fspath(file))):
             if question is not None:
                 asked.append((name, number, question))
@@ -214,13 +211,14 @@ def _with_system(find: Filter) -> Filter:
 
 def _named(context: FilterContext, source: DataPath, of: Text) -> pl.DataFrame:
     """A set to stay clear of: a text of each row, and which row it is."""
-    name = pl.format(f"{_braceless(Path(source).stem)} row {{}}", "row").alias("id")
+    name = pl.format(f"{_braceless(short_name(source))} row {{}}", "row").alias("id")
     return frame_of(context.open(os.fspath(source))).select(name, of)
 
 
-def _benchmark(file: Path) -> str:
-    """What a benchmark is called: a file of a split goes by its folder's name, too."""
-    return f"{file.parent.name}/{file.stem}" if file.stem in SPLITS and file.parent.name else file.stem
+def _benchmark(file: str) -> str:
+    """What a benchmark is called: the file of a split goes by its folder's name, too."""
+    name = source_name(file)
+    return name.own if name.tells or not name.folder else f"{name.folder}/{name.own}"
 
 
 def _braceless(name: str) -> str:

@@ -2,11 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
+from synth.data.files.names import short_name, unlike
 from synth.data.mix import CountTokens, MixPart, Mixture, Order, Unit, mixed, plan
 from synth.data.output import Output
 from synth.data.prompts import open_prompts
@@ -65,14 +65,7 @@ def part_names(names: Sequence[str | None]) -> list[str]:
     Args:
         names: their places; None for rows in memory.
     """
-    given: list[str] = []
-    for source in names:
-        name = stem = "rows" if source is None else "input" if source == "-" else Path(source).stem
-        number = 2
-        while name in given:
-            name, number = f"{stem}-{number}", number + 1
-        given.append(name)
-    return given
+    return unlike(["rows" if source is None else short_name(source) for source in names])
 
 
 def write_mixture(

@@ -4,11 +4,11 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
 from synth.chat.format import ChatFormat
+from synth.data.files.names import short_name
 from synth.data.read import conversations, open_source
 from synth.errors import RequestError, RunError, UsageError
 from synth.evaluation.names import split_name
@@ -63,7 +63,7 @@ def _open(source: str, column: str | None, chat: ChatFormat) -> Text:
     rows = read_training_rows(
         raw if plain else conversations(raw), RowEncoder(chat), len(chat.tokenizer), text_column=column
     )
-    return Text(name or Path(file).name.split(".")[0], rows)
+    return Text(name or short_name(file), rows)
 
 
 def perplexity(text: Text, scorer: TokenScorer) -> Perplexity:

@@ -9,13 +9,13 @@ import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from filters.verdict import Task, VerifierSettings
 from filters.verifiers import registry
+from synth.data.files.names import source_name
 from synth.data.prompts import open_prompts, task_of
 from synth.data.read import Rows, conversations, open_source
 from synth.data.row import Message, digest
@@ -57,10 +57,6 @@ class Suite:
             parts = (item.messages, item.task.reference, item.verifier.name, _text(item.task.columns))
             content.update(digest(*parts).encode())
         return content.hexdigest()
-
-
-SPLITS = frozenset({"train", "test", "validation", "valid", "val", "dev", "eval", "data", "questions", "all"})
-"""Names of files that say which part they are, and not of what."""
 
 
 def open_suites(
@@ -112,26 +108,15 @@ def names_of(opened: Sequence[_Opened]) -> list[str]:
 
     Files of one name are told apart by their folders.
     """
-    names = [one.given or _own_name(one) for one in opened]
-    return [
-        f"{_folder(one.source)}-{_stem(one.source)}" if one.given is None and names.count(name) > 1 else name
-        for one, name in zip(opened, names, strict=True)
+    named = [source_name(one.source) for one in opened]
+    names = [
+        one.given or (one.benchmark.lower() if one.benchmark and not name.tells else name.short)
+        for one, name in zip(opened, named, strict=True)
     ]
-
-
-def _own_name(one: _Opened) -> str:
-    stem = _stem(one.source)
-    if stem.lower() not in SPLITS:
-        return stem
-    return one.benchmark.lower() if one.benchmark else _folder(one.source) or stem
-
-
-def _stem(source: str) -> str:
-    return Path(source).name.split(".")[0] or source
-
-
-def _folder(source: str) -> str:
-    return Path(source).resolve().parent.name
+    return [
+        name.long if one.given is None and names.count(short) > 1 else short
+        for one, name, short in zip(opened, named, names, strict=True)
+    ]
 
 
 def _suite(

@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from synth.data.files.names import short_name
 from synth.data.pairs import SIDES, is_pairs
 from synth.data.run.record import RunRecord, read_record
 from synth.data.views import open_views
@@ -104,8 +105,8 @@ def _names(sources: Sequence[str]) -> list[str]:
             name = "standard input"
         elif path.exists():
             path = Path(os.path.abspath(path))
-            name = path.name if path.is_dir() else path.stem
-            name = f"{path.parent.name}/rejected" if name == "rejected" and path.is_dir() else name
+            is_rejected = path.is_dir() and path.name == "rejected"
+            name = f"{path.parent.name}/rejected" if is_rejected else short_name(source)
         name = name.encode("utf-8", "replace").decode()
         unique = [name, *(f"{name} ({number})" for number in range(2, len(sources) + 1))]
         names.append(next(candidate for candidate in unique if candidate not in names))

@@ -25,7 +25,7 @@ FORMATS = {
 
 _NO_DATA = {"dataset_info.json", "dataset_infos.json", "dataset_dict.json", "state.json", "run.json", "config.json"}
 
-_SPLITS = {
+SPLITS = {
     "train": "train",
     "training": "train",
     "test": "test",
@@ -39,7 +39,7 @@ _SPLITS = {
 }
 """Names of splits, as the Hub understands them, each with the split's own."""
 
-_NUMBERED = re.compile(r"(?P<name>.+?)[-_.]\d{5}-of-\d{5}\b")
+NUMBERED = re.compile(r"(?P<name>.+?)[-_.]\d{5}-of-\d{5}\b")
 
 
 def format_of(path: Path) -> str | None:
@@ -89,7 +89,7 @@ def files_in(folder: Path) -> list[Path]:
         )
     sets: dict[Path, list[Path]] = {}
     for path in files:
-        inner = [part for part in path.relative_to(folder).parts[:-1] if part != "data" and part.lower() not in _SPLITS]
+        inner = [part for part in path.relative_to(folder).parts[:-1] if part != "data" and part.lower() not in SPLITS]
         sets.setdefault(Path(*inner), []).append(path)
     if len(sets) > 1:
         names = [str(name) for name in sets]
@@ -117,12 +117,12 @@ def _is_data(path: Path) -> bool:
 
 def _split(path: Path) -> str:
     """The split that a file is of, "" where its name does not say."""
-    if numbered := _NUMBERED.match(path.name):
-        return _SPLITS.get(numbered["name"].lower(), numbered["name"])
+    if numbered := NUMBERED.match(path.name):
+        return SPLITS.get(numbered["name"].lower(), numbered["name"])
     for part in (path.name, *reversed(path.parts[:-1])):
         for word in re.split(r"[^a-z]+", part.lower()):
-            if word in _SPLITS:
-                return _SPLITS[word]
+            if word in SPLITS:
+                return SPLITS[word]
     return ""
 
 
@@ -131,7 +131,7 @@ def _example(files: Sequence[Path]) -> str:
     first = files[0]
     if len(files) == 1:
         return str(first)
-    if numbered := _NUMBERED.match(first.name):
+    if numbered := NUMBERED.match(first.name):
         return f"'{first.parent}/{numbered['name']}*{_suffix(first)}'"
     return str(first.parent) if len({path.parent for path in files}) == 1 else f"'{first.parent}/*{_suffix(first)}'"
 

@@ -166,11 +166,16 @@ def test_suites_are_called_after_what_they_are(tmp_path: Path) -> None:
         "b/test.jsonl": MBPP,
         "c/test.jsonl": OWN,
         "c/sums.jsonl": OWN,
+        "d/full.jsonl": MBPP | {"text": "Subtract."},
+        "e/data/full.jsonl": OWN,
+        "f/math-1.5b.jsonl": OWN,
     }
     for name, row in files.items():
-        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).parent.mkdir(exist_ok=True, parents=True)
         write(tmp_path / name, row)
-    assert [suite.name for suite in opened(*(tmp_path / name for name in files))] == ["gsm8k", "mbpp", "c", "sums"]
+    names = ["gsm8k", "d-full", "c", "sums", "d-full", "e", "math-1.5b"]
+    names[1] = "b-test"  # two of MBPP
+    assert [suite.name for suite in opened(*(tmp_path / name for name in files))] == names
 
 
 def test_suites_of_one_name_are_told_apart_by_their_folders(tmp_path: Path) -> None:
