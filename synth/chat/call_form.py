@@ -40,6 +40,7 @@ class ToolCallForm:
         unanswered: why the template cannot write tools' results; None where it can.
         python: whether true, false and null are written as in Python where they stand bare.
         frame: the members of a call that is one JSON object.
+        named: whether the template writes a call's id in place of the name, which is then a part of the id.
         schemas: of the functions on offer, by name.
     """
 
@@ -54,6 +55,7 @@ class ToolCallForm:
     unanswered: str | None
     python: bool = False
     frame: Frame | None = None
+    named: bool = False
     schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def parse(self, text: str) -> tuple[str, list[dict[str, Any]], str | None]:
@@ -96,6 +98,12 @@ class ToolCallForm:
             raise RequestError(
                 f"message {number} has a text beside its tool calls, for which the chat template has no place"
             )
+        for call in calls if self.named else ():
+            if _name_in(call.get("id") or "") != call["function"]["name"]:
+                raise RequestError(
+                    f"message {number} calls {call['function']['name']} without an id "
+                    f"`functions.{call['function']['name']}:NUMBER`, which the chat template writes for the name"
+                )
         if self.takes == "object":
             calls = [_with_object(call, number) for call in calls]
         return {**message, "content": content, "tool_calls": calls}
@@ -127,8 +135,8 @@ class ToolCallForm:
         names = {text[one.start : one.end] for one in fields if one.kind is Kind.NAME}
         if len(names) > 1:
             raise CallFault(f"one call has two names, {' and '.join(sorted(names))}")
-        name = names.pop()
         ids = [text[one.start : one.end] for one in fields if one.kind is Kind.ID]
+        name = _name_in(ids[0]) if self.named else names.pop()
         whole = [text[one.start : one.end] for one in fields if one.kind is Kind.ARGUMENTS]
         if whole:
             return _call(name, whole[0], ids[0] if ids else None)
@@ -163,6 +171,7 @@ class ToolCallForm:
         return value if bare == written or isinstance(value, dict | list) else bare
 
 
+_NAMED = re.compile(r"functions\.(?P<name>.+):\d+")
 _TYPES = {
     int: "integer",
     float: "number",
@@ -199,8 +208,16 @@ def _find_members(text: str, at: int, path: Path, frame: Frame, places: dict[Pat
             places[inner] = start, end
 
 
+def _name_in(number: str) -> str:
+    """The name in an id that holds it."""
+    held = _NAMED.fullmatch(number)
+    return held["name"] if held else ""
+
+
 def _call(name: str, arguments: str, number: str | None) -> dict[str, Any]:
     """A call as messages hold it."""
+    if not name:
+        raise CallFault("the function's name is missing")
     try:
         value, _ = read_json(arguments, 0)
         if isinstance(value, str):  # JSON text of an object, as some write it

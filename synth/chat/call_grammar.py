@@ -12,6 +12,7 @@ from enum import StrEnum
 from functools import cached_property
 
 from synth.chat.literals import Quotes, read_json, read_literal
+from synth.errors import RequestError
 
 TRIES = 20_000
 """Places at which a text is tried: what a model wrote must not keep a run waiting."""
@@ -39,6 +40,8 @@ _WORD = {
     Kind.ID: re.compile(r"[^\s\"'<>{}()\[\],]{1,200}"),
     Kind.KEY: re.compile(r"[^\n<>{}]{1,200}"),
 }
+SIGN = re.compile(r"<[^<>\s]+>|\[[A-Z_]+\]")
+"""A word of a template that no one writes by chance."""
 _SPACE = re.compile(r"\s*")
 
 
@@ -181,6 +184,35 @@ class _Walk:
         """Keep what is missing, if this is the furthest place so far."""
         if place >= self.place:
             self.place, self.missing = place, missing
+
+
+def find_begin(steps: Sequence[Step], keys: Sequence[str]) -> tuple[re.Pattern[str], bool]:
+    """What calls begin with, and whether it may stand behind a text.
+
+    Args:
+        steps: the grammar; of the steps from the start the first is the template's own.
+        keys: of the JSON object that a call is, if it is one.
+
+    Raises:
+        RequestError: nothing tells calls from text.
+    """
+    openings = [step for step in steps if step.source is Kind.START]
+    literal = openings[0].literal
+    body = literal.strip()
+    space = literal[: len(literal) - len(literal.lstrip())]
+    lead = f"(?:{re.escape(space)})?" if space else ""
+    if body.startswith("to="):
+        starts = "|".join(step.pattern() for step in sorted(openings, key=lambda step: -len(step.literal)))
+        after = "|".join(step.pattern() for step in steps if step.source is Kind.NAME and not step.opens)
+        return re.compile(rf"(?:{starts})(?=[^\s<>]{{1,200}}?(?:{after}))"), True
+    if sign := SIGN.match(body):
+        return re.compile(lead + re.escape(sign.group())), True
+    if re.search(r"\w", body):
+        return re.compile(lead + r"\s*".join(map(re.escape, body.split()))), True
+    if not keys:
+        raise RequestError("nothing in what the chat template writes tells a tool call from text")
+    there = "".join(rf'(?=.*"{re.escape(key)}"\s*:)' for key in keys)
+    return re.compile(rf"\A\s*{re.escape(body)}\s*\{{{there}", re.DOTALL), False
 
 
 def skip(text: str, at: int) -> int:

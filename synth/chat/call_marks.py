@@ -38,8 +38,10 @@ def marked(values: Values, count: int) -> Calls:
     return calls
 
 
-def call_id(name: str) -> str:
-    """The id of a call by its name."""
+def call_id(name: str, *, named: bool = False) -> str:
+    """The id of a call by its name; `named`: one that holds the name."""
+    if named:
+        return f"functions.{name}:0"
     letters = re.sub(r"[\W_]", "", name)
     return f"I{letters[1:]}0000000"[:9]
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Literal
 
 from synth.chat.call_form import Frame, ToolCallForm, schemas_of
-from synth.chat.call_grammar import Grammar, Kind, Step
+from synth.chat.call_grammar import SIGN, Grammar, Kind, Step, find_begin
 from synth.chat.call_marks import (
     CONTENT,
     QUESTION,
@@ -44,7 +44,8 @@ __all__ = ["ToolCallForm", "derive_tool_calls", "tool_call_form"]
 
 _HARD = "it is \"so\",\nand 'so' </tool_call> é\\n"
 _VALUES: Sequence[Any] = (_HARD, "5", 3, 1.5, True, None, [1, "a b"], {"x": {"y": "z"}})
-_SIGN = re.compile(r"<[^<>\s]+>|\[[A-Z_]+\]")
+_TAKES: Sequence[Literal["object", "text"]] = ("object", "text")
+_CONTENTS: Sequence[Literal[""] | None] = ("", None)
 _CHANNEL = re.compile(r"(?P<channel><[^<>\s]+>\w+)(?P<type>\s*\w*)(?P<message><[^<>\s]+>)")
 
 
@@ -62,24 +63,26 @@ def tool_call_form(template: "Template") -> ToolCallForm:
         RequestError: it writes none, or none that can be read back; the message says which.
     """
     faults: list[RequestError] = []
-    takes: Literal["object", "text"]
-    for takes in ("object", "text"):
-        for content in ("", None):
-            try:
-                return _Derivation(template, takes, content).form()
-            except RequestError as error:
-                faults.append(error)
+    for takes, content, named in product(_TAKES, _CONTENTS, (False, True)):
+        try:
+            return _Derivation(template, takes, content, named).form()
+        except RequestError as error:
+            faults.append(error)
     # Of several reasons the one that a try met furthest on.
     raise next((fault for fault in faults if str(fault) != _UNWRITTEN and fault.__cause__ is None), faults[0])
 
 
 @dataclass(frozen=True)
 class _Derivation:
-    """One try, with `arguments` and an empty `content` in the form that a template may want."""
+    """One try, with `arguments`, an empty `content` and ids in a form that a template may want.
+
+    `named`: ids are `functions.NAME:NUMBER`, which some templates write in place of the name.
+    """
 
     template: "Template"
     takes: Literal["object", "text"]
     content: Literal[""] | None
+    named: bool
 
     def form(self) -> ToolCallForm:
         """The form, tried on values of all types.
@@ -92,18 +95,21 @@ class _Derivation:
         if any(step.source is Kind.KEY for step in steps):
             steps, quotes = self._values(steps)
             python = "True" in self._render([(mark(100), {mark(101): True})], self.content)
+        keys = (self._frame.name[0], self._frame.arguments[0]) if self._frame else ()
+        begins, anywhere = find_begin(steps, keys)
         form = ToolCallForm(
             grammar=Grammar(tuple(steps), quotes),
-            begins=_begins(steps, self._frame),
+            begins=begins,
             end=self._tail[1],
             takes=self.takes,
             content=self.content,
-            beside=self._beside,
+            beside=self._beside and anywhere,
             several=self._several,
             offers=mark(100) in self._write([{"role": "user", "content": QUESTION}], marked("texts", 1)),
             unanswered=self._unanswered(),
             python=python,
             frame=self._frame,
+            named=self.named,
         )
         self._prove(form)
         return replace(form, schemas=schemas_of(self.template.variables.get("tools") or ()))
@@ -186,7 +192,7 @@ class _Derivation:
         usual = self._plain[1].strip()
         if text.endswith(usual):
             return usual, ""
-        signs = [*self.template.find_added(text), *_SIGN.finditer(text)]
+        signs = [*self.template.find_added(text), *SIGN.finditer(text)]
         end = next((sign.group() for sign in signs if sign.end() == len(text)), "")
         between = self._render(marked("none", 2), self.content).count(end) > 1 if self._several else False
         if not end or between or end.startswith("</"):
@@ -212,9 +218,11 @@ class _Derivation:
             if span := find_call(text, name, arguments):
                 return [Found(*span, Kind.CALL)]
             raise RequestError(_UNWRITTEN)
-        found = [*find_mark(text, name, Kind.NAME), *find_mark(text, call_id(name), Kind.ID)]
-        if not any(one.kind is Kind.NAME for one in found):
+        found = find_mark(text, call_id(name, named=self.named), Kind.ID)
+        names = [] if self.named else find_mark(text, name, Kind.NAME)
+        if not (found if self.named else names):
             raise RequestError(_UNNAMED if found else _UNWRITTEN)
+        found += names
         if self._keyed:
             for key, value in arguments.items():
                 places = [*find_mark(text, key, Kind.KEY), *find_mark(text, str(value), _kind(value))]
@@ -256,7 +264,7 @@ class _Derivation:
                 types = (header["type"], f" <|constrain|>{header['type'].strip()}", "")
                 ends = [kind + header["message"] for kind in types]
                 more += [replace(step, literal=text) for end in ends for text in (end, header["channel"] + end)]
-        *_, turn = _SIGN.finditer(self._whole[: self._header])
+        *_, turn = SIGN.finditer(self._whole[: self._header])
         again = self._whole[turn.start() : self._header]
         return [*more, *openings[1:], *(replace(step, literal=again + step.literal) for step in openings)]
 
@@ -283,7 +291,7 @@ class _Derivation:
         count = 2 if self._several else 1
         calls = marked("none", count)
         results = [
-            {"role": "tool", "content": mark(5 + place), "tool_call_id": call_id(name), "name": name}
+            {"role": "tool", "content": mark(5 + place), "tool_call_id": call_id(name, named=self.named), "name": name}
             for place, (name, _) in enumerate(calls)
         ]
         answer = {"role": "assistant", "content": mark(9)}
@@ -305,8 +313,9 @@ class _Derivation:
         arguments = {f"key_{place}": value for place, value in enumerate(_VALUES)}
         properties = {key: {"type": TYPES.get(type(value), "null")} for key, value in arguments.items()}
         form = replace(form, schemas={"f_1": {"properties": properties}})
-        calls: Calls = [("f_1", arguments), ("f_2", {})]
-        for written in [[call] for call in calls] + ([[*calls], [*calls[::-1]]] if form.several else []):
+        calls: list[tuple[str, dict[str, Any]]] = [("f_1", arguments), ("f_2", {})]
+        several = [[*calls, *calls], calls[::-1]] if form.several else []
+        for written in [[call] for call in calls] + several:
             text = self._render(written, CONTENT if form.beside else self.content)
             begin = text.index(CONTENT) + len(CONTENT) if form.beside else self._header
             drawn = text[begin:].rstrip().removesuffix(self._tail[0])
@@ -334,7 +343,7 @@ class _Derivation:
     def _turn(self, calls: Calls, content: str | None) -> Message:
         written = [
             {
-                "id": call_id(name),
+                "id": call_id(name, named=self.named),
                 "type": "function",
                 "function": {
                     "name": name,
@@ -369,27 +378,3 @@ def _either(step: Step) -> Step:
     source = Kind.EITHER if step.source in (Kind.TEXT, Kind.DATA) else step.source
     target = Kind.EITHER if step.target in (Kind.TEXT, Kind.DATA) else step.target
     return replace(step, source=source, target=target)
-
-
-def _begins(steps: Sequence[Step], frame: Frame | None) -> re.Pattern[str]:
-    """What calls begin with.
-
-    Raises:
-        RequestError: nothing tells calls from text.
-    """
-    openings = [step for step in steps if step.source is Kind.START]
-    literal = openings[0].literal  # the template's own
-    body = literal.strip()
-    lead = literal[: len(literal) - len(literal.lstrip())]
-    if body.startswith("to="):
-        starts = "|".join(step.pattern() for step in sorted(openings, key=lambda step: -len(step.literal)))
-        after = "|".join(step.pattern() for step in steps if step.source is Kind.NAME and not step.opens)
-        return re.compile(rf"(?:{starts})(?=[^\s<>]{{1,200}}?(?:{after}))")
-    if sign := _SIGN.match(body):
-        return re.compile(f"(?:{re.escape(lead)})?" + re.escape(sign.group()))
-    if re.search(r"\w", body):
-        return re.compile(f"(?:{re.escape(lead)})?" + r"\s*".join(map(re.escape, body.split())))
-    if frame is None:
-        raise RequestError("nothing in what the chat template writes tells a tool call from text")
-    keys = "".join(rf'(?=.*"{re.escape(path[0])}"\s*:)' for path in (frame.name, frame.arguments))
-    return re.compile(rf"\A\s*{re.escape(body)}\s*\{{" + keys, re.DOTALL)
