@@ -42,6 +42,7 @@ _ONLY_JOINS = re.compile(r"(?:[\s,;.$]|\\[\[\]()]|\b(?:and|or|und|oder|et|ou|y|Ð
 _NEGATIVE = re.compile(r"\bnegative\s+(?=[\d\\$])|(?<=is )minus\s+(?=[\d\\$])|(?<=are )minus\s+(?=[\d\\$])")
 _REPEATING = re.compile(r"(?<!\d)(\d*\.\d{0,20}?(\d{1,6}?)\2{2,})(?:\.\.\.|\s?\\ldots)")
 _FAREWELL = re.compile(r"\n[ \t]*(?:I hope|Hope|Let me know|Feel free|If you (?:have|need|would))\b[^\n]{0,300}\s*\Z")
+_CODE = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
 _HALF_OF_DAY = re.compile(r"\b(\d{1,2}(?::\d\d)?)(?: o['â€™]clock)? in the (morning|afternoon|evening)\b")
 _RATIO = re.compile(r"(\bratios?\b[^.\n]{0,100}?\b)(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)(?: to (\d+(?:\.\d+)?))?")
 _SYMBOL = re.compile(
@@ -67,6 +68,8 @@ _STEPS = re.compile(
 )
 """What parts the steps of a working: it comes to an answer, and is none."""
 _WORDS = re.compile(r"(?<!\\)\b[A-Za-z]{3,}")
+_WITHIN = re.compile(r"\\(?:begin|end|text)\{[^{}]*\}")
+"""Words within a formula."""
 _SAID = re.compile(r"(?<!\\)\b(?:[A-Za-z]{3,}|is|it|so|we|be)\b", re.IGNORECASE)
 """Words of a sentence, however short: "It is 7." is more than its answer."""
 
@@ -93,7 +96,7 @@ def reference_answer(reference: str) -> str | None:
     found = _boxed(text) or _marked(text)
     if found is None:
         line = plain(text)
-        said = len(_WORDS.findall(line))
+        said = len(_WORDS.findall(_WITHIN.sub("", line)))
         short = line and "\n" not in line and len(line) <= 100 and not _STEPS.search(line)
         short = short and (said < SENTENCE or (said < 2 * SENTENCE and not re.search(r"[\d$.]", text.strip())))
         found = line if short or _FORMULA.fullmatch(text.strip()) else _final(text)
@@ -101,7 +104,7 @@ def reference_answer(reference: str) -> str | None:
 
 
 def _prepared(text: str) -> str:
-    text = _FAREWELL.sub("", conclusion(text))
+    text = _CODE.sub(r"\1", _FAREWELL.sub("", conclusion(text)))
     text = _REPEATING.sub(r"\1\\ldots ", _NEGATIVE.sub("-", characters(text)))
     text = _HALF_OF_DAY.sub(_half, text) if " in the " in text else text
     return _RATIO.sub(_ratio, text) if "ratio" in text else text

@@ -17,9 +17,11 @@ from filters.mathematics.structure import (
     clock,
     date,
     is_words,
+    labelled,
     listed,
     matrix,
     meaning,
+    pieces,
     plainly,
     ratio,
     relation_sides,
@@ -38,6 +40,11 @@ _DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}|-?\d{4,},\d+|-?0,\d+|-?[1-9]\d{0,2}(
 """3,14 for 3.14, and 1.234,5 for 1234.5, where the other is a decimal fraction."""
 _CHOICE = re.compile(r"(?:\\text\{)?\s*\(?([A-J])[).:](?:\s*\}|(?=\s))\s*(?P<content>\S.*)")
 _LETTER = re.compile(r"(?:\\text\{)?\s*\(?([A-J])[).:]?\s*\}?")
+_DOMAIN = re.compile(
+    r"(?<=\S)\s*(?:,|\(|\\text\{[^{}]*\b(?:where|for|with|any|all|some)\b[^{}]*\}|\b(?:where|for|with)\b)\s*"
+    r"[A-Za-z](?:_\{?\w\}?)?\s*\\in\s*\\mathbb\{[A-Z]\}(?:[\^_]\{?[+*\d]\}?)?\)?"
+)
+"""What a letter of an answer ranges over."""
 _POINT = re.compile(r"[A-Z]'?\s*(\(.*,.*\))")
 _BASE = re.compile(r"(\w+)_\{?(\d+)\}?")
 
@@ -58,6 +65,8 @@ def _without_rounding(text: str) -> str:
 def _equal(expected: str, found: str, depth: int) -> bool | None:
     if key(expected) == key(found):
         return True
+    if (verdict := _pieces(expected, found, depth)) is not None:
+        return verdict
     expected, found = plainly(expected), plainly(found)
     if key(expected) == key(found):
         return True
@@ -218,6 +227,37 @@ def _matrices(expected: str, found: str, depth: int) -> bool | None:
     return all(_all(one, other, depth) for one, other in zip(left, right, strict=True))
 
 
+def _pieces(expected: str, found: str, depth: int) -> bool | None:
+    """Functions by cases, in whatever order these are."""
+    left, right = pieces(expected), pieces(found)
+    if left is None or right is None:
+        return False if left or right else None
+    rest = list(right)
+    for value, condition in left:
+        same = (at for at, one in enumerate(rest) if _equal(condition, one[1], depth + 1))
+        if (at := next(same, None)) is None or not _equal(value, rest.pop(at)[0], depth + 1):
+            return False
+    return not rest
+
+
+def _domains(expected: str, found: str, depth: int) -> bool | None:
+    r"""`f(x) = kx, k \in \mathbb{R}` is `f(x) = kx`; where both say what k is, both are compared whole."""
+    left, right = (
+        (text[: said.start()] if (said := _DOMAIN.search(text)) and said.end() == len(text) else "")
+        for text in (expected, found)
+    )
+    return _equal(left or expected, right or found, depth + 1) if bool(left) != bool(right) else None
+
+
+def _labels(expected: str, found: str, depth: int) -> bool | None:
+    """The parts of an answer, in their order: `(a) 3, (b) 4`."""
+    left, right = labelled(expected), labelled(found)
+    if left is None and right is None:
+        return None
+    left, right = left or listed(expected).parts, right or listed(found).parts
+    return len(left) == len(right) and _all(left, right, depth)
+
+
 def _lists(expected: str, found: str, depth: int) -> bool | None:
     left, right = listed(expected), listed(found)
     if len(left.parts) == len(right.parts) == 1:
@@ -319,6 +359,8 @@ def _unlike(expected: str, found: str, depth: int) -> bool | None:
 
 _JUDGES: tuple[Callable[[str, str, int], bool | None], ...] = (
     _numbers,
+    _labels,
+    _domains,
     _choices,
     _points,
     _sums,

@@ -31,8 +31,19 @@ _PLAIN = re.compile(r"-?\d[\d,]*(?:\.\d+)?", re.ASCII)
 _SIZES = re.compile(r"\\(?:left|right|[bB]igg?[lrm]?|displaystyle|textstyle|limits|mathstrut)(?![A-Za-z])\.?")
 _WRAPPED = re.compile(
     r"\\(?:text(?:bf|it|rm|sf|tt|normal)?|math(?:rm|bf|it|sf|tt|bb)?|operatorname|mbox|hbox|boldsymbol|bm|emph)\*?"
-    r"\s*\{([^{}]*)\}"
+    r"\s*\{((?:[^{}]|\^\{-?\d\})*)\}"
 )
+_UNIT = re.compile(r"(?:[A-Za-z/ .]|\\[,; ]|\\cdot(?![A-Za-z])|\^\s?(?:\{-?\d\}|-?\d))+")
+"""What a wrapping holds that is a unit with a power, as `m/s^2` is."""
+_RAISED_UNIT = re.compile(r"\^\s?\{?(-?\d)\}?")
+_UNIT_FRACTION = re.compile(
+    r"\\[dt]?frac\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]+)\}\s*\}"
+    r"\s*\{\s*\\(?:text|mathrm)\s*\{([A-Za-z ]+)\}\s*(\^\s?\{?-?\d\}?)?\s*\}"
+)
+_COUNTED = re.compile(r"\s*([-+]?[$€£¥]?\d[\d.,]*)(\s[^\d+*/=<>]+)")
+"""A number and what it counts, together in one wrapping: `\\text{7 apples}`."""
+_CHINESE = re.compile("([零〇一二两三四五六七八九十百千万亿]+)[个個元年月天人米次种種岁歲只隻本]?")
+_REMAINDER = re.compile(r"\\text\{\s*(?:remainder|rem\.?)\s*\}|(?<=\d)\s*,?\s*\b(?:remainder|rem\.?)\b")
 _GAP = re.compile(r"\\[,;:! ]|\\(?:quad|qquad|space|thinspace|enspace|hfill)(?![A-Za-z])|~|\\\\(?![A-Za-z])")
 _COMMANDS = tuple(
     (re.compile(rf"\\(?:{names})(?![A-Za-z])"), written)
@@ -94,11 +105,14 @@ def tidy(answer: str) -> str:
     """
     if _PLAIN.fullmatch(answer):
         return answer
+    if chinese := _CHINESE.fullmatch(answer):
+        return str(_chinese(chinese[1]))
     text = re.sub(r"\s[–—]\s", " - ", characters(answer))
     if not _is_matrix(text):
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # backslashes escaped twice
     text = re.sub(r"\\!\s*", "", _SIZES.sub("", text))
     text = _DECIMAL_COMMA.sub(".", _DIGITS_APART.sub("", text))
+    text = _UNIT_FRACTION.sub(lambda unit: f"\\text{{{unit[1]}/{unit[2]}{unit[3] or ''}}}", text)
     text = _WRAPPED.sub(_unwrapped, text)
     if not _is_matrix(text):
         text = _GAP.sub(" ", text)
@@ -108,6 +122,7 @@ def tidy(answer: str) -> str:
     text = re.sub("[$€£¥₹]", "", text.replace("...", "\\ldots "))
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset", text)
     text = re.sub(r"\s*\b(?:percent|per cent|percentage points?|pct)\b|\\text\{\s*%\s*\}", "%", text)
+    text = _REMAINDER.sub(" R ", text)
     text = _LARGE.sub(lambda large: f"\\times 10^{{{_ZEROS[large[1]]}}}{large[2] or ''}", text)
     text = _ORDERED.sub("", _NAMES.sub(_command, text))
     text = re.sub(r"\\sqrt\s*(?:\(([^()]*)\)|(\d))", lambda root: f"\\sqrt{{{root[1] or root[2]}}}", text)
@@ -116,6 +131,24 @@ def tidy(answer: str) -> str:
     text = re.sub(r"(?<=[)\d])\s*(?:and|or)\s*(?=[(\d\\-])", ", ", text)
     text = re.sub(r"(?<![A-Za-z])\s*,?\s*\\text\{\s*(and|or)\s*\}\s*|,?\s+(?:and|or)\s+", ", ", text)
     return re.sub(r"\s+", " ", text).rstrip(" .,;").lstrip(" ,;")
+
+
+def _chinese(numeral: str) -> int:
+    """The value of a Chinese numeral: 三十五 is 35, 一百零二 is 102, 二〇二四 is 2024."""
+    values = [2 if char == "两" else int(unicodedata.numeric(char)) for char in numeral]
+    if all(value < 10 for value in values):
+        return int("".join(map(str, values)))
+    whole = part = digit = 0
+    for value in values:
+        if value < 10:
+            digit = value
+        elif value < 10_000:
+            part += (digit or 1) * value
+            digit = 0
+        else:
+            whole = (whole + part + digit or 1) * value
+            part = digit = 0
+    return whole + part + digit
 
 
 def _is_matrix(text: str) -> bool:
@@ -129,6 +162,11 @@ def _unwrapped(found: re.Match[str]) -> str:
         return f"\\mathbb{{{inner}}}"
     if len(inner) <= 1 or re.fullmatch(r"[-+]?[\d.,]+%?", inner):
         return inner
+    if "^" in inner and _UNIT.fullmatch(inner):
+        raised = _RAISED_UNIT.sub(r"}^{\1}\\text{", found[1])
+        return f"\\text{{{raised}}}".replace("\\text{}", "")
+    if counted := _COUNTED.fullmatch(found[1]):
+        return f"{counted[1]}\\text{{{counted[2]}}}"
     return f"\\text{{{found[1]}}}"
 
 

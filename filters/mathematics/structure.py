@@ -109,11 +109,36 @@ def _thousands(text: str, enclosed: bool) -> set[int]:
 def matrix(text: str) -> list[list[str]] | None:
     """The entries of a matrix, row by row; None if the text is none."""
     found = _MATRIX.fullmatch(text.strip())
-    if found is None or "\\begin" in found["inner"]:
+    if found is None:
+        return _nested(text.strip())
+    if "\\begin" in found["inner"]:
         return None
     inner = re.sub(r"\\hline", "", found["inner"])
     rows = [row for row in re.split(r"\\\\(?:\[[^\]]*\])?", inner) if row.strip()]
     return [[entry.strip() for entry in row.split("&")] for row in rows]
+
+
+def _nested(text: str) -> list[list[str]] | None:
+    """A matrix as a list of its rows: `[[1, 2], [3, 4]]`."""
+    if not text.startswith("[[") or not text.endswith("]]"):
+        return None
+    rows = [listed(part) for part in _split(text[1:-1], ",")]
+    return [row.parts for row in rows] if all(row.kind == "[]" for row in rows) else None
+
+
+_CASES = re.compile(r"(?:[^=&]*=\s*)?(?:\\\{\s*)?\\begin\{cases\}(.*)\\end\{cases\}", re.DOTALL)
+_WHEN = re.compile(r"^(?:\\text\{\s*)?(?:if|for|when|where|otherwise if)\b(?:\s*\})?|[,;.]\s*$|^\s*,")
+
+
+def pieces(text: str) -> list[tuple[str, str]] | None:
+    """A function by cases as its values with their conditions; None where a text is none."""
+    found = _CASES.fullmatch(text.strip())
+    if found is None:
+        return None
+    rows = [row.split("&") for row in re.split(r"\\\\(?:\[[^\]]*\])?", found[1]) if row.strip()]
+    if any(len(row) != 2 or row[1].lstrip().startswith("=") or "=" in row[0] for row in rows):
+        return None  # a system of equations
+    return [(row[0].strip().rstrip(",;"), _WHEN.sub("", _WHEN.sub("", row[1].strip())).strip()) for row in rows]
 
 
 _MEMBER = re.compile(r"[A-Za-z](?:_\{?\w\}?)?\s*\\in\s*(?=\\[{m]|[\[(\]])")
@@ -125,6 +150,7 @@ _DESCENDING = re.compile(r"([^<>=]+?)\s*(>|\\ge(?![a-z]))\s*([^<>=]+?)\s*(>|\\ge
 _OUTWARD = re.compile(r"([\[\]])([^\[\]()]+[,;][^\[\]()]+)([\[\]])")
 _SAID = re.compile(r"\\text\{[^{}]*(?:\b(?:is|are)|[=:])\s*\}\s*(?=[-\\(\[\d])")
 _TRANSPOSED = re.compile(r"(?<=\))\s*\^\s*\{?(?:T|\\top)\s*\}?$")
+_SEGMENT = re.compile(r"(?<![.\d])\\overline\{([A-Z]{2})\}")
 _ROWS = re.compile(r"\\begin\{(aligned|align\*?|gathered|gather\*?|split|cases)\}(.*)\\end\{\1\}", re.DOTALL)
 
 
@@ -138,6 +164,7 @@ def plainly(text: str) -> str:
         return text
     if rows := _ROWS.fullmatch(text):
         text = _last_rows(rows[2])
+    text = _SEGMENT.sub(r"\1", text)
     if text.startswith("\\text"):
         text = _SAID.sub("", text, count=1)
     if "\\in" in text and (member := _MEMBER.match(text)):
@@ -166,6 +193,19 @@ def _last_rows(inner: str) -> str:
     names = [re.match(r"[A-Za-z](?:_\{?\w\}?)?\s*=", group) for group in groups]
     several = len({name[0] for name in names if name}) == len(groups)
     return ", ".join(groups) if several else groups[-1] if groups else ""
+
+
+_LABEL = re.compile(r"(?:^|(?<=[\s,;.]))\(?([a-h])\)\s*[:.]?\s*")
+
+
+def labelled(text: str) -> list[str] | None:
+    """The parts of an answer that labels tell apart: `(a) 3, (b) 4`; None where there are none."""
+    bare = re.sub(r"\\text\{\s*(\(?[a-h]\))\s*[:.]?\s*\}", r" \1 ", text).strip()
+    labels = list(_LABEL.finditer(bare))
+    if len(labels) < 2 or labels[0].start() or [one[1] for one in labels] != list("abcdefgh"[: len(labels)]):
+        return None
+    ends = [*(label.start() for label in labels[1:]), len(bare)]
+    return [bare[label.end() : end].strip(" ,;.") for label, end in zip(labels, ends, strict=True)]
 
 
 def relation_sides(text: str) -> list[str]:

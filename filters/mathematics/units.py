@@ -66,7 +66,7 @@ _MULTIPLES: dict[str, dict[str, int | str]] = {
 }
 _SIZES = {name: (base, Fraction(size)) for base, sizes in _MULTIPLES.items() for name, size in sizes.items()}
 """Units that are multiples of others, and of which."""
-_PART = re.compile(r"\s*,?\s*(?P<value>\d+(?:\.\d+)?)\s*(?:\\text\{)?\s*(?P<unit>[A-Za-z]+)\s*\}?", re.ASCII)
+_PART = re.compile(r"\s*,?\s*(?:and\s+)?(?P<value>\d+(?:\.\d+)?)\s*(?:\\text\{)?\s*(?P<unit>[A-Za-z]+)\s*\}?", re.ASCII)
 _COMPOUND = {"mph": "mi/h", "kmh": "km/h", "kph": "km/h", "kmph": "km/h", "mps": "m/s", "rpm": "rpm"}
 _ATTACHED = "|".join(
     sorted((word for word in [*_CANONICAL, *_COMPOUND] if len(word) > 1 and word.isalpha()), key=len, reverse=True)
@@ -128,6 +128,7 @@ def total(text: str) -> tuple[dict[str, int], Fraction] | None:
     kinds: list[dict[str, int]] = []
     whole = Fraction(0)
     at = 0
+    text = re.sub(r"\\text\{([^{}]*)\}", r"\1", text).strip()
     while (part := _PART.match(text, at)) and (powers := _powers(part["unit"])):
         kind, size = _in_bases(powers)
         kinds.append(kind)
