@@ -1,25 +1,35 @@
 """`function-call`: the functions called, with their arguments, are among the possible ones.
 
-Calls are read, never run, in the forms that models write them: Python (`f(a=1)`, a list of calls), JSON ({"name": …,
-"arguments"|"parameters": …}, a list of these, OpenAI's `tool_calls`), each also fenced or inside `<tool_call>` tags.
+Calls are read, never run: a turn's `tool_calls`, and text in the forms that models write calls in: Python (`f(a=1)`, a
+list of calls), JSON ({"name": …, "arguments"|"parameters": …}, a list of these, OpenAI's `tool_calls`), each also
+fenced or inside `<tool_call>` tags.
 
 The possible calls (column `ground_truth`, or the reference) have the form of the Berkeley Function-Calling Leaderboard:
-[{name: {parameter: [value that will do, …]}}], where "" among the values says that the parameter may be left out. As
-there, dots in names may be underscores; texts are compared without case, white space and punctuation; a whole number
-will do for a float. Several calls may come in any order. Without a possible call, but with functions on offer (column
-`function` or `tools`), as in its irrelevance data, it is right to call none.
+[{name: {parameter: [value that will do, …]}}], where "" among the values says that the parameter may be left out; or
+they are calls, whose arguments are the only ones that will do. As in the leaderboard, dots in names may be underscores;
+texts are compared without case, white space and punctuation; a whole number will do for a float. Several calls may come
+in any order. Where the functions on offer are known (column `function` or `tools`), arguments are of the types that
+their schemas name, and one that equals its default may be left out. With functions on offer but no call in the
+reference, it is right to call none; so it is without any reference where functions are in the column `function`, as in
+the leaderboard's irrelevance data.
 """
 
 import ast
 import json
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
+from filters.functions import Functions, read_functions
+from filters.response.calls import only_calls
 from filters.response.code_blocks import fenced_blocks
 from filters.response.extract import tail
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerifierSettings
 
 Call = tuple[str, dict[str, Any]]
+Possible = tuple[str, dict[str, list[Any]]]
+"""A function's name, and by parameter the values that will do."""
 
 LONGEST = 20_000
 """Characters of what is parsed as calls."""
@@ -39,10 +49,10 @@ def gold(task: Task) -> str | None:
     if possible is None:
         return None
     calls = [
-        f"{name}({', '.join(f'{key}={_first(values)!r}' for key, values in parameters.items() if '' not in values)})"
-        for name, parameters in possible
+        {"name": name, "arguments": {key: _first(values) for key, values in given.items() if not _optional(values)}}
+        for name, given in possible
     ]
-    return f"[{', '.join(calls)}]" if calls else ""
+    return json.dumps(calls, ensure_ascii=False) if calls else ""
 
 
 def _check(response: str, task: Task) -> Verdict:
@@ -58,28 +68,76 @@ def _check(response: str, task: Task) -> Verdict:
         return Verdict(WRONG, None, "no call found")
     if len(calls) != len(possible):
         return Verdict(WRONG, _shown(calls), f"{len(calls)} calls instead of {len(possible)}")
-    fault = None
-    left = list(calls)
-    for wanted in possible:
-        faults = [_fault(call, wanted) for call in left]
-        if None not in faults:
-            fault = next(problem for problem in faults if problem is not None)
-            break
-        left.pop(faults.index(None))
+    fault = _mismatch(calls, possible) or _wrong_type(calls, _functions(task))
     return Verdict(WRONG, _shown(calls), fault) if fault else Verdict(RIGHT, _shown(calls))
 
 
-def _possible(task: Task) -> list[tuple[str, dict[str, list[Any]]]] | None:
+def _mismatch(calls: Sequence[Call], possible: Sequence[Possible]) -> str | None:
+    """Why calls are not the possible ones in some order, or None."""
+    faults = [[_fault(call, wanted) for call in calls] for wanted in possible]
+    taken: dict[int, int] = {}  # by call: which of the possible ones it is
+
+    def place(wanted: int, tried: set[int]) -> bool:
+        for call in range(len(calls)):
+            if faults[wanted][call] is None and call not in tried:
+                tried.add(call)
+                if call not in taken or place(taken[call], tried):
+                    taken[call] = wanted
+                    return True
+        return False
+
+    for wanted in range(len(possible)):
+        if not place(wanted, set()):
+            free = [fault for call, fault in enumerate(faults[wanted]) if call not in taken and fault is not None]
+            return next(iter(free), f"{possible[wanted][0]} is not called as often as it should be")
+    return None
+
+
+def _wrong_type(calls: Sequence[Call], functions: Functions | None) -> str | None:
+    """Why arguments are not of the types that the functions on offer take, or None."""
+    if functions is None:
+        return None
+    names = {name.replace(".", "_"): name for name in functions.names}
+    faults = (
+        functions.fault(names[name.replace(".", "_")], arguments, whole=False)
+        for name, arguments in calls
+        if name.replace(".", "_") in names
+    )
+    return next((fault for fault in faults if fault), None)
+
+
+def _functions(task: Task) -> Functions | None:
+    """The functions on offer, where their schemas can be read."""
+    offered = task.columns.get("function") or task.columns.get("tools")
+    try:
+        return read_functions(offered) if offered else None
+    except ValueError:
+        return None
+
+
+def _possible(task: Task) -> list[Possible] | None:
     """The possible calls; empty where it is right to call none; None where nothing is known."""
     given = task.columns.get("ground_truth") or task.reference
+    if not given or (isinstance(given, str) and not given.strip()):
+        return [] if task.columns.get("function") else None
+    listed = _listed_values(given)
+    if listed is not None:
+        return listed
+    calls = calls_in(given if isinstance(given, str) else json.dumps(given, default=str))
+    if calls:
+        functions = _functions(task)
+        return [(name, _only(name, arguments, functions)) for name, arguments in calls]
+    offered = task.columns.get("function") or task.columns.get("tools")
+    return [] if offered and isinstance(given, str) else None
+
+
+def _listed_values(given: Any) -> list[Possible] | None:
+    """Possible calls in the leaderboard's form, or None."""
     if isinstance(given, str):
         try:
-            given = json.loads(given) if given.strip() else None
-        except ValueError:
+            given = json.loads(given)
+        except (ValueError, RecursionError):
             return None
-    if not given:
-        offered = task.columns.get("function") or task.columns.get("tools")
-        return [] if offered else None
     possible = []
     for item in given if isinstance(given, list) else [given]:
         item = _object(item)
@@ -91,6 +149,23 @@ def _possible(task: Task) -> list[tuple[str, dict[str, list[Any]]]] | None:
             return None
         possible.append((name, parameters))
     return possible
+
+
+def _only(name: str, arguments: dict[str, Any], functions: Functions | None) -> dict[str, list[Any]]:
+    """The values that will do where a reference makes the call: its own, and what the schema says goes without."""
+    offers = functions.offers if functions else ()
+    found = [
+        offer["function"] for offer in offers if offer["function"]["name"].replace(".", "_") == name.replace(".", "_")
+    ]
+    properties = found[0]["parameters"].get("properties", {}) if found else {}
+    defaults = {
+        key: inner["default"] for key, inner in properties.items() if isinstance(inner, dict) and "default" in inner
+    }
+    values: dict[str, list[Any]] = {key: [_Exactly(value)] for key, value in arguments.items()}
+    for key, default in defaults.items():
+        if key not in values or _equal(arguments[key], default):
+            values[key] = [_Exactly(default), ""]
+    return values
 
 
 def _object(value: Any) -> dict[str, Any] | None:
@@ -106,6 +181,8 @@ def _object(value: Any) -> dict[str, Any] | None:
 def _first(values: list[Any]) -> Any:
     """The first value that will do; for an object, of each of its entries."""
     value = values[0]
+    if isinstance(value, _Exactly):
+        return value.value
     if isinstance(value, dict):
         return {key: _first(inner) for key, inner in value.items() if isinstance(inner, list) and "" not in inner}
     if isinstance(value, list):
@@ -115,6 +192,8 @@ def _first(values: list[Any]) -> Any:
 
 def calls_in(response: str) -> list[Call]:
     """The calls a response makes; empty where it makes none."""
+    if turn := only_calls(response):
+        return _of_json(turn["tool_calls"])
     text = tail(response)
     tagged = [tag[2] for tag in _TAGGED.finditer(text)]
     fenced = [code for _, code in fenced_blocks(text)]
@@ -186,7 +265,7 @@ def _shown(calls: list[Call]) -> str:
     )
 
 
-def _fault(call: Call, wanted: tuple[str, dict[str, list[Any]]]) -> str | None:
+def _fault(call: Call, wanted: Possible) -> str | None:
     """Why a call is not the wanted one, or None."""
     (name, arguments), (right, parameters) = call, wanted
     if name.replace(".", "_") != right.replace(".", "_"):
@@ -195,7 +274,7 @@ def _fault(call: Call, wanted: tuple[str, dict[str, list[Any]]]) -> str | None:
         return f"{right} is not to be given {', '.join(sorted(unknown))}"
     for key, values in parameters.items():
         if key not in arguments:
-            if "" not in values:
+            if not _optional(values):
                 return f"{key} is missing"
         elif not any(_same(arguments[key], value) for value in values):
             return f"{key} is {arguments[key]!r}"
@@ -204,6 +283,8 @@ def _fault(call: Call, wanted: tuple[str, dict[str, list[Any]]]) -> str | None:
 
 def _same(given: Any, possible: Any) -> bool:
     """Whether an argument is a possible value; inside an object the possible values are listed by key."""
+    if isinstance(possible, _Exactly):
+        return _equal(given, possible.value)
     if isinstance(possible, str) and isinstance(given, str):
         return _NOISE.sub("", given).casefold() == _NOISE.sub("", possible).casefold()
     if isinstance(possible, bool) or isinstance(given, bool):
@@ -224,3 +305,24 @@ def _same(given: Any, possible: Any) -> bool:
 
 def _listed(values: Any) -> list[Any]:
     return values if isinstance(values, list) else [values]
+
+
+@dataclass(frozen=True, slots=True)
+class _Exactly:
+    """A value of a reference's own call: lists inside it are lists, and not values that will do."""
+
+    value: Any
+
+
+def _equal(given: Any, wanted: Any) -> bool:
+    """Whether two arguments are the same, as the leaderboard compares texts and numbers."""
+    if isinstance(wanted, dict) and isinstance(given, dict):
+        return given.keys() == wanted.keys() and all(_equal(given[key], value) for key, value in wanted.items())
+    if isinstance(wanted, list) and isinstance(given, list | tuple):
+        return len(given) == len(wanted) and all(map(_equal, given, wanted))
+    return _same(given, wanted)
+
+
+def _optional(values: Sequence[Any]) -> bool:
+    """Whether a parameter may be left out."""
+    return any(isinstance(value, str) and not value for value in values)

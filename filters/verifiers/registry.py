@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from filters.names import ImportPathError, did_you_mean, function_at
+from filters.response.calls import only_calls
 from filters.response.thoughts import after_thoughts
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerdictKind, VerifierError, VerifierSettings
 
@@ -29,6 +30,7 @@ class VerifierEntry:
         asks_model: whether a model judges: it runs where the models are, and has no module.
         needs_reference: whether it can say nothing of a task without a reference.
         gold: what its right response to a task is: the reference, what its module's `gold` says, or none.
+        reads_calls: whether it judges the calls of a turn that calls tools; to others such a turn is no answer.
     """
 
     name: str
@@ -38,6 +40,7 @@ class VerifierEntry:
     asks_model: bool = False
     needs_reference: bool = False
     gold: Gold = "reference"
+    reads_calls: bool = False
 
     @property
     def sandboxed(self) -> bool:
@@ -62,7 +65,10 @@ VERIFIERS = {
         VerifierEntry("regex", "a pattern is found in the response", ("pattern",), gold="none"),
         VerifierEntry("json", "the response is JSON, of the row's schema if there is one", ("schema",)),
         VerifierEntry(
-            "function-call", "the function called, and its arguments, are among the possible ones", gold="own"
+            "function-call",
+            "the functions called, and their arguments, are among the possible ones",
+            gold="own",
+            reads_calls=True,
         ),
         VerifierEntry("instructions", "checkable instructions (IFEval) are followed", gold="none"),
         VerifierEntry("refusal", "the response declines, or does not, as it should", gold="none"),
@@ -100,13 +106,15 @@ def checker(settings: VerifierSettings) -> Check:
     """
     if ":" in settings.name:
         return _own(settings.name)
-    return _after_thoughts(_module(settings.name).checker(settings))
+    return _after_thoughts(_module(settings.name).checker(settings), entry_of(settings.name).reads_calls)
 
 
-def _after_thoughts(judge: Check) -> Check:
-    """A check of what a response says after its thoughts; thoughts alone answer nothing."""
+def _after_thoughts(judge: Check, reads_calls: bool) -> Check:
+    """A check of what a response says after its thoughts; thoughts alone, or calls of tools, answer nothing."""
 
     def check(response: str, task: Task) -> Verdict:
+        if only_calls(response):
+            return judge(response, task) if reads_calls else Verdict(WRONG, None, "calls tools instead of an answer")
         said = after_thoughts(response)
         verdict = judge(said, task)
         if verdict.kind == UNSCORABLE or said.strip() or not response.strip():

@@ -6,6 +6,7 @@ from itertools import islice
 
 import pyarrow as pa
 
+from filters.response.calls import with_calls
 from filters.verdict import UNSCORABLE, Task, Verdict, VerifierSettings
 from filters.verifiers import registry
 from synth.data.prompts import PromptSet, task_of
@@ -75,9 +76,11 @@ def nothing_to_judge(prompts: PromptSet, settings: VerifierSettings | None, *, r
 
 
 def answer_of(row: Row) -> str | None:
-    """The text of the last turn, where it is the assistant's."""
-    last = row.messages[-1] if row.messages else {"role": ""}
-    return last["content"] if last["role"] == "assistant" else None
+    """What the last turn says, where it is the assistant's; of one that calls tools, the JSON text of the calls."""
+    if not row.messages or row.messages[-1]["role"] != "assistant":
+        return None
+    last = row.messages[-1]
+    return with_calls(last["content"], last.get("tool_calls", ()))
 
 
 async def _vote(verifier: Verifier, rows: Iterable[Row]) -> dict[str, list[Verdict]]:

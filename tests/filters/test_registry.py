@@ -103,7 +103,10 @@ def test_gold_is_the_reference_unless_the_verifier_knows_better(own: str) -> Non
     task = Task("the reference")
     assert gold(VerifierSettings("math"), task) == gold(VerifierSettings(f"{own}:two"), task) == "the reference"
     assert gold(VerifierSettings("majority"), task) is None
-    assert gold(VerifierSettings("function-call"), Task('[{"f": {"a": [1, 2]}}]')) == "[f(a=1)]"
+    assert (
+        gold(VerifierSettings("function-call"), Task('[{"f": {"a": [1, 2]}}]'))
+        == '[{"name": "f", "arguments": {"a": 1}}]'
+    )
 
 
 def test_samples_are_compared_by_the_verifier_that_votes_alone() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from filters.response.calls import with_calls
 from filters.verdict import Task, VerifierSettings
 from filters.verifiers.registry import checker, gold
 
@@ -64,6 +65,91 @@ def test_several_calls_in_any_order() -> None:
     two = '[{"f": {"a": [1]}}, {"f": {"a": [2]}}]'
     assert checker(SETTINGS)("[f(a=2), f(a=1)]", Task(two)).kind == "right"
     assert checker(SETTINGS)("[f(a=1), f(a=1)]", Task(two)).kind == "wrong"
+
+
+def test_calls_with_values_in_common_are_told_apart() -> None:
+    two = '[{"f": {"a": [1, 2]}}, {"f": {"a": [1]}}]'
+    for response in ("[f(a=1), f(a=2)]", "[f(a=2), f(a=1)]", "[f(a=1), f(a=1)]"):
+        assert checker(SETTINGS)(response, Task(two)).kind == "right", response
+    assert checker(SETTINGS)("[f(a=2), f(a=2)]", Task(two)).reason == "a is 2"
+
+
+AREA = {
+    "name": "geo.area",
+    "parameters": {
+        "type": "dict",
+        "properties": {
+            "base": {"type": "float"},
+            "height": {"type": "integer"},
+            "unit": {"type": "string", "default": "cm"},
+            "marks": {"type": "array", "items": {"type": "integer"}},
+        },
+        "required": ["base", "height"],
+    },
+}
+
+
+def turn(*calls: tuple[str, Any], content: str = "") -> str:
+    written = [
+        {"type": "function", "function": {"name": name, "arguments": json.dumps(arguments)}}
+        for name, arguments in calls
+    ]
+    return with_calls(content, written)
+
+
+def test_the_calls_of_a_turn_are_judged() -> None:
+    check = checker(SETTINGS)
+    assert check(turn(("geo.area", {"base": 10, "height": 5})), Task(ONE)).kind == "right"
+    assert check(turn(("geo.area", {"base": 10, "height": 5}), content="I look."), Task(ONE)).kind == "right"
+    assert check(turn(("geo.area", {"base": 10})), Task(ONE)).reason == "height is missing"
+    long = turn(("geo.area", {"base": 10, "height": 5, "unit": "x" * 300_000}))
+    assert "unit is" in (check(long, Task(ONE)).reason or "")
+    two = turn(("f", {"a": 2}), ("f", {"a": 1}))
+    assert check(two, Task('[{"f": {"a": [1]}}, {"f": {"a": [2]}}]')).kind == "right"
+    assert check(turn(("f", {"a": 1})), Task(None)).kind == "unscorable"
+    assert check(turn(("f", {"a": 1})), Task(None, columns={"tools": [AREA]})).kind == "unscorable"
+    assert check(turn(("f", {"a": 1})), Task("It is 3 o'clock.", columns={"tools": [AREA]})).kind == "wrong"
+    assert check("It is three.", Task("It is 3 o'clock.", columns={"tools": json.dumps([AREA])})).kind == "right"
+
+
+@pytest.mark.parametrize("name", ["math", "exact", "json", "number", "refusal", "regex"])
+def test_to_other_verifiers_a_turn_that_calls_tools_is_no_answer(name: str) -> None:
+    verdict = checker(VerifierSettings(name, pattern="."))(turn(("f", {"a": 4})), Task("4"))
+    assert (verdict.kind, verdict.reason) == ("wrong", "calls tools instead of an answer")
+
+
+@pytest.mark.parametrize(
+    "reference",
+    [
+        '[{"name": "geo.area", "arguments": {"base": 10, "height": 5, "marks": [1, 2]}}]',
+        '{"name": "geo.area", "parameters": {"base": 10.0, "height": 5, "marks": [1, 2], "unit": "cm"}}',
+        "[geo.area(base=10, height=5, marks=[1, 2])]",
+        turn(("geo.area", {"base": 10, "height": 5, "marks": [1, 2]})),
+    ],
+)
+def test_a_reference_that_makes_the_call_is_what_will_do(reference: str) -> None:
+    check = checker(SETTINGS)
+    task = Task(reference, columns={"tools": json.dumps([AREA])})
+    given: dict[str, Any] = {"base": 10, "height": 5, "marks": [1, 2]}
+    assert check(gold(SETTINGS, task) or "", task).kind == "right"
+    for more in ({}, {"unit": "cm"}):
+        assert check(turn(("geo_area", given | more)), task).kind == "right"
+    for other in ({"unit": "m"}, {"marks": [1]}, {"marks": 1}, {"base": 9}, {"depth": 1}):
+        assert check(turn(("geo.area", given | other)), task).kind == "wrong", other
+
+
+def test_arguments_are_of_the_types_of_the_schema() -> None:
+    possible = [{"geo.area": {"base": [10], "height": ["", 5, "5"], "unit": ["cm", ""], "marks": ["", [1], ["1"]]}}]
+    task = Task(None, columns={"ground_truth": possible, "function": [AREA]})
+    check = checker(SETTINGS)
+    assert check(turn(("geo.area", {"base": 10, "height": 5})), task).kind == "right"
+    assert check(turn(("geo.area", {"base": 10.0, "marks": [1]})), task).kind == "right"
+    fault = check(turn(("geo.area", {"base": 10, "height": "5"})), task).reason
+    assert fault == "geo.area: height: '5' is not of type 'integer'"
+    fault = check("geo.area(base=10, marks=['1'])", task).reason
+    assert fault == "geo.area: marks/0: '1' is not of type 'integer'"
+    broken = Task(None, columns={"ground_truth": possible, "function": [{"name": "?", "parameters": 3}]})
+    assert check(turn(("geo.area", {"base": 10, "height": "5"})), broken).kind == "right"
 
 
 def test_no_call_where_no_function_fits(data: Path) -> None:

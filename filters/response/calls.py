@@ -1,0 +1,23 @@
+"""An answer that calls tools, as one text: what verifiers are given of a turn with `tool_calls`."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+_BEGIN = '{"tool_calls": ['
+
+
+def with_calls(content: str, calls: Sequence[Mapping[str, Any]]) -> str:
+    """The content of a turn, or, where it calls tools, the JSON text of its calls and its content."""
+    return json.dumps({"tool_calls": list(calls), "content": content}, ensure_ascii=False) if calls else content
+
+
+def only_calls(response: str) -> dict[str, Any] | None:
+    """What `with_calls` made the text of a turn that calls tools; None for other texts."""
+    if not response.startswith(_BEGIN):
+        return None
+    try:
+        value = json.loads(response)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, dict) and value.keys() == {"tool_calls", "content"} else None
