@@ -1,7 +1,7 @@
 """Functions on offer, as data sets and people write their schemas, and whether a call fits them.
 
-Read are OpenAI's form ({"type": "function", "function": {…}}), a function by itself (its parameters under `parameters`,
-`input_schema` or `inputSchema`), a JSON Schema with a title, and the text of each, as JSON or as Python prints it. Types
+Read are OpenAI's form ({"type": "function", "function": {…}}), a function by itself (parameters under `parameters`,
+`input_schema` or `inputSchema`), a JSON Schema with a title, and the text of each, JSON or as Python prints it. Types
 may have Python's names (`dict`, `float`, `List[int]`), as in the Berkeley Function-Calling Leaderboard and in xLAM's
 data, where parameters stand without a schema around them.
 """

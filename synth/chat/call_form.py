@@ -194,6 +194,27 @@ def _types(schema: Any) -> Sequence[str]:
     return [types] if isinstance(types, str) else types
 
 
+def same_calls(one: Sequence[Mapping[str, Any]], other: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether calls of a message say the same: names and the values of arguments, and ids where both have them."""
+    if len(one) != len(other):
+        return False
+    return all(
+        first["function"]["name"] == second["function"]["name"]
+        and _arguments(first) == _arguments(second)
+        and ("id" not in first or "id" not in second or first["id"] == second["id"])
+        for first, second in zip(one, other, strict=True)
+    )
+
+
+def _arguments(call: Mapping[str, Any]) -> str:
+    """The arguments of a call in one form, types of values included."""
+    text = call["function"]["arguments"]
+    try:
+        return json.dumps(json.loads(text) if text.strip() else {}, sort_keys=True)
+    except (ValueError, RecursionError):
+        return str(text)
+
+
 def _find_members(text: str, at: int, path: Path, frame: Frame, places: dict[Path, tuple[int, int]]) -> None:
     """Where the members of a call stand, by path."""
     members, _ = read_members(text, at)

@@ -81,7 +81,7 @@ class Template:
         Raises:
             RequestError: the template would leave out a part of them.
         """
-        if not any(message["role"] == "tool" or message.get("tool_calls") for message in messages):
+        if not any(message.get("tool_calls") for message in messages):
             return messages
         form = self.tool_calls
         if form.unanswered and any(message["role"] == "tool" for message in messages):

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
+from synth.chat.call_form import same_calls
 from synth.chat.template import Template, common_start
 from synth.chat.tool_calls import ToolCallForm, derive_tool_calls, tool_call_form
 from synth.errors import RequestError
-from tests.synth.tokenizers import small_tokenizer
+from tests.synth.tokenizers import real_template, small_tokenizer
 
 SPECIALS = (
     *("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>"),
@@ -419,6 +420,26 @@ def test_a_template_that_drops_results_refuses_them() -> None:
     assert template.render([QUESTION, turn])
     with pytest.raises(RequestError, match="leaves out the results of tools"):
         template.render([QUESTION, turn, {"role": "tool", "content": "12:00"}])
+
+
+def test_results_of_calls_that_are_text_are_the_templates_to_write() -> None:
+    template = Template(small_tokenizer(real_template("chatml"), SPECIALS))
+    talk = [
+        QUESTION,
+        {"role": "assistant", "content": "<tool_call>now</tool_call>"},
+        {"role": "tool", "content": "12:00"},
+    ]
+    assert "12:00" in template.render(talk)
+
+
+def test_calls_that_say_the_same() -> None:
+    one = [_call("f", {"a": 1, "b": [True]})]
+    compact = [{"id": "x", "type": "function", "function": {"name": "f", "arguments": '{"b":[true],"a":1}'}}]
+    assert same_calls(one, compact)
+    assert same_calls([], [])
+    for other in ([], [*one, *one], [_call("g", {"a": 1, "b": [True]})], [_call("f", {"a": 1, "b": [1]})]):
+        assert not same_calls(one, other)
+    assert not same_calls([_call("f", {}, "x")], [_call("f", {}, "y")])
 
 
 def test_ids_that_hold_the_name_are_asked_for() -> None:
