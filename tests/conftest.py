@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from synth.chat.format import ChatFormat, format_for
+from synth.chat.derive import format_for
+from synth.chat.format import ChatFormat
 from synth.engines.base import Engine, EngineOptions
 
 ROOT = Path(__file__).parent.parent

@@ -6,7 +6,8 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 from synth.api.dataset import Dataset
 from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
-from synth.chat.format import ChatFormat, format_for_texts
+from synth.chat.derive import format_for_texts
+from synth.chat.format import ChatFormat
 from synth.engines.loading import remote_code
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts, read_text_column

@@ -1,44 +1,40 @@
 """What a model is fed as a chat: the one place that turns messages into token ids.
 
-`format_for(model)` derives from the tokenizer's chat template, without a table of model families, what stands
-before a question, what ends a question and an answer, the prompt for an answer, and which tokens of a conversation
-are the assistant's. Magpie (arXiv 2406.08464) samples questions from exactly that text before a user
+A `ChatFormat` (`synth.chat.derive` makes it) knows what stands before a question, what ends a question and an answer,
+the prompt for an answer, how an answer with thoughts and calls of tools is taken apart, and which tokens of a
+conversation are the assistant's. Magpie (arXiv 2406.08464) samples questions from exactly that text before a user
 turn; its table of prefixes per family is what rendering the template gives.
 
-Exactness: every prompt is the start of the tokens of the whole conversation, tokenised in one piece. A drawn text
-is put back through the template (`answer_prompt`, `encode`); drawn ids are never glued to a prompt's.
+Exactness: every prompt is the start of the tokens of the whole conversation, tokenised in one piece. What a model drew
+is trained on as it was drawn, after the prompt that it was drawn from: `examples` of the message that `parse` makes of
+it are the prompt's tokens and the drawn ones.
 """
 
 import asyncio
 import copy
+import json
 import re
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from synth.chat.examples import Example, by_turn
 from synth.chat.spans import Encoded
 from synth.chat.spans import encode as encode_spans
-from synth.chat.template import Template, Turns, any_of, find_turns, turn_end
+from synth.chat.template import Template, Turns, any_of
+from synth.chat.thinking import Mode, Thinking
+from synth.chat.turn import Begun, Turn, take_apart
 from synth.data.row import Message
 from synth.engines.base import Tokenizer
-from synth.engines.loading import load_end_ids, load_tokenizer
 from synth.errors import RequestError, UsageError
 
-__all__ = ["AnswerStart", "ChatFormat", "Encoded", "Prompt", "chat_format", "format_for"]
+__all__ = ["AnswerStart", "ChatFormat", "Encoded", "Example", "Prompt", "Turn"]
 
-_GIVE = "give the text before and after a question yourself: `prefix` TEXT `stop` TEXT"
-
-# For a model without a template. BOS is part of `prefix`.
-_ONE_TURN = """\
-{%- if messages | length > 2 or messages[0].role != 'user' -%}
-    {{- raise_exception('with `prefix` and `stop` a conversation is one question and one answer') -}}
-{%- endif -%}
-{{- prefix + messages[0].content + stop -}}
-{%- if messages | length == 2 %}{{ messages[1].content + end }}{% endif -%}"""
-
+VARIANTS = 1000
+"""Formats with template arguments of their own that are kept."""
 
 LONG = 50_000
 """Characters of a conversation that is not tokenised on the event loop: a word of so many takes a tenth of a second."""
@@ -74,6 +70,11 @@ class ChatFormat:
     `stop_ids` and `stop` end a user turn (a sampled question ends there), `answer_stop_ids` and `answer_stop` an
     assistant turn. `end_ids` are those of `answer_stop_ids` that belong to the answer and are trained on; the
     others open another turn. `prefix` replaces what the template writes before a first question.
+
+    `thinking` says how the template writes thoughts, `begun` what of an answer its prompt has begun. `modes` are the
+    template arguments with which the model thinks and those with which it does not, where the template has a choice.
+    `derived` makes this format anew for other template arguments. `fixed` formats have the template arguments that
+    conversations were drawn with; others take those of the mode that a turn shows.
     """
 
     tokenizer: Tokenizer
@@ -84,7 +85,12 @@ class ChatFormat:
     end_ids: tuple[int, ...]
     template: Template
     turns: Turns
+    thinking: Thinking
+    begun: Begun
+    modes: Mapping[Mode, Mapping[str, Any]]
+    derived: Callable[[Mapping[str, Any]], "ChatFormat"]
     prefix: str | None = None
+    fixed: bool = False
 
     def __post_init__(self) -> None:
         """Find the prompts once, so that a tokenizer that has none is refused before any work.
@@ -94,6 +100,102 @@ class ChatFormat:
         """
         self.user_prompt()
         _ = self._answer_pending, self._second_pending
+
+    def with_args(self, args: Mapping[str, Any]) -> "ChatFormat":
+        """The same model's format with these template arguments, which conversations were drawn with.
+
+        Args:
+            args: variables that the chat template reads, by name; `tools` among them. They join those given before.
+
+        Raises:
+            UsageError: the template does not read such a variable, or refuses its value.
+        """
+        key = json.dumps(args, sort_keys=True, default=repr)
+        if key not in self._variants:
+            if len(self._variants) >= VARIANTS:  # rows that each bring tools of their own
+                self._variants.clear()
+            made = self.derived({**self.template.variables, **args}) if args else self
+            self._variants[key] = replace(made, fixed=True)
+        return self._variants[key]
+
+    def with_tools(self, tools: Sequence[Mapping[str, Any]]) -> "ChatFormat":
+        """The same format where these tools are offered: function schemas, as the chat template's `tools`.
+
+        Raises:
+            RequestError: the chat template takes no tools.
+        """
+        if "tools" not in self.template.reads:
+            raise RequestError("this model's chat template takes no tools")
+        return replace(self, template=self.template.with_variables({"tools": list(tools)}))
+
+    def in_mode(self, mode: Mode) -> "ChatFormat":
+        """The format in which a model thinks, or in which it does not.
+
+        Raises:
+            UsageError: the chat template has no such mode.
+        """
+        if mode not in self.modes:
+            known = f"only {', '.join(self.modes)}" if self.modes else "no modes"
+            raise UsageError(
+                f"`mode` {mode}: this model's chat template has {known}; if a variable of it switches, name it with "
+                f"`template_arg` (it reads: {', '.join(self.template.reads) or 'none'})"
+            )
+        return self.with_args(self.modes[mode])
+
+    def parse(self, text: str) -> Turn:
+        """What a drawn answer says: its thoughts, its content and its calls of tools.
+
+        Args:
+            text: as drawn after `answer_prompt`, without the token that ended it.
+        """
+        offered = self.template.variables.get("tools")
+        return take_apart(text, self.thinking, self.begun, self.template.tool_calls.parse if offered else None)
+
+    def examples(
+        self, messages: Sequence[Message], drawn: Sequence[Sequence[int] | None] | None = None
+    ) -> tuple[list[Example], dict[int, str]]:
+        """A conversation as what is trained on: every assistant turn after the very prompt that it answers.
+
+        One example where all turns stand in one text as they were drawn; else, as for templates that cut the thoughts
+        of earlier turns, one for each turn (or for several in a row that do stand in one text).
+
+        Args:
+            messages: the conversation; turns after the last answer are left out.
+            drawn: token ids of the assistant turns as they were drawn, the token that ends each included; None for
+                those whose text alone says them. They are used where they say what the message says.
+
+        Returns:
+            The examples in the order of their turns, and for the turns that cannot be written as they stand, by index:
+            why.
+
+        Raises:
+            RequestError: the template refuses the conversation, leaves out a question, or a message holds a control
+                token.
+        """
+        messages = [self._in_parts(message) for message in messages]
+        self._check(messages)
+        if not self.thinking.own and plain_turns(messages) and not any(drawn or ()):
+            encoded = self.encode(messages)
+            turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
+            return [Example(encoded, turns)], encoded.rewritten
+        return by_turn(self, messages, drawn)
+
+    def _in_parts(self, message: Message) -> Message:
+        """A message whose content begins with thoughts between this model's markers, with the thoughts apart.
+
+        Empty thoughts that were written stay such, unlike those that the template writes where there are none.
+        """
+        if message["role"] != "assistant" or "reasoning_content" in message or not self.thinking.own:
+            return message
+        turn = take_apart(message["content"], self.thinking, None)
+        if turn.reasoning is None or turn.fault:
+            return message
+        return message | turn.message() | {"reasoning_content": turn.reasoning}
+
+    def for_turn(self, message: Message) -> "ChatFormat":
+        """The format that an assistant turn was written in, as far as the turn shows: with thoughts or without."""
+        mode: Mode = "thinking" if "reasoning_content" in message else "plain"
+        return self if self.fixed or mode not in self.modes else self.in_mode(mode)
 
     def user_prompt(self, messages: Sequence[Message] = ()) -> Prompt:
         """What precedes the next user message.
@@ -106,7 +208,7 @@ class ChatFormat:
         """
         if messages and messages[-1]["role"] == "assistant":
             return self._prompt(self._before_user(messages), self._second_pending)
-        opening = tuple((message["role"], message["content"]) for message in messages)
+        opening = tuple((str(message["role"]), str(message["content"])) for message in messages)
         if opening not in self._openings:
             text = self._before_user(messages)
             self._openings[opening] = self._prompt(text, self.template.pending(text))
@@ -225,11 +327,13 @@ class ChatFormat:
         for number, message in enumerate(messages, 1):
             if message["role"] == "system" and self.turns.system is None:
                 raise RequestError("this model's chat template takes no system message; put it into the question")
-            if token := self._control.search(message["content"]):
-                raise RequestError(
-                    f"message {number} ({message['role']}) holds {token.group()!r}, a control token of this model; "
-                    "as plain text it would end or open a turn"
-                )
+            for part in ("content", "reasoning_content"):
+                pattern = self._control if message["role"] == "assistant" else self._structural
+                if token := pattern.search(message.get(part, "")):
+                    raise RequestError(
+                        f"message {number} ({message['role']}) holds {token.group()!r}, a control token of this model; "
+                        "as plain text it would end or open a turn"
+                    )
 
     @cached_property
     def _beside(self) -> tuple[ThreadPoolExecutor, "ChatFormat"]:
@@ -245,6 +349,19 @@ class ChatFormat:
     @cached_property
     def _control(self) -> re.Pattern[str]:
         return any_of(self._control_tokens)
+
+    @cached_property
+    def _structural(self) -> re.Pattern[str]:
+        """Control tokens beside those of thoughts, which a question may name: they end and open no turn."""
+        if not self.thinking.own or self.thinking.between:
+            return self._control
+        of_thoughts = {token.group() for text in self.thinking.texts for token in self.template.find_added(text)}
+        return any_of(self._control_tokens - of_thoughts)
+
+    @cached_property
+    def _variants(self) -> dict[str, "ChatFormat"]:
+        """Formats with other template arguments, by these."""
+        return {}
 
     @cached_property
     def _debris(self) -> re.Pattern[str]:
@@ -275,6 +392,11 @@ class ChatFormat:
         return self.template.pending(self.turns.second or "")
 
 
+def plain_turns(messages: Sequence[Message]) -> bool:
+    """Whether all that messages say is their content."""
+    return not any("reasoning_content" in message or "tool_calls" in message for message in messages)
+
+
 def _marker(words: str) -> str:
     """A pattern that finds words of a template where they are not ordinary ones."""
     if not words[0].isalnum():
@@ -282,114 +404,3 @@ def _marker(words: str) -> str:
     if words[-1].isalnum():
         return rf"^[ \t]*{re.escape(words)}[ \t]*$"
     return rf"^[ \t]*{re.escape(words)}"
-
-
-def chat_format(
-    tokenizer: Tokenizer, *, generation_eos: Sequence[int] = (), prefix: str | None = None, stop: str | None = None
-) -> ChatFormat:
-    """Derive a chat format from a tokenizer's chat template.
-
-    `generation_eos` are the end-of-sequence ids of the model's generation config. With a template, `prefix`
-    replaces the text before a first question and `stop` the text that ends a question. Without one (a base model),
-    or where nothing can be derived from it, both are needed: a conversation is then `prefix`, question, `stop`,
-    answer, end of sequence. A beginning-of-sequence token is put before `prefix` where the tokenizer adds one to
-    plain text.
-
-    Raises:
-        UsageError: no template, or none that a prompt can be derived from, and no `prefix` and `stop` instead.
-    """
-    if not tokenizer.is_fast:
-        raise UsageError("this tokenizer is a slow one (no tokenizer.json), so characters cannot be mapped to tokens")
-    if stop == "":
-        raise UsageError("`stop` is empty; give the text that ends a question")
-    opening = _with_bos(tokenizer, prefix) if prefix else None
-    template, turns = _derive(tokenizer, opening, stop)
-    plain = template.source is not None
-    eos = [number for number in (tokenizer.eos_token_id, *generation_eos) if number is not None]
-
-    stop_ids, stop_texts = turn_end(template, turns.header or turns.between)
-    if stop is not None:
-        stop_ids, _ = turn_end(template, stop)
-        stop_texts = () if stop_ids else (stop.rstrip() or stop,)
-    if not (stop_ids or stop_texts):
-        raise UsageError(f"the chat template writes nothing between a question and its answer; {_GIVE}")
-    structure = [turns.prefix, turns.header, turns.second or "", turns.last, *(turns.system or ())]
-
-    own_ids, answer_texts = turn_end(template, turns.last if turns.second is None else turns.second)
-    if plain:  # A base model goes on with a question of its own.
-        answer_texts = tuple((prefix or "").strip().splitlines()[-1:])
-    end_ids = _unique([*own_ids, *turn_end(template, turns.last)[0], *eos])
-    if not (end_ids or answer_texts):
-        raise UsageError("nothing ends an answer: the tokenizer has no end-of-sequence token and the template no end")
-    written = _added_in(template, turns.written)
-    openers = [number for number in _added_in(template, turns.header, turns.second or "") if number not in written]
-    return ChatFormat(
-        tokenizer=tokenizer,
-        stop_ids=_unique([*stop_ids, *eos, *_added_in(template, *structure)]),
-        stop=stop_texts,
-        answer_stop_ids=_unique([*end_ids, *openers]),
-        answer_stop=answer_texts,
-        end_ids=end_ids,
-        template=template,
-        turns=turns,
-        prefix=None if plain else opening,
-    )
-
-
-def _derive(tokenizer: Tokenizer, prefix: str | None, stop: str | None) -> tuple[Template, Turns]:
-    """The tokenizer's template and its turns; the one-turn form of `prefix` and `stop` where there is no other."""
-    if tokenizer.chat_template:
-        template = Template(tokenizer)
-        try:
-            turns = find_turns(template)
-            if turns.prefix:
-                return template, turns
-            fault = "it writes nothing before a question"
-        except RequestError as error:
-            fault = str(error)
-        fault = f"no prompt can be derived from this model's chat template ({fault})"
-    else:
-        fault = "this model's tokenizer has no chat template (a base model?)"
-    if not prefix or stop is None:
-        raise UsageError(f"{fault}; {_GIVE}")
-    template = Template(tokenizer, _ONE_TURN, {"prefix": prefix, "stop": stop, "end": tokenizer.eos_token or ""})
-    return template, find_turns(template)
-
-
-def _with_bos(tokenizer: Tokenizer, prefix: str) -> str:
-    """`prefix` with the beginning-of-sequence token that the tokenizer puts before plain text, once."""
-    bos = tokenizer.bos_token
-    adds = bos is not None and tokenizer("a")["input_ids"][0] == tokenizer.bos_token_id
-    return bos + prefix if adds and not prefix.startswith(bos) else prefix
-
-
-def _added_in(template: Template, *texts: str) -> list[int]:
-    return [template.added[token.group()] for text in texts for token in template.find_added(text)]
-
-
-def _unique(ids: Iterable[int]) -> tuple[int, ...]:
-    return tuple(dict.fromkeys(ids))
-
-
-def format_for(model: str, *, prefix: str | None = None, stop: str | None = None) -> ChatFormat:
-    """The chat format of a model (directory or Hub id), with every end that its generation config names.
-
-    Raises:
-        UsageError: as for `load_tokenizer` and `chat_format`.
-    """
-    tokenizer = load_tokenizer(model)
-    return chat_format(tokenizer, generation_eos=load_end_ids(model), prefix=prefix, stop=stop)
-
-
-def format_for_texts(model: str, *, prefix: str | None = None, stop: str | None = None) -> ChatFormat:
-    """A model's chat format where no conversation is ever written: of a base model, which has none, any will do.
-
-    Raises:
-        UsageError: the tokenizer cannot be read, or `prefix` and `stop` cannot be used.
-    """
-    try:
-        return format_for(model, prefix=prefix, stop=stop)
-    except UsageError:
-        if prefix is not None:
-            raise
-        return format_for(model, prefix="Text: ", stop="\n")

@@ -71,7 +71,7 @@ def encode(
             start, end = content
             start -= len(lead) if text[:start].endswith(lead) else 0
             first = spans[-1][1] if spans else 0
-            spans.append(_token_span(text, ids, offsets, first, (start, end), end_ids))
+            spans.append(token_span(text, ids, offsets, first, (start, end), end_ids))
     return Encoded(text, ids, offsets, spans, rewritten)
 
 
@@ -185,7 +185,7 @@ def _find_content(
     return start, end
 
 
-def _token_span(
+def token_span(
     text: str,
     ids: Sequence[int],
     offsets: Sequence[tuple[int, int]],

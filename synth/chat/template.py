@@ -9,10 +9,10 @@ import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import cached_property
-from typing import Any
+from typing import Any, Self
 
 from synth.chat.probe import refuse_endless
 from synth.chat.tool_calls import ToolCallForm, tool_call_form
@@ -22,6 +22,17 @@ from synth.errors import RequestError, UsageError
 
 # Letters and digits only, so that trimming, quoting and tool parsing in a template leave them alone.
 _MARK = "Zq{}SynthMark{}qZ"
+
+THOUGHT_FIELDS = ("reasoning_content", "thinking", "reasoning")
+"""What templates call the thoughts of a message."""
+
+_ALWAYS_GIVEN = {"messages", "add_generation_prompt", "raise_exception", "strftime_now", "bos_token", "eos_token"} | {
+    "pad_token",
+    "unk_token",
+    "documents",
+    "continue_final_message",
+}
+"""Names that a template reads and that are no settings."""
 
 # How texts begin. A token of the prompt that merges with one of these is not a token of the prompt. White space
 # is missing on purpose: drawn texts are stripped, and most templates trim.
@@ -38,13 +49,19 @@ def _today() -> datetime:
 class Template:
     """A tokenizer's chat template, or `source` (jinja text) in its place, with `variables` that it may read.
 
-    The date is taken once, so that two renderings of one conversation agree.
+    The date is taken once, so that two renderings of one conversation agree. `tags` are written around thoughts, within
+    the content, where the template takes no thoughts beside it.
     """
 
     tokenizer: Tokenizer
     source: str | None = None
     variables: Mapping[str, Any] = field(default_factory=dict)
     today: datetime = field(default_factory=_today)
+    tags: tuple[str, str] | None = None
+
+    def with_variables(self, variables: Mapping[str, Any]) -> Self:
+        """The same template with further variables."""
+        return replace(self, variables={**self.variables, **variables}) if variables else self
 
     def render(self, messages: Sequence[Message], *, generation: bool = False) -> str:
         """The conversation as text; `generation` adds the header that asks for an answer.
@@ -63,7 +80,7 @@ class Template:
         """
         try:
             text: str = self.tokenizer.apply_chat_template(
-                list(messages),
+                [self._as_read(message) for message in messages],
                 chat_template=self.source,
                 tokenize=False,
                 add_generation_prompt=generation,
@@ -99,6 +116,18 @@ class Template:
             RequestError: it writes none, or none that can be read back.
         """
         return tool_call_form(self)
+
+    def _as_read(self, message: Message) -> Message:
+        """A message with its thoughts where the template looks for them."""
+        if "reasoning_content" not in message:
+            return message
+        thoughts = message["reasoning_content"]
+        if self._thought_fields:
+            return message | dict.fromkeys(self._thought_fields, thoughts)
+        if self.tags is None:
+            return message
+        opener, closer = self.tags
+        return {**message, "content": f"{opener}{thoughts}{closer}{message['content'] or ''}"}
 
     def refuse_endless(self) -> None:
         """Try the template where it can be stopped, before it is first used.
@@ -176,6 +205,24 @@ class Template:
         )
 
     @cached_property
+    def text(self) -> str:
+        """Its source; empty where the tokenizer has none."""
+        if self.source is not None or not self.tokenizer.chat_template:
+            return self.source or ""
+        found: str = self.tokenizer.get_chat_template(tools=self.variables.get("tools"))
+        return found
+
+    @cached_property
+    def _thought_fields(self) -> tuple[str, ...]:
+        """The names under which it looks for the thoughts of a message."""
+        return tuple(name for name in THOUGHT_FIELDS if re.search(rf"[.'\"]{name}\b", self.text))
+
+    @cached_property
+    def reads(self) -> tuple[str, ...]:
+        """The variables that it reads and someone may set, in alphabetical order."""
+        return variables_of(self.text)
+
+    @cached_property
     def added(self) -> dict[str, int]:
         """Text and id of each token that the tokenizer finds before it splits words; blank ones left out.
 
@@ -197,6 +244,26 @@ class Template:
     @cached_property
     def _added_pattern(self) -> re.Pattern[str]:
         return any_of(self.added)
+
+
+def variables_of(source: str) -> tuple[str, ...]:
+    """The variables of a template that are set from outside: it never sets them, or asks whether they are there."""
+    from jinja2 import Environment, TemplateError, nodes
+    from jinja2.meta import find_undeclared_variables
+
+    plain = re.sub(r"\{%-?\s*(?:end)?generation\s*-?%\}", "", source)  # a tag of transformers' own
+    try:
+        tree = Environment(autoescape=True, extensions=["jinja2.ext.loopcontrols"]).parse(plain)
+        found = find_undeclared_variables(tree)
+    except (TemplateError, RecursionError):
+        return ()
+    set_inside = {name.name for name in tree.find_all(nodes.Name) if name.ctx != "load"}
+    asked = {
+        node.node.name
+        for node in tree.find_all((nodes.Test, nodes.Filter))
+        if node.name in ("defined", "undefined", "default", "d") and isinstance(node.node, nodes.Name)
+    }
+    return tuple(sorted(found - (set_inside - asked - {"tools"}) - _ALWAYS_GIVEN))
 
 
 def common_start(first: str, second: str) -> str:

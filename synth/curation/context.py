@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 
 from filters.contamination import answer_column, question_column
 from filters.names import near_or_all
-from synth.chat.format import ChatFormat, format_for
+from synth.chat.derive import format_for
+from synth.chat.format import ChatFormat
 from synth.curation.embeddings import Embedder, open_embedder
 from synth.curation.pipeline import frame_of
 from synth.data.prompts import PromptSet, open_prompts

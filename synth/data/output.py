@@ -60,10 +60,10 @@ class StreamSink:
             self._stream.flush()
             self._flushed = time.monotonic()
 
-    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
-        """Write the next rows, whole batches of them."""
+    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch, taken: int | None = None) -> None:
+        """Write the next rows, whole batches of them, made of `taken` rows (as many, where it is None)."""
         self.record.count_batches(accepted, rejected)
-        self.record.next += accepted.num_rows + rejected.num_rows
+        self.record.next += accepted.num_rows + rejected.num_rows if taken is None else taken
         JsonLines(self._stream, accepted.schema).write_batch(accepted)
         self._stream.flush()
 

@@ -15,7 +15,8 @@ from typing import Any, Self
 from filters.verdict import VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.background import wait_for
-from synth.chat.format import ChatFormat, format_for
+from synth.chat.derive import format_for
+from synth.chat.format import ChatFormat
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
 from synth.engines.open import choose_engine, engine_entry, model_revision, open_engine, shared_memory

@@ -25,7 +25,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from synth.chat.format import ChatFormat, chat_format
+from synth.chat.derive import chat_format
+from synth.chat.format import ChatFormat
 from synth.data.row import Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Completion, Engine, Sampling, Tokenizer

@@ -1,15 +1,16 @@
 """Rows as tokens: what is scored and trained on, and what no mask may cover."""
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
-from typing import Literal
+import json
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.chat.format import ChatFormat
+from synth.chat.format import ChatFormat, Example
 from synth.data.row import IGNORED, Message
-from synth.errors import RequestError
+from synth.errors import RequestError, UsageError
 
 TrainOn = Literal["all", "assistant", "last"]
 Overlong = Literal["drop", "truncate", "window"]
@@ -22,13 +23,14 @@ class EncodedRow:
 
     `wanted` tokens are scored and trained on; the first token never is, as nothing precedes it. `protected` ones are
     never masked. `untrained` says of each assistant turn that would be trained on, did the chat template write it as it
-    stands, what becomes of it instead.
+    stands, what becomes of it instead. `last` is the index of the last message that a conversation's tokens hold.
     """
 
     ids: NDArray[np.int32]
     wanted: NDArray[np.bool_]
     protected: NDArray[np.bool_]
     untrained: tuple[str, ...] = ()
+    last: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,26 @@ class RowEncoder:
     overlong: Overlong = "drop"
     window: int | None = None
 
-    def conversation(self, messages: Sequence[Message], answer: str | None = None) -> EncodedRow:
-        """The tokens of a conversation.
+    def conversation(
+        self,
+        messages: Sequence[Message],
+        answer: str | None = None,
+        *,
+        drawn: Sequence[Sequence[int] | None] | None = None,
+        args: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> list[EncodedRow]:
+        """The tokens of a conversation: one row, or several where no one text holds all turns as they were drawn.
 
         An assistant turn that the chat template writes otherwise than it stands (without its thoughts, say) is left in
         the text, which is what the model will see, and is not trained on.
+
+        Args:
+            messages: the conversation.
+            answer: the row's `answer`, which may be protected.
+            drawn: the row's `drawn`: token ids of its assistant turns.
+            args: the row's template arguments; None where it was not drawn from a prompt that is known.
+            tools: the row's tools.
 
         Raises:
             RequestError: the chat template refuses it, or writes a question, a system message or every answer otherwise
@@ -63,26 +80,75 @@ class RowEncoder:
         """
         if not messages:
             raise RequestError("empty conversation")
-        encoded = self.chat.encode(messages)
+        chat = self._rendered(args, tools)
         turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         asked = turns[-1:] if self.train_on == "last" else turns
         if not asked and self.train_on != "all":
             raise RequestError("no assistant turn to train on")
-        lost = {index: _rewritten(messages, index, how) for index, how in encoded.rewritten.items()}
+        if self.train_on == "all":
+            encoded = chat.encode(messages)
+            examples, rewritten = [Example(encoded, turns)], encoded.rewritten
+        else:
+            examples, rewritten = chat.examples(messages, drawn)
+        lost = {index: _rewritten(messages, index, how) for index, how in rewritten.items()}
         whole = [index for index in asked if index not in lost]
         fatal = [index for index in lost if self.train_on == "all" or index not in turns]
         if fatal or not (whole or self.train_on == "all"):
             how = lost[fatal[0] if fatal else asked[-1]]
             raise RequestError(f"the chat template does not write a message as it stands: {how}")
+        rows: list[EncodedRow] = []
+        faults: list[str] = []
+        for example in examples:
+            if self.train_on == "all" or not set(whole).isdisjoint(example.turns):
+                try:
+                    rows.append(self._example(example, whole, answer if turns[-1:] == example.turns[-1:] else None))
+                except RequestError as error:
+                    faults.append(str(error))
+        if not rows:
+            raise RequestError(faults[0])
+        return [replace(rows[0], untrained=(*(lost[index] for index in asked if index in lost), *faults)), *rows[1:]]
+
+    def _example(self, example: Example, whole: Collection[int], answer: str | None) -> EncodedRow:
+        encoded = example.encoded
         wanted = np.zeros(len(encoded.input_ids), np.bool_)
-        for index, (start, end) in zip(turns, encoded.spans, strict=True):
+        for index, (start, end) in zip(example.turns, encoded.spans, strict=True):
             wanted[start:end] = index in whole
         if self.train_on == "all":
             wanted[:] = True
         marked = None
         if "answer" in self.protect and answer and encoded.spans:
             marked = _mention(encoded.text, encoded.offsets, encoded.spans[-1], answer)
-        return self._row(encoded.input_ids, wanted, marked, tuple(lost[index] for index in asked if index in lost))
+        last = max(example.turns, default=None)
+        return replace(self._row(encoded.input_ids, wanted, marked), last=last)
+
+    def tokens_of(
+        self,
+        messages: Sequence[Message],
+        *,
+        drawn: Sequence[Sequence[int] | None] | None = None,
+        args: Mapping[str, Any] | None = None,
+        tools: Sequence[Mapping[str, Any]] = (),
+    ) -> list[list[int]]:
+        """All that a conversation may be as token ids: the examples of its turns, and its text as one.
+
+        Raises:
+            RequestError: the chat template refuses it, or a message holds a control token.
+        """
+        chat = self._rendered(args, tools)
+        examples, _ = chat.examples(messages, drawn)
+        return [*(example.encoded.input_ids for example in examples), chat.encode(messages).input_ids]
+
+    def _rendered(self, args: Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]]) -> ChatFormat:
+        """The chat format in which a row is written.
+
+        Raises:
+            RequestError: this model's chat template does not take the row's template arguments, or no tools.
+        """
+        try:
+            chat = self.chat if args is None else self.chat.with_args(args)
+        except UsageError as error:
+            raise RequestError(str(error)) from error
+        return chat.with_tools(tools) if tools else chat
 
     def text(self, text: str) -> EncodedRow:
         """The tokens of a plain text, as in pre-training: what the tokenizer puts before it, it, end of sequence.
@@ -111,9 +177,7 @@ class RowEncoder:
             raise RequestError("input_ids that are not tokens of the model's tokenizer")
         return self._row(tokens.tolist(), wanted, None)
 
-    def _row(
-        self, ids: list[int], wanted: NDArray[np.bool_], marked: slice | None, untrained: tuple[str, ...] = ()
-    ) -> EncodedRow:
+    def _row(self, ids: list[int], wanted: NDArray[np.bool_], marked: slice | None) -> EncodedRow:
         tokens = np.array(ids, np.int32)
         wanted[0] = False
         protected = np.zeros(len(tokens), np.bool_)
@@ -128,7 +192,27 @@ class RowEncoder:
                 tokens, wanted, protected = tokens[: self.window], wanted[: self.window], protected[: self.window]
         if not wanted.any():
             raise RequestError("no token to train on")
-        return EncodedRow(tokens, wanted, protected & wanted, untrained)
+        return EncodedRow(tokens, wanted, protected & wanted)
+
+
+def rendering(record: Mapping[str, Any]) -> dict[str, Any]:
+    """The keyword arguments of `RowEncoder.conversation` that a row's columns of `RENDERING` give.
+
+    Raises:
+        RequestError: a column is no JSON of its kind.
+    """
+    given: dict[str, Any] = {}
+    for column, name, kind in (("template_args", "args", dict), ("tools", "tools", list)):
+        if isinstance(text := record.get(column), str):
+            try:
+                given[name] = json.loads(text)
+            except ValueError as error:
+                raise RequestError(f"{column} that are no JSON") from error
+            if not isinstance(given[name], kind):
+                raise RequestError(f"{column} that are no {'object' if kind is dict else 'list'} in JSON")
+    if record.get("drawn") is not None:
+        given["drawn"] = record["drawn"]
+    return given
 
 
 def windows(length: int, size: int) -> list[tuple[int, int, int]]:

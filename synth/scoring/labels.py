@@ -54,7 +54,7 @@ def write_scored(
             record.tokens[name] = record.tokens.get(name, 0) + value
         record.seconds = seconds + time.monotonic() - began
         record.prompt_tokens = tokens + scores.tokens_done
-        sink.extend(accepted, rejected)
+        sink.extend(accepted, rejected, block.taken)
 
     with ThreadPoolExecutor(1, "write") as writer:
         behind: Future[None] | None = None

@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 from synth.data.columns import lists_of
 from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
-from synth.data.row import SCORES
+from synth.data.row import RENDERING, SCORES, batch_of, conversations_of, digest, records_of
 from synth.errors import RequestError, RunError
-from synth.scoring.encoding import EncodedRow, RowEncoder, windows
+from synth.scoring.encoding import EncodedRow, RowEncoder, rendering, windows
 from synth.scoring.masks import Tokens
 
 LABELLED = "labels"
@@ -57,13 +57,15 @@ class TokenScorer(Protocol):
 class Block:
     """Some rows on their way: `reasons[i]` says why row i is rejected, else `encoded[i]` holds its tokens.
 
-    `logprobs[i]` are NaN where a token is not scored.
+    `logprobs[i]` are NaN where a token is not scored. The rows came from `taken` ones: a conversation that is trained
+    on turn by turn is several.
     """
 
     rows: pa.RecordBatch
     encoded: list[EncodedRow | None]
     reasons: list[str | None]
     logprobs: list[NDArray[np.float32] | None]
+    taken: int
 
     def tokens(self) -> Tokens:
         """The scored rows' tokens, end to end; the others have none."""
@@ -143,34 +145,41 @@ class TokenScores:
         return max(1, min(fitting, max(16, wanted), BLOCK_ROWS))
 
     def _encode(self, source: pa.RecordBatch, completed: pa.RecordBatch) -> Block:
-        block = Block(completed, [], [], [])
         texts = source[self.text_column].to_pylist() if self.text_column else [None] * source.num_rows
         stored = _stored_scores(source, self.name) if scored_before(self.prompts) else None
         answers, faults = completed["answer"].to_pylist(), faults_of(source)
-        for index, messages in enumerate(completed["messages"].to_pylist()):
-            row, reason, scores = None, None, None
+        there = source.select([name for name in RENDERING.names if name in source.schema.names]).to_pylist()
+        found: list[tuple[int, EncodedRow | None, str | None, NDArray[np.float32] | None]] = []
+        for index, messages in enumerate(conversations_of(completed["messages"])):
             turns = None if self.texts_alone else messages
+            rendered = there[index] if there else {}
             try:
                 if (fault := faults[index]) is not None:
                     raise RequestError(fault)
                 if stored is not None and (pair := stored[index]) is not None:
-                    row, scores = self._scored_row(*pair, turns, answers[index])
+                    row, scores = self._scored_row(*pair, turns, answers[index], rendered)
+                    found.append((index, row, None, scores))
                 elif self.prepared:
                     ids, labels = (source[name][index].as_py() or [] for name in ("input_ids", "labels"))
-                    row = self.encoder.tokens(ids, labels)
+                    found.append((index, self.encoder.tokens(ids, labels), None, None))
                 elif not turns and self.text_column is not None:
-                    row = self.encoder.text(texts[index] or "")
+                    found.append((index, self.encoder.text(texts[index] or ""), None, None))
                 else:
-                    row = self.encoder.conversation(turns or [], answers[index])
+                    rows = self.encoder.conversation(turns or [], answers[index], **rendering(rendered))
+                    found += [(index, row, None, None) for row in rows]
             except RequestError as error:
-                reason = str(error)
-            block.encoded.append(row)
-            block.reasons.append(reason)
-            block.logprobs.append(scores)
-        return block
+                found.append((index, None, str(error), None))
+        indices, encoded, reasons, logprobs = (list(column) for column in zip(*found, strict=True))
+        rows_of = completed if len(found) == source.num_rows else _turn_by_turn(completed, indices, encoded)
+        return Block(rows_of, encoded, reasons, logprobs, source.num_rows)
 
     def _scored_row(
-        self, ids: NDArray[np.int32], scores: NDArray[np.float32], turns: Any, answer: str | None
+        self,
+        ids: NDArray[np.int32],
+        scores: NDArray[np.float32],
+        turns: Any,
+        answer: str | None,
+        rendered: dict[str, Any],
     ) -> tuple[EncodedRow, NDArray[np.float32]]:
         """A row that was scored before: only what is protected is worked out anew."""
         wanted = np.isfinite(scores)
@@ -178,8 +187,9 @@ class TokenScores:
             raise RequestError("no token to train on")
         protected = np.zeros(len(ids), np.bool_)
         if self.encoder.protect and turns:
-            again = self.encoder.conversation(turns, answer)
-            if not np.array_equal(again.ids[: len(ids)], ids):
+            made = self.encoder.conversation(turns, answer, **rendering(rendered))
+            again = next((row for row in made if np.array_equal(row.ids[: len(ids)], ids)), None)
+            if again is None:
                 raise RequestError(
                     "its tokens are not those of its messages: remove the column `scorer` to score it anew"
                 )
@@ -218,10 +228,30 @@ class TokenScores:
                 if np.isneginf(scores[part]).any():
                     block.reasons[index] = "a token has no probability at all under the model"
                     block.logprobs[index] = None
-        self.rows_done += block.rows.num_rows
+        self.rows_done += block.taken
         self.tokens_done += sum(map(len, sequences))
         if sequences:
-            self._pace = block.rows.num_rows / max(time.monotonic() - began, 1e-6)
+            self._pace = block.taken / max(time.monotonic() - began, 1e-6)
+
+
+_OF_THE_LAST = ("reference", "verdict", "answer", "samples", "logprob")
+"""Columns that tell of a conversation's last answer."""
+
+
+def _turn_by_turn(rows: pa.RecordBatch, indices: Sequence[int], encoded: Sequence[EncodedRow | None]) -> pa.RecordBatch:
+    """Rows of which some are several: each of these ends with the turn that it is trained on last, and has its own id.
+
+    The row that ends with the last turn of its conversation is the row itself; what is known of that turn is its alone.
+    """
+    records = records_of(rows.take(pa.array(indices)))
+    for number, (index, row, record) in enumerate(zip(indices, encoded, records, strict=True)):
+        if number + 1 < len(indices) and indices[number + 1] == index and row is not None and row.last is not None:
+            turns = record["messages"][: row.last + 1]
+            answers = sum(turn["role"] == "assistant" for turn in turns)
+            record |= {"id": digest(record["id"], "turn", row.last), "parent": record["id"], "messages": turns}
+            record |= {name: None for name in _OF_THE_LAST if name in record}
+            record |= {"drawn": record["drawn"][:answers]} if record.get("drawn") else {}
+    return batch_of(records, rows.schema)
 
 
 def scored_before(prompts: PromptSet) -> bool:

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from synth.chat.format import ChatFormat, format_for, format_for_texts
+from synth.chat.derive import format_for, format_for_texts
+from synth.chat.format import ChatFormat
 from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
 from synth.data.read import Rows, open_source

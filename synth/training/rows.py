@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from synth.data.columns import lists_of
 from synth.data.read import Rows, conversations
-from synth.data.row import FAULT, IGNORED
+from synth.data.row import FAULT, IGNORED, RENDERING, records_of
 from synth.data.run.card import untrained_line
 from synth.data.schema.turns import holds_text
 from synth.errors import RequestError, UsageError
-from synth.scoring.encoding import EncodedRow, RowEncoder
+from synth.scoring.encoding import EncodedRow, RowEncoder, rendering
 
 CHECKED = 50
 """Tokenised rows whose messages are tokenised again, to see that the tokens are this tokenizer's."""
@@ -124,19 +124,19 @@ def read_training_rows(
             if (fault := record.get(FAULT)) is not None:
                 raise RequestError(fault)
             if tokenised:
-                row = _tokenised(record, encoder, vocabulary)
+                found = [_tokenised(record, encoder, vocabulary)]
             elif text_column is not None and (only_texts or not record["messages"]):
-                row = _encoded(encoder.text(record[text_column] or ""))
+                found = [_encoded(encoder.text(record[text_column] or ""))]
             else:
-                encoded = encoder.conversation(record["messages"] or [], record.get("answer"))
-                untrained.extend((name, what) for what in encoded.untrained)
-                row = _encoded(encoded)
+                encoded = encoder.conversation(record["messages"] or [], record.get("answer"), **rendering(record))
+                untrained.extend((name, what) for row in encoded for what in row.untrained)
+                found = [_encoded(row) for row in encoded]
         except RequestError as error:
             rejected.append((name, str(error)))
             continue
-        kept.append(row)
-        names.append(name)
-        sources.append(record.get("source") or "")
+        kept += found
+        names += [name] * len(found)
+        sources += [record.get("source") or ""] * len(found)
     if not kept:
         raise UsageError(f"{rows.source} has nothing to train on{_first_reason(rejected)}")
     if tokenised:
@@ -169,10 +169,10 @@ def _check_text_column(rows: Rows, name: str | None) -> None:
 
 
 def _records(rows: Rows, limit: int | None) -> Iterator[dict[str, Any]]:
-    wanted = {"id", "source", "input_ids", "labels", "weights", "messages", "answer"}
+    wanted = {"id", "source", "input_ids", "labels", "weights", "messages", "answer", *RENDERING.names}
     names = [name for name in rows.schema.names if name in wanted or holds_text(rows.schema.field(name).type)]
     for batch in rows.judged(limit):
-        yield from batch.select([name for name in (*names, FAULT) if name in batch.schema.names]).to_pylist()
+        yield from records_of(batch.select([name for name in (*names, FAULT) if name in batch.schema.names]))
 
 
 def _encoded(row: EncodedRow) -> _Row:
@@ -252,11 +252,11 @@ def _check_tokenizer(rows: Rows, encoder: RowEncoder) -> None:
         if record.get(FAULT) is not None:
             continue
         try:
-            own = encoder.chat.encode(record["messages"] or []).input_ids
+            own = encoder.tokens_of(record["messages"] or [], **rendering(record))
         except RequestError:
             continue
         given: Sequence[int] = record["input_ids"] or []
-        if list(given) != own[: len(given)]:
+        if not any(list(given) == ids[: len(given)] for ids in own):
             raise UsageError(
                 f"the tokens of row {record.get('id')} are not those of the model's tokenizer and chat template: score "
                 "the rows with the model that is to be trained (synth score-tokens --model …), or train on their "

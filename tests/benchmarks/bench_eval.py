@@ -20,7 +20,7 @@ import pyarrow as pa
 
 from filters.verdict import VerifierSettings
 from samples.lab.suites import write_suites
-from synth.chat.format import format_for
+from synth.chat.derive import format_for
 from synth.data.row import BASE
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord

@@ -34,7 +34,7 @@ def settings(limit: int) -> Any:
 
 def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, float]:
     """A whole run, store included: `rows` attempts, as `synth magpie` makes them."""
-    from synth.chat.format import format_for
+    from synth.chat.derive import format_for
     from synth.data.row import BASE
     from synth.data.run.directory import RunDirectory
     from synth.data.run.record import RunRecord
@@ -85,7 +85,7 @@ def vllm_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, 
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
 
-    from synth.chat.format import format_for
+    from synth.chat.derive import format_for
     from synth.methods.magpie import magpie_rows
     from synth.seeds import seed_of
 

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 from filters.verdict import Task, VerifierSettings
-from synth.chat.format import format_for
+from synth.chat.derive import format_for
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.run.directory import RunDirectory

@@ -79,7 +79,7 @@ def wide_model(folder: Path) -> None:
 
 def write_long_rows(path: Path, count: int, model: Path) -> None:
     """Rows of exactly 4,096 tokens."""
-    from synth.chat.format import format_for
+    from synth.chat.derive import format_for
 
     chat = format_for(str(model))
     chance = random.Random(2)

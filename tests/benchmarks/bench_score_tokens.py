@@ -78,7 +78,7 @@ def write_rows(path: Path, count: int, shortest: int = 10, longest: int = 1_000)
 
 
 def token_lists(model: Path, rows: Path) -> list[list[int]]:
-    from synth.chat.format import format_for
+    from synth.chat.derive import format_for
 
     chat = format_for(str(model))
     return [chat.encode(json.loads(line)["messages"]).input_ids for line in rows.read_text().splitlines()]
@@ -92,7 +92,7 @@ def load(model: Path, options: argparse.Namespace) -> Any:
 
 
 def synth_side(model: Path, rows: Path, options: argparse.Namespace) -> float:
-    from synth.chat.format import format_for
+    from synth.chat.derive import format_for
     from synth.data.output import Output
     from synth.data.prompts import open_prompts
     from synth.data.read import open_rows

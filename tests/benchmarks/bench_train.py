@@ -65,7 +65,7 @@ def make_model(folder: Path, kind: str) -> int:
 
 def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float, list[float]]:
     """Tokens a second of the loop, and the loss of each step."""
-    from synth.chat.format import format_for
+    from synth.chat.derive import format_for
     from synth.data.read import open_source
     from synth.data.run.record import RunRecord
     from synth.scoring.encoding import RowEncoder

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from synth.chat.format import ChatFormat, chat_format
+from synth.chat.derive import chat_format
+from synth.chat.format import ChatFormat
 from synth.data.read import conversations, open_rows
 from synth.data.row import Message
 from synth.errors import RequestError
@@ -44,6 +45,9 @@ ONE_LINE = CUTS_EARLIER.replace(  # GLM-4.5: the same on one line, and empty in 
 )
 
 
+ONE_SPACE = "text.replace('  ', ' ')"
+
+
 def rewriting(how: str, role: str = "assistant") -> str:
     """A template that puts `how` for the contents of a role."""
     return (
@@ -60,34 +64,32 @@ def chat_of(template: str, *own: str) -> ChatFormat:
 
 def trained(chat: ChatFormat, messages: list[Message], **options: Any) -> tuple[str, tuple[str, ...]]:
     """The text that is trained on, and what is said of the rest."""
-    row = RowEncoder(chat, **options).conversation(messages)
-    return str(chat.tokenizer.decode(row.ids[row.wanted])).replace("<|im_end|>", "|"), row.untrained
+    rows = RowEncoder(chat, **options).conversation(messages)
+    texts = [str(chat.tokenizer.decode(row.ids[row.wanted])).replace("<|im_end|>", "|") for row in rows]
+    return " & ".join(texts), rows[0].untrained
 
 
-def test_an_answer_without_its_thoughts_is_refused() -> None:
-    with pytest.raises(RequestError, match=r"message 2 \(assistant\): it leaves out '<think>\\ntwo and two"):
-        trained(chat_of(CUTS_ALL), conversation("2+2?", THOUGHT))
-
-
-def test_answers_that_stand_as_written_are_trained_on_and_the_others_counted() -> None:
-    chat = chat_of(CUTS_EARLIER)
-    text, untrained = trained(chat, conversation("2+2?", THOUGHT, "3+3?", LATER))
-    assert text == LATER + "|"
-    [how] = untrained
-    assert how.startswith("message 2 (assistant): it leaves out '<think>")
-    assert trained(chat_of(CUTS_ALL), conversation("2+2?", "4", "3+3?", LATER)) == (
-        "4|",
-        ("message 4 (assistant): it leaves out '<think>\\nthree and three\\n</think>\\n\\n'",),
-    )
-
-
-def test_what_is_not_asked_for_does_not_count() -> None:
+@pytest.mark.parametrize("template", [CUTS_ALL, CUTS_EARLIER])
+def test_answers_whose_thoughts_are_cut_are_trained_on_turn_by_turn(template: str) -> None:
+    """Each after the prompt that asks for it, in which the thoughts of the turns before are cut."""
+    chat = chat_of(template)
     messages = conversation("2+2?", THOUGHT, "3+3?", LATER)
-    assert trained(chat_of(CUTS_EARLIER), messages, train_on="last") == (LATER + "|", ())
+    assert trained(chat, messages) == (f"{THOUGHT}| & {LATER}|", ())
+    first, second = (row.ids.tolist() for row in RowEncoder(chat).conversation(messages))
+    asked = chat.answer_prompt(messages[:3])
+    assert second[: len(asked)] == asked and "two and" not in chat.tokenizer.decode(asked)
+    assert first[: len(asked := chat.answer_prompt(messages[:1]))] == asked
+    assert trained(chat, messages, train_on="last") == (LATER + "|", ())
+
+
+def test_turns_that_stand_in_one_text_share_an_example() -> None:
+    assert trained(chat_of(CUTS_ALL), conversation("2+2?", "4", "3+3?", LATER)) == (f"4|{LATER}|", ())
+
+
+@pytest.mark.parametrize("template", [CUTS_ALL, CUTS_EARLIER])
+def test_every_token_of_a_text_that_leaves_thoughts_out_is_refused(template: str) -> None:
     with pytest.raises(RequestError, match="message 2"):
-        trained(chat_of(CUTS_EARLIER), messages, train_on="all")
-    with pytest.raises(RequestError, match="message 4"):
-        trained(chat_of(CUTS_ALL), messages, train_on="last")
+        trained(chat_of(template), conversation("2+2?", THOUGHT, "3+3?", LATER), train_on="all")
 
 
 @pytest.mark.parametrize("template", [CUTS_EARLIER, ONE_LINE])
@@ -101,9 +103,7 @@ def test_empty_thoughts_that_the_template_writes_of_itself(template: str) -> Non
 def test_white_space_beside_the_tokenizers_own_words_is_the_templates() -> None:
     chat = chat_of(ONE_LINE, "<think>", "</think>")
     text, untrained = trained(chat, conversation("2+2?", THOUGHT, "3+3?", LATER))
-    assert text == "<think>three and three</think>\n6|" and len(untrained) == 1
-    with pytest.raises(RequestError, match="message 2"):  # where they are ordinary words it is not
-        trained(chat_of(ONE_LINE), conversation("2+2?", THOUGHT))
+    assert text == "<think>two and two</think>\n4| & <think>three and three</think>\n6|" and not untrained
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_what_is_asked_must_stand_as_written(how: str, role: str) -> None:
 
 def test_turns_that_are_left_out() -> None:
     last_two = CUTS_ALL.replace("for m in messages", "for m in messages[-2:]")
-    with pytest.raises(RequestError, match=r"message 2|refuses"):
+    with pytest.raises(RequestError, match=r"message [12]|refuses"):
         trained(chat_of(last_two), conversation("2+2?", "4", "3+3?", "6"))
     no_tools = CUTS_ALL.replace("{% set text", "{% if m.role == 'tool' %}{% continue %}{% endif %}{% set text", 1)
     tool = {"role": "tool", "content": "It is 4."}
@@ -179,7 +179,11 @@ def test_rows_say_what_they_leave_out(tmp_path: Path) -> None:
     talks = [conversation("2+2?", THOUGHT, "3+3?", LATER), conversation("2+2?", "4"), conversation("Hi" * 9, "Ho")]
     file.write_text("".join(json.dumps({"messages": talk}) + "\n" for talk in talks))
     rows = read_training_rows(conversations(open_rows(str(file))), RowEncoder(chat_of(CUTS_EARLIER)), 1000)
-    assert len(rows) == 3 and len(rows.untrained) == 1
+    assert rows.names == ["row 0", "row 0", "row 1", "row 2"] and not rows.untrained
+    talks = [conversation("2+2?", "4  5", "3+3?", "6")]
+    file.write_text(json.dumps({"messages": talks[0]}) + "\n")
+    rows = read_training_rows(conversations(open_rows(str(file))), RowEncoder(chat_of(rewriting(ONE_SPACE))), 1000)
+    assert len(rows) == 1 and len(rows.untrained) == 1
     assert rows.note is not None and rows.note.startswith("1 answer is context only") and "message 2" in rows.note
 
 
@@ -189,6 +193,6 @@ def test_real_templates_write_ordinary_conversations_as_they_stand(name: str) ->
 
     chat = chat_format(BY_NAME[name].tokenizer())
     messages = conversation(" Why is it? ", "It is:\n\n  - so\n  - thus\n", "And then?", "Then **this**.")
-    row = RowEncoder(chat).conversation(messages)
+    [row] = RowEncoder(chat).conversation(messages)
     assert row.untrained == ()
     assert "- so" in chat.tokenizer.decode(row.ids[row.wanted])

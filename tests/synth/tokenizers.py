@@ -15,7 +15,8 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 from transformers import PreTrainedTokenizerFast
 
-from synth.chat.format import ChatFormat, chat_format
+from synth.chat.derive import chat_format
+from synth.chat.format import ChatFormat
 from synth.data.row import Message
 
 DATA = Path(os.environ.get("SYNTH_TEST_DATA") or Path(__file__).parents[2] / "../shared/data")

@@ -187,10 +187,11 @@ class RunDirectory:
             self.land()
 
     @uninterrupted()
-    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch) -> None:
+    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch, taken: int | None = None) -> None:
         """Take the rows from `next` on, in order, whole batches of them; they land after `BATCH_SECONDS` at most.
 
-        Such rows are not kept before they land: after a kill those of the last minute are made again.
+        `taken` is how many rows they came from, where these are not as many. Such rows are not kept before they land:
+        after a kill those of the last minute are made again.
 
         Raises:
             RunError: the disk is full or not writable.
@@ -200,7 +201,7 @@ class RunDirectory:
         self.accepted.extend(accepted)
         self.rejected.extend(rejected)
         self.record.count_batches(accepted, rejected)
-        self._committed += accepted.num_rows + rejected.num_rows
+        self._committed += accepted.num_rows + rejected.num_rows if taken is None else taken
         if any(side.full for side in self._sides) or time.monotonic() - self._landed > BATCH_SECONDS:
             self.land()
 

@@ -4,6 +4,7 @@ import inspect
 import json
 import signal
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pytest
@@ -87,7 +88,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(
     whole = synth.filter(source, steps, progress=synth.SILENT)
     extend = RunDirectory.extend
 
-    def stopped(self: RunDirectory, *batches: object) -> None:
+    def stopped(self: RunDirectory, *batches: Any) -> None:
         extend(self, *batches)
         signal.raise_signal(number)
 

@@ -2,6 +2,7 @@
 
 import signal
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -70,7 +71,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(tmp_path: Path, monkeypatch: pyt
     whole = synth.mix(target, [(OLD, 0.01)], progress=synth.SILENT)
     extend = RunDirectory.extend
 
-    def stopped(self: RunDirectory, *batches: object) -> None:
+    def stopped(self: RunDirectory, *batches: Any) -> None:
         extend(self, *batches)
         signal.raise_signal(signal.SIGINT)
 

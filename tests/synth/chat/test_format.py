@@ -9,7 +9,7 @@ from typing import get_args
 
 import pytest
 
-from synth.chat.format import chat_format, format_for
+from synth.chat.derive import chat_format, format_for
 from synth.engines.loading import load_tokenizer
 from synth.errors import UsageError
 from tests.synth.tokenizers import (

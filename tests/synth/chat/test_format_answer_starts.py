@@ -4,7 +4,7 @@ from typing import get_args
 
 import pytest
 
-from synth.chat.format import chat_format
+from synth.chat.derive import chat_format
 from tests.synth.tokenizers import (
     CHATML,
     FAMILIES,

@@ -3,7 +3,7 @@
 import pytest
 from tokenizers import AddedToken
 
-from synth.chat.format import chat_format
+from synth.chat.derive import chat_format
 from synth.errors import RequestError, UsageError
 from tests.synth.tokenizers import (
     BY_NAME,

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from synth.chat import probe as template_probe
-from synth.chat.format import ChatFormat, chat_format
+from synth.chat.derive import chat_format
+from synth.chat.format import ChatFormat
 from synth.errors import UsageError
 
 LOOP = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"

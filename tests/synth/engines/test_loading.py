@@ -14,7 +14,7 @@ import pytest
 import torch
 import transformers
 
-from synth.chat.format import format_for
+from synth.chat.derive import format_for
 from synth.engines.hf.forward import Scorer
 from synth.engines.loading import (
     load_causal_model,

@@ -9,7 +9,8 @@ from typing import Any
 import datasets
 import pytest
 
-from synth.chat.format import ChatFormat, chat_format
+from synth.chat.derive import chat_format
+from synth.chat.format import ChatFormat
 from synth.data.row import BASE, Outcome, Row
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord

@@ -15,22 +15,28 @@ TALK = [
 ]
 
 
+def only(rows: list[EncodedRow]) -> EncodedRow:
+    """The row of a conversation that stands in one text."""
+    [row] = rows
+    return row
+
+
 def text(chat: ChatFormat, row: EncodedRow, which: np.ndarray) -> str:
     return str(chat.tokenizer.decode(row.ids[which]))
 
 
 def test_assistant_turns_with_their_ends(chat: ChatFormat) -> None:
-    row = RowEncoder(chat).conversation(TALK)
+    row = only(RowEncoder(chat).conversation(TALK))
     assert text(chat, row, row.wanted) == "2 + 2 = 4.<|end|>3 + 3 = 6. The answer is 6.<|end|>"
-    last = RowEncoder(chat, "last").conversation(TALK)
+    last = only(RowEncoder(chat, "last").conversation(TALK))
     assert text(chat, last, last.wanted) == "3 + 3 = 6. The answer is 6.<|end|>"
-    whole = RowEncoder(chat, "all").conversation(TALK)
+    whole = only(RowEncoder(chat, "all").conversation(TALK))
     assert whole.wanted.tolist() == [False] + [True] * (len(whole.ids) - 1)
     assert (row.ids == last.ids).all() and (row.ids == whole.ids).all()
 
 
 def test_a_closing_question_is_kept_and_not_trained_on(chat: ChatFormat) -> None:
-    row = RowEncoder(chat).conversation(TALK[:3])
+    row = only(RowEncoder(chat).conversation(TALK[:3]))
     assert text(chat, row, row.wanted) == "2 + 2 = 4.<|end|>"
     assert "And 3 + 3?" in chat.tokenizer.decode(row.ids)
 
@@ -51,29 +57,29 @@ def test_rows_with_nothing_to_train_on_are_refused(
 
 
 def test_protection(chat: ChatFormat) -> None:
-    row = RowEncoder(chat, protect={"end-of-turn"}).conversation(TALK)
+    row = only(RowEncoder(chat, protect={"end-of-turn"}).conversation(TALK))
     assert text(chat, row, row.protected) == "<|end|><|end|>"
-    row = RowEncoder(chat, protect={"answer"}).conversation(TALK, "6")
+    row = only(RowEncoder(chat, protect={"answer"}).conversation(TALK, "6"))
     [place] = np.flatnonzero(row.protected)
     assert (
         "6" in chat.tokenizer.decode(row.ids[place]) and place == len(row.ids) - 3
     )  # before the full stop and the end
-    assert not RowEncoder(chat, protect={"answer"}).conversation(TALK, "7").protected.any()
-    assert not RowEncoder(chat, protect={"answer"}).conversation(TALK, None).protected.any()
-    both = RowEncoder(chat, "last", {"answer", "end-of-turn"}).conversation(TALK, "6")
+    assert not only(RowEncoder(chat, protect={"answer"}).conversation(TALK, "7")).protected.any()
+    assert not only(RowEncoder(chat, protect={"answer"}).conversation(TALK, None)).protected.any()
+    both = only(RowEncoder(chat, "last", {"answer", "end-of-turn"}).conversation(TALK, "6"))
     assert both.protected.sum() == 2 and (both.protected <= both.wanted).all()
 
 
 def test_overlong_rows(chat: ChatFormat) -> None:
-    size = len(RowEncoder(chat).conversation(TALK).ids)
+    size = len(only(RowEncoder(chat).conversation(TALK)).ids)
     with pytest.raises(RequestError, match=f"overlong: {size} tokens, the window holds 20"):
-        RowEncoder(chat, window=20).conversation(TALK)
-    cut = RowEncoder(chat, overlong="truncate", window=size - 4).conversation(TALK)
+        only(RowEncoder(chat, window=20).conversation(TALK))
+    cut = only(RowEncoder(chat, overlong="truncate", window=size - 4).conversation(TALK))
     assert len(cut.ids) == len(cut.wanted) == len(cut.protected) == size - 4
     with pytest.raises(RequestError, match="no token to train on"):
-        RowEncoder(chat, overlong="truncate", window=5).conversation(TALK)
-    assert len(RowEncoder(chat, overlong="window", window=20).conversation(TALK).ids) == size
-    assert len(RowEncoder(chat, window=size).conversation(TALK).ids) == size
+        only(RowEncoder(chat, overlong="truncate", window=5).conversation(TALK))
+    assert len(only(RowEncoder(chat, overlong="window", window=20).conversation(TALK)).ids) == size
+    assert len(only(RowEncoder(chat, window=size).conversation(TALK)).ids) == size
 
 
 def test_plain_text_ends_and_its_control_tokens_stay_text(chat: ChatFormat) -> None:

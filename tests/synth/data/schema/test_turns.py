@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from synth.chat.format import format_for
+from synth.chat.derive import format_for
 from synth.data.plain import only_texts, open_rows_or_texts
 from synth.data.prompts import open_prompts
 from synth.data.read import faults_of, open_rows, open_source
