@@ -122,11 +122,18 @@ class ChatFormat:
         """The same format where these tools are offered: function schemas, as the chat template's `tools`.
 
         Raises:
-            RequestError: the chat template takes no tools.
+            RequestError: the chat template takes no tools, or writes no calls that can be read back.
         """
         if "tools" not in self.template.reads:
             raise RequestError("this model's chat template takes no tools")
-        return replace(self, template=self.template.with_variables({"tools": list(tools)}))
+        template = self.template.with_variables({"tools": list(tools)})
+        ends = [template.added[token.group()] for token in template.find_added(template.tool_calls.end)][:1]
+        return replace(
+            self,
+            template=template,
+            end_ids=tuple(dict.fromkeys([*self.end_ids, *ends])),
+            answer_stop_ids=tuple(dict.fromkeys([*self.answer_stop_ids, *ends])),
+        )
 
     def in_mode(self, mode: Mode) -> "ChatFormat":
         """The format in which a model thinks, or in which it does not.

@@ -154,8 +154,9 @@ def _as_rendered(template: Template) -> Thinking | None:
 
 
 def _beside_a_call(template: Template, turn: Message) -> str:
-    """A turn of thoughts and a call of a tool, whichever form of arguments the template takes; nothing if it takes none."""
-    for arguments in ({}, "{}"):
+    """A turn of thoughts and a call of a tool, in the form of arguments that the template takes; nothing if in none."""
+    forms: tuple[Any, Any] = ({}, "{}")
+    for arguments in forms:
         call = {"type": "function", "function": {"name": "look", "arguments": arguments}}
         with suppress(RequestError):
             return template.write([QUESTION, turn | {"content": "", "tool_calls": [call]}])
