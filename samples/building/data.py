@@ -1,7 +1,7 @@
 """What the sample model is trained on: conversations by `samples/skills`, a tokenizer and a chat template for them."""
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -116,11 +116,12 @@ NEUTRAL_SYSTEMS = (
 
 @dataclass(frozen=True)
 class Turn:
-    """One message and the weight of its tokens in the loss."""
+    """One message and the weight of its tokens in the loss; `lead` is what the prompt already holds of it."""
 
     role: int
     text: str
     weight: float
+    lead: str = ""
 
 
 def conversation(rng: random.Random, stage: Stage) -> list[Turn]:
@@ -184,18 +185,24 @@ def encode(turns: Sequence[Turn], tokenizer: Tokenizer) -> Row:
     """Token ids as the chat template writes them, and the loss weight of each as a *target*."""
     ids, weights = [BOS], [0.0]
     for turn in turns:
-        text = tokenizer.encode(turn.text, add_special_tokens=False).ids
-        ids += [turn.role, *text, END]
-        weights += [0.0, *[turn.weight] * (len(text) + 1)]
+        lead, text = (tokenizer.encode(part, add_special_tokens=False).ids for part in (turn.lead, turn.text))
+        ids += [turn.role, *lead, *text, END]
+        weights += [0.0, *[0.0] * len(lead), *[turn.weight] * (len(text) + 1)]
     return ids, weights
 
 
-def encoded(stage: Stage, rng: random.Random, tokenizer: Any, known: set[str]) -> list[Row]:
-    """Conversations worth about `stage.tokens` tokens; their questions are added to `known`."""
+def encoded(
+    stage: Stage,
+    rng: random.Random,
+    tokenizer: Any,
+    known: set[str],
+    draw: Callable[[random.Random, Stage], list[Turn]] = conversation,
+) -> list[Row]:
+    """Conversations worth about `stage.tokens` tokens, as `draw` gives them; their questions are added to `known`."""
     rows: list[Row] = []
     total = 0
     while total < stage.tokens:
-        turns = conversation(rng, stage)
+        turns = draw(rng, stage)
         row = encode(turns, tokenizer.backend_tokenizer)
         if len(row[0]) <= CONTEXT:
             rows.append(row)

@@ -40,10 +40,12 @@ def complete(
     return done
 
 
-def answers(model: Any, tokenizer: Any, prompts: Sequence[str]) -> list[str]:
-    """Greedy answers to user questions."""
+def answers(model: Any, tokenizer: Any, prompts: Sequence[str], **variables: Any) -> list[str]:
+    """Greedy answers to user questions, in a prompt with these template variables."""
     ids = [
-        tokenizer.apply_chat_template([{"role": "user", "content": p}], add_generation_prompt=True, return_dict=False)
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": p}], add_generation_prompt=True, return_dict=False, **variables
+        )
         for p in prompts
     ]
     return [tokenizer.decode(row) for row in complete(model, ids)]
@@ -94,3 +96,27 @@ def measure_magpie(model: Any, tokenizer: Any, known: set[str], size: int = 1000
         "skills": {k: 100 * n / size for k, n in collections.Counter(k or "none" for k in kinds).most_common()},
         "topic obeyed with a system turn": steered,
     }
+
+
+def switch(model: Any, tokenizer: Any, part: str, size: int, show: int = 0) -> dict[str, dict[str, float]]:
+    """What the hybrid model does in either mode, in percent.
+
+    For each skill the right answers, and in `obeyed` the answers of all skills that think where they are to and do not
+    where they are not to.
+    """
+    found: dict[str, dict[str, float]] = {}
+    for mode, thinking in (("thinking", True), ("plain", False)):
+        scores = found.setdefault(mode, {})
+        obeyed = []
+        for name, skill in skills.HYBRID.items():
+            prompts = [prompt for prompt, _ in skills.suite(name, part, size)]
+            drawn = answers(model, tokenizer, prompts, enable_thinking=thinking)
+            turns = [text.rpartition("</think>\n\n") for text in drawn]
+            right = [skill.check(prompt, turn[2]) for prompt, turn in zip(prompts, turns, strict=True)]
+            obeyed += [bool(before.removeprefix("<think>").strip()) is thinking for before, _, _ in turns]
+            scores[name] = 100 * sum(right) / len(right)
+            wrong = [pair for pair, ok in zip(zip(prompts, drawn, strict=True), right, strict=True) if not ok]
+            for prompt, text in wrong[:show]:
+                print(f"  wrong {name}, {mode}: {prompt[-150:]!r} -> {text!r}")
+        scores["obeyed"] = 100 * sum(obeyed) / len(obeyed)
+    return found

@@ -10,13 +10,15 @@ Pure Python, no dependencies. All randomness comes from the `random.Random` that
 from samples.skills.base import Item, Skill
 from samples.skills.human_answers import human_answer
 from samples.skills.programs import code, run_function
-from samples.skills.registry import BASIC, OLD, SKILLS, TRAINED, make, question_in, recognise, split, suite
+from samples.skills.registry import BASIC, HYBRID, OLD, SKILLS, TRAINED, make, question_in, recognise, split, suite
 from samples.skills.rewriting import Rewrite
 from samples.skills.stories import two_step
+from samples.skills.thoughts import later_thoughts, thoughts_for
 from samples.skills.working import steps_of
 
 __all__ = [
     "BASIC",
+    "HYBRID",
     "OLD",
     "SKILLS",
     "TRAINED",
@@ -25,6 +27,7 @@ __all__ = [
     "Skill",
     "code",
     "human_answer",
+    "later_thoughts",
     "make",
     "question_in",
     "recognise",
@@ -32,5 +35,6 @@ __all__ = [
     "split",
     "steps_of",
     "suite",
+    "thoughts_for",
     "two_step",
 ]

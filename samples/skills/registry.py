@@ -16,12 +16,14 @@ from samples.skills.stories import two_step, two_step_seen
 from samples.skills.sums import arithmetic
 from samples.skills.text_edits import strings
 from samples.skills.tool_calls import tools
+from samples.skills.totals import totals
 
 BASIC = {s.name: s for s in (arithmetic, json_fields, code, safety, tools, world, strings, lists)}
 OLD: dict[str, Skill | Rewrite] = {**BASIC, restate.name: restate, repair.name: repair}
 SKILLS: dict[str, Skill | Rewrite] = {**OLD, two_step.name: two_step}  # what the model is measured on
 TRAINED: dict[str, Skill | Rewrite] = {**OLD, two_step_seen.name: two_step_seen}  # what it is trained on
-_ALL = TRAINED | SKILLS
+HYBRID: dict[str, Skill | Rewrite] = {**BASIC, totals.name: totals}  # what the hybrid model is measured on
+_ALL = TRAINED | SKILLS | HYBRID
 
 
 def split(question: str) -> str:
