@@ -3,7 +3,7 @@
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from synth.chat.call_grammar import BARE, CallFault, Field, Grammar, Kind, skip
@@ -31,7 +31,7 @@ class ToolCallForm:
     Attributes:
         grammar: the fields of calls, and the template's text between them.
         begins: what calls begin with, wherever it stands in a drawn text.
-        end: what the template ends a turn with after calls, where this is not what it ends other turns with.
+        end: what the template ends a turn with after calls: what ends other turns, or a sign of its own.
         takes: whether the template reads `arguments` as an object or as JSON text.
         content: what `content` must be beside calls where there is no text.
         beside: whether a text may stand before the calls.
@@ -58,6 +58,12 @@ class ToolCallForm:
     named: bool = False
     schemas: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
+    def offering(self, tools: Iterable[Mapping[str, Any]]) -> "ToolCallForm":
+        """The same form, with the schemas of these functions, which say what type a bare argument is of."""
+        functions = [tool.get("function", tool) for tool in tools]
+        schemas = {function.get("name", ""): function.get("parameters") or {} for function in functions}
+        return replace(self, schemas=schemas)
+
     def parse(self, text: str) -> tuple[str, list[dict[str, Any]], str | None]:
         """Read what a model drew as its answer, without its thoughts.
 
@@ -68,9 +74,7 @@ class ToolCallForm:
         begin = self.begins.search(text)
         if begin is None:
             return text, [], None
-        drawn = text.rstrip()
-        if self.end:
-            drawn = drawn.removesuffix(self.end.strip())
+        drawn = text.rstrip().removesuffix(self.end)
         try:
             calls = self._calls(drawn, self.grammar.walk(drawn, begin.start()))
         except CallFault as fault:
@@ -180,12 +184,6 @@ _TYPES = {
     dict: "object",
     type(None): "null",
 }
-
-
-def schemas_of(tools: Iterable[Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
-    """The schemas of functions' parameters, by the function's name."""
-    functions = [tool.get("function", tool) for tool in tools]
-    return {function["name"]: function.get("parameters") or {} for function in functions}
 
 
 def _types(schema: Any) -> Sequence[str]:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from synth.chat.call_form import same_calls
 from synth.chat.spans import Encoded, encode, token_span
 from synth.chat.turn import put_together
 from synth.data.row import Message
@@ -89,7 +90,7 @@ def _last_turn(chat: "ChatFormat", messages: Sequence[Message], drawn: Sequence[
     if drawn and (encoded := _as_drawn(chat, prompt, turn, drawn)):
         return encoded
     for body, end in _written(chat, messages, prompt):
-        if chat.parse(body).message() == _stripped(turn):
+        if _says(chat, body, turn):
             empty = _empty_thoughts(chat, turn, body)
             return _tokenised(chat, prompt + empty, body.removeprefix(empty), end)
     encoded = encode(chat.template, chat.turns, messages, chat.end_ids, "")
@@ -110,7 +111,7 @@ def _as_drawn(chat: "ChatFormat", prompt: str, turn: Message, drawn: Sequence[in
     """The prompt's tokens and the drawn ones; None where these say something else than the turn."""
     ids = list(drawn)
     body = ids[:-1] if ids[-1] in chat.end_ids else ids
-    if chat.parse(_decoded(chat, body)).message() != _stripped(turn):
+    if not _says(chat, _decoded(chat, body), turn):
         return None
     tokens = chat.template.tokenizer(prompt, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
     before: list[int] = tokens["input_ids"]
@@ -193,11 +194,13 @@ def _words(text: str) -> str:
     return re.sub(r"\s+", " ", text).strip()
 
 
-def _stripped(turn: Message) -> Message:
-    """A turn as `ChatFormat.parse` would give it: without the white space around its parts, which is the template's."""
-    parts = {name: turn[name].strip() for name in ("content", "reasoning_content") if turn.get(name)}
-    found = {"role": "assistant", "content": "", **parts}
-    return found | ({"tool_calls": turn["tool_calls"]} if "tool_calls" in turn else {})
+def _says(chat: "ChatFormat", body: str, turn: Message) -> bool:
+    """Whether a text is read as a turn, the white space around its parts aside, which is the template's."""
+    calls = turn.get("tool_calls", [])
+    found = chat.parse(body, calls=bool(calls)).message()
+    parts = ("content", "reasoning_content")
+    same = all(found.get(part, "") == turn.get(part, "").strip() for part in parts)
+    return same and same_calls(found.get("tool_calls", []), calls)
 
 
 def _decoded(chat: "ChatFormat", ids: Sequence[int]) -> str:

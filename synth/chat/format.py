@@ -149,14 +149,15 @@ class ChatFormat:
             )
         return self.with_args(self.modes[mode])
 
-    def parse(self, text: str) -> Turn:
+    def parse(self, text: str, *, calls: bool = False) -> Turn:
         """What a drawn answer says: its thoughts, its content and its calls of tools.
 
         Args:
             text: as drawn after `answer_prompt`, without the token that ended it.
+            calls: whether it may call tools although none are on offer (`with_tools`).
         """
-        offered = self.template.variables.get("tools")
-        return take_apart(text, self.thinking, self.begun, self.template.tool_calls.parse if offered else None)
+        may_call = calls or "tools" in self.template.variables
+        return take_apart(text, self.thinking, self.begun, self.template.tool_calls.parse if may_call else None)
 
     def examples(
         self, messages: Sequence[Message], drawn: Sequence[Sequence[int] | None] | None = None

@@ -12,6 +12,7 @@ difference counts.
 """
 
 from collections.abc import Collection, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from synth.chat.template import Template, Turns, common_start
@@ -78,8 +79,11 @@ def encode(
 def _as_written(template: Template, messages: Sequence[Message], text: str) -> list[tuple[int, int] | None] | None:
     """The (start, end) characters of each content in `text`, where all stand there as they were written.
 
-    None where not all do, or the template will not have marks in place of all contents at once.
+    None where not all do, where calls of tools stand beside one, or where the template will not have marks in place of
+    all contents at once.
     """
+    if any(message.get("tool_calls") for message in messages):
+        return None
     try:
         before, *between = template.between(messages)
     except RequestError:
@@ -120,12 +124,16 @@ def _one_by_one(
             if written.strip() not in text:
                 rewritten[index] = f"it leaves out {_quoted(written)}"
             continue
-        if message["role"] == "assistant" and not _same(template, written, text[start:end]):
+        plain = message["role"] == "assistant" and not message.get("tool_calls")
+        if plain and not _same(template, written, text[start:end]):
             # What the template writes of itself where a content has none may be what was written: empty thoughts.
             prompt = template.render(messages[:index], generation=True) if turns.prompts and index else text
             if text.startswith(prompt) and _same(template, written, text[len(prompt) : end]):
                 start = len(prompt)
-        if not _same(template, written, text[start:end]):
+        if message.get("tool_calls"):
+            if written.strip() not in text[start:end]:
+                rewritten[index] = f"it leaves out {_quoted(written)}"
+        elif not _same(template, written, text[start:end]):
             rewritten[index] = _difference(written.strip(), text[start:end].strip())
         places.append((start, end))
     return places, rewritten
@@ -168,6 +176,8 @@ def _find_content(
     A template may rewrite a content (set its `<think>` block on lines of its own). Then the turn is what follows
     the answer's prompt; failing that, what differs from the marked rendering, if this is after the message before.
     """
+    if messages[index].get("tool_calls"):
+        return _find_calls(template, turns, messages, index, text)
     before, after = template.around(messages, index)
     if text.startswith(before) and text.endswith(after) and len(before) + len(after) <= len(text):
         return len(before), len(text) - len(after)
@@ -183,6 +193,29 @@ def _find_content(
             "its tokens cannot be told from the others"
         )
     return start, end
+
+
+def _find_calls(
+    template: Template, turns: Turns, messages: Sequence[Message], index: int, text: str
+) -> tuple[int, int]:
+    """The (start, end) characters of a turn that calls tools: its content, if any, and the calls, up to its end.
+
+    Templates write other thoughts before a last turn than before earlier ones, so the calls themselves are looked for.
+    """
+    form, content = template.tool_calls, messages[index]["content"].strip()
+    whole = template.render(messages[: index + 1]).rstrip().removesuffix(form.end)
+    prompt = template.render(messages[:index], generation=True) if turns.prompts else template.render(messages[:index])
+    begin = form.begins.search(whole, len(common_start(prompt, whole).rpartition("<")[0]))
+    earliest = 0
+    if index:
+        with suppress(RequestError):
+            earliest = _find_content(template, turns, messages, index - 1, text)[1]
+    calls = whole[begin.start() :] if begin else None
+    start = text.find(calls, earliest) if calls else -1
+    if calls is None or start < 0:
+        raise RequestError(f"the tool calls of message {index + 1} cannot be told from what stands around them")
+    before = text.rfind(content, earliest, start) if content else -1
+    return before if before >= 0 else start, start + len(calls)
 
 
 def token_span(

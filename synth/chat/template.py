@@ -5,6 +5,7 @@ template wrote around the marks is its own text. Texts are tokenised as `apply_c
 special tokens of the tokenizer's own: a beginning-of-sequence token is there as often as the template writes it.
 """
 
+import json
 import os
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -58,6 +59,7 @@ class Template:
     variables: Mapping[str, Any] = field(default_factory=dict)
     today: datetime = field(default_factory=_today)
     tags: tuple[str, str] | None = None
+    _forms: dict[str, ToolCallForm | str] = field(default_factory=dict, repr=False, compare=False)
 
     def with_variables(self, variables: Mapping[str, Any]) -> Self:
         """The same template with further variables."""
@@ -110,12 +112,22 @@ class Template:
 
     @cached_property
     def tool_calls(self) -> ToolCallForm:
-        """How the template writes tool calls.
+        """How the template writes tool calls, whichever are on offer: derived once for all `tools`.
 
         Raises:
             RequestError: it writes none, or none that can be read back.
         """
-        return tool_call_form(self)
+        others = {name: value for name, value in self.variables.items() if name != "tools"}
+        key = json.dumps([others, self.tags], sort_keys=True, default=repr)
+        if key not in self._forms:
+            try:
+                self._forms[key] = tool_call_form(replace(self, variables=others))
+            except RequestError as error:
+                self._forms[key] = str(error)
+        form = self._forms[key]
+        if isinstance(form, str):
+            raise RequestError(form)
+        return form.offering(self.variables.get("tools") or ())
 
     def _as_read(self, message: Message) -> Message:
         """A message with its thoughts where the template looks for them."""
@@ -194,6 +206,10 @@ class Template:
         Raises:
             UsageError: the tokenizer joins more than white space to what follows.
         """
+        start = 0
+        for last in self.find_added(text):
+            start = last.start()
+        text = text[start:]  # what stands before a token of its own has its tokens, whatever follows
         for end in range(len(text), len(text.rstrip()) - 1, -1):
             ids = self.token_ids(text[:end])
             if all(self.token_ids(text + then + opening)[: len(ids)] == ids for opening in _OPENINGS):

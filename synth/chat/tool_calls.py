@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import pairwise, product
 from typing import TYPE_CHECKING, Any, Literal
 
-from synth.chat.call_form import Frame, ToolCallForm, schemas_of
+from synth.chat.call_form import Frame, ToolCallForm
 from synth.chat.call_grammar import SIGN, Grammar, Kind, Step, find_begin
 from synth.chat.call_marks import (
     CONTENT,
@@ -100,7 +100,7 @@ class _Derivation:
         form = ToolCallForm(
             grammar=Grammar(tuple(steps), quotes),
             begins=begins,
-            end=self._tail[1],
+            end=self._end,
             takes=self.takes,
             content=self.content,
             beside=self._beside and anywhere,
@@ -112,7 +112,7 @@ class _Derivation:
             named=self.named,
         )
         self._prove(form)
-        return replace(form, schemas=schemas_of(self.template.variables.get("tools") or ()))
+        return form.offering(self.template.variables.get("tools") or ())
 
     def _steps(self) -> list[Step]:
         """The steps seen in all renderings: with one call and two, with arguments of both kinds and without."""
@@ -131,7 +131,7 @@ class _Derivation:
         yield Step(Kind.START, self._opening or text[self._header : first.start], first.kind, first.opens)
         for one, other in pairwise(fields):
             yield Step(one.kind, text[one.end : other.start], other.kind, other.opens)
-        yield Step(last.kind, text[last.end :].rstrip().removesuffix(self._tail[0]), Kind.END)
+        yield Step(last.kind, text[last.end :].rstrip().removesuffix(self._end), Kind.END)
 
     @cached_property
     def _whole(self) -> str:
@@ -186,18 +186,18 @@ class _Derivation:
         return False
 
     @cached_property
-    def _tail(self) -> tuple[str, str]:
-        """What ends a turn with calls; the second is empty where it ends other turns, too."""
+    def _end(self) -> str:
+        """What ends a turn with calls: what ends others, or a sign of its own."""
         text = self._whole.rstrip()
         usual = self._plain[1].strip()
         if text.endswith(usual):
-            return usual, ""
+            return usual
         signs = [*self.template.find_added(text), *SIGN.finditer(text)]
         end = next((sign.group() for sign in signs if sign.end() == len(text)), "")
         between = self._render(marked("none", 2), self.content).count(end) > 1 if self._several else False
         if not end or between or end.startswith("</"):
             raise RequestError("the chat template does not end a turn that calls tools")
-        return end, end
+        return end
 
     def _fields(self, text: str, calls: Calls) -> list[Found]:
         """Where the fields of calls stand in a rendering.
@@ -318,7 +318,7 @@ class _Derivation:
         for written in [[call] for call in calls] + several:
             text = self._render(written, CONTENT if form.beside else self.content)
             begin = text.index(CONTENT) + len(CONTENT) if form.beside else self._header
-            drawn = text[begin:].rstrip().removesuffix(self._tail[0])
+            drawn = text[begin:].rstrip().removesuffix(self._end)
             before, found, fault = form.parse(drawn)
             read = [(call["function"]["name"], json.loads(call["function"]["arguments"])) for call in found]
             if fault or before.strip() or not same_calls(read, written):

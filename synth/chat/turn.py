@@ -96,7 +96,7 @@ def _of_channels(text: str, thinking: Thinking, calls: Calls | None) -> Turn:
             thoughts.append(piece[match.end() :].strip())
         elif match := re.match(rf"\s*{plain}", piece):
             said.append(piece[match.end() :].strip())
-        elif calls is not None and (found := calls(piece))[1]:
+        elif calls is not None and (found := calls(piece))[1:] != ([], None):
             called += found[1]
             if found[2]:
                 return Turn("\n\n".join(said), _joined(thoughts), called, found[2])

@@ -13,7 +13,7 @@ from synth.chat.call_form import same_calls
 from synth.chat.template import Template, common_start
 from synth.chat.tool_calls import ToolCallForm, derive_tool_calls, tool_call_form
 from synth.errors import RequestError
-from tests.synth.tokenizers import real_template, small_tokenizer
+from tests.synth.tokenizers import small_tokenizer
 
 SPECIALS = (
     *("<s>", "</s>", "<|im_start|>", "<|im_end|>", "<|endoftext|>", "<|eot_id|>", "<|start_header_id|>"),
@@ -102,11 +102,11 @@ def _read(calls: Sequence[dict[str, Any]]) -> list[tuple[str, Any]]:
 def _drawn(template: Template, message: dict[str, Any]) -> str:
     """What a model draws that answers the question so, without the end of the turn."""
     text = template.render([QUESTION, message])
-    before, _, after = template.render([QUESTION, {"role": "assistant", "content": "Plain."}]).partition("Plain.")
+    before, _, _ = template.render([QUESTION, {"role": "assistant", "content": "Plain."}]).partition("Plain.")
     asked = template.render([QUESTION], generation=True)
     header = asked if text.startswith(asked) else common_start(text, before)
     drawn = text[text.index(message["content"]) if message["content"] else len(header) :].rstrip()
-    return drawn.removesuffix(template.tool_calls.end or after.rstrip())
+    return drawn.removesuffix(template.tool_calls.end)
 
 
 WRITE_NONE = ["cohere", "cohere2", "gemma", "gemma3", "lfm2", "llama3", "phi3", "phi3_5", "qwen2_5_vl"]
@@ -423,7 +423,8 @@ def test_a_template_that_drops_results_refuses_them() -> None:
 
 
 def test_results_of_calls_that_are_text_are_the_templates_to_write() -> None:
-    template = Template(small_tokenizer(real_template("chatml"), SPECIALS))
+    any_role = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    template = Template(small_tokenizer(any_role, SPECIALS))
     talk = [
         QUESTION,
         {"role": "assistant", "content": "<tool_call>now</tool_call>"},
