@@ -1,5 +1,7 @@
 """`synth`: commands are loaded when they are called, so that `synth --help` needs no model library."""
 
+import atexit
+import gc
 import importlib
 import logging
 import os
@@ -7,6 +9,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -113,8 +116,12 @@ def cli(debug: bool) -> None:
 
 def main(arguments: list[str] | None = None) -> None:
     """The entry point. Exit status: 0 done, 2 wrong usage or input, 1 anything else."""
+    statuses: list[int] = []
+    if arguments is None:
+        atexit.register(_leave, statuses)  # before any library registers something: what comes first is called last
+        arguments = sys.argv[1:]
     standard.prepare()
-    arguments = sys.argv[1:] if arguments is None else arguments
+    _spare_processors()
     if "--debug" in arguments:  # a flag of every command
         arguments = ["--debug", *(argument for argument in arguments if argument != "--debug")]
     status = _run(arguments)
@@ -122,7 +129,21 @@ def main(arguments: list[str] | None = None) -> None:
         sys.stdout.flush()
     except OSError:  # it was said before
         standard.abandon()
+    statuses.append(status)
     sys.exit(status)
+
+
+def _leave(statuses: list[int]) -> None:
+    """End a process that has come to its end, with its status, and leave it to the system to take it apart.
+
+    All threads have been waited for, and what else was to be done at exit is done. Python would go on to free every
+    object of the model libraries, one by one, for over a second.
+    """
+    if statuses:
+        with suppress(OSError):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(statuses[0])
 
 
 def _run(arguments: list[str]) -> int:
@@ -179,6 +200,17 @@ def _options(arguments: list[str]) -> Mapping[str, str]:
 def debugging() -> bool:
     """Whether --debug was given."""
     return os.environ.get("SYNTH_DEBUG") == "1"
+
+
+def _spare_processors() -> None:
+    """Spend no processor time on waiting, nor on looking for garbage where there is none.
+
+    Threads of OpenMP, torch's among them, wait for one another by spinning: on processors that others use, too, a step
+    of a small model then takes ten times its own time, and more. It is read when torch is imported. And model
+    libraries make some 450,000 objects that stay: by default all are gone through again and again meanwhile.
+    """
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    gc.set_threshold(10_000)
 
 
 def _quiet_libraries() -> None:

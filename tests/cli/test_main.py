@@ -63,3 +63,21 @@ def test_a_name_that_is_no_text_is_refused(tmp_path: Path) -> None:
     done = synth("verify", f"{tmp_path}/" + os.fsdecode(b"caf\xe9.jsonl"), "--verifier", "exact")
     assert done.returncode == 2 and r"caf\udce9.jsonl' is not UTF-8" in done.stderr
     assert synth("export", str(tmp_path)).returncode == 0
+
+
+def test_what_is_to_be_done_at_exit_is_done(tmp_path: Path) -> None:
+    """The process ends without freeing its objects; a user's code, and libraries, still have their last word."""
+    (tmp_path / "own.py").write_text(
+        "import atexit, threading, time\n\n\n"
+        "def late():\n    time.sleep(0.2)\n    print('thread')\n\n\n"
+        "atexit.register(print, 'at exit')\n"
+        "threading.Thread(target=late).start()\n\n\n"
+        "def find(rows):\n    return rows['answer'].str.len_chars() > 9\n",
+        encoding="utf-8",
+    )
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"question": "Is it?", "answer": "It is."}\n', encoding="utf-8")
+    command = [sys.executable, "-c", "from cli.main import main; main()", "filter", "--filter"]
+    for arguments, status in (["own:find", str(rows), "-o", f"{tmp_path}/out"], 0), (["own:no", str(rows)], 2):
+        done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (done.returncode, done.stdout) == (status, "thread\nat exit\n"), done.stderr
