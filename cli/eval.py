@@ -52,6 +52,11 @@ def _ratios(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 @click.option("--limit", type=ROWS, help="Take so many items of each suite.")
 @click.option("--max-tokens", type=TOKENS, default=1024, show_default=True, help="Most tokens of an answer.")
 @click.option("--temperature", type=Number(), default=0.0, show_default=True, help="0 is greedy: the likeliest answer.")
+@click.option(
+    "--mode",
+    metavar="thinking|plain|both",
+    help="How models that think are asked. [default: both, where they have both]",
+)
 @click.option("--seed", type=SEEDS, default=0, show_default=True)
 @click.option("--text", "texts", multiple=True, metavar="[NAME=]FILE", help="Also the perplexity of these texts.")
 @click.option("--text-column", metavar="NAME", help="Where --text FILE has plain texts, not conversations.")
@@ -84,7 +89,8 @@ def command(**given: Any) -> None:
     MATH, MBPP, HumanEval, BFCL, IFEval, MMLU, MMLU-Pro, GPQA, ARC, OpenBookQA, HellaSwag, XSTest and AdvBench are read
     as they are published. It is called as its file, or as its benchmark or folder where that says test or the like;
     NAME=FILE calls it otherwise. Accuracies have 95% intervals; with a second model, each cell says how many items went
-    wrong (↓) and how many came right (↑), and the last lines what was kept of the old average.
+    wrong (↓) and how many came right (↑), and the last lines what was kept of the old average. Models that can think or
+    not, as they are told, are asked in both modes; that they do as they are told is an old ability as any other.
 
     \b
     Examples:
@@ -92,6 +98,7 @@ def command(**given: Any) -> None:
       synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED -o scores
       synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED --kl --text human=h.jsonl
       synth eval dev/*.jsonl --new task-dev.jsonl --model BASE --model TUNED --sweep 0.2,0.4,0.6,0.8 -o swept
+      synth eval old/*.jsonl --new task.jsonl --model HYBRID --model TUNED --mode thinking --max-tokens 8192 -o scores
       synth eval questions.jsonl --verifier choice --model M --json | jq .models[0].old
       synth eval --lm-eval arc_easy,hellaswag --model BASE --model TUNED
     """  # noqa: D301 (\b is click's)

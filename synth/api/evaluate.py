@@ -22,6 +22,7 @@ from synth.evaluation.pipeline import evaluate as evaluate_models
 from synth.evaluation.run import EvaluationRun
 from synth.evaluation.suites import open_suites
 from synth.evaluation.sweep import check_ratios
+from synth.evaluation.switch import CHOICES
 from synth.generation.inputs import verifier_of
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
@@ -39,6 +40,7 @@ def evaluate(
     limit: int | None = None,
     max_tokens: int = 1024,
     temperature: float = 0.0,
+    mode: str | None = None,
     seed: int = 0,
     texts: Sources = (),
     text_column: str | None = None,
@@ -68,6 +70,8 @@ def evaluate(
         limit: items of each suite.
         max_tokens: most tokens of an answer.
         temperature: of the answers; 0 is greedy.
+        mode: for models that think: `thinking`, `plain` (they answer at once) or `both`; by default both where the
+            models have both. Whether they do as the mode says counts among the old abilities.
         seed: of the run.
         texts: sources of conversations or, with `text_column`, of plain texts, whose perplexity is measured, too.
         text_column: the column of plain texts in them.
@@ -90,6 +94,8 @@ def evaluate(
         check_directory(os.fspath(output), "an evaluation")
     elif sweep is not None:
         raise UsageError("`sweep` makes models: say where they go with `output` DIR")
+    if mode is not None and mode not in CHOICES:
+        raise UsageError(f"`mode` {mode} is unknown; take {', '.join(CHOICES)}")
     named = {name: model if isinstance(model, Model) else Model(model) for name, model in name_models(models).items()}
     ratios = () if sweep is None else check_ratios(sweep, list(named))
     settings = verifier_of(verifier) if isinstance(verifier, str) else verifier or VerifierSettings("")
@@ -108,7 +114,7 @@ def evaluate(
         )
         place = _place(output, restart)
         job = EvaluationJob(
-            EvaluationRun(opened, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed)),
+            EvaluationRun(opened, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), mode),
             measures,
             place,
             judge=judge if judge is None or isinstance(judge, Model) else next(iter(named.values())).other(judge),

@@ -16,6 +16,7 @@ from synth.evaluation.run import EvaluationRun, Verifiers, answer_all, open_veri
 from synth.evaluation.scores import results_of
 from synth.evaluation.statistics import retention
 from synth.evaluation.suites import open_suites
+from synth.evaluation.switch import modes_for
 from synth.generation.chat_model import ChatModel
 from synth.training.callbacks import Entry, Evaluate
 
@@ -48,7 +49,8 @@ class LearningCurve:
         stack = AsyncExitStack()
         try:
             verifiers = wait_for(open_verifiers(stack, self.run.suites))
-            yield lambda model: self._measured(wait_for(self._answers(model, chat, verifiers, tell)), log)
+            run = self.run.asked_in(modes_for(None, {"the model": chat}))
+            yield lambda model: self._measured(wait_for(_answers(run, model, chat, verifiers, tell)), log)
         finally:
             wait_for(stack.aclose())
 
@@ -56,8 +58,9 @@ class LearningCurve:
         """What the answers come to.
 
         Returns:
-            `suites` (accuracy by name), `new` and `old` (averages of the suites of either kind, None where there are
-            none) and `kept`: the share of the first `old` that is left, None where there was none.
+            `suites` (accuracy by name; obeying the switch of a model that thinks is among them), `new` and `old`
+            (averages of the suites of either kind, None where there are none) and `kept`: the share of the first `old`
+            that is left, None where there was none.
         """
         scores = results_of("", "", answers).scores()
         averages = retention(scores, scores)
@@ -70,18 +73,19 @@ class LearningCurve:
             "kept": averages.old_after / before if before and averages.old_after is not None else None,
         }
 
-    async def _answers(
-        self, model: Any, chat: ChatFormat, verifiers: Verifiers, tell: Callable[[str], None]
-    ) -> list[dict[str, Any]]:
-        engine = TransformersEngine(model, chat.tokenizer, EngineOptions(concurrency=CONCURRENCY))
 
-        def report(done: int, total: int) -> None:
-            tell(f"evaluating: {done:,} of {total:,} answers")
+async def _answers(
+    run: EvaluationRun, model: Any, chat: ChatFormat, verifiers: Verifiers, tell: Callable[[str], None]
+) -> list[dict[str, Any]]:
+    engine = TransformersEngine(model, chat.tokenizer, EngineOptions(concurrency=CONCURRENCY))
 
-        try:
-            return await answer_all(self.run, ChatModel(engine, chat, "this model"), verifiers, report)
-        finally:
-            await engine.close()
+    def report(done: int, total: int) -> None:
+        tell(f"evaluating: {done:,} of {total:,} answers")
+
+    try:
+        return await answer_all(run, ChatModel(engine, chat, "this model"), verifiers, report)
+    finally:
+        await engine.close()
 
 
 def open_curve(old: Sequence[str], new: Sequence[str], *, limit: int | None, max_tokens: int) -> LearningCurve:

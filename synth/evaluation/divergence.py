@@ -52,8 +52,10 @@ def _sequences(
     for record in records:
         if not record["new"] or not record["tokens"]:
             continue
+        mode = record.get("mode")
+        chat = model.chat.in_mode(mode) if mode else model.chat
         try:
-            encoded = model.chat.encode(record["messages"])
+            encoded = chat.encode(record["messages"])
         except RequestError as error:
             left_out[str(error).split(":", 1)[0]] += 1
             continue

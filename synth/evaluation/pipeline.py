@@ -3,18 +3,16 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-
-import pyarrow as pa
 
 from filters.verifiers.registry import entry_of
 from synth.background import wait_for
 from synth.data.output import Output, StreamSink
 from synth.data.read import open_source
-from synth.data.row import BASE
+from synth.data.row import records_of
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
@@ -23,9 +21,10 @@ from synth.errors import Stopped, UsageError
 from synth.evaluation import lm_eval as harness
 from synth.evaluation.divergence import add_divergences
 from synth.evaluation.perplexity import Text, open_texts, perplexity
-from synth.evaluation.run import COLUMNS, EvaluationRun, Verifiers, open_verifiers
+from synth.evaluation.run import EvaluationRun, Verifiers, open_verifiers
 from synth.evaluation.scores import Results, as_json, pick, results_of
 from synth.evaluation.sweep import merged_models
+from synth.evaluation.switch import modes_for
 from synth.generation.chat_model import ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
 from synth.generation.models import Model, Roles
@@ -133,6 +132,8 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
     _refuse_other_runs(job, models)  # needs no tokenizer, which what follows reads
     for model in models.values() if job.run.suites else ():
         model.unopened()
+    if job.run.suites:
+        job = _asked_in_modes(job, models, progress)
     _check_texts(job, models, progress)
     for suite in job.run.suites:
         progress.say(suite.note)
@@ -148,7 +149,7 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
         if measures.kl:
             first = open_source(str(job.answers(results[0].name).path))
             add_divergences(
-                results, asked, (record for batch in first.batches() for record in batch.to_pylist()), progress
+                results, asked, (record for batch in first.batches() for record in records_of(batch)), progress
             )
         for result in results if measures.lm_eval else ():
             _run_lm_eval(job, result, asked[result.name], progress)
@@ -182,6 +183,15 @@ def _refuse_other_runs(job: EvaluationJob, models: Mapping[str, Model]) -> None:
     """Find answers of other settings at once, not when it is their model's turn."""
     for name, model in models.items() if job.run.total else ():
         job.answers(name).refuse_early(partial(job.record, model))
+
+
+def _asked_in_modes(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> EvaluationJob:
+    """The evaluation in the modes that the models have, where they think."""
+    modes = modes_for(job.run.mode, {name: model.chat for name, model in models.items()})
+    if job.run.mode is None and len(modes) > 1:
+        first = next(iter(models))
+        progress.say(f"{first} can think before it answers, or not: all is asked in both modes (`mode` takes one)")
+    return replace(job, run=job.run.asked_in(modes))
 
 
 def _check_texts(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> None:
@@ -238,7 +248,7 @@ def _results(
     """One model's answers, going on where an earlier run was stopped, and the perplexity of texts under it."""
     answers: AbstractContextManager[StreamSink | RunDirectory | None] = nullcontext()
     if job.run.total:
-        answers = job.answers(name).opened(job.record(model), pa.schema([*BASE, *COLUMNS]))
+        answers = job.answers(name).opened(job.record(model), job.run.schema)
     with answers as sink:
         perplexities = _perplexities(job, name, model, progress)
         if sink is not None and sink.next < job.run.total:

@@ -7,19 +7,22 @@ counted from them (`synth.evaluation.scores`).
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
 import pyarrow as pa
 
-from filters.verdict import UNSCORABLE, Verdict, VerifierSettings
+from filters.verdict import UNSCORABLE, WRONG, Verdict, VerifierSettings
 from filters.verifiers.registry import entry_of
-from synth.data.row import Outcome, Row, digest
+from synth.chat.thinking import Mode
+from synth.chat.turn import Turn
+from synth.data.row import BASE, Outcome, Row, digest, with_parts
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
 from synth.evaluation.alarms import signs_of
 from synth.evaluation.suites import Item, Suite
+from synth.evaluation.switch import named, observed
 from synth.generation.chat_model import ChatModel
 from synth.generation.judge import Judge
 from synth.generation.verification import Verifier, check_references, open_verifier
@@ -37,6 +40,16 @@ COLUMNS = pa.schema(
         ("language", pa.string()),  # of prose; null where it cannot be told
     ]
 )
+
+MODE_COLUMNS = pa.schema(
+    [
+        ("mode", pa.string()),  # in which it was asked: thinking, plain
+        ("obeyed", pa.bool_()),  # whether it thinks where it is to, and does not where it is not to
+        ("unended", pa.bool_()),  # thoughts without an end
+        ("thought_tokens", pa.int32()),
+    ]
+)
+"""Of a model that can think."""
 
 FIRST = 20
 """References of each suite that are checked with their own verifier before any model is asked."""
@@ -91,61 +104,88 @@ class EvaluationRun:
     Attributes:
         suites: what is asked.
         sampling: how answers are drawn; temperature 0 unless asked otherwise.
+        mode: in which they are to be asked, one of `synth.evaluation.switch.CHOICES`; None is as the models have it.
+        modes: in which they are asked (`asked_in`); none of a model that does not think.
     """
 
     suites: Sequence[Suite]
     sampling: Sampling
+    mode: str | None = None
+    modes: tuple[Mode, ...] = ()
+
+    def asked_in(self, modes: tuple[Mode, ...]) -> "EvaluationRun":
+        """The same, asked in these modes, one after the other."""
+        return replace(self, modes=modes)
 
     @property
     def total(self) -> int:
         """Items in all."""
-        return sum(len(suite.items) for suite in self.suites)
+        return sum(len(suite.items) for suite in self.suites) * max(1, len(self.modes))
+
+    @property
+    def schema(self) -> pa.Schema:
+        """The columns of the answers."""
+        schema = pa.schema([*BASE, *COLUMNS])
+        return with_parts(pa.schema([*schema, *MODE_COLUMNS])) if self.modes else schema
 
     def settings(self) -> dict[str, Any]:
         """What decides verdicts, beside the model (JSON values)."""
-        return {
+        settings: dict[str, Any] = {
             "suites": {suite.name: suite.fingerprint for suite in self.suites},
             "new": [suite.name for suite in self.suites if suite.new],
             "max_tokens": self.sampling.max_tokens,
             "temperature": self.sampling.temperature,
             "seed": self.sampling.seed,
         }
+        return settings if self.mode is None else settings | {"mode": self.mode}
 
-    def items(self) -> list[tuple[Suite, int, Item]]:
-        """Every item with its suite and its place there, in order."""
-        return [(suite, at, item) for suite in self.suites for at, item in enumerate(suite.items)]
+    def items(self) -> list[tuple[str, Mode | None, Suite, int, Item]]:
+        """Every item: what its suite is called, the mode, the suite and its place there; in order."""
+        return [
+            (named(suite.name, mode, self.modes), mode, suite, at, item)
+            for suite in self.suites
+            for mode in self.modes or (None,)
+            for at, item in enumerate(suite.items)
+        ]
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """The rows to complete, from an index on."""
-        for suite, at, item in islice(self.items(), start, None):
-            name = digest("eval", suite.name, at, item.messages)
-            extra = {"suite": suite.name, "item": at, "new": suite.new}
-            yield Row(name, item.messages, "eval", reference=item.task.reference, extra=extra)
+        for name, mode, suite, at, item in islice(self.items(), start, None):
+            row_id = digest("eval", name, at, item.messages)
+            extra = {"suite": name, "item": at, "new": suite.new} | ({"mode": mode} if mode else {})
+            yield Row(row_id, item.messages, "eval", reference=item.task.reference, extra=extra)
 
     def method(self, chat_model: ChatModel, verifiers: Verifiers) -> Callable[[Row], Awaitable[Outcome]]:
         """The method for one model: every row comes out, with the answer and its verdict.
 
         A question that the model cannot be asked (it does not fit in the window, holds a control token, …) is
-        unscorable, with the reason.
+        unscorable, with the reason. Thoughts are not judged, and an answer whose thoughts do not end is wrong.
         """
-        items = {(suite.name, at): item for suite, at, item in self.items()}
+        items = {(name, at): item for name, _, _, at, item in self.items()}
+        in_mode = {mode: replace(chat_model, chat=chat_model.chat.in_mode(mode)) for mode in self.modes}
 
         async def method(row: Row) -> Outcome:
             item = items[row.extra["suite"], row.extra["item"]]
+            mode = row.extra.get("mode")
+            asked = in_mode[mode] if mode else chat_model
             row.verifier = item.verifier.name
             if not item.messages:
                 return _judged(row, Verdict(UNSCORABLE, None, "no prompt"))
             try:
-                completion = await chat_model.reply(item.messages, self.sampling)
+                completion = await asked.reply(item.messages, self.sampling)
             except RequestError as error:
                 return _judged(row, Verdict(UNSCORABLE, None, f"not asked: {error}"))
-            text = completion.text.strip()
-            signs = signs_of(completion)
-            row.messages = [*row.messages, {"role": "assistant", "content": text}]
-            row.model = chat_model.name
+            turn = asked.chat.parse(completion.text) if mode else Turn(completion.text.strip())
+            signs = signs_of(replace(completion, text=turn.content))
+            row.messages = [*row.messages, turn.message()]
+            row.model = asked.name
             row.extra |= {name: getattr(signs, name) for name in ("refused", "repetitive", "cut_off", "language")}
             row.extra["tokens"] = len(completion.token_ids)
-            return _judged(row, await verifiers[item.verifier].check(text, item.task))
+            if mode:
+                row.extra |= observed(completion.text, turn, mode, asked.chat)
+            if turn.fault:
+                return _judged(row, Verdict(WRONG, None, turn.fault))
+            return _judged(row, await verifiers[item.verifier].check(turn.content, item.task))
 
         return method
 

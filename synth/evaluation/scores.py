@@ -5,7 +5,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from synth.evaluation.alarms import NOTEWORTHY
+from synth.chat.thinking import Mode
+from synth.evaluation.alarms import NOTEWORTHY, switch_alarms
 from synth.evaluation.statistics import (
     Retention,
     SuiteScore,
@@ -15,6 +16,7 @@ from synth.evaluation.statistics import (
     sign_test,
     transitions,
 )
+from synth.evaluation.switch import ABILITIES, Observed, by_mode
 
 Record = Mapping[str, Any]
 
@@ -30,6 +32,7 @@ class Results:
         signs: of each suite: shares of answers that were refused, repetitive or cut off, and mean tokens.
         languages: of each suite, in the order of its items; None where it cannot be told.
         new: the suites of the new task.
+        switch: of each suite that was asked in a mode, what was seen of it.
         unscorable: of each suite with such answers, the commonest reason why one could not be judged.
         divergence: from the first model on the new task's prompts, nats a token.
         perplexity: of given texts, by name.
@@ -42,22 +45,31 @@ class Results:
     signs: dict[str, dict[str, float]]
     languages: dict[str, list[str | None]]
     new: set[str]
+    switch: dict[str, Observed] = field(default_factory=dict)
     unscorable: dict[str, str] = field(default_factory=dict)
     divergence: float | None = None
     perplexity: dict[str, float] = field(default_factory=dict)
     harness: dict[str, dict[str, float]] = field(default_factory=dict)
 
+    def modes(self) -> dict[Mode, Observed]:
+        """What was seen of the switch, by mode."""
+        return by_mode(self.switch, self.new)
+
+    def abilities(self) -> dict[str, list[str]]:
+        """The verdicts of all that is kept or lost: on the suites, and on obeying the switch."""
+        return self.verdicts | {ABILITIES[mode]: observed.verdicts for mode, observed in self.modes().items()}
+
     def scores(self) -> list[SuiteScore]:
-        """One score a suite."""
+        """One score for each ability."""
         return [
             SuiteScore(
-                suite,
-                suite in self.new,
+                name,
+                name in self.new,
                 right=verdicts.count("right"),
                 wrong=verdicts.count("wrong"),
                 unscorable=verdicts.count("unscorable"),
             )
-            for suite, verdicts in self.verdicts.items()
+            for name, verdicts in self.abilities().items()
         ]
 
 
@@ -76,6 +88,8 @@ def results_of(name: str, model: str, records: Iterable[Record]) -> Results:
         if record["verdict"] == "unscorable":
             reasons.setdefault(suite, Counter())[record.get("verdict_reason") or "no reason is told"] += 1
         tokens[suite] += record.get("tokens") or 0
+        if mode := record.get("mode"):
+            results.switch.setdefault(suite, Observed(mode)).add(record)
         signs = counts.setdefault(suite, Counter())
         signs.update(sign for sign in ("refused", "repetitive", "cut_off") if record.get(sign))
     results.unscorable = {suite: told.most_common(1)[0][0] for suite, told in reasons.items()}
@@ -91,9 +105,9 @@ class Comparison:
 
     Attributes:
         retention: what was gained and what was kept.
-        transitions: of each suite, what became of its items.
-        intervals: of each suite, of the change in accuracy (95%).
-        chances: of each suite, how likely changes this lopsided are where nothing has changed (exact McNemar test).
+        transitions: of each ability, what became of its items.
+        intervals: of each ability, of the change in accuracy (95%).
+        chances: of each ability, how likely changes this lopsided are where nothing has changed (exact McNemar test).
         alarms: what else has changed for the worse, for people.
     """
 
@@ -106,12 +120,14 @@ class Comparison:
 
 def compare(before: Results, after: Results) -> Comparison:
     """Two models' answers to the same items, paired."""
-    moved = {suite: transitions(before.verdicts[suite], after.verdicts[suite]) for suite in before.verdicts}
+    later = after.abilities()
+    pairs = {name: (verdicts, later[name]) for name, verdicts in before.abilities().items()}
+    moved = {name: transitions(*pair) for name, pair in pairs.items()}
     return Comparison(
         retention(before.scores(), after.scores()),
         moved,
-        {suite: paired_interval(before.verdicts[suite], after.verdicts[suite]) for suite in before.verdicts},
-        {suite: sign_test(counts.lost, counts.gained) for suite, counts in moved.items()},
+        {name: paired_interval(*pair) for name, pair in pairs.items()},
+        {name: sign_test(counts.lost, counts.gained) for name, counts in moved.items()},
         list(_alarms(before, after)),
     )
 
@@ -132,6 +148,7 @@ def _alarms(before: Results, after: Results) -> Iterable[str]:
         if both and changed.total() > NOTEWORTHY * len(both):
             most = ", ".join(name for name, _ in changed.most_common(3))
             yield f"{suite}: {changed.total() / len(both):.0%} of the answers are in another language ({most})"
+    yield from switch_alarms(before.modes(), after.modes())
 
 
 def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
@@ -140,24 +157,14 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
     models = []
     for result in results:
         comparison = None if result is first else compare(first, result)
-        suites: dict[str, dict[str, Any]] = {}
-        for score in result.scores():
-            suites[score.suite] = {
-                "new": score.new,
-                "right": score.right,
-                "wrong": score.wrong,
-                "unscorable": score.unscorable,
-                "unscorable_reason": result.unscorable.get(score.suite),
-                "accuracy": score.accuracy,
-                "interval": list(score.interval),
-                **result.signs[score.suite],
-            }
-            if comparison is not None:
-                suites[score.suite] |= {
-                    "transitions": asdict(comparison.transitions[score.suite]),
-                    "change_interval": list(comparison.intervals[score.suite]),
-                    "chance": comparison.chances[score.suite],
-                }
+        figures = {score.suite: _figures(score, comparison) for score in result.scores()}
+        suites = {
+            suite: figures[suite]
+            | {"unscorable_reason": result.unscorable.get(suite), **result.signs[suite]}
+            | (result.switch[suite].figures() if suite in result.switch else {})
+            for suite in result.verdicts
+        }
+        modes = {mode: figures[ABILITIES[mode]] | seen.figures() for mode, seen in result.modes().items()}
         own = retention(result.scores(), result.scores())
         models.append(
             {
@@ -168,6 +175,7 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
                 "kept": comparison.retention.kept if comparison else None,
                 "gain": comparison.retention.gain if comparison else None,
                 "suites": suites,
+                "modes": modes,
                 "alarms": comparison.alarms if comparison else [],
                 "divergence": result.divergence,
                 "perplexity": result.perplexity,
@@ -175,6 +183,48 @@ def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
             }
         )
     return models
+
+
+def _figures(score: SuiteScore, comparison: Comparison | None) -> dict[str, Any]:
+    """One ability as JSON values, and what became of it."""
+    figures: dict[str, Any] = {
+        "new": score.new,
+        "right": score.right,
+        "wrong": score.wrong,
+        "unscorable": score.unscorable,
+        "accuracy": score.accuracy,
+        "interval": list(score.interval),
+    }
+    if comparison is None:
+        return figures
+    return figures | {
+        "transitions": asdict(comparison.transitions[score.suite]),
+        "change_interval": list(comparison.intervals[score.suite]),
+        "chance": comparison.chances[score.suite],
+    }
+
+
+def abilities_of(model: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """What a model is scored on, by name: the suites, and obeying the switch.
+
+    Args:
+        model: as `as_json` gives it, or as an earlier release did.
+    """
+    return dict(model["suites"]) | {ABILITIES[mode]: figures for mode, figures in model.get("modes", {}).items()}
+
+
+def thought_lines(models: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[str]]]:
+    """How long some models' thoughts are where they are to think, and how many do not end, for people.
+
+    Args:
+        models: as `as_json` gives them, or as an earlier release did.
+    """
+    thinking = [model.get("modes", {}).get("thinking") for model in models]
+    if not any(thinking):
+        return
+    yield "tokens of thoughts, median", ["" if one is None else f"{one['thought_tokens']:,.0f}" for one in thinking]
+    if any(one is not None and one["unended"] for one in thinking):
+        yield "thoughts without end", ["" if one is None else f"{one['unended']:.1%}" for one in thinking]
 
 
 def share_of(model: Mapping[str, Any], sign: str) -> float:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from synth.evaluation.scores import harness_lines, share_of
+from synth.evaluation.scores import abilities_of, harness_lines, share_of, thought_lines
 from synth.evaluation.statistics import POOR, SOUND
 
 MARGIN = 2
@@ -68,11 +68,11 @@ def _plain(line: Line) -> str:
 
 
 def _suite_rows(models: Sequence[dict[str, Any]]) -> Iterator[list[Line]]:
-    suites: dict[str, Any] = models[0]["suites"]
+    abilities = [abilities_of(model) for model in models]
     for new in (True, False):
-        names = [name for name, suite in suites.items() if suite["new"] is new]
+        names = [name for name, ability in abilities[0].items() if ability["new"] is new]
         for name in names:
-            cells = [_cell(model["suites"][name], len(models) <= MARGIN) for model in models]
+            cells = [_cell(ability[name], len(models) <= MARGIN) for ability in abilities]
             yield [(Span(name + (" (new)" if new else "")),), *cells]
         if not new and len(names) > 1:
             averages = [(Span(_percent(model["old"]), "bold"),) for model in models]
@@ -84,6 +84,8 @@ def _summary_rows(models: Sequence[dict[str, Any]]) -> Iterator[list[Line]]:
     if len(models) > 1 and any(model["kept"] is not None for model in models):
         kept = [() if model["kept"] is None else (_kept(model["kept"]),) for model in models]
         yield [(Span("kept of the old", "bold"),), *kept]
+    for name, values in thought_lines(models):
+        yield _numbers(name, values)
     refused = [share_of(model, "refused") for model in models]
     if any(refused):
         yield _numbers("refusals", [f"{share:.1%}" for share in refused])

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.errors import UsageError
-from synth.evaluation.scores import harness_lines, share_of
+from synth.evaluation.scores import abilities_of, harness_lines, share_of, thought_lines
 from synth.reports.datasets import COLOURS, percent, points, retention_colour, short
 from synth.reports.items import SIGNS, VERDICTS, Items, take_items
 from synth.reports.page import Made, packed, render, save
@@ -164,7 +164,9 @@ def _values(scores: dict[str, Any], models: Sequence[Model]) -> dict[str, Any]:
     told = (models[1:] or models) if first["suites"] else []
     if sweep:
         told = [model for model in models if model["name"] == sweep["name"]]
+    abilities = [abilities_of(model) for model in models]
     order = sorted(first["suites"], key=lambda name: not first["suites"][name]["new"])
+    rows = [*order, *(name for name in abilities[0] if name not in first["suites"])]
     numbers = {name: number for number, name in enumerate(first["suites"])}
     moves = [
         (short(model["name"], 60), [_move(number, numbers[name], name, model["suites"][name]) for name in order])
@@ -183,10 +185,10 @@ def _values(scores: dict[str, Any], models: Sequence[Model]) -> dict[str, Any]:
         "lines": [
             Line(
                 short(name, 60),
-                first["suites"][name]["new"],
-                [_cell(model["suites"][name], first["suites"][name]) for model in models],
+                abilities[0][name]["new"],
+                [_cell(ability[name], abilities[0][name]) for ability in abilities],
             )
-            for name in order
+            for name in rows
         ],
         "sums": list(_sums(models)),
         "alarms": [(short(model["name"], 60), short(text, 300)) for model in models for text in model["alarms"]],
@@ -214,7 +216,7 @@ def _findings(model: Model) -> list[tuple[str, str]]:
     """The suites that changed beyond chance, and by how much."""
     return [
         (short(name, 40), _change(suite["transitions"]))
-        for name, suite in model["suites"].items()
+        for name, suite in abilities_of(model).items()
         if suite["chance"] < BEYOND_CHANCE
     ]
 
@@ -257,9 +259,9 @@ def _cell(suite: dict[str, Any], before: dict[str, Any]) -> Cell:
 
 def _sums(models: Sequence[Model]) -> Iterator[Sum]:
     """The lines below the suites."""
-    suites = models[0]["suites"].values()
+    old = [ability for ability in abilities_of(models[0]).values() if not ability["new"]]
     unscorable = [sum(suite["unscorable"] for suite in model["suites"].values()) for model in models]
-    if sum(not suite["new"] for suite in suites) > 1:
+    if len(old) > 1:
         yield Sum("old average", [(percent(model["old"]), "") for model in models], strong=True)
     if any(model["kept"] is not None for model in models):
         shares = [model["kept"] for model in models]
@@ -267,6 +269,8 @@ def _sums(models: Sequence[Model]) -> Iterator[Sum]:
         yield Sum("kept of the old", values, strong=True)
     if any(unscorable):
         yield Sum("answers not judged", [(f"{count:,}", "") for count in unscorable])
+    for name, texts in thought_lines(models):
+        yield Sum(name, [(text, "") for text in texts])
     for sign, words in (("refused", "refusals"), ("repetitive", "answers in circles"), ("cut_off", "answers cut off")):
         shares = [share_of(model, sign) for model in models]
         if any(shares):

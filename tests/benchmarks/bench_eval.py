@@ -37,7 +37,7 @@ MODEL = str(Path(__file__).parents[2] / "samples" / "model")
 async def bare(evaluation: EvaluationRun, chat_model: ChatModel) -> float:
     """Seconds of the engine alone."""
     ends = replace(evaluation.sampling, stop_ids=chat_model.chat.answer_stop_ids, stop=chat_model.chat.answer_stop)
-    prompts = [chat_model.chat.answer_prompt(item.messages) for _, _, item in evaluation.items()]
+    prompts = [chat_model.chat.answer_prompt(item.messages) for *_, item in evaluation.items()]
     began = time.perf_counter()
     await asyncio.gather(*(chat_model.engine.generate(prompt, ends) for prompt in prompts))
     return time.perf_counter() - began

@@ -263,3 +263,48 @@ def test_killed_and_continued(suites: Path, model: str, tmp_path: Path) -> None:
     assert "100.0%" in done.stdout
     rows = [row for batch in open_source(str(journal.parent)).batches() for row in batch.to_pylist()]
     assert [(row["suite"], row["item"]) for row in rows] == [(s, n) for s in ("world", "tools") for n in range(12)]
+
+
+def test_a_hybrid_model_is_asked_in_both_modes(run: Run, suites: Path, model: str, tmp_path: Path) -> None:
+    """Obeying the switch is among the old abilities; the page has it, too."""
+    hybrid = str(Path(model).with_name("hybrid"))
+    command = (
+        "--model",
+        f"before={hybrid}",
+        "--model",
+        f"after={hybrid}",
+        *FAST,
+        "--limit",
+        3,
+        "-o",
+        tmp_path / "scores",
+    )
+    status, out, err = run(suites / "world.jsonl", "--new", suites / "two_step.jsonl", *command, "--kl")
+    assert status == 0, err
+    assert "before can think before it answers, or not: all is asked in both modes (--mode takes one)" in err
+    for name in ("two_step, thinking (new)", "two_step, plain (new)", "world, thinking", "world, plain"):
+        assert name in out
+    assert "thinks if asked to" in out and "answers at once if asked to" in out and "tokens of thoughts, median" in out
+    first, second = json.loads((tmp_path / "scores" / "scores.json").read_text())["models"]
+    assert first["modes"]["thinking"]["accuracy"] == 1 and first["modes"]["thinking"]["thought_tokens"] > 3
+    assert first["modes"]["plain"]["accuracy"] == 1 and first["modes"]["plain"]["thought_tokens"] == 0
+    assert second["kept"] == 1 and second["divergence"] == pytest.approx(0, abs=1e-6)
+    batches = open_source(str(tmp_path / "scores" / "answers" / "before")).batches()
+    rows = [row for batch in batches for row in batch.to_pylist()]
+    assert {row["mode"] for row in rows} == {"thinking", "plain"}
+    assert all(bool(row["messages"][-1]["reasoning_content"]) is (row["mode"] == "thinking") for row in rows)
+    status, _, err = run(tmp_path / "scores", "-o", tmp_path / "page.html", command="report")
+    assert status == 0, err
+    page = (tmp_path / "page.html").read_text()
+    assert "thinks if asked to" in page and "tokens of thoughts, median" in page
+
+
+def test_one_mode_alone(run: Run, suites: Path, model: str) -> None:
+    hybrid = str(Path(model).with_name("hybrid"))
+    status, out, err = run(suites / "world.jsonl", "--model", hybrid, *FAST, "--limit", 2, "--mode", "plain")
+    assert status == 0 and "in both modes" not in err
+    assert "world " in out and "answers at once if asked to" in out and "thinks if" not in out
+    status, _, err = run(suites / "world.jsonl", "--model", model, *FAST, "--mode", "thinking")
+    assert status == 2 and "the chat template of model has no mode thinking" in err
+    status, _, err = run(suites / "world.jsonl", "--model", model, *FAST, "--mode", "deep")
+    assert status == 2 and "--mode deep is unknown; take thinking, plain, both" in err
