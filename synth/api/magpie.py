@@ -71,7 +71,7 @@ def magpie(
     job = Job(
         command="magpie",
         settings=settings.record(),
-        method=lambda roles: method(roles.chat_model.engine, roles.chat_model.chat, settings),
+        method=lambda roles: method(roles.chat_model, settings),
         rows=magpie_rows,
         target=rows,
         key=magpie_key,

@@ -1,10 +1,13 @@
 """`synth.load`: a model for the functions that use one."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from types import MappingProxyType
+from typing import Any
 
 from synth.engines.base import EngineOptions
+from synth.generation.asking import Asked, Asking
 from synth.generation.models import Model, ModelName
 
 
@@ -14,6 +17,10 @@ def load(
     engine: str = "auto",
     prefix: str | None = None,
     stop: str | None = None,
+    template_args: Mapping[str, Any] = MappingProxyType({}),
+    mode: Asked | None = None,
+    thinking_share: float = 0.5,
+    thought_tokens: int | None = None,
     dtype: str = "auto",
     device: str = "auto",
     max_length: int | None = None,
@@ -33,6 +40,12 @@ def load(
             as "module:function".
         prefix: what precedes a user message, instead of what the chat template says.
         stop: what ends a user message, with `prefix`.
+        template_args: variables of the model's chat template, by name, such as `reasoning_effort`; `synth template`
+            lists those that it reads.
+        mode: "thinking", "plain" or "both", for models that can do both; rows say which they are. By default as the
+            chat template has it.
+        thinking_share: with `mode` "both", the share of rows in which the model thinks.
+        thought_tokens: most tokens of thoughts, beside `max_tokens` of the answer; without it they share those.
         dtype: "auto" is the model's own on a GPU, float32 on a CPU.
         device: for transformers: "cuda", "mps" or "cpu".
         max_length: the window in tokens; the model's by default.
@@ -43,7 +56,7 @@ def load(
         trust_remote_code: whether code that comes with the model may run.
 
     Raises:
-        UsageError: there is no such model or engine, or its window is smaller than `max_length`.
+        UsageError: there is no such model or engine, its window is smaller than `max_length`, or there is no such mode.
     """
     options = EngineOptions(
         dtype=dtype,
@@ -54,7 +67,15 @@ def load(
         gpu_memory=gpu_memory,
         api_key=api_key,
     )
-    return Model(name, engine=engine, prefix=prefix, stop=stop, options=options, trust_remote_code=trust_remote_code)
+    return Model(
+        name,
+        engine=engine,
+        prefix=prefix,
+        stop=stop,
+        options=options,
+        trust_remote_code=trust_remote_code,
+        asking=Asking(template_args, mode, thinking_share, thought_tokens),
+    )
 
 
 @contextmanager

@@ -106,7 +106,7 @@ def _derive(
 ) -> tuple[Template, Turns]:
     """The tokenizer's template and its turns; the one-turn form of `prefix` and `stop` where there is no other."""
     if tokenizer.chat_template:
-        template = Template(tokenizer, variables=args)
+        template = Template(tokenizer, variables=dict(args))
         _check_args(template, args)
         try:
             turns = find_turns(template)

@@ -115,7 +115,7 @@ class ChatFormat:
             if len(self._variants) >= VARIANTS:  # rows that each bring tools of their own
                 self._variants.clear()
             made = self.derived({**self.template.variables, **args}) if args else self
-            self._variants[key] = replace(made, fixed=True)
+            self._variants[key] = replace(made, fixed=True, modes=self.modes or made.modes)
         return self._variants[key]
 
     def with_tools(self, tools: Sequence[Mapping[str, Any]]) -> "ChatFormat":
@@ -200,10 +200,13 @@ class ChatFormat:
             return message
         return message | turn.message() | {"reasoning_content": turn.reasoning}
 
-    def for_turn(self, message: Message) -> "ChatFormat":
-        """The format that an assistant turn was written in, as far as the turn shows: with thoughts or without."""
+    def for_turn(self, message: Message, *, anew: bool = False) -> "ChatFormat":
+        """The format that an assistant turn was written in, as far as the turn shows: with thoughts or without.
+
+        A format that is fixed is the one, unless the turn was written `anew`.
+        """
         mode: Mode = "thinking" if "reasoning_content" in message else "plain"
-        return self if self.fixed or mode not in self.modes else self.in_mode(mode)
+        return self if (self.fixed and not anew) or mode not in self.modes else self.in_mode(mode)
 
     def user_prompt(self, messages: Sequence[Message] = ()) -> Prompt:
         """What precedes the next user message.

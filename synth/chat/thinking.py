@@ -84,15 +84,14 @@ def find_modes(template: Template, thinking: Thinking) -> dict[Mode, dict[str, A
     """
     if not thinking.own:
         return {}
-    prompts: list[tuple[dict[str, Any], str]] = []
+    prompts: dict[str, dict[str, Any]] = {}
     for arguments in ({}, *switches(template)):
         with suppress(RequestError):
             text = template.with_variables(arguments).render([QUESTION], generation=True)
-            if all(text != other for _, other in prompts):
-                prompts.append((arguments, text))
+            prompts[text] = prompts.get(text) or arguments  # said in words rather than left to the default
     modes: dict[Mode, dict[str, Any]] = {}
     undecided = []
-    for arguments, text in prompts:
+    for text, arguments in prompts.items():
         match begun(thinking, text):
             case "thoughts":
                 modes.setdefault("thinking", arguments)

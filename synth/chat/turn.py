@@ -12,6 +12,9 @@ from typing import Any, Literal
 from synth.chat.thinking import Thinking, loose
 from synth.data.row import Message
 
+UNENDED = "thoughts do not end"
+"""The fault of a turn that was still in its thoughts at its end."""
+
 Begun = Literal["thoughts", "content"] | None
 Calls = Callable[[str], tuple[str, list[dict[str, Any]], str | None]]
 """Takes calls of tools out of a text: the text before them, the calls, and what is wrong with them."""
@@ -59,11 +62,11 @@ def take_apart(text: str, thinking: Thinking, begun: Begun, calls: Calls | None 
     opener, closer = loose(thinking.opener), loose(thinking.closer)
     reasoning = None
     if begun == "thoughts" or (begun is None and re.match(rf"\s*{opener}", text)):
-        inside = text if begun == "thoughts" else re.sub(rf"\A\s*{opener}", "", text, count=1)
-        before, closed, text = _partition(inside, closer)
+        # Where the prompt has opened the thoughts, some models do it once more.
+        before, closed, text = _partition(re.sub(rf"\A\s*{opener}", "", text, count=1), closer)
         reasoning = before.strip()
         if not closed:
-            return Turn("", reasoning, fault="thoughts do not end")
+            return Turn("", reasoning, fault=UNENDED)
     elif begun is None and thinking.plain.strip():
         text = re.sub(rf"\A\s*{loose(thinking.plain)}", "", text, count=1)
     if again := re.search(rf"{opener}|{closer}", text) if thinking.own else None:
@@ -105,7 +108,7 @@ def _of_channels(text: str, thinking: Thinking, calls: Calls | None) -> Turn:
         else:
             return Turn(piece.strip(), _joined(thoughts), fault="no channel")
     if thoughts and not said and not called:
-        return Turn("", _joined(thoughts), fault="thoughts do not end")
+        return Turn("", _joined(thoughts), fault=UNENDED)
     return Turn("\n\n".join(said), _joined(thoughts), called)
 
 

@@ -13,6 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from filters.response.calls import with_calls
 from filters.verdict import UNSCORABLE, WRONG, Verdict, VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.chat.thinking import Mode
@@ -175,7 +176,7 @@ class EvaluationRun:
                 completion = await asked.reply(item.messages, self.sampling)
             except RequestError as error:
                 return _judged(row, Verdict(UNSCORABLE, None, f"not asked: {error}"))
-            turn = asked.chat.parse(completion.text) if mode else Turn(completion.text.strip())
+            turn = asked.chat.parse(completion.text)
             signs = signs_of(replace(completion, text=turn.content))
             row.messages = [*row.messages, turn.message()]
             row.model = asked.name
@@ -185,7 +186,8 @@ class EvaluationRun:
                 row.extra |= observed(completion.text, turn, mode, asked.chat)
             if turn.fault:
                 return _judged(row, Verdict(WRONG, None, turn.fault))
-            return _judged(row, await verifiers[item.verifier].check(turn.content, item.task))
+            said = with_calls(turn.content, turn.tool_calls)
+            return _judged(row, await verifiers[item.verifier].check(said, item.task))
 
         return method
 

@@ -1,16 +1,20 @@
 """What methods share: a model to talk to, and its answers with their verdicts."""
 
+import json
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
+from filters.response.calls import with_calls
 from filters.verdict import RIGHT, WRONG, Task, Verdict
 from synth.chat.format import ChatFormat
+from synth.chat.thinking import Mode
+from synth.chat.turn import Turn
 from synth.data.row import Message, Row
 from synth.engines.base import Completion, Engine, Sampling
-from synth.errors import UsageError
-from synth.generation.screen import text_fault
+from synth.errors import RequestError, UsageError
+from synth.generation.screen import answer_fault
 from synth.generation.verification import Verifier
 
 if TYPE_CHECKING:
@@ -19,6 +23,11 @@ if TYPE_CHECKING:
 
 NOT_OPEN: Any = None
 """Stands for an engine while settings are checked, before anything is loaded."""
+
+
+def renders(chat: ChatFormat) -> bool:
+    """Whether rows say how they are rendered (`RENDERING`): the template has thoughts, or is given arguments."""
+    return chat.thinking.own or bool(chat.template.variables.keys() - {"prefix", "stop", "end"})
 
 
 def check_samples(samples: int, sampling: Sampling) -> None:
@@ -37,13 +46,33 @@ def check_samples(samples: int, sampling: Sampling) -> None:
 class ChatModel:
     """A model to talk to: its engine, how its conversations are written, and what it is called.
 
-    `scorer` is the same model in an engine that scores, where `engine` does not.
+    `scorer` is the same model in an engine that scores, where `engine` does not. `mode` is the one that was asked for,
+    if any; `thought_tokens` are the most tokens of thoughts, beside those of the answer (None: they share them).
     """
 
     engine: Engine
     chat: ChatFormat
     name: str
     scorer: Engine | None = None
+    mode: Mode | None = None
+    thought_tokens: int | None = None
+
+    @property
+    def thinks(self) -> bool:
+        """Whether its answers may begin with thoughts."""
+        return self.chat.thinking.own and self.chat.begun != "content"
+
+    def with_format(self, chat: ChatFormat) -> Self:
+        """The same model where conversations are written in another way."""
+        return replace(self, chat=chat)
+
+    def in_mode(self, mode: Mode) -> Self:
+        """The same model, which thinks or does not.
+
+        Raises:
+            UsageError: its chat template has no such mode.
+        """
+        return replace(self, chat=self.chat.in_mode(mode), mode=mode)
 
     async def reply(self, messages: list[Message], sampling: Sampling) -> Completion:
         """One answer to a conversation that ends in a user turn.
@@ -68,8 +97,52 @@ class ChatModel:
             RequestError: see `Engine.generate`.
         """
         ends = replace(sampling, stop_ids=self.chat.answer_stop_ids, stop=self.chat.answer_stop)
-        [completion] = await self.engine.generate(prompt, ends)
-        return completion
+        if self.thought_tokens is None or not self.thinks:
+            [completion] = await self.engine.generate(prompt, ends)
+            return completion
+        room = replace(ends, max_tokens=sampling.max_tokens + self.thought_tokens)
+        [completion] = await self.engine.generate(prompt, room)
+        said = len(self.chat.template.token_ids(self.chat.parse(completion.text).content))
+        over = said > sampling.max_tokens or len(completion.token_ids) - said > self.thought_tokens
+        return replace(completion, finish="length") if over else completion
+
+    def put(self, row: Row, completion: Completion, turn: Turn | None = None, *, asked: bool = True) -> Turn:
+        """Add an answer to a row, with what is needed to train on it as it was drawn (columns of `RENDERING`).
+
+        Args:
+            row: ends in what is answered.
+            completion: as drawn.
+            turn: what it says; as the chat format parses it, if None.
+            asked: whether it was drawn as the answer to the row itself. Otherwise (a restatement, an edit) its thoughts
+                are about something else, and only its content is taken.
+
+        Returns:
+            What the answer says.
+        """
+        turn = turn or self.chat.parse(completion.text)
+        message = turn.message() if asked else {"role": "assistant", "content": turn.content}
+        if renders(self.chat):
+            chat = self.chat if asked else self.chat.for_turn(message, anew=True)
+            mode = self.mode if asked and self.mode else ("thinking" if "reasoning_content" in message else "plain")
+            args = {name: value for name, value in chat.template.variables.items() if name != "tools"}
+            earlier = row.extra.get("drawn") or [None] * sum(turn["role"] == "assistant" for turn in row.messages)
+            ids = self._kept(row.messages, message, completion) if asked else None
+            row.extra |= {"mode": mode, "template_args": json.dumps(args, sort_keys=True), "drawn": [*earlier, ids]}
+        row.messages = [*row.messages, message]
+        return turn
+
+    def _kept(self, asked: Sequence[Message], message: Message, completion: Completion) -> list[int] | None:
+        """The drawn tokens with the one that ended them, unless the message alone says them."""
+        ended = [completion.stop_reason] if isinstance(completion.stop_reason, int) else []
+        ids = [*completion.token_ids, *ended]
+        try:
+            examples, _ = self.chat.examples([*asked, message])
+            encoded, prompt = examples[-1].encoded, self.chat.answer_prompt(asked)
+        except RequestError:
+            return ids
+        start, end = encoded.spans[-1]
+        same = start == len(prompt) and encoded.input_ids[:end] == [*prompt, *ids]
+        return None if same else ids
 
     async def logprobs(self, messages: list[Message]) -> "NDArray[np.float32]":
         """Log-probabilities (nats, [tokens]) of the last answer of a conversation, the token that ends it included.
@@ -77,7 +150,10 @@ class ChatModel:
         Raises:
             RequestError: the conversation is longer than the model's window, or holds a control token.
         """
-        encoded = await self.chat.aside(ChatFormat.encode, messages)
+        examples, lost = await self.chat.aside(ChatFormat.examples, messages)
+        if how := lost.get(len(messages) - 1):
+            raise RequestError(f"the chat template does not write the answer as it stands: {how}")
+        encoded = examples[-1].encoded
         scores = await (self.scorer or self.engine).logprobs(encoded.input_ids)
         start, end = encoded.spans[-1]
         return scores[start:end]
@@ -85,9 +161,10 @@ class ChatModel:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer as drawn, and its verdict."""
+    """An answer as drawn, what it says, and its verdict."""
 
     completion: Completion
+    turn: Turn
     verdict: Verdict
 
     @property
@@ -97,8 +174,8 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """What is trained on."""
-        return self.completion.text.strip()
+        """What it says to the user."""
+        return self.turn.content
 
     @property
     def tokens(self) -> int:
@@ -110,10 +187,10 @@ class Answer:
         """Per token, under the model that wrote it, given the task."""
         return math.exp(-(self.completion.logprob or 0.0) / max(self.tokens, 1))
 
-    def fill(self, row: Row, model: str) -> None:
-        """Make it the answer of a row."""
-        row.messages = [*row.messages, {"role": "assistant", "content": self.text}]
-        row.model = model
+    def fill(self, row: Row, chat_model: ChatModel, *, asked: bool = True) -> None:
+        """Make it the answer of a row; `asked` as for `ChatModel.put`."""
+        chat_model.put(row, self.completion, self.turn, asked=asked)
+        row.model = chat_model.name
         row.verdict, row.answer = self.verdict.kind, self.verdict.answer
         row.logprob = self.completion.logprob
         row.extra["tokens"] = self.tokens
@@ -133,11 +210,12 @@ async def judged(completion: Completion, chat_model: ChatModel, verifier: Verifi
     One that no model should be trained on (cut off, repetitive, …) is `wrong`, and not checked. Without a verifier
     every sound answer counts as right.
     """
-    if fault := text_fault(completion, chat_model.chat):
-        return Answer(completion, Verdict(WRONG, None, fault))
+    turn = chat_model.chat.parse(completion.text)
+    if fault := answer_fault(completion, chat_model.chat):
+        return Answer(completion, turn, Verdict(WRONG, None, fault))
     if verifier is None:
-        return Answer(completion, Verdict(RIGHT))
-    return Answer(completion, await verifier.check(completion.text.strip(), task))
+        return Answer(completion, turn, Verdict(RIGHT))
+    return Answer(completion, turn, await verifier.check(with_calls(turn.content, turn.tool_calls), task))
 
 
 async def draw(

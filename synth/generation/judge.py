@@ -43,12 +43,13 @@ class Judge:
             said = await self._chat_model.reply([{"role": "user", "content": ask}], self._sampling)
         except RequestError as error:
             return Verdict(UNSCORABLE, None, f"the judge could not be asked: {error}")
-        verdicts = {word.lower() for word in _VERDICT.findall(after_thoughts(said.text))}
+        text = self._chat_model.chat.parse(said.text).content
+        verdicts = {word.lower() for word in _VERDICT.findall(after_thoughts(text))}
         if len(verdicts) != 1:
-            return Verdict(UNSCORABLE, said.text.strip(), "the judge gave no clear verdict")
+            return Verdict(UNSCORABLE, text, "the judge gave no clear verdict")
         if verdicts == {"right"}:
-            return Verdict(RIGHT, said.text.strip())
-        return Verdict(WRONG, said.text.strip(), "the judge says so")
+            return Verdict(RIGHT, text)
+        return Verdict(WRONG, text, "the judge says so")
 
     def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
         """See `Verifier.vote`."""

@@ -21,6 +21,7 @@ from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
 from synth.engines.open import choose_engine, engine_entry, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
+from synth.generation.asking import Asking
 from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
 from synth.generation.prompt_files import load_prompt
@@ -55,6 +56,7 @@ class Model:
         stop: str | None = None,
         options: EngineOptions | None = None,
         trust_remote_code: bool = False,
+        asking: Asking | None = None,
     ) -> None:
         """Refuse what can be refused before anything of a model is loaded.
 
@@ -65,6 +67,7 @@ class Model:
             stop: what ends a user message, with `prefix`.
             options: how it is run.
             trust_remote_code: whether code that comes with it may run.
+            asking: with which template arguments, and whether it is to think.
 
         Raises:
             UsageError: there is no such model or engine, or its window is smaller than the one asked for.
@@ -79,6 +82,7 @@ class Model:
         self.runs_in = engine_entry(self.kind)
         self.options = options or EngineOptions()
         self.prefix, self.stop = prefix, stop
+        self.asking = asking or Asking()
         self.trust_remote_code = trust_remote_code
         self._running = _Running()
         locate(self.name)
@@ -103,7 +107,7 @@ class Model:
             UsageError: it has no tokenizer, or its chat template cannot be used.
         """
         with remote_code(allowed=self.trust_remote_code):
-            return format_for(self.name, prefix=self.prefix, stop=self.stop)
+            return format_for(self.name, prefix=self.prefix, stop=self.stop, args=self.asking.template_args)
 
     def _check_window(self) -> None:
         wanted = self.options.max_length
@@ -159,15 +163,16 @@ class Model:
             stop=self.stop,
             options=self.options,
             trust_remote_code=self.trust_remote_code,
+            asking=self.asking,
         )
 
     def record(self) -> dict[str, Any]:
         """What of it decides rows, for `run.json`."""
-        return {"revision": model_revision(self.name), "engine": self.kind}
+        return {"revision": model_revision(self.name), "engine": self.kind, **self.asking.record()}
 
     def unopened(self) -> ChatModel:
         """It without an engine, for settings to be checked with."""
-        return ChatModel(NOT_OPEN, self.chat, self.name)
+        return ChatModel(NOT_OPEN, self.chat, self.name, thought_tokens=self.asking.thought_tokens)
 
     async def opened(self, progress: Progress = SILENT, models: int = 1, *, scores: bool = False) -> ChatModel:
         """It with its engine, which is started now unless it runs already.
@@ -187,7 +192,8 @@ class Model:
             if scores and not self.runs_in.scores and running.scorer is None:
                 progress.say("vLLM in process does not score texts: the model is loaded once more, to do that")
                 running.scorer = await self._start("transformers", "transformers", "to score texts", progress, models)
-        return ChatModel(running.engine, self.chat, self.name, running.scorer)
+        thought_tokens = self.asking.thought_tokens
+        return ChatModel(running.engine, self.chat, self.name, running.scorer, thought_tokens=thought_tokens)
 
     async def _start(self, address: str, kind: str, why: str, progress: Progress, models: int) -> Engine:
         options = self.options
@@ -241,6 +247,10 @@ class OpenRoles:
     def chat_model(self) -> ChatModel:
         """The model in the role of `model`."""
         return self.chat_models["model"]
+
+    def with_model(self, chat_model: ChatModel) -> Self:
+        """The same roles with another format or mode of the model."""
+        return replace(self, chat_models=self.chat_models | {"model": chat_model})
 
     def role(self, name: str) -> ChatModel:
         """Who plays a role; the model itself where no other was named."""

@@ -12,11 +12,13 @@ import pyarrow as pa
 
 from synth.background import wait_for
 from synth.data.output import Output, closing_lines
-from synth.data.row import BASE, Row
+from synth.data.row import BASE, RENDERING, Row, with_parts
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.engines.base import EngineOptions
 from synth.errors import RunError, Stopped
+from synth.generation.asking import by_row
+from synth.generation.chat_model import renders
 from synth.generation.models import OpenRoles, Roles
 from synth.generation.runner import Method, Quota, Run, Sink
 from synth.generation.verification import Verifier, check_references, open_verifier
@@ -129,8 +131,8 @@ def generate(
         )
 
     output.refuse_early(fresh)
-    job.method(roles.unopened())  # what cannot work is found before a model is loaded
-    with output.opened(fresh(), job.schema, also_read=job.also_read) as sink:
+    method_of(job, roles, roles.unopened())  # what cannot work is found before a model is loaded
+    with output.opened(fresh(), schema_of(job, roles), also_read=job.also_read) as sink:
         record = sink.record
         if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:
             more = "; give a larger `rows` for more" if job.target is not None else ""
@@ -149,6 +151,31 @@ def generate(
     return record
 
 
+def method_of(job: Job, roles: Roles, opened: OpenRoles) -> Method:
+    """The job's method, which asks the model of each row as that row is to be asked.
+
+    Raises:
+        UsageError: settings cannot work, or the model's chat template has no such mode.
+    """
+    if "model" not in opened.chat_models:
+        return job.method(opened)
+    return by_row(
+        roles.models["model"].asking,
+        int(job.settings.get("seed", 0)),
+        opened.chat_model,
+        lambda chat_model: job.method(opened.with_model(chat_model)),
+    )
+
+
+def schema_of(job: Job, roles: Roles) -> pa.Schema:
+    """The columns of what comes out: also how rows are rendered, where the model thinks or is given arguments."""
+    model = roles.models.get("model")
+    if model is None or "messages" not in job.schema.names or not renders(model.chat):
+        return job.schema
+    known = with_parts(job.schema)
+    return pa.schema([*known, *(item for item in RENDERING if item.name not in (*known.names, "tools"))])
+
+
 async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Stop) -> Run:
     async with AsyncExitStack() as stack:
         verifier = await _verifier(stack, job, roles, progress)
@@ -158,7 +185,9 @@ async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Sto
         rows = job.rows(sink.record.settings, main.given if main else "")
         usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
         concurrency = (first.options if first else EngineOptions()).concurrency
-        run = Run(job.method(opened), rows, sink, usages, concurrency, job.target, job.key, job.quota, job.total)
+        run = Run(
+            method_of(job, roles, opened), rows, sink, usages, concurrency, job.target, job.key, job.quota, job.total
+        )
         job.started(run)
         await drive(run, job.command, progress, stop)
         return run

@@ -3,6 +3,7 @@
 import re
 
 from synth.chat.format import ChatFormat
+from synth.chat.turn import UNENDED
 from synth.engines.base import Completion
 
 MIN_QUESTION = 4
@@ -22,7 +23,7 @@ def question_fault(completion: Completion, chat: ChatFormat) -> str | None:
     A user turn that goes on into an answer, after a marker such as "Answer:" at the start of a line, is useless
     even where it ends cleanly: the model would answer itself (Magpie, repository, early stopping).
     """
-    if fault := text_fault(completion, chat):
+    if fault := text_fault(completion, completion.text, chat):
         return fault
     if len(completion.text.strip()) < MIN_QUESTION:
         return "too short"
@@ -31,15 +32,33 @@ def question_fault(completion: Completion, chat: ChatFormat) -> str | None:
     return None
 
 
-def text_fault(completion: Completion, chat: ChatFormat) -> str | None:
-    """Why a drawn turn of any kind cannot be used, or None."""
+def answer_fault(completion: Completion, chat: ChatFormat) -> str | None:
+    """Why a drawn answer cannot be used, its thoughts and its calls of tools included, or None."""
+    turn = chat.parse(completion.text)
+    if completion.text.strip() and completion.finish == "stop" and turn.fault:
+        return turn.fault
+    if completion.finish == "length" and turn.fault == UNENDED:
+        return UNENDED
+    if completion.finish == "stop" and not (turn.content or turn.tool_calls):
+        return "empty"
+    return text_fault(completion, "\n".join(part for part in (turn.reasoning, turn.content) if part), chat)
+
+
+def text_fault(completion: Completion, text: str, chat: ChatFormat) -> str | None:
+    """Why what was drawn cannot be used, or None.
+
+    Args:
+        completion: as drawn.
+        text: what of it is to be used, without markers of parts.
+        chat: of the model that drew it.
+    """
     if not completion.text.strip():
         return "empty"
     if completion.finish == "length":
         return "cut off"
-    if debris := chat.template_debris(completion.text):
+    if debris := chat.template_debris(text):
         return f"template debris: {debris}"
-    if "\ufffd" in completion.text:
+    if "\ufffd" in text:
         return "broken text"
     if repetitive(completion.token_ids):
         return "repetition"

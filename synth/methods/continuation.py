@@ -24,7 +24,7 @@ from synth.errors import UsageError
 from synth.generation.chat_model import ChatModel
 from synth.generation.documents import Cut, halves, passages, whole_sentences
 from synth.generation.prompt_files import fill, load_prompt
-from synth.generation.screen import text_fault
+from synth.generation.screen import answer_fault
 from synth.methods.copying import copied
 from synth.methods.rephrase import remark, without_lead_in
 from synth.seeds import seed_of
@@ -116,14 +116,14 @@ def continuation(chat_model: ChatModel, settings: ContinuationSettings) -> Calla
             max_tokens=min(settings.sampling.max_tokens, math.ceil(LONGEST * len(second))),
         )
         completion = await chat_model.reply([{"role": "user", "content": ask}], sampling)
-        text = without_lead_in(completion.text)
+        text = without_lead_in(chat_model.chat.parse(completion.text).content)
         if completion.finish == "length" and (whole := whole_sentences(text)):
             text, completion = whole, replace(completion, finish="stop")
         tokens = tokens_of(text)
         row.messages = [*row.messages, {"role": "assistant", "content": text}]
         row.model, row.samples = chat_model.name, 1
         row.extra["tokens"] = len(tokens)
-        if fault := text_fault(completion, chat_model.chat) or remark(text, f"{first} {row.reference}"):
+        if fault := answer_fault(completion, chat_model.chat) or remark(text, f"{first} {row.reference}"):
             return Outcome(row, fault)
         if len(tokens) < SHORTEST * len(second):
             return Outcome(row, f"too short: {len(tokens)} tokens, the second half has {len(second)}")

@@ -32,7 +32,7 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.chat_model import ChatModel
 from synth.generation.prompt_files import fill, load_prompt, prompt_names
-from synth.generation.screen import text_fault
+from synth.generation.screen import answer_fault
 from synth.seeds import seed_of
 
 QUESTIONS = {
@@ -166,12 +166,12 @@ def describe(
         ask = fill(prompt, question=question, description=description, words=words)
         sampling = replace(settings.sampling, seed=seed_of(settings.seed, row.id, "answer"))
         answer = await chat_model.reply([{"role": "user", "content": ask}], sampling)
-        row.messages.append({"role": "assistant", "content": answer.text.strip()})
+        said = chat_model.put(row, answer, asked=False).content
         row.model, row.samples = chat_model.name, 1
         row.extra["tokens"] = len(answer.token_ids) + (answer.finish == "stop")
-        if fault := text_fault(answer, chat_model.chat):
+        if fault := answer_fault(answer, chat_model.chat):
             return Outcome(row, f"answer {fault}")
-        if talk := telltale(answer.text, f"{question} {description}"):
+        if talk := telltale(said, f"{question} {description}"):
             return Outcome(row, f"answer talks about the description: {talk}")
         return Outcome(row)
 

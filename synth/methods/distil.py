@@ -161,7 +161,7 @@ def distil(
                 ledger.spent += row.extra["cost"]
         if failed and not answers:
             raise failed[0]
-        return _outcome(row, answers, teacher.name)
+        return _outcome(row, answers, teacher)
 
     return method
 
@@ -199,7 +199,7 @@ async def _draw_all(
     return answers, failed
 
 
-def _outcome(row: Row, answers: list[Answer], model: str) -> Outcome:
+def _outcome(row: Row, answers: list[Answer], teacher: ChatModel) -> Outcome:
     """Rows with the right answers, each text once."""
     right = [answer for answer in answers if answer.right]
     row.samples = len(answers)
@@ -215,7 +215,7 @@ def _outcome(row: Row, answers: list[Answer], model: str) -> Outcome:
         replace(row, id=digest(row.id, number), extra=row.extra | {"cost": None}) for number in range(1, len(first_of))
     ]
     for item, answer in zip([row, *more], first_of.values(), strict=True):
-        answer.fill(item, model)
+        answer.fill(item, teacher)
         if item.verifier is None:
             item.verdict = None
     return Outcome(row, None, more)

@@ -156,4 +156,4 @@ def example_fault(
         if held := next((token for token in formats if token in text), None):
             return f"holds a generation token: {held}"
     form = next(iter(formats.values()))
-    return text_fault(replace(drawn, text=f"{question.strip()} {answers[0].strip()}"), form)
+    return text_fault(drawn, f"{question.strip()} {answers[0].strip()}", form)

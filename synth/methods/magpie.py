@@ -20,9 +20,10 @@ from typing import Any
 from synth.chat.format import ChatFormat
 from synth.data.row import Message, Outcome, Row, digest
 from synth.data.run.record import without
-from synth.engines.base import Engine, Sampling
+from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.generation.screen import question_fault, text_fault
+from synth.generation.chat_model import ChatModel
+from synth.generation.screen import answer_fault, question_fault
 from synth.seeds import seed_of
 
 DOMAIN = "The user asks about {domain}."
@@ -81,14 +82,14 @@ class MagpieSettings:
         return without(asdict(self), "question", "answer") | chosen
 
 
-def magpie(engine: Engine, chat: ChatFormat, settings: MagpieSettings) -> Callable[[Row], Awaitable[Outcome]]:
+def magpie(chat_model: ChatModel, settings: MagpieSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model and one set of settings.
 
     Raises:
         UsageError: the chat template takes no system turn, and settings need one; or it has no second user turn.
     """
+    engine, chat = chat_model.engine, chat_model.chat
     ask = replace(settings.question, stop_ids=chat.stop_ids, stop=chat.stop)
-    reply = replace(settings.answer, stop_ids=chat.answer_stop_ids, stop=chat.answer_stop)
     _check_template(chat, settings)
 
     async def converse(row: Row) -> Outcome:
@@ -105,10 +106,10 @@ def magpie(engine: Engine, chat: ChatFormat, settings: MagpieSettings) -> Callab
                 return Outcome(row, _where("question", turn, settings.turns, fault))
 
             seed = seed_of(settings.seed, row.id, "answer", turn)
-            [answer] = await engine.generate(chat.answer_prompt(row.messages), replace(reply, seed=seed))
-            row.messages.append({"role": "assistant", "content": answer.text.strip()})
+            answer = await chat_model.answer(chat.answer_prompt(row.messages), replace(settings.answer, seed=seed))
+            chat_model.put(row, answer)
             row.logprob = answer.logprob
-            if fault := text_fault(answer, chat):
+            if fault := answer_fault(answer, chat):
                 return Outcome(row, _where("answer", turn, settings.turns, fault))
         row.samples = 1
         return Outcome(row)

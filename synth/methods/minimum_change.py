@@ -94,7 +94,7 @@ def minimum_change(
         prompt = await chat_model.prompt(row.messages)
         own = await draw(chat_model, prompt, task_of(row), verifier, replace(settings.sampling, seed=seed))
         if own.right:
-            own.fill(row, chat_model.name)
+            own.fill(row, chat_model)
             row.method, row.samples = "self-output", 1
             row.extra |= {"similarity": 1.0, "edit_distance": 0}
             row.extra |= {"logprob_before": row.logprob, "logprob_after": row.logprob}
@@ -133,7 +133,7 @@ def mending(
             elif similarity < settings.floor:
                 fault = f"edit too different: similarity {similarity:.2f} is below {settings.floor}"
             else:
-                answer.fill(row, editor.name)
+                answer.fill(row, editor, asked=False)
                 row.method, row.samples = "minimum-change", 1
                 row.logprob = await _logprob(chat_model, row)
                 row.extra |= {"similarity": similarity, "edit_distance": distance}

@@ -14,13 +14,14 @@ from typing import Any
 import pyarrow as pa
 
 from filters.names import ImportPathError, function_at
+from filters.response.calls import with_calls
 from filters.verdict import RIGHT
 from synth.data.prompts import task_of
 from synth.data.row import Outcome, Row
 from synth.engines.base import Completion, Sampling
 from synth.errors import RunError, SynthError, UsageError
 from synth.generation.chat_model import ChatModel
-from synth.generation.screen import text_fault
+from synth.generation.screen import answer_fault
 from synth.generation.verification import Verifier
 from synth.seeds import seed_of
 
@@ -135,14 +136,13 @@ def own_method(
 
 
 async def _answered(row: Row, completion: Completion, chat_model: ChatModel, judge: Verifier | None) -> Outcome:
-    text = completion.text.strip()
     task = task_of(row)
-    row.messages = [*row.messages, {"role": "assistant", "content": text}]
+    turn = chat_model.put(row, completion)
     row.model, row.logprob = chat_model.name, completion.logprob
-    if fault := text_fault(completion, chat_model.chat):
+    if fault := answer_fault(completion, chat_model.chat):
         return Outcome(row, fault)
     if judge is None:
         return Outcome(row)
-    verdict = await judge.check(text, task)
+    verdict = await judge.check(with_calls(turn.content, turn.tool_calls), task)
     row.verifier, row.verdict, row.answer = judge.name, verdict.kind, verdict.answer
     return Outcome(row, None if verdict.kind == RIGHT else f"{verdict.kind}: {verdict.reason or verdict.answer}")

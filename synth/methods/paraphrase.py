@@ -123,7 +123,7 @@ def restating(
             answer = await draw(chat_model, asked, task, verifier, sampling)
             fault = _fault(answer, task)
             if not fault:
-                answer.fill(row, chat_model.name)
+                answer.fill(row, chat_model, asked=False)
                 row.method, row.samples = "paraphrase", number + 1
                 row.logprob = None  # it was drawn with the reference in view: no probability of it as an answer
                 return None

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
+from synth.chat.turn import Turn
 from synth.data.prompts import task_of
 from synth.data.row import Outcome, Row, digest
 from synth.data.run.record import without
@@ -170,9 +171,20 @@ class _Reasoning:
     async def judged(self, completion: Completion, task: Task) -> Answer:
         """A whole trace with the verdict on its answer; one that cannot be used is wrong, and not checked."""
         if fault := self.fault(completion):
-            return Answer(completion, Verdict(WRONG, None, fault))
+            return Answer(completion, self.turn(completion), Verdict(WRONG, None, fault))
         answer = self.settings.markers.take_apart(completion.text).answer
-        return Answer(completion, await self.verifier.check(answer, task))
+        return Answer(completion, self.turn(completion), await self.verifier.check(answer, task))
+
+    def turn(self, completion: Completion) -> Turn:
+        """A trace as one text, markers and all: it is cut into steps, and joined to others."""
+        return Turn(completion.text.strip())
+
+    def parts(self, trace: Answer) -> Turn:
+        """A trace as what is trained on: in parts where the chat template has thoughts, else as it stands."""
+        if not self.chat_model.chat.thinking.own:
+            return trace.turn
+        taken = self.settings.markers.take_apart(trace.completion.text)
+        return Turn(taken.answer, taken.thoughts)
 
     def fault(self, completion: Completion) -> str | None:
         """Why a trace cannot be used, whether right or wrong; None if it can."""
@@ -180,13 +192,13 @@ class _Reasoning:
         if trace.fault:
             return trace.fault
         # The markers are no debris, even where the chat template writes them too.
-        return text_fault(replace(completion, text=f"{trace.thoughts or ''}\n{trace.answer}"), self.chat_model.chat)
+        return text_fault(completion, f"{trace.thoughts or ''}\n{trace.answer}", self.chat_model.chat)
 
     async def fill(self, row: Row, trace: Answer, drawn: Sequence[Answer]) -> str | None:
         """Complete a row with a right trace; says why it is rejected, if it is."""
         settings, messages = self.settings, row.messages
         joined, attempts = await self.joined(row, trace, drawn)
-        joined.fill(row, self.chat_model.name)
+        replace(joined, turn=self.parts(joined)).fill(row, self.chat_model)
         row.extra["turn_backs"] = attempts
         if attempts:  # The model did not draw it in one piece.
             row.logprob = None
@@ -235,7 +247,9 @@ class _Reasoning:
         if len(whole.ids) >= self.chat_model.engine.max_length:
             return trace, 0
         verdict = await self.verifier.check(markers.take_apart(text).answer, task_of(row))
-        return (Answer(completion, verdict), len(attempts)) if verdict.kind == RIGHT else (trace, 0)
+        return (
+            (Answer(completion, self.turn(completion), verdict), len(attempts)) if verdict.kind == RIGHT else (trace, 0)
+        )
 
     def chance(self, row: Row, part: str) -> random.Random:
         """The random numbers of one decision about a row."""

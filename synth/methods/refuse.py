@@ -146,7 +146,7 @@ def refuse(chat_model: ChatModel, verifier: Verifier, settings: RefuseSettings) 
             answer = await draw(chat_model, prompt, task, verifier, sampling)
             row.samples = number + 1
             if answer.right:
-                answer.fill(row, chat_model.name)
+                answer.fill(row, chat_model)
                 return Outcome(row)
             read = answer.verdict.answer
             wrong.setdefault(read, answer.text if read else answer.verdict.reason or "")

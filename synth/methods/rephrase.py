@@ -23,7 +23,7 @@ from synth.errors import UsageError
 from synth.generation.chat_model import ChatModel
 from synth.generation.documents import Cut, passages
 from synth.generation.prompt_files import fill, load_prompt, prompt_names
-from synth.generation.screen import text_fault
+from synth.generation.screen import answer_fault
 from synth.methods.copying import copied
 from synth.methods.paraphrase import telltale
 from synth.seeds import seed_of
@@ -147,11 +147,11 @@ def rephrase(chat_model: ChatModel, settings: RephraseSettings) -> Callable[[Row
         ask = fill(prompts[style], text=chunk)
         seed = seed_of(settings.seed, row.id, "rephrased")
         completion = await chat_model.reply([{"role": "user", "content": ask}], replace(settings.sampling, seed=seed))
-        text = without_lead_in(completion.text)
+        text = without_lead_in(chat_model.chat.parse(completion.text).content)
         tokens = tokens_of(text)
         row.model, row.samples = chat_model.name, 1
         row.extra = {"text": text, "tokens": len(tokens)}
-        fault = text_fault(completion, chat_model.chat) or remark(text, chunk)
+        fault = answer_fault(completion, chat_model.chat) or remark(text, chunk)
         return Outcome(row, fault or _length_fault(tokens, source) or _copy_fault(tokens, source))
 
     return method

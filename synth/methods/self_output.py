@@ -178,7 +178,7 @@ def _complete(row: Row, right: list[Answer], chat_model: ChatModel, settings: Se
         distinct = [choose(right, settings.select, random.Random(seed_of(settings.seed, row.id, "choice")))]
     more = [replace(row, id=digest(row.id, number), extra=dict(row.extra)) for number in range(1, len(distinct))]
     for item, answer in zip([row, *more], distinct, strict=True):
-        answer.fill(item, chat_model.name)
+        answer.fill(item, chat_model)
     return more
 
 

@@ -29,7 +29,7 @@ from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.chat_model import ChatModel
-from synth.generation.screen import question_fault, text_fault
+from synth.generation.screen import answer_fault, question_fault
 from synth.seeds import seed_of
 
 SHOTS = 2
@@ -211,10 +211,10 @@ def answers(chat_model: ChatModel, settings: SsrSettings) -> Callable[[Row], Awa
     async def answer(row: Row) -> Outcome:
         seed = seed_of(settings.seed, row.id, "answer")
         completion = await chat_model.reply(row.messages, replace(settings.answer, seed=seed))
-        row.messages = [*row.messages, {"role": "assistant", "content": completion.text.strip()}]
+        chat_model.put(row, completion)
         row.model = chat_model.name
         row.logprob = completion.logprob
-        if fault := text_fault(completion, chat_model.chat):
+        if fault := answer_fault(completion, chat_model.chat):
             return Outcome(row, f"answer {fault}")
         return Outcome(row)
 

@@ -139,15 +139,17 @@ class RowEncoder:
         return [*(example.encoded.input_ids for example in examples), chat.encode(messages).input_ids]
 
     def _rendered(self, args: Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]]) -> ChatFormat:
-        """The chat format in which a row is written.
+        """The chat format in which a row is written; arguments of another model's template say nothing of this one's.
 
         Raises:
-            RequestError: this model's chat template does not take the row's template arguments, or no tools.
+            RequestError: this model's chat template refuses the row's template arguments, or takes no tools.
         """
-        try:
-            chat = self.chat if args is None else self.chat.with_args(args)
-        except UsageError as error:
-            raise RequestError(str(error)) from error
+        chat = self.chat
+        if args is not None and args.keys() <= {*chat.template.reads}:
+            try:
+                chat = chat.with_args(args)
+            except UsageError as error:
+                raise RequestError(str(error)) from error
         return chat.with_tools(tools) if tools else chat
 
     def text(self, text: str) -> EncodedRow:

@@ -40,6 +40,7 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
     from synth.data.run.record import RunRecord
     from synth.engines.base import EngineOptions
     from synth.engines.vllm import open_vllm
+    from synth.generation.chat_model import ChatModel
     from synth.generation.runner import Run
     from synth.methods.magpie import magpie, magpie_key, magpie_rows
 
@@ -52,7 +53,7 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
         before = engine.usage.completion_tokens
         with tempfile.TemporaryDirectory() as folder:
             sink = RunDirectory.open(Path(folder, "d"), RunRecord("magpie", chosen.record()), BASE)
-            method = magpie(engine, chat, chosen)
+            method = magpie(ChatModel(engine, chat, model), chosen)
             began = time.perf_counter()
             await Run(
                 method,

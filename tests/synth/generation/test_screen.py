@@ -6,7 +6,7 @@ import pytest
 
 from synth.chat.format import ChatFormat
 from synth.engines.base import Completion
-from synth.generation.screen import question_fault, repetitive, text_fault
+from synth.generation.screen import answer_fault, question_fault, repetitive
 
 
 def drawn(text: str, finish: Literal["stop", "length"] = "stop") -> Completion:
@@ -35,13 +35,13 @@ def test_question(text: str, fault: str | None, chat: ChatFormat) -> None:
 
 
 def test_cut_off(chat: ChatFormat) -> None:
-    assert text_fault(drawn("An answer that", "length"), chat) == "cut off"
-    assert text_fault(drawn("An answer."), chat) is None
+    assert answer_fault(drawn("An answer that", "length"), chat) == "cut off"
+    assert answer_fault(drawn("An answer."), chat) is None
 
 
 def test_answers_may_be_short_and_may_name_answers(chat: ChatFormat) -> None:
-    assert text_fault(drawn("4"), chat) is None
-    assert text_fault(drawn("Answer: 4"), chat) is None
+    assert answer_fault(drawn("4"), chat) is None
+    assert answer_fault(drawn("Answer: 4"), chat) is None
 
 
 def test_repetition_counts_distinct_4_grams() -> None:

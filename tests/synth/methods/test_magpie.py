@@ -16,6 +16,7 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
+from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.runner import Run
 from synth.methods.magpie import MagpieSettings, System, magpie, magpie_key, magpie_rows
 
@@ -24,7 +25,7 @@ SETTINGS = MagpieSettings(seed=3, question=Sampling(max_tokens=120), answer=Samp
 
 def outcomes(loop: Any, engine: Engine, chat: ChatFormat, settings: MagpieSettings, total: int) -> list[Outcome]:
     """The first rows of a run, without a runner."""
-    method = magpie(engine, chat, settings)
+    method = magpie(ChatModel(engine, chat, "m"), settings)
 
     async def all_at_once() -> list[Outcome]:
         return await asyncio.gather(*(method(row) for row in islice(magpie_rows(settings.record(), "m")(0), total)))
@@ -129,7 +130,7 @@ def test_same_texts_whatever_the_concurrency(
         async def go() -> None:
             sink = RunDirectory.open(path, RunRecord("magpie", {}), BASE)
             rows = magpie_rows(SETTINGS.record(), "m")
-            method = magpie(transformers_engine, chat, SETTINGS)
+            method = magpie(ChatModel(transformers_engine, chat, "m"), SETTINGS)
             await Run(method, rows, sink, [transformers_engine.usage], concurrency, 120, magpie_key).go()
             sink.finish()
 
@@ -168,5 +169,5 @@ def test_template_that_takes_no_system_prompt(chat: ChatFormat) -> None:
     )
     refusing = chat_format(tokenizer)
     with pytest.raises(UsageError, match="system"):
-        magpie(None, refusing, MagpieSettings(domain=("algebra",)))  # type: ignore[arg-type]
-    magpie(None, refusing, MagpieSettings(turns=2))  # type: ignore[arg-type]
+        magpie(ChatModel(NOT_OPEN, refusing, "m"), MagpieSettings(domain=("algebra",)))
+    magpie(ChatModel(NOT_OPEN, refusing, "m"), MagpieSettings(turns=2))

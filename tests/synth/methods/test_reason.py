@@ -10,6 +10,7 @@ import pytest
 from filters.verdict import Verdict, VerifierSettings
 from samples.skills.registry import suite
 from synth.chat.format import ChatFormat
+from synth.chat.turn import Turn
 from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Completion, Engine, Sampling, Usage
 from synth.errors import UsageError
@@ -203,7 +204,7 @@ def test_of_equal_traces_the_first_is_kept(ask: Ask) -> None:
 def test_a_limit_in_tokens(ask: Ask) -> None:
     outcome, _ = ask(TRACES, length_limit="3")
     assert str(outcome.reason).startswith("too long: the shortest right trace has ")
-    right = [Answer(Completion(tuple(range(n)), "a", "length"), Verdict("right")) for n in (4, 5, 9)]
+    right = [Answer(Completion(tuple(range(n)), "a", "length"), Turn("a"), Verdict("right")) for n in (4, 5, 9)]
     assert [trace.tokens for trace in within(right, "5")] == [4, 5]
     assert [trace.tokens for trace in within(right, "mean")] == [4, 5]
 

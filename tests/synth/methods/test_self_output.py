@@ -13,6 +13,7 @@ import pytest
 
 from filters.verdict import Verdict, VerifierSettings
 from synth.chat.format import ChatFormat
+from synth.chat.turn import Turn
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.row import Message, Outcome, Row
@@ -145,7 +146,8 @@ def test_a_prompt_is_tokenised_once_for_all_samples(
 
 def test_choosing_among_right_answers() -> None:
     def made(tokens: int, logprob: float) -> Answer:
-        return Answer(Completion(tuple(range(tokens - 1)), f"{tokens} {logprob}", "stop", 0, logprob), Verdict("right"))
+        text = f"{tokens} {logprob}"
+        return Answer(Completion(tuple(range(tokens - 1)), text, "stop", 0, logprob), Turn(text), Verdict("right"))
 
     answers = [made(10, -5.0), made(4, -4.0), made(40, -4.0), made(20, -30.0)]
     assert [answer.perplexity for answer in answers] == pytest.approx([math.exp(x) for x in (0.5, 1.0, 0.1, 1.5)])
