@@ -12,7 +12,7 @@ from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.reason import COLUMNS, ReasonSettings
 from synth.methods.reason import reason as method
-from synth.methods.thoughts import Markers, lost_thoughts
+from synth.methods.thoughts import Markers
 from synth.progress import Progress
 
 
@@ -103,8 +103,6 @@ def reason(
                 raise UsageError(
                     f"`verifier` {verifying} judges samples only together: it goes without `search` and `step_rollouts`"
                 )
-            if note := lost_thoughts(roles.models["model"].chat, settings.markers):
-                progress.say(note)
             job = prompt_job(
                 "reason",
                 prompts,

@@ -8,8 +8,7 @@ its answer alone is judged: what stands in the thoughts is never taken for the a
 from dataclasses import dataclass
 
 from synth.chat.format import ChatFormat
-from synth.data.row import Message
-from synth.errors import RequestError, UsageError
+from synth.errors import UsageError
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,23 +79,3 @@ class Markers:
 def opening_of(chat: ChatFormat, markers: Markers) -> str:
     """What a model's chat template opens of an answer's thoughts in every prompt, or nothing."""
     return markers.opening(chat.asked_text([{"role": "user", "content": "Why?"}]))
-
-
-def lost_thoughts(chat: ChatFormat, markers: Markers) -> str | None:
-    """A note that the model's chat template cannot write an answer with its thoughts; None if it can.
-
-    Templates drop thoughts from finished answers, as a model is not shown those of earlier turns.
-    """
-    content = f"{markers.open}\nThought.\n{markers.close}\n\nSaid."
-    messages: list[Message] = [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": content}]
-    try:
-        encoded = chat.encode(messages)
-    except RequestError as error:
-        return f"this model's chat template cannot write thoughts into an answer: {error}"
-    start, end = encoded.spans[-1]
-    if "Thought." in encoded.text[encoded.offsets[start][0] : encoded.offsets[end - 1][1]]:
-        return None
-    return (
-        "this model's chat template drops the thoughts of finished answers: rows hold them, but a training on these "
-        "rows needs a template that keeps them"
-    )
