@@ -17,7 +17,6 @@ from filters.response.calls import with_calls
 from filters.verdict import UNSCORABLE, WRONG, Verdict, VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.chat.thinking import Mode
-from synth.chat.turn import Turn
 from synth.data.row import BASE, Outcome, Row, digest, with_parts
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
