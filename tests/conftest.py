@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import subprocess
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
@@ -87,4 +88,17 @@ def engine(request: pytest.FixtureRequest) -> Engine:
     return found
 
 
-Start = Callable[..., Any]
+Here = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+@pytest.fixture
+def here(capfd: pytest.CaptureFixture[str]) -> Here:
+    """Runs a command in this process; tells its status and what it wrote as `subprocess` does of another process."""
+    from tests.cli.running import synth
+
+    def run(*arguments: object) -> "subprocess.CompletedProcess[str]":
+        capfd.readouterr()
+        status = synth(*arguments)
+        return subprocess.CompletedProcess([*map(str, arguments)], status, *capfd.readouterr())
+
+    return run

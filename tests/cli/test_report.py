@@ -3,7 +3,6 @@
 import re
 import shutil
 import subprocess
-import sys
 import time
 from pathlib import Path
 from random import Random
@@ -15,8 +14,9 @@ import pytest
 from synth.chat.format import ChatFormat
 from synth.data.row import MESSAGES
 from synth.data.write import open_writer
+from tests.cli.running import synth
+from tests.conftest import Here
 
-REPORT = [sys.executable, "-c", "from cli.main import main; main()", "report"]
 CHROMIUM = shutil.which("chromium") or shutil.which("google-chrome")
 EVIL = "</script><img src=x onerror=document.title='broken'>"
 PROBE = """<script>
@@ -28,10 +28,6 @@ PHONE = """<!DOCTYPE html><script>onmessage = ({ data }) => { document.documentE
 """A window that is narrower than headless browsers go; the page tells its own width and that of its contents."""
 
 browser = pytest.mark.skipif(CHROMIUM is None, reason="no chromium here")
-
-
-def report(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*REPORT, *arguments], capture_output=True, text=True, timeout=300)
 
 
 def dom(page: Path, tmp_path: Path, hash: str = "") -> str:
@@ -94,21 +90,21 @@ def page(tmp_path_factory: pytest.TempPathFactory, chat: ChatFormat, model: str)
         write(folder / name, rows, schema)
     rejected = [{"messages": [{"role": "user", "content": "Refused"}], "reason": f"bad: {EVIL}"}]
     write(folder / "own" / "rejected", rejected, pa.schema([("messages", MESSAGES), ("reason", pa.string())]))
-    done = report(str(folder / "human"), str(folder / "own"), "-o", str(folder / "page.html"))
-    assert done.returncode == 0, done.stderr
-    assert "25 rows" in done.stderr and done.stdout == ""
+    assert synth("report", folder / "human", folder / "own", "-o", folder / "page.html") == 0
     return folder / "page.html"
 
 
-def test_refusals_are_one_line(tmp_path: Path, page: Path) -> None:
+def test_refusals_are_one_line(here: Here, tmp_path: Path, page: Path) -> None:
     human = str(page.parent / "human")
     for arguments, message in (
         ((str(tmp_path / "none"), "-o", str(tmp_path / "p.html")), "does not exist"),
         ((human, "-o", str(page)), "--force"),
     ):
-        done = report(*arguments)
+        done = here("report", *arguments)
         assert done.returncode == 2 and message in done.stderr and done.stderr.count("\n") == 1
-    done = report(human, "-o", str(tmp_path / "p.html"), "--quiet")
+    done = here("report", human, page.parent / "own", "-o", tmp_path / "p.html")
+    assert done.returncode == 0 and "25 rows" in done.stderr and done.stdout == ""
+    done = here("report", human, "-o", tmp_path / "p.html", "--force", "--quiet")
     assert done.returncode == 0 and done.stderr == ""
 
 
@@ -151,7 +147,7 @@ def test_nothing_overflows_on_a_phone(page: Path, tmp_path: Path) -> None:
 
 
 @browser
-def test_fifty_thousand_rows_open_in_seconds(tmp_path: Path) -> None:
+def test_fifty_thousand_rows_open_in_seconds(here: Here, tmp_path: Path) -> None:
     chance = Random("many rows")
     words = [f"word{number}" for number in range(2000)]
     rows = [
@@ -164,7 +160,7 @@ def test_fifty_thousand_rows_open_in_seconds(tmp_path: Path) -> None:
         for number in range(50_000)
     ]
     source = write(tmp_path / "many", rows, pa.schema([("messages", MESSAGES)]))
-    done = report(source, "-o", str(tmp_path / "many.html"))
+    done = here("report", source, "-o", str(tmp_path / "many.html"))
     assert done.returncode == 0, done.stderr
     started = time.monotonic()
     text = dom(tmp_path / "many.html", tmp_path)

@@ -368,21 +368,18 @@ def test_bad_settings_fail_at_once(
     assert status == 2 and words in err and not (tmp_path / "out").exists()
 
 
-def test_killed_and_continued(model: str, tmp_path: Path) -> None:
-    source = write(tmp_path / "many.jsonl", conversations(400) * 12)
+def test_killed_and_continued(synth: Synth, model: str, tmp_path: Path) -> None:
+    source = write(tmp_path / "many.jsonl", conversations(400) * 3)
     program = "import synth.data.run.directory as directory; directory.BATCH_SECONDS = 0.0;"
-    program += "import synth.scoring.token_scores as scores;"
-    program += "scores.BLOCK_SECONDS = 0.2; from cli.main import main; main()"
-    command = [sys.executable, "-c", program, "score-tokens", source, "--model", model]
-    command += ["--mask-hardest", "20%", "--mask-random"]
+    program += "import synth.scoring.token_scores as scores; scores.BLOCK_ROWS = 128;"
+    program += "scores.BLOCK_SECONDS = 0.05; from cli.main import main; main()"
+    command = ["score-tokens", source, "--model", model, "--mask-hardest", "20%", "--mask-random"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
-    def start(out: Path) -> "subprocess.Popen[bytes]":
-        return subprocess.Popen([*map(str, command), "-o", str(out)], env=environment, stderr=subprocess.DEVNULL)
-
-    assert start(tmp_path / "whole").wait() == 0
+    assert synth(*command, "-o", tmp_path / "whole")[0] == 0
     for number in (signal.SIGKILL, signal.SIGINT):
-        run = start(tmp_path / "out")
+        words = [sys.executable, "-c", program, *map(str, command), "-o", str(tmp_path / "out")]
+        run = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 120
         before = len(list((tmp_path / "out").glob("data-*.arrow")))
         while len(list((tmp_path / "out").glob("data-*.arrow"))) < before + 2 and time.monotonic() < deadline:
@@ -390,9 +387,9 @@ def test_killed_and_continued(model: str, tmp_path: Path) -> None:
         run.send_signal(number)
         assert run.wait() == (-signal.SIGKILL if number == signal.SIGKILL else 1)
         assert not (tmp_path / "out" / "run.json").exists()
-    assert start(tmp_path / "out").wait() == 0
+    assert synth(*command, "-o", tmp_path / "out")[0] == 0
     whole, parts = load(tmp_path / "whole"), load(tmp_path / "out")
-    assert [row["id"] for row in parts] == [row["id"] for row in whole] and len(whole) == 4_800
+    assert [row["id"] for row in parts] == [row["id"] for row in whole] and len(whole) == 1_200
     assert all(one["labels"] == two["labels"] for one, two in zip(whole, parts, strict=True))
     for one, two in zip(whole, parts, strict=True):
         np.testing.assert_allclose(

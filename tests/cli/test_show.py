@@ -2,7 +2,6 @@ import io
 import json
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,11 @@ from rich.console import Console
 
 from cli.show_rows import Signs
 from synth.chat.format import ChatFormat
+from tests.cli.running import SYNTH
+from tests.conftest import Here
 
-SHOW = [sys.executable, "-c", "from cli.main import main; main()", "show"]
 
-
-def test_rows_with_control_characters_made_harmless(tmp_path: Path) -> None:
+def test_rows_with_control_characters_made_harmless(here: Here, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     rows = [
         {
@@ -29,7 +28,7 @@ def test_rows_with_control_characters_made_harmless(tmp_path: Path) -> None:
         for number in range(4)
     ]
     file.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = subprocess.run([*SHOW, str(file), "-n", "2"], capture_output=True, text=True)
+    done = here("show", file, "-n", "2")
     assert done.returncode == 0, done.stderr
     assert "row1" in done.stdout and "row2" not in done.stdout
     assert "\x1b" not in done.stdout and "\x07" not in done.stdout and "\u202e" not in done.stdout
@@ -37,8 +36,8 @@ def test_rows_with_control_characters_made_harmless(tmp_path: Path) -> None:
     assert "[bold]Because[/bold]" in done.stdout
 
 
-def test_missing_input_is_one_line(tmp_path: Path) -> None:
-    done = subprocess.run([*SHOW, str(tmp_path / "none.jsonl")], capture_output=True, text=True)
+def test_missing_input_is_one_line(here: Here, tmp_path: Path) -> None:
+    done = here("show", str(tmp_path / "none.jsonl"))
     assert done.returncode == 2 and "none.jsonl" in done.stderr and "Traceback" not in done.stderr
 
 
@@ -60,20 +59,20 @@ def scored(chat: ChatFormat, model: str, answer: str) -> dict[str, Any]:
     }
 
 
-def test_scored_rows_are_heat_maps(chat: ChatFormat, model: str, tmp_path: Path) -> None:
+def test_scored_rows_are_heat_maps(here: Here, chat: ChatFormat, model: str, tmp_path: Path) -> None:
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(scored(chat, model, "It is 4.")) + "\n")
     environment = os.environ | {"FORCE_COLOR": "1", "COLORTERM": "truecolor", "COLUMNS": "200"}
-    done = subprocess.run([*SHOW, str(file)], capture_output=True, text=True, env=environment)
+    done = subprocess.run([*SYNTH, "show", str(file)], capture_output=True, text=True, env=environment)
     assert done.returncode == 0, done.stderr
     assert "masked" in done.stdout and "perplexity" in done.stdout
     line = next(line for line in done.stdout.splitlines() if "<|user|>" in line)
     assert "\x1b[2m<|user|>\x1b[0m" in line  # dim: not scored
     assert "48;2;192;0;0m" in line  # the hardest
     assert "⟦" in line and "⟧" in line and "\x1b[9m" not in line  # masked, and legible
-    bare = subprocess.run([*SHOW, str(file)], capture_output=True, text=True)  # no colours
+    bare = here("show", file)  # no colours
     assert "⟦" in bare.stdout and "no colours here" in bare.stdout
-    plain = subprocess.run([*SHOW, str(file), "--plain"], capture_output=True, text=True)
+    plain = here("show", file, "--plain")
     assert "<|user|>" not in plain.stdout and "It is 4." in plain.stdout
 
 
@@ -84,24 +83,24 @@ def test_a_terminal_of_few_letters_has_signs_of_its_own() -> None:
 
 
 def test_scores_whose_tokenizer_is_missing_are_shown_as_conversations(
-    chat: ChatFormat, model: str, tmp_path: Path
+    here: Here, chat: ChatFormat, model: str, tmp_path: Path
 ) -> None:
     row = scored(chat, model, "It is 4.") | {"scorer": "/no/such/model abc assistant"}
     file = tmp_path / "rows.jsonl"
     file.write_text(json.dumps(row) + "\n")
-    done = subprocess.run([*SHOW, str(file)], capture_output=True, text=True)
+    done = here("show", file)
     assert done.returncode == 0 and "It is 4." in done.stdout and "--model" in done.stderr
-    again = subprocess.run([*SHOW, str(file), "--model", model], capture_output=True, text=True)
+    again = here("show", file, "--model", model)
     assert "<|user|>" in again.stdout
 
 
-def shown(tmp_path: Path, row: dict[str, Any], *options: str, width: int = 100) -> str:
+def shown(here: Here, tmp_path: Path, row: dict[str, Any], width: int = 100) -> str:
     file = tmp_path / "shown.jsonl"
     file.write_text(json.dumps(row) + "\n")
     began = time.monotonic()
-    done = subprocess.run(
-        [*SHOW, str(file), *options], capture_output=True, text=True, env=os.environ | {"COLUMNS": str(width)}
-    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("COLUMNS", str(width))
+        done = here("show", file)
     assert done.returncode == 0, done.stderr
     assert time.monotonic() - began < 60  # minutes before anything was bounded
     return done.stdout
@@ -125,52 +124,54 @@ GOOD, POOR = {"role": "assistant", "content": "So."}, {"role": "assistant", "con
         },
     ],
 )
-def test_pairs_stand_beside_each_other(tmp_path: Path, pair: dict[str, Any]) -> None:
-    lines = [line.split() for line in shown(tmp_path, pair | {"score": 3}).splitlines()]
+def test_pairs_stand_beside_each_other(here: Here, tmp_path: Path, pair: dict[str, Any]) -> None:
+    lines = [line.split() for line in shown(here, tmp_path, pair | {"score": 3}).splitlines()]
     assert lines == [["score", "3"], ["user", "Why?"], ["chosen", "So.", "rejected", "No."]]
-    assert [line.split() for line in shown(tmp_path, pair, width=60).splitlines()][-2:] == [
+    assert [line.split() for line in shown(here, tmp_path, pair, width=60).splitlines()][-2:] == [
         ["chosen", "So."],
         ["rejected", "No."],
     ]
 
 
-def test_plain_texts_are_shown(tmp_path: Path) -> None:
-    assert shown(tmp_path, {"text": "It was dark."}).split() == ["text", "It", "was", "dark."]
+def test_plain_texts_are_shown(here: Here, tmp_path: Path) -> None:
+    assert shown(here, tmp_path, {"text": "It was dark."}).split() == ["text", "It", "was", "dark."]
     long = {"id": "a", "messages": [], "text": "word " * 500, "reference": "x"}
-    assert "word word" in shown(tmp_path, long)
+    assert "word word" in shown(here, tmp_path, long)
 
 
-def test_what_is_drawn_is_bounded(tmp_path: Path) -> None:
+def test_what_is_drawn_is_bounded(here: Here, tmp_path: Path) -> None:
     talk = {"messages": [ASKED, GOOD]}
-    wide = shown(tmp_path, talk | {f"key{number}": "v" * (number % 50) for number in range(20_000)})
+    wide = shown(here, tmp_path, talk | {f"key{number}": "v" * (number % 50) for number in range(20_000)})
     assert "19,961 more" in wide and len(wide) < 10_000 and "So." in wide
-    long = shown(tmp_path, {"messages": [ASKED | {"content": "Why is it " * 3_000_000}, GOOD]})
+    long = shown(here, tmp_path, {"messages": [ASKED | {"content": "Why is it " * 3_000_000}, GOOD]})
     assert "more characters" in long and len(long) < 50_000 and "So." in long
-    many = shown(tmp_path, {"messages": [ASKED, GOOD] * 50_000})
+    many = shown(here, tmp_path, {"messages": [ASKED, GOOD] * 50_000})
     assert "99,900 more turns" in many
 
 
-def test_what_is_no_data_set(tmp_path: Path) -> None:
+def test_what_is_no_data_set(here: Here, tmp_path: Path) -> None:
     tuned = tmp_path / "tuned"
     tuned.mkdir()
     (tuned / "log.jsonl").touch()
     (tuned / "run.json").write_text(json.dumps({"command": "train", "settings": {}, "model": "M", "accepted": 3}))
-    done = subprocess.run([*SHOW, str(tuned)], capture_output=True, text=True)
+    done = here("show", str(tuned))
     assert done.returncode == 0 and "M, being trained on 3 rows" in done.stdout and "synth report" in done.stdout
     (tuned / "README.md").write_text("---\ntags: [synth]\n---\n# tuned\n\n`M`, trained\x1b[2J\n")
-    done = subprocess.run([*SHOW, str(tuned)], capture_output=True, text=True)
+    done = here("show", str(tuned))
     assert done.stdout.startswith("# tuned\n\n`M`, trained\\x1b[2J")
     scores = tmp_path / "scores"
     scores.mkdir()
     (scores / "scores.json").write_text('{"models": []}')
-    done = subprocess.run([*SHOW, str(scores)], capture_output=True, text=True)
+    done = here("show", str(scores))
     assert done.returncode == 2 and "is damaged" in done.stderr
 
 
-def test_scores_that_are_no_numbers_are_shown_as_the_conversation(tmp_path: Path, chat: ChatFormat, model: str) -> None:
+def test_scores_that_are_no_numbers_are_shown_as_the_conversation(
+    here: Here, tmp_path: Path, chat: ChatFormat, model: str
+) -> None:
     row = scored(chat, model, "It is four.")
     file = tmp_path / "rows.jsonl"
     odd = row | {"logprobs": ["x", *row["logprobs"][1:]]}
     file.write_text(json.dumps(row) + "\n" + json.dumps(odd) + "\n")
-    done = subprocess.run([*SHOW, str(file)], capture_output=True, text=True)
+    done = here("show", file)
     assert done.returncode == 0 and done.stdout.count("assistant  It is four.") == 2, done.stderr

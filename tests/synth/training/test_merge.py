@@ -3,8 +3,6 @@
 import json
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +13,8 @@ import transformers
 from synth.data.run.lock import lock_directory
 from synth.errors import UsageError
 from synth.training.merge import merge
+from tests.conftest import Here
 from tests.synth.engines.tiny import tiny_model
-
-SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
 
 
 def save(folder: Path, seed: int, *, shards: str = "5GB", dtype: torch.dtype = torch.float32, **changes: Any) -> Any:
@@ -116,18 +113,14 @@ def test_what_a_killed_merge_left_is_cleared_away(tmp_path: Path) -> None:
     os.close(held)
 
 
-def test_the_command_gives_a_model_that_runs(model: str, tmp_path: Path) -> None:
+def test_the_command_gives_a_model_that_runs(here: Here, model: str, tmp_path: Path) -> None:
     shutil.copytree(model, tmp_path / "tuned")
-    done = subprocess.run(
-        [*SYNTH, "merge", model, str(tmp_path / "tuned"), "--ratio", "0.3", "-o", str(tmp_path / "out")],
-        capture_output=True,
-        text=True,
-    )
+    done = here("merge", model, tmp_path / "tuned", "--ratio", "0.3", "-o", tmp_path / "out")
     assert done.returncode == 0 and "38 tensors merged" in done.stderr, done.stderr
     assert json.loads((tmp_path / "out" / "run.json").read_text())["settings"]["ratio"] == 0.3
     card = (tmp_path / "out" / "README.md").read_text()
     assert "0.3 of the way" in card and f"synth merge {model}" in card and 'from_pretrained("out"' in card
-    shown = subprocess.run([*SYNTH, "show", str(tmp_path / "out")], capture_output=True, text=True)
+    shown = here("show", tmp_path / "out")
     assert shown.returncode == 0 and "0.3 of the way" in shown.stdout
     ours, theirs = (
         transformers.AutoModelForCausalLM.from_pretrained(path, dtype=torch.float32)
