@@ -75,6 +75,10 @@ _HINTS = (
 )
 """What every marker has one of, in lower case: most texts have none, and are passed at once."""
 
+_OPENING = [(re.compile(form.opens), re.compile(form.closes, re.MULTILINE)) for form in FORMS]
+_CLOSED_ALONE = re.compile(rf"^[ \t]*</{_NAMED}think>[ \t]*$", re.MULTILINE | re.IGNORECASE)
+_TAG_STARTS = ("<", "[", "◁")
+
 _BEGIN = ("<|begin_of_solution|>", "<|START_RESPONSE|>")
 _END = ("<|end_of_solution|>", "<|END_RESPONSE|>", "[END FINAL RESPONSE]", "<|return|>", "<|end|>", "<|call|>")
 _QUOTES = ('"', "'", "`")
@@ -112,6 +116,50 @@ def after_thoughts(text: str) -> str:
     if inside >= 0:
         return ""
     return _bare(text[begin:]) if begin else text
+
+
+@dataclass(frozen=True, slots=True)
+class Opening:
+    """The thoughts that a text begins with.
+
+    Attributes:
+        marker: what opens them, as written; what closes them, where a prompt had opened them before the text.
+        thoughts: without markers and the white space at either end; None where they do not end.
+        content: what follows them.
+    """
+
+    marker: str
+    thoughts: str | None
+    content: str = ""
+
+
+def opening_thoughts(text: str) -> Opening | None:
+    """The thoughts at the very start of a text, in any of the forms that models use; None where it opens none.
+
+    `</think>` on a line of its own ends them, too, where none are opened before it: chat templates put the opening
+    marker into the prompt. Words of plain English that are never closed open nothing.
+    """
+    start = text.lstrip()
+    lower = start[:64].casefold()
+    if any(hint in lower for hint in _HINTS):
+        for opens, closes in _OPENING:
+            opened = opens.match(start)
+            if opened is None:
+                continue
+            for closed in closes.finditer(start, opened.end()):
+                before, after = start[closed.start() - 1], start[closed.end() : closed.end() + 1]
+                if before in _QUOTES and before == after:
+                    continue  # thoughts that speak of the marker
+                if "commentary" in closed[0]:
+                    break  # what follows is a call of a tool, and no answer
+                thoughts = start[opened.end() : closed.start()].rstrip().removesuffix("<|start|>assistant")
+                thoughts = thoughts.rstrip().removesuffix("<|end|>").strip()
+                return Opening(opened[0].strip(), thoughts, _bare(start[closed.end() :]).rstrip())
+            return Opening(opened[0].strip(), None) if start.startswith(_TAG_STARTS) else None
+    alone = _CLOSED_ALONE.search(text) if "think>" in text else None
+    if alone is None or _OPENING[0][0].search(text, 0, alone.start()):
+        return None
+    return Opening(alone[0].strip(), text[: alone.start()].strip(), _bare(text[alone.end() :]).rstrip())
 
 
 def unwrapped(text: str) -> str:

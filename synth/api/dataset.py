@@ -71,9 +71,11 @@ class Dataset:
         return self.record.accepted if self.record is not None and self.record.finished else self._length
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """The rows as dictionaries, in bounded memory."""
+        """The rows as dictionaries, in bounded memory; a turn has the keys of the parts that it has."""
+        from synth.data.row import records_of
+
         for batch in self._source().batches():
-            yield from batch.to_pylist()
+            yield from records_of(batch)
 
     @property
     def rejected(self) -> "Dataset | None":

@@ -14,7 +14,7 @@ import pyarrow as pa
 from synth.chat.template import Template
 from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
-from synth.data.row import REASON, Message
+from synth.data.row import REASON, Message, conversations_of
 from synth.engines.base import EngineOptions
 from synth.engines.length_batches import LengthBatches
 from synth.errors import RequestError, RunError, UsageError
@@ -153,7 +153,7 @@ def rewarded(model: RewardModel, prompts: PromptSet, start: int = 0) -> Iterator
 def _rewarded_block(model: RewardModel, block: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     sequences: dict[int, list[int]] = {}
     faults: list[str | None] = [None] * block.num_rows
-    for row, messages in enumerate(block["messages"].to_pylist()):
+    for row, messages in enumerate(conversations_of(block["messages"])):
         try:
             sequences[row] = model.encode(messages or [])
         except ValueError as error:

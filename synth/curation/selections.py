@@ -11,6 +11,7 @@ from synth.curation.clusters import k_means
 from synth.curation.context import FilterContext, Text
 from synth.curation.pipeline import Filter
 from synth.curation.registry import keeps
+from synth.data.row import as_messages
 from synth.errors import RequestError, UsageError
 
 HowMany = int | str
@@ -134,7 +135,7 @@ def _counted(frame: pl.DataFrame, chat: ChatFormat) -> list[int | None]:
     counts: list[int | None] = []
     for messages in frame["messages"].to_list():
         try:
-            counts.append(len(chat.encode(messages or []).input_ids))
+            counts.append(len(chat.encode(as_messages(messages)).input_ids))
         except RequestError:
             counts.append(None)
     return counts

@@ -8,7 +8,7 @@ Which row of which set stands where is planned from small arrays first; rows are
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from synth.data.prompts import PromptSet
-from synth.data.row import REASON, Message, digest
+from synth.data.row import REASON, Message, conversations_of, digest
 from synth.errors import UsageError
 from synth.seeds import seed_of
 
@@ -234,7 +234,7 @@ def _look(
     sizes: list[int] = []
     tokenised = _tokenised(part)
     for batch in part.prompts.source.batches(part.prompts.limit):
-        conversations = batch["messages"].to_pylist()
+        conversations = conversations_of(batch["messages"])
         keys.extend(int(digest(_prompt(messages or []))[:15], 16) for messages in conversations)
         if tokenised:
             sizes.extend(compute.fill_null(compute.list_value_length(batch["input_ids"]), 0).to_pylist())
@@ -250,11 +250,13 @@ def _look(
     return np.array(keys, np.int64), np.array(sizes, np.int64), readable
 
 
-def _prompt(messages: list[Message]) -> list[tuple[str, str]]:
-    """What is asked: the turns up to the last one that is not the assistant's, white space aside."""
+def _prompt(messages: list[Message]) -> list[tuple[Any, ...]]:
+    """What is asked: the turns up to the last one that is not the assistant's, white space and thoughts aside."""
     while messages and messages[-1]["role"] == "assistant":
         messages = messages[:-1]
-    return [(turn["role"], " ".join((turn["content"] or "").split())) for turn in messages]
+    called = [[call["function"] for call in turn.get("tool_calls", ())] for turn in messages]
+    said = [(turn["role"], " ".join((turn["content"] or "").split())) for turn in messages]
+    return [(*one, *calls) for one, calls in zip(said, called, strict=True)]
 
 
 def _take(

@@ -7,15 +7,21 @@ was asked. Where they are answers, a prompt stands beside them under any name of
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
+from typing import Self
 
 import pyarrow as pa
 
 from synth.data.read import Rows, faults_of
-from synth.data.row import FAULT, MESSAGES, PAIRS, Message
+from synth.data.row import FAULT, MESSAGES, PARTED, RENDERING, Message, conversations_of
 from synth.data.schema.assemble import ConversationColumns, TurnColumn, messages_of
+from synth.data.schema.names import free_name
+from synth.data.schema.parts import Unreadable
+from synth.data.schema.rendering import found_in, read_column
 from synth.data.schema.shapes import ANSWERS, SYSTEM, TURN_COLUMNS, Seen
-from synth.data.schema.turns import Unreadable, turn_fields
+from synth.data.schema.turn_columns import as_type, passes_objects
+from synth.data.schema.turns import turn_fields
 from synth.errors import UsageError
 
 SIDES = ("chosen", "rejected")
@@ -32,7 +38,7 @@ def has_pairs(schema: pa.Schema) -> bool:
 
 def is_pairs(schema: pa.Schema) -> bool:
     """Whether rows are what `pairs` gives."""
-    return all(name in schema.names and schema.field(name).type == MESSAGES for name in SIDES)
+    return all(name in schema.names and schema.field(name).type in (MESSAGES, PARTED) for name in SIDES)
 
 
 def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
@@ -46,7 +52,7 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
     if prompt is not None and prompt not in names:
         raise UsageError(f"{raw.source}: there is no column {prompt!r}; there are: {', '.join(names)}")
     system = next((name for name in SYSTEM if name in names), None)
-    mixed = [name for name in raw.mixed if name in {*SIDES, prompt, system}]
+    mixed = [name for name in (*SIDES, prompt, system) if name and _is_inexact(raw, name)]
     if mixed and raw.written:
         raw = raw.written(mixed)  # whole values as text, not parts of them
     lists = {name for name in (*SIDES, prompt) if name and turn_fields(pa.list_(raw.schema.field(name).type))}
@@ -57,35 +63,24 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
         answers = [ConversationColumns(None, None, seen.part(name, "assistant"), None) for name in SIDES]
     except UsageError as error:
         raise UsageError(f"{raw.source}: {error}") from error
-    used = {*SIDES, *(asked.columns() if asked else ())}
-    passthrough = [item for item in raw.schema if item.name not in (*used, FAULT)]
-    kept = [item.with_name("input_messages") if item.name == "messages" else item for item in passthrough]
-    result = pa.schema([("messages", MESSAGES), *(PAIRS.field(name) for name in SIDES), *kept])
+    listed = replace(raw, schema=schema, read=lambda: (_with_lists(batch, schema) for batch in raw.read()))
+    parts = (asked, *answers)
+    kind = PARTED if any(listed.has_parts(columns) for columns in parts if columns) else MESSAGES
+    carried = _Carried.of(raw, {*SIDES, *(asked.columns() if asked else ())})
+    result = pa.schema([("messages", kind), *((name, kind) for name in SIDES), *carried.fields])
     notes = list(raw.notes)
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         faults = {row: why for row, why in enumerate(faults_of(batch)) if why is not None}
-        whole = pa.record_batch(
-            [
-                _as_lists(column) if name in lists else column
-                for name, column in zip(names, batch.columns, strict=False)
-            ],
-            schema=schema,
-        )
+        whole = _with_lists(batch, schema)
         empty = pa.nulls(batch.num_rows, MESSAGES)
-        found = [messages_of(whole, parts, notes, faults) if parts else empty for parts in (asked, *answers)]
-        turns = [[row or [] for row in column.to_pylist()] for column in found]
+        found = [messages_of(whole, columns, notes, faults) if columns else empty for columns in parts]
+        turns = [[row or [] for row in conversations_of(column)] for column in found]
         if prompt is None:
-            for name, side in zip(SIDES, turns[1:], strict=True):
-                for place, row in enumerate(side):
-                    try:
-                        side[place] = _spoken(row)
-                    except Unreadable as error:
-                        side[place] = []
-                        faults.setdefault(place, f"{error} in {name}")
+            turns[1:] = [_dialogues(name, side, faults) for name, side in zip(SIDES, turns[1:], strict=True)]
         rows = [_parted(*row) for row in zip(*turns, strict=True)]
-        columns = [pa.array([row[at] for row in rows], MESSAGES) for at in range(3)]
-        columns += [batch.column(item.name) for item in passthrough]
+        columns = [as_type(kind, pa.array([row[at] for row in rows], PARTED), faults) for at in range(3)]
+        columns += carried.columns(batch, faults)
         if not faults:
             return pa.record_batch(columns, schema=result)
         columns.append(pa.array([faults.get(row) for row in range(batch.num_rows)], pa.string()))
@@ -97,6 +92,63 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
                 yield convert(batch.slice(start, BATCH_ROWS))
 
     return Rows(raw.source, result, read, notes)
+
+
+@dataclass(frozen=True, slots=True)
+class _Carried:
+    """Columns beside those of the pairs: their names as they come, which are of `RENDERING`, what they become."""
+
+    names: list[str]
+    rendered: dict[str, str]
+    fields: list[pa.Field]
+
+    @classmethod
+    def of(cls, raw: Rows, used: Collection[str]) -> Self:
+        rendered = found_in(raw.schema, used, raw.first)
+        items = [item for item in raw.schema if item.name not in used and item.name != FAULT]
+        taken = ("messages", *RENDERING.names)
+        fields = [
+            RENDERING.field(rendered[item.name])
+            if item.name in rendered
+            else item.with_name(free_name(item.name, taken, raw.schema.names))
+            for item in items
+        ]
+        return cls([item.name for item in items], rendered, fields)
+
+    def columns(self, batch: pa.RecordBatch, faults: dict[int, str]) -> list[pa.Array]:
+        """Those of a batch. Adds to `faults`."""
+        return [
+            read_column(self.rendered[name], batch.column(name), faults)
+            if name in self.rendered
+            else batch.column(name)
+            for name in self.names
+        ]
+
+
+def _is_inexact(raw: Rows, name: str) -> bool:
+    """Whether the type of a column does not say how its values are written."""
+    return name in raw.mixed or passes_objects(raw.schema.field(name).type)
+
+
+def _with_lists(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
+    """A batch whose single turns are lists of one, where `schema` has lists."""
+    columns = [
+        column if column.type == item.type else _as_lists(column)
+        for item, column in zip(schema, batch.columns, strict=False)  # what cannot be read comes last
+    ]
+    return pa.record_batch(columns, schema=schema)
+
+
+def _dialogues(name: str, side: list[list[Message]], faults: dict[int, str]) -> list[list[Message]]:
+    """One side of each pair, as turns where it is the text of a dialogue. Adds to `faults`."""
+    found = []
+    for place, row in enumerate(side):
+        try:
+            found.append(_spoken(row))
+        except Unreadable as error:
+            found.append([])
+            faults.setdefault(place, f"{error} in {name}")
+    return found
 
 
 def _system_alone(seen: Seen) -> ConversationColumns | None:

@@ -10,7 +10,18 @@ from pyarrow import compute
 
 from filters.verdict import Task
 from synth.data.read import Rows, Tally, faults_of
-from synth.data.row import BASE, FAULT, REASON, Message, Row, digest
+from synth.data.row import (
+    BASE,
+    FAULT,
+    REASON,
+    RENDERING,
+    Message,
+    Row,
+    base,
+    conversations_of,
+    digest,
+    records_of,
+)
 from synth.data.schema.names import free_name
 
 _OBJECTS = 256
@@ -35,12 +46,17 @@ class PromptSet:
     limit: int | None = None
     unreadable: int = 0
 
+    @property
+    def base(self) -> pa.Schema:
+        """`BASE`, whose conversations are of the source's type."""
+        return base(self.source.schema.field("messages").type)
+
     def schema(self, added: pa.Schema, without: Collection[str] = ()) -> pa.Schema:
         """The columns of a run over these rows: ours, those `added` by the method, and those carried through.
 
         The source's columns `without` are left behind.
         """
-        ours = [*BASE, *added]
+        ours = [*self.base, *added]
         passthrough = _passthrough(self.source.schema, [item.name for item in ours], without)
         return pa.schema([*ours, *(self.source.schema.field(old).with_name(new) for old, new in passthrough.items())])
 
@@ -48,9 +64,11 @@ class PromptSet:
         """The tasks as rows to complete, from any index on.
 
         A row's `messages` are what the assistant has yet to answer: an answer that is there already stands in
-        `reference`. Its id depends on the settings, the row it came from (`parent`) and its place.
+        `reference`. Its id depends on the settings, the row it came from (`parent`) and its place. Columns of
+        `RENDERING` that are `added` are in `Row.extra` as they came.
         """
         name = digest(method, dict(settings))
+        rendering = [name for name in RENDERING.names if name in self.source.schema.names]
         passthrough = _passthrough(self.source.schema, [item.name for item in (*BASE, *added)])
 
         def rows(start: int) -> Iterator[Row]:
@@ -61,12 +79,15 @@ class PromptSet:
                 parent = record.get("id") or digest(messages, reference)
                 while messages and messages[-1]["role"] == "assistant":
                     messages = messages[:-1]
+                if record.get("drawn"):
+                    record["drawn"] = record["drawn"][: sum(turn["role"] == "assistant" for turn in messages)] or None
                 yield Row(
                     digest(name, parent, index),
                     messages,
                     method,
                     parent=parent,
                     reference=reference,
+                    extra={name: record[name] for name in rendering if name in added.names},
                     passthrough={new: record[old] for old, new in passthrough.items()},
                     fault=fault,
                 )
@@ -99,7 +120,7 @@ class PromptSet:
                 batch.column(item.name).cast(item.type)
                 if item.name in batch.schema.names
                 else pa.nulls(batch.num_rows, item.type)
-                for item in BASE
+                for item in self.base
             ]
             names = BASE.names
             columns[names.index("method")] = compute.fill_null(columns[names.index("method")], "input")
@@ -107,7 +128,7 @@ class PromptSet:
             if ids.null_count:
                 parts = zip(
                     ids.to_pylist(),
-                    columns[names.index("messages")].to_pylist(),
+                    conversations_of(columns[names.index("messages")]),
                     columns[names.index("reference")].to_pylist(),
                     strict=True,
                 )
@@ -115,7 +136,7 @@ class PromptSet:
                     own or digest(turns or [], reference, at + i) for i, (own, turns, reference) in enumerate(parts)
                 ]
                 columns[names.index("id")] = pa.array(named, pa.string())
-            fields = [*BASE, *(self.source.schema.field(old).with_name(new) for old, new in passthrough.items())]
+            fields = [*self.base, *(self.source.schema.field(old).with_name(new) for old, new in passthrough.items())]
             yield (
                 batch,
                 pa.record_batch([*columns, *(batch.column(old) for old in passthrough)], schema=pa.schema(fields)),
@@ -185,7 +206,7 @@ def task_of(row: Row) -> Task:
 def _records(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
     """The rows of a batch, few of them as Python objects at a time."""
     for start in range(0, batch.num_rows, _OBJECTS):
-        yield from batch.slice(start, _OBJECTS).to_pylist()
+        yield from records_of(batch.slice(start, _OBJECTS))
 
 
 def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) -> dict[str, str]:
@@ -194,6 +215,7 @@ def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = 
     What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
     it is not carried. `reason` is kept for why a row is rejected.
     """
-    columns, base, taken = dict.fromkeys(schema.names), {*BASE.names}, {*ours, REASON.name}
-    kept = [name for name in columns if name not in base and name not in without]
+    columns, taken = dict.fromkeys(schema.names), {*ours, REASON.name}
+    left = {*BASE.names, *without, *(name for name in RENDERING.names if name in ours)}
+    kept = [name for name in columns if name not in left]
     return {name: free_name(name, taken, columns) for name in kept}

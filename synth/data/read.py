@@ -17,6 +17,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -27,9 +28,12 @@ import pyarrow as pa
 from synth.data.files.jsonlines import JsonRows, open_json
 from synth.data.files.sources import files_in, files_matching, format_of, is_pattern, known_suffixes
 from synth.data.files.tables import BATCH_ROWS, Table, open_arrow, open_csv, open_parquet
-from synth.data.row import BASE, FAULT
+from synth.data.files.unify import conformed, one_schema
+from synth.data.row import BASE, FAULT, PARTED
+from synth.data.schema.assemble import ConversationColumns, messages_of
 from synth.data.schema.benchmarks import benchmark_of, published
-from synth.data.schema.shapes import recognise
+from synth.data.schema.shapes import LOOKED_AT, recognise
+from synth.data.schema.turn_columns import may_have_parts
 from synth.errors import UsageError
 from synth.nearest import near_paths, path_hint
 
@@ -53,6 +57,7 @@ class Rows:
         notes: what was recognised and what is not kept; reading may add to them. Print them after reading.
         mixed: columns that hold values of several kinds, as JSON text.
         written: the same rows with some columns as they are written, where the source can tell.
+        may_think: whether some text in them may begin with thoughts, as far as one knows without reading them again.
     """
 
     source: str
@@ -61,6 +66,7 @@ class Rows:
     notes: list[str] = field(default_factory=list)
     mixed: Collection[str] = ()
     written: "Callable[[Collection[str]], Rows] | None" = None
+    may_think: bool = True
 
     def __post_init__(self) -> None:
         """Refuse a column whose name other libraries would cut short, so that two become one.
@@ -102,6 +108,24 @@ class Rows:
                 batch = batch.filter(batch.column(FAULT).is_null()).drop_columns([FAULT])
             yield batch
         tally.tell(self, "left out")
+
+    def has_parts(self, columns: ConversationColumns) -> bool:
+        """Whether some turn of the conversations in some columns has parts.
+
+        Beyond the first `LOOKED_AT` bytes their types tell.
+        """
+        may_have = columns.thoughts is not None
+        may_have = may_have or any(may_have_parts(self.schema.field(name).type) for name in columns.columns())
+        left = LOOKED_AT if may_have or self.may_think else 0
+        with suppress(UsageError):  # what is damaged is told when it is come to
+            for batch in self.read() if left else ():
+                some = batch.select(columns.columns())
+                if messages_of(some, columns, [], {}).type == PARTED:
+                    return True
+                left -= some.nbytes
+                if left < 0:
+                    return may_have
+        return False
 
     def first(self, name: str) -> object:
         """The first value of a column that is not null; None where there is none."""
@@ -175,10 +199,10 @@ def conversations(raw: Rows, *, prompt_column: str | None = None, reference_colu
         if found is not None:
             shape = published(raw.schema, found, raw.source)
         else:
-            shape = recognise(raw.schema, **named, first=raw.first, mixed=raw.mixed)
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=raw.mixed, has_parts=raw.has_parts)
         if raw.written and (names := shape.inexact | (shape.read & set(raw.mixed))):
             raw = raw.written(names)
-            shape = recognise(raw.schema, **named, first=raw.first, mixed=names)
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=names, has_parts=raw.has_parts)
     except UsageError as error:
         said = str(error)  # reading may have failed, which names the file
         raise UsageError(said if said.startswith(raw.source) else f"{raw.source}: {said}") from error
@@ -294,7 +318,8 @@ def _json(paths: Sequence[Path], name: str) -> Rows:
     def rows(found: JsonRows) -> Rows:
         mixed = found.mixed
         notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
-        return Rows(name, found.schema, found.batches, notes, mixed, lambda names: rows(found.written(names)))
+        written = lambda names: rows(found.written(names))  # noqa: E731
+        return Rows(name, found.schema, found.batches, notes, mixed, written, found.may_think)
 
     return rows(found)
 
@@ -322,7 +347,9 @@ def _hub(source: str, named: dict[str, str | None]) -> Rows:
             )
         found = next(iter(found.values()))
     table = found.data.table.replace_schema_metadata(None)
-    return Rows(source, table.schema, lambda: iter(table.to_batches(max_chunksize=BATCH_ROWS)))
+    schema, path = one_schema([(Path(source), table.schema)]), Path(source)
+    batches = lambda: (conformed(batch, schema, path) for batch in table.to_batches(max_chunksize=BATCH_ROWS))  # noqa: E731
+    return Rows(source, schema, batches)
 
 
 def _standard_input() -> Rows:

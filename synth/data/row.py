@@ -187,6 +187,11 @@ def has_parts(messages: Iterable[Message]) -> bool:
     return any(len(turn) > len(_ALWAYS) for turn in messages)
 
 
+def base(messages: pa.DataType = MESSAGES) -> pa.Schema:
+    """`BASE` with conversations of a type."""
+    return pa.schema([item.with_type(messages) if item.name == "messages" else item for item in BASE])
+
+
 def with_parts(schema: pa.Schema) -> pa.Schema:
     """A schema whose conversations are `PARTED`, whatever they were."""
     return pa.schema([item.with_type(PARTED) if item.type == MESSAGES else item for item in schema])

@@ -9,7 +9,6 @@ from pyarrow import compute
 from synth.data.pairs import has_pairs, pairs
 from synth.data.plain import TEXT, has_texts, rows_or_texts
 from synth.data.read import Rows, open_source
-from synth.data.row import MESSAGES
 
 
 def open_views(source: str | None) -> Rows:
@@ -39,4 +38,4 @@ def _texts_as_turns(batch: pa.RecordBatch) -> pa.RecordBatch:
         [{"role": TEXT, "content": text}] if is_bare else own
         for is_bare, text, own in zip(bare.to_pylist(), texts.to_pylist(), messages.to_pylist(), strict=True)
     ]
-    return batch.set_column(batch.schema.get_field_index("messages"), "messages", pa.array(turns, MESSAGES))
+    return batch.set_column(batch.schema.get_field_index("messages"), "messages", pa.array(turns, messages.type))

@@ -343,6 +343,8 @@ def _column_feature(field: pa.Field) -> dict[str, Any]:
 
 def _feature(kind: pa.DataType) -> dict[str, Any]:
     """An Arrow type as `dataset_info.json` spells it. Raises KeyError for types beyond `_DTYPES`."""
+    if kind == pa.json_(pa.string()):
+        return {"_type": "Json"}
     if pa.types.is_struct(kind):
         return {field.name: _feature(field.type) for field in kind}
     if pa.types.is_list(kind):

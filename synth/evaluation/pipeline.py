@@ -258,7 +258,7 @@ def _results(
                 kept = job.output if job.output.keep is None else Output()
                 raise Stopped(kept.stopped())
     batches = sink.rows() if sink is not None else ()
-    results = results_of(name, model.given, (record for batch in batches for record in batch.to_pylist()))
+    results = results_of(name, model.given, (record for batch in batches for record in records_of(batch)))
     results.perplexity = perplexities
     return results
 

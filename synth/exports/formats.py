@@ -1,16 +1,16 @@
 """The formats that trainers take rows in: tokens with labels, messages, prompt and completion, and their kin.
 
 tokens              input_ids, labels, and attention_mask where the trainer wants it: masks are kept
-messages            list of {role, content}
+messages            list of {role, content}, and of the parts that turns have (`synth.exports.parts`)
 prompt-completion   two lists of messages: what precedes the last assistant turn, and that turn (TRL)
 preference          prompt, chosen, rejected: lists of messages (TRL's conversational preference data)
-sharegpt            conversations: list of {from, value}
-alpaca              instruction, input, output, system, history (LLaMA-Factory's names)
+sharegpt            conversations: list of {from, value}; thoughts are text within, calls are turns of function_call
+alpaca              instruction, input, output, system, history (LLaMA-Factory's names); thoughts are text within
 module:function     a function of the user's, from a batch of rows to the batch, or the list of dictionaries, to write
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -23,8 +23,15 @@ from synth.data.pairs import has_pairs
 from synth.data.read import Rows
 from synth.data.row import MESSAGES, PAIRS, SCORES, Message
 from synth.errors import UsageError
+from synth.exports.parts import Losses, Style, in_style, in_style_of_pairs
+
+TEXT_ALONE: dict[str, Style] = {"sharegpt": "text with calls", "alpaca": "text"}
+"""Formats that hold nothing but texts, whoever takes them."""
 
 SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "tool": "observation"}
+
+Make = Callable[[list[Message]], dict[str, Any] | None]
+"""What makes a row's columns of a conversation; None where they cannot hold it."""
 
 OwnFormat = Callable[[pa.RecordBatch], pa.RecordBatch | Sequence[Mapping[str, Any]]]
 """A user's format: from a batch of rows (`messages`, `reference`, and the columns of the set) to what is written."""
@@ -41,6 +48,7 @@ class Format:
         convert: makes its rows of a batch; one for each row of the batch that it can hold.
         needs: the columns it is made of.
         origin: how people get these, where their rows lack them.
+        make: makes a row of one conversation, where that is all it is made of.
     """
 
     name: str
@@ -49,6 +57,7 @@ class Format:
     convert: Callable[[pa.RecordBatch], pa.RecordBatch]
     needs: tuple[str, ...] = ("messages",)
     origin: str = "give a data set of conversations"
+    make: Make | None = None
 
 
 ATTENTION = pa.field("attention_mask", pa.list_(pa.int8()))
@@ -149,13 +158,14 @@ def format_of(form: str | OwnFormat) -> Format:
         raise UsageError(f"`form` {error}") from error
 
 
-def in_format(rows: Rows, format: Format, *, attention: bool = False) -> Exported:
+def in_format(rows: Rows, format: Format, *, attention: bool = False, style: Style = "fields") -> Exported:
     """Bring rows to a format.
 
     Args:
         rows: with the columns of ours; for `preference`, as `synth.data.pairs.pairs` gives them.
         format: the format.
         attention: add an attention mask to `tokens`.
+        style: how parts of turns are written, where there are any.
 
     Raises:
         UsageError: the rows lack what the format is made of, or a user's function failed on the first of them.
@@ -166,6 +176,8 @@ def in_format(rows: Rows, format: Format, *, attention: bool = False) -> Exporte
         for name in format.needs:
             if not lists_of(kind := rows.schema.field(name).type, pa.types.is_integer):
                 raise UsageError(f"column {name} of {rows.source} is {kind}; it must hold lists of whole numbers")
+    if Losses.of(rows.schema):
+        format = _with_parts(format, rows.schema, style)
     schema = format.schema
     if schema is None:
         made = (format.convert(batch) for batch in rows.readable() if batch.num_rows)
@@ -199,16 +211,28 @@ def _own(name: str, function: OwnFormat) -> Format:
     return Format(name, None, "what your function takes", convert)
 
 
-def _of_messages(
-    name: str, schema: pa.Schema, takes: str, make: Callable[[list[Message]], dict[str, Any] | None]
-) -> Format:
+def _with_parts(format: Format, schema: pa.Schema, style: Style) -> Format:
+    """A format for rows of a schema whose turns have parts, or that say how they are rendered."""
+    if format.name in TEXT_ALONE:
+        style = TEXT_ALONE[format.name]
+    if format.make is not None and format.schema is not None:
+        made, convert = in_style(style, schema, format.make, format.schema)
+    elif format.name == "preference":
+        made, convert = in_style_of_pairs(style, schema, _PREFERENCE.names)
+    else:
+        return format
+    takes = f"{format.takes}, all of them text" if style.startswith("text") else format.takes
+    return replace(format, schema=made, convert=convert, takes=takes)
+
+
+def _of_messages(name: str, schema: pa.Schema, takes: str, make: Make) -> Format:
     """A format whose rows are made of conversations one by one; None where one cannot be."""
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = [make(messages) if messages else None for messages in batch["messages"].to_pylist()]
         return pa.RecordBatch.from_pylist([row for row in rows if row is not None], schema=schema)
 
-    return Format(name, schema, takes, convert)
+    return Format(name, schema, takes, convert, make=make)
 
 
 def _tokens(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -10,6 +10,7 @@ from synth.data.read import Rows, conversations, open_source
 from synth.data.write import open_writer
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
+from synth.exports.parts import Losses
 from synth.exports.trainers import NAMED_IN_CONFIG, TRAINERS, check, data_path, write_extras
 from synth.progress import Progress
 from synth.scoring.token_scores import scorer_model
@@ -108,19 +109,21 @@ def export_for(
     format = format_of(form or form_of(raw.schema))
     check(trainer, format.name, chosen=form is not None)
     rows = _rows(raw, format, selected)
-    exported = in_format(rows, format, attention=loads.attention)
+    exported = in_format(rows, format, attention=loads.attention, style=loads.style)
     data = data_path(trainer, format.name, path)
     if data != path:
         path.mkdir(parents=True, exist_ok=True)
     with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
         for batch in exported.batches(selected.limit):
             writer.write(batch)
-    write_extras(trainer, format.name, path)
+    write_extras(trainer, exported, path)
     model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
     for note in rows.notes:
         progress.say(note)
     if exported.left_out:
         progress.say(f"{exported.left_out:,} rows left out, which {format.name} cannot hold")
+    if loads.losses and format.name != "tokens" and Losses.of(rows.schema):
+        progress.say(f"{loads.losses}; tokens with labels, which synth score-tokens makes, are exact everywhere")
     masked = f", {exported.masked:,} masked tokens" if exported.masked else ""
     progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {path}")
     config = loads.config(exported, path, model)

@@ -6,6 +6,9 @@ axolotl    a dataset directory; tokens must be exactly input_ids, attention_mask
 LLaMA-Factory   tokens: a dataset directory as `tokenized_path`; conversations: data.jsonl with a dataset_info.json
 torchtune  JSON lines of messages; it tokenises itself, so it takes no masks
 jsonl, parquet   one file for any other trainer
+
+Thoughts, calls and tools come as `Trainer.style` says; what a trainer then makes of them was seen with TRL 1.16,
+axolotl 0.19 and LLaMA-Factory 0.9.5. Tokens with labels are exact with every trainer that takes them.
 """
 
 import json
@@ -16,6 +19,7 @@ from typing import Any
 
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, SHAREGPT_ROLES, Exported
+from synth.exports.parts import CALL_ROLE, Style
 
 NAMED_IN_CONFIG = "MODEL"
 """Stands for the model where the rows do not say which it is."""
@@ -31,6 +35,8 @@ class Trainer:
         attention: whether it wants an attention mask beside tokens.
         config: makes the configuration, from what was exported, where it is and the model's name.
         any_format: whether it loads rows of any columns, so that a user's own format does for it, too.
+        style: how it takes the parts of turns.
+        losses: what it does not keep of thoughts, calls and tools, for people; empty for any other trainer.
     """
 
     forms: tuple[str, ...]
@@ -38,6 +44,8 @@ class Trainer:
     attention: bool
     config: Callable[[Exported, Path, str], str]
     any_format: bool = False
+    style: Style = "fields"
+    losses: str = ""
 
 
 def check(name: str, form: str, *, chosen: bool) -> None:
@@ -62,10 +70,13 @@ def check(name: str, form: str, *, chosen: bool) -> None:
     raise UsageError(f"{name} takes no {form} data; it takes {', '.join(takes)}")
 
 
-def write_extras(name: str, form: str, folder: Path) -> None:
+def write_extras(name: str, rows: Exported, folder: Path) -> None:
     """Write what a trainer wants beside its data."""
-    if name == "llama-factory" and form != "tokens":
-        text = json.dumps({"synth": _dataset_info(form)}, indent=2) + "\n"
+    if name == "llama-factory" and rows.form != "tokens":
+        info = _dataset_info(rows.form)
+        if "tools" in rows.schema.names:
+            info["columns"] |= {"tools": "tools"}
+        text = json.dumps({"synth": info}, indent=2) + "\n"
         (folder / "dataset_info.json").write_text(text, encoding="utf-8")
 
 
@@ -138,16 +149,51 @@ def _dataset_info(form: str) -> dict[str, Any]:
         return info | {"columns": {"messages": "conversations"}}
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
     tags |= {"system_tag": "system", "observation_tag": next(r for r in SHAREGPT_ROLES if r == "tool")}
+    tags |= {"function_tag": CALL_ROLE}
     return info | {"columns": {"messages": "messages"}, "tags": tags}
 
 
 _CONVERSATIONS = ("messages", "sharegpt", "alpaca")
 
 TRAINERS: dict[str, Trainer] = {
-    "trl": Trainer(("tokens", "preference", "messages", "prompt-completion"), "", False, _trl, True),
-    "axolotl": Trainer(("tokens", "messages"), "", True, _axolotl),
-    "llama-factory": Trainer(("tokens", *_CONVERSATIONS), "", True, _llama_factory),
-    "torchtune": Trainer(("messages", "sharegpt"), ".jsonl", False, _torchtune),
+    "trl": Trainer(
+        ("tokens", "preference", "messages", "prompt-completion"),
+        "",
+        False,
+        _trl,
+        True,
+        "objects",
+        "TRL renders each conversation once, with the chat template: thoughts of earlier turns that the template cuts "
+        "are not trained on",
+    ),
+    "axolotl": Trainer(
+        ("tokens", "messages"),
+        "",
+        True,
+        _axolotl,
+        style="objects",
+        losses="axolotl renders each conversation once, with the chat template: thoughts of earlier turns that the "
+        "template cuts are not trained on; template arguments are those of its configuration, for all rows alike",
+    ),
+    "llama-factory": Trainer(
+        ("tokens", *_CONVERSATIONS),
+        "",
+        True,
+        _llama_factory,
+        style="text with calls",
+        losses="LLaMA-Factory has templates of its own: thoughts are text between <think> and </think>, which is right "
+        "where its template has these words; it cuts those of earlier turns, puts empty ones before answers without, "
+        "and takes no template arguments of a row",
+    ),
+    "torchtune": Trainer(
+        ("messages", "sharegpt"),
+        ".jsonl",
+        False,
+        _torchtune,
+        style="text",
+        losses="torchtune takes text: thoughts are between <think> and </think>; it takes no tools and no template "
+        "arguments of a row",
+    ),
     "jsonl": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".jsonl", True, _plain, True),
     "parquet": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".parquet", True, _plain, True),
 }

@@ -15,7 +15,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from synth.data.row import Outcome, Row
+from synth.data.row import Outcome, Row, conversations_of
 from synth.data.run.record import RunRecord
 from synth.engines.base import Usage
 from synth.errors import RequestError
@@ -299,7 +299,9 @@ class Run:
             return
         for batch in self.sink.rows():
             if self.key is not None:
-                self._seen.update(self.key(Row("", messages, "")) for messages in batch.column("messages").to_pylist())
+                self._seen.update(
+                    self.key(Row("", turns or [], "")) for turns in conversations_of(batch.column("messages"))
+                )
             if self.quota is not None:
                 self._taken.update(batch.column(self.quota.column).to_pylist())
 

@@ -8,7 +8,7 @@ import pyarrow as pa
 from synth.curation.embeddings import Embedder, open_embedder, state_embedder
 from synth.data.output import Output
 from synth.data.read import open_source
-from synth.data.row import BASE, digest
+from synth.data.row import BASE, digest, records_of
 from synth.data.run.record import RunRecord, read_record
 from synth.engines.loading import remote_code
 from synth.errors import RunError
@@ -87,7 +87,8 @@ def choose_inputs(folder: str, model: Model, embed: str | None, settings: SsrSet
         UsageError: as for `open_embedder`.
         RunError: as for `mean_states`.
     """
-    rows = [row for batch in open_source(folder).batches() for row in batch.select(["id", "messages"]).to_pylist()]
+    batches = open_source(folder).batches()
+    rows = [row for batch in batches for row in records_of(batch.select(["id", "messages"]))]
     return by_representation(rows, _embedder(model, embed), settings)
 
 

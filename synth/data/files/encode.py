@@ -1,11 +1,13 @@
 """The file formats rows are written in: each turns Arrow batches into the bytes of one file."""
 
 import io
+import json
+from collections.abc import Sequence
 from typing import BinaryIO, Protocol
 
 import pyarrow as pa
 
-from synth.data.row import BASE
+from synth.data.row import BASE, PARTED, as_messages
 from synth.errors import UsageError
 
 ROW_GROUP_BYTES = 64 * 2**20
@@ -27,8 +29,8 @@ class Encoder(Protocol):
 class JsonLines:
     """One JSON object a line.
 
-    A column of `synth.data.row.BASE` in which a whole batch holds nothing is left out of that batch's lines. NaN and
-    infinity, which JSON has not, become null.
+    A column of `synth.data.row.BASE` in which a whole batch holds nothing is left out of that batch's lines, and so are
+    the parts that a turn has not. NaN and infinity, which JSON has not, become null.
     """
 
     def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
@@ -51,7 +53,8 @@ class JsonLines:
         ]
         lines = io.BytesIO()
         pl.DataFrame(batch.select(kept or batch.schema.names)).write_ndjson(lines)
-        self._file.write(lines.getbuffer())
+        parted = [item.name for item in batch.schema if item.type == PARTED and item.name in kept]
+        self._file.write(_without_nulls(lines, parted) if parted else lines.getbuffer())
 
     def close(self) -> None:
         """JSON lines have no footer."""
@@ -83,6 +86,16 @@ class Parquet:
         if self._waiting:
             self._file.write_table(pa.Table.from_batches(self._waiting))
         self._waiting, self._bytes = [], 0
+
+
+def _without_nulls(lines: io.BytesIO, columns: Sequence[str]) -> bytes:
+    """The same lines, where turns in some columns lack what they have not."""
+    written = []
+    for line in lines.getvalue().splitlines():
+        row = json.loads(line)
+        row |= {name: as_messages(row[name]) for name in columns if row[name] is not None}
+        written.append(json.dumps(row, ensure_ascii=False, separators=(",", ":")).encode() + b"\n")
+    return b"".join(written)
 
 
 def _holds_bytes(kind: pa.DataType) -> bool:

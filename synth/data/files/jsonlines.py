@@ -30,6 +30,7 @@ from synth.data.files.json_types import (
     merge_objects,
 )
 from synth.data.row import FAULT
+from synth.data.schema.turn_columns import may_open
 from synth.data.schema.turns import HALF, half_character
 from synth.errors import UsageError
 
@@ -56,11 +57,13 @@ class JsonRows:
         kinds: of their columns.
         as_written: columns that are text whatever they hold: strings as they are, anything else as its JSON, numbers
             with the very digits of the file.
+        may_think: whether some text in them may begin with thoughts.
     """
 
     files: Sequence["_Lines"]
     kinds: dict[str, JsonType]
     as_written: frozenset[str] = frozenset()
+    may_think: bool = True
 
     @property
     def schema(self) -> pa.Schema:
@@ -75,7 +78,7 @@ class JsonRows:
 
     def written(self, names: Collection[str]) -> "JsonRows":
         """The same rows with some columns as they are written."""
-        return replace(self, as_written=frozenset(names))
+        return replace(self, as_written=frozenset(names), may_think=True)  # of turns that are text now nothing is known
 
     def batches(self) -> Iterator[pa.RecordBatch]:
         """The rows from the start, with the column `FAULT` where one of them cannot be read."""
@@ -96,10 +99,12 @@ def open_json(paths: Sequence[Path], name: str) -> JsonRows:
     """
     files = [_lines(path, name if len(paths) == 1 else str(path)) for path in paths]
     kinds: dict[str, JsonType] = {}
+    may_think = False
     for lines in files:
         for block in lines.blocks():
-            kinds = merge_objects(kinds, _kinds_of_block(block))
-    return JsonRows(files, kinds)
+            own, thinks = _look(block, further=not may_think)
+            kinds, may_think = merge_objects(kinds, own), may_think or thinks
+    return JsonRows(files, kinds, may_think=may_think)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,21 +141,23 @@ class _Block:
         return f"{self.lines.name}, {self.lines.unit} {self.start + index + 1}"
 
 
-def _kinds_of_block(block: _Block) -> dict[str, JsonType]:
+def _look(block: _Block, *, further: bool) -> tuple[dict[str, JsonType], bool]:
+    """The kinds of a block's values, and, looking `further`, whether some text may begin with thoughts."""
     if not _is_fatal(block.content):
         try:
             table = _arrow_parse(block.content)
             table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
-            return {
+            kinds = {
                 item.name: kind_of_column(column.chunks, item.type, DEEPEST - 1)
                 for item, column in zip(table.schema, table.columns, strict=True)
             }
+            return kinds, further and any(may_open(chunk) for column in table.columns for chunk in column.chunks)
         except (pa.ArrowInvalid, UnicodeDecodeError, RecursionError):
             pass
-    kinds: dict[str, JsonType] = {}
+    kinds = {}
     for row, _, _ in _rows(block):
         kinds = merge_objects(kinds, {key: kind_of_value(value) for key, value in row.items()})
-    return kinds
+    return kinds, True
 
 
 def _parse(block: _Block, schema: pa.Schema, as_written: Collection[str]) -> pa.Table:

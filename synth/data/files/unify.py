@@ -19,7 +19,7 @@ def one_schema(files: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
     """
     first, schema = files[0]
     if all(other.equals(schema) for _, other in files):
-        return schema
+        return _plain(schema) if any(has_json(item.type) for item in schema) else schema
     origins = dict.fromkeys(schema.names, first)
     schema = _plain(schema)
     for path, other in files[1:]:
@@ -84,8 +84,15 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema([item.with_type(_plain_type(item.type)).with_nullable(True) for item in schema])
 
 
+def has_json(kind: pa.DataType) -> bool:
+    """Whether a column holds JSON values of their own type (`datasets`' feature Json), however deep."""
+    return isinstance(kind, pa.JsonType) or any(has_json(kind.field(at).type) for at in range(kind.num_fields))
+
+
 def _plain_type(kind: pa.DataType) -> pa.DataType:
-    """A type that others can be promoted to: what is stored otherwise to save room is stored as it is."""
+    """A type that others can be promoted to: what is stored otherwise to save room is stored as it is, JSON as text."""
+    if isinstance(kind, pa.JsonType):
+        return pa.string()
     if pa.types.is_dictionary(kind):
         return _plain_type(kind.value_type)
     if kind == pa.string_view():

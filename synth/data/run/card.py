@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from synth.data.row import SCORES
+from synth.data.row import SCORES, records_of
 from synth.data.write import replace_text
 
 if TYPE_CHECKING:
@@ -80,7 +80,7 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         "",
     ]
     if sample is not None and sample.num_rows:
-        first = sample.slice(0, 1).to_pylist()[0]
+        first = records_of(sample.slice(0, 1))[0]
         shown = {name: value for name, value in first.items() if value is not None and name not in SCORES.names}
         lines += [
             "## One row",

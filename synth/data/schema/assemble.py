@@ -12,9 +12,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from synth.data.row import MESSAGES
+from synth.data.row import MESSAGES, PARTED
 from synth.data.schema.as_text import written
-from synth.data.schema.turns import Turns, is_conversation, is_plain, turns_of_column, turns_of_values
+from synth.data.schema.turn_columns import Turns, is_settled, joined, turns_of_column, turns_of_values, with_nulls
+from synth.data.schema.turns import is_conversation
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,25 +37,32 @@ class TurnColumn:
 
 @dataclass(frozen=True, slots=True)
 class ConversationColumns:
-    """What a conversation is made of, in the order of the turns. A row without `main` has no conversation."""
+    """What a conversation is made of, in the order of the turns. A row without `main` has no conversation.
+
+    `thoughts` is the column of what is thought before the answer.
+    """
 
     system: str | None
     history: str | None
     main: TurnColumn
     answer: TurnColumn | None
+    thoughts: str | None = None
 
     def columns(self) -> list[str]:
         """The names of all columns."""
         named = [part and name for part in (self.main, self.answer) if part for name in (part.column, part.context)]
-        return [name for name in (self.system, self.history, *named) if name]
+        return [name for name in (self.system, self.history, *named, self.thoughts) if name]
 
 
 def messages_of(
     batch: pa.RecordBatch, parts: ConversationColumns, notes: list[str], faults: dict[int, str]
 ) -> pa.ListArray:
-    """The parts of each row in one list; null where the main part is missing or empty. Adds to `faults`."""
+    """The parts of each row in one list; null where the main part is missing or empty. Adds to `faults`.
+
+    The type is `MESSAGES`, or `PARTED` where that of the column is or some turn has parts.
+    """
     column = batch.column(parts.main.column)
-    if parts.columns() == [parts.main.column] and is_plain(column):
+    if parts.columns() == [parts.main.column] and is_settled(column):
         return column
     main = _turns(batch, parts.main, notes)
     present = main.count > 0
@@ -65,16 +73,20 @@ def messages_of(
     if parts.system is not None:
         found.insert(0, _system(_said(batch.column(parts.system), "system"), main, faults))
     if parts.answer is not None:
-        found.append(_where(_turns(batch, parts.answer, notes), present))
+        answers = _turns(batch, parts.answer, notes)
+        if parts.thoughts is not None:
+            answers = _thought(answers, batch.column(parts.thoughts), faults)
+        found.append(_where(answers, present))
     for turns in found:
         faults |= turns.faults
     total = np.sum([turns.count for turns in found], axis=0)
     values = found[0].values
     if len(found) > 1:
         row = np.concatenate([np.repeat(np.arange(len(total)), turns.count) for turns in found])
-        values = pa.concat_arrays([turns.values for turns in found]).take(pa.array(np.argsort(row, kind="stable")))
+        values = joined([turns.values for turns in found]).take(pa.array(np.argsort(row, kind="stable")))
     offsets = np.concatenate([[0], np.cumsum(total)]).astype(np.int32)
-    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(total == 0)).cast(MESSAGES)
+    kind = PARTED if values.type == PARTED.value_type else MESSAGES
+    return pa.ListArray.from_arrays(pa.array(offsets), values, mask=pa.array(total == 0)).cast(kind)
 
 
 def last_answer(messages: pa.ListArray) -> pa.StringArray:
@@ -103,7 +115,30 @@ def _turns(batch: pa.RecordBatch, part: TurnColumn, notes: list[str]) -> Turns:
         context = batch.column(part.context).cast(pa.string())
         joined = compute.binary_join_element_wise(text, context, "\n\n")
         text = compute.if_else(compute.and_(_filled(text), _filled(context)), joined, text)
-    return replace(_said(text, part.role), faults=faults)
+    said = replace(_said(text, part.role), faults=faults)
+    if part.role != "assistant":
+        return said
+    offsets = pa.array(np.concatenate([[0], np.cumsum(said.count)]).astype(np.int32))
+    turns = turns_of_column(pa.ListArray.from_arrays(offsets, said.values), notes, part.column)
+    return replace(turns, faults=faults | turns.faults)
+
+
+def _thought(answers: Turns, column: pa.Array, faults: dict[int, str]) -> Turns:
+    """Answers with the thoughts of a column beside them. Adds to `faults`."""
+    texts = [(text or "").strip() or None for text in column.cast(pa.string()).to_pylist()]
+    rows = np.repeat(np.arange(len(texts)), answers.count)
+    turns = with_nulls(answers.values)
+    at = turns.type.get_field_index("reasoning_content")
+    own: list[str | None] = turns.field(at).to_pylist()
+    for place, row in enumerate(rows):
+        if own[place] and texts[row] and own[place] != texts[row]:
+            faults[int(row)] = "thoughts: the column and the answer say different things"
+        own[place] = own[place] or texts[row]
+    if not any(own):
+        return answers
+    parts = turns.flatten()
+    parts[at] = pa.array(own, pa.string())
+    return replace(answers, values=pa.StructArray.from_arrays(parts, fields=list(turns.type)))
 
 
 def _said(text: pa.Array, role: str) -> Turns:

@@ -5,12 +5,17 @@
     prompt / completion   text, or lists of messages (TRL); other pairs of names are in `ANSWERS`
     alpaca                instruction, input, output, history (pairs of earlier questions and answers)
 
-A `system` column (`SYSTEM`) beside any of them is the system's turn. `messages` become the user's turns and, where the
-data has an answer, the assistant's; an answer that is no text (a number, an object) is written as its JSON. `reference`
-becomes the text of the closing assistant turn, unless the data has a `reference` column, or a `method` column, which
-says that a model wrote the answer. The columns used up are gone, all others are carried through. Of those, what bears a
-name of `synth.data.row.BASE` is ours if its values fit without loss and, where the rows were not `messages` before, if
-it describes the task rather than somebody's answer (`TASK_COLUMNS`); else it is renamed `input_NAME`.
+A `system` column (`SYSTEM`) beside any of them is the system's turn, and one of `THOUGHTS` beside a question and an
+answer is what was thought before the answer. `messages` become the user's turns and, where the data has an answer, the
+assistant's; an answer that is no text (a number, an object) is written as its JSON. `reference` becomes the text of the
+closing assistant turn, unless the data has a `reference` column, or a `method` column, which says that a model wrote
+the answer. The columns used up are gone, all others are carried through. Of those, what bears a name of
+`synth.data.row.BASE` is ours if its values fit without loss and, where the rows were not `messages` before, if it
+describes the task rather than somebody's answer (`TASK_COLUMNS`); else it is renamed `input_NAME`.
+`synth.data.schema.rendering` says what becomes of `tools` and of other columns that say how conversations are rendered.
+
+Turns have parts (`synth.data.row.PARTED`) where those of the source may: where their type says so, or some do among the
+first `LOOKED_AT` bytes.
 
 A row whose conversation or values cannot be read has null `messages`, and `FAULT` says why.
 """
@@ -23,11 +28,13 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from synth.data.row import BASE, FAULT, MESSAGES
+from synth.data.row import BASE, FAULT, MESSAGES, PARTED, RENDERING
 from synth.data.schema.as_text import is_exact, is_writable, of_several, written
 from synth.data.schema.assemble import ConversationColumns, TurnColumn, last_answer, messages_of
 from synth.data.schema.names import free_name
-from synth.data.schema.turns import holds_text, is_conversation, is_text, turn_fields
+from synth.data.schema.rendering import NAMES, found_in, read_column
+from synth.data.schema.turn_columns import as_type, passes_objects
+from synth.data.schema.turns import holds_text, holds_texts, is_conversation, is_text, turn_fields
 from synth.errors import UsageError
 
 TURN_COLUMNS = ("messages", "conversations", "conversation")
@@ -51,8 +58,11 @@ CONTEXT = {"instruction": ("input", "context"), "question": ("context",)}
 SYSTEM = ("system", "system_prompt", "system_message")
 HISTORY = "history"
 
-TOOLS = ("tools", "functions")
-"""What might have been called in a conversation: people are told that a model does not see it."""
+THOUGHTS = ("reasoning_content", "thinking", "reasoning")
+"""What was thought before an answer that stands in a column of its own."""
+
+LOOKED_AT = 2**30
+"""Bytes of rows, in Arrow, of which the first with parts tells that there are such."""
 
 TASK_COLUMNS = ("id", "reference", "verifier")
 
@@ -64,6 +74,9 @@ _TOLD = 8
 
 First = Callable[[str], object]
 """The first value of a column that is not null."""
+
+HasParts = Callable[[ConversationColumns], bool]
+"""Whether turns made of some columns have parts, as far as one looks."""
 
 
 @dataclass(slots=True)
@@ -89,6 +102,7 @@ def recognise(
     reference_column: str | None = None,
     first: First = lambda name: None,
     mixed: Collection[str] = (),
+    has_parts: HasParts = lambda parts: False,
 ) -> Shape:
     """Find the conversation in the columns of `schema`.
 
@@ -98,6 +112,7 @@ def recognise(
         reference_column: the column that holds the answer, likewise.
         first: looks into a column, where its type does not tell whether its text is JSON.
         mixed: columns of text that hold the JSON of values that were no text.
+        has_parts: looks at conversations, where their type does not tell whether turns have parts.
 
     Raises:
         UsageError: a named column is missing or of another type, a name is there twice, no known columns are there,
@@ -110,7 +125,8 @@ def recognise(
         if name is not None and name not in names:
             raise UsageError(f"there is no column {name!r}; there are: {', '.join(names)}")
     seen = Seen(schema, first, mixed)
-    return _plan(schema, seen.parts(prompt_column, reference_column), reference_column)
+    parts = seen.parts(prompt_column, reference_column)
+    return _plan(seen, parts, reference_column, PARTED if has_parts(parts) else MESSAGES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +156,9 @@ class Seen:
         used = {main.column, main.context, answer and answer.column, reference_column}
         system = next((name for name in SYSTEM if name not in used and self.is_said(name)), None)
         history = HISTORY if main.kind != "turns" and HISTORY not in used and self.is_history() else None
-        return ConversationColumns(system, history, main, answer)
+        beside = answer is not None and answer.kind == "text"
+        thoughts = next((name for name in THOUGHTS if beside and name not in used and self.is_prose(name)), None)
+        return ConversationColumns(system, history, main, answer, thoughts)
 
     def type(self, name: str) -> pa.DataType:
         """A column's type; null where there is no such column."""
@@ -149,13 +167,17 @@ class Seen:
     def holds_turns(self, name: str) -> bool:
         """Whether a column holds conversations, as lists or as JSON text."""
         kind = self.type(name)
-        if holds_text(kind):
+        if holds_text(kind) or holds_texts(kind):
             return is_conversation(self.first(name))
         return turn_fields(kind) is not None
 
     def is_said(self, name: str) -> bool:
         """Whether a column holds texts."""
         return holds_text(self.type(name))
+
+    def is_prose(self, name: str) -> bool:
+        """Whether a column holds texts of several words, not names such as on and off."""
+        return self.is_said(name) and " " in str(self.first(name) or "").strip()
 
     def is_history(self) -> bool:
         """Whether there are earlier questions and answers, as lists of pairs."""
@@ -190,7 +212,7 @@ class Seen:
     def part(self, name: str, role: str) -> TurnColumn:
         """What a column adds to the conversation."""
         kind = self.type(name)
-        if turn_fields(kind):
+        if turn_fields(kind) or (holds_texts(kind) and is_conversation(self.first(name))):
             return TurnColumn(name, "turns")
         if not (is_text(kind) or (role == "assistant" and is_writable(kind))):
             raise UsageError(f"column {name!r} holds {_short(kind)}; a {role}'s turn is text or a list of messages")
@@ -199,21 +221,22 @@ class Seen:
         return TurnColumn(name, "either" if either else "text", role, context)
 
     def _may_be_prompt(self, name: str) -> bool:
-        return is_text(self.type(name)) or turn_fields(self.type(name)) is not None
+        kind = self.type(name)
+        return is_text(kind) or turn_fields(kind) is not None or (holds_texts(kind) and self.holds_turns(name))
 
 
-def _plan(schema: pa.Schema, parts: ConversationColumns, reference: str | None) -> Shape:
+def _plan(seen: Seen, parts: ConversationColumns, reference: str | None, kind_of_turns: pa.DataType) -> Shape:
     """Lay out the columns to come: carried ones cast or renamed, `messages` where the main part was.
 
     `reference` is the column the user named for it, if any.
     """
-    read = parts.columns()
+    schema, read = seen.schema, parts.columns()
     used = {*(name for name in read if not of_several(schema.field(name).type)), reference, FAULT}
     notes: list[str] = []
-    passthrough = _passthrough(schema, used, reference, parts.main.column == "messages", notes)
+    rendered = found_in(schema, used, seen.first)
+    passthrough = _passthrough(schema, used, reference, parts.main.column == "messages", rendered, notes)
     if read != ["messages"]:
         notes.insert(0, f"conversation read from: {', '.join(read)}{_beside(passthrough, schema)}")
-    notes += [f"{name!r} is carried, and no part of the conversation" for name in passthrough if name in TOOLS]
     if reference is not None and reference not in read:  # a column beside whole conversations, and no turn of them
         if not is_writable(kind := schema.field(reference).type):
             raise UsageError(f"column {reference!r} holds {_short(kind)}; a reference is text")
@@ -221,7 +244,7 @@ def _plan(schema: pa.Schema, parts: ConversationColumns, reference: str | None) 
     derived = "reference" not in passthrough and (reference is not None or "method" not in passthrough)
     fields = [pa.field(name, kind) for name, (_, kind) in passthrough.items()]
     at = sum(item.name not in used for item in list(schema)[: schema.get_field_index(parts.main.column)])
-    fields[at:at] = [pa.field("messages", MESSAGES)]
+    fields[at:at] = [pa.field("messages", kind_of_turns)]
     if derived:
         fields.insert(at + 1, pa.field("reference", pa.string()))
     result = pa.schema(fields)
@@ -230,8 +253,11 @@ def _plan(schema: pa.Schema, parts: ConversationColumns, reference: str | None) 
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         faults: dict[int, str] = {}
-        columns = {name: _cast(batch, old, kind, faults) for name, (old, kind) in passthrough.items()}
-        messages = messages_of(batch, parts, notes, faults)
+        columns = {
+            name: read_column(name, batch.column(old), faults) if old in rendered else _cast(batch, old, kind, faults)
+            for name, (old, kind) in passthrough.items()
+        }
+        messages = as_type(kind_of_turns, messages_of(batch, parts, notes, faults), faults)
         if FAULT in batch.schema.names:
             faults |= {index: why for index, why in enumerate(batch.column(FAULT).to_pylist()) if why is not None}
         if must_talk and messages.null_count:
@@ -250,11 +276,18 @@ def _plan(schema: pa.Schema, parts: ConversationColumns, reference: str | None) 
     texts = [parts.answer.column] if parts.answer and parts.answer.kind != "turns" else []
     texts += [old for name, (old, _) in passthrough.items() if name == "reference"]
     inexact = [name for name in texts if not is_exact(schema.field(name).type)]
-    return Shape(result, convert, notes, frozenset([*read, *texts]), frozenset(inexact))
+    inexact += [name for name in rendered if pa.types.is_nested(schema.field(name).type) and rendered[name] != "drawn"]
+    inexact += [name for name in read if passes_objects(schema.field(name).type)]
+    return Shape(result, convert, notes, frozenset([*read, *texts, *rendered]), frozenset(inexact))
 
 
 def _passthrough(
-    schema: pa.Schema, used: Collection[str | None], reference: str | None, were_messages: bool, notes: list[str]
+    schema: pa.Schema,
+    used: Collection[str | None],
+    reference: str | None,
+    were_messages: bool,
+    rendered: Mapping[str, str],
+    notes: list[str],
 ) -> dict[str, tuple[str, pa.DataType]]:
     """The columns that are no part of the conversation: new name: old name, type."""
     passthrough: dict[str, tuple[str, pa.DataType]] = {}
@@ -262,7 +295,15 @@ def _passthrough(
         if item.name in used:
             continue
         name, kind = item.name, item.type
-        if name in BASE.names:
+        if name in rendered:
+            name = rendered[name]
+            kind = RENDERING.field(name).type
+            if name != item.name:
+                notes.append(f"column {item.name!r} is read as {name!r}")
+        elif name in RENDERING.names:
+            name = free_name(name, RENDERING.names, schema.names)
+            notes.append(f"column {item.name!r} is carried as {name!r}, and no part of the conversation")
+        elif name in BASE.names:
             ours = BASE.field(name).type
             fits = is_writable(kind) if name == "reference" and reference is None else _fits(kind, ours)
             replaced = name == "reference" and reference is not None
@@ -277,7 +318,7 @@ def _passthrough(
 
 def _beside(passthrough: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -> str:
     """What else there is to read that people might think is read: columns of text under names not known here."""
-    known = {*BASE.names, *TOOLS}
+    known = {*BASE.names, *(name for names in NAMES.values() for name in names)}
     names = [old for old, _ in passthrough.values() if old not in known and is_text(schema.field(old).type)]
     more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""
     return f"; no part of it: {', '.join(names[:_TOLD])}{more}" if names else ""
