@@ -52,6 +52,7 @@ from cli.options import MODEL, SAMPLES, Number, Whole, answering_options, input_
 @click.option(
     "--min-step-value", type=Number(0, 1), metavar="SHARE", help="Reject traces with a step of a lower value, 0 to 1."
 )
+@click.option("--explain", is_flag=True, help="Write thoughts for the human answers, which stay.")
 @answering_options
 def command(**given: Any) -> None:
     """Let the model reason its way to right answers: long chains of its own, thoughts included.
@@ -62,11 +63,15 @@ def command(**given: Any) -> None:
     --search put before the right one), `steps` and `step_values` (the share of rollouts from the end of each
     step that end right).
 
+    With --explain the human answers stay, and the model writes the thoughts that lead there: it is shown question
+    and answer, and its thoughts are kept if it comes to a right answer from them alone.
+
     \b
     Examples:
       synth reason gsm8k.jsonl --model M --verifier math --max-tokens 8192 -o traces
       synth reason gsm8k.jsonl --model M --verifier math --samples 16 --length-limit mean --select all -o traces
       synth reason math.jsonl --model M --verifier math --select random --search 2 -o search
+      synth reason human.jsonl --model M --verifier math --explain --samples 4 --select first -o explained
       synth reason math.jsonl --model M --verifier math --step-rollouts 8 --min-step-value 0.25 -o steps
     """  # noqa: D301 (\b is click's)
     from synth.api.reason import reason

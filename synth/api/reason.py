@@ -10,6 +10,8 @@ from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
 from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
+from synth.methods.explain import COLUMNS as EXPLAINED
+from synth.methods.explain import explain as explaining
 from synth.methods.reason import COLUMNS, ReasonSettings
 from synth.methods.reason import reason as method
 from synth.methods.thoughts import Markers
@@ -33,6 +35,7 @@ def reason(
     step_rollouts: int = 0,
     step_unit: str = "line",
     min_step_value: float | None = None,
+    explain: bool = False,
     seed: int = 0,
     temperature: float = 0.7,
     top_p: float = 0.95,
@@ -65,6 +68,8 @@ def reason(
         step_rollouts: completions from the end of each step, of which the share that end right is its value.
         step_unit: what a step is: `line`, `paragraph` or `sentence`.
         min_step_value: traces with a step of a lower value are rejected, 0 to 1.
+        explain: write thoughts for the human answers, which stay: the model sees question and answer, and its thoughts
+            are taken if from them alone it comes to a right answer (after arXiv 2203.14465).
         seed: of the run.
         temperature: of the traces; 0 is greedy.
         top_p: of the traces.
@@ -90,6 +95,7 @@ def reason(
         step_rollouts=step_rollouts,
         step_unit=step_unit,
         min_step_value=min_step_value,
+        explain=explain,
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
     )
     place = output_at(output, restart=restart)
@@ -98,16 +104,17 @@ def reason(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
         )
         with roles_for(model, prompts, verifier, judge=judge, judge_prompt=judge_prompt) as roles:
-            if roles.verifier and entry_of(roles.verifier.name).votes and (search or step_rollouts):
-                verifying = roles.verifier.name
+            if roles.verifier and entry_of(roles.verifier.name).votes and (search or step_rollouts or explain):
+                alone = "`search`, `step_rollouts` and `explain`"
                 raise UsageError(
-                    f"`verifier` {verifying} judges samples only together: it goes without `search` and `step_rollouts`"
+                    f"`verifier` {roles.verifier.name} judges samples only together: it goes without {alone}"
                 )
+            complete, columns = (explaining, EXPLAINED) if explain else (method, COLUMNS)
             job = prompt_job(
                 "reason",
                 prompts,
-                COLUMNS,
+                columns,
                 settings.record(),
-                lambda open_roles: method(open_roles.chat_model, open_roles.verifier, settings),
+                lambda open_roles: complete(open_roles.chat_model, open_roles.verifier, settings),
             )
             return Dataset.of(place, generate(job, roles, place, progress=progress))

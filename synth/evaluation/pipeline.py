@@ -187,9 +187,10 @@ def _refuse_other_runs(job: EvaluationJob, models: Mapping[str, Model]) -> None:
 
 def _asked_in_modes(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> EvaluationJob:
     """The evaluation in the modes that the models have, where they think."""
-    modes = modes_for(job.run.mode, {name: model.chat for name, model in models.items()})
-    if job.run.mode is None and len(modes) > 1:
-        first = next(iter(models))
+    first, model = next(iter(models.items()))
+    wanted = job.run.mode or model.asking.mode
+    modes = modes_for(wanted, {name: model.chat for name, model in models.items()})
+    if wanted is None and len(modes) > 1:
         progress.say(f"{first} can think before it answers, or not: all is asked in both modes (`mode` takes one)")
     return replace(job, run=job.run.asked_in(modes))
 

@@ -23,6 +23,7 @@ from synth.data.run.record import without
 from synth.engines.base import Completion, Sampling
 from synth.errors import UsageError
 from synth.generation.chat_model import Answer, ChatModel, check_samples, each_once
+from synth.generation.prompt_files import load_prompt
 from synth.generation.screen import text_fault
 from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.methods.rollouts import UNITS, cut, step_values
@@ -59,6 +60,7 @@ class ReasonSettings:
         step_rollouts: completions drawn after each step; 0 values no steps.
         step_unit: what a step is.
         min_step_value: traces with a step of a lower value are rejected.
+        explain: thoughts are written for the human answers (`synth.methods.explain`), which stay.
         sampling: how traces and rollouts are drawn.
     """
 
@@ -71,6 +73,7 @@ class ReasonSettings:
     step_rollouts: int = 0
     step_unit: str = "line"
     min_step_value: float | None = None
+    explain: bool = False
     sampling: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048, temperature=0.7, top_p=0.95))
 
     def __post_init__(self) -> None:
@@ -98,13 +101,23 @@ class ReasonSettings:
             raise UsageError("`min_step_value` needs the values of steps: give `step_rollouts`")
         if self.min_step_value is not None and self.search:
             raise UsageError("`min_step_value` would reject the mistakes that `search` puts in: give one of the two")
+        if self.explain and (self.search or self.step_rollouts):
+            raise UsageError(
+                "`explain` writes thoughts for human answers: it goes without `search` and `step_rollouts`"
+            )
         if self.step_rollouts:
             check_samples(self.step_rollouts, self.sampling)
 
     def record(self) -> dict[str, Any]:
         """The settings as JSON values."""
         markers = {"think_open": self.markers.open, "think_close": self.markers.close}
-        return without(asdict(self), "sampling", "markers") | self.sampling.chosen() | markers
+        explaining = {"explain": self.prompt()} if self.explain else {}
+        return without(asdict(self), "sampling", "markers", "explain") | self.sampling.chosen() | markers | explaining
+
+    @staticmethod
+    def prompt() -> str:
+        """The text of the prompt for thoughts to a human answer."""
+        return load_prompt("explain", {"question", "reference"}, {"question", "reference"})
 
 
 def reason(chat_model: ChatModel, verifier: Verifier, settings: ReasonSettings) -> Callable[[Row], Awaitable[Outcome]]:

@@ -80,7 +80,7 @@ def test_traces_that_never_end_are_dropped(synth: Synth, tasks: Path, model: str
     [
         (["--think-open", "<t>", "--think-close", "<t>"], "cannot be told apart"),
         (["--length-limit", "median"], "--length-limit must be mean or a number of tokens"),
-        (["--verifier", "majority", "--search", "1"], "it goes without --search and --step-rollouts"),
+        (["--verifier", "majority", "--search", "1"], "it goes without --search, --step-rollouts and --explain"),
     ],
 )
 def test_what_cannot_work_is_said_before_a_model_is_loaded(
@@ -89,3 +89,26 @@ def test_what_cannot_work_is_said_before_a_model_is_loaded(
     status, said = synth(*REASON, tasks, "--model", model, *arguments)
     assert status == 2 and message in said
     assert "ready in" not in said and "Traceback" not in said
+
+
+def test_thoughts_for_human_answers(synth: Synth, tasks: Path, model: str, tmp_path: Path) -> None:
+    """The hybrid model writes thoughts for answers in words that are not its own."""
+    rows = [json.loads(line) for line in tasks.read_text().splitlines()]
+    human = [row | {"answer": f"Easy enough! {row['answer']}"} for row in rows]
+    (tmp_path / "human.jsonl").write_text("\n".join(map(json.dumps, human)))
+    hybrid = Path(model).with_name("hybrid")
+    command = [*REASON, tmp_path / "human.jsonl", "--model", hybrid, "--explain", "--samples", 2, "--select", "first"]
+    status, said = synth(*command, "-o", tmp_path / "explained")
+    assert status == 0, said
+    explained = load(tmp_path / "explained")
+    assert len(explained) + len(load(tmp_path / "explained" / "rejected")) == len(rows)
+    assert len(explained) >= 4
+    answers = {row["question"]: row["answer"] for row in human}
+    for row in explained:
+        question, answer = row["messages"]
+        assert answer["content"] == answers[question["content"]]
+        assert "=" in answer["reasoning_content"] and "think>" not in answer["reasoning_content"]
+        assert (row["method"], row["verdict"], row["mode"]) == ("reason", "right", "thinking")
+        assert 0 < row["samples_right"] <= row["samples"] <= 2
+    status, said = synth(*command, "--search", 1, "-o", tmp_path / "other")
+    assert status == 2 and "--explain writes thoughts for human answers" in said

@@ -1,0 +1,152 @@
+"""Thoughts for human answers, by a scripted model, verified by what it answers after them alone."""
+
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from filters.verdict import VerifierSettings
+from synth.chat.derive import format_for
+from synth.chat.format import ChatFormat
+from synth.data.row import Outcome, Row
+from synth.engines.base import Completion, Sampling, Usage
+from synth.errors import UsageError
+from synth.generation.chat_model import ChatModel
+from synth.generation.verification import Verifier, open_verifier
+from synth.methods.explain import explain
+from synth.methods.reason import ReasonSettings
+
+ROOT = Path(__file__).resolve().parents[3]
+QUESTION = "What is 3 + 4?"
+HUMAN = "Easy: seven, #### 7"
+
+
+@pytest.fixture(scope="module")
+def hybrid() -> ChatFormat:
+    return format_for(str(ROOT / "samples" / "hybrid"))
+
+
+class Scripted:
+    """An engine that writes thoughts in turn when it is asked for them, and says what a function makes of them."""
+
+    name = description = "scripted"
+    max_length = 512
+
+    def __init__(self, chat: ChatFormat, thoughts: Sequence[str], answer: Callable[[str], str]) -> None:
+        self.chat, self.thoughts, self.answer, self.usage = chat, list(thoughts), answer, Usage()
+        self.prompts: list[str] = []
+
+    async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
+        prompt = self.chat.tokenizer.decode(token_ids)
+        self.prompts.append(prompt)
+        text = self.thoughts.pop(0) if "Right answer:" in prompt else self.answer(prompt)
+        ids = tuple(self.chat.tokenizer(text, add_special_tokens=False)["input_ids"])
+        return [Completion(ids, text, "length" if text.endswith("…") else "stop")]
+
+    async def logprobs(self, token_ids: Sequence[int]) -> Any:
+        raise AssertionError("nothing is scored")
+
+    async def close(self) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def verifier(loop: Any) -> Iterator[Verifier]:
+    made = loop.run(open_verifier(VerifierSettings("math")))
+    yield made
+    loop.run(made.close())
+
+
+Ask = Callable[..., tuple[Outcome, Scripted]]
+
+
+def by_the_thoughts(prompt: str) -> str:
+    """It answers what the thoughts come to."""
+    return f"The answer is {prompt.split('</think>')[0].rsplit('= ', 1)[-1].strip(' .' + chr(10))}."
+
+
+@pytest.fixture
+def ask(loop: Any, verifier: Verifier, hybrid: ChatFormat) -> Ask:
+    def run(*thoughts: str, answer: Callable[[str], str] = by_the_thoughts, **given: Any) -> tuple[Outcome, Scripted]:
+        chat = given.pop("chat", hybrid)
+        engine = Scripted(chat, thoughts, answer)
+        settings = ReasonSettings(explain=True, samples=len(thoughts), **given)
+        row = Row("a", [{"role": "user", "content": QUESTION}], "reason", reference=given.pop("reference", HUMAN))
+        return loop.run(explain(ChatModel(engine, chat, "m"), verifier, settings)(row)), engine
+
+    return run
+
+
+def test_the_human_answer_stays_and_gets_thoughts(ask: Ask) -> None:
+    outcome, engine = ask("3 + 4 = 7.")
+    assert outcome.reason is None
+    assert outcome.row.messages == [
+        {"role": "user", "content": QUESTION},
+        {"role": "assistant", "content": HUMAN, "reasoning_content": "3 + 4 = 7."},
+    ]
+    assert (outcome.row.verdict, outcome.row.model, outcome.row.samples) == ("right", "m", 1)
+    assert outcome.row.extra["samples_right"] == 1 and outcome.row.extra["tokens"] > 3
+    asked, answered = engine.prompts
+    assert HUMAN in asked and QUESTION in asked and asked.endswith("<think>\n\n</think>\n\n")  # without thinking
+    # Its answer is drawn from the thoughts alone, as after thoughts of its own.
+    assert answered.endswith(f"<|user|>{QUESTION}<|end|><|assistant|><think>\n3 + 4 = 7.\n</think>\n\n")
+    assert HUMAN not in answered
+
+
+def test_thoughts_that_lead_astray_are_dropped(ask: Ask) -> None:
+    outcome, _ = ask("3 + 4 = 8.", "4 + 4 = 8.")
+    assert outcome.reason == "no thoughts lead to a right answer: of 2 the first are wrong: they lead to 8"
+    outcome, _ = ask("3 + 4 = 8.", "Three and four: 3 + 4 = 7.", "3 + 4 = 7.")
+    assert outcome.row.messages[-1]["reasoning_content"] == "3 + 4 = 7."  # the shortest right ones
+    assert (outcome.row.samples, outcome.row.extra["samples_right"]) == (3, 2)
+
+
+def test_first_stops_drawing(ask: Ask) -> None:
+    outcome, engine = ask("3 + 4 = 8.", "3 + 4 = 7.", "4 + 3 = 7.", select="first")
+    assert outcome.row.samples == 2 and engine.thoughts == ["4 + 3 = 7."]
+
+
+def test_all_gives_a_row_each(ask: Ask) -> None:
+    outcome, _ = ask("3 + 4 = 7.", "4 + 3 = 7.", "3 + 4 = 7.", select="all")
+    rows = [outcome.row, *outcome.more]
+    assert [row.messages[-1]["reasoning_content"] for row in rows] == ["3 + 4 = 7.", "4 + 3 = 7."]
+    assert len({row.id for row in rows}) == 2
+
+
+@pytest.mark.parametrize(
+    ("thoughts", "why"),
+    [
+        ("The given answer is 7, so 3 + 4 = 7.", "speaks of the answer: given answer"),
+        ("The result is known: 3 + 4 = 7.", "speaks of the answer: result is known"),
+        ("<think>\n3 + 4 = 7.\n</think>", "thoughts within the answer: <think>"),
+        ("3 + 4 = 7 and so on…", "cut off"),
+        ("  ", "empty"),
+        ("3 + 4 = 7.<|user|>", "template debris: <|user|>"),
+    ],
+)
+def test_what_nobody_would_think_is_dropped(ask: Ask, thoughts: str, why: str) -> None:
+    outcome, _ = ask(thoughts)
+    assert outcome.reason is not None and outcome.reason.endswith(f"the first are wrong: {why}")
+
+
+def test_an_answer_that_goes_on_thinking_is_no_answer(ask: Ask) -> None:
+    outcome, _ = ask("3 + 4 = 7.", answer=lambda _: "<think>\nOnce more. 7\n</think>\n\n7")
+    assert outcome.reason is not None and "opened or closed twice" in outcome.reason
+
+
+def test_what_cannot_be_explained(ask: Ask, loop: Any, hybrid: ChatFormat, verifier: Verifier) -> None:
+    model = ChatModel(Scripted(hybrid, [], by_the_thoughts), hybrid, "m")
+    method = explain(model, verifier, ReasonSettings(explain=True, samples=1))
+    without = loop.run(method(Row("a", [{"role": "user", "content": QUESTION}], "reason")))
+    assert without.reason == "no reference: there is no answer to explain"
+    with pytest.raises(UsageError, match="`explain` writes thoughts"):
+        ReasonSettings(explain=True, search=1)
+    with pytest.raises(UsageError, match="`explain` writes thoughts"):
+        ReasonSettings(explain=True, step_rollouts=2)
+
+
+def test_a_model_without_modes_writes_its_thoughts_as_text(ask: Ask, chat: ChatFormat) -> None:
+    outcome, engine = ask("3 + 4 = 7.", chat=chat)
+    assert outcome.row.messages[-1]["reasoning_content"] == "3 + 4 = 7."
+    assert engine.prompts[1].endswith("<|assistant|><think>\n3 + 4 = 7.\n</think>\n\n")
