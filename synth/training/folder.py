@@ -21,7 +21,6 @@ from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RunRecord, read_record, refuse_changed, refuse_foreign
 from synth.data.write import replace_text
 from synth.errors import UsageError
-from synth.training.settings import EARLIER_NAMES
 
 _OURS = {
     ".lock",
@@ -83,7 +82,7 @@ class TrainingFolder:
 
     def _go_on(self, earlier: RunRecord) -> None:
         """Forget what was logged after the last checkpoint: those steps are taken again."""
-        self.record, self.begun = earlier, True
+        self.record, self.begun = replace(earlier, settings=self.record.settings), True
         self.finished = earlier.finished is not None
         if self.finished:
             return
@@ -211,7 +210,7 @@ def earlier_run(path: Path) -> RunRecord | None:
     record = read_record(path)
     if record is None or not (record.finished or _whole_checkpoints(path)):
         return None
-    return replace(record, settings={EARLIER_NAMES.get(name, name): value for name, value in record.settings.items()})
+    return record
 
 
 def refuse_other_settings(path: Path, settings: Mapping[str, Any]) -> None:

@@ -17,17 +17,6 @@ TrainOn = Literal["assistant", "last", "all"]
 Overlong = Literal["drop", "truncate"]
 DType = Literal["auto", "float32", "bfloat16"]
 
-EARLIER_NAMES = {
-    "batch_tokens": "tokens_per_batch",
-    "accumulate": "gradient_accumulation_steps",
-    "clip": "max_grad_norm",
-    "lm_loss": "lm_loss_coef",
-    "kl": "kl_coef",
-    "kl_on": "kl_sources",
-    "exam": "evaluation",
-}
-"""What `run.json` of an earlier release calls a setting, and what it is called now."""
-
 
 @dataclass(frozen=True, slots=True)
 class TrainingSettings:

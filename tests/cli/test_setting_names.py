@@ -7,6 +7,7 @@ import click
 import pytest
 
 from cli.main import cli
+from synth.data.run.earlier import RENAMED_IN_TRAINING
 from synth.methods.continuation import ContinuationSettings
 from synth.methods.describe import DescribeSettings
 from synth.methods.distil import DistilSettings
@@ -19,7 +20,7 @@ from synth.methods.refuse import RefuseSettings
 from synth.methods.rephrase import RephraseSettings
 from synth.methods.self_output import SelfOutputSettings
 from synth.methods.ssr import SsrSettings
-from synth.training.settings import EARLIER_NAMES, RowSettings, TrainedParts, TrainingSettings
+from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
 
 CASES = [
     ("continue", ContinuationSettings(), {"prompt"}),
@@ -54,4 +55,4 @@ def test_a_training_has_the_names_of_options() -> None:
     parameters = {param.name for param in command.params}
     recorded = {item.name for kind in (TrainingSettings, TrainedParts, RowSettings) for item in fields(kind)}
     assert recorded <= parameters, recorded - parameters
-    assert set(EARLIER_NAMES.values()) - {"evaluation"} <= recorded and not set(EARLIER_NAMES) & recorded
+    assert set(RENAMED_IN_TRAINING.values()) - {"evaluation"} <= recorded and not set(RENAMED_IN_TRAINING) & recorded

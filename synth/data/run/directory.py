@@ -110,6 +110,7 @@ class RunDirectory:
         refuse_changed(self.path, earlier, fresh)
         return replace(
             earlier,
+            settings=fresh.settings,  # they agree; an earlier release recorded them in another form
             source=fresh.source,
             asked=fresh.asked,
             command_line=fresh.command_line,

@@ -9,6 +9,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 
 from synth.data.row import Outcome
+from synth.data.run.earlier import UNKNOWN, flattened, todays_settings
 from synth.data.run.invocation import command_line
 from synth.errors import UsageError
 
@@ -113,6 +114,8 @@ def _increase(counts: dict[str, int], name: str) -> None:
 def read_record(path: Path) -> RunRecord | None:
     """The record of the run in a directory, finished or not; None if there is none.
 
+    One that an earlier release wrote has its settings by today's names.
+
     Raises:
         UsageError: it is there but cannot be read.
     """
@@ -125,8 +128,11 @@ def read_record(path: Path) -> RunRecord | None:
             fields = json.loads(file.read_text(encoding="utf-8"))
             if not isinstance(fields, dict):
                 raise ValueError("it holds no settings")
+            first_release = "command_line" not in fields
             fields.setdefault("command_line", None)
-            return _checked(RunRecord(**fields))
+            record = _checked(RunRecord(**fields))
+            record.settings = todays_settings(record.command, record.settings, digests=first_release)
+            return record
         except (ValueError, TypeError, OSError, RecursionError) as error:
             raise UsageError(f"{file} is damaged ({error}); choose another `output`, or remove it") from error
     return None
@@ -214,20 +220,11 @@ def differences(earlier: RunRecord, now: RunRecord) -> str:
     """The settings in which two runs differ, by name, with both values; empty if they agree."""
     if earlier.command != now.command:
         return f"command: {earlier.command}, now {now.command}"
-    before, after = _flat(earlier.settings), _flat(now.settings)
-    changed = sorted(name for name in before.keys() | after.keys() if before.get(name) != after.get(name))
+    before, after = flattened(earlier.settings), flattened(now.settings)
+    changed = sorted(
+        name for name in before.keys() | after.keys() if before.get(name) not in (after.get(name), UNKNOWN)
+    )
     return "; ".join(f"{name}: {_short(before.get(name))}, now {_short(after.get(name))}" for name in changed)
-
-
-def _flat(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings with the fields of nested ones named as `outer.inner`."""
-    flat: dict[str, Any] = {}
-    for name, value in settings.items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{inner}": deeper for inner, deeper in _flat(value).items()}
-        else:
-            flat[name] = value
-    return flat
 
 
 def _short(value: object) -> str:

@@ -18,7 +18,7 @@ from pathlib import Path
 from synth.data.run.record import RunRecord
 from synth.training.folder import TrainingFolder
 
-folder = TrainingFolder(Path(sys.argv[1]), RunRecord("train", {"rate": 1}))
+folder = TrainingFolder(Path(sys.argv[1]), RunRecord("train", {"learning_rate": 1}))
 folder.note({"step": 1, "loss": 2.0})
 print("holds", flush=True)
 sys.stdin.readline()
@@ -32,7 +32,7 @@ print("finished", flush=True)
 
 
 def folder_of(path: Path, rate: float = 1, **options: bool) -> TrainingFolder:
-    return TrainingFolder(path, RunRecord("train", {"rate": rate}), **options)
+    return TrainingFolder(path, RunRecord("train", {"learning_rate": rate}), **options)
 
 
 def checkpoint(folder: TrainingFolder, step: int) -> None:
@@ -84,14 +84,14 @@ def test_a_run_without_a_checkpoint_binds_nobody(tmp_path: Path) -> None:
     folder = folder_of(out)
     folder.note({"step": 1, "loss": 2.0})
     folder.close()
-    refuse_other_settings(out, {"rate": 2})
+    refuse_other_settings(out, {"learning_rate": 2})
     other = folder_of(out, 2)
     assert not other.begun and other.log == []
     other.note({"step": 1, "loss": 3.0})
     checkpoint(other, 1)
     other.close()
     assert json.loads((out / "log.jsonl").read_text())["loss"] == 3.0
-    for refuses in (lambda: refuse_other_settings(out, {"rate": 1}), lambda: folder_of(out, 1)):
+    for refuses in (lambda: refuse_other_settings(out, {"learning_rate": 1}), lambda: folder_of(out, 1)):
         with pytest.raises(UsageError, match="other settings"):
             refuses()
     again = folder_of(out, 2)  # the lock was given back

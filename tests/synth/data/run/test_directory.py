@@ -187,12 +187,12 @@ def test_kill_between_any_two_file_operations(tmp_path: Path, monkeypatch: pytes
 
 
 def test_changed_settings_are_refused_by_name(tmp_path: Path) -> None:
-    run = open_at(tmp_path / "d", seed=1, question={"top_p": 1.0})
+    run = open_at(tmp_path / "d", seed=1, draws={"top_p": 1.0})
     fill(run, 3)
     run.pause()
-    with pytest.raises(UsageError, match=r"question\.top_p: 1\.0, now 0\.9.*`restart`"):
-        open_at(tmp_path / "d", seed=1, question={"top_p": 0.9})
-    restarted = open_at(tmp_path / "d", restart=True, seed=2, question={"top_p": 0.9})
+    with pytest.raises(UsageError, match=r"draws\.top_p: 1\.0, now 0\.9.*`restart`"):
+        open_at(tmp_path / "d", seed=1, draws={"top_p": 0.9})
+    restarted = open_at(tmp_path / "d", restart=True, seed=2, draws={"top_p": 0.9})
     assert restarted.next == 0 and not restarted.ahead
     restarted.pause()
 
