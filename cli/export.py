@@ -16,8 +16,9 @@ from synth.exports.trainers import TRAINERS
 @click.option(
     "--for",
     "trainer",
-    type=click.Choice(list(TRAINERS)),
-    help="Write what this trainer loads, and print the configuration that loads it.",
+    metavar="TRAINER|MODULE:FUNCTION",
+    help=f"Write what this trainer loads ({', '.join(TRAINERS)}, or a function of yours), and print the configuration "
+    "that loads it.",
 )
 @click.option(
     "--as",
@@ -50,8 +51,9 @@ def command(**given: Any) -> None:
     Conversations are recognised as messages, prompt/completion, question/answer, instruction/input/output (alpaca) or
     ShareGPT; preference pairs by `chosen` and `rejected`: texts, turns or whole conversations.
 
-    A function of yours, module:function, takes a batch of rows (a pyarrow.RecordBatch with messages and all columns of
-    the set) and returns the batch, or the list of dictionaries, that is written.
+    A format of yours, module:function, takes a batch of rows (a pyarrow.RecordBatch with messages and all columns of
+    the set) and returns the batch, or the list of dictionaries, that is written. A trainer of yours takes what was
+    written, its path and the model's name, and returns the configuration.
 
     \b
     Examples:

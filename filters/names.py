@@ -8,6 +8,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
+OWN = "functions of yours as module:function"
+"""What a list of known names ends with where a user's own may stand, too."""
+
 
 class ImportPathError(ValueError):
     """There is no function at an import path; the message names the path, and what it may have meant."""
@@ -55,6 +58,18 @@ def function_at(path: str) -> Callable[..., Any]:
         raise ImportPathError(f"{path} is no plain function: it cannot be called")
     called: Callable[..., Any] = function
     return called
+
+
+def import_path_of(function: Callable[..., Any]) -> str:
+    """The import path of a function, in a notebook `__main__:function`.
+
+    Raises:
+        ImportPathError: it has none, as it was made inside another function.
+    """
+    path = f"{function.__module__}:{getattr(function, '__qualname__', type(function).__qualname__)}"
+    if not is_import_path(path) or function_at(path) is not function:
+        raise ImportPathError(f"{path} has no import path: define it at the top of a file or a notebook")
+    return path
 
 
 def _modules_here() -> list[str]:

@@ -55,6 +55,7 @@ class VerifierSettings:
         schema: for `json`, a JSON Schema as text.
         pattern: for `regex`, instead of the row's reference.
         unsafe_no_sandbox: for `code`, `compile`: run without isolation.
+        function: a user's own function, where it was given itself; `name` is what it is called then.
     """
 
     name: str
@@ -64,7 +65,11 @@ class VerifierSettings:
     schema: str | None = None
     pattern: str | None = None
     unsafe_no_sandbox: bool = False
+    function: "OwnCheck | None" = field(default=None, repr=False, compare=False)
 
+
+OwnCheck = Callable[..., Verdict | VerdictKind | bool]
+"""A user's own: a function of the response, the reference and, if it takes a third, the row."""
 
 Check = Callable[[str, Task], Verdict]
 """Judges one response. Runs in a worker process, where it may hang or crash without harm."""

@@ -63,34 +63,10 @@ _HOMES = {
     "Preview": "synth.scoring.thresholds",
     "Report": "synth.api.report",
     "Training": "synth.api.training",
-    "continuation": "synth.api.continuation",
-    "describe": "synth.api.describe",
-    "distil": "synth.api.distil",
-    "evaluate": "synth.api.evaluate",
-    "export": "synth.api.export",
-    "filter": "synth.api.filter",
     "filters": "synth.filters",
-    "lamol": "synth.api.lamol",
     "load": "synth.api.models",
-    "magpie": "synth.api.magpie",
-    "merge": "synth.api.merge",
-    "minimum_change": "synth.api.minimum_change",
-    "mix": "synth.api.mix",
-    "paraphrase": "synth.api.paraphrase",
-    "rate": "synth.api.rate",
-    "reason": "synth.api.reason",
-    "refuse": "synth.api.refuse",
-    "rephrase": "synth.api.rephrase",
-    "report": "synth.api.report",
-    "run": "synth.api.run",
-    "score_tokens": "synth.api.score_tokens",
-    "self_output": "synth.api.self_output",
-    "ssr": "synth.api.ssr",
-    "template": "synth.api.template",
-    "train": "synth.api.train",
-    "verify": "synth.api.verify",
 }
-"""Where the names live that are imported when they are used."""
+"""Where the names live that are not in a module of their own, `synth.api.NAME`."""
 
 __all__ = [
     "SILENT",
@@ -140,10 +116,10 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Import a name of `_HOMES` when it is first used."""
-    if name not in _HOMES:
+    """Import a name of `__all__` when it is first used."""
+    if name not in __all__:
         raise AttributeError(f"module 'synth' has no attribute {name!r}")
-    home = importlib.import_module(_HOMES[name])
+    home = importlib.import_module(_HOMES.get(name, f"{__name__}.api.{name}"))
     found = home if home.__name__ == f"{__name__}.{name}" else getattr(home, name)
     globals()[name] = found
     return found

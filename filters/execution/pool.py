@@ -44,6 +44,7 @@ class Pool:
 
     def __init__(self, settings: VerifierSettings) -> None:
         self._settings = settings
+        self._pickled = _pickled(settings)
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._waiting: deque[asyncio.Future[_Worker]] = deque()
@@ -94,7 +95,7 @@ class Pool:
             worker = await _start()
             self._all.add(worker)
             try:
-                reply = await asyncio.wait_for(worker.ask_raw(pickle.dumps(self._settings)), START)
+                reply = await asyncio.wait_for(worker.ask_raw(self._pickled), START)
             except (EOFError, OSError, ValueError, TimeoutError):
                 await self._drop(worker)
                 continue
@@ -173,6 +174,22 @@ async def open_pool(settings: VerifierSettings, workers: int | None = None) -> P
         await pool.close()
         raise
     return pool
+
+
+def _pickled(settings: VerifierSettings) -> bytes:
+    """The settings for a worker, a function of the user's by what it does: a worker cannot import a notebook."""
+    if settings.function is None:
+        return pickle.dumps(settings)
+    import dill
+
+    try:
+        pickled: bytes = dill.dumps(settings, recurse=True)
+    except Exception as error:  # what a function refers to may raise anything
+        raise VerifierError(
+            f"it cannot be sent to a worker process ({type(error).__name__}: {error}): put it in a file, and give "
+            "module:function"
+        ) from error
+    return pickled
 
 
 class _Worker:

@@ -10,10 +10,21 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
-from filters.names import ImportPathError, did_you_mean, function_at
+from filters.names import OWN, ImportPathError, function_at, near_or_all
 from filters.response.calls import only_calls
 from filters.response.thoughts import after_thoughts
-from filters.verdict import RIGHT, UNSCORABLE, WRONG, Check, Task, Verdict, VerdictKind, VerifierError, VerifierSettings
+from filters.verdict import (
+    RIGHT,
+    UNSCORABLE,
+    WRONG,
+    Check,
+    OwnCheck,
+    Task,
+    Verdict,
+    VerdictKind,
+    VerifierError,
+    VerifierSettings,
+)
 
 Gold = Literal["reference", "own", "none"]
 
@@ -105,7 +116,7 @@ def checker(settings: VerifierSettings) -> Check:
         VerifierError: there is no such verifier, or it cannot work with these settings.
     """
     if ":" in settings.name:
-        return _own(settings.name)
+        return _own(settings.name, settings.function)
     return _after_thoughts(_module(settings.name).checker(settings), entry_of(settings.name).reads_calls)
 
 
@@ -143,23 +154,22 @@ def vote(settings: VerifierSettings, verdicts: Sequence[Verdict]) -> list[Verdic
 
 def unknown(name: str) -> str:
     """What to say of an unknown name."""
-    near = did_you_mean(name, VERIFIERS)
-    return f"there is no verifier {name}{near or f'; there are {known()}'}"
+    return f"there is no verifier {name}{near_or_all(name, [*VERIFIERS, OWN])}"
 
 
 def known() -> str:
     """All that a verifier may be, for people."""
-    return f"{', '.join(VERIFIERS)}, and functions of yours as module:function"
+    return f"{', '.join(VERIFIERS)}, {OWN}"
 
 
 def _module(name: str) -> Any:
     return importlib.import_module(f"filters.verifiers.{entry_of(name).name.replace('-', '_')}")
 
 
-def _own(path: str) -> Check:
-    """A user's function of (response, reference) or (response, reference, row)."""
+def _own(path: str, given: OwnCheck | None) -> Check:
+    """A user's function of (response, reference) or (response, reference, row), which was given or is imported."""
     try:
-        function = function_at(path)
+        function = given or function_at(path)
     except ImportPathError as error:
         raise VerifierError(str(error)) from error
     if inspect.iscoroutinefunction(function):

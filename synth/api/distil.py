@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
-from synth.api.roles import roles_for
+from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.errors import Stopped, UsageError
 from synth.generation.inputs import read_prompts
@@ -21,7 +20,7 @@ def distil(
     source: Source,
     *,
     output: Place = None,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     samples: int = 1,

@@ -10,6 +10,7 @@ from dataclasses import replace
 from filters.verdict import VerifierSettings
 from synth.api.evaluation import Evaluation
 from synth.api.places import Source, source_at
+from synth.api.roles import VerifierChoice
 from synth.data.destination import check_directory
 from synth.data.output import Output
 from synth.data.run.invocation import command_line
@@ -48,7 +49,7 @@ def evaluate(
     lm_eval: str | Sequence[str] = (),
     sweep: Sequence[float] | None = None,
     keep: float = 0.95,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     restart: bool = False,
@@ -98,8 +99,8 @@ def evaluate(
         raise UsageError(f"`mode` {mode} is unknown; take {', '.join(CHOICES)}")
     named = {name: model if isinstance(model, Model) else Model(model) for name, model in name_models(models).items()}
     ratios = () if sweep is None else check_ratios(sweep, list(named))
-    settings = verifier_of(verifier) if isinstance(verifier, str) else verifier or VerifierSettings("")
-    limits = replace(settings, name="", language=None, schema=None, pattern=None)
+    settings = verifier if isinstance(verifier, VerifierSettings) else verifier_of(verifier)
+    limits = replace(settings, name="", function=None, language=None, schema=None, pattern=None)
     with ExitStack() as stack:
         old = list(_names(suites, "suite", stack))
         opened = open_suites(old, list(_names(new, "new", stack)), settings if settings.name else None, limits, limit)

@@ -2,10 +2,9 @@
 
 from dataclasses import replace
 
-from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
-from synth.api.roles import roles_for
+from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.generation.inputs import need_references, read_prompts
 from synth.generation.models import Model, ModelName
@@ -20,7 +19,7 @@ def minimum_change(
     source: Source,
     *,
     output: Place = None,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     editor: Model | ModelName | None = None,

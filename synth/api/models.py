@@ -6,7 +6,10 @@ from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
 
+from filters.names import ImportPathError, import_path_of
 from synth.engines.base import EngineOptions
+from synth.engines.open import OwnEngine
+from synth.errors import UsageError
 from synth.generation.asking import Asked, Asking
 from synth.generation.models import Model, ModelName
 
@@ -14,7 +17,7 @@ from synth.generation.models import Model, ModelName
 def load(
     name: ModelName,
     *,
-    engine: str = "auto",
+    engine: str | OwnEngine = "auto",
     prefix: str | None = None,
     stop: str | None = None,
     template_args: Mapping[str, Any] = MappingProxyType({}),
@@ -37,7 +40,7 @@ def load(
     Args:
         name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
         engine: "auto", "vllm", "transformers", the address of a server with `/v1/completions`, or an engine of your own
-            as "module:function".
+            as "module:function" or as the function itself.
         prefix: what precedes a user message, instead of what the chat template says.
         stop: what ends a user message, with `prefix`.
         template_args: variables of the model's chat template, by name, such as `reasoning_effort`; `synth template`
@@ -58,6 +61,11 @@ def load(
     Raises:
         UsageError: there is no such model or engine, its window is smaller than `max_length`, or there is no such mode.
     """
+    if not isinstance(engine, str):
+        try:
+            engine = import_path_of(engine)
+        except ImportPathError as error:
+            raise UsageError(f"`engine` {error}") from error
     options = EngineOptions(
         dtype=dtype,
         device=device,

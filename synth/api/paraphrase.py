@@ -1,9 +1,8 @@
 """`synth.paraphrase`: human answers, said again by the model in its own words."""
 
-from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
-from synth.api.roles import roles_for
+from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.generation.inputs import need_references, read_prompts
 from synth.generation.models import Model, ModelName
@@ -18,7 +17,7 @@ def paraphrase(
     source: Source,
     *,
     output: Place = None,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     style: str = "paraphrase",

@@ -1,10 +1,9 @@
 """`synth.reason`: reasoning traces of the model's own that end in a right answer."""
 
-from filters.verdict import VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
-from synth.api.roles import roles_for
+from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
@@ -23,7 +22,7 @@ def reason(
     source: Source,
     *,
     output: Place = None,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     samples: int = 8,

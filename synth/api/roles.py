@@ -3,19 +3,23 @@
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-from filters.verdict import VerifierSettings
+from filters.verdict import OwnCheck, VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.data.prompts import PromptSet
 from synth.errors import UsageError
 from synth.generation.inputs import verifier_for, verifier_of
 from synth.generation.models import Model, ModelName, Roles
 
+VerifierChoice = str | VerifierSettings | OwnCheck | None
+"""A verifier by name or as "module:function"; with its settings; or a function of (response, reference) or (response,
+reference, row) that returns whether the response is right, "unscorable", or a `Verdict`."""
+
 
 @contextmanager
 def roles_for(
     model: Model | ModelName | None,
-    prompts: PromptSet,
-    verifier: VerifierSettings | str | None,
+    prompts: PromptSet | None,
+    verifier: VerifierChoice,
     *,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
@@ -26,7 +30,7 @@ def roles_for(
 
     Args:
         model: in the role of `model`; None is nobody.
-        prompts: what is worked on; its rows may name the verifier.
+        prompts: what is worked on; its rows may name the verifier. None where rows are made from nothing.
         verifier: what was given.
         judge: who judges, where the verifier is `judge`; the model itself by default.
         judge_prompt: how it is asked.
@@ -36,7 +40,7 @@ def roles_for(
     Raises:
         UsageError: there is no verifier, nobody who judges, or no such model.
     """
-    settings = verifier_of(verifier) if isinstance(verifier, str) else verifier
+    settings = verifier if verifier is None or isinstance(verifier, VerifierSettings) else verifier_of(verifier)
     judging = verifier_for(prompts, settings, required=required)
     asked = {"model": model, **others}
     if judging is not None and entry_of(judging.name).asks_model:

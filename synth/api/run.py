@@ -1,29 +1,35 @@
-"""`synth.run`: a method of a user's own, over the rows of a source."""
+"""`synth.run`: a method of a user's own, over the rows of a source or from nothing."""
 
+from contextlib import ExitStack
 from dataclasses import replace
 
-from filters.verdict import VerifierSettings
+import pyarrow as pa
+
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
-from synth.api.roles import roles_for
+from synth.api.roles import VerifierChoice, roles_for
+from synth.data.prompts import PromptSet
+from synth.data.row import BASE
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, ModelName
-from synth.generation.pipeline import generate, prompt_job
-from synth.methods.own import OwnMethod, own_method, own_settings
+from synth.generation.models import Model, ModelName, OpenRoles
+from synth.generation.pipeline import Job, generate, prompt_job
+from synth.generation.runner import Method, empty_rows
+from synth.methods.own import OwnMethod, OwnSettings, own_method, own_settings
 from synth.progress import Progress
 
 
 def run(
     method: str | OwnMethod,
     model: Model | ModelName,
-    source: Source,
+    source: Source | None = None,
     *,
+    rows: int | None = None,
     output: Place = None,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     seed: int = 0,
@@ -42,10 +48,14 @@ def run(
     answer, None to reject the row, or an `Outcome` (`synth.data.row`). Many rows are in flight at once; what a run
     writes depends neither on that nor on how often it was stopped.
 
+    Without a source, rows are made from nothing: the function is given empty rows, and adds what is asked to
+    `row.messages` itself, until `rows` of them are accepted.
+
     Args:
         method: the function, or its import path as "module:function".
         model: the model, by name or from `synth.load`; the function has it as a `ChatModel`.
-        source: the rows.
+        source: the rows; None makes rows from nothing.
+        rows: without a source: rows wanted, after rejection.
         output: where the rows go; an interrupted run there is gone on with.
         verifier: judges the answers, of which the right ones stay, unless the function takes it; by default what all
             rows name, as known benchmarks do.
@@ -66,26 +76,55 @@ def run(
         RunError: the run broke off, or the function failed; what was finished is kept.
         Stopped: a person stopped it.
     """
+    if (source is None) == (rows is None):
+        raise UsageError("give either a source, whose rows are worked on, or `rows`, to make so many from nothing")
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
     own_settings(method, verifier=True, seed=seed, sampling=sampling)  # refused before the rows are read
     place = output_at(output, restart=restart)
-    with source_at(source) as name, used(model) as main:
-        prompts = read_prompts(
-            name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
-        )
-        asked = roles_for(main, prompts, verifier, judge=judge, judge_prompt=judge_prompt, required=False)
-        with asked as roles:
-            settings = own_settings(method, verifier=roles.verifier is not None, seed=seed, sampling=sampling)
-            if roles.verifier and entry_of(roles.verifier.name).votes and "verifier" not in settings.taken:
-                raise UsageError(
-                    f"`verifier` {roles.verifier.name} judges samples only together: a `method` that takes it can do so"
-                )
-            job = prompt_job(
-                "run",
-                prompts,
-                settings.columns,
-                settings.record(),
-                lambda open_roles: own_method(open_roles.chat_model, open_roles.checks, settings),
+    with ExitStack() as stack:
+        prompts = None
+        if source is not None:
+            name = stack.enter_context(source_at(source))
+            prompts = read_prompts(
+                name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
             )
-            job = replace(job, rows=lambda recorded, _: prompts.rows(settings.name, recorded, settings.columns))
-            return Dataset.of(place, generate(job, roles, place, progress=progress))
+        main = stack.enter_context(used(model))
+        asked = roles_for(main, prompts, verifier, judge=judge, judge_prompt=judge_prompt, required=False)
+        roles = stack.enter_context(asked)
+        settings = own_settings(method, verifier=roles.verifier is not None, seed=seed, sampling=sampling)
+        if roles.verifier:
+            _check_verifier(roles.verifier.name, settings, nothing=prompts is None)
+        return Dataset.of(place, generate(own_job(settings, prompts, rows), roles, place, progress=progress))
+
+
+def _check_verifier(name: str, settings: OwnSettings, *, nothing: bool) -> None:
+    """Refuse a verifier that could not judge the answers of this method.
+
+    Raises:
+        UsageError: it could not.
+    """
+    if "verifier" in settings.taken:
+        return
+    if entry_of(name).votes:
+        raise UsageError(f"`verifier` {name} judges samples only together: a `method` that takes it can do so")
+    if nothing and entry_of(name).needs_reference:
+        raise UsageError(f"`verifier` {name} compares with a reference, which rows made from nothing do not have")
+
+
+def own_job(settings: OwnSettings, prompts: PromptSet | None, rows: int | None) -> Job:
+    """The job of a user's method: over a data set, or to make so many rows from nothing."""
+
+    def method(roles: OpenRoles) -> Method:
+        return own_method(roles.chat_model, roles.checks, settings)
+
+    if prompts is None:
+        return Job(
+            "run",
+            settings.record(),
+            method,
+            rows=lambda recorded, model: empty_rows(settings.name, recorded, model),
+            schema=pa.schema([*BASE, *settings.columns]),
+            target=rows,
+        )
+    job = prompt_job("run", prompts, settings.columns, settings.record(), method)
+    return replace(job, rows=lambda recorded, _: prompts.rows(settings.name, recorded, settings.columns))

@@ -3,12 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import replace
 
-from filters.verdict import VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
-from synth.api.roles import roles_for
+from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
@@ -27,7 +26,7 @@ def self_output(
     source: Source,
     *,
     output: Place = None,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     samples: int = 8,

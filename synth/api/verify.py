@@ -1,9 +1,8 @@
 """`synth.verify`: the answers, or the references, that a data set has: right, wrong or unscorable."""
 
-from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
-from synth.api.roles import roles_for
+from synth.api.roles import VerifierChoice, roles_for
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
 from synth.generation.models import Model, ModelName
@@ -17,7 +16,7 @@ def verify(
     source: Source,
     *,
     output: Place = None,
-    verifier: str | VerifierSettings | None = None,
+    verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     references: bool = False,

@@ -10,6 +10,7 @@ import importlib.util
 import inspect
 import json
 import math
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,9 @@ ENGINES = {
 
 WAYS = ("auto", *(entry.written or entry.name for entry in ENGINES.values()), "MODULE:FUNCTION")
 """How an engine can be asked for."""
+
+OwnEngine = Callable[[str, Tokenizer, EngineOptions], Awaitable[Engine]]
+"""A user's own: an async function that opens an engine for a model."""
 
 _MEMBERS = ("name", "description", "usage", "max_length", "generate", "logprobs", "close")
 

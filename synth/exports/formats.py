@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from filters.names import ImportPathError, function_at, is_import_path, near_or_all
+from filters.names import OWN, ImportPathError, function_at, is_import_path, near_or_all
 from synth.data.columns import lists_of
 from synth.data.pairs import has_pairs
 from synth.data.read import Rows
@@ -150,8 +150,7 @@ def format_of(form: str | OwnFormat) -> Format:
     if form in FORMATS:
         return FORMATS[form]
     if not is_import_path(form):
-        known = near_or_all(form, FORMATS)
-        raise UsageError(f"`form` {form}: no such format{known}, and functions of yours as module:function")
+        raise UsageError(f"`form` {form}: no such format{near_or_all(form, [*FORMATS, OWN])}")
     try:
         return _own(form, function_at(form))
     except ImportPathError as error:

@@ -11,7 +11,7 @@ from synth.data.write import open_writer
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
 from synth.exports.parts import Losses
-from synth.exports.trainers import NAMED_IN_CONFIG, TRAINERS, check, data_path, write_extras
+from synth.exports.trainers import NAMED_IN_CONFIG, OwnTrainer, check, data_path, trainer_of, write_extras
 from synth.progress import Progress
 from synth.scoring.token_scores import scorer_model
 
@@ -80,12 +80,18 @@ def copy_rows(selected: Selected, output: Output, *, force: bool, progress: Prog
 
 
 def export_for(
-    trainer: str, form: str | OwnFormat | None, selected: Selected, output: Output, *, force: bool, progress: Progress
+    trainer: str | OwnTrainer,
+    form: str | OwnFormat | None,
+    selected: Selected,
+    output: Output,
+    *,
+    force: bool,
+    progress: Progress,
 ) -> Written:
     """Write rows as a trainer loads them.
 
     Args:
-        trainer: one of `TRAINERS`.
+        trainer: one of `TRAINERS`, or a function of the user's.
         form: the format of the rows; None takes what they are in by themselves.
         selected: the rows.
         output: the file or directory.
@@ -97,26 +103,26 @@ def export_for(
             lack what it is made of; or the output exists, or has another suffix than the trainer loads.
         RunError: the disk is full.
     """
-    if trainer not in TRAINERS:
-        raise UsageError(f"`trainer` {trainer}: no such trainer; there are {', '.join(TRAINERS)}")
+    name, loads = trainer_of(trainer)
     if output.path is None:
-        raise UsageError(f"`trainer` {trainer} writes files: name them with `output`")
-    loads, path = TRAINERS[trainer], Path(output.path)
-    if path.suffix.lower() != loads.suffix and (loads.suffix or path.suffix[1:].isalpha()):
+        raise UsageError(f"`trainer` {name} writes files: name them with `output`")
+    path = Path(output.path)
+    suffix = path.suffix.lower()
+    if loads.suffix is not None and suffix != loads.suffix and (loads.suffix or suffix[1:].isalpha()):
         what = f"one {loads.suffix} file" if loads.suffix else "a directory"
-        raise UsageError(f"`output` {path}: {trainer} loads {what}")
+        raise UsageError(f"`output` {path}: {name} loads {what}")
     raw = open_source(selected.source)
     format = format_of(form or form_of(raw.schema))
-    check(trainer, format.name, chosen=form is not None)
+    check(name, loads, format.name, chosen=form is not None)
     rows = _rows(raw, format, selected)
     exported = in_format(rows, format, attention=loads.attention, style=loads.style)
-    data = data_path(trainer, format.name, path)
+    data = data_path(name, format.name, path)
     if data != path:
         path.mkdir(parents=True, exist_ok=True)
     with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
         for batch in exported.batches(selected.limit):
             writer.write(batch)
-    write_extras(trainer, exported, path)
+    write_extras(name, exported, path)
     model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
     for note in rows.notes:
         progress.say(note)

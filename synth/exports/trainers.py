@@ -6,17 +6,20 @@ axolotl    a dataset directory; tokens must be exactly input_ids, attention_mask
 LLaMA-Factory   tokens: a dataset directory as `tokenized_path`; conversations: data.jsonl with a dataset_info.json
 torchtune  JSON lines of messages; it tokenises itself, so it takes no masks
 jsonl, parquet   one file for any other trainer
+module:function  a function of the user's, from (rows, path, model) to the configuration that loads them
 
 Thoughts, calls and tools come as `Trainer.style` says; what a trainer then makes of them was seen with TRL 1.16,
 axolotl 0.19 and LLaMA-Factory 0.9.5. Tokens with labels are exact with every trainer that takes them.
 """
 
+import inspect
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from filters.names import OWN, ImportPathError, function_at, is_import_path, near_or_all
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, SHAREGPT_ROLES, Exported
 from synth.exports.parts import CALL_ROLE, Style
@@ -31,7 +34,7 @@ class Trainer:
 
     Attributes:
         forms: the formats of rows that it takes, the first of them where the rows allow it.
-        suffix: what the output's name ends in; empty for a directory.
+        suffix: what the output's name ends in; empty for a directory, None for any.
         attention: whether it wants an attention mask beside tokens.
         config: makes the configuration, from what was exported, where it is and the model's name.
         any_format: whether it loads rows of any columns, so that a user's own format does for it, too.
@@ -40,7 +43,7 @@ class Trainer:
     """
 
     forms: tuple[str, ...]
-    suffix: str
+    suffix: str | None
     attention: bool
     config: Callable[[Exported, Path, str], str]
     any_format: bool = False
@@ -48,19 +51,61 @@ class Trainer:
     losses: str = ""
 
 
-def check(name: str, form: str, *, chosen: bool) -> None:
+OwnTrainer = Callable[[Exported, Path, str], str]
+"""A user's trainer: from what was exported, where it is and the model's name, the configuration that loads it."""
+
+
+def trainer_of(trainer: str | OwnTrainer) -> tuple[str, Trainer]:
+    """A trainer by its name in `TRAINERS`, or a user's function, perhaps by `module:function`; and its name.
+
+    Raises:
+        UsageError: there is none.
+    """
+    if not isinstance(trainer, str):
+        return _own(getattr(trainer, "__name__", type(trainer).__name__), trainer)
+    if trainer in TRAINERS:
+        return trainer, TRAINERS[trainer]
+    if not is_import_path(trainer):
+        raise UsageError(f"`trainer` {trainer}: no such trainer{near_or_all(trainer, [*TRAINERS, OWN])}")
+    try:
+        return _own(trainer, function_at(trainer))
+    except ImportPathError as error:
+        raise UsageError(f"`trainer` {error}") from error
+
+
+def _own(name: str, function: OwnTrainer) -> tuple[str, Trainer]:
+    """A user's trainer, which takes whatever it is given: any format, in any kind of file."""
+    try:
+        inspect.signature(function).bind("rows", "path", "model")
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"`trainer` {name} cannot be called with (rows, path, model): {error}") from error
+
+    def config(rows: Exported, path: Path, model: str) -> str:
+        try:
+            made = function(rows, path, model)
+        except Exception as error:  # a user's code may raise anything
+            raise UsageError(f"`trainer` {name} failed: {type(error).__name__}: {error}; {path} is written") from error
+        if not isinstance(made, str):
+            raise UsageError(f"`trainer` {name} returned {made!r:.200}, which is no text; {path} is written")
+        return made
+
+    return name, Trainer(tuple(FORMATS), None, False, config, True)
+
+
+def check(name: str, trainer: Trainer, form: str, *, chosen: bool) -> None:
     """Refuse a format that a trainer does not take.
 
     Args:
         name: the trainer's.
+        trainer: the trainer.
         form: the rows' format.
         chosen: whether the user named the format.
 
     Raises:
         UsageError: it does not take that format.
     """
-    takes = TRAINERS[name].forms
-    if form in takes or (form not in FORMATS and TRAINERS[name].any_format):
+    takes = trainer.forms
+    if form in takes or (form not in FORMATS and trainer.any_format):
         return
     if form == "tokens" and not chosen:
         raise UsageError(

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pyarrow as pa
 
-from filters.verdict import VerifierError, VerifierSettings
+from filters.verdict import OwnCheck, VerifierError, VerifierSettings
 from filters.verifiers import registry
 from synth.data.plain import open_rows_or_texts
 from synth.data.prompts import PromptSet, open_prompts
@@ -120,7 +120,7 @@ def need_references(prompts: PromptSet, why: str) -> None:
 
 
 def verifier_of(
-    name: str | None,
+    name: str | OwnCheck | None,
     *,
     time_limit: float = 10.0,
     memory_limit: int = 1024,
@@ -132,7 +132,7 @@ def verifier_of(
     """A verifier by name, or a user's own as module:function.
 
     Args:
-        name: of `filters.verifiers.registry`, or module:function; None is whichever the rows name.
+        name: of `filters.verifiers.registry`, module:function, or a function; None is whichever the rows name.
         time_limit: seconds for one check.
         memory_limit: MiB for a program.
         language: for `compile`, instead of what the answer's fence says.
@@ -143,6 +143,9 @@ def verifier_of(
     Raises:
         UsageError: there is no such verifier, or its schema cannot be read.
     """
+    function = None
+    if callable(name):
+        function, name = name, f"{name.__module__}:{getattr(name, '__qualname__', type(name).__qualname__)}"
     if name is not None:
         _check_name(name)
     text = None
@@ -151,13 +154,13 @@ def verifier_of(
             text = read_small(schema)
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"`schema` {schema} cannot be read: {error}") from error
-    return VerifierSettings(name or "", time_limit, memory_limit, language, text, pattern, unsafe_no_sandbox)
+    return VerifierSettings(name or "", time_limit, memory_limit, language, text, pattern, unsafe_no_sandbox, function)
 
 
 def verifier_for(
-    prompts: PromptSet, verifier: VerifierSettings | None, *, required: bool = True
+    prompts: PromptSet | None, verifier: VerifierSettings | None, *, required: bool = True
 ) -> VerifierSettings | None:
-    """The verifier given, or else the one that all rows name.
+    """The verifier given, or else the one that all rows name; None as `prompts` are rows made from nothing.
 
     One that compares samples, or asks a model, has to be given.
 
@@ -168,6 +171,8 @@ def verifier_for(
     if limits.name:
         _check_name(limits.name)
         return limits
+    if prompts is None:
+        return None
     name = prompts.named_verifier()
     if name is not None and name in registry.VERIFIERS and registry.VERIFIERS[name].judges_single_answers:
         return replace(limits, name=name)

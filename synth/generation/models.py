@@ -291,7 +291,7 @@ class Roles:
         settings: dict[str, Any] = {}
         if self.verifier is not None:
             values = asdict(self.verifier).items()
-            settings["verifier"] = {name: value for name, value in values if value is not None}
+            settings["verifier"] = {name: value for name, value in values if value is not None and name != "function"}
         if self.has_judge:
             settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
         main = next(iter(self.models.values()), None)

@@ -11,11 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from itertools import count
+from typing import Any, Protocol
 
 import pyarrow as pa
 
-from synth.data.row import Outcome, Row, conversations_of
+from synth.data.row import Outcome, Row, conversations_of, digest
 from synth.data.run.record import RunRecord
 from synth.engines.base import Usage
 from synth.errors import RequestError
@@ -82,6 +83,23 @@ class Quota:
 
     column: str
     names: tuple[str, ...]
+
+
+def empty_rows(method: str, settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
+    """Endless rows to be made from nothing, from any index on.
+
+    Args:
+        method: what the rows say of how they were made.
+        settings: all that decides the rows, the model's revision included; the ids depend on it.
+        model: the model's name, for the column `model`.
+    """
+    source = digest(method, settings)
+
+    def rows(start: int) -> Iterator[Row]:
+        for index in count(start):
+            yield Row(digest(source, index), [], method, model=model)
+
+    return rows
 
 
 @dataclass(slots=True)

@@ -105,7 +105,7 @@ def before_answer(token: str) -> str:
 
 
 def lamol_rows(tokens: Sequence[str]) -> Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]:
-    """Endless empty rows for the tokens by turns; see `synth.methods.magpie.magpie_rows`."""
+    """Endless empty rows for the tokens by turns; see `synth.generation.runner.empty_rows`."""
 
     def of(settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
         source = digest("lamol", settings)

@@ -14,15 +14,15 @@ import math
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import count
 from typing import Any
 
 from synth.chat.format import ChatFormat
-from synth.data.row import Message, Outcome, Row, digest
+from synth.data.row import Message, Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.chat_model import ChatModel
+from synth.generation.runner import empty_rows
 from synth.generation.screen import answer_fault, question_fault
 from synth.seeds import seed_of
 
@@ -118,19 +118,8 @@ def magpie(chat_model: ChatModel, settings: MagpieSettings) -> Callable[[Row], A
 
 
 def magpie_rows(settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
-    """Endless empty rows, from any index on.
-
-    Args:
-        settings: all that decides the rows, the model's revision included; the ids depend on it.
-        model: the model's name, for the `model` column.
-    """
-    source = digest("magpie", settings)
-
-    def rows(start: int) -> Iterator[Row]:
-        for index in count(start):
-            yield Row(digest(source, index), [], "magpie", model=model)
-
-    return rows
+    """Endless empty rows; see `empty_rows`."""
+    return empty_rows("magpie", settings, model)
 
 
 def magpie_key(row: Row) -> int:

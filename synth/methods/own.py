@@ -126,6 +126,8 @@ def own_method(
             return Outcome(row, f"rejected by {settings.name}")
         if isinstance(returned, str):
             returned = Completion((), returned, "stop")
+        if isinstance(returned, Completion) and not row.messages:
+            return Outcome(row, "no prompt: it returned an answer, and row.messages has no turn to answer")
         if not isinstance(returned, Completion):
             raise RunError(
                 f"`method` {settings.path} returned {returned!r:.200}: it returns an answer, None or an Outcome"

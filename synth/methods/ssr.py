@@ -15,7 +15,6 @@ but inputs that go round in circles are rejected.
 import random
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from itertools import count
 from typing import Any
 
 import numpy as np
@@ -29,6 +28,7 @@ from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.chat_model import ChatModel
+from synth.generation.runner import empty_rows
 from synth.generation.screen import answer_fault, question_fault
 from synth.seeds import seed_of
 
@@ -110,14 +110,8 @@ def kept_examples(rows: Iterable[Row]) -> list[Example]:
 
 
 def input_rows(settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
-    """Endless empty rows, from any index on; `settings` are all that decide them."""
-    source = digest("ssr-inputs", settings)
-
-    def rows(start: int) -> Iterator[Row]:
-        for index in count(start):
-            yield Row(digest(source, index), [], "ssr-inputs", model=model)
-
-    return rows
+    """Endless empty rows; see `empty_rows`."""
+    return empty_rows("ssr-inputs", settings, model)
 
 
 def inputs(

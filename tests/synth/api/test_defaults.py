@@ -28,6 +28,7 @@ PRINTING: dict[str, set[str]] = {
 
 WRITTEN: dict[tuple[str, str], tuple[Any, Any]] = {
     ("rephrase", "originals"): ("0:1", 0.0),  # a ratio
+    ("run", "source"): ("-", None),  # rows may be made from nothing
     ("filter", "steps"): ([], inspect.Parameter.empty),  # options of their own, in the order given
     ("report", "output"): (inspect.Parameter.empty, None),  # a notebook shows the page
 }

@@ -11,7 +11,7 @@ import pyarrow as pa
 import pytest
 
 import synth
-from synth.exports.formats import FORMATS
+from synth.exports.formats import FORMATS, Exported
 from synth.exports.trainers import TRAINERS
 
 ROWS = [{"question": f"What is {n}+1?", "answer": str(n + 1), "level": n} for n in range(20)]
@@ -71,6 +71,33 @@ def test_a_format_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         assert wrong.value.field == "form" and not (tmp_path / "y.jsonl").exists()
     with pytest.raises(synth.UsageError, match="axolotl takes no lines data"):
         synth.export(ROWS, "y", trainer="axolotl", form=lines)
+
+
+def recipe(rows: Exported, path: Path, model: str) -> str:
+    return f"{model} learns {rows.form} from {path.name}"
+
+
+def test_a_trainer_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = synth.export(ROWS, tmp_path / "a.parquet", trainer=recipe, form="alpaca", progress=synth.SILENT)
+    assert made.config == "MODEL learns alpaca from a.parquet" and len(made) == 20
+    assert synth.export(ROWS, tmp_path / "b", trainer=recipe, progress=synth.SILENT).form == "messages"
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine_of_trainers.py").write_text(
+        "def good(rows, path, model): return 'good'\ndef few(rows): ...\n"
+        "def odd(rows, path, model): return 7\ndef broken(rows, path, model): return rows.nothing\n"
+    )
+    assert synth.export(ROWS, "c", trainer="mine_of_trainers:good", progress=synth.SILENT).config == "good"
+    for name, words in (
+        ("few", "cannot be called with .rows, path, model."),
+        ("odd", "returned 7, which is no text"),
+        ("broken", "failed: AttributeError"),
+        ("goood", "did you mean good"),
+    ):
+        with pytest.raises(synth.UsageError, match=words) as wrong:
+            synth.export(ROWS, name, trainer=f"mine_of_trainers:{name}", progress=synth.SILENT)
+        assert wrong.value.field == "trainer"
 
 
 @pytest.mark.parametrize(

@@ -53,6 +53,16 @@ async def asking(row: Row, colour: str) -> str:
     return colour
 
 
+async def naming(row: Row, model: ChatModel, sampling: Sampling) -> str:
+    """From nothing: what is asked is decided by the row's own seed."""
+    row.messages.append({"role": "user", "content": f"Tell me what is {sampling.seed % 90} + 4?"})
+    return (await model.reply(row.messages, sampling)).text
+
+
+async def unasked(row: Row) -> str:
+    return "The answer is 7."
+
+
 def plain(row: Row) -> str:
     return "no"
 
@@ -122,3 +132,43 @@ def test_what_is_no_answer_and_what_fails(model: synth.Model, questions: list[di
     for method, words in ((numbered, "returned 7: it returns an answer"), (failing, "KeyError: 'nothing'")):
         with pytest.raises(synth.RunError, match=words):
             synth.run(method, model, questions[:1], **SHORT)
+
+
+def test_rows_from_nothing_are_those_of_an_uninterrupted_run(model: synth.Model, tmp_path: Path) -> None:
+    rows = synth.run(naming, model, rows=3, output=tmp_path / "named", **SHORT)
+    assert [[turn["role"] for turn in row["messages"]] for row in rows] == [["user", "assistant"]] * 3
+    more = synth.run(naming, model, rows=5, output=tmp_path / "named", **SHORT)
+    assert list(more)[:3] == list(synth.run(naming, model, rows=3, **SHORT)) and len(more) == 5
+    assert {row["method"] for row in more} == {"naming"} and len({row["id"] for row in more}) == 5
+
+
+def test_an_answer_to_nothing_is_rejected(model: synth.Model, tmp_path: Path) -> None:
+    with pytest.raises(synth.RunError, match="no prompt"):
+        synth.run(unasked, model, rows=3, output=tmp_path / "unasked", **SHORT)
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({}, "either a source.* or `rows`"),
+        ({"rows": 3, "source": [{"question": "What is 3 + 4?"}]}, "either a source.* or `rows`"),
+        ({"rows": 3, "verifier": "math"}, "compares with a reference, which rows made from nothing do not have"),
+    ],
+)
+def test_a_source_or_a_number_of_rows(model: synth.Model, given: dict[str, Any], words: str) -> None:
+    with pytest.raises(synth.UsageError, match=words):
+        synth.run(naming, model, **given, **SHORT)
+
+
+def test_a_verifier_may_be_a_function_of_a_notebook(model: synth.Model, questions: list[dict[str, str]]) -> None:
+    """One with no import path, that reads names around it."""
+    wanted = {one["answer"] for one in questions}
+
+    def known(response: str, reference: str | None) -> bool:
+        return reference in wanted
+
+    rows = synth.run(answered, model, questions, verifier=known, **SHORT)
+    assert len(rows) == len(questions) and {row["verdict"] for row in rows} == {"right"}
+    assert rows.record is not None and rows.record.settings["verifier"]["name"].endswith("<locals>.known")
+    with pytest.raises(synth.UsageError, match=r"cannot be called with \(response, reference\)"):
+        synth.run(answered, model, questions, verifier=lambda response: True, **SHORT)

@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
+import synth
 from synth.chat.format import ChatFormat
-from synth.engines.base import EngineOptions, Sampling
+from synth.engines.base import Engine, EngineOptions, Sampling, Tokenizer
 from synth.engines.open import ENGINES, choose_engine, engine_entry, model_revision, open_engine
 from synth.errors import UsageError
 
@@ -64,6 +65,21 @@ def test_an_engine_of_a_users_own_is_opened_and_recorded_by_its_import_path(own:
         return completion.text
 
     assert asyncio.run(asked()) == "again"
+
+
+async def here(model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
+    raise OSError("not today")
+
+
+def test_an_engine_may_be_given_as_the_function_itself(model: str) -> None:
+    assert synth.load(model, engine=here).engine.endswith("test_open:here")
+
+    async def inner(model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
+        raise OSError
+
+    with pytest.raises(UsageError, match="has no import path: define it at the top") as told:
+        synth.load(model, engine=inner)
+    assert told.value.field == "engine"
 
 
 @pytest.mark.parametrize(
