@@ -1,7 +1,7 @@
-"""One event loop, in a thread of its own, for all that is asynchronous.
+"""One event loop, in a thread of its own, for all asynchronous work.
 
-Engines and verifiers live on the loop that they were opened on. This one lasts as long as the process: so a model that
-one call has opened serves the next, and calls are ordinary functions that work where another loop runs already, as in a
+Engines and verifiers are bound to the loop they were opened on. This one lasts as long as the process, so a model that
+one call has opened serves the next, and public functions also work where another loop is running already, as in a
 notebook.
 """
 
@@ -22,9 +22,9 @@ def _loop() -> asyncio.AbstractEventLoop:
 
 
 def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run it on the loop, and wait until it has ended.
+    """Run a coroutine on the loop, and wait for its result.
 
-    Where the wait is broken off (KeyboardInterrupt), the work is cancelled, and has ended when this raises.
+    If the wait is interrupted (KeyboardInterrupt), the coroutine is cancelled, and has ended when this raises.
     """
 
     async def started() -> asyncio.Task[Result]:

@@ -1,4 +1,4 @@
-"""Errors that a person can act on. Each message says what is wrong, where, and how to mend it.
+"""Errors that the user can act on. Each message says what is wrong, where, and how to fix it.
 
 SynthError
  ├─ UsageError    wrong settings or input; found before any work is done (exit status 2)

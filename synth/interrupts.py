@@ -1,4 +1,4 @@
-"""Ctrl-C comes between any two instructions; what must be done whole or not at all puts it off."""
+"""Ctrl-C may arrive between any two instructions; code that must complete as a whole defers it."""
 
 import signal
 import threading
@@ -11,8 +11,8 @@ _NUMBERS = (signal.SIGINT, signal.SIGTERM)
 
 @contextmanager
 def uninterrupted() -> Iterator[None]:
-    """Put off what Ctrl-C and SIGTERM do until the end of this, where Python handles them; also a decorator."""
-    if threading.current_thread() is not threading.main_thread():  # signals are handled in that one alone
+    """Defer Ctrl-C and SIGTERM until the end of the block, where Python handles them; also a decorator."""
+    if threading.current_thread() is not threading.main_thread():  # Python handles signals in the main thread only
         yield
         return
     came: list[int] = []

@@ -1,4 +1,4 @@
-"""What a misspelt path may have meant."""
+"""Suggestions for a misspelt path."""
 
 import difflib
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 
 MOST = 3
 ENTRIES = 2_000
-"""Names told at most, and entries of a directory that are looked at."""
+"""Most names in a suggestion, and most directory entries examined."""
 
 
 def near_paths(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> list[Path]:
@@ -23,7 +23,7 @@ def near_paths(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> list
 
 
 def path_hint(path: Path, wanted: Callable[[Path], bool] = Path.exists) -> str:
-    """The near paths as the end of a message; empty where there is none."""
+    """The nearest paths as the end of a message; empty where there is none."""
     near = near_paths(Path(os.path.expanduser(path)), wanted)
     return f"; did you mean {' or '.join(map(str, near))}?" if near else ""
 

@@ -1,6 +1,6 @@
-"""What is said of a run while it goes on: lines, and a meter that moves in a terminal, or speaks up in a log.
+"""Progress of a run: lines of text, and a meter that updates in place in a terminal or logs now and then.
 
-`Progress` is what every function of the library reports to. It writes to standard error; a subclass takes lines and
+Every function of the library reports to a `Progress`. It writes to standard error; a subclass can take lines and
 meters elsewhere.
 """
 
@@ -22,28 +22,28 @@ LOG_EVERY = 15.0
 
 
 class Meter(Protocol):
-    """How far a run is."""
+    """A meter of how far a run is."""
 
     def show(self, done: int, goal: int | None, text: str) -> None:
-        """Say how far it is: so many of `goal` (None where nobody knows), and `text` beside it."""
+        """Show that `done` of `goal` (None where it is unknown) are done, with `text` beside it."""
         ...
 
     def at(self, done: int, goal: int | None) -> None:
-        """Note how far it is, for `tell`."""
+        """Record how far it is, for `tell`."""
         ...
 
     def tell(self, text: str) -> None:
-        """Say what goes on meanwhile, where it is as far as before."""
+        """Show a new text without further progress."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Where a run reports to: standard error.
+    """Reports progress to standard error.
 
     Attributes:
-        quiet: whether nothing is said.
-        options: how settings are named, as in `synth.errors.with_options`; by their names in Python by default.
+        quiet: print nothing.
+        options: how settings are written in messages, as in `synth.errors.with_options`; by default as in Python.
     """
 
     quiet: bool = False
@@ -65,7 +65,7 @@ SILENT = Progress(quiet=True)
 
 
 class _StderrMeter:
-    """A line that moves in a terminal, or a line now and then in a log."""
+    """A line that updates in place in a terminal; in a log, a line now and then."""
 
     def __init__(self, title: str, unit: str, progress: Progress) -> None:
         self._title, self._unit, self._progress = title, unit, progress
@@ -110,7 +110,7 @@ class _StderrMeter:
 
 
 def printable(text: str) -> str:
-    """A text that cannot move the cursor or colour the terminal: control characters shown as their escapes."""
+    """A text that cannot move the cursor or colour the terminal: control characters are escaped."""
     return "".join(
         char if char in "\n\t" or unicodedata.category(char)[0] != "C" else repr(char)[1:-1] for char in text
     )

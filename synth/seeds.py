@@ -1,4 +1,4 @@
-"""Seeds that depend on what is drawn, never on when or beside what it is drawn."""
+"""Seeds that depend on what is sampled, never on when or together with what."""
 
 import hashlib
 

@@ -1,21 +1,21 @@
-"""Small files of text that a person names beside the data: prompts, schemas, settings of an adapter."""
+"""Reads small text files that the user names: prompts, schemas, adapter configurations."""
 
 import errno
 import os
 from pathlib import Path
 
 MOST_CHARACTERS = 2**24
-"""Nobody writes a longer one by hand; what has no end, such as /dev/zero, ends here."""
+"""Characters of a file, at most; it bounds endless files such as /dev/zero."""
 
 
 def read_small(path: str | Path) -> str:
-    """The text of a file, UTF-8 with or without a mark at its start.
+    """The text of a file in UTF-8, with or without a byte-order mark.
 
-    A pipe is read to its end, as a shell's `<(command)` is; one that nobody writes to is empty, and not waited for.
+    A pipe, such as a shell's `<(command)`, is read to its end; one without a writer counts as empty.
 
     Raises:
         OSError: it cannot be read, or is longer than `MOST_CHARACTERS`.
-        UnicodeDecodeError: it is no such text.
+        UnicodeDecodeError: it is not UTF-8.
     """
     handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)  # opening a pipe would wait for a writer
     os.set_blocking(handle, True)

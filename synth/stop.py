@@ -1,4 +1,4 @@
-"""How a person stops a run: Ctrl-C (or SIGTERM) once to finish what is at hand, twice to break it off."""
+"""Stopping a run: Ctrl-C (or SIGTERM) once finishes the rows in flight, twice abandons them."""
 
 import signal
 import threading
@@ -8,17 +8,17 @@ from types import FrameType
 
 
 class Stop:
-    """Asks a run to end early. May be asked from any thread."""
+    """A request to end a run early; it may be made from any thread."""
 
     def __init__(self) -> None:
         self._answer: Callable[[], None] | None = None
         self.asked = False
 
     def ask(self) -> None:
-        """Ask; asked again, the run breaks off.
+        """Request a stop; a second request abandons what is in flight.
 
         Raises:
-            KeyboardInterrupt: nothing is under way that could be finished first, or what is cannot be broken off
+            KeyboardInterrupt: nothing is under way that could be finished first, or it cannot be broken off
                 otherwise.
         """
         if self._answer is None:
@@ -28,7 +28,7 @@ class Stop:
 
     @contextmanager
     def answered_by(self, answer: Callable[[], None]) -> Iterator[None]:
-        """While the body runs, `answer` is called each time that somebody asks."""
+        """While the body runs, `answer` is called at every request."""
         self._answer = answer
         try:
             yield
@@ -37,7 +37,7 @@ class Stop:
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:
-        """While the body runs, SIGINT and SIGTERM ask. Python takes signals in its main thread only: elsewhere not."""
+        """While the body runs, SIGINT and SIGTERM make the request; only in the main thread, which handles signals."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return

@@ -1,4 +1,4 @@
-"""What the name given with `-o` may be, by its suffix: checked before anything is opened.
+"""Checks the suffix of the name given with `-o` before anything is opened.
 
 A suffix of letters alone names a format; `model-v1.5` has none.
 """
@@ -14,7 +14,7 @@ PAGE = (".html", ".htm")
 
 
 def check_rows(output: str) -> None:
-    """See that rows can be written so: in a file of `ROWS`, a directory, or standard output.
+    """Check that rows can be written there: to a file of `ROWS`, a directory, or standard output.
 
     Raises:
         UsageError: the suffix is of another format.
@@ -27,21 +27,21 @@ def check_rows(output: str) -> None:
 
 
 def check_directory(output: str, holds: str) -> None:
-    """See that a directory may be called so.
+    """Check that a name can be that of a directory.
 
     Args:
-        output: its name.
+        output: the name.
         holds: what it is for, as in "the trained model".
 
     Raises:
-        UsageError: it is called as a file is.
+        UsageError: it has the suffix of a file.
     """
     if not _fits(output, ()):
         raise UsageError(f"`output` {output}: {holds} goes into a directory; give a name without {Path(output).suffix}")
 
 
 def check_page(output: str) -> None:
-    """See that a page is called one.
+    """Check that the name of a page has the suffix of one.
 
     Raises:
         UsageError: it has another suffix than those of `PAGE`, or none.

@@ -1,9 +1,9 @@
-"""How a task's rows are mixed with replay: which rows of each replay set are taken, and in which order all stand.
+"""Plans a mixture of a task's rows with replay: which replay rows are taken, and in which order all rows are written.
 
-How much old data a model must see again not to forget it is reported between 1 % and 25 % of the new (arXiv 2403.08763,
+Reports of how much replay prevents forgetting range from 1 % to 25 % of the new data (arXiv 2403.08763,
 2205.12393, 2501.13453). A share is always of the target: 5 % of 10,000 target rows are 500 replay rows.
 
-Which row of which set stands where is planned from small arrays first; rows are then copied in that order.
+The order is planned on small index arrays first; rows are then copied in that order.
 """
 
 from collections.abc import Callable, Iterator, Sequence

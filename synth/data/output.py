@@ -1,4 +1,4 @@
-"""Where a run's rows go, by the form of `-o`: a dataset directory, one file, or standard output."""
+"""The destination of a run's rows: a dataset directory, one file, or standard output."""
 
 import json
 import sys
@@ -21,9 +21,9 @@ from synth.errors import Stopped, UsageError
 from synth.progress import Progress
 
 FLUSH = 0.2
-"""Seconds that a row may wait before a reader of standard output sees it."""
+"""Seconds after which a buffered row is flushed to standard output."""
 PARTIAL = ".partial"
-"""What the name of a directory ends in whose rows are to become a file."""
+"""Suffix of the directory that holds the rows of a run until they become a file."""
 
 
 class StreamSink:
@@ -82,11 +82,11 @@ class StreamSink:
 
 
 class FileRun(RunDirectory):
-    """A run whose rows end in one file. Until it is done they live in the directory `FILE.partial` beside it."""
+    """A run that ends in one file. Until it is done its rows are in the directory `FILE.partial` beside the file."""
 
     @property
     def file(self) -> Path:
-        """Where the rows end."""
+        """The file that is written last."""
         return self.path.with_name(self.path.name.removesuffix(PARTIAL))
 
     def refuse_to_replace(self) -> None:
@@ -202,7 +202,7 @@ class Output:
         sink.finish(sink.record.note)
 
     def stopped(self) -> str:
-        """What is said of a run that a person stopped; its call may have `restart`, which would throw it away."""
+        """The message about a run that a person stopped; `restart`, if it was given, would discard that run."""
         if self.path is None:
             return "stopped"
         again = ", without `restart`," if self.restart else ""
@@ -210,7 +210,7 @@ class Output:
 
 
 def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Progress) -> None:
-    """How many rows there are, of which methods and verdicts, and why the others are not."""
+    """Tell how many rows there are, by method and verdict, and why the others were rejected."""
     where = f" in {output.path}" if output.path else ""
     progress.say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {attempts:,} attempts rejected")
     for counts in (record.methods, record.verdicts):
@@ -228,9 +228,9 @@ def _is_file(path: Path) -> bool:
 
 
 def _refuse_to_replace(path: Path, source: Path, is_file: bool) -> None:
-    """What is read is neither where the rows go, nor beneath it, nor where the rejected ones go.
+    """Refuse an output that is an input, contains one, or whose rejected rows would replace one.
 
-    Nor does a file go into a directory that is read: it may replace a part of it, or become one.
+    A file may not be written into a directory that is read either: it may replace a part of it, or become one.
     """
     read = source.resolve()
     if not source.exists():

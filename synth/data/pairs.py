@@ -1,4 +1,4 @@
-"""Preference pairs in the forms that public data has them in: what was asked, a better answer, a worse one.
+"""Reads preference pairs in the notations of public data: a prompt, a better answer and a worse one.
 
 The sides are `chosen` and `rejected`: texts, turns, lists of turns, or whole conversations, whose common start is what
 was asked. Where they are answers, a prompt stands beside them under any name of `synth.data.schema.shapes`, with its
@@ -32,7 +32,7 @@ BATCH_ROWS = 1_024
 
 
 def has_pairs(schema: pa.Schema) -> bool:
-    """Whether rows as they come are preference pairs."""
+    """Whether rows of a source are preference pairs."""
     return all(name in schema.names for name in SIDES)
 
 
@@ -152,7 +152,7 @@ def _dialogues(name: str, side: list[list[Message]], faults: dict[int, str]) -> 
 
 
 def _system_alone(seen: Seen) -> ConversationColumns | None:
-    """What was asked where no prompt stands beside the sides: at most what the system says."""
+    """The prompt where no column holds one: at most the system turn."""
     name = next((name for name in SYSTEM if seen.is_said(name)), None)
     return ConversationColumns(None, None, TurnColumn(name, "text", "system"), None) if name else None
 

@@ -1,4 +1,4 @@
-"""Plain texts among the rows: nobody's prompt and nobody's answer, but trained on whole, as in pre-training.
+"""Rows of plain text: neither prompt nor answer, trained on as a whole, as in pre-training.
 
 Such rows have a column `text` and no turns; `synth rephrase` and `synth lamol --prepare` write them. Commands that can
 work on them open their input here instead of in `synth.data.read`.
@@ -21,7 +21,7 @@ TEXT = "text"
 def open_rows_or_texts(
     source: str | None, *, prompt_column: str | None = None, reference_column: str | None = None
 ) -> Rows:
-    """`synth.data.read.open_rows`, but that rows may be plain texts: then they have no `messages`.
+    """Like `synth.data.read.open_rows`, but rows may also be plain texts, which have no `messages`.
 
     Raises:
         UsageError: as for `open_rows`.
@@ -30,7 +30,7 @@ def open_rows_or_texts(
 
 
 def rows_or_texts(raw: Rows, *, prompt_column: str | None = None, reference_column: str | None = None) -> Rows:
-    """`synth.data.read.conversations`, but that rows may be plain texts.
+    """Like `synth.data.read.conversations`, but rows may also be plain texts.
 
     Raises:
         UsageError: as for `conversations`.

@@ -1,4 +1,4 @@
-"""Rows of a data set as tasks: the prompt to answer, the human answer beside it, everything else carried along."""
+"""Rows of a data set as tasks: a prompt to answer, the human answer as reference, other columns carried through."""
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -30,7 +30,7 @@ _OBJECTS = 256
 
 @dataclass(frozen=True, slots=True)
 class PromptSet:
-    """A source whose rows are to be worked on one by one.
+    """A source whose rows are processed one by one.
 
     Attributes:
         source: the rows as they come, conversations recognised.
@@ -143,7 +143,7 @@ class PromptSet:
             )
 
     def tasks(self) -> Iterator[Task]:
-        """What answers to the rows are checked against."""
+        """The tasks that answers to the rows are checked against."""
         return map(task_of, self.rows("", {}, pa.schema([]))(0))
 
     def named_verifier(self) -> str | None:
@@ -183,7 +183,7 @@ class PromptSet:
 
 
 def open_prompts(source: Rows, limit: int | None = None) -> PromptSet:
-    """Read a source once, to count its rows and to name their content. A note says which cannot be read.
+    """Read a source once, to count its rows and to fingerprint their content. A note says how many cannot be read.
 
     Raises:
         UsageError: a part of the source is damaged, or none of its rows can be read.
@@ -198,7 +198,7 @@ def open_prompts(source: Rows, limit: int | None = None) -> PromptSet:
 
 
 def task_of(row: Row) -> Task:
-    """What answers to a row are checked against."""
+    """The task that answers to a row are checked against."""
     prompt = next((turn["content"] for turn in reversed(row.messages) if turn["role"] == "user"), "")
     return Task(row.reference, prompt, row.passthrough)
 
@@ -210,7 +210,7 @@ def _records(batch: pa.RecordBatch) -> Iterator[dict[str, Any]]:
 
 
 def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = ()) -> dict[str, str]:
-    """Columns to carry through, and what they are called: a name that the method needs itself is changed.
+    """Columns to carry through, by their new names: a name that the method needs itself is changed.
 
     What an earlier run of ours left in `BASE`'s columns (a verdict, a log-probability) was said of another answer:
     it is not carried. `reason` is kept for why a row is rejected.

@@ -1,4 +1,4 @@
-"""Rows from wherever a user keeps them, as Arrow batches, in bounded memory.
+"""Reads rows from files, directories, the Hub or standard input as Arrow batches, in bounded memory.
 
 DIR                       dataset directory (ours, or of `datasets.save_to_disk`), memory-mapped; or a folder of files
 FILE.arrow .feather       Arrow IPC file or stream, memory-mapped
@@ -42,17 +42,17 @@ _HUB = re.compile(
 )
 
 _LOOKED_AT, _TOLD = 1_000, 5
-"""Entries of a directory that are looked at where a name is missing, and names that are told."""
+"""Directory entries that are examined when a name does not exist, and names that a message lists."""
 
 
 @dataclass(slots=True)
 class Rows:
-    """Rows to read, as often as one likes; nothing is held between batches.
+    """Rows that can be read any number of times; nothing is held between batches.
 
     Attributes:
-        source: what people call them.
+        source: their name in messages.
         schema: their columns.
-        read: gives them from the start; a batch has the column `FAULT` beside those of `schema` where one of its rows
+        read: yields them from the start; a batch has the column `FAULT` beside those of `schema` where one of its rows
             cannot be read.
         notes: what was recognised and what is not kept; reading may add to them. Print them after reading.
         mixed: columns that hold values of several kinds, as JSON text.
@@ -69,7 +69,7 @@ class Rows:
     may_think: bool = True
 
     def __post_init__(self) -> None:
-        """Refuse a column whose name other libraries would cut short, so that two become one.
+        """Refuse a column name with a null character: other libraries truncate it, and two columns could become one.
 
         Raises:
             UsageError: there is one.
@@ -137,7 +137,7 @@ class Rows:
 
 @dataclass(slots=True)
 class Tally:
-    """How many rows there are, how many of them cannot be read, and the first of these."""
+    """Counts rows and those among them that cannot be read, and keeps the first of the latter."""
 
     rows: int = 0
     unreadable: int = 0
@@ -251,13 +251,13 @@ def _files(paths: Sequence[Path], name: str) -> Rows:
     """Files of one format."""
     opener = _OPENERS.get(format_of(paths[0]) or "")
     if opener is None:
-        raise UsageError(f"{name}: its format is not known here; known suffixes: {known_suffixes()}")
+        raise UsageError(f"{name}: unknown format; known suffixes: {known_suffixes()}")
     _regular(paths)
     return opener(paths, name)
 
 
 def _regular(paths: Sequence[Path]) -> None:
-    """Refuse a pipe, which would be waited for and can be read once only, and devices, which may have no end."""
+    """Refuse a pipe, which blocks and can be read only once, and a device, which may have no end."""
     for path in paths:
         if path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file; what comes through a pipe is read from standard input")
@@ -294,13 +294,13 @@ def _is_file_name(name: str) -> bool:
 
 
 def _kind(path: Path) -> str:
-    """What a directory holds that is no data set, and what to do with it; empty where it is not known."""
+    """What a directory that is no data set holds, and which command takes it; empty where that is unknown."""
     if (path / "scores.json").is_file():
-        return f"holds an evaluation, not rows: look at it with synth show {path}, or synth report {path}"
+        return f"holds an evaluation, not rows: see synth show {path} or synth report {path}"
     if (path / "log.jsonl").is_file():
-        return f"holds a training, not rows: synth show {path} tells of it, `model` {path} takes its model"
+        return f"holds a training run, not rows: synth show {path} describes it; to use its model, `model` {path}"
     if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
-        return f"holds a model, not rows: it is for `model` {path}"
+        return f"holds a model, not rows: give it as `model` {path}"
     return ""
 
 
@@ -317,7 +317,7 @@ def _json(paths: Sequence[Path], name: str) -> Rows:
 
     def rows(found: JsonRows) -> Rows:
         mixed = found.mixed
-        notes = [f"kept as JSON text, as there is no one type for it: {', '.join(mixed)}"] if mixed else []
+        notes = [f"kept as JSON text, as values are of several types: {', '.join(mixed)}"] if mixed else []
         written = lambda names: rows(found.written(names))  # noqa: E731
         return Rows(name, found.schema, found.batches, notes, mixed, written, found.may_think)
 
@@ -337,9 +337,9 @@ def _hub(source: str, named: dict[str, str | None]) -> Rows:
 
     try:
         found = datasets.load_dataset(**named)
-    except Exception as error:  # the libraries below raise dozens of kinds, and all of them mean the same here
+    except Exception as error:  # many kinds of errors, which all mean that it cannot be loaded
         why = path_hint(Path(source), _readable) or f": {' '.join(str(error).split())}"
-        raise UsageError(f"{source} is no file here, and cannot be loaded from the Hugging Face Hub{why}") from error
+        raise UsageError(f"{source} is no local file, and cannot be loaded from the Hugging Face Hub{why}") from error
     if isinstance(found, dict):
         if len(found) != 1:
             raise UsageError(
@@ -353,7 +353,7 @@ def _hub(source: str, named: dict[str, str | None]) -> Rows:
 
 
 def _standard_input() -> Rows:
-    """Standard input, copied to a temporary file, since a schema is known only once all is there."""
+    """Standard input, copied to a temporary file, as the schema is known only once everything has been read."""
     stream: BinaryIO = sys.stdin.buffer
     if stream.isatty():
         raise UsageError("no input: name a file or a data set, or pipe rows in")

@@ -1,4 +1,4 @@
-"""Rows as people look at them: conversations, preference pairs and plain texts, all as turns.
+"""Rows for display: conversations, preference pairs and plain texts, all as turns.
 
 A plain text is one turn of the role `text`; a preference pair is what `synth.data.pairs` makes of it.
 """
@@ -15,7 +15,7 @@ def open_views(source: str | None) -> Rows:
     """Rows of any of the three kinds.
 
     Raises:
-        UsageError: the source cannot be read, or nothing of the three is recognised in it.
+        UsageError: the source cannot be read, or none of the three is recognised in it.
     """
     raw = open_source(source)
     if has_pairs(raw.schema):

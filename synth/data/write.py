@@ -1,4 +1,4 @@
-"""Rows to a file, a dataset directory or standard output, batch by batch.
+"""Writes rows to a file, a dataset directory or standard output, batch by batch.
 
     FILE.jsonl     JSON lines, UTF-8, nothing escaped that need not be
     FILE.parquet   Parquet
@@ -42,7 +42,7 @@ MEDIA_FEATURES = {"audio": "Audio", "image": "Image"}
 
 
 class _Target(Protocol):
-    """Somewhere to write. Errors of the system and of Arrow come as they are."""
+    """A target to write to. Errors of the system and of Arrow are not converted."""
 
     def write(self, batch: pa.RecordBatch) -> None: ...
     def close(self) -> None: ...
@@ -147,10 +147,10 @@ class _Stream:
             raise
 
     def close(self) -> None:
-        """Everything is out already."""
+        """Nothing to do: every batch was flushed."""
 
     def abort(self) -> None:
-        """What is out is out."""
+        """Nothing to do: what was written cannot be taken back."""
 
 
 class Writer:
@@ -170,7 +170,7 @@ class Writer:
         Raises:
             RunError: the disk is full or the target is not writable any more.
             UsageError: the format cannot hold such data.
-            BrokenPipeError: nobody reads standard output any more; a command ends quietly then.
+            BrokenPipeError: the reader of standard output is gone; a command then ends quietly.
         """
         with self._one_line():
             self._target.write(batch)
@@ -182,7 +182,7 @@ class Writer:
             self._target.close()
 
     def abort(self) -> None:
-        """Leave nothing behind."""
+        """Remove what was written."""
         self._target.abort()
 
     def __enter__(self) -> Self:
@@ -209,7 +209,7 @@ class Writer:
             reason = f"cannot write {self._name}: {error.strerror or error}"
             if opening and error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise UsageError(f"{reason}; choose another `output`") from error
-            raise RunError(f"{reason}. Nothing is left of it: mend that and run again") from error
+            raise RunError(f"{reason}. Nothing was kept: fix that and run again") from error
         except pa.ArrowException as error:
             reason = " ".join(str(error).split())
             raise UsageError(f"{self._name}: this format cannot hold these rows: {reason}") from error
@@ -231,14 +231,14 @@ def open_writer(
         UsageError: the target exists, is the source, is not writable, or has an unknown suffix.
         RunError: there is no space left.
     """
-    schema = schema.remove_metadata()  # features that `datasets` noted there may not fit any more
+    schema = schema.remove_metadata()  # features that `datasets` recorded there may no longer fit
     if target is None or not isinstance(target, str) or target == "-":
         stream = sys.stdout.buffer if target is None or isinstance(target, str) else target
         return Writer("standard output", lambda: _Stream(stream, schema))
-    path = Path(os.path.abspath(target))  # so that "." has a name, too
+    path = Path(os.path.abspath(target))  # "." has no name of its own
     if path.suffix[1:].isalpha() and path.suffix.lower() not in FORMATS:
         raise UsageError(
-            f"cannot write {target}: {path.suffix!r} is not a format that is known here; end the name in "
+            f"cannot write {target}: {path.suffix!r} is an unknown format; end the name in "
             f"{', '.join(FORMATS)}, or in no suffix for a dataset directory"
         )
     if source not in (None, "-") and _same_place(path, Path(str(source))):

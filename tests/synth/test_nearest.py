@@ -50,9 +50,9 @@ def test_a_misspelt_data_set_or_model_is_told_its_neighbours(place: Path) -> Non
         ("nope", "nope does not exist; there are: replay, tasks.jsonl"),
         ("nowhere/x.jsonl", "nowhere/x.jsonl does not exist: there is no directory nowhere"),
         ("smaples/model", "cannot be loaded from the Hugging Face Hub; did you mean samples/model?"),
-        ("scores", "holds an evaluation, not rows: look at it with synth show scores, or synth report scores"),
-        ("tuned", "holds a training, not rows: synth show tuned tells of it, `model` tuned takes its model"),
-        ("merged", "holds a model, not rows: it is for `model` merged"),
+        ("scores", "holds an evaluation, not rows: see synth show scores or synth report scores"),
+        ("tuned", "holds a training run, not rows: synth show tuned describes it; to use its model, `model` tuned"),
+        ("merged", "holds a model, not rows: give it as `model` merged"),
     ]:
         with pytest.raises(UsageError) as caught:
             open_source(name)

@@ -1,1 +1,1 @@
-"""Files of rows: which there are, and how each format is read and written as Arrow batches."""
+"""Finding data files, and reading and writing each format as Arrow batches."""

@@ -14,13 +14,13 @@ import pyarrow as pa
 from pyarrow import compute
 
 MANY_KEYS = 64
-"""An object with more different keys over the file than this is a free-form map, not a record."""
+"""An object with more distinct keys over the file than this is a free-form map, not a record."""
 
 EXACT = 2**53
 """Integers up to this are floats, too, without changing."""
 
 JsonType = Any
-"""What a place in the file holds: "null", "bool", "int", "long" (beyond `EXACT`), "float", "text", "mixed", [kind] or
+"""The kind of a value in the file: "null", "bool", "int", "long" (beyond `EXACT`), "float", "text", "mixed", [kind] or
 {key: kind}."""
 
 _ARROW: dict[str, pa.DataType] = {
@@ -101,7 +101,7 @@ def arrow_type(kind: JsonType) -> pa.DataType:
 
 
 def fitted(value: Any, kind: pa.DataType) -> Any:
-    """A value of the file as its column's type takes it."""
+    """A value of the file, converted for its column's type."""
     if value is None:
         return None
     if pa.types.is_string(kind):

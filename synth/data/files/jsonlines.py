@@ -1,4 +1,4 @@
-"""JSON as Arrow batches: one schema for all files, memory for a few megabytes of them.
+"""JSON as Arrow batches: one schema for all files, a few megabytes in memory.
 
 Two passes over the files, in blocks of whole lines. The first finds the kind of every value
 (`synth.data.files.json_types`), so that a column that first appears in the last line is there from the first row on;
@@ -40,7 +40,7 @@ DEEPEST = 64
 """Levels of a row, the row itself among them: Arrow's own format holds no column of more than 63."""
 
 _SAFE_LEVELS = 2000
-"""Arrow's parser calls itself for every level: at some thousands of them it overflows its stack, and all is over."""
+"""Arrow's parser recurses at every level: at some thousands it overflows the stack and the process ends."""
 
 _STRING = re.compile(rb'"(?:[^"\\\n]++|\\.)*+"?')
 """A JSON string up to its closing quote or the end of its line; its text may hold brackets."""
@@ -55,7 +55,7 @@ class JsonRows:
     Attributes:
         files: where they are, as JSON lines.
         kinds: of their columns.
-        as_written: columns that are text whatever they hold: strings as they are, anything else as its JSON, numbers
+        as_written: columns read as text whatever they hold: strings as they are, anything else as JSON, numbers
             with the very digits of the file.
         may_think: whether some text in them may begin with thoughts.
     """
@@ -91,7 +91,7 @@ class JsonRows:
 def open_json(paths: Sequence[Path], name: str) -> JsonRows:
     """Open files of JSON lines, or of one JSON array of objects, or of one object of equally long columns.
 
-    `name` is what errors call the file, if there is one.
+    `name` is the file's name in error messages, if it has one.
 
     Raises:
         UsageError: a line is not a JSON object in UTF-8, is nested too deeply or has too long an integer; the message
@@ -109,7 +109,7 @@ def open_json(paths: Sequence[Path], name: str) -> JsonRows:
 
 @dataclass(frozen=True, slots=True)
 class _Lines:
-    """A file of JSON lines. `unit` is what people know a line as: the file may be unfolded from another (`keep`)."""
+    """A file of JSON lines. `unit` is what messages call a line, as the file may be converted from another (`keep`)."""
 
     path: Path
     name: str
@@ -137,7 +137,7 @@ class _Block:
     content: bytes
 
     def place(self, index: int) -> str:
-        """How errors name line `index` (from 0) of the block."""
+        """Line `index` (from 0) of the block, as error messages name it."""
         return f"{self.lines.name}, {self.lines.unit} {self.start + index + 1}"
 
 
@@ -146,7 +146,7 @@ def _look(block: _Block, *, further: bool) -> tuple[dict[str, JsonType], bool]:
     if not _is_fatal(block.content):
         try:
             table = _arrow_parse(block.content)
-            table.validate(full=True)  # Arrow's parser lets broken UTF-8 pass
+            table.validate(full=True)  # Arrow's parser accepts broken UTF-8
             kinds = {
                 item.name: kind_of_column(column.chunks, item.type, DEEPEST - 1)
                 for item, column in zip(table.schema, table.columns, strict=True)
@@ -165,7 +165,7 @@ def _parse(block: _Block, schema: pa.Schema, as_written: Collection[str]) -> pa.
         if _is_fatal(block.content):
             raise pa.ArrowInvalid
         table = _arrow_parse(block.content, schema).select(schema.names)
-        table.validate()  # of nulls in lists that hold nothing else Arrow's parser counts one a list
+        table.validate()  # in lists of nulls alone, Arrow's parser counts one null a list
         return table
     except pa.ArrowInvalid:
         rows = []

@@ -1,6 +1,6 @@
-"""Which files a source is: one, a folder of them as people and the Hub lay them, or a pattern with `*`.
+"""Which files a source stands for: one file, a folder laid out as on the Hub, or a pattern with `*`.
 
-Files are of one data set, split and configuration, or it is said which there are: nobody trains on a test split
+Files must be of one data set, split and configuration, else an error lists what there is: nobody trains on a test split
 because it lies beside the other.
 """
 
@@ -52,7 +52,7 @@ def format_of(path: Path) -> str | None:
 
 
 def known_suffixes() -> str:
-    """The suffixes of files that can be read, for people."""
+    """The suffixes of files that can be read, as a message lists them."""
     return f"{', '.join(FORMATS)}, those of text also with {', '.join(PACKINGS)}"
 
 
@@ -62,7 +62,7 @@ def is_pattern(source: str) -> bool:
 
 
 def files_matching(pattern: str) -> list[Path]:
-    """The files of data whose names a pattern describes (`**` is any folders), in the order of their names.
+    """The data files that match a pattern (`**` stands for any folders), sorted by name.
 
     Raises:
         UsageError: there are none, or they are of several formats.
@@ -70,23 +70,21 @@ def files_matching(pattern: str) -> list[Path]:
     found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
     files = [path for path in found if path.is_file() and format_of(path) and path.name not in _NO_DATA]
     if not files:
-        there = f"none of the {len(found):,} that do is one of data" if found else "no file does"
+        there = f"none of the {len(found):,} that do is a data file" if found else "no file matches"
         raise UsageError(f"{pattern}: {there}; known suffixes: {known_suffixes()}")
     _one_format(files, pattern)
     return files
 
 
 def files_in(folder: Path) -> list[Path]:
-    """The files of data in a folder and those below it, in the order of their names.
+    """The data files in a folder and its subfolders, sorted by name.
 
     Raises:
         UsageError: there are none, or they are of several formats, splits or data sets.
     """
     files = [path for path in sorted(folder.rglob("*")) if _is_data(path.relative_to(folder)) and path.is_file()]
     if not files:
-        raise UsageError(
-            f"{folder} is not a data set: it has neither state.json nor files of data ({known_suffixes()})"
-        )
+        raise UsageError(f"{folder} is not a data set: it has neither state.json nor data files ({known_suffixes()})")
     sets: dict[Path, list[Path]] = {}
     for path in files:
         inner = [part for part in path.relative_to(folder).parts[:-1] if part != "data" and part.lower() not in SPLITS]
@@ -116,7 +114,7 @@ def _is_data(path: Path) -> bool:
 
 
 def _split(path: Path) -> str:
-    """The split that a file is of, "" where its name does not say."""
+    """The split that a file belongs to; "" where its name does not say."""
     if numbered := NUMBERED.match(path.name):
         return SPLITS.get(numbered["name"].lower(), numbered["name"])
     for part in (path.name, *reversed(path.parts[:-1])):

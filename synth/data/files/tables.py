@@ -1,4 +1,4 @@
-"""Tables in files: each format as one schema for all files, and their batches: valid, and of bounded length."""
+"""Reads tables: for each format, one schema for all files, and valid batches of bounded length."""
 
 import csv
 import io
@@ -16,7 +16,7 @@ from synth.errors import UsageError
 Table = tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]]]
 
 BATCH_ROWS = 16_384
-"""No batch is longer; what was stored in longer ones is sliced, not copied."""
+"""Rows of a batch, at most; longer stored batches are sliced, not copied."""
 
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
@@ -61,7 +61,7 @@ def open_parquet(paths: Sequence[Path]) -> Table:
     """Parquet files.
 
     Raises:
-        UsageError: one is damaged, or their columns do not go together.
+        UsageError: one is damaged, or their columns are incompatible.
     """
     from pyarrow import parquet
 
@@ -81,13 +81,13 @@ def open_arrow(paths: Sequence[Path], *, alike: bool = False) -> Table:
     """Arrow IPC files and streams; of those that are `alike` only the first is looked at before they are read.
 
     Raises:
-        UsageError: one is damaged, or their columns do not go together.
+        UsageError: one is damaged, or their columns are incompatible.
     """
 
     def schema_of(path: Path) -> pa.Schema:
         with _damaged(path):
             found = _open_ipc(path)[0]
-            if "\ufffd" in str(found):  # where Arrow's own print of a name, however deep, fails
+            if "\ufffd" in str(found):  # Arrow cannot print a name that is not UTF-8, at any depth
                 raise pa.ArrowInvalid("names of columns are not UTF-8")
         return found.remove_metadata()
 
@@ -131,7 +131,7 @@ def _checked(
 
 @contextmanager
 def _damaged(path: Path) -> Iterator[None]:
-    """Turn what Arrow says about a damaged file into one line."""
+    """Arrow's message about a damaged file, in one line."""
     try:
         yield
     except FileNotFoundError as error:

@@ -1,4 +1,4 @@
-"""One schema for files that were written one by one: types promoted where they differ, missing columns null."""
+"""One schema for files written separately: differing types are promoted, missing columns are null."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,10 +9,10 @@ from synth.errors import UsageError
 
 
 def one_schema(files: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
-    """The schema that the rows of all files fit.
+    """The schema that holds the rows of all files.
 
-    Null becomes whatever the others hold, small numbers larger ones, dictionaries and views text; a list or a struct
-    goes by what is in it.
+    Null becomes the type of the others, narrow numbers wider ones, dictionaries and views text; a list or a struct
+    follows the types in it.
 
     Raises:
         UsageError: there is no type for a column; the message names it, its types, and two files.
@@ -35,7 +35,7 @@ def one_schema(files: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
 
 
 def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch:
-    """A batch of a file as the schema has it.
+    """A batch of a file, converted to the schema.
 
     Raises:
         UsageError: a value would change, or a column has no place.
@@ -63,7 +63,7 @@ def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.Record
 
 
 def _difference(schema: pa.Schema, other: pa.Schema, origins: dict[str, Path], path: Path) -> str:
-    """Which column it is that two schemas differ in beyond mending."""
+    """Names the column in which two schemas are incompatible."""
     for name in other.names:
         if schema.names.count(name) > 1 or other.names.count(name) > 1:
             return f"{path}: several columns are called {name}: rename them"
@@ -77,7 +77,7 @@ def _difference(schema: pa.Schema, other: pa.Schema, origins: dict[str, Path], p
                 f"column {name!r} holds {one.type} in {origins[name]} and {two.type} in {path}: write them anew with "
                 "one type, or name the files one by one"
             )
-    return f"{path}: its columns do not go with those of the files before"
+    return f"{path}: its columns are incompatible with those of the files before it"
 
 
 def _plain(schema: pa.Schema) -> pa.Schema:

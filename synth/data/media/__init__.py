@@ -1,1 +1,1 @@
-"""Sound and pictures that a manifest names."""
+"""Audio and image files that a manifest lists."""

@@ -1,4 +1,4 @@
-"""What can be measured of a recording: how long it is, how loud, and how high its voice.
+"""Measures a recording: duration, energy, and pitch of the voice.
 
 Read with soundfile (libsndfile: WAV, FLAC, Ogg, MP3, …), which is one wheel without further programs and reads block by
 block; pitch is a page of numpy, for which a library such as librosa would bring numba and scipy's whole world.
@@ -15,13 +15,13 @@ from synth.data.media.files import FileFault
 from synth.errors import UsageError
 
 PITCH_HZ = (60.0, 500.0)
-"""Where the pitch of a voice is looked for."""
+"""Range in which the pitch of a voice is searched."""
 
 RATES_HZ = (2_000, 768_000)
-"""Sample rates that recordings have; a header that says another is broken."""
+"""Plausible sample rates; a header with another one is broken."""
 
 WINDOW, HOP = 0.025, 0.02
-"""Seconds over which a frame is compared with itself (YIN), and from one frame to the next."""
+"""Length of the comparison window (YIN) and of the step between frames, in seconds."""
 
 APERIODIC = 0.1
 """A frame is voiced where less than about this share of its power is not periodic (YIN, step 4)."""
@@ -38,7 +38,7 @@ BLOCK_SAMPLES = 2**16
 
 @dataclass(frozen=True, slots=True)
 class Sound:
-    """What was measured of a recording.
+    """The measurements of a recording.
 
     Attributes:
         duration: seconds.
@@ -52,7 +52,7 @@ class Sound:
 
 
 def check_soundfile() -> None:
-    """See whether recordings can be read here.
+    """Check that recordings can be read on this machine.
 
     Raises:
         UsageError: soundfile is not installed.

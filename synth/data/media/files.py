@@ -1,4 +1,4 @@
-"""Files of sound and pictures that a manifest names: found beside it, and opened only if they are ordinary files."""
+"""Opens the audio and image files that a manifest lists: relative to it, and only if they are regular files."""
 
 import os
 import stat
@@ -7,16 +7,16 @@ from typing import BinaryIO
 
 
 class FileFault(Exception):
-    """A file, or what a manifest says of it, that cannot be used. The message becomes the row's reason."""
+    """A file, or its entry in the manifest, cannot be used. The message becomes the row's reason."""
 
 
 def open_media(path: Path) -> BinaryIO:
     """Open a file for reading.
 
-    What is no ordinary file is refused: reading a pipe or a device might never end.
+    Anything but a regular file is refused: reading a pipe or a device might never end.
 
     Raises:
-        FileFault: it is missing, empty, not readable or no ordinary file.
+        FileFault: it is missing, empty, unreadable or not a regular file.
     """
     try:
         # Opening a pipe would wait for a writer, but for O_NONBLOCK; the handle is looked at, not the name, since

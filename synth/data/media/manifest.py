@@ -1,4 +1,4 @@
-"""A manifest: files of sound or pictures, and beside each what is known of it, row by row.
+"""A manifest: a table of audio or image files, with what is known about each.
 
     {"audio": "clips/1.wav", "transcript": "I'm fine.", "gender": "female", "emotion": "sad"}
 
@@ -28,15 +28,15 @@ SEGMENTS = "segments"
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 MEASURED = {"audio": ("duration", "energy", "pitch"), "image": ("width", "height")}
-"""Attributes that files of a kind have, whether the manifest says them or not: they can be measured."""
+"""Attributes that can be measured, and so need not be in the manifest, by kind of file."""
 
 FILE = "file"
-"""What the column of files is called once it is read."""
+"""Name of the column of files once it is read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A manifest as rows to complete; what is known of a file is found in a row under these names.
+    """A manifest as rows to complete, with the names of the columns that describe a file.
 
     Attributes:
         rows: with the columns `id` (the name of the file where there is none), `file`, no messages, and the others.
@@ -185,7 +185,7 @@ def _is_plain(kind: pa.DataType) -> bool:
 
 
 def text_of(value: Any) -> str:
-    """A value as a description has it: one line, numbers to four digits, lists with commas; empty for nothing."""
+    """A value as text for a description: one line, numbers to four digits, lists with commas; empty for null."""
     if isinstance(value, list):
         return ", ".join(filter(None, map(text_of, value)))
     if isinstance(value, bool):

@@ -1,4 +1,4 @@
-"""Whether a picture can be read, and how large it is."""
+"""Checks that an image can be read, and returns its size."""
 
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -6,10 +6,10 @@ from typing import BinaryIO
 from synth.data.media.files import FileFault
 
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP", "TIFF")
-"""Only pixels: formats beyond these may start other programs (EPS) or are no one's data."""
+"""Raster formats only: others may start programs (EPS), or do not occur in data sets."""
 
 MOST_PIXELS = 50_000_000
-"""A larger picture is refused before it is unpacked, so that no small file can fill the memory."""
+"""Pixels; a larger image is refused before it is decompressed, so that no small file can fill the memory."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,5 +36,5 @@ def measure_picture(file: BinaryIO) -> Picture:
             return Picture(image.width, image.height)
     except FileFault:
         raise
-    except Exception as error:  # decoders of broken files raise a dozen kinds, and all of them mean the same here
+    except Exception as error:  # decoders raise many kinds of errors, which all mean that the file is broken
         raise FileFault(f"not readable as a picture: {' '.join(str(error).split())}") from error

@@ -1,4 +1,4 @@
-"""The dataset card: what a person sees first in a dataset directory, here and on the Hub."""
+"""The dataset card: the README of a dataset directory, which the Hub shows, too."""
 
 import json
 import math
@@ -118,7 +118,7 @@ def _exp(nats: float) -> str:
 
 
 def fenced(text: str, language: str) -> list[str]:
-    """The lines of a code block that text written by a model cannot close."""
+    """The lines of a code block with a fence that text written by a model cannot close."""
     fence = "`" * 3
     while fence in text:
         fence += "`"
@@ -130,6 +130,6 @@ def _by_count(reasons: dict[str, int]) -> list[tuple[str, int]]:
 
 
 def untrained_line(count: int) -> str:
-    """What to tell a person of so many answers that are `untrained`."""
+    """The line about answers that are not trained on."""
     what = "1 answer is" if count == 1 else f"{count:,} answers are"
-    return f"{what} context only, not trained on: the chat template rewrites what stands there"
+    return f"{what} context only, not trained on: the chat template rewrites their text"

@@ -58,7 +58,7 @@ class RunDirectory:
 
     @classmethod
     def open(cls, path: Path, fresh: RunRecord, schema: pa.Schema, *, restart: bool = False) -> Self:
-        """Begin a run in `path`, or go on with the one that is there.
+        """Begin a run in `path`, or continue the one that is there.
 
         A finished run is opened again too, so that a larger target extends it.
 
@@ -121,9 +121,9 @@ class RunDirectory:
         )
 
     def _begin(self) -> None:
-        """Claim the directory on disk, too, when there is a first row.
+        """Claim the directory on disk when there is a first row.
 
-        Before that row counts: what is written here is read after a kill, and must tell of what has landed alone.
+        This happens before the row is counted: what is written here is read after a kill, and lists landed rows only.
         """
         if self._journal is not None:
             return
@@ -146,7 +146,7 @@ class RunDirectory:
 
     @uninterrupted()
     def keep(self, index: int, outcome: Outcome) -> None:
-        """Make a finished row survive a kill, whatever the order.
+        """Make a finished row survive a kill; rows may finish in any order.
 
         Raises:
             RunError: the disk is full or not writable.
@@ -231,7 +231,7 @@ class RunDirectory:
         return read_shards(self.path, self.record.shards)
 
     def pause(self) -> None:
-        """Leave a run that is not done: everything finished is on disk, the next run goes on from there.
+        """Leave a run that is not done: everything finished is on disk, and the next call continues from there.
 
         A run that has finished no row leaves nothing behind: other settings may be tried in the same place.
         """
@@ -254,7 +254,7 @@ class RunDirectory:
     def _complete(self, note: str | None) -> None:
         self.land()
         with self._guard():
-            if not self.record.shards:  # `datasets` cannot load a directory without any
+            if not self.record.shards:  # `datasets` cannot load a directory without a shard
                 write_shard(self.path / "data-00000.arrow", [], self.schema)
                 self.record.shards.append("data-00000.arrow")
                 finish_dataset_dir(self.path, self.record.shards, self.schema)
@@ -283,7 +283,7 @@ class RunDirectory:
         self._journal = open(path, "ab")  # noqa: SIM115 (lives as long as the run)
 
     def _read_journal(self, landed: int) -> None:
-        """Recall the rows that were finished beyond those that have landed."""
+        """Read back the rows that were finished after the last landed shard."""
         path = self.path / "journal.jsonl"
         if not path.is_file():
             return
@@ -297,7 +297,7 @@ class RunDirectory:
                         self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"], more, entry["pairs"])
                         self._lines[index] = line
                 except (ValueError, TypeError, LookupError, RecursionError):
-                    continue  # torn by a kill: that row is simply made again
+                    continue  # cut short by a kill: that row is made again
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -305,7 +305,7 @@ class RunDirectory:
         try:
             yield
         except OSError as error:
-            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "mend that"
+            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
             raise RunError(
                 f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
                 "the same command again (without `restart`)"

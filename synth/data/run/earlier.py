@@ -59,7 +59,7 @@ DROPPED = re.compile(
     r"(question|answer|sampling)\.(n|seed|stop|stop_ids|logprob)|(question|answer)\.top_k|answer\.(temperature|top_p)"
     r"|prompt_name"
 )
-"""Earlier settings that are no longer recorded: nobody could choose them."""
+"""Earlier settings that are no longer recorded, as they could not be chosen."""
 _FALLBACKS = ("minimum_change", "paraphrase")
 _LOCAL_DIGEST = re.compile(r"[0-9a-f]{32}")
 

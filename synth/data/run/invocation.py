@@ -1,4 +1,4 @@
-"""The command line of this run, as a record and a card hold it: to be run again, and without secrets."""
+"""The command line of this run for the record and the card: it can be run again, and holds no secrets."""
 
 import re
 import shlex
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 
 SECRET = ("--api-key",)
-"""Options whose values are not told."""
+"""Options whose values are hidden."""
 
 HIDDEN = "…"
 _TOKENS = re.compile(r"\b(hf_|sk-|ghp_)[A-Za-z0-9_-]{8,}")
@@ -17,12 +17,12 @@ _arguments: ContextVar[tuple[str, ...] | None] = ContextVar("arguments", default
 
 
 def remember(arguments: Sequence[str]) -> None:
-    """Say what this process was called with, `synth` itself left out."""
+    """Remember the arguments of this process, without `synth` itself."""
     _arguments.set(tuple(arguments))
 
 
 def command_line() -> str | None:
-    """What was remembered, quoted for a shell; None where no command was called.
+    """The remembered command line, quoted for a shell; None where no command was called.
 
     What an option of `SECRET` was given, passwords and keys in addresses, and what looks like an access token are
     replaced.

@@ -15,11 +15,11 @@ from synth.errors import UsageError
 
 NAME = ".lock"
 ATTEMPTS = 1_000
-"""Each is lost only to another process that leaves the directory at that very moment."""
+"""Attempts; each fails only when another process leaves the directory at that very moment."""
 
 
 def lock_directory(path: Path) -> int:
-    """Claim a directory for this process, making it where it is missing; `unlock_directory` gives it back.
+    """Lock a directory for this process, and create it if it is missing; `unlock_directory` releases it.
 
     The process that held the lock before removes the file as it leaves. A file that was opened before that and locked
     after it is no longer there, so a lock counts only if the file that is locked is the one that bears the name now.
@@ -51,11 +51,11 @@ def lock_directory(path: Path) -> int:
 
 
 def unlock_directory(path: Path, handle: int) -> None:
-    """Give a directory back, and remove it if nothing is in it."""
+    """Release a directory, and remove it if it is empty."""
     if _bears_the_name(path, handle):  # not where the directory was removed, and another process has made it anew
         (path / NAME).unlink()
     os.close(handle)
-    with suppress(OSError):  # there is something in it
+    with suppress(OSError):  # it is not empty
         path.rmdir()
 
 

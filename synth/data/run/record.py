@@ -1,4 +1,4 @@
-"""What `run.json` says of a run, and what must agree for it to be continued."""
+"""The record of a run (`run.json`), and which settings must agree for the run to be continued."""
 
 import json
 import re
@@ -29,15 +29,15 @@ class RunRecord:
 
     command: str
     settings: dict[str, Any]
-    """What decides the rows (JSON values); a run is continued only with equal settings."""
+    """Everything that determines the rows (JSON values); a run is continued only with equal settings."""
     model: str | None = None
     versions: dict[str, str] = field(default_factory=dict)
     source: str | None = None
-    """The input's name, where there is one; what it holds is named by the settings."""
+    """The input's name, where there is one; the settings hold a fingerprint of its content."""
     asked: int | None = None
     """Rows wanted, where the command has a target."""
     command_line: str | None = field(default_factory=command_line)
-    """What was typed, without secrets."""
+    """The command line, without secrets."""
     next: int = 0
     """Rows 0 … next-1 (attempts, in order) are in shards."""
     accepted: int = 0
@@ -64,7 +64,7 @@ class RunRecord:
 
     @property
     def binding(self) -> bool:
-        """Whether there is anything that another run in its place would lose, as far as the record tells."""
+        """Whether the run has results that another run in its place would lose, as far as the record tells."""
         return self.next > 0 or self.finished is not None
 
     @property
@@ -103,7 +103,7 @@ class RunRecord:
 
 
 def without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
-    """Settings but those of some names, which are written in another way."""
+    """The settings apart from those named, which are recorded in another way."""
     return {name: value for name, value in settings.items() if name not in names}
 
 
@@ -124,7 +124,7 @@ def read_record(path: Path) -> RunRecord | None:
             if not file.exists():
                 continue
             if not file.is_file():
-                raise ValueError("it is no file")
+                raise ValueError("it is not a file")
             fields = json.loads(file.read_text(encoding="utf-8"))
             if not isinstance(fields, dict):
                 raise ValueError("it holds no settings")
@@ -139,14 +139,14 @@ def read_record(path: Path) -> RunRecord | None:
 
 
 def _checked(record: RunRecord) -> RunRecord:
-    """The record, whose values are of the types they should be, and whose shards lie in its own directory.
+    """The record, after checking the types of its values and that its shards are in its own directory.
 
     Raises:
         ValueError: they are not.
     """
     for name, kind in get_type_hints(RunRecord).items():
         if not _is_a(getattr(record, name), kind):
-            raise ValueError(f"{name} is not what it should be")
+            raise ValueError(f"{name} has the wrong type")
     for shard in (*record.shards, *record.rejected_shards, *record.pair_shards):
         if not _SHARD.fullmatch(shard):
             raise ValueError(f"{shard!r} is not the name of a shard")
@@ -169,7 +169,7 @@ def _is_a(value: object, kind: Any) -> bool:
 
 
 def refuse_foreign(path: Path, is_ours: Callable[[str], bool], kind: str, directory: str = "a directory") -> None:
-    """Refuse a place that holds something else than a run. One that was killed at its beginning has no record yet.
+    """Refuse a directory that holds something other than a run. A run killed at its beginning has no record yet.
 
     Args:
         path: where a run is to be.
@@ -192,7 +192,7 @@ def refuse_foreign(path: Path, is_ours: Callable[[str], bool], kind: str, direct
 
 
 def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
-    """Refuse to go on with a run of other settings.
+    """Refuse to continue a run that has other settings.
 
     Raises:
         UsageError: they differ; the message has the names of those that do.
@@ -205,7 +205,7 @@ def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
 
 
 def refuse_other_run(path: Path, now: Callable[[], RunRecord]) -> None:
-    """Refuse at once what would be refused later: a run of other settings, if there is one in a directory.
+    """Refuse early what would be refused later: a directory with a run that has other settings.
 
     Raises:
         UsageError: there is one, or its record cannot be read.

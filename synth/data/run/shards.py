@@ -1,4 +1,4 @@
-"""The tables of a run's directory on disk: their shards, Arrow streams of bounded size, and rows on their way there."""
+"""The tables of a run's directory: shards on disk (Arrow streams of bounded size), and rows waiting for the next."""
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ BATCH_ROWS = 500
 
 
 class Side:
-    """One table of a run: its shards, and rows on their way into the next one, held as Arrow batches."""
+    """One table of a run: its shards, and the rows that wait for the next one, as Arrow batches."""
 
     def __init__(self, folder: Path, schema: pa.Schema, shards: list[str]) -> None:
         self.folder = folder
@@ -54,7 +54,7 @@ class Side:
 
     @property
     def full(self) -> bool:
-        """Whether what waits is enough for a shard."""
+        """Whether enough rows wait for a shard."""
         return self.rows >= SHARD_ROWS or self.bytes >= SHARD_BYTES
 
     def land(self) -> None:
@@ -83,7 +83,7 @@ def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
     """
     for name in names:
         try:
-            if not (folder / name).is_file():  # a pipe would be waited for
+            if not (folder / name).is_file():  # opening a pipe would block
                 raise FileNotFoundError("no such file")
             with pa.memory_map(str(folder / name)) as file:
                 yield from pa.ipc.open_stream(file)

@@ -1,1 +1,1 @@
-"""What the columns of people's data mean: known shapes and benchmarks, brought to `messages` and `reference`."""
+"""Recognises conversations and benchmarks by their columns, and converts them to `messages` and `reference`."""

@@ -1,4 +1,4 @@
-"""Values as text: an answer may be a number, a truth value or an object, and is learnt as it is written."""
+"""Values as text: an answer may be a number, a boolean or an object, and is trained on as the file writes it."""
 
 import json
 import math
@@ -11,7 +11,7 @@ from synth.data.schema.turns import is_text
 
 
 def is_writable(kind: pa.DataType) -> bool:
-    """Whether values of a type can be written as text, which sounds and pictures cannot."""
+    """Whether values of a type can be written as text; audio and images cannot."""
     if pa.types.is_dictionary(kind):
         return is_writable(kind.value_type)
     if pa.types.is_nested(kind):
@@ -20,7 +20,7 @@ def is_writable(kind: pa.DataType) -> bool:
 
 
 def is_exact(kind: pa.DataType) -> bool:
-    """Whether there is one way to write a value of a type, so that the type alone tells it."""
+    """Whether the type alone determines how a value is written."""
     return bool(
         is_text(kind)
         or of_several(kind)
@@ -47,7 +47,7 @@ def of_several(kind: pa.DataType) -> str | None:
 def written(column: pa.Array, name: str) -> tuple[pa.StringArray, dict[int, str]]:
     """A column as texts, and the faults of those that cannot be written, by their index.
 
-    A float has as few digits as name it; of an object what is null, and may not have been there at all, is left out.
+    A float gets the fewest digits that identify it; null fields of an object, which may have been absent, are left out.
     Of several right answers it is the first.
     """
     kind = column.type

@@ -1,6 +1,6 @@
-"""A conversation put together from columns: what the system says, earlier turns, the prompt, the answer.
+"""Builds a conversation from columns: the system prompt, earlier turns, the prompt and the answer.
 
-Columns are worked on whole: each part gives so many turns a row, and these are merged in the order of the rows.
+Whole columns are processed at once: each part gives some turns per row, and these are merged in row order.
 """
 
 import json
@@ -176,7 +176,7 @@ def _where(turns: Turns, wanted: NDArray[np.bool_]) -> Turns:
 
 
 def _of_pairs(pairs: object) -> object:
-    """Alpaca's history, a list of pairs, as turns (or as what it is, where it is no such list)."""
+    """Alpaca's history, a list of pairs, as turns; any other value is returned unchanged."""
     if isinstance(pairs, str):
         try:
             pairs = json.loads(pairs) if pairs.strip() else None

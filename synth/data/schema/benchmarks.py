@@ -31,13 +31,13 @@ class Benchmark:
     Attributes:
         name: of the benchmark.
         columns: by which it is recognised.
-        used: columns that are not carried through: what they say is in the conversation.
+        used: columns that are not carried through, as the conversation holds their content.
         verifier: what judges its answers.
         question: what an item asks, as text or as turns.
         prompt: what a model is asked, where that is more than the question.
         reference: the right answer, where it has one as text.
         choices: the options of multiple choice, in the order of their letters.
-        sure: looks at a row where the columns alone do not tell.
+        sure: examines a row where the columns alone are ambiguous.
     """
 
     name: str
@@ -69,7 +69,7 @@ def _turns(asked: Asked) -> list[Message]:
 
 
 def _read(read: Callable[[Record], T], record: Record) -> T | None:
-    """What is read from a row; None where it has nulls, or something else, where its kind has text."""
+    """The text read from a row; None where the row has null or another type in its place."""
     try:
         return read(record)
     except (TypeError, KeyError, IndexError, AttributeError, ValueError):
@@ -113,7 +113,7 @@ def _first_turns(record: Record) -> list[Message]:
 
 
 def _callable(record: Record) -> list[Message]:
-    """BFCL: the functions on offer stand before the question, as text, for templates that know no tools."""
+    """BFCL: the available functions precede the question, as text, for templates without tools."""
     turns = _first_turns(record)
     offered = json.dumps([_parsed(function) for function in record["function"]], indent=1, ensure_ascii=False)
     told = (
@@ -289,14 +289,14 @@ NAMES = tuple(dict.fromkeys(known.name for known in BENCHMARKS))
 
 
 def benchmark_of(schema: pa.Schema, batches: Callable[[], Iterable[pa.RecordBatch]]) -> Benchmark | None:
-    """The benchmark that rows are of, by their columns and the first of them; None where they are of none.
+    """The benchmark that the rows belong to, by their columns and the first rows; None if it is none.
 
     Args:
         schema: of the rows as they come.
         batches: gives them, from the start.
     """
     names = set(schema.names)
-    # Conversations may be made of a benchmark by a command of ours; whoever names a verifier has made the rows his own.
+    # A command of ours may have made conversations of a benchmark; rows that name a verifier are somebody's own.
     if names.intersection((*TURN_COLUMNS, "verifier")):
         return None
     first: Record | None = None

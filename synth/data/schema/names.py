@@ -4,12 +4,12 @@ from collections.abc import Container
 
 
 def free_name(name: str, taken: Container[str], columns: Container[str]) -> str:
-    """What a kept column is called: its own name; or `input_NAME`, as often as it takes, where that is not free.
+    """The name of a kept column: its own, or, if that is taken, `input_NAME` (repeated until it is free).
 
     Args:
-        name: what it is called where it comes from.
-        taken: names that ours have.
-        columns: names of all columns where it comes from.
+        name: its name in the source.
+        taken: names of our own columns.
+        columns: names of all columns in the source.
     """
     new = name
     while new in taken or (new != name and new in columns):

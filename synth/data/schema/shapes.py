@@ -67,10 +67,10 @@ LOOKED_AT = 2**30
 TASK_COLUMNS = ("id", "reference", "verifier")
 
 OTHERWISE = ("text", "input_ids", "reason")
-"""With one of these, rows are something without a conversation, too: a plain text, tokens, what was rejected before."""
+"""With one of these, rows may lack a conversation: plain texts, tokens, or rows rejected by an earlier run."""
 
 _TOLD = 8
-"""Names of columns in one note, at most."""
+"""Most names of columns in one note."""
 
 First = Callable[[str], object]
 """The first value of a column that is not null."""
@@ -317,7 +317,7 @@ def _passthrough(
 
 
 def _beside(passthrough: Mapping[str, tuple[str, pa.DataType]], schema: pa.Schema) -> str:
-    """What else there is to read that people might think is read: columns of text under names not known here."""
+    """Text columns with unknown names, which a reader might think are part of the conversation."""
     known = {*BASE.names, *(name for names in NAMES.values() for name in names)}
     names = [old for old, _ in passthrough.values() if old not in known and is_text(schema.field(old).type)]
     more = f" and {len(names) - _TOLD:,} more" if len(names) > _TOLD else ""

@@ -270,7 +270,7 @@ def test_hub_out_of_reach() -> None:
         [sys.executable, "-c", code], env=os.environ | {"HF_HUB_OFFLINE": "1"}, capture_output=True, text=True
     )
     last = done.stderr.splitlines()[-1]
-    assert "UsageError: nobody/nothing/config@main:train is no file here, and cannot be loaded from the" in last
+    assert "UsageError: nobody/nothing/config@main:train is no local file, and cannot be loaded from the" in last
 
 
 REAL: dict[str, tuple[int, dict[str, str] | None]] = {

@@ -120,10 +120,10 @@ def test_splits_in_names_and_folders(tmp_path: Path) -> None:
 
 
 def test_what_is_no_set_of_files(tmp_path: Path) -> None:
-    assert "neither state.json nor files of data (.jsonl" in complaint(tmp_path)
-    assert "no file does" in complaint(f"{tmp_path}/*.jsonl")
+    assert "neither state.json nor data files (.jsonl" in complaint(tmp_path)
+    assert "no file matches" in complaint(f"{tmp_path}/*.jsonl")
     (tmp_path / "a.txt").write_text("x")
-    assert "none of the 1 that do is one of data" in complaint(f"{tmp_path}/*.txt")
+    assert "none of the 1 that do is a data file" in complaint(f"{tmp_path}/*.txt")
     put(tmp_path / "a.jsonl", ROW)
     put(tmp_path / "b.parquet", ROW)
     assert "holds files of several formats, as a.jsonl, b.parquet; name those of one" in complaint(tmp_path)
