@@ -1,6 +1,6 @@
-"""The one door to a model: token ids in, completions or log-probabilities out.
+"""The interface to a model: token ids in, completions or log-probabilities out.
 
-Everything that knows a model library lives behind this protocol, so that a method reads the same over vLLM in
+All code that depends on a model library is behind this protocol, so that a method reads the same over vLLM in
 process, transformers on a laptop, or a server elsewhere.
 """
 
@@ -38,7 +38,7 @@ class Sampling:
     logprob: bool = False
 
     def chosen(self) -> dict[str, Any]:
-        """What a person chooses of it, by the names of the settings; the rest belongs to a single request."""
+        """The fields that a user chooses, by the names of the settings; the others belong to a single request."""
         chosen = {"max_tokens": self.max_tokens, "temperature": self.temperature, "top_p": self.top_p}
         return chosen if self.top_k is None else chosen | {"top_k": self.top_k}
 
@@ -80,7 +80,7 @@ class Completion:
 
 @dataclass(slots=True)
 class Usage:
-    """Tokens that went through an engine so far: the progress line and the summary read it."""
+    """Counts the tokens that an engine has processed, for the progress line and the summary."""
 
     requests: int = 0
     prompt_tokens: int = 0
@@ -127,7 +127,7 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
-    """How an engine runs a model; each engine takes what it knows.
+    """How an engine runs a model; each engine uses the options that it knows.
 
     `dtype` "auto" is the model's own on an accelerator and float32 on a CPU. `timeout` (seconds of silence, more
     for long completions) and `retries` (tries in all) are those of one request to a server.
@@ -145,7 +145,7 @@ class EngineOptions:
 
 
 GPU_MEMORY = 0.9
-"""Share of a GPU's memory that vLLM takes where nothing else is said and no other model is on it."""
+"""Default share of a GPU's memory for vLLM where no other model is on the GPU."""
 
 Tokenizer = Any
 """A transformers tokenizer (PreTrainedTokenizerBase); typed loosely since transformers is imported late."""

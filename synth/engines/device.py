@@ -1,4 +1,4 @@
-"""Which device and dtype a model runs in, and how much memory it may use there."""
+"""Chooses a model's device and dtype, and how much memory it may use there."""
 
 import os
 
@@ -53,7 +53,7 @@ def cache_memory(device: torch.device, share: float) -> int:
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether `error` is a device's or the host's way of saying that memory ran out."""
+    """Whether `error` means that memory ran out, on the device or the host."""
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and any(

@@ -1,4 +1,4 @@
-"""Many sequences through a model: those of like length together, as many at a time as memory holds."""
+"""Runs many sequences through a model in batches of similar length, as large as memory allows."""
 
 from collections.abc import Callable, Sequence
 from typing import TypeVar
@@ -9,7 +9,7 @@ Result = TypeVar("Result")
 
 
 class LengthBatches:
-    """Batches of sequences of like length, which are halved where memory runs out.
+    """Batches of sequences of similar length, which are halved when memory runs out.
 
     Attributes:
         budget: tokens of one batch, padding included, at most (a longer sequence goes alone). Lower once memory has run

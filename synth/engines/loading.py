@@ -1,8 +1,8 @@
-"""The one door to a model's files: configuration, tokenizer and weights come through here and nowhere else.
+"""The only module that reads a model's files: configuration, tokenizer and weights.
 
-It decides two things. Code that comes with a model runs only where the user said so (`remote_code`); nobody is asked
-on the terminal. And a model whose attention torch's own does not compute, such as Gemma 2's capped scores, gets the
-plain one of transformers (`attention_of`). What cannot be read is said in one line.
+It decides two things. Code that comes with a model runs only if the user allowed it (`remote_code`); nothing is asked
+on the terminal. And a model whose attention torch does not compute correctly, such as Gemma 2's capped scores, gets the
+eager implementation of transformers (`attention_of`). Errors are reported in one line.
 """
 
 import json
@@ -32,12 +32,12 @@ class _Permission:
 
 
 _remote_code = _Permission()
-"""One for the process: models are loaded in threads of their own, too."""
+"""Shared by the process, as models are also loaded in other threads."""
 
 
 @contextmanager
 def remote_code(*, allowed: bool) -> Iterator[None]:
-    """Let models that come with code of their own run it, or not (as at first), until this ends."""
+    """Whether models may run code that comes with them (by default not), until the block ends."""
     before, _remote_code.given = _remote_code.given, allowed
     try:
         yield
@@ -46,7 +46,7 @@ def remote_code(*, allowed: bool) -> Iterator[None]:
 
 
 def remote_code_allowed() -> bool:
-    """Whether the user lets code that comes with a model run: what other libraries that load models are to be told."""
+    """Whether the user allows code that comes with a model to run; passed on to other libraries that load models."""
     return _remote_code.given
 
 
@@ -56,7 +56,7 @@ def needs_remote_code(error: BaseException) -> bool:
 
 
 def remote_code_fault(model: str) -> str:
-    """What is said of a model that needs its own code."""
+    """The message about a model that needs its own code."""
     return f"{model} comes with code of its own, not run unless you give `trust_remote_code`"
 
 
@@ -76,7 +76,7 @@ def locate(model: str) -> str:
             fault = f"no such directory{path_hint(path, Path.is_dir)}"
         else:
             return model
-    except (OSError, ValueError):  # too long a name, or one that nothing can have
+    except (OSError, ValueError):  # too long a name, or an impossible one
         fault = "no such directory"
     raise UsageError(f"`model` {model[:200]}: {fault}")
 
@@ -94,8 +94,8 @@ def load_config(model: str) -> Any:
         raise UsageError(f"{model} is not a model: it has no config.json")
     with _reading(model, f"{model} is not a model that can be read"):
         config = AutoConfig.from_pretrained(place, trust_remote_code=_remote_code.given)
-        config.get_text_config()  # a damaged one breaks here
-        # A configuration may name an attention, and with it a kernel to fetch and run: it has no say in that.
+        config.get_text_config()  # damaged files fail here
+        # A configuration may name an attention kernel to download and run: this is not honoured.
         config._attn_implementation = attention_of(config)
     window_of(config)
     return config
@@ -120,13 +120,13 @@ def load_tokenizer(model: str) -> Any:
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=_remote_code.given)
         limit = tokenizer.model_max_length
         if isinstance(limit, bool) or not isinstance(limit, int) or not 0 < limit <= LARGEST_WINDOW:
-            tokenizer.model_max_length = int(1e30)  # as transformers has it where no limit is known
-        tokenizer.encode("a")  # a damaged one breaks here
+            tokenizer.model_max_length = int(1e30)  # the value of transformers where no limit is known
+        tokenizer.encode("a")  # damaged files fail here
     return tokenizer
 
 
 def _refuse_huge_ids(file: Path) -> None:
-    """Refuse a damaged vocabulary: whoever copies a tokenizer goes through all ids up to the largest, in gigabytes.
+    """Refuse a vocabulary with an absurd id: copying a tokenizer allocates memory for all ids up to the largest.
 
     Raises:
         UsageError: an id is larger than that of any token.
@@ -194,24 +194,24 @@ def load_sentence_transformer(library: Any, model: str, device: str) -> Any:
     """A model of sentence-transformers (`library`), on a device.
 
     Raises:
-        UsageError: it cannot be had or read, or needs code that may not run.
+        UsageError: it cannot be found or read, or needs code that may not run.
     """
     with _reading(model, f"cannot load {model} with sentence-transformers"):
         return library.SentenceTransformer(model, device=device, trust_remote_code=_remote_code.given)
 
 
 def load_static_model(library: Any, model: str) -> Any:
-    """A model of model2vec (`library`), which knows no code of models'.
+    """A model of model2vec (`library`), whose models have no code of their own.
 
     Raises:
-        UsageError: it cannot be had or read.
+        UsageError: it cannot be found or read.
     """
     with _reading(model, f"cannot load {model} with model2vec"):
         return library.StaticModel.from_pretrained(model)
 
 
 def outline(model: str) -> Any:
-    """A causal language model without its weights, on torch's `meta` device: what there is, and how large.
+    """A causal language model without its weights, on torch's `meta` device, to learn its parameters and their sizes.
 
     Raises:
         UsageError: as for `load_causal_model`.
@@ -225,10 +225,10 @@ def outline(model: str) -> Any:
 
 
 def attention_of(config: Any) -> str | None:
-    """The attention that a configuration needs: "eager" where scores are capped or biased, else None, what is usual.
+    """The attention that a configuration needs: "eager" where scores are capped or biased, else None for the default.
 
-    torch's own attention cannot cap scores and leaves that out without a word; flash kernels may not be installed.
-    What else it cannot do (sinks, biases) transformers knows of: such models say that they do not support it.
+    torch's own attention cannot cap scores and silently leaves that out; flash kernels may not be installed.
+    Models with other features that it lacks (sinks, biases) declare in transformers that they do not support it.
     """
     settings = config.get_text_config().to_dict()
     return "eager" if any(_BEYOND_SDPA.fullmatch(name) and value for name, value in settings.items()) else None
@@ -266,14 +266,14 @@ def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:
             trust_remote_code=_remote_code.given,
             output_loading_info=True,
         )
-    if missing := sorted(report["missing_keys"]):  # transformers would go on with random numbers in their place
+    if missing := sorted(report["missing_keys"]):  # transformers would use random numbers in their place
         raise UsageError(f"{fault}: {len(missing)} of its weights are in none of its files, {missing[0]} among them")
     return loaded.eval()
 
 
 @contextmanager
 def _reading(model: str, fault: str) -> Iterator[None]:
-    """Say in one line why a model cannot be read. Its files are a stranger's: they make libraries raise anything."""
+    """Report in one line why a model cannot be read. Its files are untrusted and may make libraries raise anything."""
     try:
         yield
     except UsageError:
@@ -283,7 +283,7 @@ def _reading(model: str, fault: str) -> Iterator[None]:
             raise UsageError(remote_code_fault(model)) from error
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(error).__name__
-        if isinstance(error, KeyError | AttributeError | TypeError):  # their texts alone say nothing
+        if isinstance(error, KeyError | AttributeError | TypeError):  # their messages alone are unclear
             reason = f"{type(error).__name__}: {reason}"
         near = "" if Path(os.path.expanduser(model)).is_dir() else path_hint(Path(model), Path.is_dir)
         raise UsageError(fault + (near or f": {reason[:300]}")) from error

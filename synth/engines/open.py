@@ -1,4 +1,4 @@
-"""The engines: which one runs a model; and which revision of the model it is.
+"""Chooses and opens the engine that runs a model, and identifies the model's revision.
 
 A new engine is a module with an async function (model, tokenizer, EngineOptions) -> Engine, and one entry in
 `ENGINES`. A user's own is such a function, named by its import path.
@@ -21,7 +21,7 @@ from synth.engines.loading import load_config, locate
 from synth.errors import SynthError, UsageError
 
 BLOCKS, BLOCK = 1_024, 4_096
-"""Of a weight file so many blocks are looked at, of so many bytes."""
+"""Number and size (bytes) of the blocks of a weight file that are hashed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +29,14 @@ class EngineEntry:
     """One kind of engine.
 
     Attributes:
-        name: what `run.json` calls it; a user's own by its import path.
+        name: its name in `run.json`; for a user's own, its import path.
         opener: the import path of the async function that opens it; where the model is not `here`, the address is its
             first argument.
-        says: what it is, for the help.
-        packages: what runs the models in it: their versions are recorded.
-        written: how it is asked for; by its name where nothing else is said.
+        says: a description for the help.
+        packages: the libraries that run models, whose versions are recorded.
+        written: how it is chosen, where that is not by its name.
         here: whether the model is in this machine's memory.
-        scores: whether it tells log-probabilities of given texts.
+        scores: whether it gives log-probabilities of given texts.
         reserves_memory: whether it takes a share of a GPU's memory when it is opened.
     """
 
@@ -89,17 +89,17 @@ _MEMBERS = ("name", "description", "usage", "max_length", "generate", "logprobs"
 
 
 def engine_entry(kind: str) -> EngineEntry:
-    """What is known of a kind of engine; of a user's own, what is taken to be so."""
+    """The properties of a kind of engine; for a user's own, the assumed ones."""
     if is_import_path(kind):
         return EngineEntry(kind, kind, "an engine of yours", (kind.partition(".")[0].partition(":")[0],))
     return ENGINES[kind]
 
 
 def choose_engine(engine: str) -> tuple[str, str]:
-    """The kind of engine (a name in `ENGINES`, or a user's import path) that is asked for, and why, for people.
+    """The kind of engine (a name in `ENGINES`, or a user's import path) that is chosen, and why, for progress lines.
 
     "auto" takes vLLM where it is installed and there is a GPU, else transformers: on a CPU vLLM takes longer to start
-    than most of what is run on one takes in all.
+    than most runs on a CPU take in all.
 
     Raises:
         UsageError: there is no such engine, or it cannot be imported.
@@ -120,7 +120,7 @@ def choose_engine(engine: str) -> tuple[str, str]:
 
     if torch.cuda.is_available():
         return "vllm", f"vLLM is installed and there is a GPU ({torch.cuda.get_device_name()})"
-    return "transformers", "no GPU is here, where vLLM takes long to start; `engine` vllm takes it all the same"
+    return "transformers", "there is no GPU, and vLLM takes long to start on a CPU; `engine` vllm uses it all the same"
 
 
 def _own(path: str) -> Any:
@@ -153,7 +153,7 @@ async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: En
         options: how it is run.
 
     Raises:
-        UsageError: the engine or the model cannot be had; nothing was started.
+        UsageError: there is no such engine or model; nothing was started.
     """
     kind, _ = choose_engine(engine)
     if is_import_path(kind):
@@ -174,7 +174,9 @@ async def _open_own(path: str, model: str, tokenizer: Tokenizer, options: Engine
     except Exception as error:  # a user's code may raise anything
         raise UsageError(f"`engine` {path} failed: {type(error).__name__}: {error}") from error
     if missing := [name for name in _MEMBERS if not hasattr(opened, name)]:
-        raise UsageError(f"`engine` {path}: what it opens has no {', '.join(missing)}; see synth.engines.base.Engine")
+        raise UsageError(
+            f"`engine` {path}: the engine that it opens has no {', '.join(missing)}; see synth.engines.base.Engine"
+        )
     engine: Engine = opened
     return engine
 
@@ -196,7 +198,7 @@ def model_revision(model: str) -> str:
 
 def _fingerprint(folder: Path) -> str:
     parts: list[object] = []
-    for file in sorted(file for file in folder.iterdir() if file.is_file()):  # a pipe would be waited for
+    for file in sorted(file for file in folder.iterdir() if file.is_file()):  # opening a pipe would block
         if file.suffix in (".json", ".jinja", ".model", ".py"):
             parts.append((file.name, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()))
         elif file.suffix in (".safetensors", ".bin"):
@@ -205,7 +207,7 @@ def _fingerprint(folder: Path) -> str:
 
 
 def _weights_digest(file: Path) -> str:
-    """Of blocks at equal distances: the ends alone would be the same where embeddings or some layers were frozen."""
+    """A digest of blocks at equal distances: the ends alone would not change where embeddings or layers were frozen."""
     content = hashlib.blake2b(digest_size=16)
     step = max(BLOCK, file.stat().st_size // BLOCKS)
     with open(file, "rb") as weights:

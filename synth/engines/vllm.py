@@ -73,12 +73,12 @@ class VllmEngine:
         return completions if len(completions) == sampling.n else completions * sampling.n
 
     async def logprobs(self, token_ids: Sequence[int]) -> "NDArray[np.float32]":
-        """Refused: vLLM would hold the logits of a whole prompt. `Speaker.scorer` does it.
+        """Refused: vLLM would hold the logits of a whole prompt. `ChatModel.scorer` scores instead.
 
         Raises:
             UsageError: always.
         """
-        raise UsageError("vLLM in process does not score given tokens: take `engine` transformers, or a server")
+        raise UsageError("vLLM in process does not score given tokens: use `engine` transformers, or a server")
 
     async def _run(self, token_ids: Sequence[int], params: Any) -> Any:
         from vllm.v1.engine.exceptions import EngineDeadError, EngineGenerateError
@@ -216,7 +216,7 @@ def _apart(log: IO[str] | None) -> Iterator[None]:
 
 
 def _end_quietly() -> None:
-    """Say no more once all has been said: as Python ends, nanobind lists what vLLM's modules left, over 30 lines."""
+    """Silence standard error at exit: nanobind would print over 30 lines about what vLLM's modules leaked."""
     sys.stderr.flush()
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, 2)
@@ -232,7 +232,7 @@ def _descendants() -> set[int]:
 def _leash(before: set[int]) -> Leash:
     """A process that outlives this one and kills vLLM's if it dies without closing the engine.
 
-    They would otherwise go on, and keep the GPU's memory. It waits for a line, or for the end of the pipe.
+    They would otherwise keep running and hold the GPU's memory. It waits for a line, or for the end of the pipe.
     """
     started = sorted(_descendants() - before)
     command = ["sh", "-c", 'read -r _ || kill -9 "$@"', "leash", *map(str, started)]
@@ -248,7 +248,7 @@ def _last_error(log: IO[str]) -> str:
 
 
 def _gist(message: str) -> str:
-    """One line of a message that may be a page long: pydantic's say what is wrong on the third."""
+    """The telling line of a message that may be a page long; in pydantic's it is the third."""
     lines = [line.strip() for line in message.splitlines() if line.strip()]
     if not lines:
         return "no message"

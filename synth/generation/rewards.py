@@ -78,7 +78,7 @@ def _rate(
         if ends:
             raise KeyboardInterrupt
         ends = True
-        progress.say("finishing the rows at hand; once more to abandon them")
+        progress.say("finishing the current rows; once more to abandon them")
 
     with stop.answered_by(answer), progress.meter("rate") as meter:
         for batch, rejected in rewarded(model, prompts, sink.next):

@@ -1,1 +1,1 @@
-"""Token scores: how likely a model finds every token, and which of them are trained on."""
+"""Token scores: the log-probability of every token under a model, and which tokens are trained on."""

@@ -1,4 +1,4 @@
-"""Tokens as texts that can be shown one by one: what heat maps are made of."""
+"""Tokens as texts that can be displayed one by one, for heat maps."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -9,12 +9,12 @@ from synth.errors import UsageError
 from synth.scoring.token_scores import scorer_model
 
 MOST_SCORERS = 8
-"""Tokenizers that one data set can have loaded: it is the data that names them."""
+"""Most tokenizers loaded for one data set, as its rows name them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """Text that can be shown by itself: one token, or those that spell one character."""
+    """A text that can be displayed by itself: one token, or those that make up one character."""
 
     text: str
     tokens: int = 1
@@ -23,7 +23,7 @@ class Cell:
 
 @dataclass(slots=True)
 class Tokenizers:
-    """Tokenizers by name, each loaded once. `notes` say which could not be."""
+    """Tokenizers by name, each loaded once. `notes` say which could not be loaded."""
 
     model: str | None = None
     notes: list[str] = field(default_factory=list)

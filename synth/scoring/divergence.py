@@ -1,7 +1,7 @@
-"""How far a model has moved from the one it was, on given answers: the forward divergence of its predictions.
+"""The forward KL divergence between a model before and after training, on given answers.
 
 KL(reference ‖ tuned), in nats a token, over the whole vocabulary at every token of answers that the reference model
-gave itself to the new task's prompts: what forgetting goes with (arXiv 2509.04259, which samples the
+gave to the new task's prompts. It predicts forgetting (arXiv 2509.04259, which samples the
 answers; with greedy ones it is lower, and the same from run to run).
 """
 

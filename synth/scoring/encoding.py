@@ -1,4 +1,4 @@
-"""Rows as tokens: what is scored and trained on, and what no mask may cover."""
+"""Encodes rows as tokens: which are scored and trained on, and which no mask may cover."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -234,7 +234,7 @@ def windows(length: int, size: int) -> list[tuple[int, int, int]]:
 
 
 def _rewritten(messages: Sequence[Message], index: int, how: str) -> str:
-    """What a chat template does to one message, with its number."""
+    """How a chat template rewrites one message, with the message's number."""
     return f"message {index + 1} ({messages[index]['role']}): {how}"
 
 

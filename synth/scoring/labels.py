@@ -1,4 +1,4 @@
-"""From scored tokens to rows that a trainer takes: masks become labels, and what is finished is written."""
+"""Turns scored tokens into rows with labels, and writes them."""
 
 import time
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ def write_scored(
     *,
     report: Callable[[], None],
 ) -> None:
-    """Score the rows that a sink has not yet, mask them, and write them; to finish the sink is its owner's to do.
+    """Score, mask and write the rows that a sink does not have yet; its owner finishes the sink.
 
     All rows are there at the end unless `scores.stopping` was set.
 
@@ -65,7 +65,7 @@ def write_scored(
             report()
         if behind is not None:
             behind.result()
-    if rejected is not None and sink.next == scores.prompts.total:  # at once: all of them land, or none
+    if rejected is not None and sink.next == scores.prompts.total:  # in one call: all of them land, or none
         sink.extend(pa.RecordBatch.from_pylist([], schema), rejected)
 
 

@@ -42,7 +42,7 @@ class Mask:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        """Refuse what says nothing.
+        """Refuse contradictory or incomplete settings.
 
         Raises:
             UsageError: both amounts are given, a control without one, or a value out of its range.
@@ -62,12 +62,12 @@ class Mask:
 
     @property
     def masks(self) -> bool:
-        """Whether anything is masked at all."""
+        """Whether any tokens are masked."""
         return self.above is not None or self.hardest is not None
 
     @property
     def needs_corpus(self) -> bool:
-        """Whether all rows must be seen before the first is decided."""
+        """Whether all rows must be read before the first can be masked."""
         threshold_alone = self.above is not None and self.which == "hardest"
         return self.masks and self.over == "corpus" and not threshold_alone
 

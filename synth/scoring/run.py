@@ -41,7 +41,7 @@ from synth.stop import Stop
 
 @dataclass(frozen=True, slots=True)
 class ScoringSettings:
-    """What of each row is scored, and what is masked.
+    """Which tokens of each row are scored, and which are masked.
 
     Attributes:
         mask: the mask.
@@ -58,7 +58,7 @@ class ScoringSettings:
     overlong: Overlong = "drop"
 
     def __post_init__(self) -> None:
-        """Refuse values that there are not.
+        """Refuse unknown values.
 
         Raises:
             UsageError: there is no such value.
@@ -96,7 +96,7 @@ class ScoringJob:
     """A data set that is to be scored."""
 
     def __init__(self, prompts: PromptSet, settings: ScoringSettings, model: ScoringModel) -> None:
-        """See what kind of rows there are; the whole data set may be read for it.
+        """Determine the kind of the rows, which may read the whole data set.
 
         Args:
             prompts: the rows: conversations, plain texts, or tokens that were prepared for training.
@@ -171,7 +171,7 @@ def write_scores(job: ScoringJob, output: Output, progress: Progress) -> RunReco
 
 
 def preview_masks(job: ScoringJob, progress: Progress) -> Preview:
-    """Score the rows, and see what masks would do; where a person stops it, of the rows so far.
+    """Score the rows and compute what masks would do; if stopped, for the rows so far.
 
     Args:
         job: what is scored; its mask is among those that are tried.
@@ -200,7 +200,7 @@ class _Staged:
 
 
 class _Work:
-    """One run at work: the model is loaded when it is first needed, and freed with `stack`."""
+    """A run in progress: the model is loaded when it is first needed, and freed with `stack`."""
 
     def __init__(self, job: ScoringJob, progress: Progress, stack: ExitStack) -> None:
         self.scores = job.scores()
@@ -238,7 +238,7 @@ class _Work:
         with stage.opened(self._job.record(Mask()), self.scores.schema) as sink:
             if not self.is_done(sink, stage):
                 self.write(sink, stage, Mask(), again=output)
-        if self.scores.stopping:  # asked during its last rows
+        if self.scores.stopping:  # requested during its last rows
             raise Stopped(output.stopped())
         prompts = open_prompts(open_rows(str(folder)))
         if not prompts.total:
@@ -307,9 +307,9 @@ class _Work:
 
     @contextmanager
     def _watched(self, before: int) -> Iterator[Callable[[], None]]:
-        """While rows are scored: how far they are is shown whenever what this gives is called, and a person may stop.
+        """Shows progress while rows are scored, whenever the returned function is called, and handles requests to stop.
 
-        Asked once to stop, the block of rows at hand is finished; asked again, it is broken off.
+        The first request finishes the current block of rows, the second abandons it.
         """
         scores, began, stop = self.scores, time.monotonic(), Stop()
 
@@ -317,7 +317,7 @@ class _Work:
             if scores.stopping:
                 raise KeyboardInterrupt
             scores.stopping = True
-            self._progress.say("finishing the rows at hand; once more to break off")
+            self._progress.say("finishing the current rows; once more to abandon them")
 
         with stop.on_signals(), stop.answered_by(answer), self._progress.meter("score-tokens") as meter:
             _show(meter, scores, before, began)

@@ -1,4 +1,4 @@
-"""Models that tell how likely given tokens are: loaded here, on a server, or in an engine of a user's."""
+"""Models that score given tokens: loaded here, on a server, or in a user's own engine."""
 
 import asyncio
 import threading
@@ -118,7 +118,7 @@ class _EngineScorer:
 
 
 def check_vocabulary(model: str, tokenizer: Tokenizer) -> None:
-    """Refuse a tokenizer whose ordinary tokens a model does not know, before its weights are loaded.
+    """Refuse a tokenizer with ordinary tokens beyond a model's vocabulary, before its weights are loaded.
 
     Tokens that were added to a tokenizer alone (for padding, say) do no harm as long as no row holds them.
 

@@ -1,4 +1,4 @@
-"""What masks would do to a data set, before any is chosen: the threshold table and the histogram of its tokens."""
+"""Previews masks on a data set: the table of thresholds and the histogram of its tokens."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -26,12 +26,12 @@ class Effect:
 
     @property
     def share(self) -> float:
-        """Of the scored tokens, how many are masked."""
+        """The share of the scored tokens that is masked."""
         return self.masked / max(1, self.masked + self.left)
 
     @property
     def perplexity(self) -> float:
-        """Of the tokens that are left; NaN where there are none."""
+        """Of the tokens that remain; NaN where there are none."""
         return math.exp(self.nats_left / self.left) if self.left else math.nan
 
 
@@ -50,7 +50,7 @@ class Preview:
 
 
 def preview(blocks: Iterable[Tokens], masks: Sequence[Mask]) -> Preview:
-    """See what each of some masks (row by row) does to all rows; reads them once."""
+    """Compute what each of some masks (row by row) does to all rows; reads them once."""
     seen = Preview(0, [Effect(mask) for mask in masks], [0] * (len(EDGES) - 1))
     inner = np.log(EDGES[1:-1])
     for tokens in blocks:

@@ -23,7 +23,7 @@ from synth.scoring.encoding import EncodedRow, RowEncoder, rendering, windows
 from synth.scoring.masks import Tokens
 
 LABELLED = "labels"
-"""What a scorer's name says of rows that were scored where their own labels train; else what `train_on` says."""
+"""The part of a scorer's name for rows that were scored where their own labels are set; otherwise it is `train_on`."""
 
 BLOCK_ROWS = 2_048
 BLOCK_BYTES = 8 * 2**20
@@ -33,7 +33,7 @@ Rows of like length go through it together, so the more the better, but a stop w
 
 
 class TokenScorer(Protocol):
-    """A model that tells how likely given tokens are."""
+    """A model that gives log-probabilities of given tokens."""
 
     description: str
     max_length: int
@@ -55,7 +55,7 @@ class TokenScorer(Protocol):
 
 @dataclass(slots=True)
 class Block:
-    """Some rows on their way: `reasons[i]` says why row i is rejected, else `encoded[i]` holds its tokens.
+    """Some rows in progress: `reasons[i]` says why row i is rejected, else `encoded[i]` holds its tokens.
 
     `logprobs[i]` are NaN where a token is not scored. The rows came from `taken` ones: a conversation that is trained
     on turn by turn is several.

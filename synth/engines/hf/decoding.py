@@ -43,9 +43,9 @@ _ROW = np.dtype(
 
 @dataclass(slots=True, eq=False)
 class SequenceState:
-    """A completion in the making: one sample of one request.
+    """A completion that is being generated: one sample of one request.
 
-    `owner` says whose it is and means nothing here. Samples of one request share the list `prompt`, by which they
+    `owner` identifies the request and is not used here. Samples of one request share the list `prompt`, by which they
     are known to share a prefill.
     """
 
@@ -66,7 +66,7 @@ class SequenceState:
 
 
 class Decoder:
-    """The running batch of one model and the line of drafts that wait to join it.
+    """The running batch of one model and the queue of drafts that wait to join it.
 
     Everything here runs in one thread, under `torch.inference_mode`.
     """
@@ -109,11 +109,11 @@ class Decoder:
         return bool(self._drafts or self._waiting)
 
     def add(self, drafts: Iterable[SequenceState]) -> None:
-        """Put drafts at the end of the line."""
+        """Put drafts at the end of the queue."""
         self._waiting.extend(drafts)
 
     def drop(self, unwanted: Callable[[SequenceState], bool]) -> None:
-        """Let go of every draft that `unwanted` names."""
+        """Drop every draft that `unwanted` selects."""
         self._waiting = deque(draft for draft in self._waiting if not unwanted(draft))
         self._leave([i for i, draft in enumerate(self._drafts) if unwanted(draft)])
 
@@ -124,7 +124,7 @@ class Decoder:
         half as many run at once. A draft that does not fit even alone ends with its `error` set.
 
         Raises:
-            RunError: the model gives no numbers.
+            RunError: the model's outputs are not finite.
         """
         try:
             self._join()
@@ -135,13 +135,13 @@ class Decoder:
             if not out_of_memory(error):
                 raise
             memory_left = False
-        if not memory_left:  # handled out here, where the error no longer holds on to the step's tensors
+        if not memory_left:  # handled outside the except block, where the error no longer references the step's tensors
             self._retreat()
         ended, self._ended = self._ended, []
         return ended
 
     def _join(self) -> None:
-        """Let the head of the line into the batch, unless too few would come for what a prefill costs."""
+        """Move drafts from the head of the queue into the batch, unless there are too few to be worth a prefill."""
         count = self._admissible()
         self._steps_waited += 1
         if count == 0 or (count < len(self._drafts) // _JOIN_SHARE and self._steps_waited < _JOIN_PATIENCE):
@@ -152,7 +152,7 @@ class Decoder:
             self._prefill(self._joining[0])
 
     def _admissible(self) -> int:
-        """How many drafts at the head of the line have a row, and memory for all they may grow to."""
+        """How many drafts at the head of the queue there are rows for, and memory for their longest completion."""
         running = len(self._drafts)
         reach = max((draft.reach for draft in self._drafts), default=0)
         count = 0
@@ -231,7 +231,7 @@ class Decoder:
         return logits.cpu().float() if logits.device.type == "mps" else logits.float()
 
     def _check_rows(self) -> None:
-        """Refuse a model that answers otherwise beside longer rows than alone, such as one that counts padding: tried.
+        """Try the model, and refuse one whose answers change beside longer rows, such as one that attends to padding.
 
         Raises:
             UsageError: it does.
@@ -264,7 +264,7 @@ class Decoder:
             )
 
     def _draw(self, begin: int, logits: torch.Tensor) -> None:
-        """Draw a token for the rows from `begin` on, and let go of those that end with it."""
+        """Draw a token for the rows from `begin` on, and remove those that end with it."""
         drafts = self._drafts[begin:]
         rows = self._rows[begin : len(self._drafts)]
         uniform = sampler.uniforms(rows["key"], rows["drawn"])
@@ -308,7 +308,7 @@ class Decoder:
         del self._drafts[self._kv.window.rows :]
 
     def _retreat(self) -> None:
-        """After running out of memory: put everyone back in line and halve what runs at once."""
+        """After running out of memory: put all drafts back in the queue and halve the size of the batch."""
         done = set(map(id, self._ended))
         everyone = [d for d in (*self._drafts, *chain.from_iterable(self._joining)) if id(d) not in done]
         self._drafts = []

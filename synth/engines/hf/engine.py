@@ -31,7 +31,7 @@ _SCORED_AT_ONCE = 64
 
 @dataclass(slots=True, eq=False)
 class _Request:
-    """One await of `generate` (with `sampling`) or of `logprobs` (without)."""
+    """A request that is waited for: `generate` (with `sampling`) or `logprobs` (without)."""
 
     token_ids: list[int]
     sampling: Sampling | None
@@ -83,7 +83,7 @@ class TransformersEngine:
         options = options or EngineOptions()
         self.usage = Usage()
         self.model = model
-        """For reading, between requests; None once the engine is closed."""
+        """The model, to be read between requests; None once the engine is closed."""
         self.max_length = window(model, options.max_length)
         dtype = str(model.dtype).removeprefix("torch.")
         self.description = f"transformers, {type(model).__name__} on {model.device}, {dtype}"
@@ -149,18 +149,18 @@ class TransformersEngine:
                 while self._take_requests():
                     _deliver(self._generate())
                     _deliver(self._score())
-        except Exception as error:  # whatever it is, those who wait must hear of it
+        except Exception as error:  # whatever it is, those who wait must be told
             reason = str(error) if isinstance(error, SynthError) else f"the model failed: {error!r}"
         with self._lock:
             self._stopped = reason
             _deliver([(request, RunError(reason)) for request in self._unanswered])
         self.model = None
-        del self._decoder, self._scorer  # and with them the model
+        del self._decoder, self._scorer  # the model is freed with them
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
     def _take_requests(self) -> bool:
-        """Put new requests in line, waiting for one when there is nothing to do; False once closed."""
+        """Queue new requests, waiting for one when there is nothing to do; False once closed."""
         if self._cancelled:
             self._cancelled = False
             self._decoder.drop(lambda draft: draft.owner.future.cancelled())
@@ -195,7 +195,7 @@ class TransformersEngine:
         return answers
 
     def _score(self) -> list[_Answer]:
-        """Score the requests at the head of the line."""
+        """Score the requests at the head of the queue."""
         requests, self._to_score = self._to_score[:_SCORED_AT_ONCE], self._to_score[_SCORED_AT_ONCE:]
         self.usage.prompt_tokens += sum(len(request.token_ids) for request in requests)
         return list(zip(requests, self._scorer.score([r.token_ids for r in requests]), strict=True))
@@ -210,12 +210,12 @@ def _drafts(request: _Request, sampling: Sampling) -> list[SequenceState]:
 
 
 def _deliver(answers: list[_Answer]) -> None:
-    """Hand answers to the event loops of those who asked: one wake-up for each loop."""
+    """Hand answers to the event loops of the requests, with one wake-up for each loop."""
     by_loop: dict[asyncio.AbstractEventLoop, list[_Answer]] = {}
     for answer in answers:
         by_loop.setdefault(answer[0].loop, []).append(answer)
     for loop, its_answers in by_loop.items():
-        with contextlib.suppress(RuntimeError):  # the loop was closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop was closed: the request is no longer waited for
             loop.call_soon_threadsafe(_resolve, its_answers)
 
 

@@ -46,7 +46,7 @@ class Scorer:
                 NaN, and so is the first token, which nothing precedes.
 
         Raises:
-            RunError: the model gives no numbers.
+            RunError: the model's outputs are not numbers.
         """
         return self._batches.run(
             [len(tokens) for tokens in sequences],
@@ -74,15 +74,15 @@ class Scorer:
 
 
 class BackboneAndHead:
-    """A causal language model taken apart into its body and its head.
+    """A causal language model split into its body and its head.
 
-    The head is the model itself with its body replaced by one that hands on given hidden states: so whatever the
-    model does with its logits (scales them, caps them) is done. Whether the parts make the whole is tried once; where
+    The head is the model itself with its body replaced by one that passes given hidden states on, so whatever the
+    model does with its logits (scales, caps them) is done. Whether the parts agree with the whole is tested once; if
     they do not, the whole model is used, and its logits of a batch exist at once.
     """
 
     def __init__(self, model: Any, chunk_logits: int) -> None:
-        """Take a model apart.
+        """Split a model.
 
         Raises:
             UsageError: the model is not causal.
@@ -90,11 +90,11 @@ class BackboneAndHead:
         check_causal(model)
         self._model = model
         self.device = model.device
-        """Where tokens go in, and logits come out."""
+        """The devices of the input tokens and of the logits."""
         config = model.config.get_text_config()
         least = min(config.hidden_size // 4, _MOST_LOGITS // config.vocab_size)
         self.chunk = max(1, least, chunk_logits // config.vocab_size)
-        """States whose logits may exist at once."""
+        """How many states may have their logits in memory at once."""
         self._body = getattr(model, model.base_model_prefix, None)
         self._head = copy.copy(model)
         if self._body is not None:
@@ -141,10 +141,10 @@ class BackboneAndHead:
             try:
                 hidden = self._body(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[misc]
                 logits = self._logits(hidden[0]).float()
-            except Exception:  # whatever a model's own code makes of being taken apart
+            except Exception:  # a model's own code may raise anything when it is split
                 return False
         if expected.isnan().any():
-            return True  # a broken model: scoring says so
+            return True  # a broken model: scoring will report it
         tolerance = 1e-4 if self._model.dtype == torch.float32 else 2e-2
         return logits.shape == expected.shape and bool(
             (logits - expected).abs().max() <= tolerance * expected.abs().max()
@@ -152,9 +152,9 @@ class BackboneAndHead:
 
 
 def check_causal(model: Any) -> None:
-    """See that what follows a token, padding for one, changes nothing that is predicted at it: tried.
+    """Test that what follows a token (padding, for example) does not change what is predicted at it.
 
-    Transformers loads as causal language models some that are not unless their configuration says so, BERT's kin.
+    Transformers loads some models, BERT's relatives, as causal language models that are causal only if so configured.
 
     Raises:
         UsageError: it does.
@@ -170,14 +170,14 @@ def check_causal(model: Any) -> None:
     if not alike(followed, alone, model.dtype):
         raise UsageError(
             f"{type(model).__name__} with this configuration is no causal language model: what follows a token changes "
-            "what it predicts there, so its scores would be of no use"
+            "what it predicts there, so its scores would be meaningless"
         )
 
 
 def alike(computed: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) -> bool:
-    """Whether logits agree but for rounding, or the model is broken and gives none.
+    """Whether logits agree up to rounding, or the model is broken and gives none.
 
-    In half precision rounding may send a token to another expert: only what is grossly wrong is told there.
+    In half precision rounding may route a token to another expert, so only gross differences are reported there.
     """
     share = 1e-3 if dtype == torch.float32 else 0.25
     return bool(expected.isnan().any() or (computed - expected).abs().max() <= share * expected.abs().max())

@@ -1,4 +1,4 @@
-"""The key-value cache of a batch that rows join and leave while it runs.
+"""The key-value cache of a batch that rows join and leave while it is running.
 
 Rows are kept dense: row i of the batch is row i of every buffer. All rows end at the same column, so a decoding step
 writes one column for everyone; a shorter row starts further to the right, and what lies left of its first column is

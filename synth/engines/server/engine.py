@@ -1,6 +1,6 @@
 """The server engine: any OpenAI-compatible `/v1/completions` (vLLM, SGLang, llama.cpp, TGI, LM Studio, gateways).
 
-Not chat completions: a chat template is rendered by us, in one place, and Magpie must send half a conversation.
+Chat completions are not used: chat templates are rendered in one place, and Magpie must send half a conversation.
 """
 
 import os
@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 API_KEYS = ("SYNTH_API_KEY", "OPENAI_API_KEY")
 """Environment variables that hold the key where none is given, in this order."""
 DEFAULT_WINDOW = 4096
-"""Tokens of prompt and completion, where neither server, options nor tokenizer say."""
+"""Tokens of prompt and completion, where server, options and tokenizer give no limit."""
 LOOKUP_SECONDS = 30.0
 SECONDS_PER_TOKEN = 0.1
-"""A server is silent while it generates: so much is added to the time-out for every token that may be drawn."""
+"""Seconds added to the time-out for every token that may be drawn, as a server is silent while it generates."""
 BYTES_PER_TOKEN = 1024
-"""Bound on the size of an answer: text, ids and log-probabilities of one token as JSON, generously."""
+"""Bytes allowed per token of an answer: text, ids and log-probabilities as JSON."""
 
 
 async def open_server(url: str, model: str | None, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
-    """Find out what the server at `url` runs and understands, and make an engine of it.
+    """Find out what the server at `url` runs and understands, and open an engine for it.
 
     Args:
         url: `http(s)://host:port`, with or without `/v1`.
@@ -55,7 +55,7 @@ async def open_server(url: str, model: str | None, tokenizer: Tokenizer, options
     except BaseException as error:
         await http.close()
         if isinstance(error, TransientError):
-            problem = f"the server at {http.url} does not answer ({error}): is it running, is the address right?"
+            problem = f"the server at {http.url} does not answer ({error}): is it running, and is the address right?"
             raise UsageError(problem) from error
         if isinstance(error, PermanentError):
             raise UsageError(_no_access(http, error)) from error
@@ -185,7 +185,7 @@ class ServerEngine:
         end = next((i for i, token in enumerate(ids or ()) if token in sampling.stop_ids), None)
         if ids is not None and end is not None:
             if logprobs is not None and len(logprobs) != len(ids):
-                logprobs = None  # whose they are is not known
+                logprobs = None  # it is unknown which tokens they belong to
             if end + 1 < len(ids) or reason != ids[end]:
                 text = self._decode(ids[:end])
             logprobs = None if logprobs is None else logprobs[: end + 1]
@@ -198,7 +198,7 @@ class ServerEngine:
         if first is not None:
             at, stop = first
             if at + len(stop) < len(text):
-                logprobs = None  # which of them belong to what is kept is not known
+                logprobs = None  # it is unknown which of them belong to the kept text
             text, finish, reason = text[:at], "stop", ends[stop]
         elif isinstance(reason, str):
             reason = ends.get(reason)
@@ -324,7 +324,7 @@ def _choose_model(http: Http, cards: list[ModelCard], model: str | None) -> Mode
 
 
 async def _software(http: Http, card: ModelCard) -> str:
-    """What the server is, for people: "vLLM 0.32.0 ", or nothing where it does not say."""
+    """The server's software for messages, such as "vLLM 0.32.0 "; empty where it is unknown."""
     if card.owner != "vllm":
         return ""
     try:

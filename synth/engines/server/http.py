@@ -1,7 +1,7 @@
-"""HTTP to a server that may be busy, broken or hostile: tries, time and memory are all bounded.
+"""HTTP to a server that may be busy, broken or hostile: attempts, time and memory are bounded.
 
-One try (`Http.once`) ends in an answer, in `PermanentError` (the server understood and said no) or in `TransientError`
-(anything that another try may mend). `Http.post` tries again and tells a bad request from a dead server.
+One attempt (`Http.once`) ends in an answer, in `PermanentError` (the server refused) or in `TransientError`
+(another attempt may succeed). `Http.post` retries, and distinguishes a bad request from a dead server.
 """
 
 import asyncio
@@ -25,12 +25,12 @@ take half at random. Six tries thus span about 100 s of waiting: a server may re
 WAIT_GROWTH = 3.0
 LONGEST_WAIT = 60.0
 LONGEST_RETRY_AFTER = 120.0
-"""A server that asks for more patience than this many seconds gets this many."""
+"""Most seconds to wait on a server's request (Retry-After)."""
 CONNECT_SECONDS = 15.0
 TRICKLE_FACTOR = 2.0
-"""An answer that never falls silent is cut off after this many times the time-out for silence."""
+"""An answer is cut off after this many times the time-out for silence, however it trickles in."""
 DEAD_AFTER = 8
-"""So many requests in a row that used up all their tries: the server is taken to be gone."""
+"""Requests in a row that failed at all attempts, after which the server is taken to be down."""
 MAX_MESSAGE = 300
 MAX_ERROR_BODY = 64 * 1024
 
@@ -41,7 +41,7 @@ T = TypeVar("T")
 
 
 class PermanentError(Exception):
-    """The server answered with a status that another try will not change."""
+    """The server answered with a status that another attempt will not change."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(f"HTTP {status}: {message}" if message else f"HTTP {status}")
@@ -49,7 +49,7 @@ class PermanentError(Exception):
 
 
 class TransientError(Exception):
-    """This try failed, another may not.
+    """This attempt failed; another may succeed.
 
     `status` is that of the answer, None where none came (refused connection, time-out, connection cut).
     `wait`: the seconds that the server asked for (Retry-After).
@@ -62,7 +62,7 @@ class TransientError(Exception):
 
 
 def printable(text: object, limit: int = MAX_MESSAGE) -> str:
-    """A server's text made fit for an error line: no control characters, white space folded, `limit` characters."""
+    """A server's text for a message: no control characters, white space collapsed, at most `limit` characters."""
     head = str(text)[: 4 * limit]
     kept = "".join(" " if unicodedata.category(char)[0] in "CZ" else char for char in head)
     folded = " ".join(kept.split())
@@ -205,7 +205,7 @@ class Http:
             return RequestError(f"the server did not serve the request: {lost}")
         self._ended = (
             f"the server at {self.url} stopped answering ({self._lost_in_a_row} requests in a row; {lost}); "
-            "see to it, then run the same command again (without `restart`)"
+            "restart it, then run the same command again (without `restart`)"
         )
         return RunError(self._ended)
 
@@ -227,7 +227,7 @@ async def _read(response: httpx.Response, limit: int) -> bytes:
 
 
 def _message(body: bytes) -> str:
-    """What an error body says, in the shapes that servers use, else its text."""
+    """The message in an error body, in the forms that servers use, else its text."""
     text = body[:MAX_ERROR_BODY].decode("utf-8", "replace")
     try:
         said = json.loads(text)

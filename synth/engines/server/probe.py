@@ -15,12 +15,12 @@ LADDER = (
     Dialect(token_ids=False, extensions=True),
     Dialect(token_ids=False, extensions=False),
 )
-"""From what serves best to what every server takes; the first that works is used."""
+"""From the most capable dialect to what every server takes; the first that works is used."""
 PROBE_TEXT = "One, two, three: the quick brown fox jumps over 12 lazy dogs"
 ONE_TOKEN = Sampling(max_tokens=1)
 TRIES = 3
 SAME_LOGPROB = 0.02
-"""Nats by which one number may differ between two requests through rounding alone."""
+"""Nats by which a number may differ between two requests because of rounding."""
 
 
 class Probe:
@@ -72,7 +72,7 @@ class Probe:
         )
 
     async def _compare_tokenizers(self, dialect: Dialect) -> None:
-        """Token ids of another vocabulary would be accepted and answered with rubbish: better found out now."""
+        """Check the tokenizer now: token ids of another vocabulary would be accepted and answered with rubbish."""
         reply = await self._ask(dialect, PROBE_TEXT)
         theirs = reply.choices[0].prompt_token_ids
         if theirs is not None and theirs != tuple(self._ids):

@@ -1,7 +1,7 @@
-"""A server's log-probabilities of a prompt, believed only where they are certainly those of the tokens that were sent.
+"""A server's log-probabilities of a prompt, accepted only if they certainly belong to the tokens that were sent.
 
-A server may tokenise otherwise than the model's tokenizer, put a beginning-of-sequence token first, or leave a token
-out: every number after that would stand at the wrong token, and nobody would see it.
+A server may tokenise differently from the model's tokenizer, put a beginning-of-sequence token first, or leave a token
+out: every number after that would be at the wrong token, unnoticed.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,10 +15,10 @@ _SPACES = str.maketrans({"\u2581": " ", "\u0120": " ", "\u010a": "\n"})
 
 
 def check_prompt(reply: Reply, token_ids: Sequence[int]) -> None:
-    """See that a server which says what prompt it worked on worked on the one that was sent.
+    """Check that the prompt which a server reports is the one that was sent.
 
     Raises:
-        RequestError: it says another.
+        RequestError: it is another.
     """
     theirs = reply.choices[0].prompt_token_ids
     if theirs is not None and list(theirs) != list(token_ids):

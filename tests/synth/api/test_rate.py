@@ -78,7 +78,7 @@ def test_stopped_it_is_gone_on_with(
     monkeypatch.setattr(RewardModel, "rewards", interrupted)
     with pytest.raises(synth.Stopped, match="run the same command again to go on"):
         synth.rate(rewards, many, by="reward", output=tmp_path / "rated")
-    assert "finishing the rows at hand" in capsys.readouterr().err
+    assert "finishing the current rows" in capsys.readouterr().err
     done = synth.Dataset(tmp_path / "rated").record
     assert done is not None and done.finished is None and done.next == (3 - times) * BLOCK_ROWS
     monkeypatch.undo()
