@@ -1,4 +1,4 @@
-"""From the options of a command to the arguments of its function."""
+"""Turns the options of a command into the arguments of its function."""
 
 import os
 import sys
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 
 _ENGINE = ("dtype", "device", "max_length", "concurrency", "tensor_parallel", "gpu_memory", "api_key")
 _MODEL = ("engine", "prefix", "stop", *_ENGINE)
-"""Options of the model, not of what is done with it."""
+"""Options of the model, not of the function."""
 _MAIN = ("model", "teacher", "judge")
-"""Whose they are: the first of these that the command has."""
+"""The argument that they belong to: the first of these that the command has."""
 _VERIFIER = ("time_limit", "memory_limit", "language", "schema", "pattern", "unsafe_no_sandbox")
 """Options of the verifier."""
 
 
 def options_of(command: click.Command) -> Mapping[str, str]:
-    """How the settings of a command are written: `max_tokens` is --max-tokens, `rows` is -n."""
+    """The options that set the settings of a command: `max_tokens` is --max-tokens, `rows` is -n."""
     found = {"debug": "--debug"}
     for param in command.params:
         if isinstance(param, click.Option):
@@ -32,7 +32,7 @@ def options_of(command: click.Command) -> Mapping[str, str]:
 
 
 def told(*, quiet: bool = False) -> "Progress":
-    """Standard error, where settings are named as the options of the command that runs."""
+    """Progress on standard error, in which settings are written as options of the running command."""
     from synth.progress import Progress
 
     return Progress(quiet=quiet, options=options_of(click.get_current_context().command))
@@ -79,7 +79,7 @@ def _loaded(name: str, of_model: dict[str, Any]) -> "Model":
 
 @contextmanager
 def claimed_stdout() -> Iterator[BinaryIO]:
-    """Standard output for rows alone: whatever libraries print there meanwhile goes to standard error."""
+    """Standard output for rows alone: whatever libraries print there goes to standard error."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)

@@ -14,14 +14,16 @@ from cli.options import LIMIT, MODEL, TOKENS, answering_options
 @click.option("--limit", type=LIMIT, help="Take so many documents of the input.")
 @click.option("--text-column", default="text", show_default=True, metavar="NAME", help="The column with the texts.")
 @MODEL
-@click.option("--answer-model", metavar="MODEL[@URL]", help="A teacher that goes on with the passages in its place.")
+@click.option(
+    "--answer-model", metavar="MODEL[@URL]", help="Another model, a teacher, that continues the passages instead."
+)
 @click.option("--passage-tokens", type=TOKENS, default=600, show_default=True, help="Most tokens of a passage.")
 @answering_options
 def command(**given: Any) -> None:
-    """Let the model go on where passages break off: conversations in which nothing is asked for.
+    """Let the model continue passages: conversations in which nothing is asked for.
 
     Documents are cut into passages, each into halves at the end of a sentence. The first half is the user's
-    turn, the model's continuation the assistant's; the half that people wrote is kept as `reference`.
+    turn, the model's continuation the assistant's; the original second half is kept as `reference`.
     Continuations much shorter than it, or that copy either half or repeat themselves, are rejected.
 
     \b

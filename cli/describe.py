@@ -35,7 +35,7 @@ from cli.options import LIMIT, MODEL, Number, answering_options
 )
 @answering_options
 def command(prompts: str | None, attributes: str | None, **given: Any) -> None:
-    """Let a text model answer for recordings, or pictures, that it is told of in words (DeSTA2, BLSP).
+    """Let a text model answer about recordings or images that are described to it in words (DeSTA2, BLSP).
 
     MANIFEST (JSON lines, csv, parquet, …) names files, relative to itself, and what is known of each: a
     transcript or caption, its `start` and `end` in seconds or `segments` with words and times of their own,

@@ -13,16 +13,16 @@ from cli.options import SAMPLES, Number, answering_options, input_options, verif
 @input_options
 @click.option("--teacher", required=True, metavar="MODEL[@URL]", help="The stronger model that answers.")
 @verifier_options
-@click.option("--samples", type=SAMPLES, default=1, show_default=True, help="Answers drawn to each prompt.")
-@click.option("--price-in", type=Number(), metavar="PRICE", help="Of a million tokens that the teacher reads.")
-@click.option("--price-out", type=Number(), metavar="PRICE", help="Of a million tokens that it writes.")
+@click.option("--samples", type=SAMPLES, default=1, show_default=True, help="Answers drawn for each prompt.")
+@click.option("--price-in", type=Number(), metavar="PRICE", help="Price of a million input tokens of the teacher.")
+@click.option("--price-out", type=Number(), metavar="PRICE", help="Price of a million output tokens.")
 @click.option("--most", type=Number(), metavar="COST", help="Stop before the answers cost more than this.")
 @answering_options
 def command(**given: Any) -> None:
-    """Let a stronger model answer prompts, and count what that costs.
+    """Let a stronger model answer prompts, and count the cost.
 
-    Every distinct answer that is sound (and right, with --verifier) becomes a row. With prices, the cost stands
-    in the column `cost`, in the closing lines and in run.json. A run that --most stopped goes on where it was
+    Every distinct usable answer (and right, with --verifier) becomes a row. With prices, the cost is in
+    the column `cost`, in the closing lines and in run.json. A run that --most stopped continues
     when the same command is given a larger budget.
 
     \b

@@ -33,7 +33,7 @@ def _ratios(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 
 @click.command(cls=Command)
 @click.argument("suites", nargs=-1, metavar="[SUITE]...")
-@click.option("--new", multiple=True, metavar="SUITE", help="A suite of the new task, told apart.")
+@click.option("--new", multiple=True, metavar="SUITE", help="A suite of the new task, listed apart.")
 @click.option(
     "--model",
     "models",
@@ -60,13 +60,15 @@ def _ratios(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 @click.option("--seed", type=SEEDS, default=0, show_default=True)
 @click.option("--text", "texts", multiple=True, metavar="[NAME=]FILE", help="Also the perplexity of these texts.")
 @click.option("--text-column", metavar="NAME", help="Where --text FILE has plain texts, not conversations.")
-@click.option("--kl", is_flag=True, help="Also how far each model moved from the first: KL on the new suites' prompts.")
-@click.option("--lm-eval", metavar="TASKS", help="Also these tasks of lm-eval, where it is installed.")
+@click.option(
+    "--kl", is_flag=True, help="Also the KL divergence of each model from the first, on the new suites' prompts."
+)
+@click.option("--lm-eval", metavar="TASKS", help="Also run these tasks of lm-eval, if it is installed.")
 @click.option(
     "--sweep",
     metavar="RATIOS",
     callback=_ratios,
-    help="Also what lies between the first and the second model, as synth merge makes it: 0.2,0.4,0.6,0.8.",
+    help="Also merge the first and the second model at these ratios: 0.2,0.4,0.6,0.8.",
 )
 @click.option(
     "--keep",
@@ -83,7 +85,7 @@ def _ratios(_: click.Context, __: click.Parameter, text: str | None) -> tuple[fl
 @click.option("--restart", is_flag=True, help="Throw away what an earlier run left in the output.")
 @click.option("--quiet", is_flag=True, help="Print the table only.")
 def command(**given: Any) -> None:
-    """What models can do, and what became of it: right answers, suite by suite and item by item.
+    """Measure what models can do, and what they kept: right answers, suite by suite and item by item.
 
     A SUITE is a file of prompts, references and, in a column or by --verifier, what judges the answers; files of GSM8K,
     MATH, MBPP, HumanEval, BFCL, IFEval, MMLU, MMLU-Pro, GPQA, ARC, OpenBookQA, HellaSwag, XSTest and AdvBench are read

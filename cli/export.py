@@ -34,7 +34,7 @@ from synth.exports.trainers import TRAINERS
     help="A dataset directory, or a .jsonl, .parquet or .arrow file. [default: JSON lines to stdout]",
 )
 @click.option("--limit", type=LIMIT, help="Stop after so many rows.")
-@click.option("--prompt-column", metavar="NAME", help="The column with the prompt, where it is not recognised.")
+@click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised.")
 @click.option("--reference-column", metavar="NAME", help="The column with the answer, likewise.")
 @click.option("--force", is_flag=True, help="Replace the output if it exists.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")

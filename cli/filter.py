@@ -30,7 +30,7 @@ _SHOWN = 76
 DUPLICATES = {"exact": "duplicates", "near": "near-duplicates", "semantic": "semantic-duplicates"}
 
 FILTERS = {"against": "against", "decontaminate": "contamination", "language": "language"}
-"""Filters that have an option of their own."""
+"""Filters with an option of their own."""
 
 
 def _step(option: str, value: str) -> tuple[str, str]:
@@ -46,10 +46,10 @@ def _step(option: str, value: str) -> tuple[str, str]:
 
 
 class _InOrder(Command):
-    """A command that knows in which order its steps were given among each other."""
+    """A command that records the order in which its steps were given."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """As click does, and once more for the order."""
+        """Parse as click does, then once more for the order."""
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         rest = super().parse_args(ctx, args)
         left = {name: iter(values.get(name, ())) for name in ("filter", "keep", "dedup", *FILTERS)}
@@ -85,28 +85,32 @@ class _InOrder(Command):
     multiple=True,
     expose_value=False,
     metavar="SET",
-    help="--filter against: remove what asks much what a row of SET does.",
+    help="--filter against: remove rows that ask nearly the same as a row of SET.",
 )
 @click.option(
     "--decontaminate",
     multiple=True,
     expose_value=False,
     metavar="FILE,…",
-    help="--filter contamination: remove what holds questions or answers of benchmarks.",
+    help="--filter contamination: remove rows that hold questions or answers of benchmarks.",
 )
 @click.option(
-    "--language", multiple=True, expose_value=False, metavar="CODE,…", help="--filter language: remove all others."
+    "--language",
+    multiple=True,
+    expose_value=False,
+    metavar="CODE,…",
+    help="--filter language: keep these languages only.",
 )
-@click.option("--list", "listing", is_flag=True, help="List all filters and ways to choose, with their settings.")
+@click.option("--list", "listing", is_flag=True, help="List all filters and selections, with their settings.")
 @click.option(
     "--explain", is_flag=True, help="Print what each step removed, with examples; without -o nothing is written."
 )
-@click.option("--seed", type=SEEDS, default=0, show_default=True, help="Of what is drawn at random.")
+@click.option("--seed", type=SEEDS, default=0, show_default=True, help="For random choices.")
 @DEVICE
 @TRUST
 @output_options
 def command(**given: Any) -> None:
-    """Curate a data set: remove rows that filters find, keep those that are chosen.
+    """Curate a data set: remove rows by filters, keep rows by selections.
 
     --filter and --keep are steps, taken in the order in which they stand; each sees only the rows that are left.
     --dedup, --against, --decontaminate and --language are filters by shorter names, and steps like them.
@@ -148,7 +152,7 @@ def command(**given: Any) -> None:
 
 
 def _print_list() -> None:
-    """Print all filters and ways to choose, with their settings."""
+    """Print all filters and selections, with their settings."""
     from synth.curation.steps import described
 
     titles: dict[StepKind, str] = {"filter": "--filter removes", "keep": "--keep keeps"}

@@ -1,4 +1,4 @@
-"""How help is laid out: options in groups, what a command does first, how it is run last."""
+"""The layout of help texts: options in groups, the command's own first."""
 
 import click
 
@@ -29,7 +29,7 @@ GROUPS = {
     ),
     "Output": ("output", "restart", "force", "quiet"),
 }
-"""Settings by what they are about. All others are the command's own."""
+"""Settings by group. All others are the command's own."""
 
 
 class Command(click.Command):
@@ -48,5 +48,5 @@ class Command(click.Command):
                 with formatter.section(title):
                     formatter.write_dl(records)
             if records and title == "Verifier":
-                with formatter.section("Verifiers, and what is right to them"):
+                with formatter.section("Verifiers, and what each judges right"):
                     formatter.write_dl([(entry.name, entry.says) for entry in VERIFIERS.values()])

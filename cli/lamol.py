@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="A task's generation token, once for each task to sample; --prepare gives the first to rows that name none. "
     "May also be one of the tokenizer's own, such as <s>.",
 )
-@click.option("--answer-token", default="[ANS]", show_default=True, help="What stands between question and answer.")
+@click.option("--answer-token", default="[ANS]", show_default=True, help="The text between question and answer.")
 @click.option("-n", "--rows", type=ROWS, help="Rows wanted, after rejection.")
 @click.option("--of", metavar="DATA", help="The new task's data: as many rows as --gamma of its size.")
 @click.option("--gamma", type=Share(), default="0.2", show_default=True, help="For --of.")
@@ -34,16 +34,16 @@ if TYPE_CHECKING:
 @click.option("--top-k", type=Whole(0), default=20, show_default=True, help="Likeliest tokens; 0: all.")
 @click.option("--max-tokens", type=TOKENS, default=1024, show_default=True, help="Most tokens of an example.")
 @click.option("--prompt-column", metavar="NAME", help="For --prepare: the column with the question.")
-@click.option("--reference-column", metavar="NAME", help="Likewise: the column with the answer.")
-@click.option("--limit", type=ROWS, help="Likewise: take so many rows.")
+@click.option("--reference-column", metavar="NAME", help="For --prepare: the column with the answer.")
+@click.option("--limit", type=ROWS, help="For --prepare: take so many rows.")
 @engine_options
 @output_options
 def command(**given: Any) -> None:
-    """Let a model that was trained to do so write examples of its old tasks (LAMOL, pseudo-replay).
+    """Let a model that was trained for it write examples of its old tasks (LAMOL, pseudo-replay).
 
     A model trained on prepared data can write examples from a task's generation token alone. Those that are one
     question and one answer are kept, as conversations for synth mix; each says in `generation_token` which task it is
-    of, and preparing the mixture heeds that. There are equally many of each task: a task that the model writes
+    of, which --prepare uses on the mixture. There are equally many of each task: a task that the model writes
     less well is tried more often, and what is left over of the others is rejected.
 
     \b

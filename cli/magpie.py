@@ -37,8 +37,8 @@ from cli.options import MODEL, PREFIX, ROWS, SEEDS, STOP, TOKENS, Number, Whole,
 def command(system: str | None, **given: Any) -> None:
     """Let a chat model ask itself questions and answer them (Magpie).
 
-    Needs nothing but the model: it is given what its chat template puts before a user message, and what it
-    goes on with is a question of the kind it was taught to answer. Unusable rows (empty, cut off, repetitive,
+    Needs nothing but the model: given the text that its chat template puts before a user message, it
+    continues with a question of the kind it was trained to answer. Unusable rows (empty, cut off, repetitive,
     duplicate, …) are rejected with their reason and replaced; -n counts what is left.
 
     \b

@@ -18,39 +18,39 @@ from cli import standard
 from cli.call import options_of
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
-"""What Python has in place of bytes of an argument that are no UTF-8."""
+"""How Python represents bytes of an argument that are not UTF-8."""
 
 GROUPS = {
-    "Replay, and the model's own words": {
+    "Replay and the model's own words": {
         "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
         "self-output": "The model answers tasks itself; its right answers become the data.",
-        "paraphrase": "The model says human answers again in its own words.",
-        "minimum-change": "The model's own answers, mended with as few changes as possible.",
+        "paraphrase": "The model restates human answers in its own words.",
+        "minimum-change": "The model's own answers, corrected with as few changes as possible.",
         "reason": "Reasoning traces of the model's own: verified, short, searched, valued step by step.",
         "ssr": "New examples of an old task from a few that were kept.",
         "lamol": "A model trained to do so writes examples of its old tasks: pseudo-replay.",
-        "refuse": "Safety rehearsal: its refusals of harmful prompts, its answers to harmless ones.",
+        "refuse": "Safety rehearsal: its own refusals of harmful prompts and answers to harmless ones.",
         "distil": "A stronger model answers prompts, at a cost that is counted and bounded.",
-        "rephrase": "Documents said again in other styles, to go on pre-training with.",
-        "continue": "The model goes on where passages break off: chat data without instructions.",
-        "describe": "A text model answers for recordings or pictures that it is told of in words.",
+        "rephrase": "Documents restated in other styles, for continued pre-training.",
+        "continue": "The model continues passages: chat data without instructions.",
+        "describe": "A text model answers about recordings or images that are described in words.",
         "run": "A method of your own, row by row.",
     },
     "Curation": {
         "verify": "Judge answers, or references: right, wrong or unscorable.",
-        "score-tokens": "How likely a model finds every token; which of them are trained on.",
-        "rate": "Numbers for every row: quality, complexity, perplexity, reward; to filter by.",
+        "score-tokens": "The log-probability of every token under a model; which tokens are trained on.",
+        "rate": "Scores for every row, to filter by: quality, complexity, perplexity, reward.",
         "filter": "Remove bad rows, duplicates, benchmark items; keep the best, the longest, a sample.",
     },
-    "Training, and what it cost": {
+    "Training and evaluation": {
         "mix": "A task's rows with a share of replay among them.",
-        "train": "Train on it, and watch what is learnt and what is forgotten.",
-        "eval": "What models can do: accuracies, and what was kept and lost between them.",
-        "merge": "Between the weights before training and after it.",
+        "train": "Train a model on it, and measure what is learnt and forgotten meanwhile.",
+        "eval": "Accuracies of models, and what was kept and lost between them.",
+        "merge": "Interpolate between the weights before and after training.",
     },
-    "To look at": {
+    "Inspection": {
         "show": "Show rows of a data set in the terminal.",
-        "report": "One page to look at: token heat maps, perplexity by method, reasons, rows.",
+        "report": "An HTML page: token heat maps, perplexity by method, reasons, rows.",
         "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
         "export": "Copy a data set to another format.",
     },
@@ -68,7 +68,7 @@ class LazyGroup(click.Group):
     """A group that knows its commands by name and imports `cli.NAME` (its `command`) on use."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """In the order of README, not of the alphabet."""
+        """In the order of the README, not alphabetical."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -127,7 +127,7 @@ def main(arguments: list[str] | None = None) -> None:
     status = _run(arguments)
     try:
         sys.stdout.flush()
-    except OSError:  # it was said before
+    except OSError:  # reported already
         standard.abandon()
     statuses.append(status)
     sys.exit(status)
@@ -170,7 +170,7 @@ def _run(arguments: list[str]) -> int:
             raise
         _complain(with_options(str(error), _options(arguments)))
         return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:  # the reader of our output has gone: nothing is wrong
+    except BrokenPipeError:  # the reader of our output is gone, which is no error
         standard.abandon()
         return 1
     except OSError as error:
@@ -214,9 +214,9 @@ def _spare_processors() -> None:
 
 
 def _quiet_libraries() -> None:
-    """Keep the chatter of model libraries out of a person's terminal; --debug lets it through.
+    """Silence model libraries on the terminal; --debug shows their messages.
 
-    They read what they may print when they are imported: no command has imported them yet. Nothing of ours is said by
+    They read these settings when they are imported, and no command has imported them yet. `synth` itself does not use
     `warnings` or `logging`.
     """
     if debugging():

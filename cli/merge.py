@@ -14,7 +14,7 @@ from cli.options import Number, announced, directory_for
 @click.argument("base")
 @click.argument("tuned")
 @click.option("--ratio", type=Number(), help="How much of TUNED (or of the chat vector). [default: 0.5; 1 with --add]")
-@click.option("--add", metavar="CHAT", help="Add what made CHAT of BASE to TUNED: a chat vector.")
+@click.option("--add", metavar="CHAT", help="Add the difference of CHAT and BASE to TUNED: a chat vector.")
 @click.option(
     "-o",
     "--output",
@@ -25,9 +25,9 @@ from cli.options import Number, announced, directory_for
 )
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def command(quiet: bool, **given: Any) -> None:
-    """Merge the weights of a model before training and after it, and get back some of what it forgot.
+    """Merge the weights of a model before and after training, to recover some of what it forgot.
 
-    BASE and TUNED are directories or Hub ids of one family. Weights lie between the two: BASE at --ratio 0, TUNED at 1.
+    BASE and TUNED are directories or Hub ids of one family. Weights are interpolated: BASE at --ratio 0, TUNED at 1.
     With --add, the difference between CHAT and BASE is added to TUNED instead.
 
     \b

@@ -13,7 +13,9 @@ from cli.options import MODEL, Number, Whole, answering_options, input_options, 
 @input_options
 @MODEL
 @verifier_options
-@click.option("--editor", metavar="MODEL[@URL]", help="The model that mends wrong answers. [default: --model itself]")
+@click.option(
+    "--editor", metavar="MODEL[@URL]", help="The model that corrects wrong answers. [default: --model itself]"
+)
 @click.option("--prompt", default="minimum-change", metavar="FILE", help="The editor's prompt, instead of ours.")
 @click.option(
     "--floor", type=Number(0, 1), default=0.5, show_default=True, help="Least similarity to the model's answer, 0-1."
@@ -21,12 +23,12 @@ from cli.options import MODEL, Number, Whole, answering_options, input_options, 
 @click.option("--retries", type=Whole(0), default=2, show_default=True, help="Further tries of the editor.")
 @answering_options
 def command(**given: Any) -> None:
-    """Mend the model's own answers with as few changes as possible.
+    """Correct the model's own answers with as few changes as possible.
 
-    The model answers each task; right answers stand verbatim (method `self-output`). Wrong ones go to an
-    editor, which sees the human answer and changes only what is wrong; the mended answer is verified and must
+    The model answers each task; right answers are kept verbatim (method `self-output`). Wrong ones go to an
+    editor, which sees the human answer and changes only what is wrong; the corrected answer is verified and must
     stay similar to the model's own. `edit_distance` (words), `similarity`, `logprob_before` and
-    `logprob_after` are columns; tasks that cannot be mended are kept in rejected/ with the reason.
+    `logprob_after` are columns; tasks that cannot be corrected are kept in rejected/ with the reason.
 
     \b
     Examples:

@@ -35,13 +35,13 @@ from cli.options import ROWS, SEEDS, TRUST, Share, announced, output_options
 )
 @click.option("--oversample", is_flag=True, help="Take rows of a replay set that is too small more than once.")
 @click.option("--as", "form", type=click.Choice(["messages"]), help="Leave tokens and labels behind.")
-@click.option("--model", metavar="MODEL", help="For --by tokens: whose tokens they are.")
+@click.option("--model", metavar="MODEL", help="For --by tokens: the model whose tokens are counted.")
 @TRUST
 @click.option("--limit", type=ROWS, help="Take so many rows of the target.")
 @click.option("--seed", type=SEEDS, default=0, show_default=True)
 @output_options
 def command(**given: Any) -> None:
-    """Mix the rows of a task with replay, so that what is trained on keeps the old abilities alive.
+    """Mix the rows of a task with replay, so that training keeps the old abilities.
 
     All of TARGET is taken, and of each replay set as many rows (or tokens) as its share of the target says, at random
     and none twice. Replay rows that ask what a target row asks are left out, and kept in `rejected/`. Each row says in

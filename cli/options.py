@@ -1,4 +1,4 @@
-"""Options that several commands share, each worded once."""
+"""Options that several commands share."""
 
 import math
 from collections.abc import Callable, Sequence
@@ -29,11 +29,11 @@ TRUST = click.option(
 
 
 FAR = 1 << 15
-"""Upper ends above it are the computer's, not the person's, and are told to whoever passes them alone."""
+"""Upper bounds above it are technical: they are shown only to those who exceed them."""
 
 
 def _range_of(kind: click.IntRange | click.FloatRange) -> str:
-    """A range for the help: an upper end that nobody comes near is left out."""
+    """A range for the help, without a technical upper bound."""
     least = f"above {kind.min:,g}" if kind.min_open else f"{kind.min:,g}"
     if kind.max is not None and kind.max > FAR:
         return least if kind.min_open else f"{least} or more"
@@ -56,7 +56,7 @@ def _written(end: float) -> str:
 
 
 class Whole(click.IntRange):
-    """A whole number with two ends: without an upper one, 10^20 would be found out by whatever library meets it."""
+    """A whole number in a range: without an upper bound, 10^20 would fail in some library."""
 
     def __init__(self, least: int = 1, most: int = 1 << 20) -> None:
         super().__init__(least, most)
@@ -90,13 +90,13 @@ class Number(click.FloatRange):
 
 
 ROWS, LIMIT = Whole(1, 10**12), Whole(0, 10**12)
-"""How many rows a person may ask for: more than there are anywhere, and few enough to be counted in 64 bits."""
+"""Rows that may be asked for: more than any data set has, and few enough for 64 bits."""
 TOKENS = Whole(1, LARGEST_WINDOW)
 """How many tokens a text may have: no model's window holds more."""
 SAMPLES = Whole(1, 1 << 16)
 """How many answers may be drawn to one task."""
 SEEDS = Whole(0, 2**32 - 1)
-"""What every library takes as a seed."""
+"""Seeds that every library accepts."""
 DAY = 86_400.0
 """Seconds: the longest that anything waits."""
 
@@ -190,7 +190,7 @@ API_KEY = click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. 
 
 
 def announced(command: Command) -> Command:
-    """Say that a command has begun, where it has a model: the libraries of models take many seconds to load."""
+    """Print that a command with a model has begun, as model libraries take many seconds to load."""
 
     @wraps(command)
     def begin(**given: Any) -> Any:
@@ -211,7 +211,7 @@ def engine_options(command: Command) -> Command:
 
 
 def scoring_options(command: Command) -> Command:
-    """How a model is run that only scores, and what of it is taken."""
+    """How a model is run that only scores."""
     engine = click.option(
         "--engine",
         default="auto",
@@ -291,7 +291,7 @@ def verifier_options(command: Command) -> Command:
         click.option(
             "--verifier",
             metavar="NAME|MODULE:FUNCTION",
-            help="What tells a right answer: one of those below, or a function of yours. [default: what all rows name, "
+            help="What judges answers: one of those below, or a function of yours. [default: what all rows name, "
             "as known benchmarks do]",
         ),
         click.option(
@@ -309,5 +309,5 @@ def verifier_options(command: Command) -> Command:
 
 
 def answering_options(command: Command) -> Command:
-    """How a model that answers tasks is talked to and run, and where its rows go."""
+    """Options of a model that answers tasks, and where its rows go."""
     return _apply([sampling_options, PREFIX, STOP, engine_options, output_options], command)

@@ -21,14 +21,14 @@ from cli.options import MODEL, SAMPLES, answering_options, input_options, verifi
     help="paraphrase (own words), step-by-step, detailed, concise, or a prompt with {question} and {reference}.",
 )
 @click.option(
-    "--tries", type=SAMPLES, default=2, show_default=True, help="Restatements drawn before the original stands."
+    "--tries", type=SAMPLES, default=2, show_default=True, help="Restatements drawn before the original is kept."
 )
 @answering_options
 def command(**given: Any) -> None:
-    """Let the model say the human answers again in its own words (SDFT).
+    """Let the model restate the human answers in its own words (SDFT).
 
     A restatement is taken only if it does not talk about restating and, with --verifier, if its answer is
-    still right; else the human answer stands, as a row of method `gold` whose `note` says why.
+    still right; else the human answer is kept, as a row of method `gold` whose `note` says why.
 
     \b
     Examples:

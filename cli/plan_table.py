@@ -1,4 +1,4 @@
-"""What `synth train --dry-run` prints."""
+"""The output of `synth train --dry-run`."""
 
 from typing import TYPE_CHECKING
 

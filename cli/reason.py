@@ -26,8 +26,10 @@ from cli.options import MODEL, SAMPLES, Number, Whole, answering_options, input_
     metavar="mean|TOKENS",
     help="Drop right traces that are longer: than the mean of the task's right ones, or than so many tokens.",
 )
-@click.option("--think-open", default="<think>", show_default=True, metavar="TEXT", help="What opens thoughts.")
-@click.option("--think-close", default="</think>", show_default=True, metavar="TEXT", help="What closes them.")
+@click.option(
+    "--think-open", default="<think>", show_default=True, metavar="TEXT", help="The text that opens thoughts."
+)
+@click.option("--think-close", default="</think>", show_default=True, metavar="TEXT", help="The text that closes them.")
 @click.option(
     "--search",
     type=Whole(0),
@@ -55,10 +57,10 @@ from cli.options import MODEL, SAMPLES, Number, Whole, answering_options, input_
 @click.option("--explain", is_flag=True, help="Write thoughts for the human answers, which stay.")
 @answering_options
 def command(**given: Any) -> None:
-    """Let the model reason its way to right answers: long chains of its own, thoughts included.
+    """Let the model reason its way to right answers: its own chains of thought.
 
-    The model answers each task --samples times. What it thinks (<think>…</think>, also where its chat template
-    opens the thoughts) stays in the row; only the answer after it is verified, and traces without an end are
+    The model answers each task --samples times. Its thoughts (<think>…</think>, also where its chat template
+    opens them) stay in the row; only the answer after them is verified, and unfinished traces are
     dropped. Each row says how it came about: `samples_right`, `tokens`, `turn_backs` (wrong attempts that
     --search put before the right one), `steps` and `step_values` (the share of rollouts from the end of each
     step that end right).

@@ -19,7 +19,7 @@ from cli.options import LIMIT, MODEL, SAMPLES, answering_options
 def command(**given: Any) -> None:
     """Safety rehearsal: the model's own refusals of harmful prompts, and its answers to harmless look-alikes.
 
-    A column `label` tells what is right: unsafe, harmful or refuse; safe, harmless or comply. Without one all
+    A column `label` says what is right: unsafe, harmful or refuse; safe, harmless or comply. Without one all
     prompts of a file are taken for harmful. Prompts that the model does not refuse (or, harmless ones, does
     refuse) in any sample are rejected with that reason. About 3% of such rows in what a model is trained on
     keep its refusals.

@@ -28,11 +28,11 @@ from cli.options import LIMIT, MODEL, TOKENS, answering_options
     metavar="A:B",
     default="0:1",
     show_default=True,
-    help="So many chunks as people wrote them to so many rephrased ones, before any of these are rejected.",
+    help="Ratio of original chunks to rephrased ones, before any of these are rejected.",
 )
 @answering_options
 def command(**given: Any) -> None:
-    """Let the model say documents again, in other styles: texts to go on pre-training with (WRAP).
+    """Let the model restate documents in other styles, for continued pre-training (WRAP).
 
     Documents are cut into chunks at the ends of sentences. Each row has the new `text`, its `style`, the
     number of its `chunk`, the chunk itself (`reference`) and its document's id (`parent`). Texts that were cut

@@ -20,7 +20,7 @@ from synth.data.destination import check_page
 @click.option("--force", is_flag=True, help="Replace the page if it exists.")
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 def command(sources: tuple[str, ...], output: str, model: str | None, force: bool, quiet: bool) -> None:
-    """Make one HTML page to look at: of data sets, of an evaluation, or of a training run.
+    """Make one HTML page about data sets, an evaluation, or a training run.
 
     Data sets, one or several: token heat maps side by side, perplexity by method, reasons of rejection, lengths, and a
     searchable browser of the rows. What is shown of tokens and perplexity needs rows that `synth score-tokens` wrote.
@@ -29,7 +29,7 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
     or came right, with both answers side by side. What `synth train -o DIR` wrote: the learning-forgetting curve, the
     loss and the settings.
 
-    The page is one file that fetches nothing.
+    The page is one file that loads nothing from elsewhere.
 
     \b
     Examples:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     type=click.Choice(["assistant", "last", "all"]),
     default="assistant",
     show_default=True,
-    help="What of a conversation is scored and trained on: all assistant turns, the last one, or every token.",
+    help="Which part of a conversation is scored and trained on: all assistant turns, the last one, or every token.",
 )
 @click.option("--text-column", metavar="NAME", help="The column with plain texts, if it is not `text`.")
 @click.option("--mask-above", type=Number(), metavar="P", help="Mask tokens of perplexity above P; 2.5 in the paper.")
@@ -50,14 +50,14 @@ if TYPE_CHECKING:
     show_default=True,
     help="Rows longer than the window: rejected, cut at its end, or kept whole and scored in overlapping windows.",
 )
-@click.option("--preview", is_flag=True, help="Print what each threshold would mask, and write nothing.")
+@click.option("--preview", is_flag=True, help="Show what each threshold would mask, and write nothing.")
 @click.option("--seed", type=SEEDS, default=0, show_default=True, help="For --mask-random.")
 @PREFIX
 @STOP
 @scoring_options
 @output_options
 def command(**given: Any) -> None:
-    """Score every token under a model, and mask those that are not to be trained on.
+    """Score every token under a model, and mask tokens that should not be trained on.
 
     Rows get `input_ids`, `labels` (-100 where nothing is learnt), `logprobs` (nats; empty where a token is not scored)
     and `scorer`. Rows with these columns, scored by the same model, are not scored again: score once, then choose

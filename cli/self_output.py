@@ -37,7 +37,7 @@ def command(**given: Any) -> None:
     """Turn tasks with human answers into data in the model's own words: its own answers, verified.
 
     The model answers each task up to --samples times; answers are checked as they arrive, and of the right
-    ones --select takes one. Each row says what it is: `method`, `verdict`, `answer` (what the verifier read),
+    ones --select takes one. Each row has the columns `method`, `verdict`, `answer` (what the verifier read),
     `samples`, `samples_right`, `logprob`. Before the model is loaded, the human answers are checked with the
     same verifier.
 

@@ -20,11 +20,11 @@ from synth.progress import printable as printable
 @TRUST
 @click.option("--plain", is_flag=True, help="Scored rows as conversations, too, without their tokens.")
 def command(source: str, rows: int, model: str | None, plain: bool) -> None:
-    """Show the first rows of a data set, a file or standard input; or what an evaluation, a training, a merge came to.
+    """Show the first rows of a data set, a file or standard input; or the result of an evaluation, a training, a merge.
 
     Rows with token scores are shown as heat maps: the likelier a token, the plainer; hard ones glow red, masked ones
     stand in brackets, and what is not scored is dim. Of preference pairs, the chosen answer stands beside the rejected
-    one. What is too long for a terminal is cut, and what is left out is said.
+    one. What is too long for a terminal is cut, with a note.
 
     \b
     Examples:

@@ -32,7 +32,7 @@ from cli.options import (
     "[default: --model]",
 )
 @click.option("--candidates", type=ROWS, help="Inputs to choose among. [default: 5 times -n]")
-@click.option("--clusters", type=Whole(), default=20, show_default=True, help="Groups of like inputs.")
+@click.option("--clusters", type=Whole(), default=20, show_default=True, help="Groups of similar inputs.")
 @click.option(
     "--embed",
     metavar="[LIBRARY:]MODEL",

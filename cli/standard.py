@@ -1,4 +1,4 @@
-"""Standard input, output and error, whatever the caller made of them: closed, full, or without most letters."""
+"""Prepares standard input, output and error, which may be closed, full, or in a limited encoding."""
 
 import errno
 import io
@@ -9,7 +9,7 @@ _WAYS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 """How the null device takes the place of a stream that is closed: from 1, opened for reading, any write fails."""
 
 NO_PLACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF})
-"""What a write to standard output fails with, other than for want of a reader."""
+"""Errors of a write to standard output, other than a missing reader."""
 
 
 def prepare() -> None:
@@ -37,12 +37,12 @@ def prepare() -> None:
 
 
 def abandon() -> None:
-    """Write no more to standard output: Python flushes it once more as it exits, and that must not fail again."""
+    """Discard further standard output: Python flushes it once more at exit, which must not fail again."""
     sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
 
 
 def complaint(error: OSError) -> tuple[str, int]:
-    """What the operating system refused, in one line, and the exit status: 2 where another path would do."""
+    """The operating system's error in one line, and the exit status: 2 where another path would help."""
     if error.filename is None and error.errno in NO_PLACE:
         return f"cannot write standard output: {error.strerror}", 1
     reason = error.strerror or str(error).strip().partition("\n")[0] or type(error).__name__

@@ -1,4 +1,4 @@
-"""`synth template`: what a model is fed, as derived from its chat template."""
+"""`synth template`: prompts and stop texts, as derived from a model's chat template."""
 
 import json
 import unicodedata
@@ -63,7 +63,7 @@ def command(model: str, as_json: bool, system: str | None, prefix: str | None, s
 
 
 def _print(template: "ChatTemplate") -> None:
-    """The same for people: every white space seen, trained tokens marked."""
+    """The same as text: white space made visible, trained tokens marked."""
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text

@@ -25,7 +25,7 @@ from cli.options import (
 from synth.engines.loading import LARGEST_WINDOW
 
 STEPS = 10**9
-"""More steps than anyone takes."""
+"""An upper bound of steps."""
 
 
 @click.command(cls=Command)
@@ -44,7 +44,7 @@ STEPS = 10**9
     type=click.Choice(["assistant", "last", "all"]),
     default="assistant",
     show_default=True,
-    help="What of a conversation is trained on. Rows with `labels` are trained on as these say; tokens without labels "
+    help="Part of a conversation that is trained on. Rows with `labels` are trained on by these; tokens without labels "
     "need `all`.",
 )
 @click.option("--text-column", metavar="NAME", help="The column with plain texts, if it is not `text`.")
@@ -98,7 +98,7 @@ STEPS = 10**9
     type=Number(above=True),
     default=1.0,
     show_default=True,
-    help="Gradients are clipped to this norm.",
+    help="Maximum norm of gradients.",
 )
 @click.option("--weight-decay", type=Number(), default=0.0, show_default=True)
 @click.option("--dropout", type=Number(0, 1, below=True), default=0.0, show_default=True)
@@ -106,7 +106,7 @@ STEPS = 10**9
     "--freeze",
     multiple=True,
     metavar="PART",
-    help="Leave as it is: embeddings, attention, mlp or layers:FIRST-LAST. May be given several times.",
+    help="Freeze: embeddings, attention, mlp or layers:FIRST-LAST. May be given several times.",
 )
 @click.option("--lora", type=Whole(), metavar="RANK", help="Train low-rank adapters on all linear layers.")
 @click.option("--lora-alpha", type=Whole(), help="[default: twice the rank]")
@@ -166,7 +166,7 @@ STEPS = 10**9
 @click.option("--quiet", is_flag=True, help="Print errors only.")
 @announced
 def command(**given: Any) -> None:
-    """Train a model on a data set, and watch what it learns and forgets.
+    """Train a model on a data set, and measure what it learns and forgets.
 
     Rows may be conversations, plain texts, which are trained on whole, or tokens with `labels` (and `weights`), as
     `synth score-tokens` writes them. The trained model is saved in DIR as any model is, an adapter merged into it. A

@@ -16,11 +16,11 @@ from cli.options import engine_options, input_options, output_options, verifier_
 @engine_options
 @output_options
 def command(**given: Any) -> None:
-    """Judge the answers that a data set has: right, wrong or unscorable.
+    """Judge the answers of a data set: right, wrong or unscorable.
 
-    Every row comes out, with `verdict`, `answer` (what the verifier read in it) and `verdict_reason`. Answers
+    Every row is kept, with `verdict`, `answer` (what the verifier read in it) and `verdict_reason`. Answers
     are the last assistant turns; they are checked against `reference`, or against tests, choices or schemas in
-    the row's other columns; what stands in a model's thoughts never counts. Of data with human answers only,
+    the row's other columns; the thoughts of a model never count. Of data with human answers only,
     the answers are the references. Files of known benchmarks are read as they are published; each brings its
     verifier.
 

@@ -1,1 +1,1 @@
-"""The functions of `synth`: one module a command, each function what its command does."""
+"""The functions of `synth`: one module for each command."""

@@ -1,4 +1,4 @@
-"""`synth.continuation`: the model goes on where passages break off."""
+"""`synth.continuation`: the model continues passages."""
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
@@ -28,14 +28,14 @@ def continuation(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Let a model go on where passages break off: non-instructional data (arXiv 2409.00096).
+    """Let a model continue passages: non-instructional data (arXiv 2409.00096).
 
     Args:
         model: the model, by name or from `synth.load`.
         source: the documents.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         text_column: the column with the texts.
-        answer_model: a teacher that goes on with the passages in its place; by name, it is run like `model`.
+        answer_model: another model, a teacher, that continues the passages instead; by name, it is run like `model`.
         passage_tokens: most tokens of a passage, both halves.
         seed: of the run.
         temperature: of the continuations; 0 is greedy.

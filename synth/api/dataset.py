@@ -1,4 +1,4 @@
-"""What a function returns that makes rows: a data set on disk."""
+"""The data set on disk that functions return."""
 
 import os
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 
 class Dataset:
-    """Rows on disk: `len`, iteration over dictionaries, and what became of the others.
+    """Rows on disk: their number, iteration over dictionaries, and the rejected ones.
 
     It can be given wherever a function of `synth` takes a data set, and is the key of one in `synth.mix`.
 
     Attributes:
         path: the dataset directory, or the file.
-        record: what `run.json` says: settings, counts, reasons, rates. None for a file.
+        record: the content of `run.json`: settings, counts, reasons, rates. None for a file.
     """
 
     def __init__(self, path: str | os.PathLike[str], *, record: RunRecord | None = None, keep: object = None) -> None:
@@ -79,12 +79,12 @@ class Dataset:
 
     @property
     def rejected(self) -> "Dataset | None":
-        """The rows that did not make it, each with its `reason`; None where there are none."""
+        """The rejected rows, each with its `reason`; None where there are none."""
         return self._side("rejected")
 
     @property
     def pairs(self) -> "Dataset | None":
-        """Preference pairs that were found on the way; None where there are none."""
+        """The preference pairs that the method made; None where there are none."""
         return self._side("pairs")
 
     def _side(self, name: str) -> "Dataset | None":

@@ -1,4 +1,4 @@
-"""`synth.describe`: a text model answers for recordings or pictures that it is told of in words."""
+"""`synth.describe`: a text model answers about recordings or images that are described in words."""
 
 import os
 from collections.abc import Sequence
@@ -36,13 +36,13 @@ def describe(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Let a text model answer for recordings, or pictures, that it is told of in words (DeSTA2, arXiv 2409.20007).
+    """Let a text model answer about recordings or images that are described in words (DeSTA2, arXiv 2409.20007).
 
     Args:
         model: the text model, by name or from `synth.load`.
         manifest: rows that name files, relative to the manifest, and what is known of each; rows in memory name them
             relative to the working directory.
-        output: where the rows go (not JSON lines, which hold no files); an interrupted run there is gone on with.
+        output: where the rows go (not JSON lines, which hold no files); an interrupted run there is continued.
         prompts: questions, one of which is chosen per row; that of the style by default.
         style: audio, image, continue (the words alone, to be continued), or the file of a prompt with {question} and
             {description} or {words}; by the files by default.

@@ -37,20 +37,20 @@ def distil(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Let a stronger model answer prompts, and count what that costs (Kim and Rush 2016, arXiv 1606.07947).
+    """Let a stronger model answer prompts, and count the cost (Kim and Rush 2016, arXiv 1606.07947).
 
-    Every distinct answer that is sound (and right, with a verifier) becomes a row.
+    Every distinct usable answer (and right, with a verifier) becomes a row.
 
     Args:
         teacher: the stronger model that answers, by name or from `synth.load`.
         source: the prompts.
-        output: where the rows go; an interrupted run there is gone on with.
-        verifier: what tells a right answer; by default what all rows name, as known benchmarks do, or none.
+        output: where the rows go; an interrupted run there is continued.
+        verifier: what judges answers; by default what all rows name, as known benchmarks do, or none.
         judge: for the verifier `judge`: another model that judges.
         judge_prompt: for the verifier `judge`: the file of a prompt of your own.
-        samples: answers drawn to each prompt.
-        price_in: of a million tokens that the teacher reads, in any currency.
-        price_out: of a million tokens that it writes.
+        samples: answers drawn for each prompt.
+        price_in: price of a million input tokens of the teacher, in any currency.
+        price_out: price of a million output tokens.
         most: the run stops before the answers cost more than this, all calls that went on with it together.
         seed: of the run.
         temperature: of the answers; 0 is greedy.
@@ -81,7 +81,7 @@ def distil(
         with roles_for(teacher, prompts, verifier, judge=judge, judge_prompt=judge_prompt, required=False) as roles:
             if prices is not None and roles.has_judge and judge is None:
                 raise UsageError(
-                    "what the teacher says as a judge is not counted: with prices, name another with `judge`"
+                    "the teacher's tokens as a judge are not counted: with prices, name another model as `judge`"
                 )
             job = prompt_job(
                 "distil",

@@ -1,4 +1,4 @@
-"""`synth.evaluate`: what models can do, and what was kept and lost between them."""
+"""`synth.evaluate`: accuracies of models, and what was kept and lost between them."""
 
 import json
 import os
@@ -65,8 +65,8 @@ def evaluate(
         suites: what the models could do before.
         models: the models: names, paths, models from `synth.load` (which says how they are run), or what `synth.train`
             returns; NAME=MODEL, or a dictionary, says what they are called.
-        new: suites of the new task, told apart.
-        output: the directory for answers, `scores.json` and plots; an interrupted evaluation there is gone on with.
+        new: suites of the new task, listed apart.
+        output: the directory for answers, `scores.json` and plots; an interrupted evaluation there is continued.
             None is a temporary one, which lasts as long as what is returned.
         limit: items of each suite.
         max_tokens: most tokens of an answer.
@@ -76,9 +76,9 @@ def evaluate(
         seed: of the run.
         texts: sources of conversations or, with `text_column`, of plain texts, whose perplexity is measured, too.
         text_column: the column of plain texts in them.
-        kl: measure how far each model has moved from the first, in nats a token along its answers to the new suites.
+        kl: measure the KL divergence of each model from the first, in nats per token, along its answers to new suites.
         lm_eval: tasks of lm-eval to evaluate, too, where it is installed.
-        sweep: ratios between 0 and 1 at which what lies between the first model and the second is evaluated, too.
+        sweep: ratios between 0 and 1 at which the first and the second model are merged and evaluated, too.
         keep: the share of the old accuracies that the model to take of a sweep keeps.
         verifier: what judges the answers to all suites; by default what their rows name.
         judge: the model that judges where the verifier is `judge`.

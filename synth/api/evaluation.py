@@ -1,4 +1,4 @@
-"""What `synth.evaluate` returns: scores, and the answers they were counted from."""
+"""The result of `synth.evaluate`: scores, and the answers they were counted from."""
 
 import os
 from collections.abc import Iterator
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Evaluation:
-    """What models can do, and what was kept and lost between them: `print` shows the table.
+    """Accuracies of models, and what was kept and lost between them: `print` shows the table.
 
     Attributes:
         path: the directory with `scores.json` and the answers.
@@ -44,7 +44,7 @@ class Evaluation:
         return f"<synth evaluation {self.path}: {len(models)} models, {len(models[0]['suites'])} suites>"
 
     def table(self) -> str:
-        """The table as text: a row a suite, a column a model, and what is to be said below it."""
+        """The table as text: a row per suite, a column per model, and remarks below it."""
         return str(score_table(self.scores))
 
     @property
@@ -96,5 +96,5 @@ class Evaluation:
 
 
 def _answer(messages: list[dict[str, Any]]) -> str | None:
-    """What a model said last, if it was asked."""
+    """A model's answer, if it was asked."""
     return messages[-1]["content"] if messages and messages[-1]["role"] == "assistant" else None

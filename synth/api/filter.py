@@ -44,16 +44,16 @@ def filter(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Filtered:
-    """Curate a data set: remove rows that filters find, keep those that are chosen.
+    """Curate a data set: remove rows by filters, keep rows by selections.
 
     Args:
         source: the rows.
         steps: filters and selections of `synth.filters`, in their order: each sees the rows that are left. A function
             of your own takes a polars data frame (columns id, row, prompt, answer, text, system, roles, and those of
             the set) and gives a reason or null for each row, or whether it stays: a series, or an expression.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         explain: give examples of what each step removed in `Filtered.steps`.
-        seed: of what is drawn at random.
+        seed: for random choices.
         device: where models run that turn texts into vectors: "cuda", "mps" or "cpu".
         trust_remote_code: whether code that comes with such a model may run.
         limit: rows of the source to take.

@@ -45,15 +45,15 @@ def lamol(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Let a model write examples of its old tasks (LAMOL, arXiv 1909.03329), or prepare the data that teaches it to.
+    """Let a model write examples of its old tasks (LAMOL, arXiv 1909.03329), or prepare the data that trains it to.
 
     Args:
-        model: the model, by name or from `synth.load`; for `prepare`, whose tokenizer is taken.
+        model: the model, by name or from `synth.load`; for `prepare`, only its tokenizer is used.
         rows: rows wanted, after rejection; or `gamma` of the rows of `of`.
-        output: where they go; an interrupted run there is gone on with.
+        output: where they go; an interrupted run there is continued.
         prepare: a task's data to write in LAMOL's form, to be trained on, instead of sampling.
         tokens: the generation tokens of the tasks to sample; rows to prepare that name none get the first.
-        answer_token: what stands between question and answer.
+        answer_token: the text between question and answer.
         of: the new task's data.
         gamma: rows for each row of the new task.
         seed: of the run.
@@ -61,8 +61,8 @@ def lamol(
         top_k: likeliest tokens that are drawn from; 0 is all.
         max_tokens: most tokens of an example.
         prompt_column: for `prepare`: the column with the question, if it is not recognised.
-        reference_column: likewise: the column with the answer.
-        limit: likewise: rows to take.
+        reference_column: for `prepare`: the column with the answer.
+        limit: for `prepare`: rows to take.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

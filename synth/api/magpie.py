@@ -38,7 +38,7 @@ def magpie(
     Args:
         model: the model, by name or from `synth.load`.
         rows: rows wanted, after rejection.
-        output: where they go; an interrupted run there is gone on with.
+        output: where they go; an interrupted run there is continued.
         turns: user turns a conversation has.
         system: the system prompt of the conversations, or several, one of which is chosen per row by weight.
         domain: topics the questions are steered to.

@@ -1,4 +1,4 @@
-"""`synth.merge`: between the weights before training and after it."""
+"""`synth.merge`: interpolation between the weights before and after training."""
 
 import os
 from pathlib import Path
@@ -19,9 +19,9 @@ def merge(
     add: ModelName | None = None,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Merged:
-    """Merge the weights of a model before training and after it, and get back some of what it forgot.
+    """Merge the weights of a model before and after training, to recover some of what it forgot.
 
-    Weights lie between the two (arXiv 2412.19512): those of `base` at a ratio of 0, those of `tuned` at 1. With `add`
+    Weights are interpolated (arXiv 2412.19512): those of `base` at a ratio of 0, those of `tuned` at 1. With `add`
     the difference between a chat model and `base`, a chat vector (arXiv 2310.04799), is added to `tuned` instead.
     Everything but the weights is the tuned model's.
 
@@ -34,7 +34,7 @@ def merge(
         progress: is told what was merged.
 
     Raises:
-        UsageError: a model cannot be had, holds no safetensors, or they are not of one family; the output exists.
+        UsageError: a model cannot be found, holds no safetensors, or they are not of one family; the output exists.
         RunError: the disk is full.
     """
     check_directory(os.fspath(output), "the merged model")

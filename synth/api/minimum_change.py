@@ -1,4 +1,4 @@
-"""`synth.minimum_change`: the model's own answers, mended with as few changes as possible."""
+"""`synth.minimum_change`: the model's own answers, corrected with as few changes as possible."""
 
 from dataclasses import replace
 
@@ -36,20 +36,20 @@ def minimum_change(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Mend the model's own answers with as few changes as possible (arXiv 2402.11192).
+    """Correct the model's own answers with as few changes as possible (arXiv 2402.11192).
 
-    The model answers each task; right answers stand verbatim (method `self-output`). Wrong ones go to an editor, which
-    sees the human answer and changes only what is wrong; the mended answer is verified and must stay similar to the
+    The model answers each task; right answers are kept (method `self-output`). Wrong ones go to an editor, which
+    sees the human answer and changes only what is wrong; the corrected answer is verified and must stay similar to the
     model's own.
 
     Args:
         model: the model, by name or from `synth.load`.
         source: the tasks, with human answers.
-        output: where the rows go; an interrupted run there is gone on with.
-        verifier: what tells a right answer; by default what all rows name, as known benchmarks do.
+        output: where the rows go; an interrupted run there is continued.
+        verifier: what judges answers; by default what all rows name, as known benchmarks do.
         judge: for the verifier `judge`: another model that judges.
         judge_prompt: for the verifier `judge`: the file of a prompt of your own.
-        editor: the model that mends wrong answers; by default `model` itself.
+        editor: the model that corrects wrong answers; by default `model` itself.
         prompt: the file of an editor's prompt of your own, with {question}, {answer} and perhaps {reference}.
         floor: least similarity to the model's answer, 0 to 1.
         retries: further tries of the editor.

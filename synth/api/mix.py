@@ -36,7 +36,7 @@ def mix(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Mix the rows of a task with replay, so that what is trained on keeps the old abilities alive.
+    """Mix the rows of a task with replay, so that training keeps the old abilities.
 
     All of the target is taken, and of each replay set as many rows (or tokens) as its share of the target says, at
     random and none twice. Replay rows that ask what a target row asks are left out. Each row says in `source` which set
@@ -45,13 +45,13 @@ def mix(
     Args:
         target: the task's rows.
         replay: the replay sets, each with its share of the target, such as `{"replay": 0.05}`.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         by: what shares are of. "tokens" of sets that are not scored are those of `model`.
         order: "interleave" spreads replay evenly among the target's rows; "shuffle" draws the order of all rows;
             "append" puts replay after them.
         oversample: take rows of a replay set that is too small more than once.
         form: "messages" leaves tokens and labels behind.
-        model: for `by` "tokens": whose tokens they are.
+        model: for `by` "tokens": the model whose tokens are counted.
         limit: rows of the target to take.
         seed: of what is drawn.
         restart: throw away what an earlier run left in the output.
@@ -72,7 +72,7 @@ def mix(
     called = part_names(names)
     for name, (_, share) in zip(called, sources, strict=True):
         if share is not None and not 0 < share < math.inf:
-            raise UsageError(f"`replay` {name}: {share} is no share; a share is more than nothing, and 0.05 is 5%")
+            raise UsageError(f"`replay` {name}: {share} is no share; a share is above 0, and 0.05 is 5%")
     place = output_at(output, restart=restart)
     with ExitStack() as stack:
         count = None if model is None else _token_counter(stack.enter_context(used(model)))

@@ -92,7 +92,7 @@ def used(model: Model | ModelName, instead: Model | ModelName | None = None) -> 
 
     Args:
         model: the model.
-        instead: another one that takes its place: by name, it is run like `model`, and written to like it.
+        instead: another one that takes its place: by name, it is run with the options of `model`.
 
     Raises:
         UsageError: there is no such model.

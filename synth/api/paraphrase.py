@@ -1,4 +1,4 @@
-"""`synth.paraphrase`: human answers, said again by the model in its own words."""
+"""`synth.paraphrase`: human answers, restated by the model in its own words."""
 
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
@@ -32,21 +32,21 @@ def paraphrase(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Let the model say the human answers again in its own words (SDFT, Yang et al. 2024, arXiv 2402.13669).
+    """Let the model restate the human answers in its own words (SDFT, Yang et al. 2024, arXiv 2402.13669).
 
     A restatement is taken only if it does not talk about restating and, with a verifier, if its answer is still right;
-    else the human answer stands, as a row of method `gold` whose `note` says why.
+    else the human answer is kept, as a row of method `gold` whose `note` says why.
 
     Args:
         model: the model, by name or from `synth.load`.
         source: questions with human answers.
-        output: where the rows go; an interrupted run there is gone on with.
-        verifier: what tells a right answer; by default what all rows name, as known benchmarks do, or none.
+        output: where the rows go; an interrupted run there is continued.
+        verifier: what judges answers; by default what all rows name, as known benchmarks do, or none.
         judge: for the verifier `judge`: another model that judges.
         judge_prompt: for the verifier `judge`: the file of a prompt of your own.
         style: `paraphrase` (own words), `step-by-step`, `detailed`, `concise`, or the file of a prompt with {question}
             and {reference}.
-        tries: restatements drawn before the original stands.
+        tries: restatements drawn before the original is kept.
         seed: of the run.
         temperature: of the restatements; 0 is greedy.
         top_p: of the restatements.

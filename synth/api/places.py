@@ -1,4 +1,4 @@
-"""Where the rows of a function come from, and where they go."""
+"""Sources and destinations of rows."""
 
 import json
 import os

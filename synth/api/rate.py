@@ -1,4 +1,4 @@
-"""`synth.rate`: numbers for every row, to filter by."""
+"""`synth.rate`: scores for every row, to filter by."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ def rate(
 ) -> Dataset:
     """Rate rows once, as columns of numbers, to filter by any threshold.
 
-    Every row comes out, with a column for each item of `by`, and NAME_fault, which says why a number is missing.
+    Every row is kept, with a column for each item of `by`, and NAME_fault, which says why a number is missing.
 
     Args:
         model: the model, by name or from `synth.load`; for reward, a sequence classifier with one output.
         source: the rows; of plain texts there is perplexity alone.
         by: quality, complexity, difficulty, safety (asked of the model, 1 to 5), the file of a prompt, perplexity, ifd
             (how little the prompt helps with the answer, arXiv 2308.12032), or reward, which goes alone.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         max_tokens: most tokens of a reply, where the model is asked.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the answer, likewise.

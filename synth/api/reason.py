@@ -45,7 +45,7 @@ def reason(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Let the model reason its way to right answers: long chains of its own, thoughts included.
+    """Let the model reason its way to right answers: its own chains of thought.
 
     Only the answer after the thoughts is verified; traces whose thoughts have no end are dropped. By default the
     shortest right trace is taken (arXiv 2502.20122); `search` follows arXiv 2404.03683, `step_rollouts` Math-Shepherd
@@ -54,15 +54,15 @@ def reason(
     Args:
         model: the model, by name or from `synth.load`.
         source: the tasks.
-        output: where the rows go; an interrupted run there is gone on with.
-        verifier: what tells a right answer; by default what all rows name, as known benchmarks do.
+        output: where the rows go; an interrupted run there is continued.
+        verifier: what judges answers; by default what all rows name, as known benchmarks do.
         judge: for the verifier `judge`: another model that judges.
         judge_prompt: for the verifier `judge`: the file of a prompt of your own.
         samples: traces drawn for each task, at most.
         select: which right trace is taken: `shortest`, `first` (stops drawing at it), `random`, or `all` of them.
         length_limit: right traces with more tokens are dropped; `mean` is the mean of the task's right ones.
-        think_open: what opens thoughts.
-        think_close: what closes them.
+        think_open: the text that opens thoughts.
+        think_close: the text that closes them.
         search: wrong attempts put before the right one, at most; the trace turns back from each.
         step_rollouts: completions from the end of each step, of which the share that end right is its value.
         step_unit: what a step is: `line`, `paragraph` or `sentence`.

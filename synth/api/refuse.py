@@ -41,7 +41,7 @@ def refuse(
     Args:
         model: the model, by name or from `synth.load`.
         sources: the prompts, in one place or several; rows in memory are one place of several: `[rows]`.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         samples: answers drawn until one fits, at most.
         seed: of the run.
         temperature: of the answers; 0 is greedy.

@@ -1,4 +1,4 @@
-"""`synth.rephrase`: documents said again in other styles, to go on pre-training with."""
+"""`synth.rephrase`: documents restated in other styles, for continued pre-training."""
 
 from collections.abc import Sequence
 
@@ -31,16 +31,16 @@ def rephrase(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
-    """Let a model say documents again, in other styles (WRAP, arXiv 2401.16380).
+    """Let a model restate documents in other styles (WRAP, arXiv 2401.16380).
 
     Args:
         model: the model, by name or from `synth.load`.
         source: the documents.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         text_column: the column with the texts.
         style: wikipedia, easy, hard, question-answer, or the file of a prompt with {text}; a row of each for a chunk.
         chunk_tokens: most tokens of a chunk.
-        originals: chunks as people wrote them, for each rephrased one, before any of these are rejected.
+        originals: original chunks for each rephrased one, before any of these are rejected.
         seed: of the run.
         temperature: of the texts; 0 is greedy.
         top_p: of the texts.

@@ -1,4 +1,4 @@
-"""`synth.report`: one page to look at."""
+"""`synth.report`: an HTML page about data sets, an evaluation or a training."""
 
 import html
 import os
@@ -11,12 +11,12 @@ from synth.reports.build import build_report
 
 
 class Report:
-    """A page of HTML that fetches nothing; a notebook shows it.
+    """An HTML page that loads nothing from elsewhere; a notebook displays it.
 
     Attributes:
         page: its HTML.
-        holds: what is in it, in words.
-        notes: what should be known of it.
+        holds: a summary of its content.
+        notes: remarks, such as what was left out.
     """
 
     def __init__(self, page: str, holds: str, notes: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Who plays which role in a function whose answers are judged: the model, a judge, others."""
+"""The roles of models in a function whose answers are judged: the model, a judge, others."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -29,16 +29,16 @@ def roles_for(
     """The roles of a run over prompts that a verifier judges; models that are given by name are freed at the end.
 
     Args:
-        model: in the role of `model`; None is nobody.
+        model: in the role of `model`, or None.
         prompts: what is worked on; its rows may name the verifier. None where rows are made from nothing.
         verifier: what was given.
-        judge: who judges, where the verifier is `judge`; the model itself by default.
+        judge: the judge, where the verifier is `judge`; the model itself by default.
         judge_prompt: how it is asked.
         required: whether there has to be a verifier.
-        others: models in other roles; None is nobody.
+        others: models in other roles, or None.
 
     Raises:
-        UsageError: there is no verifier, nobody who judges, or no such model.
+        UsageError: there is no verifier, no judge, or no such model.
     """
     settings = verifier if verifier is None or isinstance(verifier, VerifierSettings) else verifier_of(verifier)
     judging = verifier_for(prompts, settings, required=required)

@@ -56,7 +56,7 @@ def run(
         model: the model, by name or from `synth.load`; the function has it as a `ChatModel`.
         source: the rows; None makes rows from nothing.
         rows: without a source: rows wanted, after rejection.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         verifier: judges the answers, of which the right ones stay, unless the function takes it; by default what all
             rows name, as known benchmarks do.
         judge: for the verifier `judge`: another model that judges.

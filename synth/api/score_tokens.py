@@ -1,4 +1,4 @@
-"""`synth.score_tokens`: how likely a model finds every token, and which of them are trained on."""
+"""`synth.score_tokens`: the log-probability of every token under a model, and which tokens are trained on."""
 
 from collections.abc import Sequence
 from typing import Any, Literal, TypedDict, Unpack, overload
@@ -78,7 +78,7 @@ def score_tokens(
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset | Preview:
-    """Score every token under a model, and mask those that are not to be trained on (STM, arXiv 2501.14315).
+    """Score every token under a model, and mask tokens that should not be trained on (STM, arXiv 2501.14315).
 
     Rows get `input_ids`, `labels` (-100 where nothing is learnt), `logprobs` (nats; None where a token is not scored)
     and `scorer`. Rows that the same model has scored are not scored again: score once, then choose masks.
@@ -87,7 +87,7 @@ def score_tokens(
         model: the model that is to be trained, by name or from `synth.load`. It runs in transformers or on a server; of
             one that runs in vLLM the weights are loaded once more.
         source: conversations, plain texts (a column `text`, and no turns), or rows that `synth.lamol` prepared.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         scorer: another model that scores, with the same tokenizer; by name, it is run like `model`.
         train_on: what of a conversation is scored and trained on: all assistant turns, the last one, or every token.
         text_column: the column with plain texts, if it is not `text`.

@@ -50,8 +50,8 @@ def self_output(
     Args:
         model: the model, by name or from `synth.load`.
         source: the tasks.
-        output: where the rows go; an interrupted run there is gone on with.
-        verifier: what tells a right answer; by default what all rows name, as known benchmarks do.
+        output: where the rows go; an interrupted run there is continued.
+        verifier: what judges answers; by default what all rows name, as known benchmarks do.
         judge: for the verifier `judge`: another model that judges.
         judge_prompt: for the verifier `judge`: the file of a prompt of your own.
         samples: answers drawn for each task, at most.

@@ -51,7 +51,7 @@ def ssr(
         model: the model, by name or from `synth.load`.
         source: the kept examples, questions with answers; some 20 are enough.
         rows: rows wanted, after rejection.
-        output: where they go, all inputs beside them in OUTPUT.inputs; an interrupted run there is gone on with.
+        output: where they go, all inputs beside them in OUTPUT.inputs; an interrupted run there is continued.
         input_model: another model that writes the inputs, such as the base model. By name, it is run like `model`, and
             the prefix and stop that `model` was loaded with are for it alone.
         candidates: inputs to choose among; 5 for each row by default.

@@ -68,7 +68,7 @@ def train(
     """Train a model on a data set, and watch what it learns and forgets.
 
     Rows may be conversations, plain texts, which are trained on whole, or tokens with `labels` (and `weights`), as
-    `synth.score_tokens` writes them. An interrupted training in the output is gone on with, to the same result.
+    `synth.score_tokens` writes them. An interrupted training in the output is continued, with the same result.
 
     Args:
         source: the rows.

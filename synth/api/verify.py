@@ -34,7 +34,7 @@ def verify(
 
     Args:
         source: the rows.
-        output: where the rows go; an interrupted run there is gone on with.
+        output: where the rows go; an interrupted run there is continued.
         verifier: what judges; by default what all rows name, as known benchmarks do.
         judge: for the verifier `judge`: the model that judges.
         judge_prompt: for the verifier `judge`: the file of a prompt of your own.

@@ -155,7 +155,7 @@ class Output:
             refuse_other_run(path.with_name(path.name + PARTIAL) if _is_file(path) else path, record)
 
     def open(self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()) -> StreamSink | RunDirectory:
-        """The run, begun or gone on with; whoever opens it finishes or pauses it, as `opened` does.
+        """The run, begun or continued; the caller finishes or pauses it, as `opened` does.
 
         Args:
             record: command, settings and target, as for `RunDirectory.open`.
@@ -185,7 +185,7 @@ class Output:
     def opened(
         self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()
     ) -> Iterator[StreamSink | RunDirectory]:
-        """The run that `open` gives: finished when the body ends, left to be gone on with when it raises.
+        """The run that `open` gives: finished when the body ends, left to be continued when it raises.
 
         Raises:
             UsageError: as for `open`.

@@ -1,1 +1,1 @@
-"""Evaluation: suites, what models answer, and what was kept and lost between them."""
+"""Evaluation: suites of tasks, models' answers to them, and what was kept and lost between models."""

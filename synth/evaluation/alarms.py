@@ -19,7 +19,7 @@ LETTERS = 40
 """An answer with fewer letters says nothing about its language."""
 
 SURE = 0.9
-"""Least probability of a language that is told."""
+"""Least probability at which a language is reported."""
 
 NOTEWORTHY = 0.05
 """An alarm is raised when a share has risen by more than this since the model that is compared with."""
@@ -31,7 +31,7 @@ MUCH = 2
 
 @dataclass(frozen=True, slots=True)
 class Signs:
-    """What shows in one answer; `language` is its two-letter code, or None where that cannot be told."""
+    """The signs in one answer; `language` is its two-letter code, or None where it cannot be determined."""
 
     refused: bool
     repetitive: bool

@@ -1,4 +1,4 @@
-"""The learning-forgetting curve: what a model can do, measured while it trains."""
+"""The learning-forgetting curve: a model's accuracies, measured while it trains."""
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -21,22 +21,22 @@ from synth.generation.chat_model import ChatModel
 from synth.training.callbacks import Entry, Evaluate
 
 CONCURRENCY = 256
-"""Answers that are written side by side."""
+"""Answers generated at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class LearningCurve:
-    """What is asked of the model, again and again."""
+    """The suites that the model is asked at every evaluation."""
 
     run: EvaluationRun
 
     def settings(self) -> dict[str, Any]:
-        """What decides the curve (JSON values)."""
+        """The settings that determine the curve (JSON values)."""
         return self.run.settings()
 
     @contextmanager
     def evaluator(self, chat: ChatFormat, log: Sequence[Entry], tell: Callable[[str], None]) -> Iterator[Evaluate]:
-        """What measures a model; the verifiers run until the context ends.
+        """The function that measures a model; the verifiers run until the context ends.
 
         Args:
             chat: how the model is talked to.
@@ -44,7 +44,7 @@ class LearningCurve:
             tell: is told how far an evaluation is.
 
         Raises:
-            UsageError: a verifier takes none of a suite's references for right.
+            UsageError: a verifier judges none of a suite's references right.
         """
         stack = AsyncExitStack()
         try:
@@ -55,7 +55,7 @@ class LearningCurve:
             wait_for(stack.aclose())
 
     def _measured(self, answers: list[dict[str, Any]], log: Sequence[Entry]) -> dict[str, Any]:
-        """What the answers come to.
+        """The result of the answers.
 
         Returns:
             `suites` (accuracy by name; obeying the switch of a model that thinks is among them), `new` and `old`
@@ -102,5 +102,5 @@ def open_curve(old: Sequence[str], new: Sequence[str], *, limit: int | None, max
     """
     suites = open_suites(old, new, None, VerifierSettings(""), limit)
     if any(entry_of(item.verifier.name).asks_model for suite in suites for item in suite.items):
-        raise UsageError("a suite asks for a judge: leave it to synth eval, a judge has no place beside a training")
+        raise UsageError("a suite needs a judge, which cannot run beside a training: use synth eval")
     return LearningCurve(EvaluationRun(suites, Sampling(max_tokens=max_tokens, temperature=0.0)))

@@ -1,4 +1,4 @@
-"""How far models have moved from the first one, along its answers to the new suites."""
+"""The KL divergence of models from the first one, along its answers to the new suites."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping

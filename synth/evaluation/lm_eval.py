@@ -1,4 +1,4 @@
-"""lm-eval, the evaluation harness of EleutherAI, for its hundreds of tasks, where it is installed."""
+"""Runs tasks of lm-eval, the evaluation harness of EleutherAI, where it is installed."""
 
 import importlib.util
 import re
@@ -10,10 +10,10 @@ from synth.errors import UsageError
 
 
 def check(tasks: Sequence[str]) -> None:
-    """See that it is there.
+    """Check that it is installed.
 
     Args:
-        tasks: what it will be asked for.
+        tasks: names of tasks, or files.
 
     Raises:
         UsageError: it is not installed, or a task has no name.
@@ -25,7 +25,7 @@ def check(tasks: Sequence[str]) -> None:
 
 
 def run(model: str, tasks: Sequence[str], limit: int | None, dtype: str, device: str) -> dict[str, dict[str, float]]:
-    """Let it evaluate a model.
+    """Evaluate a model with lm-eval.
 
     Args:
         model: a directory or a Hub id.
@@ -58,7 +58,7 @@ def run(model: str, tasks: Sequence[str], limit: int | None, dtype: str, device:
             batch_size="auto",
             log_samples=False,
         )
-    except Exception as error:  # tasks are code of others', and fail in their own ways
+    except Exception as error:  # tasks are third-party code, and may raise anything
         raise UsageError(
             f"lm-eval cannot evaluate {model} on {','.join(tasks)}: {' '.join(str(error).split())}"
         ) from error
@@ -69,7 +69,7 @@ def run(model: str, tasks: Sequence[str], limit: int | None, dtype: str, device:
 
 
 def _name(file: Path) -> str:
-    """What a task's file calls it."""
+    """The name of a task in its file."""
     try:
         name = re.search(r"^task:\s*(\S+)", file.read_text(encoding="utf-8"), re.MULTILINE)
     except OSError as error:

@@ -1,4 +1,4 @@
-"""What the models and the suites of an evaluation are called."""
+"""Names of the models and the suites of an evaluation."""
 
 import os
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ def split_name(text: str) -> tuple[str | None, str]:
 
 
 def name_models(given: AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel]) -> dict[str, str | Model]:
-    """Models by what they are called in tables: as they are given, or else as the last part of their path.
+    """Models by their names in tables: the given ones, or else the last parts of their paths.
 
     Raises:
         UsageError: there are none, two bear one name, or one cannot be the name of a directory.
@@ -37,7 +37,7 @@ def name_models(given: AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel]) -
             raise UsageError(f"`models` {said}: give it a name of its own, as in tuned={said}")
         if name in models:
             said = model.given if isinstance(model, Model) else model
-            raise UsageError(f"two models are called {name}: call one otherwise, as in other={said}")
+            raise UsageError(f"two models are called {name}: give one another name, as in other={said}")
         models[name] = model
     return models
 

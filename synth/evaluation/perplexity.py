@@ -1,4 +1,4 @@
-"""Perplexity of texts under a model: of documents whole, of conversations what the assistant says."""
+"""Perplexity of texts under a model: of whole documents, or of the assistant's turns in conversations."""
 
 import math
 from collections import Counter
@@ -17,7 +17,7 @@ from synth.scoring.token_scores import TokenScorer
 from synth.training.rows import TrainingRows, read_training_rows
 
 BLOCK_ROWS = 256
-"""Rows that are handed to the model at once."""
+"""Rows that are scored at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +52,7 @@ def open_texts(sources: Sequence[str], column: str | None, chat: ChatFormat) -> 
     texts = [_open(source, column, chat) for source in sources]
     names = [text.name for text in texts]
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two texts are called {twice}: call one otherwise, as in `texts` other={twice}.jsonl")
+        raise UsageError(f"two texts are called {twice}: give one another name, as in `texts` other={twice}.jsonl")
     return texts
 
 

@@ -1,4 +1,4 @@
-"""What an evaluation does: check, ask the models one after the other, count, and measure what else is wanted."""
+"""The steps of an evaluation: check, ask the models one after the other, count, and take further measures."""
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -36,14 +36,14 @@ from synth.scoring.scorer import open_scorer
 from synth.stop import Stop
 
 ANSWERS, MERGED = "answers", "merged"
-"""Where the answers of each model, and the models of a sweep, are in the directory of an evaluation."""
+"""Subdirectories of an evaluation: the answers of each model, and the models of a sweep."""
 OWN_PROMPT = "judge"
 """The prompt of a judge that is not a file of the user's."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measures:
-    """What is measured beside the answers to suites.
+    """What is measured in addition to the answers to suites.
 
     Attributes:
         texts: FILE or NAME=FILE: the perplexity of these texts.
@@ -84,7 +84,7 @@ class EvaluationJob:
 
     @property
     def folder(self) -> Path:
-        """Where it all goes."""
+        """The directory of the evaluation."""
         return Path(str(self.output.path))
 
     @property
@@ -93,7 +93,7 @@ class EvaluationJob:
         return any(entry_of(item.verifier.name).asks_model for suite in self.run.suites for item in suite.items)
 
     def roles(self, model: Model) -> Roles:
-        """Who is in memory while a model answers."""
+        """The models in memory while one of them answers."""
         return Roles({"model": model, "judge": self.judge} if self.judges and self.judge else {"model": model})
 
     def answers(self, name: str) -> Output:
@@ -110,7 +110,7 @@ class EvaluationJob:
 
 
 def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> dict[str, Any]:
-    """Evaluate some models, or go on where an earlier call was stopped.
+    """Evaluate some models, or continue where an earlier call was stopped.
 
     A model that is not loaded yet is loaded for its answers alone, and freed before the next one is.
 
@@ -129,7 +129,7 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
     """
     measures = job.measures
     _check(job, models)
-    _refuse_other_runs(job, models)  # needs no tokenizer, which what follows reads
+    _refuse_other_runs(job, models)  # needs no tokenizer, unlike what follows
     for model in models.values() if job.run.suites else ():
         model.unopened()
     if job.run.suites:
@@ -160,7 +160,7 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
 
 
 def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
-    """Find settings that cannot work together, before any time is spent."""
+    """Refuse settings that contradict each other, before any work is done."""
     measures, suites = job.measures, job.run.suites
     if not suites and not measures.lm_eval and not measures.texts:
         raise UsageError("nothing to ask: name a suite, or `new`, `texts` or `lm_eval`")
@@ -180,7 +180,7 @@ def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
 
 
 def _refuse_other_runs(job: EvaluationJob, models: Mapping[str, Model]) -> None:
-    """Find answers of other settings at once, not when it is their model's turn."""
+    """Refuse answers with other settings at once, not when it is their model's turn."""
     for name, model in models.items() if job.run.total else ():
         job.answers(name).refuse_early(partial(job.record, model))
 
@@ -209,7 +209,7 @@ def _texts(job: EvaluationJob, model: Model) -> list[Text]:
 
 @contextmanager
 def _judge(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> Iterator[Judge | None]:
-    """Who judges beside the models that answer, where a suite asks for it."""
+    """The judge, where a suite needs one."""
     if not job.judges or job.judge is None:
         yield None
         return
@@ -246,7 +246,7 @@ def _opened(model: Model, models: int, progress: Progress) -> Iterator[ChatModel
 def _results(
     job: EvaluationJob, name: str, model: Model, verifiers: Verifiers, progress: Progress, stop: Stop
 ) -> Results:
-    """One model's answers, going on where an earlier run was stopped, and the perplexity of texts under it."""
+    """One model's answers, continued where an earlier run was stopped, and the perplexity of texts under it."""
     answers: AbstractContextManager[StreamSink | RunDirectory | None] = nullcontext()
     if job.run.total:
         answers = job.answers(name).opened(job.record(model), job.run.schema)

@@ -1,4 +1,4 @@
-"""Asking a model all tasks of its suites at once, and judging what it answers.
+"""Asks a model all tasks of its suites at once, and judges the answers.
 
 Answers are rows like any others, in a run like any other: they can be read, resumed and reported. `SuiteScore`s are
 counted from them (`synth.evaluation.scores`).
@@ -66,7 +66,7 @@ async def open_verifiers(stack: AsyncExitStack, suites: Sequence[Suite], judge: 
         judge: the verifier `judge`, where a suite asks for it.
 
     Raises:
-        UsageError: one cannot be had, or takes none of a suite's references for right.
+        UsageError: one cannot be started, or judges none of a suite's references right.
     """
     verifiers: Verifiers = {}
     for suite in suites:

@@ -1,4 +1,4 @@
-"""What the answers to some suites come to: accuracies, what was kept and what was lost, signs of damage."""
+"""Scores of the answers to some suites: accuracies, what was kept and lost, signs of damage."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -86,7 +86,7 @@ def results_of(name: str, model: str, records: Iterable[Record]) -> Results:
         if record["new"]:
             results.new.add(suite)
         if record["verdict"] == "unscorable":
-            reasons.setdefault(suite, Counter())[record.get("verdict_reason") or "no reason is told"] += 1
+            reasons.setdefault(suite, Counter())[record.get("verdict_reason") or "no reason given"] += 1
         tokens[suite] += record.get("tokens") or 0
         if mode := record.get("mode"):
             results.switch.setdefault(suite, Observed(mode)).add(record)
@@ -101,7 +101,7 @@ def results_of(name: str, model: str, records: Iterable[Record]) -> Results:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """A model beside the one before it.
+    """A model compared with the first one.
 
     Attributes:
         retention: what was gained and what was kept.
@@ -152,7 +152,7 @@ def _alarms(before: Results, after: Results) -> Iterable[str]:
 
 
 def as_json(results: Sequence[Results]) -> list[dict[str, Any]]:
-    """All that is known of some models, each compared with the first, as JSON values."""
+    """The results of some models, each compared with the first, as JSON values."""
     first = results[0]
     models = []
     for result in results:
@@ -242,7 +242,7 @@ def share_of(model: Mapping[str, Any], sign: str) -> float:
 
 
 def harness_lines(models: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, list[float | None]]]:
-    """What lm-eval found of some models: "task metric" and its value for each of them, None where it has none.
+    """lm-eval's results for some models: "task metric" and its value for each of them, None where it has none.
 
     Standard errors and mean lengths are left out: they are no scores.
 

@@ -1,4 +1,4 @@
-"""What a model gained and what it lost: counts of verdicts before and after a training, with their intervals."""
+"""What a model gained and lost: counts of verdicts before and after a training, with intervals."""
 
 import math
 from collections.abc import Iterable, Sequence
@@ -8,14 +8,14 @@ from statistics import NormalDist
 from filters.verdict import RIGHT, UNSCORABLE, WRONG
 
 SOUND, POOR = 0.95, 0.8
-"""Shares of the old average: what is kept from the first on is good, what is kept below the second is bad."""
+"""Shares of the old average that is kept: good from the first on, bad below the second."""
 
 VERDICTS = frozenset({RIGHT, WRONG, UNSCORABLE})
 
 
 @dataclass(frozen=True, slots=True)
 class Transitions:
-    """What became of each item of a suite between two models.
+    """Counts of a suite's items by their verdicts under two models.
 
     Attributes:
         kept: right before and after.

@@ -1,4 +1,4 @@
-"""Suites: what a model can do, as tasks that a verifier can judge.
+"""Suites: tasks that test a model, with verifiers that judge the answers.
 
 A suite is any file of rows that `synth.data.read` opens: a prompt (or messages), a reference, other columns for the
 verifier, and a column `verifier` with its name, where one verifier is not given for all. Files of known benchmarks
@@ -51,7 +51,7 @@ class Suite:
 
     @property
     def fingerprint(self) -> str:
-        """Names its content: evaluations are continued, and compared, on the same tasks only."""
+        """A digest of its content: evaluations are continued, and compared, on the same tasks only."""
         content = hashlib.blake2b(digest_size=16)
         for item in self.items:
             parts = (item.messages, item.task.reference, item.verifier.name, _text(item.task.columns))
@@ -81,7 +81,7 @@ def open_suites(
     opened = [_opened(source, new) for sources, new in ((old, False), (new, True)) for source in sources]
     names = names_of(opened)
     if twice := next((name for name in names if names.count(name) > 1), None):
-        raise UsageError(f"two suites are called {twice}: call one otherwise, as in other=FILE")
+        raise UsageError(f"two suites are called {twice}: give one another name, as in other=FILE")
     return [_suite(name, one, verifier, settings, limit) for name, one in zip(names, opened, strict=True)]
 
 
@@ -104,7 +104,7 @@ def _opened(text: str, new: bool) -> _Opened:
 
 
 def names_of(opened: Sequence[_Opened]) -> list[str]:
-    """What the suites are called: as the user says, as the file is, or, where that says little, as what is in it.
+    """The names of suites: given ones, or the file's, or, where that is only a split, the benchmark's or folder's.
 
     Files of one name are told apart by their folders.
     """
@@ -146,7 +146,7 @@ def _suite(
 
 
 def _known(name: object, where: str) -> str:
-    """A verifier that a row names. A function of the user's is not taken from data: it would be run."""
+    """A verifier that a row names. Functions of the user's are not taken from data, as they would be executed."""
     if isinstance(name, str) and name in registry.VERIFIERS:
         return name
     if isinstance(name, str) and ":" in name:

@@ -1,4 +1,4 @@
-"""A sweep: what lies between a model before training and after it, at several ratios."""
+"""A sweep: models merged from the one before training and the one after it, at several ratios."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ def check_ratios(ratios: Sequence[float], names: Sequence[str] = ()) -> tuple[fl
 
     Args:
         ratios: shares of the way from the first model to the second.
-        names: what models are called already: a merged one is called as its ratio is.
+        names: the names of other models; a merged one is named by its ratio.
 
     Raises:
         UsageError: there are none, one is not between 0 and 1, or a name is taken.
@@ -23,14 +23,14 @@ def check_ratios(ratios: Sequence[float], names: Sequence[str] = ()) -> tuple[fl
         raise UsageError(f"`sweep` {said or 'without ratios'}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
     once = tuple(dict.fromkeys(map(float, ratios)))
     if taken := next((str(ratio) for ratio in once if str(ratio) in names), None):
-        raise UsageError(f"a model is called {taken}, as the one of `sweep` {taken} will be: call it otherwise")
+        raise UsageError(f"a model is called {taken}, as the one of `sweep` {taken} will be: give it another name")
     return once
 
 
 def merged_models(
     models: Mapping[str, Model], ratios: Sequence[float], folder: Path, *, restart: bool, progress: Progress
 ) -> dict[str, Model]:
-    """The models between two, by their ratios; made where they are not there yet.
+    """The merged models by their ratios; those that do not exist yet are made.
 
     Args:
         models: the one before training and the one after it.

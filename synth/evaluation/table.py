@@ -1,6 +1,6 @@
-"""The retention table: a row a suite, a column a model, and what is to be said below it.
+"""The retention table: a row per suite, a column per model, and remarks below it.
 
-Rows are made here once, for text, for a terminal and wherever else they are shown.
+Its cells serve plain text, the terminal and other displays.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,7 +32,7 @@ Line = tuple[Span, ...]
 
 @dataclass(frozen=True, slots=True)
 class ScoreTable:
-    """What is shown of some models' scores.
+    """The table of some models' scores.
 
     Attributes:
         header: of each column.
@@ -80,7 +80,7 @@ def _suite_rows(models: Sequence[dict[str, Any]]) -> Iterator[list[Line]]:
 
 
 def _summary_rows(models: Sequence[dict[str, Any]]) -> Iterator[list[Line]]:
-    """What all suites come to, in the lines below them."""
+    """The summary lines below the suites."""
     if len(models) > 1 and any(model["kept"] is not None for model in models):
         kept = [() if model["kept"] is None else (_kept(model["kept"]),) for model in models]
         yield [(Span("kept of the old", "bold"),), *kept]
@@ -103,7 +103,7 @@ def _numbers(name: str, cells: Sequence[str]) -> list[Line]:
 
 
 def _remarks(scores: Mapping[str, Any]) -> Iterator[Line]:
-    """What could not be judged, alarms, and the model of a sweep to take."""
+    """Remarks: what could not be judged, alarms, and the chosen model of a sweep."""
     for model in scores["models"]:
         for suite, counts in model["suites"].items():
             if counts["unscorable"]:
@@ -116,7 +116,7 @@ def _remarks(scores: Mapping[str, Any]) -> Iterator[Line]:
         why = (
             f"the best of those that keep {picked['keep']:.0%}"
             if picked["enough"]
-            else "what keeps most: none is enough"
+            else "the one that keeps most: none keeps enough"
         )
         yield (Span(f"take {picked['name']}: {why} ({picked['model']})", "bold"),)
 

@@ -1,4 +1,4 @@
-"""The formats that trainers take rows in: tokens with labels, messages, prompt and completion, and their kin.
+"""The formats that trainers take rows in: tokens with labels, messages, prompt and completion, and related ones.
 
 tokens              input_ids, labels, and attention_mask where the trainer wants it: masks are kept
 messages            list of {role, content}, and of the parts that turns have (`synth.exports.parts`)
@@ -42,12 +42,12 @@ class Format:
     """A format of rows, made from batches of ours.
 
     Attributes:
-        name: as people write it.
-        schema: of the rows that are made; None where the first of them tell.
-        takes: what of a row it needs, for people.
+        name: as it is written in commands.
+        schema: of the rows that are made; None where it is taken from the first of them.
+        takes: what it needs of a row, for messages.
         convert: makes its rows of a batch; one for each row of the batch that it can hold.
         needs: the columns it is made of.
-        origin: how people get these, where their rows lack them.
+        origin: how to get these columns, for messages.
         make: makes a row of one conversation, where that is all it is made of.
     """
 
@@ -132,7 +132,7 @@ class Exported:
 
 
 def form_of(schema: pa.Schema) -> str:
-    """The format that rows of a schema are in by themselves."""
+    """The default format of rows with a schema."""
     names = set(schema.names)
     if names >= {"input_ids", "labels"}:
         return "tokens"
@@ -301,7 +301,7 @@ _FORMATS = (
         "`synth self-output --pairs` leaves such rows in DIR/pairs",
     ),
     _of_messages("sharegpt", pa.schema([("conversations", _SHAREGPT)]), "turns", _sharegpt),
-    _of_messages("alpaca", pa.schema(_ALPACA), "questions and answers in turn", _alpaca),
+    _of_messages("alpaca", pa.schema(_ALPACA), "alternating questions and answers", _alpaca),
 )
 FORMATS = {format.name: format for format in _FORMATS}
 """The formats that are known by name."""

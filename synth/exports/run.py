@@ -1,4 +1,4 @@
-"""An export from the source to its files: rows copied, or brought to the format that a trainer loads."""
+"""Exports a source to files: copies rows, or converts them to the format that a trainer loads."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -92,7 +92,7 @@ def export_for(
 
     Args:
         trainer: one of `TRAINERS`, or a function of the user's.
-        form: the format of the rows; None takes what they are in by themselves.
+        form: the format of the rows; None takes their default.
         selected: the rows.
         output: the file or directory.
         force: replace what is there.

@@ -1,4 +1,4 @@
-"""What each trainer loads, and the configuration that makes it load it.
+"""What each trainer loads, and the configuration with which it loads the data.
 
 TRL        a dataset directory (`load_from_disk`); `labels` are used as they are
 axolotl    a dataset directory; tokens must be exactly input_ids, attention_mask, labels
@@ -25,12 +25,12 @@ from synth.exports.formats import FORMATS, SHAREGPT_ROLES, Exported
 from synth.exports.parts import CALL_ROLE, Style
 
 NAMED_IN_CONFIG = "MODEL"
-"""Stands for the model where the rows do not say which it is."""
+"""Placeholder for the model where the rows do not name it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """One consumer.
+    """A trainer that rows can be exported for.
 
     Attributes:
         forms: the formats of rows that it takes, the first of them where the rows allow it.
@@ -116,7 +116,7 @@ def check(name: str, trainer: Trainer, form: str, *, chosen: bool) -> None:
 
 
 def write_extras(name: str, rows: Exported, folder: Path) -> None:
-    """Write what a trainer wants beside its data."""
+    """Write the files that a trainer needs beside its data."""
     if name == "llama-factory" and rows.form != "tokens":
         info = _dataset_info(rows.form)
         if "tools" in rows.schema.names:
@@ -185,7 +185,7 @@ def _plain(rows: Exported, path: Path, model: str) -> str:
 
 
 def _dataset_info(form: str) -> dict[str, Any]:
-    """How LLaMA-Factory is told what a file of conversations holds (its data/README)."""
+    """LLaMA-Factory's description of a file of conversations (its data/README)."""
     if form == "alpaca":
         columns = {"prompt": "instruction", "query": "input", "response": "output"}
         return {"file_name": "data.jsonl", "columns": columns | {"system": "system", "history": "history"}}

@@ -1,4 +1,4 @@
-"""What methods share: a model to talk to, and its answers with their verdicts."""
+"""What methods share: a chat model, and its answers with their verdicts."""
 
 import json
 import math
@@ -31,7 +31,7 @@ def renders(chat: ChatFormat) -> bool:
 
 
 def check_samples(samples: int, sampling: Sampling) -> None:
-    """Refuse numbers of samples that cannot be drawn, or that would all be the same.
+    """Refuse a number of samples that cannot be drawn, or several that would be identical.
 
     Raises:
         UsageError: there is none, or there are several at temperature 0.
@@ -44,7 +44,7 @@ def check_samples(samples: int, sampling: Sampling) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ChatModel:
-    """A model to talk to: its engine, how its conversations are written, and what it is called.
+    """A chat model: its engine, its chat format and its name.
 
     `scorer` is the same model in an engine that scores, where `engine` does not. `mode` is the one that was asked for,
     if any; `thought_tokens` are the most tokens of thoughts, beside those of the answer (None: they share them).
@@ -169,7 +169,7 @@ class Answer:
 
     @property
     def right(self) -> bool:
-        """Whether the verifier takes it for right."""
+        """Whether the verifier judges it right."""
         return self.verdict.kind == RIGHT
 
     @property
@@ -197,7 +197,7 @@ class Answer:
 
 
 def each_once(answers: Iterable[Answer]) -> list[Answer]:
-    """Of answers with one text the first, in the order drawn."""
+    """The first answer of each distinct text, in the order drawn."""
     texts: dict[str, Answer] = {}
     for answer in answers:
         texts.setdefault(answer.text, answer)

@@ -21,7 +21,7 @@ Cut = Callable[[str, str], Iterable[dict[str, Any]]]
 """From a document's id and its text (stripped; empty where there is none) to the rows it becomes."""
 
 _CHARACTERS = 6
-"""Characters looked at, at most, for each token of a passage: texts of any length are tokenised in pieces."""
+"""Characters tokenised at most for each token of a passage: long texts are tokenised in pieces."""
 
 _DOCUMENTS, _ROWS = 64, 1024
 """Documents, and rows made of them, that are held at a time."""
@@ -103,7 +103,7 @@ def passages(text: str, tokenizer: Tokenizer, most: int) -> Iterator[str]:
         if passage := text[at : at + end].strip():
             yield passage
         at += end
-        size = min(most * _CHARACTERS, max(most, 2 * end))  # where tokens are short, no more than twice what is needed
+        size = min(most * _CHARACTERS, max(most, 2 * end))  # where tokens are short, at most twice what is needed
 
 
 def halves(text: str) -> tuple[str, str] | None:

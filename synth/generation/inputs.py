@@ -1,4 +1,4 @@
-"""What generating commands work on: the prompt set, and the verifier that its rows may name."""
+"""The input of generating commands: the prompt set, and the verifier that its rows may name."""
 
 from dataclasses import replace
 
@@ -26,7 +26,7 @@ def read_prompts(
     limit: int | None = None,
     texts: bool = False,
 ) -> PromptSet:
-    """The rows of a source, read once; what was recognised is said.
+    """The rows of a source, read once; `progress` is told what was recognised.
 
     Args:
         source: a dataset directory, a file, a folder or pattern of files, a Hub id, or "-" for standard input.
@@ -89,7 +89,7 @@ def read_text_column(source: str, column: str, progress: Progress, limit: int | 
 
 
 def prompts_of(rows: Rows, progress: Progress, limit: int | None = None) -> PromptSet:
-    """Rows as prompts, read once; what is noted of them is said.
+    """Rows as prompts, read once; `progress` is told their notes.
 
     Raises:
         UsageError: they cannot be read, or there are none.
@@ -103,7 +103,7 @@ def prompts_of(rows: Rows, progress: Progress, limit: int | None = None) -> Prom
 
 
 def need_references(prompts: PromptSet, why: str) -> None:
-    """Refuse rows none of which has a human answer.
+    """Refuse rows without a single human answer.
 
     Args:
         prompts: the rows.

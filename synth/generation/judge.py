@@ -1,7 +1,7 @@
 """`judge`: a model is asked whether an answer is right.
 
-What the judge says is bounded and parsed strictly; anything but one clear verdict is `unscorable`. The answer it reads
-may try to talk it round: a judge is a weaker verifier than any check that runs, and no more than that.
+The judge's reply is bounded and parsed strictly; anything but one clear verdict is `unscorable`. The answer it reads
+may try to persuade it: a judge is a weaker verifier than any check that is executed.
 """
 
 import re
@@ -15,7 +15,7 @@ from synth.generation.chat_model import ChatModel
 from synth.generation.prompt_files import fill, load_prompt
 
 CHARACTERS = 20_000
-"""Of an answer: the judge does not read more."""
+"""Characters of an answer that the judge reads at most."""
 
 JUDGE_PLACES = {"question", "reference", "answer"}
 
@@ -56,8 +56,8 @@ class Judge:
         return list(verdicts)
 
     def gold(self, task: Task) -> str | None:
-        """The reference as it is: a judge that takes it for wrong is not to be trusted on that task."""
+        """The reference itself: a judge that calls it wrong is not to be trusted on that task."""
         return task.reference
 
     async def close(self) -> None:
-        """Nothing: the model is somebody else's to close."""
+        """Nothing to do: the model's owner closes it."""

@@ -1,6 +1,6 @@
-"""The models of a run, by role: who answers (`model`), and beside it perhaps an `editor`, a `judge`, a teacher.
+"""The models of a run, by role: the one that answers (`model`), and perhaps an `editor`, a `judge` or a teacher.
 
-A `Model` is a name until a run needs its weights: what can be told from its configuration and its tokenizer is told at
+A `Model` is loaded when a run first needs its weights; errors in its configuration or its tokenizer are raised at
 once. `Roles` is what a run asks for; `OpenRoles` is what its method gets.
 """
 
@@ -31,7 +31,7 @@ from synth.progress import SILENT, Progress, clock
 
 @dataclass(slots=True)
 class _Running:
-    """The engines of a model that are started, shared by all that are the same model."""
+    """The started engines of a model, shared by all objects for the same model."""
 
     engine: Engine | None = None
     scorer: Engine | None = None
@@ -58,7 +58,7 @@ class Model:
         trust_remote_code: bool = False,
         asking: Asking | None = None,
     ) -> None:
-        """Refuse what can be refused before anything of a model is loaded.
+        """Check the settings that can be checked before anything of a model is loaded.
 
         Args:
             name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
@@ -101,7 +101,7 @@ class Model:
 
     @cached_property
     def chat(self) -> ChatFormat:
-        """How it is talked to; reading a model and measuring texts need none.
+        """Its chat format; scoring plain texts does not need one.
 
         Raises:
             UsageError: it has no tokenizer, or its chat template cannot be used.
@@ -118,7 +118,7 @@ class Model:
             raise UsageError(f"`max_length` {wanted:,}: the window of {self.name} holds {longest:,} tokens")
 
     def other(self, name: ModelName, *, prefix: str | None = None, stop: str | None = None) -> "Model":
-        """Another model for a role beside this one, run like it; this one itself where the name is its own.
+        """Another model for a role beside this one, run with the same options; this one itself if it has that name.
 
         Args:
             name: MODEL or MODEL@URL.
@@ -140,7 +140,7 @@ class Model:
         )
 
     def written(self, prefix: str | None, stop: str | None) -> "Model":
-        """This model, its weights shared with it, where turns are written in another way."""
+        """This model with another `prefix` and `stop`, sharing its weights."""
         if (prefix, stop) == (self.prefix, self.stop):
             return self
         model = copy.copy(self)
@@ -149,7 +149,7 @@ class Model:
         return model
 
     def shares_weights(self, other: "Model") -> bool:
-        """Whether the two are one model in memory."""
+        """Whether the two share one model in memory."""
         return self._running is other._running
 
     def run_in(self, engine: str) -> "Model":
@@ -167,15 +167,15 @@ class Model:
         )
 
     def record(self) -> dict[str, Any]:
-        """What of it decides rows, for `run.json`."""
+        """The settings of it that determine rows, for `run.json`."""
         return {"revision": model_revision(self.name), "engine": self.kind, **self.asking.record()}
 
     def unopened(self) -> ChatModel:
-        """It without an engine, for settings to be checked with."""
+        """The model without an engine, to check settings with."""
         return ChatModel(NOT_OPEN, self.chat, self.name, thought_tokens=self.asking.thought_tokens)
 
     async def opened(self, progress: Progress = SILENT, models: int = 1, *, scores: bool = False) -> ChatModel:
-        """It with its engine, which is started now unless it runs already.
+        """The model with its engine, which is started now unless it is running.
 
         Args:
             progress: is told what is loaded.
@@ -183,7 +183,7 @@ class Model:
             scores: whether given texts are to be scored, too, which vLLM in process does not do.
 
         Raises:
-            UsageError: the engine or the model cannot be had.
+            UsageError: the engine or the model cannot be loaded.
         """
         with remote_code(allowed=self.trust_remote_code):
             running = self._running
@@ -230,7 +230,7 @@ class Model:
 
 @dataclass(frozen=True, slots=True)
 class OpenRoles:
-    """Who takes part in a run: models by role, and the verifier.
+    """The participants of a run: models by role, and the verifier.
 
     Before a model is loaded, while settings are checked, chat models have no engine and there is no verifier.
     """
@@ -253,7 +253,7 @@ class OpenRoles:
         return replace(self, chat_models=self.chat_models | {"model": chat_model})
 
     def role(self, name: str) -> ChatModel:
-        """Who plays a role; the model itself where no other was named."""
+        """The model in a role; the main model where no other was named."""
         return self.chat_models.get(name) or self.chat_model
 
 
@@ -287,7 +287,7 @@ class Roles:
         return roles
 
     def record(self) -> dict[str, Any]:
-        """What decides rows, for `run.json`: the models' weights, the kind of engine, how it is run, the verifier."""
+        """The settings that determine rows, for `run.json`: models' weights, kind of engine, its options, verifier."""
         settings: dict[str, Any] = {}
         if self.verifier is not None:
             values = asdict(self.verifier).items()
@@ -321,7 +321,7 @@ class Roles:
             progress: is told what is loaded.
 
         Raises:
-            UsageError: an engine or a model cannot be had.
+            UsageError: an engine or a model cannot be loaded.
         """
         models = self.models_here()
         chat_models = {

@@ -1,4 +1,4 @@
-"""What every generating command does: check, open, run, sum up."""
+"""The steps of every generating command: check, open, run, summarise."""
 
 import asyncio
 import time
@@ -38,12 +38,12 @@ class Job:
 
     Attributes:
         command: its name.
-        settings: what decides its rows, beside the roles (JSON values).
+        settings: those that determine its rows, beside the roles (JSON values).
         method: makes the method for the roles; raises UsageError for settings that cannot work.
         rows: makes, from all settings and the model's name, the rows to complete, from an index on.
         schema: the columns of what comes out.
         target: accepted rows wanted, or None.
-        prompts: the rows that go in, or None where there are none.
+        prompts: the input rows, or None where there are none.
         key: names what must be unique, or None.
         quota: rows of which equally many are wanted, or None.
         check_references: whether the references of `prompts` are looked at before a model is loaded.
@@ -83,7 +83,7 @@ def prompt_job(
         command: its name, and that of its method.
         prompts: the rows.
         added: the columns that the method adds.
-        settings: what decides the rows, beside the roles and the input.
+        settings: those that determine the rows, beside the roles and the input.
         method: as in `Job`.
     """
     return Job(
@@ -103,11 +103,11 @@ def generate(
     *,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> RunRecord:
-    """Run a job to its end, or go on with it where an earlier call was stopped.
+    """Run a job to its end, or continue it where an earlier call was stopped.
 
     Args:
         job: what is done.
-        roles: the models and the verifier. Models stay open: they are their owner's to close.
+        roles: the models and the verifier. Models stay open: their owner closes them.
         output: where the rows go.
         progress: is told how it goes.
 
@@ -131,7 +131,7 @@ def generate(
         )
 
     output.refuse_early(fresh)
-    method_of(job, roles, roles.unopened())  # what cannot work is found before a model is loaded
+    method_of(job, roles, roles.unopened())  # wrong settings are found before a model is loaded
     with output.opened(fresh(), schema_of(job, roles), also_read=job.also_read) as sink:
         record = sink.record
         if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:
@@ -139,7 +139,7 @@ def generate(
             progress.say(f"{output.path or 'done'} already holds {record.accepted:,} rows{more}")
             return record
         if done := sink.next + len(sink.ahead):
-            progress.say(f"going on with {output.path}: {done:,} attempts are done, and stay")
+            progress.say(f"continuing {output.path}: {done:,} attempts are done")
         stop = Stop()
         with stop.on_signals():
             run = wait_for(_run(job, roles, sink, progress, stop))
@@ -206,7 +206,7 @@ async def _verifier(stack: AsyncExitStack, job: Job, roles: Roles, progress: Pro
 
 
 async def drive(run: Run, title: str, progress: Progress, stop: Stop) -> None:
-    """Run to the end, showing how it goes; stopped, it finishes the rows in flight, and asked again it abandons them.
+    """Run to the end and show progress. A first request to stop finishes the rows in flight, a second abandons them.
 
     Raises:
         RunError: see `Run.go`.
@@ -258,7 +258,7 @@ class _Rates:
         )
 
     def goal(self) -> tuple[int | None, int]:
-        """What the run heads for (accepted rows, or all rows), and how far it is."""
+        """The goal of the run (accepted rows, or all rows), and how much of it is done."""
         if self.run.target is not None:
             return self.run.target, min(self.run.usable, self.run.target)
         return self.run.total, self.run.finished

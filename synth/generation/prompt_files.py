@@ -1,4 +1,4 @@
-"""Prompts are plain text files with the places {question}, {reference} and {answer}; a user's own file does as well."""
+"""Prompts are plain text files with the placeholders {question}, {reference} and {answer}; users may give their own."""
 
 import re
 from importlib import resources
@@ -43,5 +43,5 @@ def load_prompt(name: str, needs: set[str], allowed: set[str]) -> str:
 
 
 def fill(prompt: str, **texts: str) -> str:
-    """The prompt with its places filled, in one pass: braces in the texts stay as they are."""
+    """The prompt with its placeholders filled in one pass: braces in the texts stay as they are."""
     return _PLACE.sub(lambda place: texts.get(place[1], place[0]), prompt)

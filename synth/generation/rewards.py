@@ -1,4 +1,4 @@
-"""A run in which a reward model gives every row of a data set a number."""
+"""A run in which a reward model scores every row of a data set."""
 
 import time
 from collections import Counter
@@ -19,7 +19,7 @@ from synth.stop import Stop
 def rate_rewards(
     model: Model, prompts: PromptSet, output: Output, missing: Counter[str], *, progress: Progress
 ) -> RunRecord:
-    """Rate every row, or go on with it where an earlier call was stopped.
+    """Rate every row, or continue where an earlier call was stopped.
 
     Args:
         model: a reward model; it is loaded for this run alone.
@@ -70,7 +70,7 @@ def _rate(
     progress: Progress,
     stop: Stop,
 ) -> None:
-    """Rate rows block by block until there are no more, or somebody asks to stop; asked again, it breaks off."""
+    """Rate rows block by block until there are no more, or a stop is requested; a second request abandons the block."""
     ends = False
 
     def answer() -> None:

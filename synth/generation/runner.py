@@ -37,7 +37,7 @@ LEAST_YIELD = 0.05
 
 
 class Sink(Protocol):
-    """Where outcomes go: a run's directory, or standard output."""
+    """The destination of outcomes: a run's directory, or standard output."""
 
     record: RunRecord
     ahead: dict[int, Outcome]
@@ -71,7 +71,7 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """Kinds of rows of which a run shall take equally many, such as the old tasks of pseudo-replay.
+    """Kinds of rows of which a run takes equally many, such as the old tasks of pseudo-replay.
 
     A row of a kind that is ahead of another is rejected, not put back for later: so what is taken depends on the order
     of rows alone, and a larger target extends a run.
@@ -104,7 +104,7 @@ def empty_rows(method: str, settings: dict[str, Any], model: str) -> Callable[[i
 
 @dataclass(slots=True)
 class Run:
-    """One run of a method; `go` drives it, the attributes tell how it stands.
+    """One run of a method; `go` drives it, the attributes show its state.
 
     Attributes:
         method: what is done to each row.
@@ -144,7 +144,7 @@ class Run:
     _before: tuple[int, int] = (0, 0)
 
     def __post_init__(self) -> None:
-        """Note what engines that an earlier run used have counted already."""
+        """Remember the token counts that the engines have from earlier runs."""
         self._before = self.prompt_tokens, self.completion_tokens
 
     @property
@@ -218,7 +218,7 @@ class Run:
                     return False
                 if exhausted:
                     return True
-                continue  # rows recalled from the journal were committed: there is room again
+                continue  # rows from the journal were committed: there is room again
             await self._wake.wait()
             self._wake.clear()
             if (fatal := self._collect()) is not None:
@@ -245,7 +245,7 @@ class Run:
         self._wake.set()
 
     def _collect(self) -> BaseException | None:
-        """Keep what has finished since the last look; the error that ends the run, if one came."""
+        """Keep what has finished since the last call; returns the error that ends the run, if there was one."""
         landed, self._landed = self._landed, []
         fatal: BaseException | None = None
         for task in landed:
@@ -282,7 +282,7 @@ class Run:
                 self.gave_up = self.sink.record.accepted < LEAST_YIELD * self.sink.next and not self._reached()
 
     def _unwanted(self, row: Row) -> str | None:
-        """Why a good row is one too many, or None; then it counts among those taken."""
+        """Why an accepted row is surplus, or None; then it counts among those taken."""
         kind = row.extra[self.quota.column] if self.quota else ""
         if self.quota and self._taken[kind] > min(self._taken[name] for name in self.quota.names):
             return f"surplus: there are fewer rows of another {self.quota.column} than of {kind}"
@@ -312,7 +312,7 @@ class Run:
         return self.usable + likely < self.target
 
     def _recall(self) -> None:
-        """Learn from the rows of an earlier, interrupted run what is no longer new, and how many are of each kind."""
+        """Collect the keys and the counts by kind from the rows of an earlier, interrupted run."""
         if self.key is None and self.quota is None:
             return
         for batch in self.sink.rows():

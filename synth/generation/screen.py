@@ -1,4 +1,4 @@
-"""Built-in rejection: what no model should be trained on, told from one completion alone."""
+"""Built-in rejection of turns that no model should be trained on, from a single completion."""
 
 import re
 
@@ -10,7 +10,7 @@ MIN_QUESTION = 4
 """Characters; "2+2?" is a question."""
 
 REPEATED = 0.4
-"""A text with fewer than this share of distinct token 4-grams goes round in circles."""
+"""A text with a smaller share of distinct token 4-grams is repetitive."""
 
 _ANSWER_MARK = re.compile(
     r"^[#*\s]*(?:assistant|answer|response|solution|explanation|ai|bot|output)[*\s]*:", re.IGNORECASE | re.MULTILINE
@@ -66,7 +66,7 @@ def text_fault(completion: Completion, text: str, chat: ChatFormat) -> str | Non
 
 
 def repetitive(token_ids: tuple[int, ...], least: int = 40) -> bool:
-    """Whether most token 4-grams occur again and again. Texts of under `least` tokens pass."""
+    """Whether most token 4-grams are repeated. Texts of under `least` tokens pass."""
     if len(token_ids) < least:
         return False
     grams = [token_ids[at : at + 4] for at in range(len(token_ids) - 3)]

@@ -1,4 +1,4 @@
-"""Verifiers as the methods see them: something that judges a response and may be awaited.
+"""The asynchronous interface of verifiers, as methods use it.
 
 Those of `filters.verifiers` run in worker processes (`filters.execution.pool`); the judge asks a model
 (`synth.generation.judge`).
@@ -24,7 +24,7 @@ class Verifier(Protocol):
     """Whether the verdict on a sample depends on the other samples of its task: see `vote`."""
 
     async def check(self, response: str, task: Task) -> Verdict:
-        """One verdict. What goes wrong with the check itself is `unscorable`, never an exception."""
+        """One verdict. An error of the check itself is `unscorable`, never an exception."""
         ...
 
     def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
@@ -36,7 +36,7 @@ class Verifier(Protocol):
         ...
 
     async def close(self) -> None:
-        """End what it started. Checks under way are abandoned."""
+        """End its processes. Checks under way are abandoned."""
         ...
 
 
@@ -89,7 +89,7 @@ async def open_verifier(settings: VerifierSettings) -> Verifier:
 async def check_reference(verifier: Verifier, task: Task) -> Verdict:
     """The verdict on a task's own reference, checked as if it were a response.
 
-    A verifier that does not take the reference for right says nothing of use about other answers. Where the data has
+    The verdicts of a verifier that judges the reference wrong are of no use. Where the data has
     no reference, an empty response tells whether the verifier needs one: if not, the verdict is `right`.
     """
     response = verifier.gold(task)
@@ -100,7 +100,7 @@ async def check_reference(verifier: Verifier, task: Task) -> Verdict:
 
 
 def reference_fault(verdict: Verdict) -> str | None:
-    """What to say of a reference with this verdict, None if it is right."""
+    """The message about a reference with this verdict; None if it is right."""
     if verdict.kind == RIGHT:
         return None
     return f"reference {verdict.kind}: {verdict.reason or f'its answer is read as {verdict.answer!r}'}"
@@ -108,7 +108,7 @@ def reference_fault(verdict: Verdict) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class ReferenceReport:
-    """How the references of some rows fare with their verifier: how many were checked, and what is wrong with some.
+    """The verdicts on the references of some rows: how many were checked, and the faults that were found.
 
     `absent` counts the tasks without a reference, and without anything in its place: answers to them are judged by what
     else is in their rows, or that they cannot be judged is among the faults.
@@ -121,10 +121,10 @@ class ReferenceReport:
     """The first fault, and in which row (from 0)."""
 
     def told(self, verifier: str) -> str:
-        """What is said of them."""
+        """The report in one line."""
         faults = ", ".join(f"{count:,} {fault}" for fault, count in self.faults.most_common())
         if self.absent == self.checked and not faults:
-            return f"there are no references to check: {verifier} judges answers without"
+            return f"there are no references to check: {verifier} judges answers without them"
         verdict = f"{faults} (the first: {self.example})" if faults else "all right"
         return f"references, the first {self.checked:,} checked by {verifier}: {verdict}"
 
@@ -141,7 +141,7 @@ async def check_references(verifier: Verifier, tasks: Iterable[Task]) -> Referen
     first = next((f"row {index}, {fault}" for index, fault in faults.items()), None)
     if verdicts and len(faults) == len(verdicts):
         raise UsageError(
-            f"`verifier` {verifier.name} takes none of the first {len(verdicts)} references for right ({first}). Is it "
+            f"`verifier` {verifier.name} judges none of the first {len(verdicts)} references right ({first}). Is it "
             "the right verifier, and is the reference in the right column (`reference_column`)?"
         )
     absent = sum(task.reference is None and verifier.gold(task) is None for task in checked)

@@ -36,21 +36,21 @@ COLUMNS = pa.schema([("tokens", pa.int32())])
 """`tokens` of the continuation."""
 
 LEAST = 16
-"""Tokens of a second half; a shorter one says nothing of how long a continuation should be."""
+"""Least tokens of a second half; a shorter one does not show how long a continuation should be."""
 
 SHORTEST, LONGEST = 0.5, 1.5
 """Tokens of a continuation for each of the second half. One that is not done then ends with its last sentence."""
 
 WORDS = 0.75
-"""Words of a token, about, as models are told of lengths in words."""
+"""Approximate words per token, as lengths in prompts are in words."""
 
 COPY = 0.5
-"""Share of a continuation that may not stand in either half word for word."""
+"""Largest share of a continuation that may be copied from either half word for word."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContinuationSettings:
-    """What decides the rows, beside the model.
+    """The settings that determine the rows, beside the model.
 
     Attributes:
         seed: the run's seed.
@@ -76,12 +76,12 @@ class ContinuationSettings:
         return without(asdict(self), "sampling") | self.sampling.chosen() | {"prompt": self.prompt()}
 
     def prompt(self) -> str:
-        """What asks the model to go on."""
+        """The prompt that asks the model to continue."""
         return load_prompt("continuation", {"text", "words"}, {"text", "words"})
 
 
 def halving(tokenizer: Tokenizer, settings: ContinuationSettings) -> Cut:
-    """What cuts a document into passages, each in halves. One that cannot be halved has no second half."""
+    """A function that cuts a document into passages, each in halves; one that cannot be halved has no second half."""
 
     def cut(document: str, text: str) -> Iterator[dict[str, Any]]:
         if not text:

@@ -1,4 +1,4 @@
-"""How much of one text is copied from another, in tokens: the same measure for every language."""
+"""Measures how much of one text is copied from another, in tokens, which works for every language."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Describe: a text model answers for a recording or a picture it is told of in words.
+"""Describe: a text model answers questions about a recording or an image, given a description in words.
 
 A speech model forgets least of its language model where the answers that it learns are those which the language model
 itself gives to a description of the sound. DeSTA2 (arXiv 2409.20007) writes a line `[start-end] transcript (Gender: …,
@@ -78,7 +78,7 @@ _TELLTALE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class DescribeSettings:
-    """What decides the rows, beside the model and the manifest.
+    """The settings that determine the rows, beside the model and the manifest.
 
     Attributes:
         seed: the run's seed.
@@ -128,7 +128,7 @@ def style_name(style: str | None, kind: str) -> str:
 
 
 def question_of(style: str, kind: str) -> str:
-    """What is asked where no pool of prompts is given."""
+    """The question where no pool of prompts is given."""
     return QUESTIONS.get(style, QUESTIONS[f"describe-{kind}"])
 
 
@@ -179,7 +179,7 @@ def describe(
 
 
 def telltale(text: str, known: str) -> str | None:
-    """The first words of an answer that somebody who hears or sees would not say, unless `known` has them as well."""
+    """The first words of an answer that betray that the model did not hear or see, unless `known` has them as well."""
     return next((match[0] for match in _TELLTALE.finditer(text) if match[0].casefold() not in known.casefold()), None)
 
 

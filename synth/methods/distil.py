@@ -46,7 +46,7 @@ class Prices:
     out: float
 
     def __post_init__(self) -> None:
-        """Refuse prices that are none.
+        """Refuse impossible prices.
 
         Raises:
             UsageError: one is negative, or not a number.
@@ -88,7 +88,7 @@ class Ledger:
         self._stop: Callable[[], None] = lambda: None
 
     def watch(self, run: Run) -> None:
-        """Take over what the run's earlier processes spent, and stop it when it comes to that."""
+        """Take over what the run's earlier processes spent, and the function that stops the run."""
         ahead = (outcome.row.extra.get("cost") or 0.0 for outcome in run.sink.ahead.values())
         self.spent = (run.sink.record.cost or 0.0) + sum(ahead)
         self._stop = run.stop
@@ -114,7 +114,7 @@ class Ledger:
 
 @dataclass(frozen=True, slots=True)
 class DistilSettings:
-    """What decides the rows, beside the teacher and the verifier.
+    """The settings that determine the rows, beside the teacher and the verifier.
 
     Attributes:
         seed: the run's seed.
@@ -169,7 +169,7 @@ def distil(
 async def _draw_all(
     row: Row, prompt: list[int], teacher: ChatModel, verifier: Verifier | None, settings: DistilSettings
 ) -> tuple[list[Answer], list[RequestError]]:
-    """The answers to a prompt, and the errors of requests that failed: those that were answered have been paid for."""
+    """The answers to a prompt, and the errors of failed requests: the answers have been paid for in any case."""
     task = task_of(row)
     drawn = await asyncio.gather(
         *(

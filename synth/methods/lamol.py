@@ -1,4 +1,4 @@
-"""LAMOL: a language model that learns tasks and their examples alike (Sun et al. 2020, arXiv 1909.03329).
+"""LAMOL: a language model learns to do tasks and to generate their examples (Sun et al. 2020, arXiv 1909.03329).
 
 An example is one text: a generation token, the question, the answer token, the answer, end of sequence. Trained with
 the loss on the answer and a language-model loss on all of it (0.25 of it in the paper), a model can answer, and
@@ -45,7 +45,7 @@ COLUMNS = pa.schema([(TOKEN, pa.string())])
 
 @dataclass(frozen=True, slots=True)
 class LamolSettings:
-    """What decides the rows of a run, beside the model.
+    """The settings that determine the rows of a run, beside the model.
 
     Attributes:
         seed: the run's seed.
@@ -95,12 +95,12 @@ def example_format(tokenizer: Tokenizer, token: str, answer: str) -> ChatFormat:
 
 
 def before_question(token: str) -> str:
-    """What precedes a question: the generation token on a line of its own."""
+    """The text before a question: the generation token on a line of its own."""
     return f"{token}\n"
 
 
 def before_answer(token: str) -> str:
-    """What stands between question and answer: the answer token on a line of its own."""
+    """The text between question and answer: the answer token on a line of its own."""
     return f"\n{token}\n"
 
 
@@ -145,7 +145,7 @@ def lamol(engine: Engine, tokenizer: Tokenizer, settings: LamolSettings) -> Call
 def example_fault(
     drawn: Completion, question: str, answers: Sequence[str], formats: dict[str, ChatFormat]
 ) -> str | None:
-    """Why a drawn example is none, or None: it must be one question and one answer, and end."""
+    """Why a drawn example is invalid, or None: it must be one question and one answer, and end."""
     if drawn.finish == "length":
         return "cut off"
     if len(answers) != 1:

@@ -1,4 +1,4 @@
-"""LAMOL's data: a task's rows as examples that a model learns to answer, and to write (see `synth.methods.lamol`)."""
+"""LAMOL's data: a task's rows as examples that a model learns to answer and to generate (see `synth.methods.lamol`)."""
 
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace

@@ -41,7 +41,7 @@ class System:
 
 @dataclass(frozen=True, slots=True)
 class MagpieSettings:
-    """What decides the rows of a run, beside the model.
+    """The settings that determine the rows of a run, beside the model.
 
     Attributes:
         seed: the run's seed.

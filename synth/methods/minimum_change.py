@@ -1,7 +1,7 @@
 """Minimum change: the model's own answer, repaired with as few changes as possible (arXiv 2402.11192).
 
 The model answers. A right answer stands verbatim. A wrong one goes to an editor, another model or the model itself,
-which sees the question, the human answer and the draft, and mends only what is wrong. The mended answer is verified,
+which sees the question, the human answer and the draft, and corrects only what is wrong. The result is verified,
 and must still be the model's: editors are known to rewrite rather than to edit (in the paper's published data a quarter
 of the GSM8K answers share less than half of their words with the draft), so the similarity to the draft has a floor.
 """
@@ -39,7 +39,7 @@ WORDS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class MinimumChangeSettings:
-    """What decides the rows, beside the model, the editor and the verifier.
+    """The settings that determine the rows, beside the model, the editor and the verifier.
 
     Attributes:
         seed: the run's seed.
@@ -109,14 +109,14 @@ def minimum_change(
 def mending(
     chat_model: ChatModel, editor: ChatModel, verifier: Verifier, settings: MinimumChangeSettings
 ) -> Callable[[Row, Answer], Awaitable[str | None]]:
-    """A function that completes a row with its wrong answer mended, or says why it could not."""
+    """A function that completes a row with a correction of its wrong answer, or says why it could not."""
     prompt = settings.prompt()
 
     async def mend(row: Row, own: Answer) -> str | None:
         if row.reference is None and "{reference}" in prompt:
             return "no reference: the editor would not know what is right"
         if not own.text:
-            return f"nothing to mend: {own.verdict.reason}"
+            return f"nothing to correct: {own.verdict.reason}"
         task = task_of(row)
         ask = fill(prompt, question=task.prompt, reference=row.reference or "", answer=own.text)
         asked = await editor.prompt([{"role": "user", "content": ask}])
@@ -155,7 +155,7 @@ async def _logprob(chat_model: ChatModel, row: Row) -> float | None:
 
 
 def word_changes(before: str, after: str) -> tuple[int, float]:
-    """How many words differ (Levenshtein distance), and the similarity: 1 - that / the words of the longer one."""
+    """The number of differing words (Levenshtein distance), and the similarity: 1 - distance / words of the longer."""
     from rapidfuzz.distance import Levenshtein
 
     old, new = before.split()[:WORDS], after.split()[:WORDS]

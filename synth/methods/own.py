@@ -28,12 +28,12 @@ from synth.seeds import seed_of
 OwnMethod = Callable[..., Awaitable[Outcome | Completion | str | None]]
 
 OFFERED = ("row", "model", "sampling", "verifier")
-"""What such a function may take."""
+"""The arguments that such a function may take."""
 
 
 @dataclass(frozen=True, slots=True)
 class OwnSettings:
-    """What decides the rows, beside the model and the verifier.
+    """The settings that determine the rows, beside the model and the verifier.
 
     Attributes:
         function: the method.
@@ -53,7 +53,7 @@ class OwnSettings:
 
     @property
     def name(self) -> str:
-        """What its rows say of how they were made."""
+        """The name in the column `method` of its rows."""
         return self.path.rpartition(":")[2]
 
     def record(self) -> dict[str, Any]:
@@ -93,7 +93,7 @@ def _taken(function: OwnMethod, path: str, *, verifier: bool) -> tuple[str, ...]
     parameters = inspect.signature(function).parameters.values()
     wanted = [one for one in parameters if one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)]
     if positional := [one.name for one in wanted if one.kind == one.POSITIONAL_ONLY]:
-        raise UsageError(f"`method` {path} takes {positional[0]} by its place: it is called by names")
+        raise UsageError(f"`method` {path} takes {positional[0]} by position only; it is called with keyword arguments")
     unknown = [one.name for one in wanted if one.name not in OFFERED and one.default is one.empty]
     if unknown:
         raise UsageError(f"`method` {path} takes {unknown[0]}; it can have {', '.join(OFFERED)}")
@@ -118,7 +118,7 @@ def own_method(
         except Exception as error:  # a user's code may raise anything
             raise RunError(
                 f"`method` {settings.path} failed at row {row.id}: {type(error).__name__}: {error}. What was finished "
-                "is kept: mend it, and run the same command again"
+                "is kept: fix it, and run the same command again"
             ) from error
         if isinstance(returned, Outcome):
             return returned

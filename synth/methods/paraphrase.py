@@ -1,4 +1,4 @@
-"""Paraphrase: the model says the human answer again in its own words (SDFT, Yang et al. 2024, arXiv 2402.13669).
+"""Paraphrase: the model restates the human answer in its own words (SDFT, Yang et al. 2024, arXiv 2402.13669).
 
 The model sees the question and the human answer, and writes the answer as it would have itself: more familiar to it
 than the human wording, and right where it would have been wrong. A restatement is accepted only if it does not talk
@@ -41,7 +41,7 @@ _TELLTALE = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class ParaphraseSettings:
-    """What decides the rows, beside the model and the verifier.
+    """The settings that determine the rows, beside the model and the verifier.
 
     Attributes:
         seed: the run's seed.
@@ -96,7 +96,7 @@ def paraphrase(
         if verifier is not None:
             row.verifier = verifier.name
             reference = await check_reference(verifier, task_of(row))
-        fault = reference_fault(reference) if reference else None  # then nothing can be said of restatements
+        fault = reference_fault(reference) if reference else None  # then restatements cannot be judged either
         if fault := fault or await try_restating(row):
             keep_reference(row, reference, fault)
         return Outcome(row)
@@ -125,7 +125,9 @@ def restating(
             if not fault:
                 answer.fill(row, chat_model, asked=False)
                 row.method, row.samples = "paraphrase", number + 1
-                row.logprob = None  # it was drawn with the reference in view: no probability of it as an answer
+                row.logprob = (
+                    None  # it was drawn with the reference in the prompt, so this is not its probability as an answer
+                )
                 return None
         return f"restatement {fault}"
 
@@ -133,7 +135,7 @@ def restating(
 
 
 def keep_reference(row: Row, verdict: Verdict | None, note: str) -> None:
-    """Let the human answer stand, with the verifier's verdict on it."""
+    """Keep the human answer, with the verifier's verdict on it."""
     row.messages = [*row.messages, {"role": "assistant", "content": row.reference or ""}]
     row.method = "gold"
     if verdict is not None:

@@ -1,4 +1,4 @@
-"""Rate: what a model makes of each row, as columns of numbers. Rate once, then filter by any threshold.
+"""Rate: a model scores each row, in columns of numbers. Rate once, then filter by any threshold.
 
 Judgements (quality, complexity, difficulty, safety, a prompt of the user's) are asked for in words, one reply each:
 1 to 5, read strictly. Perplexity and difficulty of following (IFD, Li et al. 2024, arXiv 2308.12032) are measured: they
@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 MEASURES = ("perplexity", "ifd")
-"""What is measured and not asked for."""
+"""The aspects that are measured, not asked for."""
 
 CHARACTERS = 20_000
-"""Of a conversation: the model is not asked about longer ones."""
+"""Most characters of a conversation: the model is not asked about longer ones."""
 
 _PLACES = {"question", "answer"}
 _SCORE = re.compile(r"^\W*score\W*([1-5])(?: ?/ ?5)?\W*$", re.IGNORECASE | re.MULTILINE)
@@ -46,7 +46,7 @@ Rating = Callable[[Row], Awaitable[float]]
 
 @dataclass(frozen=True, slots=True)
 class RateSettings:
-    """What decides the numbers, beside the model.
+    """The settings that determine the numbers, beside the model.
 
     Attributes:
         aspects: names of `MEASURES`, of shipped prompts (`quality`), or prompt files of the user's.
@@ -188,9 +188,9 @@ async def perplexity(chat_model: ChatModel, row: Row) -> float:
 
 
 async def following_difficulty(chat_model: ChatModel, row: Row) -> float:
-    """How little the prompt helps with the answer: the loss on it given the prompt, over the loss on it alone.
+    """Instruction-following difficulty: the loss on the answer given the prompt, over the loss on the answer alone.
 
-    Near 0 the prompt tells all of the answer; at 1 and above it does not help, so that prompt and answer hardly belong
+    Near 0 the prompt determines the answer; at 1 and above it does not help, so prompt and answer hardly belong
     together. The paper keeps the highest below 1. Alone, an answer follows the token that begins a text, if the
     tokenizer has one; else its first token, which nothing then precedes, is left out of both losses.
 
@@ -219,7 +219,7 @@ def _loss(logprobs: "NDArray[np.float32]") -> float:
         raise RequestError("the answer has no token to score")
     loss = -float(logprobs.mean(dtype="float64"))
     if not math.isfinite(loss):
-        raise RequestError("the model's log-probabilities are no numbers")
+        raise RequestError("the model's log-probabilities are not numbers")
     return loss
 
 
@@ -232,7 +232,7 @@ def _prompt(aspect: str) -> str:
     if shipped in prompt_names("rate"):
         return load_prompt(shipped, {"question"}, _PLACES)
     if not Path(aspect).is_file():
-        raise UsageError(f"there is nothing known to rate by as {aspect}: take {', '.join(known())}, or a prompt file")
+        raise UsageError(f"there is no aspect {aspect}: take {', '.join(known())}, or a prompt file")
     return load_prompt(aspect, set(), _PLACES)
 
 

@@ -1,4 +1,4 @@
-"""Reasoning traces: long chains of the model's own, thoughts and all, that end in a right answer.
+"""Reasoning traces: the model's own chains of thought that end in a right answer.
 
 The model answers each task several times; the answer after the thoughts is verified, and of the right traces one is
 taken, by default the shortest: training on it makes chains shorter at the same accuracy (arXiv 2502.20122). A trace may
@@ -48,7 +48,7 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class ReasonSettings:
-    """What decides the rows, beside the model and the verifier.
+    """The settings that determine the rows, beside the model and the verifier.
 
     Attributes:
         seed: the run's seed.
@@ -126,7 +126,7 @@ def reason(chat_model: ChatModel, verifier: Verifier, settings: ReasonSettings) 
 
 
 class _Reasoning:
-    """One model at work: traces are drawn, chosen, joined and valued."""
+    """The method with one model: traces are drawn, chosen, joined and valued."""
 
     def __init__(self, chat_model: ChatModel, verifier: Verifier, settings: ReasonSettings) -> None:
         self.chat_model = chat_model
@@ -213,7 +213,7 @@ class _Reasoning:
         joined, attempts = await self.joined(row, trace, drawn)
         replace(joined, turn=self.parts(joined)).fill(row, self.chat_model)
         row.extra["turn_backs"] = attempts
-        if attempts:  # The model did not draw it in one piece.
+        if attempts:  # The model did not draw it as a whole.
             row.logprob = None
         if not settings.step_rollouts:
             return None

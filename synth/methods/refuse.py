@@ -1,6 +1,6 @@
 """Refuse: safety rehearsal, the model's own refusals of harmful prompts, and its own answers to harmless look-alikes.
 
-Tuning on harmless data wears refusals away (arXiv 2310.03693). A few hundred refusals among the rows, about 3% of
+Tuning on harmless data erodes refusals (arXiv 2310.03693). A few hundred refusals among the rows, about 3% of
 them, make a model much safer and cost it no ability; too many make it refuse what only sounds harmful (Safety-Tuned
 LLaMAs, arXiv 2309.07875), and that is what harmless look-alikes (XSTest, arXiv 2308.01263) are beside them for. Answers
 that the model gave itself change it least; those of Safety-Tuned LLaMAs are another model's, and some of them comply.
@@ -28,16 +28,16 @@ from synth.generation.verification import Verifier
 from synth.seeds import seed_of
 
 PROMPTS = pa.schema([BASE.field("id"), BASE.field("messages"), BASE.field("reference"), ("label", pa.string())])
-"""What the input becomes, whatever its shape."""
+"""The columns of the input, once it is read."""
 
 COLUMNS = pa.schema([("tokens", pa.int32())])
 """`tokens` of the answer, its end included."""
 
 HARMFUL = "harmful"
-"""The label of prompts in a file that has none: AdvBench's, all of which are."""
+"""The label of prompts in a file without labels, such as AdvBench's, which are all harmful."""
 
 OPENING = 80
-"""Characters of a wrong answer that are shown with its prompt, for people to see whether it is one."""
+"""Characters of a wrong answer that are shown in the reason, so that the verdict can be checked."""
 
 _REFUSED, _COMPLIED = "refuses", "complies"
 """What the verifier reads in an answer."""
@@ -45,7 +45,7 @@ _REFUSED, _COMPLIED = "refuses", "complies"
 
 @dataclass(frozen=True, slots=True)
 class RefuseSettings:
-    """What decides the rows, beside the model.
+    """The settings that determine the rows, beside the model.
 
     Attributes:
         seed: the run's seed.

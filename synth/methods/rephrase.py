@@ -1,7 +1,7 @@
-"""Rephrase: documents said again by a model, as texts to go on pre-training with (WRAP, arXiv 2401.16380).
+"""Rephrase: documents restated by a model, as texts for continued pre-training (WRAP, arXiv 2401.16380).
 
-Documents are cut into chunks of up to 300 tokens, since models lose parts of longer ones; a model says each again in
-one or several styles: like an encyclopedia, easy, terse, or as questions and answers. What people wrote stays beside
+Documents are cut into chunks of up to 300 tokens, since models lose parts of longer ones; a model restates each in
+one or several styles: like an encyclopedia, easy, terse, or as questions and answers. The originals stay beside
 it, one text to each rephrased one in the paper: rephrased text alone lacks the noise of real text.
 
 As in the paper, lead-ins are cut. Differs from it: chunks end with sentences; texts that still talk of the task, copies
@@ -35,13 +35,13 @@ COLUMNS = pa.schema([("text", pa.string()), ("tokens", pa.int32())])
 """`text` is what is trained on, `tokens` how long it is."""
 
 ORIGINAL = "original"
-"""The style of a chunk that stands as it is."""
+"""The style of a chunk that is kept as it is."""
 
 SHORTEST, LONGEST = 0.25, 3.0
-"""Tokens of a rephrased text for each of its chunk: less has lost something, more was made up."""
+"""Tokens of a rephrased text per token of its chunk: fewer mean a loss, more an invention."""
 
 COPY = 0.8
-"""Share of a text that may not stand in its chunk word for word."""
+"""Largest share of a text that may be copied from its chunk word for word."""
 
 _ANNOUNCES = r"(?:sure|certainly|of course|absolutely|okay|ok|here(?: is|['’]s| are)|below|this is|the following)\b"
 _TASK = r"(?:re-?phras\w*|paraphras\w*|re-?writ\w*|re-?word\w*|simplified|text|continuation)\b"
@@ -59,7 +59,7 @@ _REMARK = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class RephraseSettings:
-    """What decides the rows, beside the model.
+    """The settings that determine the rows, beside the model.
 
     Attributes:
         seed: the run's seed.

@@ -22,7 +22,7 @@ _BREAKS = {
     "sentence": re.compile(r"\n\s*|(?<=[.!?])\s+|(?<=[。！？])"),
 }
 UNITS = tuple(_BREAKS)
-"""What a step may be."""
+"""The units into which an answer can be cut."""
 
 _NUMBERING = re.compile(r"[\s*#>-]*\d+[.)]\s*")
 
@@ -40,7 +40,7 @@ def cut(text: str, unit: str, markers: Markers) -> list[tuple[int, int]]:
             steps.append((start, start + len(text[start:end].rstrip())))
             start = following
         piece = following
-    if start < len(text) and steps:  # Nothing more is said after the last step.
+    if start < len(text) and steps:  # Nothing follows the last step.
         steps[-1] = (steps[-1][0], len(text))
     return steps or [(0, len(text))]
 
@@ -67,7 +67,7 @@ async def step_values(
         trace: the answer, with the white space that was drawn before it.
         opening: what the prompt already holds of the trace, if anything.
         steps: as `cut` gives them for the stripped trace.
-        how: how the step of a number (from 1) is gone on from, `n` times.
+        how: how the text is continued after the step of a number (from 1), `n` times.
         judge: gives the verdict on a completion whose text is a whole trace.
 
     Raises:

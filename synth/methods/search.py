@@ -1,7 +1,7 @@
 """Stream of search: a trace that goes wrong, turns back and ends right (arXiv 2404.03683).
 
-Models that saw only straight ways to an answer do not learn to leave a wrong one; those that saw mistakes, and how they
-were left, do. The paper writes its searches with a program. Here the mistakes are the model's own: wrong attempts at
+Models trained only on direct solutions do not learn to abandon a wrong path; those trained on mistakes, and how they
+are corrected, do. The paper generates its searches by program. Here the mistakes are the model's own: wrong attempts at
 the task, joined to a right one by sentences that turn back.
 """
 

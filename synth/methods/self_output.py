@@ -4,7 +4,7 @@ Training on answers that the model gave itself changes it least, and what is rig
 selective self-rehearsal (arXiv 2409.04787), self-output chosen by perplexity among several samples
 (arXiv 2501.14315: 32 samples, temperature 0.7, top-p 0.95, the right one of lowest perplexity), the shortest
 right one (arXiv 2502.20122). Tasks with no right answer fall back, in a chosen order, to a restatement of the human
-answer, to the model's own answer mended, or to the human answer itself.
+answer, to a correction of the model's own answer, or to the human answer itself.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class SelfOutputSettings:
-    """What decides the rows, beside the models and the verifier.
+    """The settings that determine the rows, beside the models and the verifier.
 
     Attributes:
         seed: the run's seed.
@@ -99,7 +99,7 @@ def self_output(
     Args:
         chat_model: the model that answers.
         verifier: judges the answers.
-        settings: what decides the rows.
+        settings: those that determine the rows.
         editor: the model that restates and mends for the fallbacks; `chat_model` if None.
         demonstrations: turns to show before a task, not part of the row.
     """
@@ -198,7 +198,7 @@ def choose(right: Sequence[Answer], select: str, choice: random.Random) -> Answe
 def preference_pairs(row: Row, answers: Sequence[Answer], model: str) -> list[dict[str, Any]]:
     """Right and wrong answers to one task, paired in the order drawn, each used once; with the columns of `PAIRS`.
 
-    What could not be judged, or was cut off before its end, is no wrong answer to learn from.
+    Answers that could not be judged, or were cut off, are not used as wrong ones.
     """
     right = list(dict.fromkeys(answer.text for answer in answers if answer.right))
     wrong = dict.fromkeys(

@@ -47,7 +47,7 @@ COLUMNS = pa.schema(
 
 @dataclass(frozen=True, slots=True)
 class SsrSettings:
-    """What decides the rows of a run, beside the models and the kept examples.
+    """The settings that determine the rows of a run, beside the models and the kept examples.
 
     Attributes:
         seed: the run's seed.

@@ -1,4 +1,4 @@
-"""The two runs of SSR, and the choice between them: inputs are written, some are chosen, these are answered."""
+"""The two runs of SSR and the selection between them: inputs are written, some are selected and answered."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -40,7 +40,7 @@ def write_inputs(
     least: int,
     progress: Progress,
 ) -> None:
-    """Have inputs written, or go on with that.
+    """Have inputs written, or continue with that.
 
     Args:
         examples: what they are written after.
@@ -75,7 +75,7 @@ def write_inputs(
 
 
 def choose_inputs(folder: str, model: Model, embed: str | None, settings: SsrSettings) -> list[Chosen]:
-    """The inputs that were written, those first that represent the others best.
+    """The written inputs, the most representative first.
 
     Args:
         folder: where they are.
@@ -112,7 +112,7 @@ def answer_inputs(
     wanted: int,
     progress: Progress,
 ) -> RunRecord:
-    """Have inputs answered in their order until there are as many rows as are wanted, or go on with that.
+    """Have inputs answered in order until there are enough rows, or continue with that.
 
     Args:
         chosen: the inputs.

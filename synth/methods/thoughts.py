@@ -13,7 +13,7 @@ from synth.errors import UsageError
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """An answer taken apart.
+    """An answer, split into thoughts and the rest.
 
     `thoughts` are None where the answer has none. `fault` says why the markers make no sense; the rest is empty then.
     """
@@ -24,13 +24,13 @@ class Trace:
 
     @property
     def working(self) -> str:
-        """Where the task is worked out: the thoughts, or the answer where it has none."""
+        """The working: the thoughts, or the answer where it has none."""
         return self.thoughts or self.answer
 
 
 @dataclass(frozen=True, slots=True)
 class Markers:
-    """What opens and what closes the thoughts."""
+    """The texts that open and close the thoughts."""
 
     open: str = "<think>"
     close: str = "</think>"
@@ -55,7 +55,7 @@ class Markers:
     def take_apart(self, text: str) -> Trace:
         """The thoughts and the answer of a whole trace.
 
-        Thoughts stand once, at the start. Anything else is a fault: nobody could say which part is the answer.
+        Thoughts may occur once, at the start. Anything else is a fault, as it is unclear which part is the answer.
         """
         text = text.strip()
         if self.open not in text and self.close not in text:

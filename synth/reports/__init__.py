@@ -1,1 +1,1 @@
-"""Reports: one page to look at, of data sets, evaluations and trainings."""
+"""Reports: HTML pages about data sets, evaluations and trainings."""

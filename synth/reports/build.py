@@ -1,7 +1,7 @@
-"""`synth report`: one HTML page of one or several data sets, of an evaluation or of a training run.
+"""`synth report`: one HTML page about data sets, an evaluation or a training run.
 
-Of data sets, two passes over the rows: `synth.reports.figures` finds the figures of all, then the rows that the page
-holds are taken. The other two have modules of their own: `synth.reports.evaluation` and `synth.reports.training`.
+Data sets take two passes over the rows: `synth.reports.figures` computes the figures, then the rows that the page
+holds are read. The other two have modules of their own: `synth.reports.evaluation` and `synth.reports.training`.
 """
 
 import os

@@ -1,4 +1,4 @@
-"""What the report shows of the figures: tiles, the table, charts and counts, ready for the template.
+"""Prepares the figures for the template: tiles, the table, charts and counts.
 
 These charts are drawn by the template, and not by matplotlib as the plots of evaluations and trainings are
 (`page_plots`), which are files as well: here each bar says what it counts when it is pointed at, and long names wrap.
@@ -101,7 +101,7 @@ class RunSummary:
 
 
 def figure(value: float | None) -> str:
-    """A figure at the precision that people compare: 1.02, 12.4, 1,234, 1.2e+09."""
+    """A figure at a readable precision: 1.02, 12.4, 1,234, 1.2e+09."""
     if value is None or not math.isfinite(value):
         return "–"
     if abs(value) < 10:
@@ -129,7 +129,7 @@ def retention_colour(kept: float | None) -> str:
 
 
 def short(text: str, most: int = 80) -> str:
-    """A text's beginning, on one line."""
+    """The beginning of a text, on one line."""
     line = " ".join(text.split())
     return line if len(line) <= most else line[: most - 1] + "…"
 
@@ -178,7 +178,7 @@ def tiles(sets: Sequence[DataSet], lines: Sequence[Line]) -> list[Tile]:
 
 
 def _kind(line: Line, lines: Sequence[Line]) -> str:
-    """What a line is called beside the others: its method if that says it, else its data set."""
+    """The name of a line: its method if that is unique, else its data set."""
     same = [other for other in lines if other.method == line.method]
     return short(line.method if len(same) == 1 else line.name, 24)
 
@@ -282,7 +282,7 @@ def _round(value: float) -> float:
 
 
 def outcomes(sets: Sequence[DataSet]) -> list[RunSummary]:
-    """What became of the rows of each run, from its record; from the rejected rows where there is none."""
+    """Accepted and rejected rows of each run, from its record, or from the rejected rows where there is none."""
     runs = []
     for number, item in enumerate(sets):
         record, rejected = item.record, item.rejected

@@ -1,4 +1,4 @@
-"""`synth report` of an evaluation: what a training taught, what was kept and what was lost, item by item."""
+"""`synth report` of an evaluation: what was learnt, kept and lost, item by item."""
 
 import json
 from collections.abc import Iterator, Sequence
@@ -123,7 +123,7 @@ def build_scores_report(folder: Path, output: Path) -> Made:
 
 
 def read_scores(folder: Path) -> dict[str, Any]:
-    """What `synth eval -o FOLDER` wrote of all models.
+    """The scores that `synth eval -o FOLDER` wrote.
 
     Raises:
         UsageError: it is damaged.
@@ -131,7 +131,7 @@ def read_scores(folder: Path) -> dict[str, Any]:
     try:
         scores = json.loads((folder / SCORES).read_text(encoding="utf-8", errors="replace"))
         if not scores["models"]:
-            raise ValueError("it tells of no model")
+            raise ValueError("it lists no model")
     except (OSError, LookupError, TypeError, ValueError, RecursionError) as error:
         raise UsageError(f"{folder / SCORES} is damaged ({error}); run synth eval again") from error
     return dict(scores)
@@ -153,13 +153,13 @@ def _items(folder: Path, models: Sequence[Model], notes: list[str]) -> Items | N
             raise UsageError(f"{folder / SCORES} is damaged (a model is called {name!r}); run synth eval again")
         folders.append(folder / "answers" / name)
     if missing := next((path for path in folders if not path.is_dir()), None):
-        notes.append(f"{missing} is not there: the page has no items")
+        notes.append(f"{missing} is missing: the page has no items")
         return None
     return take_items(folders, suites)
 
 
 def _values(scores: dict[str, Any], models: Sequence[Model]) -> dict[str, Any]:
-    """What the template shows."""
+    """The values of the template."""
     first, sweep = models[0], scores.get("sweep")
     told = (models[1:] or models) if first["suites"] else []
     if sweep:

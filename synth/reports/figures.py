@@ -1,4 +1,4 @@
-"""What one pass over a data set finds: figures of every row, sums of every method, values of its columns.
+"""Computes in one pass over a data set: figures of every row, sums by method, values of its columns.
 
 A token is scored where `logprobs` has a number for it, masked where it is scored but not trained on (`labels` is
 -100), and hard where its perplexity exp(-logprob) is above `HARD` (arXiv 2501.14315). Token columns stay Arrow and
@@ -28,12 +28,12 @@ BINS = 40
 BIN_NATS = math.log(HARD) / 4
 """Width of a histogram's bins: `HARD` is an edge, and the last bin starts near a perplexity of 8,000."""
 MOST_NATS = 300.0
-"""A token's surprise is cut here, so that no sum of perplexities overflows."""
+"""A token's surprisal is capped here, so that no sum of perplexities overflows."""
 
 BATCH_ROWS = 1_024
 MOST_METHODS = 24
 MOST_VALUES = 1_000
-"""A column with more values than this is no category."""
+"""A column with more distinct values than this is not categorical."""
 MOST_COLUMNS = 64
 MOST_SCORERS = 4
 OTHER = "(other)"
@@ -258,7 +258,7 @@ def column(batch: pa.RecordBatch, name: str) -> list[str | None]:
 
 
 def method_label(method: str | None, model: str | None) -> str:
-    """What a row's answer is called. Rows that no method of ours made are people's, unless a model is named."""
+    """The name of a row's method. Rows that no method of ours made are human, unless a model is named."""
     if method is None or method == "input":
         return "input" if model else "human"
     return method
@@ -298,7 +298,7 @@ def _token_figures(
     for bad in np.flatnonzero((lengths[0] != lengths[1]) | (lengths[0] != lengths[2]))[:1]:
         counts = ", ".join(f"{length[bad]} {name}" for name, length in zip(TOKENS, lengths, strict=True))
         raise UsageError(
-            f"{source}: row {first + positions[bad]} has {counts}, where they belong together one by one; "
+            f"{source}: row {first + positions[bad]} has {counts}, where there must be one of each per token; "
             "score it again with synth score-tokens"
         )
     row = np.repeat(positions, lengths[0])

@@ -1,4 +1,4 @@
-"""Token heat maps: which rows to show beside each other, and their tokens as text with log-probabilities."""
+"""Token heat maps: selects rows to compare, and gives their tokens as text with log-probabilities."""
 
 import math
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""The items of an evaluation with what each model answered, for a page to be searched."""
+"""The items of an evaluation with each model's answers, for the searchable page."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ SIGNS = ("refused", "repetitive", "cut_off")
 
 @dataclass(frozen=True, slots=True)
 class Items:
-    """What the page has of an evaluation's items.
+    """The items of an evaluation in the page.
 
     Attributes:
         index: what the items are filtered by: for each its suite (`s`), its place there (`i`), and for each model its
@@ -35,7 +35,7 @@ class Items:
         blocks: the texts, packed.
         shown: items in the page.
         total: items in all.
-        telling: items that are wrong, or (of several models) on which a model differs from the first.
+        telling: items that are wrong, or, of several models, on which one differs from the first.
         telling_shown: those of them that are in the page.
         limit: characters of a text at most.
     """
@@ -154,7 +154,7 @@ def _answers(rows: Rows, picked: Ints, limit: int) -> list[tuple[str | None, str
 
 
 def _middle_cut(text: str, limit: int) -> str:
-    """A text of about `limit` characters: of a longer one its beginning and its end, where results stand."""
+    """A text of about `limit` characters: the beginning and the end of a longer one, as results are at the end."""
     if len(text) <= limit:
         return text
     head = limit * 2 // 3

@@ -1,4 +1,4 @@
-"""What the pages of `synth report` share: one file that fetches nothing and runs one script.
+"""Common parts of the pages of `synth report`: one file that loads nothing and runs one script.
 
 The script is named in the page's content policy by its hash. Texts are hostile: what a template writes is escaped, and
 all else reaches the script as compressed blocks and the document as text.
@@ -24,7 +24,7 @@ PAGE = Path(__file__).parent / "assets"
 
 @dataclass(frozen=True, slots=True)
 class Made:
-    """What was written: what is in the page, in words, its bytes, and notes for people."""
+    """What was written: a summary of the page's content, its size in bytes, and notes."""
 
     holds: str
     size: int
@@ -32,7 +32,7 @@ class Made:
 
 
 def check_output(path: Path, sources: Sequence[str], force: bool) -> None:
-    """See that the page may be written.
+    """Check that the page may be written.
 
     Raises:
         UsageError: the output is called as no page is, is a directory, a source, or exists and may not be replaced.
@@ -98,6 +98,6 @@ def save(path: Path, page: str) -> int:
         replace_text(path, page.encode("utf-8", "replace").decode())
     except OSError as error:  # nothing of ours is left then
         raise RunError(
-            f"cannot write {path}: {error.strerror or error}; mend that, or choose another `output`"
+            f"cannot write {path}: {error.strerror or error}; fix that, or choose another `output`"
         ) from error
     return path.stat().st_size

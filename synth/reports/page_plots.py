@@ -1,4 +1,4 @@
-"""Plots for the pages of `synth report`: drawn anew from the figures, in the page's own colours, light and dark."""
+"""Plots for the pages of `synth report`, in the page's own light and dark colours."""
 
 import math
 import re
@@ -108,7 +108,9 @@ def _smooth(values: Floats) -> Floats:
 
 def _drawn(draw: Callable[[Path], list[Path]]) -> list[str]:
     with tempfile.TemporaryDirectory(prefix="synth-report-") as folder, warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # text stays text: the reader's fonts may have what ours has not
+        warnings.filterwarnings(
+            "ignore", "Glyph"
+        )  # text stays text: the reader's fonts may have glyphs that ours lacks
         return [_themed(path.read_text(encoding="utf-8")) for path in draw(Path(folder))]
 
 

@@ -1,4 +1,4 @@
-"""Where the names of points in a plot go, so that they hide neither each other nor the points.
+"""Places the names of points in a plot so that they overlap neither each other nor the points.
 
 The library adjustText (1.4) was tried in place of this module: of the 25 names in the lab's plot of the alien style it
 puts 14 on markers and 15 on error bars, where this module puts none and 2.

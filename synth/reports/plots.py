@@ -1,4 +1,4 @@
-"""Plots of what a model learned and what it kept, as SVG or PNG files that are the same bytes for the same data.
+"""Plots of what a model learned and kept, as SVG or PNG files that are byte-identical for the same data.
 
 Every share is 0 to 1 and shown in per cent. Nothing here touches `pyplot`, whose figures are global.
 """
@@ -133,7 +133,7 @@ def draw_curve(points: Sequence[CurvePoint], path: Path, floor: float | None = N
 
 
 def draw_tradeoff(arms: Sequence[Arm], path: Path, before: float | None = None) -> None:
-    """Draw what ways of training kept of the old skills against what they learned of the new one.
+    """Plot, for several ways of training, the share of old skills kept against the accuracy on the new one.
 
     Both axes go from 0 to 100 %. Where so many arms have to be told apart that an axis begins elsewhere, it says so.
 

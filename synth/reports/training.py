@@ -1,4 +1,4 @@
-"""`synth report` of a training run: what was learned and kept while it trained, and how its loss fell."""
+"""`synth report` of a training run: what was learned and kept over its steps, and its loss."""
 
 import json
 import math
@@ -71,7 +71,7 @@ def _entries(folder: Path) -> Iterator[Entry]:
 
 
 def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
-    """What the template shows."""
+    """The values of the template."""
     measured = [(entry["step"], entry["evaluation"]) for entry in log if "evaluation" in entry]
     losses = [(entry["step"], float(entry["loss"])) for entry in log if "loss" in entry]
     steps = max((entry["step"] for entry in log), default=0)
@@ -105,11 +105,11 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
 
 
 def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
-    """What a training logs beside its loss, by the name of its axis."""
+    """The other logged values of a training, by the name of their axis."""
     logged: dict[str, list[tuple[int, float]]] = {"Learning rate": [], "Gradient norm": [], "Tokens/s": []}
     for entry in log:
         seconds, tokens = entry.get("seconds"), entry.get("tokens")
-        rate = entry.get("learning_rate", entry.get("rate"))  # as earlier releases called it
+        rate = entry.get("learning_rate", entry.get("rate"))  # its name in earlier releases
         gradient = entry.get("grad_norm", entry.get("gradient"))
         values = (rate, gradient, tokens / seconds if seconds and tokens else None)
         for name, value in zip(logged, values, strict=True):

@@ -268,7 +268,7 @@ class _Work:
             sink.record.tokens["untrained"] = staged.untrained
         before = sink.next
         if before:
-            self._progress.say(f"going on with {output.path}: {before:,} rows are done")
+            self._progress.say(f"continuing {output.path}: {before:,} rows are done")
         self._load()
         began, scores = time.monotonic(), self.scores
         cut, rejected = (staged.cut, staged.rejected) if staged else (None, None)

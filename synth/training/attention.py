@@ -22,7 +22,7 @@ from synth.training.model import layers_of
 PACKED = "synth_packed"
 _SHORT = (13, 11, 5)
 _FIRST = 8
-"""Layers that are tried at real lengths: local and global attention take turns within so many."""
+"""Layers that are tried at real lengths: local and global attention alternate within so many."""
 _UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
 """Arguments that change what attention is, and that this one does not know."""
 
@@ -51,12 +51,12 @@ class _Layout:
 
 
 _layout = _Layout()
-"""How the batch that is in the model lies. One model trains at a time in a process, and the layout must still be there
+"""The layout of the batch in the model. One model trains at a time in a process, and the layout must still be there
 when activations are computed once more in the backward pass."""
 
 
 def lay_out(lengths: list[int], device: torch.device) -> None:
-    """Say how the next packed batch lies: the tokens of each row, longest row first."""
+    """Set the layout of the next packed batch: the tokens of each row, longest row first."""
     groups: list[_Group] = []
     at = first = 0
     while first < len(lengths):
@@ -146,7 +146,7 @@ def register() -> None:
 
 
 def can_pack(model: Any, batches: Iterable[Sequence[int]] = (), place: torch.device | None = None) -> bool:
-    """Whether rows packed by `PACKED` give the model's own outputs: tried.
+    """Test whether rows packed by `PACKED` give the model's own outputs.
 
     The whole model is tried on three short rows of odd lengths, and its first layers on batches as they will come, for
     masks and windows show at their real lengths only. The model's attention is left as it was found.
@@ -167,7 +167,7 @@ def can_pack(model: Any, batches: Iterable[Sequence[int]] = (), place: torch.dev
         batches = list(batches)
         return not batches or _first_layers_agree(model, batches, place or model.device)
     except (UsageError, NotImplementedError, TypeError, ValueError, RuntimeError, LookupError) as error:
-        return out_of_memory(error)  # that is said where it trains, with the way out
+        return out_of_memory(error)  # the error is raised in training, with advice
 
 
 def _first_layers_agree(model: Any, batches: Iterable[Sequence[int]], place: torch.device) -> bool:

@@ -1,4 +1,4 @@
-"""From rows to batches: which rows a step takes, and how they lie side by side in the model.
+"""Builds batches from rows: which rows a step takes, and how they are laid out in the model.
 
 A step takes rows in a random order until their tokens fill its batches. They are *packed*: laid end to end in one
 sequence, with positions that begin anew at each row and attention that ends there (`synth.training.attention`), so that
@@ -18,7 +18,7 @@ from synth.errors import UsageError
 from synth.training.rows import TrainingRows
 
 Batch = dict[str, torch.Tensor]
-"""What the model is fed, and what its loss is made of. With K predicted positions and N tokens with loss:
+"""The inputs of the model and of its loss. With K predicted positions and N tokens with loss:
 
 input_ids       `[1, tokens]` if packed, else `[rows, longest]`
 position_ids    packed only: positions in the row

@@ -1,4 +1,4 @@
-"""What a training asks of others while it goes on, and what it tells them."""
+"""Callbacks of a training: how it measures the model, and whom it reports to."""
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
@@ -20,7 +20,7 @@ class Curve(Protocol):
     """The learning-forgetting curve: what is measured while a model is trained."""
 
     def settings(self) -> dict[str, Any]:
-        """What decides it (JSON values), for `run.json`."""
+        """The settings that determine it (JSON values), for `run.json`."""
         ...
 
     def evaluator(

@@ -1,4 +1,4 @@
-"""The card of a trained model, and what is told of a training under way."""
+"""The model card of a trained model, and the summary of a training in progress."""
 
 import json
 from collections.abc import Sequence
@@ -22,11 +22,11 @@ _TOLD = (
     "kl_sources",
     "lm_loss_coef",
 )
-"""Options that are told, where they are set."""
+"""Options that the card lists, where they are set."""
 
 
 def training_card(folder: TrainingFolder) -> str:
-    """What a person sees first: what was trained on what, how, and what was gained and lost."""
+    """The model card: what was trained on what, how, and what was gained and lost."""
     record, log = folder.record, folder.log
     lines = [
         "---",

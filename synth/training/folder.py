@@ -1,4 +1,4 @@
-"""What a training run leaves: the trained model, and until it is there what the run needs to go on.
+"""The directory of a training run: the trained model, and until it exists, what the run needs to continue.
 
 config.json, *.safetensors, tokenizer…   the model, once it is trained; as after `save_pretrained`
 adapter/          the adapter by itself, where one was trained; the model has it merged in
@@ -49,7 +49,7 @@ class TrainingFolder:
     """
 
     def __init__(self, path: Path, record: RunRecord, *, restart: bool = False, writes: bool = True) -> None:
-        """Begin a run, or go on with the one that is there.
+        """Begin a run, or continue the one that is there.
 
         Args:
             path: the directory; made if missing.
@@ -138,7 +138,7 @@ class TrainingFolder:
     def drop_old_checkpoints(self) -> None:
         """Remove all checkpoints before the last.
 
-        A new checkpoint may hold weights that are spoilt already: until the next loss turns out to be a number, the one
+        A new checkpoint may already hold invalid weights: until the next loss turns out to be a number, the one
         before is kept, too.
         """
         if self.writes:
@@ -164,7 +164,7 @@ class TrainingFolder:
             self._write()
 
     def finish(self, saved: Path, card: str, finished: str) -> None:
-        """Bring a saved model into place, complete the record, and remove the checkpoints.
+        """Move a saved model into place, complete the record, and remove the checkpoints.
 
         Args:
             saved: a directory in this one that holds the model's files.
@@ -192,7 +192,7 @@ class TrainingFolder:
         self.close()
 
     def close(self) -> None:
-        """Let others write here."""
+        """Release the directory."""
         if self._lock is None:
             return
         if not self.begun:
@@ -246,7 +246,7 @@ def _is_whole(checkpoint: Path) -> bool:
 
 
 def _clear(path: Path, *, everything: bool) -> None:
-    """Remove a run and the model it made, or what is left of one that never came so far; the lock stays."""
+    """Remove a run and its model, or what is left of an unfinished one; the lock stays."""
     for item in path.iterdir():
         if item.name == ".lock" or not (everything or _is_ours(item.name)):
             continue

@@ -1,4 +1,4 @@
-"""What a training reads before it begins: its rows, as tokens of the model that is trained."""
+"""Reads the rows of a training, as tokens of the model that is trained."""
 
 import sys
 from collections.abc import Sequence
@@ -92,7 +92,7 @@ def _opened(source: str, settings: RowSettings, prompt_column: str | None, refer
         if settings.train_on == "all" or "labels" in raw.schema.names:
             return raw
         raise UsageError(
-            f"{raw.source} holds tokens (input_ids) without labels, so nobody can tell which the assistant wrote: "
+            f"{raw.source} holds tokens (input_ids) without labels, so it is unknown which the assistant wrote: "
             "`train_on` all trains on every token; or add labels (synth score-tokens), or leave input_ids out"
         )
     return rows_or_texts(raw, prompt_column=prompt_column, reference_column=reference_column)
@@ -107,7 +107,7 @@ def _window(config: Any, max_length: int | None, tokens_per_batch: int) -> int:
 
 
 def require_sources(rows: TrainingRows, wanted: Sequence[str]) -> None:
-    """See that there are rows of the sources that the KL divergence is taken on.
+    """Check that there are rows of the sources that the KL divergence is computed on.
 
     Raises:
         UsageError: there are none of one of them.

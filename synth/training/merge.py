@@ -1,4 +1,4 @@
-"""Merge the weights of two models of one family: between the one before training and the one after lies a trade.
+"""Merges the weights of two models of one family, such as the model before and after training.
 
     ratio r          (1 - r) base + r tuned                  interpolation (arXiv 2412.19512)
     add a chat model tuned + r (chat - base)                 the chat vector (arXiv 2310.04799)
@@ -75,7 +75,7 @@ def merge(
         replace: whether an older one may be there; it stays until the new one is whole.
 
     Raises:
-        UsageError: a model cannot be had, holds no safetensors, or they are not of one family.
+        UsageError: a model cannot be found, holds no safetensors, or they are not of one family.
         RunError: the disk is full.
     """
     if not 0 <= ratio <= (1 if add is None else sys.float_info.max):
@@ -119,7 +119,7 @@ def merge(
 
 
 def _card(facts: dict[str, Any], merged: Merged) -> str:
-    """What was merged, in what ratio, and how to load it."""
+    """The model card: what was merged, in what ratio, and how to load it."""
     base, tuned, add, ratio = (facts[name] for name in ("base", "tuned", "add", "ratio"))
     made = (
         f"`{tuned}` and `{base}`, merged by `synth merge`: {ratio:g} of the way from the second to the first."
@@ -161,7 +161,7 @@ def is_merge_of(merged: Path, base: str, tuned: str, ratio: float) -> bool:
     """Whether a directory holds the merge of these very models (their weights, not their names) at a ratio.
 
     Raises:
-        UsageError: a model cannot be had.
+        UsageError: a model cannot be found.
     """
     try:
         settings = json.loads((merged / "run.json").read_text(encoding="utf-8"))["settings"]
@@ -219,9 +219,11 @@ def _folder(name: str) -> Path:
 
     try:
         return Path(snapshot_download(name, allow_patterns=[f"*{kind}" for kind in (*SMALL, ".safetensors")]))
-    except Exception as error:  # the Hub's library raises dozens of kinds, and all of them mean the same here
+    except (
+        Exception
+    ) as error:  # the Hub's library raises many kinds of errors, which all mean that it cannot be fetched
         reason = path_hint(path, Path.is_dir) or f": {str(error).strip().splitlines()[0]}"
-        raise UsageError(f"{name} is no directory here, and cannot be had from the Hub{reason}") from error
+        raise UsageError(f"{name} is no local directory, and cannot be fetched from the Hub{reason}") from error
 
 
 def _weights(folder: Path, name: str) -> dict[str, Path]:

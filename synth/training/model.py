@@ -1,4 +1,4 @@
-"""The model that is trained: loaded, and what of it is trained: all, some parts, or an adapter."""
+"""Loads the model that is trained, and selects what is trained: all of it, some parts, or an adapter."""
 
 import os
 import re
@@ -17,7 +17,7 @@ from synth.training.settings import UNMERGED, TrainedParts
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
 _BYTES = 16
-"""Of a trained number in float32: weight, gradient and Adam's two moments."""
+"""Bytes per trained parameter in float32: weight, gradient and Adam's two moments."""
 
 
 def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
@@ -77,7 +77,7 @@ class Size:
 
 
 def measure(name: str, trained: TrainedParts) -> Size:
-    """Count the weights of a model and see that what is to be trained of it can be, before it is loaded.
+    """Count the weights of a model and check that the chosen parts can be trained, before it is loaded.
 
     Raises:
         UsageError: as for `load_for_training`.
@@ -139,7 +139,7 @@ def in_bfloat16(dtype: str, place: torch.device) -> bool:
 
 
 def _size(count: float) -> str:
-    """A number of bytes as people read it."""
+    """A number of bytes in MiB or GiB."""
     return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
 
 
@@ -156,7 +156,7 @@ def _adapter_size(model: Any, trained: TrainedParts) -> int:
     try:
         with torch.device("meta"):
             return _learnt(_adapted(model, trained))
-    except (TypeError, RuntimeError, NotImplementedError):  # which may come of the weights that are not there
+    except (TypeError, RuntimeError, NotImplementedError):  # as the weights are not there
         return 0
 
 
@@ -186,7 +186,7 @@ def _freeze(model: Any, part: str) -> None:
         raise UsageError(f"`freeze` {part} is unknown; take embeddings, attention, mlp or layers:FIRST-LAST")
     if not chosen:
         there = sorted({re.sub(r"\.\d+\.", ".N.", name) for name, _ in model.named_parameters()})
-        raise UsageError(f"`freeze` {part}: {type(model).__name__} has nothing called so; there are {', '.join(there)}")
+        raise UsageError(f"`freeze` {part}: {type(model).__name__} has no such part; it has {', '.join(there)}")
     for parameter in chosen:
         parameter.requires_grad_(False)
 

@@ -1,4 +1,4 @@
-"""A training from what is asked for to the trained model: check, read, open the directory, train, say how it went."""
+"""A training from its settings to the trained model: check, read, open the directory, train, report."""
 
 import os
 import time
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class TrainingJob:
-    """What is asked for.
+    """The settings of a training.
 
     Attributes:
         model: the model to begin with, a directory or a Hub id; also the reference model.
@@ -54,7 +54,7 @@ class TrainingJob:
         return asdict(self.settings) | asdict(self.trained) | asdict(self.rows)
 
     def refuse_early(self, output: Path | None) -> None:
-        """Refuse what can be refused before anything is read: another run in the output, a damaged adapter file.
+        """Check what can be checked before anything is read: another run in the output, a damaged adapter file.
 
         Raises:
             UsageError: there is one.
@@ -95,12 +95,12 @@ def processes() -> int:
 
 
 def is_first_process() -> bool:
-    """Whether this is the one that writes and speaks."""
+    """Whether this is the process that writes and reports."""
     return os.environ.get("RANK", "0") == "0"
 
 
 def plan_job(job: TrainingJob, source: TrainingInput) -> "TrainingPlan":
-    """What would be done; what cannot be done with these rows is found before the model is loaded.
+    """Plan the training; problems with the rows are found before the model is loaded.
 
     Raises:
         UsageError: there are too few rows, or none of a source that the settings name.
@@ -119,7 +119,7 @@ def run_job(
     *,
     progress: Progress = Progress(),  # noqa: B008
 ) -> None:
-    """Train, or go on where an earlier call was stopped.
+    """Train, or continue where an earlier call was stopped.
 
     Args:
         job: what is asked for.
@@ -161,7 +161,7 @@ def run_job(
 
 
 def _train(job: TrainingJob, source: TrainingInput, folder: TrainingFolder, progress: Progress) -> int:
-    """Train and show how it goes; returns the steps that made the weights."""
+    """Train and show progress; returns the number of steps behind the weights."""
     from synth.training.run import train
 
     stop = Stop()
@@ -170,7 +170,7 @@ def _train(job: TrainingJob, source: TrainingInput, folder: TrainingFolder, prog
         if said:
             raise KeyboardInterrupt
         said.append(True)
-        progress.say("finishing this step; once more to end at once")
+        progress.say("finishing this step; once more to stop at once")
 
     said: list[bool] = []
     with ExitStack() as stack:

@@ -1,4 +1,4 @@
-"""What a training would do: how many rows of which sources, in how many steps, and which of their tokens have loss."""
+"""Plans a training: how many rows of which sources, in how many steps, and which tokens have loss."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ EXAMPLES = 3
 
 @dataclass(frozen=True, slots=True)
 class SourceCount:
-    """What there is of one source (the column `source` of `synth mix`), "" where rows name none.
+    """The rows of one source (the column `source` of `synth mix`), "" where rows name none.
 
     Attributes:
         source: its name.

@@ -23,7 +23,7 @@ from synth.errors import RequestError, UsageError
 from synth.scoring.encoding import EncodedRow, RowEncoder, rendering
 
 CHECKED = 50
-"""Tokenised rows whose messages are tokenised again, to see that the tokens are this tokenizer's."""
+"""Tokenised rows whose messages are tokenised again, to check that the tokens are this tokenizer's."""
 
 
 @dataclass(slots=True)
@@ -202,7 +202,7 @@ def _tokenised(record: dict[str, Any], encoder: RowEncoder, vocabulary: int) -> 
                 "messages"
             )
     if weights is not None and not (np.isfinite(weights).all() and (weights >= 0).all()):
-        raise RequestError("weights that are negative or no numbers")
+        raise RequestError("weights that are negative or not numbers")
     if encoder.window is not None and len(tokens) > encoder.window:
         if encoder.overlong == "drop":
             raise RequestError(f"overlong: {len(tokens):,} tokens, the window holds {encoder.window:,}")
@@ -246,7 +246,7 @@ def _check_tokenizer(rows: Rows, encoder: RowEncoder) -> None:
         return
     try:
         told = conversations(rows)
-    except UsageError:  # what stands there is no conversation, and is not trained on
+    except UsageError:  # the messages are not a conversation, and are not trained on
         return
     for record in _records(told, CHECKED):
         if record.get(FAULT) is not None:
@@ -265,7 +265,7 @@ def _check_tokenizer(rows: Rows, encoder: RowEncoder) -> None:
 
 
 def _check_labels(source: str, rows: Sequence[_Row]) -> None:
-    """See that labels stand at the tokens they name, as transformers and TRL have them: the loss shifts them.
+    """Check that labels are aligned with the tokens they name, as in transformers and TRL, where the loss shifts them.
 
     Some may differ on purpose; where most do, they are another tokenizer's, or shifted already.
 

@@ -57,7 +57,7 @@ def train(
     device: str = "auto",
     callbacks: Callbacks | None = None,
 ) -> TrainingResult:
-    """Train a model, going on from the last checkpoint where there is one, and save it.
+    """Train a model, continuing from the last checkpoint if there is one, and save it.
 
     Args:
         rows: what it is trained on.
@@ -123,7 +123,7 @@ class _Model:
         return net.get_base_model() if self.trained.adapts else net
 
     def reference(self) -> Any:
-        """It as it is before training, on its device; None where an adapter is switched off instead."""
+        """The model before training, on its device; None where an adapter is switched off instead."""
         if self.trained.adapts:
             return None
         return (
@@ -131,7 +131,7 @@ class _Model:
         )
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
-        """Take whole weights, gathered from all processes, instead of its own, which are a part."""
+        """Use whole weights, gathered from all processes, instead of this process's part."""
         self.net = load_for_training(self.name, "float32", self.trained)
         self.net.load_state_dict(weights)
         self.base = self._inner(self.net)
@@ -142,7 +142,7 @@ class _Model:
         return all(bool(weight.isfinite().all()) for weight in self.net.parameters())
 
     def save(self, folder: Path) -> None:
-        """Write it as any model is, an adapter merged into it and beside it."""
+        """Save the model; an adapter is merged into it and also saved beside it."""
         base = self.base
         if self.trained.adapts:
             self.net.save_pretrained(folder / "adapter")
@@ -234,7 +234,7 @@ class _Run:
         """Train to the end, or until it is stopped, from the last checkpoint on."""
         last = self._folder.checkpoint()
         if last is not None:
-            self._callbacks.say(f"going on from {last.name}")
+            self._callbacks.say(f"continuing from {last.name}")
         began = time.monotonic()
         try:
             self.trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -248,7 +248,7 @@ class _Run:
             self._folder.record.seconds += time.monotonic() - began
 
     def _explain(self, error: Exception, last: Path | None) -> NoReturn:
-        """Raise what a person can act on, or else the error itself."""
+        """Raise an error that the user can act on, or else the error itself."""
         if out_of_memory(error):
             raise RunError(
                 f"memory ran out on {self._model.place}: lower `tokens_per_batch` (now "
@@ -259,7 +259,7 @@ class _Run:
             raise error
         why = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UsageError(  # torch and transformers raise anything over a file that was cut short
-            f"{last} is damaged ({why}). Remove it: the same command then goes on from the checkpoint before, or anew"
+            f"{last} is damaged ({why}). Remove it: the same command then continues from the one before, or starts over"
         ) from error
 
     def go_back(self) -> int | None:
@@ -285,7 +285,7 @@ class _Run:
             self._model.load(whole)
         if not self._model.finite:  # the last step's loss came before them
             raise RunError(
-                f"the last step left weights that are no numbers: lower `learning_rate`. {_kept(self._folder)}"
+                f"the last step left weights that are not numbers: lower `learning_rate`. {_kept(self._folder)}"
             )
         fresh = self._folder.path / ".saving"
         shutil.rmtree(fresh, ignore_errors=True)
@@ -295,7 +295,7 @@ class _Run:
 
 
 def _kept(folder: TrainingFolder) -> str:
-    """What is left of a run that broke off."""
+    """What was kept of a run that broke off."""
     there = folder.whole_checkpoints()
     if not there:
         return "No checkpoint had been made yet"

@@ -1,4 +1,4 @@
-"""How a model is trained, and what of it: what a person chooses, known before anything is loaded."""
+"""The settings of a training, which are known before anything is loaded."""
 
 import json
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from synth.errors import UsageError
 from synth.small_text import read_small
 
 UNMERGED = (
-    "`peft`: what {method} learns stands beside the weights and cannot be merged into them, which is how an adapted "
+    "`peft`: the parameters of {method} cannot be merged into the weights, which is how an adapted "
     "model is saved here; take another method, such as LORA, LOHA, OFT, VERA or IA3"
 )
 

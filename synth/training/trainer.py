@@ -40,7 +40,7 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         reference: Any = None,
         **others: Any,
     ) -> None:
-        """Take what `Trainer` does not know.
+        """Take the arguments that `Trainer` does not have.
 
         Args:
             batches: the rows of each batch of this process.
@@ -85,13 +85,13 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         return tokens
 
     def any_process(self, said: bool) -> bool:
-        """Whether any process says so; all of them must ask."""
+        """Whether any process says so; all processes must call it."""
         if self.accelerator.num_processes == 1:
             return said
         return bool(self.accelerator.reduce(torch.tensor(float(said), device=self.args.device), "sum") > 0)
 
     def from_first(self, result: dict[str, Any]) -> dict[str, Any]:
-        """What the first process found, in all of them."""
+        """Broadcast a value of the first process to all of them."""
         if self.accelerator.num_processes > 1:
             [result] = broadcast_object_list([result])
         return result
@@ -99,7 +99,7 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
     def whole_weights(self) -> dict[str, torch.Tensor]:
         """The weights of a model that is shared among the processes, by name, on the CPU of the first of them.
 
-        All processes must ask. (`Trainer.save_model` writes nothing where checkpoints are in shards, FSDP's default.)
+        All processes must call it. (`Trainer.save_model` writes nothing for sharded checkpoints, FSDP's default.)
         """
         weights: dict[str, torch.Tensor] = self.accelerator.get_state_dict(self.model)
         return weights
@@ -110,7 +110,7 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         """This batch's part of the step's loss.
 
         Raises:
-            RunError: it is no number; nothing was learnt from this step.
+            RunError: it is not a number; the step was not taken.
         """
         if self._kl_coef:  # before the model's own pass, so that shards are not gathered between it and its gradients
             with torch.no_grad(), self._as_reference(model) as reference:
@@ -135,12 +135,12 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         """Clip gradients as Trainer does.
 
         Raises:
-            RunError: they are no numbers; the weights are as they were before the step.
+            RunError: they are not numbers; the weights are as they were before the step.
         """
         norm = super()._clip_grad_norm(model)
         if norm is not None and not torch.isfinite(torch.as_tensor(float(norm))):
             raise RunError(
-                f"the gradients of step {self.state.global_step + 1} are no numbers, on the rows "
+                f"the gradients of step {self.state.global_step + 1} are not numbers, on the rows "
                 f"{self._named(self._step_rows)}: {_MEND}"
             )
         return norm

@@ -1,4 +1,4 @@
-"""Looks on while transformers' Trainer takes the steps of a run: logs, evaluates, saves, and ends it early."""
+"""A callback of transformers' Trainer that logs, evaluates, saves, and ends a run early."""
 
 import time
 from typing import Any
@@ -19,7 +19,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
 
     Attributes:
         stopped: whether a person stopped it.
-        fell_at: the step in which less was kept than should be, if there was one.
+        fell_at: the step at which the share kept fell below `keep`, if it did.
     """
 
     def __init__(

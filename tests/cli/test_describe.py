@@ -101,7 +101,7 @@ def test_killed_and_continued_it_writes_the_same_rows(
     out = tmp_path / "killed"
     start_and_kill([*command, "-o", out], out / "journal.jsonl", rows=9)
     assert synth(*command, "-o", out) == 0
-    assert "going on with" in capsys.readouterr().err
+    assert "continuing" in capsys.readouterr().err
     for one, other in ((described, out), (described / "rejected", out / "rejected")):
         whole, continued = load(one), load(other)
         names = ("id", "audio", "description", "measured", "age")

@@ -201,7 +201,7 @@ def test_a_sweep(run: Run, suites: Path, model: str, damaged: str, tmp_path: Pat
         (("WORLD", "--sweep", "nan", "-o", "out"), "ratios lie between 0 and 1"),
         (("WORLD", "--model", "samples/model"), "two models are called model"),
         (("WORLD", "--verifier", "judge"), "--judge"),
-        (("WORLD", "--verifier", "number"), "takes none of the first 12 references"),
+        (("WORLD", "--verifier", "number"), "judges none of the first 12 references"),
         (("WORLD", "--text", "nowhere.txt"), "nowhere.txt does not exist"),
         (("--text", "WORLD", "--text-column", "nowhere"), "no column of texts 'nowhere'"),
     ],

@@ -48,7 +48,7 @@ def test_killed_and_continued_it_writes_the_same_rows(synth: Synth, tasks: Path,
     start_and_kill([*command, "-o", tmp_path / "killed"], tmp_path / "killed" / "journal.jsonl", rows=3)
     status, said = synth(*command, "-o", tmp_path / "killed")
     assert status == 0, said
-    assert "going on with" in said and "drops the thoughts" not in said
+    assert "continuing" in said and "drops the thoughts" not in said
     assert synth(*command, "-o", tmp_path / "whole")[0] == 0
     continued, whole = load(tmp_path / "killed"), load(tmp_path / "whole")
     texts = [{row["id"]: row["messages"] for row in rows} for rows in (continued, whole)]

@@ -179,7 +179,7 @@ def test_verify_reads_the_tests_of_published_data(data: Path) -> None:
         (["--verifier", "regex", "--pattern", "("], "no regular expression"),
         (["--verifier", "json", "--schema", "missing.json"], "--schema missing.json cannot be read"),
         (["--verifier", "compile", "--language", "klingon"], "klingon"),
-        (["--verifier", "choice"], "takes none of the first 60 references for right"),
+        (["--verifier", "choice"], "judges none of the first 60 references right"),
         (["--verifier", "math", "--select", "best"], "--select best is unknown"),
         (["--verifier", "math", "--fallback", "hope"], "--fallback hope is unknown"),
         (["--verifier", "math", "--pairs"], "give -o DIR"),

@@ -193,7 +193,7 @@ def test_refused(tmp_path: Path) -> None:
     assert "`force`" in complaint("rows")
     assert "holds other things" in complaint("other", force=True)
     assert "is a file" in complaint("plain", force=True)
-    assert "'.json' is not a format" in complaint("new.json")
+    assert "'.json' is an unknown format" in complaint("new.json")
     assert "cannot write" in complaint("plain/rows.jsonl")
     for name, source in (("rows.jsonl", "rows.jsonl"), ("rows", "rows"), ("rows/x", "rows"), ("rows", "rows/../rows")):
         assert "is the input itself" in complaint(name, source=str(tmp_path / source), force=True)

@@ -79,7 +79,7 @@ def opening(*suites: Suite) -> None:
 
 
 def test_a_verifier_that_takes_no_reference_is_found_before_any_model() -> None:
-    with pytest.raises(UsageError, match=r"suite words: .*takes none of the first 2 references"):
+    with pytest.raises(UsageError, match=r"suite words: .*judges none of the first 2 references"):
         opening(suite("words", ("a", "apple"), ("b", "pear"), verifier=VerifierSettings("number")))
     with pytest.raises(UsageError, match="majority compares samples"):
         opening(suite("words", ("a", "apple"), verifier=VerifierSettings("majority")))

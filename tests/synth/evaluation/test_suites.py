@@ -143,7 +143,7 @@ def test_an_empty_suite_and_two_of_one_name(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="is empty"):
         opened(tmp_path / "empty.jsonl", verifier="exact")
     file = write(tmp_path / "a.jsonl", {"prompt": "1+1?", "reference": "2", "verifier": "number"})
-    with pytest.raises(UsageError, match=r"two suites are called .*: call one otherwise, as in other=FILE"):
+    with pytest.raises(UsageError, match=r"two suites are called .*: give one another name, as in other=FILE"):
         opened(file, file)
 
 

@@ -11,7 +11,7 @@ from synth.generation.verification import check_references, open_verifier
 @pytest.mark.parametrize(
     ("verifier", "tasks", "said"),
     [
-        ("refusal", [Task(), Task()], "there are no references to check: refusal judges answers without"),
+        ("refusal", [Task(), Task()], "there are no references to check: refusal judges answers without them"),
         ("refusal", [Task("refuse")], "references, the first 1 checked by refusal: all right"),
         ("number", [Task("7"), Task("8")], "references, the first 2 checked by number: all right"),
         (

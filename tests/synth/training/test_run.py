@@ -174,7 +174,7 @@ def test_a_last_step_that_spoils_the_weights(run: Train, tmp_path: Path) -> None
     spoils = TrainingSettings(
         steps=1, learning_rate=1e39, schedule="constant", warmup=0.0, tokens_per_batch=700, dtype="float32"
     )
-    with pytest.raises(RunError, match=r"the last step left weights that are no numbers.* lower `learning_rate`"):
+    with pytest.raises(RunError, match=r"the last step left weights that are not numbers.* lower `learning_rate`"):
         run("out", spoils)
     assert not (tmp_path / "out" / "model.safetensors").exists()
 
