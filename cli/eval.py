@@ -89,10 +89,10 @@ def command(**given: Any) -> None:
 
     A SUITE is a file of prompts, references and, in a column or by --verifier, what judges the answers; files of GSM8K,
     MATH, MBPP, HumanEval, BFCL, IFEval, MMLU, MMLU-Pro, GPQA, ARC, OpenBookQA, HellaSwag, XSTest and AdvBench are read
-    as they are published. It is called as its file, or as its benchmark or folder where that says test or the like;
-    NAME=FILE calls it otherwise. Accuracies have 95% intervals; with a second model, each cell says how many items went
-    wrong (↓) and how many came right (↑), and the last lines what was kept of the old average. Models that can think or
-    not, as they are told, are asked in both modes; that they do as they are told is an old ability as any other.
+    as they are published. Its name is the file's, or the benchmark's or folder's where that is a split such as test;
+    NAME=FILE gives it another. Accuracies have 95% intervals; with a second model, each cell says how many items went
+    wrong (↓) and how many came right (↑), and the last lines what was kept of the old average. Models with a switch for
+    thinking are asked in both modes; obeying the switch counts as an old ability.
 
     \b
     Examples:

@@ -1,7 +1,7 @@
 """Signs of damage that a verdict does not show.
 
-Refusals, answers without end or in circles, another language; of models that think: a switch that is not obeyed,
-thoughts without end, and much shorter or longer ones.
+Refusals, endless or repetitive answers, a change of language; of models that think: a switch that is not obeyed,
+unfinished thoughts, and much shorter or longer ones.
 """
 
 from collections.abc import Iterator, Mapping

@@ -129,7 +129,7 @@ class EvaluationRun:
         return with_parts(pa.schema([*schema, *MODE_COLUMNS])) if self.modes else schema
 
     def settings(self) -> dict[str, Any]:
-        """What decides verdicts, beside the model (JSON values)."""
+        """The settings that determine verdicts, beside the model (JSON values)."""
         settings: dict[str, Any] = {
             "suites": {suite.name: suite.fingerprint for suite in self.suites},
             "new": [suite.name for suite in self.suites if suite.new],

@@ -271,7 +271,7 @@ def _sums(models: Sequence[Model]) -> Iterator[Sum]:
         yield Sum("answers not judged", [(f"{count:,}", "") for count in unscorable])
     for name, texts in thought_lines(models):
         yield Sum(name, [(text, "") for text in texts])
-    for sign, words in (("refused", "refusals"), ("repetitive", "answers in circles"), ("cut_off", "answers cut off")):
+    for sign, words in (("refused", "refusals"), ("repetitive", "repetitive answers"), ("cut_off", "answers cut off")):
         shares = [share_of(model, sign) for model in models]
         if any(shares):
             yield Sum(words, [(percent(share), "") for share in shares])
