@@ -200,7 +200,7 @@ def test_published_prompts_are_read(data: Path, model: str, synth: Synth, tmp_pa
         (["refuse", "-", "-"], "standard input is one set"),
         (["distil", "PROMPTS", "--most", "5"], "--most needs prices"),
         (["distil", "PROMPTS", "--price-in", "-1"], "--price-in"),
-        (["distil", "PROMPTS", "--price-in", "1", "--verifier", "judge"], "name another with --judge"),
+        (["distil", "PROMPTS", "--price-in", "1", "--verifier", "judge"], "name another model as --judge"),
         (["distil", "NOTHING"], "has no rows"),
     ],
 )

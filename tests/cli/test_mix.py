@@ -62,8 +62,8 @@ def test_from_end_to_end(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> N
     [
         ("replay.jsonl", "how much"),
         ("replay.jsonl:lots", "no share"),
-        ("replay.jsonl:0%", "more than nothing"),
-        ("replay.jsonl:0", "more than nothing"),
+        ("replay.jsonl:0%", "above 0"),
+        ("replay.jsonl:0", "above 0"),
         ("replay.jsonl:5", "write 5% or 0.05"),
         ("replay.jsonl:1.5", "write 1.5% or 0.015 for 1.5 percent, 150% for 1.5 times"),
         ("replay.jsonl:1", "write 1% or 0.01"),

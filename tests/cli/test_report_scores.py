@@ -199,7 +199,7 @@ def test_what_is_damaged_is_said(two: str, tmp_path: Path) -> None:
     whole["models"][1]["name"] = "other"
     (copy / "scores.json").write_text(json.dumps(whole))
     made = build_report([str(copy)], page)
-    assert made.notes == [f"{copy / 'answers' / 'other'} is not there: the page has no items"]
+    assert made.notes == [f"{copy / 'answers' / 'other'} is missing: the page has no items"]
     with open_writer(str(copy / "answers" / "other"), SCHEMA) as writer:
         writer.write(pa.RecordBatch.from_pylist(answers(1, OLD), schema=SCHEMA))
     with pytest.raises(UsageError, match="answer different items"):

@@ -156,5 +156,5 @@ def test_ratios_of_a_sweep(model: synth.Model, tmp_path: Path) -> None:
         with pytest.raises(synth.UsageError, match="lie between 0 and 1") as wrong:
             synth.evaluate([WORDS], models=model, sweep=ratios, output=tmp_path / "swept")
         assert wrong.value.field == "sweep"
-    with pytest.raises(synth.UsageError, match="call it otherwise"):
+    with pytest.raises(synth.UsageError, match="give it another name"):
         synth.evaluate([WORDS], models={"0.5": model}, sweep=[0.5], output=tmp_path / "swept")

@@ -55,7 +55,7 @@ def test_shares_of_tokens(own: synth.Dataset, replay: synth.Dataset, model: synt
 
 @pytest.mark.parametrize("share", [0, -0.1, float("nan"), float("inf")])
 def test_what_is_no_share(own: synth.Dataset, replay: synth.Dataset, tmp_path: Path, share: float) -> None:
-    with pytest.raises(synth.UsageError, match="a share is more than nothing") as wrong:
+    with pytest.raises(synth.UsageError, match="a share is above 0") as wrong:
         synth.mix(own, {replay: share}, output=tmp_path / "mixed")
     assert wrong.value.field == "replay" and not (tmp_path / "mixed").exists()
 
