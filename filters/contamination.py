@@ -5,9 +5,9 @@ of 8 to 12 words, on either side, 8 words in a row are enough; an item of fewer 
 answer is the item and nothing else. Case, punctuation, white space and Unicode form do not matter.
 
 An item's answer is a leak as well as its question, whether it stands beside it or alone. Answers of fewer than 13
-words (“42”, `return a + b`) are anybody's and are not looked for.
+words (“42”, `return a + b`) are too common and are not looked for.
 
-An n-gram found in more than 10 items is boilerplate of a benchmark (“write a python function to …”) and says nothing;
+An n-gram found in more than 10 items is boilerplate of a benchmark (“write a python function to …”) and is ignored;
 an item of nothing but boilerplate is not found.
 """
 
@@ -26,7 +26,7 @@ SHORT = 8
 BOILERPLATE_ITEMS = 10
 
 QUESTION_COLUMNS = ("question", "problem", "prompt", "instruction", "text")
-"""Where benchmark files keep what is asked: GSM8K, MATH, HumanEval and MBPP (or its sanitised form), and others."""
+"""Columns of the question in benchmark files: GSM8K, MATH, HumanEval and MBPP (or its sanitised form), and others."""
 
 ANSWER_COLUMNS = ("solution", "canonical_solution", "code", "answer", "output", "response", "completion")
 """Where they keep the whole answer; MATH has it in `solution`, and no more than its end in `answer`."""
@@ -40,7 +40,7 @@ Item = tuple[str, int, str]
 
 
 def question_column(columns: Iterable[str]) -> str:
-    """The column of a benchmark file that holds what is asked.
+    """The column of a benchmark file that holds the question.
 
     Raises:
         ValueError: where there is none of QUESTION_COLUMNS.
@@ -65,7 +65,7 @@ def as_written(answer: str) -> list[str]:
 
 
 def check_widths(long: int, short: int) -> None:
-    """Refuse n-grams that find nothing, or more in long texts than in short ones.
+    """Refuse n-gram widths that find nothing, or more in long texts than in short ones.
 
     Raises:
         ValueError: for `short` under 1 or above `long`.

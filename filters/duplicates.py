@@ -1,4 +1,4 @@
-"""Rows that say what another row says: exactly, nearly, or in meaning. The earlier row stays.
+"""Finds rows that duplicate another row: exactly, nearly, or in meaning. The earlier row stays.
 
 Near duplicates are found as in Broder (1997): a text is the set of its word n-grams (shingles), and two texts are
 alike by the Jaccard index of their sets. Candidates come from MinHash signatures cut in bands (Leskovec, Rajaraman
@@ -43,7 +43,7 @@ _ID_LENGTH = 80
 
 
 def check_threshold(threshold: float) -> None:
-    """See that a similarity, a Jaccard index or a cosine, can be asked for.
+    """Check a similarity threshold (of a Jaccard index or a cosine).
 
     Raises:
         ValueError: outside of (0, 1].
@@ -66,7 +66,7 @@ def exact_duplicates(frame: pl.DataFrame, column: str = "text", against: pl.Data
     """Rows whose words are those of an earlier row: case, white space, punctuation and Unicode form aside.
 
     Rows are told apart by 64-bit hashes; among a million rows the chance of one false pair is 3 in 10^8. A text
-    without words (emoji, rules) is compared by its characters. An empty text is nobody's duplicate.
+    without words (emoji, rules) is compared by its characters. An empty text is never a duplicate.
 
     Args:
         frame: rows with an `id`.
@@ -396,6 +396,6 @@ def _leaders(keys: Hashes) -> Places:
 
 
 def _names(frame: pl.DataFrame) -> list[str]:
-    """What to call each row in a reason: its id, cut where it is very long, or its number."""
+    """The name of each row in a reason: its id, cut where it is very long, or its number."""
     numbered = pl.Series([f"row {number}" for number in range(len(frame))], dtype=pl.String)
     return frame["id"].cast(pl.String).str.slice(0, _ID_LENGTH).zip_with(frame["id"].is_not_null(), numbered).to_list()

@@ -1,4 +1,4 @@
-"""Functions on offer, as data sets and people write their schemas, and whether a call fits them.
+"""Available functions, as data sets write their schemas, and whether a call fits them.
 
 Read are OpenAI's form ({"type": "function", "function": {…}}), a function by itself (parameters under `parameters`,
 `input_schema` or `inputSchema`), a JSON Schema with a title, and the text of each, JSON or as Python prints it. Types
@@ -211,7 +211,7 @@ def _validator(schema: Mapping[str, Any]) -> Any:
 
 
 def _loaded(value: Any, which: str) -> Any:
-    """What a text holds: JSON, or the same as Python prints it."""
+    """The value in a text: JSON, or Python's notation of it."""
     if not isinstance(value, str):
         return value
     try:

@@ -24,10 +24,10 @@ import polars as pl
 from filters.verifiers.refusal import OPENING, refuses
 
 SHORT = 40
-"""Characters under which shares of symbols and digits say nothing: "42" is a fine answer."""
+"""Characters below which shares of symbols and digits are not judged: "42" is a fine answer."""
 
 SHORT_LINE = 8
-"""Bytes under which a line may come again: "}", "---"."""
+"""Bytes below which a line may be repeated: "}", "---"."""
 
 FEW_WORDS = 8
 """Answers of fewer words need no full stop: names, titles, classes."""

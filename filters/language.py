@@ -1,4 +1,4 @@
-"""The language of a row, as py3langid tells it (a naive Bayes classifier of byte n-grams that ships its model).
+"""The language of a row by py3langid (a naive Bayes classifier of byte n-grams that ships its model).
 
 A sample of each text is enough for it, and bounds what long rows cost. The library judges one text at a time in Python;
 here its model judges many at once, with the same result (`tests/benchmarks/bench_filter.py` has both speeds). Source:
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
 CONFIDENCE = 0.7
-"""Probability, over all languages of the model, under which a language is not taken for told."""
+"""Probability, over all languages of the model, below which the language counts as unknown."""
 
 FEWEST_LETTERS = 20
 _SAMPLE = 100

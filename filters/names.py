@@ -1,4 +1,4 @@
-"""Names that people write: of what is known, and of functions of their own by import path (`module:function`)."""
+"""Names in settings: known ones, and users' own functions by import path (`module:function`)."""
 
 import importlib
 import os
@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 OWN = "functions of yours as module:function"
-"""What a list of known names ends with where a user's own may stand, too."""
+"""The end of a list of known names where a user's own function is possible, too."""
 
 
 class ImportPathError(ValueError):
@@ -23,7 +23,7 @@ def did_you_mean(name: str, known: Iterable[str], most: int = 2) -> str:
 
 
 def near_or_all(name: str, known: Collection[str]) -> str:
-    """What to say after an unknown name: the known ones that are nearest, or else all there are."""
+    """The hint after an unknown name: the nearest known names, or else all of them."""
     return did_you_mean(name, known) or f"; there are {', '.join(known)}"
 
 
@@ -55,7 +55,7 @@ def function_at(path: str) -> Callable[..., Any]:
         near = did_you_mean(name, dir(module))
         raise ImportPathError(f"{path} cannot be imported: {type(error).__name__}: {error}{near}") from error
     if not callable(function):
-        raise ImportPathError(f"{path} is no plain function: it cannot be called")
+        raise ImportPathError(f"{path} is not a function: it cannot be called")
     called: Callable[..., Any] = function
     return called
 

@@ -4,7 +4,7 @@ A pattern that polars evaluates in linear time on all threads picks the rows tha
 searched by Python, whose patterns look around themselves, and what is found must be valid: check sums, assigned ranges
 and shapes, not mere digits. Every repetition is bounded, so that a search is linear in the text too.
 
-What names nobody passes: addresses of example domains, private and documentation networks, the test cards of payment
+Data of no person passes: addresses of example domains, private and documentation networks, the test cards of payment
 providers, toll-free numbers, placeholders such as `sk-xxxx`. Reasons show a find masked.
 """
 

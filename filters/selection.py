@@ -1,4 +1,4 @@
-"""Which rows to keep of those that are fit: the best, the longest, a sample, rows unlike each other.
+"""Selections of rows to keep: the best, the longest, a sample, a diverse set.
 
 Every function gives a reason to each row that is not chosen, null to those that are. Equal rows rank by their place
 in the frame, and what is drawn depends on the seed and the frame alone.
@@ -116,7 +116,7 @@ def budget(tokens: Sequence[int | None], total: int, scores: pl.Series | None, s
 
 
 def check_distance(distance: float) -> None:
-    """See that a distance of cosines can be asked for.
+    """Check a cosine distance.
 
     Raises:
         ValueError: outside of [0, 1).

@@ -23,7 +23,7 @@ Test = tuple[str, Callable[[], object]]
 
 
 class Unusable(Exception):
-    """The tests say nothing about the program."""
+    """The tests cannot judge the program."""
 
 
 def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
@@ -72,7 +72,7 @@ def judge(connection: socket.socket, request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _hide(program: Program) -> None:
-    """Refuse what `inspect` cannot see of a program across processes, instead of answering wrongly."""
+    """Make functions of `inspect` refuse objects of the program, which they cannot examine across processes."""
 
     def refusing(look: Callable[..., Any]) -> Callable[..., Any]:
         def refused(value: Any) -> Any:
@@ -94,7 +94,7 @@ def _modules(trees: list[ast.Module]) -> set[str]:
 
 
 def _ended(error: BaseException | None, program: Program | None, running: str, failures: list[str]) -> dict[str, Any]:
-    """What it means that the tests ended so."""
+    """The result of tests that ended in this way."""
     if program and program.fault:
         return {"failed": program.fault, "ended": True}
     if isinstance(error, ProgramEnded):
@@ -160,7 +160,7 @@ def _calls(name: str, function: Callable[..., Any]) -> Iterator[Test]:
     wants = inspect.signature(function).parameters.values()
     for parameter in wants:
         if parameter.default is parameter.empty and parameter.name not in known and parameter.kind < 2:
-            raise Unusable(f"{name} wants {parameter.name}, which nobody gives")
+            raise Unusable(f"{name} wants {parameter.name}, which is not given")
     for chosen in itertools.product(*given):
         arguments = {key: value for row in chosen for key, value in row.items()}
         yield name, lambda arguments=arguments: _called(function, arguments)  # type: ignore[misc]

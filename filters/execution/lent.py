@@ -1,4 +1,4 @@
-"""What the tests lend to the program: functions, objects, iterators of their own, that are used here at its request."""
+"""Objects that the tests lend to the program: functions, objects and iterators of theirs, used here at its request."""
 
 import builtins
 import io
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class Lending:
-    """What was lent, by its number."""
+    """The lent objects, by number."""
 
     def __init__(self, program: "Program") -> None:
         self._program = program
@@ -54,7 +54,7 @@ class Lending:
         return self._numbers[id(value)]
 
     def answer(self, request: Any) -> Any:
-        """Do what the program asks of something that was lent to it."""
+        """Perform an operation that the program requests on a lent object."""
         try:
             name, number, given, named = request
             positional = [self._program.decoded(item) for item in given]

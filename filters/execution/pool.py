@@ -230,7 +230,9 @@ class _Worker:
         """End the process and what it started, in whatever session that is."""
         tree = _tree(self._process.pid) if self._process.returncode is None else []
         with suppress(ProcessLookupError, PermissionError):
-            os.killpg(self._process.pid, signal.SIGKILL)  # what it left behind, too, unless it went elsewhere
+            os.killpg(
+                self._process.pid, signal.SIGKILL
+            )  # also what it left behind, unless that changed its process group
         for pid in tree:
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
@@ -252,7 +254,7 @@ async def _start() -> _Worker:
     reading, writing = os.pipe()
     process = await asyncio.create_subprocess_exec(
         PYTHON,
-        "-P",  # a folder named like one of ours where the command is run is none of ours
+        "-P",  # a folder in the working directory with the name of one of our packages is not imported
         "-m",
         "filters.execution.worker",
         str(writing),

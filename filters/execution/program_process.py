@@ -1,6 +1,6 @@
 """The program's side of the two processes: it runs the program, then answers what its tests ask.
 
-All of this may have been taken over by the program; nothing rests on it.
+The program may have taken over all of this process, so nothing in it is trusted.
 """
 
 import builtins

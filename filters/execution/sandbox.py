@@ -1,4 +1,4 @@
-"""Where model-written programs run: bubblewrap around them, kernel limits on them.
+"""The sandbox of model-written programs: bubblewrap and kernel limits.
 
 bubblewrap gives a sandbox its own namespaces: no network, no processes but its own, of the host's files only the
 system's and the interpreter's, read-only, an empty environment, and a temporary directory of limited size. When it
@@ -49,7 +49,7 @@ _ENVIRONMENT = {
     "OMP_NUM_THREADS": "1",  # numpy's memory grows with its threads
     "OPENBLAS_NUM_THREADS": "1",
 }
-"""All that is in a program's environment, and in that of what runs it: it can be read from there."""
+"""The whole environment of a program and of the process that runs it, as the program can read both."""
 
 _HINT = "install bubblewrap (Debian, Ubuntu, Fedora: package bubblewrap), or add `unsafe_no_sandbox`"
 
@@ -91,7 +91,7 @@ def check_isolation(settings: VerifierSettings) -> None:
     """Refuse to run programs unprotected, unless that was asked for.
 
     Raises:
-        VerifierError: isolation is not to be had; the message says what is missing.
+        VerifierError: isolation is not available; the message says what is missing.
     """
     if not settings.unsafe_no_sandbox and (problem := isolation_missing()):
         raise VerifierError(problem)

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
     from filters.execution.tests_process import Program
 
 _HIDDEN = ("__code__", "__closure__")
-"""What `inspect` looks at, and cannot see across processes."""
+"""Attributes that `inspect` reads, and cannot see across processes."""
 
 
 class Unjudged(BaseException):
-    """The tests ask for what cannot be done across processes; nothing is said about the program."""
+    """The tests ask for something impossible across processes; the program is not judged."""
 
 
 class StandInType(type):

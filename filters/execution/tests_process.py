@@ -7,7 +7,7 @@ of the program. The names it tests are stand-ins; calling one sends the argument
 (`filters.execution.values`). What is none of the types that can be rebuilt stays there and is known by a number
 (`Thing`).
 
-What such an object says of itself is the program's word. Between two of them it is taken; where it stands against data
+What such an object says of itself is the program's claim. Between two of them it is accepted; compared with data
 of the tests' own (`f(2) == 4`, `abs(f(2) - 4) < 0.1`) it is no evidence: what passes by it is not judged.
 """
 

@@ -1,4 +1,4 @@
-"""What goes between a program's process and its tests': plain data and what libraries make of it, as JSON.
+"""The values exchanged between a program's process and its tests': plain data and library types, as JSON.
 
 Either side rebuilds values of the types that are listed here, and no others, from their parts: nothing that is sent is
 ever run. What is of no such type stays where it is, and is known to the other side by a number.
@@ -22,14 +22,14 @@ from typing import Any
 SOLUTION = frozenset(
     ("solution", "solutions", "main", "program", "submission", "answer", "your_module", "my_module", "module")
 )
-"""What tests call the module of the program where they import from it."""
+"""The module name under which tests import from the program."""
 
 LARGEST = 16 * 2**20
 """Bytes of one message."""
 
 
 class ProgramEnded(BaseException):
-    """The program's process is gone, or says what makes no sense. No `except Exception` of a test takes it."""
+    """The program's process is gone, or sends invalid messages. No `except Exception` of a test takes it."""
 
 
 class Wire:

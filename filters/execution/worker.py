@@ -1,6 +1,6 @@
 """One worker of the pool: reads checks from standard input, writes verdicts to a pipe of its own, until its end.
 
-Whatever a check prints goes to the bin. Replies are JSON: the parent never unpickles what a process says that has
+Whatever a check prints is discarded. Replies are JSON: the parent never unpickles data from a process that has
 seen a model's text.
 """
 
@@ -67,7 +67,7 @@ def _verdict(check: Check, name: str, response: str, task: Task) -> Verdict:
         return Verdict(UNSCORABLE, None, "the check ran out of memory")
     except RecursionError:
         return Verdict(UNSCORABLE, None, "the check went too deep")
-    except Exception as error:  # a verifier's defect must not end the run
+    except Exception as error:  # a defect of a verifier must not end the run
         said = " ".join(str(error)[:200].split())
         return Verdict(UNSCORABLE, None, f"{name} raised {type(error).__name__}: {said}")
 

@@ -1,4 +1,4 @@
-"""Quantities in prose, and sentences that say an answer in words: what a text without formulas comes to."""
+"""Finds the answer of a text without formulas: quantities in prose, and sentences that state it in words."""
 
 import re
 from collections import deque

@@ -1,1 +1,1 @@
-"""What a response says: its thoughts, its final answer, its code."""
+"""Parsing a response: its thoughts, its final answer, its code."""

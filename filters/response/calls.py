@@ -1,4 +1,4 @@
-"""An answer that calls tools, as one text: what verifiers are given of a turn with `tool_calls`."""
+"""An answer that calls tools, as the text that verifiers get of a turn with `tool_calls`."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ def with_calls(content: str, calls: Sequence[Mapping[str, Any]]) -> str:
 
 
 def only_calls(response: str) -> dict[str, Any] | None:
-    """What `with_calls` made the text of a turn that calls tools; None for other texts."""
+    """The calls in a text that `with_calls` made; None for other texts."""
     if not response.startswith(_BEGIN):
         return None
     try:

@@ -1,4 +1,4 @@
-"""What a response says, found in its text: the final answer, the last number; in linear time."""
+"""Finds the final answer or the last number in a response, in linear time."""
 
 import re
 from collections import deque

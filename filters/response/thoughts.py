@@ -1,4 +1,4 @@
-"""Where a response stops thinking aloud and begins to answer: every marker by which today's models tell it.
+"""Finds where a response's thoughts end and its answer begins, by the markers of today's models.
 
 A reasoning model writes its thoughts between two markers, then what it has to say; only that is judged. Chat templates
 often put the opening marker into the prompt, so a response may hold the closing one alone. Thoughts that are opened and

@@ -1,4 +1,4 @@
-"""Groups of like vectors (k-means), and items that represent them in proportion.
+"""Clusters of vectors (k-means), and items that represent them in proportion.
 
 Lloyd's iteration from k-means++ seeding (Arthur and Vassilvitskii 2007), on float32 vectors; the same seed
 gives the same clusters.
@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from synth.errors import UsageError
 
 ITERATIONS = 100
-"""Lloyd's iteration ends here at the latest; it has mostly settled after a few dozen rounds."""
+"""Most rounds of Lloyd's iteration; it usually converges after a few dozen."""
 
 _PRODUCTS = 1 << 24
-"""Distances that exist at once."""
+"""Distances that are held in memory at once."""
 
 
 @dataclass(frozen=True, slots=True)
 class Clusters:
-    """Which group each vector is in.
+    """The cluster of each vector.
 
     Attributes:
         centroids: float32, shape `[clusters, width]`; none is empty.
@@ -34,11 +34,11 @@ class Clusters:
 
 
 def k_means(vectors: NDArray[np.float32], clusters: int, seed: int) -> Clusters:
-    """Group vectors so that the squared distances to their groups' means are small.
+    """Cluster vectors so that the squared distances to their clusters' means are small.
 
     Args:
         vectors: finite, shape `[vectors, width]`, at least one.
-        clusters: how many groups; fewer come out where there are fewer distinct vectors.
+        clusters: how many; there are fewer if there are fewer distinct vectors.
         seed: of the first centroids.
 
     Raises:
@@ -62,7 +62,7 @@ def k_means(vectors: NDArray[np.float32], clusters: int, seed: int) -> Clusters:
 def in_proportion(clusters: Clusters) -> NDArray[np.int64]:
     """All items in an order whose first n, for any n, represent the clusters.
 
-    Within a cluster those nearest to the centroid come first; between clusters seats are given as in Sainte-Laguë's
+    Within a cluster those nearest to the centroid come first; between clusters places are allotted as in Sainte-Laguë's
     method, so that the first n hold each cluster in proportion to its size, without rounding that misses n.
     """
     count = len(clusters.labels)

@@ -1,4 +1,4 @@
-"""What filters are made with: the columns of the set, files to read, models that turn texts into vectors."""
+"""The context in which filters are made: columns of the set, files to read, embedding models."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -32,7 +32,7 @@ Text = Literal["answer", "prompt", "text"]
 
 @dataclass(slots=True)
 class FilterContext:
-    """What filters are made with.
+    """The context in which filters are made.
 
     Attributes:
         columns: of the frame they will see.
@@ -82,11 +82,11 @@ class FilterContext:
         return open_source(source)
 
     def embedding(self, model: str, of: Text) -> Callable[[pl.DataFrame], NDArray[np.float32]]:
-        """What turns the texts of a frame into unit vectors. The model is loaded when the first are wanted.
+        """A function that embeds the texts of a frame as unit vectors. The model is loaded at the first call.
 
         Rows keep their vectors: the next filter, which sees some of them, need not make them again.
         """
-        if ":" not in model:  # what other libraries load is named by the step alone
+        if ":" not in model:  # models of other libraries are recorded by their name in the step
             self.inputs[model] = model_revision(model)
 
         def embed(frame: pl.DataFrame) -> NDArray[np.float32]:
@@ -99,7 +99,7 @@ class FilterContext:
         return embed
 
     def chat(self, model: str) -> ChatFormat:
-        """How a model writes conversations.
+        """A model's chat format.
 
         Raises:
             UsageError: there is no such model, or it has no chat template.
@@ -109,7 +109,7 @@ class FilterContext:
         return chat
 
     def token_counter(self, model: str) -> Callable[[list[str]], list[int]]:
-        """What counts the tokens of texts, without those that a chat template puts around them.
+        """A function that counts the tokens of texts, without those that a chat template puts around them.
 
         Raises:
             UsageError: there is no such model.
@@ -119,7 +119,7 @@ class FilterContext:
 
         def count(texts: list[str]) -> list[int]:
             counts: list[int] = []
-            for first in range(0, len(texts), _TOKENIZED_ROWS):  # all at once take the memory of all ids
+            for first in range(0, len(texts), _TOKENIZED_ROWS):  # all at once would take memory for all ids
                 some = texts[first : first + _TOKENIZED_ROWS]
                 ids = tokenizer(some, add_special_tokens=False, split_special_tokens=True)["input_ids"]
                 counts += map(len, ids)
@@ -128,7 +128,7 @@ class FilterContext:
         return count
 
     def vectors(self, model: str, texts: pl.Series) -> NDArray[np.float32]:
-        """Unit vectors of texts that are none of the set's."""
+        """Unit vectors of texts that are not in the set."""
         return self._embedder(model)(texts.fill_null("").to_list())
 
     def _embedder(self, model: str) -> Embedder:
@@ -138,7 +138,7 @@ class FilterContext:
         return self._embedders[model]
 
     def open_benchmark(self, source: str) -> list[tuple[str | None, str | None]]:
-        """What a benchmark asks and its answers, item by item; it may be any conversations."""
+        """A benchmark's questions and answers, item by item; any conversations will do."""
         prompts = open_prompts(self._source(source))
         if known := benchmark_of(prompts.source.schema, prompts.source.batches):
             self.inputs[source] = prompts.fingerprint

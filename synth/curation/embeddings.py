@@ -1,7 +1,7 @@
-"""Texts as vectors, so that like texts lie near each other.
+"""Embeddings: texts as vectors, with similar texts near each other.
 
-The model at hand gives them without anything to install: the mean of its last hidden states over a text's tokens. A
-model made for the purpose (sentence-transformers, model2vec) does it better, where the user names one.
+The model at hand gives them without further libraries: the mean of its last hidden states over a text's tokens. A
+model trained for it (sentence-transformers, model2vec) is better, where the user names one.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,7 +26,7 @@ BATCH_TOKENS = 8_192
 
 
 def open_embedder(name: str, options: EngineOptions) -> Embedder:
-    """Load what turns texts into vectors.
+    """Load an embedder.
 
     Args:
         name: `sentence-transformers:MODEL`, `model2vec:MODEL`, or a causal language model (a directory, or an id on
@@ -43,7 +43,7 @@ def open_embedder(name: str, options: EngineOptions) -> Embedder:
 
 
 def check_embedder(name: str) -> None:
-    """Find out what can be told of an embedder without loading its model: before other work is begun.
+    """Check an embedder without loading its model, before other work begins.
 
     Raises:
         UsageError: its library is not installed, or there is no such language model.
@@ -58,7 +58,7 @@ def check_embedder(name: str) -> None:
 
 
 def state_embedder(model: Any, tokenizer: Any, longest: int) -> Embedder:
-    """What makes vectors of a causal language model's hidden states (`mean_states`).
+    """An embedder of a causal language model's hidden states (`mean_states`).
 
     Args:
         model: of transformers, in eval mode.
@@ -77,7 +77,7 @@ def state_embedder(model: Any, tokenizer: Any, longest: int) -> Embedder:
 def mean_states(model: Any, sequences: Sequence[Sequence[int]]) -> Vectors:
     """The mean of a causal language model's last hidden states over each sequence, in the order given.
 
-    Sequences of like length go through the model's body together, padded on the right, where causal attention never
+    Sequences of similar length go through the model's body together, padded on the right, where causal attention never
     looks: a vector does not depend on what else is in its batch, rounding aside.
 
     Args:
@@ -88,7 +88,7 @@ def mean_states(model: Any, sequences: Sequence[Sequence[int]]) -> Vectors:
         Float32, shape `[sequences, hidden size]`.
 
     Raises:
-        RunError: one sequence does not fit in memory, or the model gives no numbers.
+        RunError: one sequence does not fit in memory, or the model's outputs are not numbers.
     """
     import torch
 
@@ -162,7 +162,7 @@ def _static_model(name: str, _: EngineOptions) -> Embedder:
 
 
 def _imported(library: str) -> Any:
-    """A library that only those install who name it."""
+    """Import an optional library."""
     try:
         return import_module(library.replace("-", "_"))
     except ImportError as error:

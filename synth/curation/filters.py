@@ -28,12 +28,12 @@ def Length(
     of: Text = "answer",
     model: str | None = None,
 ) -> Filter:
-    """Too short or too long; in tokens with the model whose they are, as in length:max=2048,unit=tokens,model=M."""
+    """Too short or too long; tokens need a model, as in length:max=2048,unit=tokens,model=M."""
     if max is not None and max < min:
-        raise UsageError(f"nothing is of {min} {unit} at least and {max} at most")
+        raise UsageError(f"no text has at least {min} and at most {max} {unit}")
     if unit == "tokens":
         if model is None:
-            raise UsageError("name the model whose tokens they are: unit=tokens,model=M")
+            raise UsageError("name the model whose tokens are counted: unit=tokens,model=M")
         return heuristics.tokens(of, context.token_counter(model), min, max)
     if model is not None:
         raise UsageError(f"model= goes with unit=tokens; {unit} are counted without one")
@@ -43,19 +43,19 @@ def Length(
 
 @removes
 def RepeatedWords(_: FilterContext, max: float = 0.3, n: int = 5) -> Filter:
-    """Answers that go round in circles: share of word n-grams that occurred before."""
+    """Repetitive answers: share of word n-grams that occurred before."""
     return heuristics.repeated_words(n, max)
 
 
 @removes
 def RepeatedLines(_: FilterContext, max: float = 0.3, shortest: int = heuristics.SHORT_LINE) -> Filter:
-    """The same line by line; lines of fewer characters than the shortest do not count."""
+    """The same by lines; lines of fewer characters than the shortest do not count."""
     return heuristics.repeated_lines(max, shortest)
 
 
 @removes
 def Symbols(_: FilterContext, max: float = 0.4, shortest: int = heuristics.SHORT) -> Filter:
-    """Answers of signs: share of characters that are no letters, digits or spaces; shorter answers pass."""
+    """Answers of symbols: share of characters other than letters, digits or spaces; shorter answers pass."""
     return heuristics.symbols(max, shortest)
 
 
@@ -67,7 +67,7 @@ def Digits(_: FilterContext, max: float = 0.5, shortest: int = heuristics.SHORT)
 
 @removes
 def Unfinished(_: FilterContext, words: int = heuristics.FEW_WORDS) -> Filter:
-    """Answers that stop in the middle of a sentence or of code; those of fewer words need no full stop."""
+    """Answers that stop within a sentence or code; those of fewer words need no full stop."""
     return heuristics.unfinished(words)
 
 
@@ -99,7 +99,7 @@ def Language(_: FilterContext, *codes: str) -> Filter:
 
 @removes
 def PersonalData(_: FilterContext) -> Filter:
-    """E-mail addresses, numbers of phones, cards and accounts, IP addresses."""
+    """E-mail and IP addresses, phone, card and account numbers."""
     return _with_system(personal.personal_data())
 
 
@@ -124,7 +124,7 @@ def NearDuplicates(
     n: int = twins.SHINGLE_WORDS,
     against: DataPath | None = None,
 ) -> Filter:
-    """Rows much like an earlier row, or one of another set: Jaccard index of their word n-grams."""
+    """Rows similar to an earlier row, or to one of another set: Jaccard index of their word n-grams."""
     twins.check_threshold(threshold)
     twins.check_shingle(n)
     others = None if against is None else _named(context, against, of)
@@ -135,7 +135,7 @@ def NearDuplicates(
 def SemanticDuplicates(
     context: FilterContext, model: str, threshold: float = 0.95, of: Text = "text", against: DataPath | None = None
 ) -> Filter:
-    """Rows that mean what an earlier row does, or one of another set: cosine of vectors; see below for MODEL."""
+    """Rows with the meaning of an earlier row, or of one of another set: cosine of embeddings; see below for MODEL."""
     twins.check_threshold(threshold)
     embed = context.embedding(model, of)
     others = None if against is None else _named(context, against, of)
@@ -151,7 +151,7 @@ def SemanticDuplicates(
 def Against(
     context: FilterContext, *sets: DataPath, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
 ) -> Filter:
-    """Rows that ask much what one of other data sets does: against:target.jsonl."""
+    """Rows that ask nearly the same as a row of other data sets: against:target.jsonl."""
     if not sets:
         raise UsageError("name the data sets to stay clear of, as in against:target.jsonl")
     twins.check_threshold(threshold)
@@ -164,7 +164,7 @@ def Against(
 def Contamination(
     context: FilterContext, *files: DataPath, words: int = benchmarks.LONG, short: int = benchmarks.SHORT
 ) -> Filter:
-    """Rows that hold a benchmark's questions or answers, by words in a row: contamination:gsm8k/test.jsonl."""
+    """Rows that hold a benchmark's questions or answers, by word n-grams: contamination:gsm8k/test.jsonl."""
     if not files:
         raise UsageError("name files of benchmarks, as in contamination:gsm8k/test.jsonl,HumanEval.jsonl")
     benchmarks.check_widths(words, short)

@@ -49,7 +49,7 @@ class OpenStep:
 
 @dataclass(frozen=True, slots=True)
 class Removal:
-    """What one step did.
+    """The rows that one step removed.
 
     Attributes:
         step: the step.
@@ -65,13 +65,13 @@ class Removal:
 
     @property
     def categories(self) -> Counter[str]:
-        """How many rows fell to each category of reasons: the part before the colon."""
+        """The number of rows in each category of reasons: the part before the colon."""
         return Counter(reason.split(":", 1)[0] for reason in self.reasons)
 
 
 @dataclass(frozen=True, slots=True)
 class Curation:
-    """What became of every row.
+    """The fate of every row.
 
     Attributes:
         reasons: of every row, null where it stays: `filter / category: particulars`.
@@ -83,7 +83,7 @@ class Curation:
 
 
 def schema_of(prompts: PromptSet) -> pa.Schema:
-    """The columns of what comes out: those that came in. One named `reason` is called `input_reason`."""
+    """The columns of the output: those of the input. One named `reason` is renamed `input_reason`."""
     whole = prompts.schema(pa.schema([REASON]))
     return whole.remove(whole.get_field_index(REASON.name))
 
@@ -189,7 +189,7 @@ def _reasons(step: OpenStep, frame: pl.DataFrame) -> pl.Series:
     try:
         reasons = step.find(frame)
     except (ValueError, pl.exceptions.PolarsError) as error:
-        first = str(error).partition("\n")[0]  # polars goes on with the whole expression
+        first = str(error).partition("\n")[0]  # the rest of polars' message is the whole expression
         raise UsageError(f"{step.text}: {first}") from error
     if not isinstance(reasons, pl.Series) or len(reasons) != len(frame) or reasons.dtype not in (pl.String, pl.Null):
         raise UsageError(

@@ -1,4 +1,4 @@
-"""Steps of a curation as one asks for them: which filter or selection, with which settings.
+"""Steps of a curation: a filter or a selection with its settings.
 
 A filter is a function marked `removes`, a selection one marked `keeps`. Its parameters but the first are its settings,
 with their defaults; its first line is what `synth filter --list` says of it. Marked so, it takes the settings and gives
@@ -38,7 +38,7 @@ class Step:
 
 
 MAKERS: dict[StepKind, dict[str, Callable[..., Step]]] = {"filter": {}, "keep": {}}
-"""All filters and selections, by the names that the command line has for them."""
+"""All filters and selections, by their names on the command line."""
 
 
 def removes(make: Callable[Concatenate[FilterContext, P], Filter]) -> Callable[P, Step]:

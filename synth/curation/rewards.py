@@ -1,4 +1,4 @@
-"""Rewards of conversations: what a reward model (a sequence classifier with one output) gives to each.
+"""Rewards of conversations by a reward model (a sequence classifier with one output).
 
 Any such model of transformers does, with its own chat template. Rows are taken in blocks, written whole: an interrupted
 run goes on at the next block, so that the same rows share a forward pass and round alike.
@@ -125,7 +125,7 @@ def open_reward_model(name: str, options: EngineOptions) -> RewardModel:
         raise UsageError(f"{name}: {error}") from error
     device = pick_device(options.device)
     model = load_classifier(name, pick_dtype(options.dtype, device)).to(device)
-    if model.config.pad_token_id is None:  # decoders find the last token of a row by it
+    if model.config.pad_token_id is None:  # decoders use it to find the last token of a row
         model.config.pad_token_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
     limits = [limit for limit in (window_of(config), options.max_length) if limit is not None]
     return RewardModel(model, template, min(limits, default=None))

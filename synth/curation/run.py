@@ -1,4 +1,4 @@
-"""A curation from the prompt set to the output: make the steps ready, take them, write what is left."""
+"""Runs a curation: prepares the steps, applies them, writes the remaining rows."""
 
 from collections.abc import Sequence
 
@@ -79,7 +79,7 @@ def run_steps(
 
 
 def _note(record: RunRecord, prompts: PromptSet) -> str | None:
-    """What people should know of a set without rows."""
+    """The note on a result without rows."""
     if record.accepted:
         return None
     total = prompts.total

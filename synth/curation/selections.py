@@ -71,7 +71,7 @@ def Tokens(context: FilterContext, total: int, by: str | None = None, model: str
     if by is not None:
         context.column(by)
     if model is None and "input_ids" not in context.columns:
-        raise UsageError("name the model whose tokens they are, model=M; or give rows that synth score-tokens made")
+        raise UsageError("name the model whose tokens are counted, model=M; or give rows that synth score-tokens made")
     chat = None if model is None else context.chat(model)
 
     def find(frame: pl.DataFrame) -> pl.Series:
@@ -100,7 +100,7 @@ def Diverse(
 
 @keeps
 def Representatives(context: FilterContext, rows: HowMany, model: str, of: Text = "text") -> Filter:
-    """Of as many clusters of like rows (k-means) the row nearest the middle of each."""
+    """As many clusters of similar rows (k-means), and of each the row nearest its centre."""
     count = _counter(rows)
     embed = context.embedding(model, of)
 
@@ -112,7 +112,7 @@ def Representatives(context: FilterContext, rows: HowMany, model: str, of: Text 
 
 
 def _counter(wanted: HowMany) -> Callable[[int], int]:
-    """What tells how many of so many rows are wanted.
+    """A function from the number of rows to the number that is wanted.
 
     Raises:
         UsageError: it is no number and no share.

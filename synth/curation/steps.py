@@ -1,4 +1,4 @@
-"""How steps are written: `NAME`, or `NAME:VALUE,…,SETTING=VALUE,…`; or `module:function`, a function of the user's.
+"""The notation of steps: `NAME`, or `NAME:VALUE,…,SETTING=VALUE,…`; or `module:function`, a function of the user's.
 
 The settings of a name are the parameters of the function that makes it, and what is written is read by their types.
 Values without a setting's name fill the settings in their order.
@@ -22,12 +22,12 @@ from synth.errors import UsageError
 
 __all__ = ["filters", "selections"]  # their steps are registered as they are imported
 _MOST = 2.0**31
-"""No setting is a larger number: filters count in what C does."""
+"""Upper bound of numbers in settings, as filters count in C integers."""
 
 
 @dataclass(frozen=True, slots=True)
 class Described:
-    """A filter by name, for people: how its settings are written, and what it removes or keeps."""
+    """A filter for the list: its name, the notation of its settings, and what it removes or keeps."""
 
     name: str
     settings: str
@@ -43,7 +43,7 @@ def described(kind: StepKind) -> list[Described]:
 
 
 def read_step(kind: StepKind, text: str) -> Step:
-    """The step that is written.
+    """Parse a step.
 
     Raises:
         UsageError: its name or a setting is unknown, or it cannot be imported.
@@ -147,7 +147,7 @@ def _value(setting: inspect.Parameter, text: str) -> Any:
         return text
     try:
         number = float(text)
-        if not abs(number) < _MOST or (kind is int and not number.is_integer()):  # NaN is not below, either
+        if not abs(number) < _MOST or (kind is int and not number.is_integer()):  # also false for NaN
             raise ValueError
         return kind(number)
     except ValueError as error:

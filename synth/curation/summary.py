@@ -1,4 +1,4 @@
-"""What a curation did, step by step, for people: how many rows each step removed, why, and which, for example."""
+"""Summarises a curation step by step: how many rows each step removed, why, with examples."""
 
 import re
 from collections.abc import Iterator, Mapping
