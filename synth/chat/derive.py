@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -107,6 +108,8 @@ def _derive(
     """The tokenizer's template and its turns; the one-turn form of `prefix` and `stop` where there is no other."""
     if tokenizer.chat_template:
         template = Template(tokenizer, variables=dict(args))
+        if "strftime_now" in args:
+            template = replace(template, today=_date(args["strftime_now"]))
         _check_args(template, args)
         try:
             turns = find_turns(template)
@@ -124,10 +127,22 @@ def _derive(
     return template, find_turns(template)
 
 
+def _date(text: Any) -> datetime:
+    """The date that the template is to write.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        return datetime.fromisoformat(str(text))
+    except ValueError as error:
+        raise UsageError(f"`template_arg` strftime_now: {text!r} is no date such as 2026-01-31") from error
+
+
 def _check_args(template: Template, args: Mapping[str, Any]) -> None:
     """Refuse what the template would pass over in silence."""
     for name in args:
-        if name not in template.reads:
+        if name not in template.reads and not (name == "strftime_now" and template.dated):
             raise UsageError(
                 f"`template_arg` {name}: this model's chat template does not read it"
                 + (near_or_all(name, template.reads) if template.reads else "; it reads none")

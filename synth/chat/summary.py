@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from synth.chat.format import ChatFormat
+from synth.chat.thinking import Mode
 from synth.data.row import Message
 
 _EXAMPLE: Sequence[Message] = (
@@ -43,6 +44,15 @@ class SystemRole:
 
 
 @dataclass(frozen=True, slots=True)
+class ThinkingMarkers:
+    """What stands before and after an assistant's thoughts, and before a content that has none."""
+
+    opener: str
+    closer: str
+    plain: str
+
+
+@dataclass(frozen=True, slots=True)
 class ChatTemplate:
     """What a model is fed, as derived from its chat template.
 
@@ -59,6 +69,9 @@ class ChatTemplate:
         answer_stop_ids: those of them that are tokens.
         second_prefix: the text between an answer and the next question; None where there is one turn only.
         system: the system role.
+        variables: what else the template reads: its arguments.
+        thinking: how it writes thoughts; None where neither it nor the tokenizer knows any.
+        modes: the arguments with which the model thinks and those with which it does not.
         example: a conversation, and which of its tokens are trained on.
     """
 
@@ -73,6 +86,9 @@ class ChatTemplate:
     answer_stop_ids: list[int]
     second_prefix: str | None
     system: SystemRole
+    variables: list[str]
+    thinking: ThinkingMarkers | None
+    modes: dict[Mode, dict[str, Any]]
     example: Example
 
     def record(self) -> dict[str, Any]:
@@ -106,12 +122,23 @@ def summarise(model: str, chat: ChatFormat, system: str | None = None) -> ChatTe
         answer_stop_ids=list(chat.answer_stop_ids),
         second_prefix=chat.turns.second,
         system=SystemRole(chat.turns.system is not None, chat.turns.default_system),
-        example=_example(chat, [*opening, *_EXAMPLE[: 4 if chat.turns.second is not None else 2]]),
+        variables=list(chat.template.reads),
+        thinking=ThinkingMarkers(*chat.thinking.texts) if chat.thinking.own else None,
+        modes={mode: dict(args) for mode, args in chat.modes.items()},
+        example=_example(chat, [*opening, *_conversation(chat)]),
     )
 
 
+def _conversation(chat: ChatFormat) -> Sequence[Message]:
+    """Two turns where they stand in one text: one with thoughts, or one alone, where they may not."""
+    if "thinking" in chat.modes:
+        return [_EXAMPLE[0], _EXAMPLE[1] | {"reasoning_content": "Two and two make four."}]
+    return _EXAMPLE[: 4 if chat.turns.second is not None else 2]
+
+
 def _example(chat: ChatFormat, messages: list[Message]) -> Example:
-    encoded = chat.encode(messages)
+    examples, _ = chat.examples(messages)
+    encoded = examples[-1].encoded
     # A token's text reaches from the end of the one before it, so that together they are the whole text.
     ends = [0, *(end for _, end in encoded.offsets)]
     tokens = [

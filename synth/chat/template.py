@@ -27,6 +27,9 @@ _MARK = "Zq{}SynthMark{}qZ"
 THOUGHT_FIELDS = ("reasoning_content", "thinking", "reasoning")
 """What templates call the thoughts of a message."""
 
+_NOT_OF_ROWS = ("tools", "prefix", "stop", "end")
+"""Variables that are no template arguments of a row: its tools have a column, the others stand in for a template."""
+
 _ALWAYS_GIVEN = {"messages", "add_generation_prompt", "raise_exception", "strftime_now", "bos_token", "eos_token"} | {
     "pad_token",
     "unk_token",
@@ -64,6 +67,17 @@ class Template:
     def with_variables(self, variables: Mapping[str, Any]) -> Self:
         """The same template with further variables."""
         return replace(self, variables={**self.variables, **variables}) if variables else self
+
+    @property
+    def dated(self) -> bool:
+        """Whether it writes the date."""
+        return "strftime_now" in self.text
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The variables that a row's conversation is rendered with, the date among them, but not its tools."""
+        given = {name: value for name, value in self.variables.items() if name not in _NOT_OF_ROWS}
+        return given | ({"strftime_now": self.today.date().isoformat()} if self.dated else {})
 
     def render(self, messages: Sequence[Message], *, generation: bool = False) -> str:
         """The conversation as text; `generation` adds the header that asks for an answer.

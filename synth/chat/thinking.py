@@ -84,28 +84,34 @@ def find_modes(template: Template, thinking: Thinking) -> dict[Mode, dict[str, A
     """
     if not thinking.own:
         return {}
-    prompts: dict[str, dict[str, Any]] = {}
+    prompts: dict[str, list[dict[str, Any]]] = {}
     for arguments in ({}, *switches(template)):
         with suppress(RequestError):
             text = template.with_variables(arguments).render([QUESTION], generation=True)
-            prompts[text] = prompts.get(text) or arguments  # said in words rather than left to the default
-    modes: dict[Mode, dict[str, Any]] = {}
+            prompts.setdefault(text, []).append(arguments)
+    found: dict[Mode, list[dict[str, Any]]] = {}
     undecided = []
-    for text, arguments in prompts.items():
+    for text, ways in prompts.items():
         match begun(thinking, text):
             case "thoughts":
-                modes.setdefault("thinking", arguments)
+                found.setdefault("thinking", ways)
             case "content":
-                modes.setdefault("plain", arguments)
-            case None if all(isinstance(value, bool) for value in arguments.values()):
-                undecided.append(arguments)
-    if len(undecided) == 1 or ("plain" in modes and undecided):
-        modes.setdefault("thinking", undecided[0])
-    elif undecided and "thinking" not in modes:
-        on = next((one for one in undecided if True in one.values()), undecided[0])
-        modes["thinking"] = on
-        modes.setdefault("plain", next(one for one in undecided if one != on))
-    return modes
+                found.setdefault("plain", ways)
+            case None if all(isinstance(value, bool) for value in ways[0].values()):
+                undecided.append(ways)
+    if len(undecided) == 1 or ("plain" in found and undecided):
+        found.setdefault("thinking", undecided[0])
+    elif undecided and "thinking" not in found:
+        on = next((ways for ways in undecided if any(True in way.values() for way in ways if way)), undecided[0])
+        found["thinking"] = on
+        found.setdefault("plain", next(ways for ways in undecided if ways is not on))
+    return {mode: _said(ways, [other for other in found.values() if other is not ways]) for mode, ways in found.items()}
+
+
+def _said(ways: list[dict[str, Any]], others: list[list[dict[str, Any]]]) -> dict[str, Any]:
+    """Of the arguments that give a mode those of the switch that gives the other, too: better said than left out."""
+    named = {name for other in others for way in other for name in way}
+    return next((way for way in ways if named & way.keys()), ways[0])
 
 
 def begun(thinking: Thinking, prompt: str) -> Literal["thoughts", "content"] | None:

@@ -26,8 +26,8 @@ NOT_OPEN: Any = None
 
 
 def renders(chat: ChatFormat) -> bool:
-    """Whether rows say how they are rendered (`RENDERING`): the template has thoughts, or is given arguments."""
-    return chat.thinking.own or bool(chat.template.variables.keys() - {"prefix", "stop", "end"})
+    """Whether rows say how they are rendered (`RENDERING`): with thoughts, a date, or arguments of the template."""
+    return chat.thinking.own or bool(chat.template.arguments)
 
 
 def check_samples(samples: int, sampling: Sampling) -> None:
@@ -124,10 +124,13 @@ class ChatModel:
         if renders(self.chat):
             chat = self.chat if asked else self.chat.for_turn(message, anew=True)
             mode = self.mode if asked and self.mode else ("thinking" if "reasoning_content" in message else "plain")
-            args = {name: value for name, value in chat.template.variables.items() if name != "tools"}
             earlier = row.extra.get("drawn") or [None] * sum(turn["role"] == "assistant" for turn in row.messages)
             ids = self._kept(row.messages, message, completion) if asked else None
-            row.extra |= {"mode": mode, "template_args": json.dumps(args, sort_keys=True), "drawn": [*earlier, ids]}
+            row.extra |= {
+                "mode": mode,
+                "template_args": json.dumps(chat.template.arguments, sort_keys=True),
+                "drawn": [*earlier, ids],
+            }
         row.messages = [*row.messages, message]
         return turn
 

@@ -145,7 +145,7 @@ class RowEncoder:
             RequestError: this model's chat template refuses the row's template arguments, or takes no tools.
         """
         chat = self.chat
-        if args is not None and args.keys() <= {*chat.template.reads}:
+        if args is not None and args.keys() <= {*chat.template.reads, "strftime_now"}:
             try:
                 chat = chat.with_args(args)
             except UsageError as error:

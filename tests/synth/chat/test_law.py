@@ -164,6 +164,20 @@ def test_template_arguments() -> None:
     assert "enable_thinking" in chat.template.reads and "tools" in chat.template.reads
 
 
+def test_a_template_that_writes_the_date_writes_that_of_the_row() -> None:
+    chat = chat_of("gptoss").with_args({"strftime_now": "2026-01-31"})
+    assert "2026-01-31" in chat.user_prompt().text
+    assert chat.template.arguments == {"strftime_now": "2026-01-31"}
+    with pytest.raises(UsageError, match="strftime_now: 'now' is no date such as 2026-01-31"):
+        chat.with_args({"strftime_now": "now"})
+
+
+def test_modes_are_said_by_the_switch_that_gives_them() -> None:
+    assert chat_of("qwen3").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
+    assert chat_of("gemma4").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
+    assert chat_of("deepseekv3").modes == {"thinking": {}}
+
+
 FAULTS = [
     ("qwen3", "<think>\nI wonder", "thoughts do not end"),
     ("qwen3", "<think>\nI wonder\n</think>\n\nSo.\n<think>\nOr", "thoughts are opened or closed twice: <think>"),
