@@ -26,7 +26,7 @@ from synth.errors import UsageError
 
 _TOKENIZED_ROWS = 1024
 
-Text = Literal["answer", "prompt", "text"]
+Text = Literal["answer", "prompt", "text", "thoughts"]
 """Columns that may be measured and compared."""
 
 

@@ -28,29 +28,30 @@ def Length(
     of: Text = "answer",
     model: str | None = None,
 ) -> Filter:
-    """Too short or too long; tokens need a model, as in length:max=2048,unit=tokens,model=M."""
+    """Too short, or too long with its thoughts; tokens need a model, as in length:max=2048,unit=tokens,model=M."""
     if max is not None and max < min:
         raise UsageError(f"no text has at least {min} and at most {max} {unit}")
     if unit == "tokens":
         if model is None:
             raise UsageError("name the model whose tokens are counted: unit=tokens,model=M")
-        return heuristics.tokens(of, context.token_counter(model), min, max)
+        count = context.token_counter(model)
+        return _with_thoughts(of, heuristics.tokens(of, count, min, max), heuristics.tokens(of, count, 0, max))
     if model is not None:
         raise UsageError(f"model= goes with unit=tokens; {unit} are counted without one")
     measure = heuristics.characters if unit == "characters" else heuristics.words
-    return measure(of, min, max)
+    return _with_thoughts(of, measure(of, min, max), measure(of, 0, max))
 
 
 @removes
 def RepeatedWords(_: FilterContext, max: float = 0.3, n: int = 5) -> Filter:
-    """Repetitive answers: share of word n-grams that occurred before."""
-    return heuristics.repeated_words(n, max)
+    """Repetitive answers or thoughts: share of word n-grams that occurred before."""
+    return _or_thoughts(heuristics.repeated_words(n, max), "answer")
 
 
 @removes
 def RepeatedLines(_: FilterContext, max: float = 0.3, shortest: int = heuristics.SHORT_LINE) -> Filter:
-    """The same by lines; lines of fewer characters than the shortest do not count."""
-    return heuristics.repeated_lines(max, shortest)
+    """The same line by line; lines of fewer characters than the shortest do not count."""
+    return _or_thoughts(heuristics.repeated_lines(max, shortest), "answer")
 
 
 @removes
@@ -79,14 +80,15 @@ def Refusal(_: FilterContext) -> Filter:
 
 @removes
 def TemplateDebris(_: FilterContext) -> Filter:
-    """Control tokens and role names of chat templates left in a turn."""
-    return heuristics.template_debris()
+    """Control tokens and role names of chat templates left in a turn, or in its thoughts."""
+    return _or_thoughts(heuristics.template_debris(), "prompt")
 
 
 @removes
 def Roles(_: FilterContext) -> Filter:
-    """Turns out of order, or empty."""
-    return heuristics.roles()
+    """Turns out of order, or empty; an answer that calls tools is not."""
+    find = heuristics.roles()
+    return lambda frame: find(frame.with_columns(pl.concat_str("answer", "calls", ignore_nulls=True).alias("answer")))
 
 
 @removes
@@ -99,14 +101,14 @@ def Language(_: FilterContext, *codes: str) -> Filter:
 
 @removes
 def PersonalData(_: FilterContext) -> Filter:
-    """E-mail and IP addresses, phone, card and account numbers."""
-    return _with_system(personal.personal_data())
+    """E-mail and IP addresses, phone, card and account numbers; in thoughts and calls, too."""
+    return _everywhere(personal.personal_data())
 
 
 @removes
 def Secrets(_: FilterContext) -> Filter:
-    """API keys, tokens, private keys."""
-    return _with_system(personal.secrets())
+    """API keys, tokens, private keys; in thoughts and calls, too."""
+    return _everywhere(personal.secrets())
 
 
 @removes
@@ -203,10 +205,41 @@ def Column(
     return lambda frame: frame.select(pl.coalesce(reasons).alias("reason")).to_series()
 
 
-def _with_system(find: Filter) -> Filter:
-    """A filter of `text` that looks at the system's turns, too."""
-    whole = pl.concat_str("system", "text", separator="\n\n", ignore_nulls=True).alias("text")
+def _everywhere(find: Filter) -> Filter:
+    """A filter of `text` that looks at the system's turns, at thoughts and at calls, too."""
+    parts = ("system", "text", "thoughts", "calls")
+    whole = pl.concat_str(*parts, separator="\n\n", ignore_nulls=True).alias("text")
     return lambda frame: find(frame.with_columns(whole))
+
+
+def _or_thoughts(find: Filter, column: str) -> Filter:
+    """A filter that looks at thoughts as it looks at a column."""
+
+    def both(frame: pl.DataFrame) -> pl.Series:
+        reasons = find(frame)
+        if frame["thoughts"].null_count() == len(frame):
+            return reasons
+        others = [pl.lit(None, pl.String).alias(name) for name in ("prompt", "answer") if name != column]
+        found = find(frame.with_columns(pl.col("thoughts").alias(column), *others))
+        return reasons.zip_with(reasons.is_not_null(), found + " (in its thoughts)")
+
+    return both
+
+
+def _with_thoughts(of: Text, find: Filter, too_long: Filter) -> Filter:
+    """A filter of a text's length, where what is too long is the text together with its thoughts."""
+
+    def both(frame: pl.DataFrame) -> pl.Series:
+        if of not in ("answer", "text") or frame["thoughts"].null_count() == len(frame):
+            return find(frame)
+        whole = pl.concat_str("thoughts", of, separator="\n\n", ignore_nulls=True).alias(of)
+        reasons = find(frame)
+        found = too_long(
+            frame.with_columns(pl.when(pl.col("thoughts").is_not_null()).then(whole).otherwise(pl.col(of)))
+        )
+        return reasons.zip_with(reasons.is_not_null(), found + " with its thoughts")
+
+    return both
 
 
 def _named(context: FilterContext, source: DataPath, of: Text) -> pl.DataFrame:

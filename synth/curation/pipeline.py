@@ -20,7 +20,7 @@ from synth.errors import UsageError
 
 Filter = Callable[[pl.DataFrame], pl.Series]
 
-TEXTS = ("prompt", "answer", "text", "system")
+TEXTS = ("prompt", "answer", "text", "system", "thoughts", "calls")
 """Columns of text that every frame has."""
 
 REASON_LENGTH = 400
@@ -97,7 +97,11 @@ def frame_of(prompts: PromptSet) -> pl.DataFrame:
     `answer`  the assistant's turns likewise; where there are none the reference; null without either
     `text`    all turns but the system's, and an answer that is the reference
     `system`  the system's turns; null without any
+    `thoughts`  what the assistant thought before its turns; null without any
+    `calls`   the tools that it called, with their arguments, each on a line; null without any
     `roles`   the roles of the turns
+
+    A turn's text is its content: thoughts and calls stand in no other column.
 
     Beside these are the set's own columns; one that bears a name of the above goes by `input_NAME`. Scored tokens
     give two more, unless the set has such columns: `tokens`, and `perplexity` of those that are scored.
@@ -109,6 +113,8 @@ def frame_of(prompts: PromptSet) -> pl.DataFrame:
         _turns("user").alias("prompt"),
         pl.coalesce(_turns("assistant"), "reference").alias("answer"),
         _turns("system", "developer").alias("system"),
+        _thoughts(frame).alias("thoughts"),
+        _calls(frame).alias("calls"),
         pl.col("messages").list.eval(pl.element().struct.field("role")).alias("roles"),
         pl.int_range(pl.len()).alias("row"),
     )
@@ -170,6 +176,31 @@ def _turns(*roles: str, others: bool = False) -> pl.Expr:
     content = pl.when(wanted).then(pl.element().struct.field("content").fill_null(""))
     contents = pl.col("messages").list.eval(content).list.drop_nulls()
     return pl.when(contents.list.len() > 0).then(contents.list.join(_BETWEEN_TURNS))
+
+
+def _thoughts(frame: pl.DataFrame) -> pl.Expr:
+    """The thoughts of all turns as one text; null where there are none."""
+    if not _has(frame, "reasoning_content"):
+        return pl.lit(None, pl.String)
+    found = pl.col("messages").list.eval(pl.element().struct.field("reasoning_content")).list.drop_nulls()
+    return pl.when(found.list.len() > 0).then(found.list.join(_BETWEEN_TURNS))
+
+
+def _calls(frame: pl.DataFrame) -> pl.Expr:
+    """The calls of all turns, each on a line; null where there are none."""
+    if not _has(frame, "tool_calls"):
+        return pl.lit(None, pl.String)
+    calls = pl.col("messages").list.eval(pl.element().struct.field("tool_calls").list.explode()).list.drop_nulls()
+    function = pl.element().struct.field("function").struct
+    found = calls.list.eval(pl.format("{}({})", function.field("name"), function.field("arguments")))
+    return pl.when(found.list.len() > 0).then(found.list.join("\n"))
+
+
+def _has(frame: pl.DataFrame, part: str) -> bool:
+    """Whether turns have a place for a part."""
+    kind = frame.schema["messages"]
+    turn = kind.inner if isinstance(kind, pl.List) else None
+    return isinstance(turn, pl.Struct) and any(item.name == part for item in turn.fields)
 
 
 def _of_tokens(frame: pl.DataFrame) -> dict[str, pl.Expr]:

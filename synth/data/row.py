@@ -173,13 +173,19 @@ def conversations_of(column: pa.Array) -> list[list[Message] | None]:
 
 
 def records_of(batch: pa.RecordBatch) -> list[dict[str, Any]]:
-    """The rows of a batch as dictionaries, their conversations as in memory."""
+    """The rows of a batch as dictionaries, their conversations as in memory, whatever parts their type has."""
     records: list[dict[str, Any]] = batch.to_pylist()
-    for name in (item.name for item in batch.schema if item.type == PARTED):
+    for name in (item.name for item in batch.schema if _may_lack_parts(item.type)):
         for record in records:
             if record[name] is not None:
                 record[name] = as_messages(record[name])
     return records
+
+
+def _may_lack_parts(kind: pa.DataType) -> bool:
+    """Whether a column holds lists of turns that may have more than a role and a content."""
+    turn = kind.value_type if pa.types.is_list(kind) or pa.types.is_large_list(kind) else None
+    return turn is not None and pa.types.is_struct(turn) and {*_ALWAYS} < {item.name for item in turn}
 
 
 def has_parts(messages: Iterable[Message]) -> bool:

@@ -218,7 +218,8 @@ TRAINERS: dict[str, Trainer] = {
         _axolotl,
         style="objects",
         losses="axolotl renders each conversation once, with the chat template: thoughts of earlier turns that the "
-        "template cuts are not trained on; template arguments are those of its configuration, for all rows alike",
+        "template cuts are not trained on; what a call passes as null is left out; template arguments are those of its "
+        "configuration, for all rows alike",
     ),
     "llama-factory": Trainer(
         ("tokens", *_CONVERSATIONS),

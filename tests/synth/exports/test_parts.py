@@ -90,7 +90,8 @@ def test_axolotl(source: Path, thinker: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr[-2000:]
     tokenizer = transformers.AutoTokenizer.from_pretrained(thinker)
     seen = sorted(tokenizer.decode(row["input_ids"]) for row in json.loads(done.stdout.splitlines()[-1]))
-    assert seen == sorted(as_rendered(thinker, arguments=False))
+    meant = [text.replace(', "b": null', "") for text in as_rendered(thinker, arguments=False)]
+    assert seen == sorted(meant), "axolotl leaves nulls out"
 
 
 def test_llama_factory(source: Path, tmp_path: Path) -> None:
