@@ -16,6 +16,7 @@ from typing import Any
 
 from synth.errors import UsageError
 from synth.nearest import path_hint
+from synth.quiet import quiet_libraries
 
 LARGEST_WINDOW = 1 << 24
 """Tokens. Tokenizers without a limit give a huge number as their `model_max_length`."""
@@ -275,7 +276,8 @@ def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:
 def _reading(model: str, fault: str) -> Iterator[None]:
     """Report in one line why a model cannot be read. Its files are untrusted and may make libraries raise anything."""
     try:
-        yield
+        with quiet_libraries():
+            yield
     except UsageError:
         raise
     except Exception as error:

@@ -13,6 +13,7 @@ from synth.engines.device import pick_device
 from synth.engines.hf.engine import load_model
 from synth.engines.loading import outline
 from synth.errors import UsageError
+from synth.quiet import quiet_libraries
 from synth.training.settings import UNMERGED, TrainedParts
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
@@ -76,6 +77,7 @@ class Size:
     learnt: int
 
 
+@quiet_libraries()
 def measure(name: str, trained: TrainedParts) -> Size:
     """Count the weights of a model and check that the chosen parts can be trained, before it is loaded.
 

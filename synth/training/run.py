@@ -19,6 +19,7 @@ from synth.engines.device import out_of_memory, pick_device
 from synth.engines.hf.forward import check_causal
 from synth.engines.loading import load_config, own_attention
 from synth.errors import RunError, UsageError
+from synth.quiet import quiet_libraries
 from synth.training.attention import can_pack
 from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.callbacks import Callbacks
@@ -46,6 +47,7 @@ class TrainingResult:
     fell_at: int | None = None
 
 
+@quiet_libraries()
 def train(
     rows: TrainingRows,
     name: str,
