@@ -1,6 +1,7 @@
 """The layers (cli → synth → filters → nothing of ours), the rooms, and what may be imported before it is needed."""
 
 import ast
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -90,3 +91,45 @@ def test_help_needs_no_model_library(arguments: list[str]) -> None:
 def test_the_package_itself_imports_nothing_heavy() -> None:
     code = f"import sys, synth\nprint(sorted({HEAVY | {'pyarrow', 'numpy', 'click'}!r} & sys.modules.keys()))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+LIBRARIES = HEAVY | {"accelerate", "httpx", "jinja2", "matplotlib", "peft", "rich", "scipy", "sklearn", "sympy"}
+"""All but pandas, which pyarrow imports by itself, the first time that it makes a column of Python objects."""
+IMPORTED: dict[str, set[str]] = {
+    "filter rows.jsonl --filter length:min=2 -o out": {"polars"},
+    "filter rows.jsonl --dedup near -o out.jsonl": {"polars"},
+    "mix rows.jsonl --replay old.jsonl:50% -o out": set(),
+    "verify rows.jsonl --verifier math --references -o out": set(),
+    "export rows.jsonl -o out.parquet": set(),
+    "export rows.jsonl --for trl -o out": set(),
+    "show rows.jsonl": {"rich"},
+    "report rows.jsonl -o out.html": {"jinja2", "matplotlib"},
+}
+"""Commands that use no model, and which of `LIBRARIES` each may import."""
+
+
+@pytest.mark.parametrize("command", IMPORTED)
+def test_commands_without_a_model_import_what_they_use(command: str, tmp_path: Path) -> None:
+    for name, numbers in ("rows", range(2, 6)), ("old", range(6, 10)):
+        rows = [{"question": f"What is {n} + {n}?", "answer": f"It is {2 * n}. #### {2 * n}"} for n in numbers]
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        (tmp_path / f"{name}.jsonl").write_text(lines, encoding="utf-8")
+    code = (
+        f"import sys\nfrom cli.main import main\ntry:\n    main({command.split()!r})\nexcept SystemExit as stop:\n"
+        f"    print('DONE', stop.code, *({LIBRARIES!r} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+    _, status, *libraries = done.stdout.splitlines()[-1].split()
+    assert status == "0", done.stderr
+    assert set(libraries) <= IMPORTED[command]
+
+
+def test_magpie_imports_what_generates_and_no_more(tmp_path: Path) -> None:
+    arguments = ["magpie", "--model", str(ROOT / "samples" / "model"), "-n", "1", "-o", str(tmp_path / "out")]
+    code = (
+        f"import sys\nfrom cli.main import main\ntry:\n    main({[*arguments, '--engine', 'transformers']!r})\n"
+        "except SystemExit as stop:\n"
+        "    print('DONE', stop.code, *({'vllm', 'datasets', 'polars', 'peft', 'matplotlib'} & sys.modules.keys()))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=300)
+    assert done.stdout == "DONE 0\n", done.stderr
