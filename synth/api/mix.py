@@ -104,7 +104,7 @@ def mix(
 def _token_counter(model: Model) -> CountTokens:
     def count(messages: list[Message]) -> int:
         try:
-            return len(model.chat.encode(messages).input_ids)
+            return model.chat.length(messages)
         except RequestError:
             return 0  # such a row is rejected when it is scored
 

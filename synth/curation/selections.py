@@ -135,7 +135,7 @@ def _counted(frame: pl.DataFrame, chat: ChatFormat) -> list[int | None]:
     counts: list[int | None] = []
     for messages in frame["messages"].to_list():
         try:
-            counts.append(len(chat.encode(as_messages(messages)).input_ids))
+            counts.append(chat.length(as_messages(messages)))
         except RequestError:
             counts.append(None)
     return counts

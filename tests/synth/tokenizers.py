@@ -6,8 +6,10 @@ Mistral, Gemma). Both put a beginning-of-sequence token before plain text, so th
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
@@ -152,3 +154,22 @@ def texts(chat: ChatFormat, ids: tuple[int, ...]) -> list[str]:
 def turns_of(chat: ChatFormat, messages: list[Message]) -> list[str]:
     encoded = chat.encode(messages)
     return [chat.tokenizer.decode(encoded.input_ids[start:end]) for start, end in encoded.spans]
+
+
+_TRL = find_spec("trl")
+STORED = {
+    file.stem: file
+    for file in sorted((Path(_TRL.origin or "").parent / "chat_templates").glob("*.jinja") if _TRL else ())
+}
+"""The chat templates that TRL's wheel stores, by name."""
+
+SIGNS = re.compile(r"<[|/]?[^<>\s'\"{}%]{1,40}>|\[/?[A-Z_]{3,30}\]")
+
+
+def stored_format(name: str, *, thoughts_are_tokens: bool = True) -> ChatFormat:
+    """A template that TRL stores, over a small tokenizer that has all its signs as tokens of their own."""
+    if name not in STORED:
+        pytest.skip("trl, which stores today's chat templates, is not installed")
+    template = STORED[name].read_text(encoding="utf-8")
+    signs = [sign for sign in sorted(set(SIGNS.findall(template))) if thoughts_are_tokens or "think" not in sign]
+    return chat_format(small_tokenizer(template, ["<s>", "</s>", *signs]))

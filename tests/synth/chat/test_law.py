@@ -5,25 +5,17 @@ every mode that a template has, for tokens as a model may draw them: not those t
 """
 
 import random
-import re
 from collections.abc import Sequence
-from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synth.chat.derive import chat_format
 from synth.chat.format import ChatFormat, Encoded, Example
 from synth.chat.thinking import Mode
 from synth.chat.turn import put_together
 from synth.data.row import Message
 from synth.errors import RequestError, UsageError
-from tests.synth.tokenizers import small_tokenizer
-
-SPEC = find_spec("trl")
-FOLDER = Path(SPEC.origin or "").parent / "chat_templates" if SPEC else Path()
-STORED = {file.stem: file for file in sorted(FOLDER.glob("*.jinja"))}
+from tests.synth.tokenizers import STORED, stored_format
 
 PICTURES = ("idefics3", "llava_next", "smolvlm")  # contents are lists of parts: refused
 NO_SYSTEM = ("gemma", "gemma_training")
@@ -38,16 +30,7 @@ MODES = {
     **{name: ["thinking"] for name in ALWAYS_THINKING},
     **{name: [] for name in NEVER_THINKING},
 }
-SIGNS = re.compile(r"<[|/]?[^<>\s'\"{}%]{1,40}>|\[/?[A-Z_]{3,30}\]")
-
 pytestmark = pytest.mark.skipif(not STORED, reason="trl, which stores today's chat templates, is not installed")
-
-
-def chat_of(name: str, *, thoughts_are_tokens: bool = True) -> ChatFormat:
-    """A stored template over a small tokenizer that has all its signs as tokens of their own."""
-    template = STORED[name].read_text(encoding="utf-8")
-    signs = [sign for sign in sorted(set(SIGNS.findall(template))) if thoughts_are_tokens or "think" not in sign]
-    return chat_format(small_tokenizer(template, ["<s>", "</s>", *signs]))
 
 
 def drawn_ids(chat: ChatFormat, text: str, choice: random.Random) -> list[int]:
@@ -97,7 +80,7 @@ def places(examples: Sequence[Example]) -> dict[int, tuple[Encoded, tuple[int, i
 @pytest.mark.parametrize("thoughts_are_tokens", [True, False], ids=["tokens", "words"])
 @pytest.mark.parametrize("name", [name for name in STORED if not name.startswith(PICTURES)])
 def test_what_is_drawn_is_what_is_trained_on(name: str, thoughts_are_tokens: bool) -> None:
-    base = chat_of(name, thoughts_are_tokens=thoughts_are_tokens)
+    base = stored_format(name, thoughts_are_tokens=thoughts_are_tokens)
     modes: list[Mode | None] = [*base.modes]
     for mode in modes or [None]:
         chat = base.in_mode(mode) if mode else base
@@ -116,7 +99,7 @@ def test_what_is_drawn_is_what_is_trained_on(name: str, thoughts_are_tokens: boo
 
 @pytest.mark.parametrize("name", [name for name in STORED if not name.startswith(PICTURES)])
 def test_a_conversation_whose_tokens_nobody_kept_stands_after_the_same_prompts(name: str) -> None:
-    base = chat_of(name)
+    base = stored_format(name)
     modes: list[Mode | None] = [*base.modes]
     for mode in modes or [None]:
         chat = base.in_mode(mode) if mode else base
@@ -136,24 +119,24 @@ def test_a_conversation_whose_tokens_nobody_kept_stands_after_the_same_prompts(n
 @pytest.mark.parametrize("name", [name for name in MODES if name in STORED])
 def test_modes(name: str) -> None:
     for tokens in (True, False):
-        assert sorted(chat_of(name, thoughts_are_tokens=tokens).modes) == MODES[name]
+        assert sorted(stored_format(name, thoughts_are_tokens=tokens).modes) == MODES[name]
 
 
 @pytest.mark.parametrize("name", [name for name in STORED if name.startswith(PICTURES)])
 def test_templates_whose_contents_are_lists_are_refused(name: str) -> None:
     with pytest.raises(UsageError, match="does not write the text of the user turn exactly once"):
-        chat_of(name)
+        stored_format(name)
 
 
 def test_a_mode_that_there_is_not() -> None:
     with pytest.raises(UsageError, match="`mode` plain: this model's chat template has only thinking"):
-        chat_of("deepseekv3").in_mode("plain")
+        stored_format("deepseekv3").in_mode("plain")
     with pytest.raises(UsageError, match=r"`mode` thinking: .* has no modes"):
-        chat_of("qwen2_5").in_mode("thinking")
+        stored_format("qwen2_5").in_mode("thinking")
 
 
 def test_template_arguments() -> None:
-    chat = chat_of("qwen3_8")
+    chat = stored_format("qwen3_8")
     high, low = (chat.with_args({"reasoning_effort": effort}) for effort in ("xhigh", "low"))
     question: list[Message] = [{"role": "user", "content": "Why?"}]
     assert high.answer_prompt(question) != low.answer_prompt(question)
@@ -165,7 +148,7 @@ def test_template_arguments() -> None:
 
 
 def test_a_template_that_writes_the_date_writes_that_of_the_row() -> None:
-    chat = chat_of("gptoss").with_args({"strftime_now": "2026-01-31"})
+    chat = stored_format("gptoss").with_args({"strftime_now": "2026-01-31"})
     assert "2026-01-31" in chat.user_prompt().text
     assert chat.template.arguments == {"strftime_now": "2026-01-31"}
     with pytest.raises(UsageError, match="strftime_now: 'now' is no date such as 2026-01-31"):
@@ -173,9 +156,9 @@ def test_a_template_that_writes_the_date_writes_that_of_the_row() -> None:
 
 
 def test_modes_are_said_by_the_switch_that_gives_them() -> None:
-    assert chat_of("qwen3").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
-    assert chat_of("gemma4").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
-    assert chat_of("deepseekv3").modes == {"thinking": {}}
+    assert stored_format("qwen3").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
+    assert stored_format("gemma4").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
+    assert stored_format("deepseekv3").modes == {"thinking": {}}
 
 
 FAULTS = [
@@ -190,18 +173,18 @@ FAULTS = [
 
 @pytest.mark.parametrize(("name", "text", "fault"), FAULTS)
 def test_turns_that_cannot_be_used(name: str, text: str, fault: str) -> None:
-    assert chat_of(name).parse(text).fault == fault
+    assert stored_format(name).parse(text).fault == fault
 
 
 def test_what_ends_an_answer_of_channels() -> None:
     """A channel's end is none: the answer comes after it."""
-    chat = chat_of("gptoss")
+    chat = stored_format("gptoss")
     names = chat.tokenizer.convert_ids_to_tokens(list(chat.answer_stop_ids))
     assert "<|return|>" in names and not {"<|end|>", "<|start|>", "<|channel|>", "<|message|>"} & set(names)
 
 
 def test_several_channels() -> None:
-    chat = chat_of("gptoss")
+    chat = stored_format("gptoss")
     between = "<|end|><|start|>assistant"
     turn = chat.parse(
         f"<|channel|>analysis<|message|>One.{between}<|channel|>commentary<|message|>I look it up.{between}"
@@ -211,7 +194,7 @@ def test_several_channels() -> None:
 
 
 def test_a_question_may_name_the_markers_of_thoughts_but_no_turn() -> None:
-    chat = chat_of("qwen3")
+    chat = stored_format("qwen3")
     messages: list[Message] = [{"role": "system", "content": "Think between <think> and </think>."}]
     messages += [{"role": "user", "content": "Why?"}, {"role": "assistant", "content": "So."}]
     assert chat.examples(messages)[0]
@@ -220,7 +203,7 @@ def test_a_question_may_name_the_markers_of_thoughts_but_no_turn() -> None:
 
 
 def test_tokens_that_say_something_else_than_the_message_are_not_taken() -> None:
-    chat = chat_of("qwen3").in_mode("thinking")
+    chat = stored_format("qwen3").in_mode("thinking")
     messages, prompts, drawn = converse(chat, "thinking", system=False, turns=1)
     edited = [messages[0], messages[1] | {"content": "Four."}]
     [example], _ = chat.examples(edited, drawn)

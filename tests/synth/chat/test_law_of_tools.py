@@ -11,8 +11,9 @@ from synth.chat.thinking import Mode
 from synth.chat.turn import put_together
 from synth.data.row import Message
 from synth.errors import RequestError
-from tests.synth.chat.test_law import STORED, chat_of, drawn_ids, places
+from tests.synth.chat.test_law import drawn_ids, places
 from tests.synth.chat.test_tool_calls import READ, TOOLS, _drawn
+from tests.synth.tokenizers import STORED, stored_format
 
 pytestmark = pytest.mark.skipif(not STORED, reason="trl, which stores today's chat templates, is not installed")
 
@@ -49,7 +50,7 @@ def _texts(chat: ChatFormat, turn: Message) -> str:
 
 @pytest.mark.parametrize("name", READ)
 def test_what_is_drawn_is_what_is_trained_on(name: str) -> None:
-    base = chat_of(name)
+    base = stored_format(name)
     modes: list[Mode | None] = [*base.modes]
     for mode in modes or [None]:
         chat = _offered(base.in_mode(mode) if mode else base, name)
@@ -92,7 +93,7 @@ def test_what_is_drawn_is_what_is_trained_on(name: str) -> None:
 
 @pytest.mark.parametrize("name", READ)
 def test_calls_whose_tokens_nobody_kept_are_trained_on_as_the_template_writes_them(name: str) -> None:
-    chat = _offered(chat_of(name), name)
+    chat = _offered(stored_format(name), name)
     compact = {"type": "function", "id": "call00001", "function": {"name": "now", "arguments": '{"a":1,"b":"é"}'}}
     messages: list[Message] = [
         {"role": "user", "content": "How late is it?"},
@@ -113,7 +114,7 @@ def test_calls_whose_tokens_nobody_kept_are_trained_on_as_the_template_writes_th
 
 def test_the_span_of_a_turn_that_calls_tools_is_what_the_model_wrote() -> None:
     for name, text in (("qwen3", "<tool_call>\n"), ("gptoss", " to=functions.now"), ("gemma4", "<|tool_call>call:now")):
-        chat = chat_of(name).with_tools(TOOLS)
+        chat = stored_format(name).with_tools(TOOLS)
         turn = {"role": "assistant", "content": "", "tool_calls": [_call("now", {})]}
         after = [{"role": "tool", "content": "12:00"}, {"role": "assistant", "content": "Noon."}]
         encoded = chat.encode([{"role": "user", "content": "How late is it?"}, turn, *after])
@@ -125,11 +126,11 @@ def test_the_span_of_a_turn_that_calls_tools_is_what_the_model_wrote() -> None:
 
 def test_a_template_that_offers_no_tools_says_so() -> None:
     with pytest.raises(RequestError, match="takes no tools"):
-        chat_of("deepseekv3").with_tools(TOOLS)
+        stored_format("deepseekv3").with_tools(TOOLS)
 
 
 def test_a_broken_call_on_a_channel_of_its_own_is_a_fault() -> None:
-    chat = chat_of("gptoss").with_tools(TOOLS)
+    chat = stored_format("gptoss").with_tools(TOOLS)
     thoughts = f"<|channel|>analysis<|message|>Hm.{AGAIN}"
     call = "<|channel|>commentary to=functions.now <|constrain|>json<|message|>"
     turn = chat.parse(f"{thoughts}{call}{{}}")

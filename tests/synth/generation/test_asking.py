@@ -1,6 +1,7 @@
 """Models that think, asked in their modes: a scripted engine draws what such models draw."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pytest
@@ -12,10 +13,11 @@ from synth.engines.base import Completion, Sampling, Usage
 from synth.errors import UsageError
 from synth.generation.asking import Asking, by_row
 from synth.generation.chat_model import ChatModel
+from synth.generation.screen import answer_fault
 from synth.methods.magpie import MagpieSettings, magpie
 from synth.methods.self_output import SelfOutputSettings, self_output
 from synth.scoring.encoding import RowEncoder, rendering
-from tests.synth.tokenizers import IM, small_tokenizer
+from tests.synth.tokenizers import IM, small_tokenizer, stored_format
 
 HYBRID = (
     "{%- set ns = namespace(last=-1) -%}"
@@ -169,3 +171,47 @@ def test_settings_are_recorded_where_they_are_given() -> None:
         "thinking_share": 0.3,
         "thought_tokens": 100,
     }
+
+
+GPT_OSS_ENDS = "<|end|><|start|>assistant"
+GPT_OSS = [  # as gpt-oss draws its answers after `<|start|>assistant`
+    f"<|channel|>analysis<|message|>Simple.{GPT_OSS_ENDS}<|channel|>final<|message|>Four.",
+    f"<|channel|>analysis<|message|>Need 2+2.\n\nFour.{GPT_OSS_ENDS}<|channel|>final<|message|>**4**\n\n- so\n",
+    f"<|channel|>analysis<|message|>One.{GPT_OSS_ENDS}<|channel|>analysis<|message|>Two."
+    f"{GPT_OSS_ENDS}<|channel|>final<|message|>4",
+    f"<|channel|>commentary<|message|>I will add.{GPT_OSS_ENDS}<|channel|>final<|message|>4",
+    f"<|channel|>analysis<|message|>Hm.{GPT_OSS_ENDS}<|channel|>commentary<|message|>Let me see."
+    f"{GPT_OSS_ENDS}<|channel|>final<|message|>4",
+    "<|channel|>final<|message|>Four, of course.",
+    f"<|channel|>analysis<|message|>{GPT_OSS_ENDS}<|channel|>final<|message|>4",
+    f" <|channel|>analysis<|message|> Spaced. {GPT_OSS_ENDS} <|channel|>final<|message|> 4 ",
+]
+GPT_OSS_BROKEN = {
+    "<|channel|>analysis<|message|>It never ends": "thoughts do not end",
+    "Four.": "no channel",
+    f"<|channel|>final<|message|>4{GPT_OSS_ENDS}<|channel|>analysis<|message|>or 5?": "thoughts after the answer",
+    f"<|channel|>analysis<|message|>a{GPT_OSS_ENDS}<|channel|>final<|message|>4<|start|>": "template debris: <|start|>",
+}
+
+
+def _says(text: str, _: str) -> str:
+    return text
+
+
+def test_answers_on_channels_are_accepted_and_trained_on_as_drawn(loop: Any) -> None:
+    chat = stored_format("gptoss")
+    question = [{"role": "user", "content": "2+2?"}]
+    for text in GPT_OSS:
+        chat_model, engine = model(chat, partial(_says, text))
+        row = Row("r", list(question), "self-output")
+        completion = loop.run(chat_model.reply(row.messages, Sampling(max_tokens=1000)))
+        assert answer_fault(completion, chat) is None, text
+        turn = chat_model.put(row, completion)
+        assert turn.content.strip("* \n-so") and "<|" not in turn.content + (turn.reasoning or "")
+        [example] = RowEncoder(chat).conversation(row.messages, **rendering(row.extra))
+        [(prompt, drawn)] = engine.asked
+        assert example.ids.tolist() == [*prompt, *drawn.token_ids, drawn.stop_reason]
+        assert example.wanted.sum() == len(drawn.token_ids) + 1
+    for text, fault in GPT_OSS_BROKEN.items():
+        completion = Completion((1, 2, 3), text, "stop", chat.end_ids[0])
+        assert answer_fault(completion, chat) == fault
