@@ -1,7 +1,9 @@
 """How `synth show` draws rows: facts, turns, preference pairs, heat maps. No row takes more than a few screens."""
 
+import json
 import math
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
 from typing import Any
 
@@ -13,12 +15,22 @@ from rich.text import Text
 from cli.call import told
 from cli.show import printable
 from synth.data.pairs import SIDES
-from synth.data.row import FAULT
-from synth.data.views import open_views
+from synth.data.row import FAULT, records_of
+from synth.data.views import CALLS, THOUGHTS, open_views, pieces
 from synth.reports.heat_maps import cut
 from synth.scoring.cells import Cell, Tokenizers, cells
 
-COLOURS = {"system": "magenta", "user": "cyan", "assistant": "green", "chosen": "green", "rejected": "red"}
+STYLES = {THOUGHTS: "dim italic", CALLS: "cyan"}
+"""How pieces of a turn are written that are no content."""
+
+COLOURS = {
+    THOUGHTS: "dim",
+    "system": "magenta",
+    "user": "cyan",
+    "assistant": "green",
+    "chosen": "green",
+    "rejected": "red",
+}
 HEAT = ((1.5, ""), (2.5, "on #5c4a00"), (10.0, "on #8a4500"), (100.0, "on #a02000"), (math.inf, "bold on #c00000"))
 """Perplexities up to which a token has a background, for white letters."""
 
@@ -26,7 +38,9 @@ MOST_CHARS = 20_000
 MOST_TURNS = 100
 MOST_FACTS = 40
 FACT = 80
-"""Of one row at most: characters and turns of its conversation, columns beside it, characters of such a column."""
+MOST_THOUGHTS = 500
+"""Of one row at most: characters and turns of its conversation, columns beside it, characters of such a column, and
+characters of what was thought before one answer."""
 
 MOST_TOKENS, LEAD = 2_000, 200
 """Tokens of a heat map at most, and of those before the first scored one."""
@@ -100,14 +114,16 @@ class Signs:
 
 def _records(batches: Iterator[Any]) -> Iterator[dict[str, Any]]:
     return (
-        record for batch in batches for start in range(batch.num_rows) for record in batch.slice(start, 1).to_pylist()
+        record for batch in batches for start in range(batch.num_rows) for record in records_of(batch.slice(start, 1))
     )
 
 
 def _facts(record: dict[str, Any], signs: Signs, *, with_perplexity: bool) -> str:
-    """The line above a row: what is short and known, and how many columns there are beside it."""
+    """The line above a row: what is short and known, the tools on offer, and how many columns there are beside it."""
     names = [name for name, value in record.items() if _is_fact(name, value, record)]
     facts = [f"{name} {_short(record[name])}" for name in names[:MOST_FACTS]]
+    if offered := _tools(record.get("tools")):
+        facts.append(f"tools {offered}")
     if len(names) > MOST_FACTS:
         facts.append(f"{len(names) - MOST_FACTS:,} more columns")
     if with_perplexity:
@@ -121,20 +137,31 @@ def _short(value: object) -> object:
 
 def _is_fact(name: str, value: object, record: dict[str, Any]) -> bool:
     """Whether a column is worth a place in the line above a row."""
-    if name in ("messages", "scorer") or value is None or isinstance(value, list | dict | bytes):
+    if name in ("messages", "scorer", "tools") or value is None or isinstance(value, list | dict | bytes):
         return False
     if isinstance(value, str) and len(value) > FACT:
         return False
     return not (name == "text" and [turn["role"] for turn in record.get("messages") or []] == ["text"])
 
 
+def _tools(text: object) -> str:
+    """The names of the functions on offer, as far as they fit; the column itself where it is something else."""
+    if not isinstance(text, str):
+        return ""
+    with suppress(ValueError, TypeError, KeyError):
+        text = ", ".join(tool["function"]["name"] for tool in json.loads(text))
+    return text if len(text) <= FACT else f"{text[: FACT - 1]}…"
+
+
 def _turns(turns: Sequence[dict[str, Any]], most: int, signs: Signs) -> RenderableType:
-    """A conversation, or as much of it as fits; what is left out is said."""
-    whole = [(turn["role"] or "", turn["content"] or "") for turn in turns]
-    kept, was_cut = cut(whole, most, MOST_TURNS)
-    table = Table.grid(Column(width=9, justify="right"), Column(overflow="fold"), padding=(0, 2, 0, 0))
+    """A conversation, or as much of it as fits; what is left out is said. Thoughts are dim."""
+    whole = pieces(turns)
+    folded = [(role, content[:MOST_THOUGHTS] if role == THOUGHTS else content) for role, content in whole]
+    kept, was_cut = cut(folded, most, MOST_TURNS)
+    names = Column(min_width=9, max_width=20, justify="right", overflow="fold")
+    table = Table.grid(names, Column(overflow="fold"), padding=(0, 2, 0, 0))
     for (role, content), (_, all_of_it) in zip(kept, whole, strict=False):
-        text = Text(printable(content))
+        text = Text(printable(content), STYLES.get(role, ""))
         if left := len(all_of_it) - len(content):
             text.append(f"\n{signs.dots} {left:,} more characters", "dim")
         table.add_row(Text(printable(role), f"bold {COLOURS.get(role, 'yellow')}"), text)
@@ -158,7 +185,7 @@ def _named(turns: Sequence[dict[str, Any]] | None, side: str) -> list[dict[str, 
     """The turns of one side, the first of them named after it."""
     if not turns:
         return [{"role": side, "content": "(nothing)"}]
-    return [{"role": side, "content": turns[0]["content"]}, *turns[1:]]
+    return [turns[0] | {"role": side}, *turns[1:]]
 
 
 def _is_scored(record: dict[str, Any]) -> bool:

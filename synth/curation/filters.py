@@ -50,7 +50,7 @@ def RepeatedWords(_: FilterContext, max: float = 0.3, n: int = 5) -> Filter:
 
 @removes
 def RepeatedLines(_: FilterContext, max: float = 0.3, shortest: int = heuristics.SHORT_LINE) -> Filter:
-    """The same line by line; lines of fewer characters than the shortest do not count."""
+    """The same by lines; lines of fewer characters than the shortest do not count."""
     return _or_thoughts(heuristics.repeated_lines(max, shortest), "answer")
 
 

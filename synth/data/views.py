@@ -1,7 +1,10 @@
 """Rows for display: conversations, preference pairs and plain texts, all as turns.
 
-A plain text is one turn of the role `text`; a preference pair is what `synth.data.pairs` makes of it.
+A plain text is one turn of the role `text`; a preference pair is what `synth.data.pairs` makes of it. A turn with parts
+is several pieces: what was thought, what was said, what was called.
 """
+
+from collections.abc import Iterable
 
 import pyarrow as pa
 from pyarrow import compute
@@ -9,6 +12,28 @@ from pyarrow import compute
 from synth.data.pairs import has_pairs, pairs
 from synth.data.plain import TEXT, has_texts, rows_or_texts
 from synth.data.read import Rows, open_source
+from synth.data.row import Message
+
+THOUGHTS, CALLS = "thoughts", "calls"
+"""What pieces of an assistant's turn are called that are not its content."""
+
+
+def pieces(messages: Iterable[Message]) -> list[tuple[str, str]]:
+    """The pieces of turns, each as a role and a text: thoughts before a content, calls after it.
+
+    A turn that only calls tools has no content to show; that of a tool is called by the tool's name, too.
+    """
+    found = []
+    for turn in messages:
+        role, content, calls = turn.get("role") or "", turn.get("content") or "", turn.get("tool_calls")
+        if thoughts := turn.get("reasoning_content"):
+            found.append((THOUGHTS, thoughts))
+        if content or not calls:
+            found.append((f"{role} {turn['name']}" if turn.get("name") else role, content))
+        if calls:
+            functions = (call["function"] for call in calls)
+            found.append((CALLS, "\n".join(f"{function['name']}({function['arguments']})" for function in functions)))
+    return found
 
 
 def open_views(source: str | None) -> Rows:

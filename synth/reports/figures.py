@@ -18,8 +18,10 @@ from synth.data.columns import lists_of
 from synth.data.pairs import SIDES, is_pairs
 from synth.data.plain import TEXT
 from synth.data.read import Rows
+from synth.data.row import PARTED, conversations_of
 from synth.data.run.record import RunRecord
 from synth.data.schema.turns import holds_text
+from synth.data.views import CALLS, THOUGHTS, pieces
 from synth.errors import UsageError
 
 HARD = 2.5
@@ -45,6 +47,7 @@ TEXTS = ("id", "parent", "reference", "answer", "text", "scorer", "reason")
 """String columns that are no categories, whatever they hold."""
 
 Turn = tuple[str, str]
+ANSWERS = ("assistant", CALLS)
 """Role and content."""
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -233,8 +236,10 @@ def small_batches(rows: Rows) -> Iterator[pa.RecordBatch]:
 
 
 def conversations(batch: pa.RecordBatch, name: str = "messages") -> list[list[Turn]]:
-    """The turns of each row in a column; none where it is null."""
+    """The turns of each row in a column, piece by piece; none where it is null."""
     messages = batch.column(name)
+    if messages.type == PARTED:
+        return [pieces(turns or ()) for turns in conversations_of(messages)]
     lengths = compute.fill_null(compute.list_value_length(messages), 0).to_pylist()
     flat = messages.flatten()
     roles = compute.struct_field(flat, "role").to_pylist()
@@ -245,7 +250,11 @@ def conversations(batch: pa.RecordBatch, name: str = "messages") -> list[list[Tu
 
 def split_answer(turns: Sequence[Turn]) -> tuple[Sequence[Turn], Sequence[Turn]]:
     """The turns before the last assistant turn (or plain text), and the rest; all and none where there is none."""
-    last = max((index for index, (role, _) in enumerate(turns) if role in ("assistant", TEXT)), default=len(turns))
+    last = max((index for index, (role, _) in enumerate(turns) if role in (*ANSWERS, TEXT)), default=len(turns))
+    if last < len(turns) and turns[last][0] == CALLS and last and turns[last - 1][0] == "assistant":
+        last -= 1
+    if last and last < len(turns) and turns[last - 1][0] == THOUGHTS:
+        last -= 1
     return turns[:last], turns[last:]
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from synth.data.read import Rows, open_source
 from synth.errors import UsageError
-from synth.reports.figures import Ints, Turn, column, conversations, small_batches
+from synth.reports.figures import Ints, Turn, column, conversations, small_batches, split_answer
 from synth.reports.heat_maps import cut, evenly
 from synth.reports.page import packed
 
@@ -130,7 +130,7 @@ def _prompts(rows: Rows, picked: Ints, limit: int) -> list[tuple[list[Turn], str
     for batch in _picked(rows, picked):
         tokens = batch.column("tokens").to_pylist()
         for turns, reference, answered in zip(conversations(batch), column(batch, "reference"), tokens, strict=True):
-            asked = turns if answered is None else turns[:-1]
+            asked = turns if answered is None else split_answer(turns)[0]
             prompts.append((cut(asked, limit)[0], _middle_cut(reference or "", limit)))
     return prompts
 

@@ -36,6 +36,21 @@ def test_rows_with_control_characters_made_harmless(here: Here, tmp_path: Path) 
     assert "[bold]Because[/bold]" in done.stdout
 
 
+def test_parts_of_turns(here: Here, tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "look_up", "arguments": '{"city": "Oslo\\u001b"}'}}
+    called = {"role": "assistant", "content": "", "reasoning_content": "A call. " * 99, "tool_calls": [call]}
+    turns = [{"role": "user", "content": "Rain?"}, called, {"role": "tool", "content": "No.", "name": "look_up"}]
+    tools = [{"type": "function", "function": {"name": name}} for name in ("look_up", "add")]
+    file = tmp_path / "rows.jsonl"
+    row = {"messages": [*turns, {"role": "assistant", "content": "It is dry."}], "mode": "thinking", "tools": tools}
+    file.write_text(json.dumps(row) + "\n")
+    done = here("show", file)
+    assert "mode thinking · tools look_up, add" in done.stdout
+    names = [line[:12].strip() for line in done.stdout.splitlines()[1:] if line[:12].strip()]
+    assert names == ["user", "thoughts", "calls", "tool look_up", "assistant"], done.stdout
+    assert "… 291 more characters" in done.stdout and 'look_up({"city": "Oslo\\u001b"})' in done.stdout
+
+
 def test_missing_input_is_one_line(here: Here, tmp_path: Path) -> None:
     done = here("show", str(tmp_path / "none.jsonl"))
     assert done.returncode == 2 and "none.jsonl" in done.stderr and "Traceback" not in done.stderr

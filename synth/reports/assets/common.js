@@ -92,8 +92,12 @@ function said(name, text) {
   return made;
 }
 
+// What was thought before an answer is folded, what was called is code.
 function turn(role, content, body = visible(content)) {
-  return make("div", "turn", make("h4", "", visible(role || "no role")), said("said", body));
+  const text = said(role === "calls" ? "said code" : "said", body);
+  if (role !== "thoughts") return make("div", "turn", make("h4", "", visible(role || "no role")), text);
+  const folded = make("summary", "", make("h4", "", "thoughts"), make("span", "", `${count(content.length)} characters`));
+  return make("details", "turn thoughts", folded, text);
 }
 
 const pause = () => new Promise((resolve) => setTimeout(resolve));

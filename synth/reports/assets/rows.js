@@ -118,11 +118,12 @@ function card(i, [id, turns, wasCut, reason, chosen, other]) {
   fact(rows.t[i] ? `${count(rows.t[i])} tokens` : `${count(rows.n[i])} characters`);
   if (rows.p[i] !== null) fact(`perplexity ${figure(rows.p[i])}`);
   if (id) facts.append(make("bdi", "code", marked(id)));
-  let last = turns.length - 1;
-  while (last > 0 && turns[last][0] !== "assistant") last--;
-  if (chosen) last = turns.length;
-  const asked = turns[last > 0 ? last - 1 : 0]?.[1] ?? "no messages";
-  const answered = (chosen ? chosen[0] : last > 0 ? turns[last] : null)?.[1] ?? "";
+  const spoken = turns.filter(([role]) => role !== "thoughts");
+  let last = spoken.length - 1;
+  while (last > 0 && spoken[last][0] !== "assistant" && spoken[last][0] !== "calls") last--;
+  if (chosen) last = spoken.length;
+  const asked = spoken[last > 0 ? last - 1 : 0]?.[1] ?? "no messages";
+  const answered = (chosen ? chosen.find(([role]) => role !== "thoughts") : last > 0 ? spoken[last] : null)?.[1] ?? "";
   const made = make("details", "row", make("summary", "", facts, said("head", excerpt(asked)), said("tail", excerpt(answered))));
   made.addEventListener("toggle", () => {
     if (!made.open || made.children.length > 1) return;
@@ -134,7 +135,8 @@ function card(i, [id, turns, wasCut, reason, chosen, other]) {
 }
 
 function side(name, tone, turns) {
-  const shown = turns.map(([role, content], i) => i ? turn(role, content, marked(content)) : said("said", marked(content)));
+  const shown = turns.map(([role, content], i) =>
+    i || role === "thoughts" || role === "calls" ? turn(role, content, marked(content)) : said("said", marked(content)));
   if (!turns.length) shown.push(make("p", "quiet", "nothing"));
   return make("div", "version", make("h4", "", make("span", tone, name)), ...shown);
 }

@@ -16,10 +16,20 @@ import pytest
 from synth.chat.format import ChatFormat
 from synth.data.read import open_rows
 from synth.data.row import MESSAGES
+from synth.data.views import open_views
 from synth.data.write import open_writer, replace_text
 from synth.errors import UsageError
 from synth.reports.build import build_report
-from synth.reports.figures import BIN_NATS, Scan, figures, method_label, scan_rows
+from synth.reports.figures import (
+    BIN_NATS,
+    Scan,
+    conversations,
+    figures,
+    method_label,
+    scan_rows,
+    small_batches,
+    split_answer,
+)
 from synth.reports.heat_maps import choose, cut, evenly, heat_map, level
 from synth.reports.page import packed
 from synth.scoring.cells import cells
@@ -370,6 +380,27 @@ def test_pairs_and_plain_texts(tmp_path: Path) -> None:
     assert rows[0] == ["p", [["user", "Why?"]], 0, "", [["assistant", "So."]], [["assistant", "No."]]]
     assert rows[1][1] == [["text", "It was dark."]]
     assert page.block("index-data")["rows"]["n"] == [10, 12]
+
+
+def test_parts_of_turns(tmp_path: Path) -> None:
+    call = {"type": "function", "function": {"name": "add", "arguments": "{}"}}
+    called = {"role": "assistant", "content": "", "reasoning_content": "Add.", "tool_calls": [call]}
+    asked = {"role": "user", "content": "2+2?"}
+    said = {"role": "assistant", "content": "4", "reasoning_content": "So <b>4</b>."}
+    source = str(tmp_path / "rows.jsonl")
+    rows = [{"messages": [asked, called]}, {"messages": [asked, said]}]
+    Path(source).write_text("".join(json.dumps(row) + "\n" for row in rows))
+    [batch] = small_batches(open_views(source))
+    found = [split_answer(turns) for turns in conversations(batch)]
+    assert [prompt for prompt, _ in found] == [[("user", "2+2?")]] * 2, "thoughts are of the answer"
+    assert [answer for _, answer in found] == [
+        [("thoughts", "Add."), ("calls", "add({})")],
+        [("thoughts", "So <b>4</b>."), ("assistant", "4")],
+    ]
+    assert scanned(source).columns["chars"].tolist() == [15, 17]
+    page, _ = built(tmp_path, source)
+    shown = page.block("block-0")[0][1]
+    assert shown == [["user", "2+2?"], ["thoughts", "Add."], ["calls", "add({})"]]
 
 
 def test_all_heat_maps_are_within_reach(chat: ChatFormat, model: str, tmp_path: Path) -> None:
