@@ -1,85 +1,91 @@
-"""Turns the options of a command into the arguments of its function."""
+"""The call of a function that a command makes, and where its output and its messages go."""
 
+import importlib
 import os
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, BinaryIO
 
 import click
 
+from cli.help import Command
+
 if TYPE_CHECKING:
-    from synth.generation.models import Model
     from synth.progress import Progress
 
-_ENGINE = ("dtype", "device", "max_length", "concurrency", "tensor_parallel", "gpu_memory", "api_key")
-_MODEL = ("engine", "prefix", "stop", *_ENGINE)
-"""Options of the model, not of the function."""
-_MAIN = ("model", "teacher", "judge")
-"""The argument that they belong to: the first of these that the command has."""
-_VERIFIER = ("time_limit", "memory_limit", "language", "schema", "pattern", "unsafe_no_sandbox")
-"""Options of the verifier."""
 
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call of a function, with what was given on the command line.
 
-def options_of(command: click.Command) -> Mapping[str, str]:
-    """The options that set the settings of a command: `max_tokens` is --max-tokens, `rows` is -n."""
-    found = {"debug": "--debug"}
-    for param in command.params:
-        if isinstance(param, click.Option):
-            names = {str(param.name), *(name.lstrip("-").replace("-", "_") for name in param.opts)}
-            found |= dict.fromkeys(names, param.opts[0])
-    return found
+    Attributes:
+        function: as "module:function".
+        given: values of its parameters, by name, and of those of `of_model` and `of_verifier`.
+        model: which of them is the model, or the models; none where that is empty.
+        of_model: parameters of `synth.load`, with which the model is loaded.
+        of_verifier: parameters of `synth.generation.inputs.verifier_of`, which makes the verifier.
+        streams: whether rows go to standard output where no other place is given.
+        reports: whether the function says how it goes.
+        quiet: whether nothing of that is shown.
+    """
+
+    function: str
+    given: dict[str, Any]
+    model: str
+    of_model: Mapping[str, Any]
+    of_verifier: Mapping[str, Any]
+    streams: bool
+    reports: bool
+    quiet: bool
+
+    def __call__(self, **changed: Any) -> Any:
+        """What the function returns. What was not given is left to the function's own default.
+
+        The model is a `Model`, freed at the end; several are, by their names; the verifier has its settings; the output
+        is a place, or the stream that standard output was.
+
+        Args:
+            changed: values in place of those given.
+        """
+        module, _, name = self.function.partition(":")
+        arguments = {name: value for name, value in (self.given | changed).items() if value is not None}
+        with ExitStack() as stack:
+            if self.model in arguments:
+                arguments[self.model] = self._loaded(arguments[self.model], stack)
+            if self.of_verifier:
+                from synth.generation.inputs import verifier_of
+
+                arguments["verifier"] = verifier_of(arguments.get("verifier"), **self.of_verifier)
+            if self.streams and arguments.get("output", "-") == "-":
+                arguments["output"] = stack.enter_context(claimed_stdout())
+            if self.reports:
+                arguments["progress"] = told(quiet=self.quiet)
+            return getattr(importlib.import_module(module), name)(**arguments)
+
+    def _loaded(self, given: Any, stack: ExitStack) -> Any:
+        from synth.api.models import load
+
+        if isinstance(given, str):
+            return stack.enter_context(load(given, **self.of_model))
+        from synth.evaluation.names import name_models
+
+        named = name_models(given)
+        return {name: stack.enter_context(load(str(one), **self.of_model)) for name, one in named.items()}
 
 
 def told(*, quiet: bool = False) -> "Progress":
-    """Progress on standard error, in which settings are written as options of the running command."""
+    """Standard error, where settings are named as the options of the command that runs."""
     from synth.progress import Progress
 
-    return Progress(quiet=quiet, options=options_of(click.get_current_context().command))
-
-
-@contextmanager
-def arguments(given: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The arguments of the function that a command calls, from its options.
-
-    The model (if the command has one) is a `Model`, freed at the end; several are, by their names; the verifier has its
-    settings; the output is a place, or the stream that standard output was; progress goes to standard error unless
-    `quiet`.
-
-    Raises:
-        UsageError: there is no such model, or no such verifier.
-    """
-    call = dict(given)
-    call["progress"] = told(quiet=call.pop("quiet", False))
-    of_model = {name: call.pop(name) for name in _MODEL if name in call}
-    with ExitStack() as stack:
-        main = next((name for name in ("models", *_MAIN) if name in call), "")
-        if main == "models":
-            from synth.evaluation.names import name_models
-
-            named = name_models(call[main])
-            call[main] = {name: stack.enter_context(_loaded(str(model), of_model)) for name, model in named.items()}
-        elif isinstance(call.get(main), str):
-            call[main] = stack.enter_context(_loaded(call[main], of_model))
-        if "verifier" in call:
-            from synth.generation.inputs import verifier_of
-
-            call["verifier"] = verifier_of(call["verifier"], **{name: call.pop(name) for name in _VERIFIER})
-        if "output" in call and call["output"] in (None, "-"):
-            call["output"] = stack.enter_context(claimed_stdout())
-        yield call
-
-
-def _loaded(name: str, of_model: dict[str, Any]) -> "Model":
-    from synth.api.models import load
-    from synth.engines.loading import remote_code_allowed
-
-    return load(name, **of_model, trust_remote_code=remote_code_allowed())
+    command = click.get_current_context().command
+    return Progress(quiet=quiet, options=command.written() if isinstance(command, Command) else {})
 
 
 @contextmanager
 def claimed_stdout() -> Iterator[BinaryIO]:
-    """Standard output for rows alone: whatever libraries print there goes to standard error."""
+    """Standard output for rows alone: whatever libraries print there meanwhile goes to standard error."""
     sys.stdout.flush()
     saved = os.dup(1)
     os.dup2(2, 1)

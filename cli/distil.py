@@ -1,24 +1,18 @@
 """`synth distil`."""
 
-from typing import Any
-
-import click
-
-from cli.call import arguments
-from cli.help import Command
-from cli.options import SAMPLES, Number, answering_options, input_options, verifier_options
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Option
 
 
-@click.command(cls=Command)
-@input_options
-@click.option("--teacher", required=True, metavar="MODEL[@URL]", help="The stronger model that answers.")
-@verifier_options
-@click.option("--samples", type=SAMPLES, default=1, show_default=True, help="Answers drawn for each prompt.")
-@click.option("--price-in", type=Number(), metavar="PRICE", help="Price of a million input tokens of the teacher.")
-@click.option("--price-out", type=Number(), metavar="PRICE", help="Price of a million output tokens.")
-@click.option("--most", type=Number(), metavar="COST", help="Stop before the answers cost more than this.")
-@answering_options
-def command(**given: Any) -> None:
+@command_of(
+    "synth.api.distil:distil",
+    teacher=Option(help="The stronger model that answers."),
+    price_in=Option(metavar="PRICE"),
+    price_out=Option(metavar="PRICE"),
+    most=Option(metavar="COST"),
+)
+def command(call: Call) -> None:
     """Let a stronger model answer prompts, and count the cost.
 
     Every distinct usable answer (and right, with --verifier) becomes a row. With prices, the cost is in
@@ -32,7 +26,4 @@ def command(**given: Any) -> None:
           --most 20 --samples 4 --verifier math -o taught
       synth distil prompts.jsonl --teacher Qwen/Qwen2.5-7B-Instruct --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from synth.api.distil import distil
-
-    with arguments(given) as call:
-        distil(**call)
+    call()

@@ -1,44 +1,30 @@
 """`synth export`."""
 
-from typing import Any
-
 import click
 
-from cli.call import arguments
-from cli.help import Command
-from cli.options import LIMIT
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Option
 from synth.exports.formats import FORMATS
 from synth.exports.trainers import TRAINERS
 
 
-@click.command(cls=Command)
-@click.argument("source", metavar="[INPUT]", default="-")
-@click.option(
-    "--for",
-    "trainer",
-    metavar="TRAINER|MODULE:FUNCTION",
-    help=f"Write what this trainer loads ({', '.join(TRAINERS)}, or a function of yours), and print the configuration "
-    "that loads it.",
+@command_of(
+    "synth.api.export:export",
+    trainer=Option(
+        ("--for",),
+        metavar="TRAINER|MODULE:FUNCTION",
+        help=f"Write what this trainer loads ({', '.join(TRAINERS)}, or a function of yours), and print the "
+        "configuration that loads it.",
+    ),
+    form=Option(
+        ("--as",),
+        metavar="FORMAT|MODULE:FUNCTION",
+        help=f"With --for: the format of the rows: {', '.join(FORMATS)}, or a function of yours. [default: tokens if "
+        "they are scored, preference if they are pairs, else messages]",
+    ),
 )
-@click.option(
-    "--as",
-    "form",
-    metavar="FORMAT|MODULE:FUNCTION",
-    help=f"With --for: the format of the rows: {', '.join(FORMATS)}, or a function of yours. [default: tokens if they "
-    "are scored, preference if they are pairs, else messages]",
-)
-@click.option(
-    "-o",
-    "--output",
-    metavar="DIR|FILE",
-    help="A dataset directory, or a .jsonl, .parquet or .arrow file. [default: JSON lines to stdout]",
-)
-@click.option("--limit", type=LIMIT, help="Stop after so many rows.")
-@click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised.")
-@click.option("--reference-column", metavar="NAME", help="The column with the answer, likewise.")
-@click.option("--force", is_flag=True, help="Replace the output if it exists.")
-@click.option("--quiet", is_flag=True, help="Print errors only.")
-def command(**given: Any) -> None:
+def command(call: Call) -> None:
     """Write a data set as a trainer loads it, or copy it to another format.
 
     With --for, the rows have the columns that the trainer takes and no others, and a configuration that loads them goes
@@ -66,8 +52,4 @@ def command(**given: Any) -> None:
       synth export mbpp.jsonl --prompt-column text --reference-column code -o mbpp.parquet
       synth export 'shards/*.jsonl.gz' -o chat
     """  # noqa: D301 (\b is click's)
-    from synth.api.export import export
-
-    with arguments(given) as call:
-        exported = export(**call)
-    click.echo(exported.config, nl=False)
+    click.echo(call().config, nl=False)

@@ -1,36 +1,32 @@
 """`synth filter`."""
 
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
-from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from contextlib import nullcontext
 
 import click
 
-from cli.call import arguments
+from cli.call import Call
+from cli.command import command_of
 from cli.help import Command
-from cli.options import DEVICE, SEEDS, TRUST, input_options, output_options
-from synth.progress import printable
-
-if TYPE_CHECKING:
-    from synth.curation.registry import StepKind
-    from synth.curation.summary import Example, StepSummary
-
-_ABOUT = (
-    "Settings are shown with their defaults; an empty one has no bound. Values in capitals come without a name, in "
-    "this order. MODEL is a causal language model, whose hidden states are taken, or sentence-transformers:NAME or "
-    "model2vec:NAME where that is installed. A function of yours, module:function, takes a polars data frame with the "
-    "columns id, row, prompt, answer, text, system, roles and those of the set."
-)
-_WIDTH = 100
-_SHOWN = 76
-"""Characters of a prompt or an answer that are shown."""
 
 DUPLICATES = {"exact": "duplicates", "near": "near-duplicates", "semantic": "semantic-duplicates"}
-
 FILTERS = {"against": "against", "decontaminate": "contamination", "language": "language"}
-"""Filters with an option of their own."""
+"""Filters that have an option of their own."""
+STEPS = {
+    "filter": (
+        "NAME:SETTINGS",
+        "Remove the rows that a filter finds, such as length:min=20,max=4000 or module:function. Repeatable.",
+    ),
+    "keep": ("NAME:SETTINGS", "Keep the rows that are chosen, such as top:quality,1000. Repeatable."),
+    "dedup": (
+        "exact|near|semantic:MODEL",
+        "--filter duplicates, near-duplicates or semantic-duplicates; settings may follow, as in near:threshold=0.8.",
+    ),
+    "against": ("SET", "--filter against: remove what asks much what a row of SET does."),
+    "decontaminate": ("FILE,…", "--filter contamination: remove what holds questions or answers of benchmarks."),
+    "language": ("CODE,…", "--filter language: remove all others."),
+}
+"""The options that are steps: what stands for their values, and what the help says."""
 
 
 def _step(option: str, value: str) -> tuple[str, str]:
@@ -46,70 +42,28 @@ def _step(option: str, value: str) -> tuple[str, str]:
 
 
 class _InOrder(Command):
-    """A command that records the order in which its steps were given."""
+    """A command that knows in which order its steps were given among each other."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Parse as click does, then once more for the order."""
+        """As click does, and once more for the order."""
         values, _, order = self.make_parser(ctx).parse_args(args=list(args))
         rest = super().parse_args(ctx, args)
-        left = {name: iter(values.get(name, ())) for name in ("filter", "keep", "dedup", *FILTERS)}
+        left = {name: iter(values.get(name, ())) for name in STEPS}
         ctx.params["steps"] = [_step(one.name, next(left[one.name])) for one in order if one.name in left]
         return rest
 
 
-@click.command(cls=_InOrder)
-@input_options
-@click.option(
-    "--filter",
-    multiple=True,
-    expose_value=False,
-    metavar="NAME:SETTINGS",
-    help="Remove the rows that a filter finds, such as length:min=20,max=4000 or module:function. Repeatable.",
+@command_of(
+    "synth.api.filter:filter",
+    *(
+        click.Option([f"--{name}"], multiple=True, expose_value=False, metavar=metavar, help=text)
+        for name, (metavar, text) in STEPS.items()
+    ),
+    click.Option(["--list", "listing"], is_flag=True, help="List all filters and ways to choose, with their settings."),
+    kind=_InOrder,
+    steps=None,
 )
-@click.option(
-    "--keep",
-    multiple=True,
-    expose_value=False,
-    metavar="NAME:SETTINGS",
-    help="Keep the rows that are chosen, such as top:quality,1000. Repeatable.",
-)
-@click.option(
-    "--dedup",
-    multiple=True,
-    expose_value=False,
-    metavar="exact|near|semantic:MODEL",
-    help="--filter duplicates, near-duplicates or semantic-duplicates; settings may follow, as in near:threshold=0.8.",
-)
-@click.option(
-    "--against",
-    multiple=True,
-    expose_value=False,
-    metavar="SET",
-    help="--filter against: remove rows that ask nearly the same as a row of SET.",
-)
-@click.option(
-    "--decontaminate",
-    multiple=True,
-    expose_value=False,
-    metavar="FILE,…",
-    help="--filter contamination: remove rows that hold questions or answers of benchmarks.",
-)
-@click.option(
-    "--language",
-    multiple=True,
-    expose_value=False,
-    metavar="CODE,…",
-    help="--filter language: keep these languages only.",
-)
-@click.option("--list", "listing", is_flag=True, help="List all filters and selections, with their settings.")
-@click.option(
-    "--explain", is_flag=True, help="Print what each step removed, with examples; without -o nothing is written."
-)
-@click.option("--seed", type=SEEDS, default=0, show_default=True, help="For random choices.")
-@DEVICE
-@TRUST
-@output_options
-def command(**given: Any) -> None:
+def command(call: Call, listing: bool) -> None:
     """Curate a data set: remove rows by filters, keep rows by selections.
 
     --filter and --keep are steps, taken in the order in which they stand; each sees only the rows that are left.
@@ -130,63 +84,17 @@ def command(**given: Any) -> None:
           --decontaminate gsm8k/test.jsonl,HumanEval.jsonl -o clean
       synth filter own --filter my_module:my_function -o clean
     """  # noqa: D301 (\b is click's)
-    if given.pop("listing"):
-        _print_list()
-        return
-    from synth.api.filter import filter
     from synth.curation.steps import read_step
-    from synth.engines.loading import remote_code_allowed
+    from synth.reports.terminal.steps import print_list, print_steps
 
-    shown = given["explain"] and given["output"] in (None, "-")  # then nothing is to be written
-    given["steps"] = [read_step(kind, text) for kind, text in given["steps"]]
-    with ExitStack() as stack:
-        if shown:
-            given["output"] = stack.enter_context(open(os.devnull, "wb"))
-        call = stack.enter_context(arguments(given | {"trust_remote_code": remote_code_allowed()}))
-        filtered = filter(**call)
-    if given["explain"]:
-        for line in _explained(filtered.steps):
-            click.echo(line, err=not shown)
+    if listing:
+        print_list()
+        return
+    explained, output = call.given["explain"], call.given["output"]
+    shown = explained and output in (None, "-")  # then nothing is to be written
+    with open(os.devnull, "wb") if shown else nullcontext(output) as place:
+        filtered = call(steps=[read_step(kind, text) for kind, text in call.given["steps"]], output=place)
+    if explained:
+        print_steps(filtered.steps, on_stderr=not shown)
     if filtered.record and filtered.record.note:
         click.echo(f"synth: {filtered.record.note}", err=True)
-
-
-def _print_list() -> None:
-    """Print all filters and selections, with their settings."""
-    from synth.curation.steps import described
-
-    titles: dict[StepKind, str] = {"filter": "--filter removes", "keep": "--keep keeps"}
-    for kind, title in titles.items():
-        click.echo(click.style(title, bold=True) + "\n")
-        for one in described(kind):
-            click.echo(f"  {one.name}:{one.settings}" if one.settings else f"  {one.name}")
-            for line in wrap(one.says, _WIDTH - 6):
-                click.echo(f"      {line}")
-        click.echo()
-    for line in wrap(_ABOUT, _WIDTH):
-        click.echo(line)
-
-
-def _explained(steps: "Sequence[StepSummary]") -> Iterator[str]:
-    """What each step removed, by category, with examples."""
-    for number, step in enumerate(steps, 1):
-        yield f"{click.style(f'{number}. {printable(step.text)}', bold=True)}  {step.share}"
-        for category in step.categories:
-            yield f"  {category.count:>9,}  {printable(category.name)}"
-            for example in category.examples:
-                yield from _example(example)
-                if example.other is not None:
-                    yield from _example(example.other)
-        yield ""
-
-
-def _example(example: "Example") -> Iterator[str]:
-    about = f"row {example.row:,}" + (f": {printable(example.particulars)}" if example.particulars else "")
-    yield f"             {click.style(about, dim=True)}"
-    for name, text, colour in (("prompt", example.prompt, "cyan"), ("answer", example.answer, "green")):
-        if text is None:
-            shown = click.style("(none)", dim=True)
-        else:
-            line = " ".join(text.split())
-            shown = printable(line[:_SHOWN]) + (" …" if len(line) > _SHOWN or len(text) > 4 * _SHOWN else "")
-        yield f"             {click.style(name, fg=colour)}  {shown}"

@@ -1,12 +1,24 @@
 """The layout of help texts: options in groups, the command's own first."""
 
+from collections.abc import Mapping
+
 import click
 
 from filters.verifiers.registry import VERIFIERS
 
 GROUPS = {
     "Input": ("limit", "prompt_column", "reference_column", "text_column"),
-    "Model": ("model", "prefix", "stop", "trust_remote_code"),
+    "Model": (
+        "model",
+        "teacher",
+        "prefix",
+        "stop",
+        "template_args",
+        "mode",
+        "thinking_share",
+        "thought_tokens",
+        "trust_remote_code",
+    ),
     "Verifier": (
         "verifier",
         "time_limit",
@@ -35,10 +47,21 @@ GROUPS = {
 class Command(click.Command):
     """A command whose help shows its options in groups."""
 
+    def written(self) -> Mapping[str, str]:
+        """How its settings are written: `max_tokens` is --max-tokens, `rows` is -n."""
+        found = {"debug": "--debug"}
+        for param in self.params:
+            if isinstance(param, click.Option):
+                names = {str(param.name), *(name.lstrip("-").replace("-", "_") for name in param.opts)}
+                found |= dict.fromkeys(names, param.opts[0])
+        return found
+
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the groups, the command's own options first."""
         groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{name: [] for name in GROUPS}}
         titles = {name: title for title, names in GROUPS.items() for name in names}
+        if any(param.name == "verifier" for param in self.params):
+            titles["language"] = "Verifier"
         for param in self.get_params(ctx):
             record = param.get_help_record(ctx)
             if record is not None and isinstance(param, click.Option):

@@ -15,7 +15,7 @@ from typing import Any
 import click
 
 from cli import standard
-from cli.call import options_of
+from cli.help import Command
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 """How Python represents bytes of an argument that are not UTF-8."""
@@ -194,7 +194,10 @@ def _run(arguments: list[str]) -> int:
 def _options(arguments: list[str]) -> Mapping[str, str]:
     """How the settings of the command that was called are written."""
     name = next((argument for argument in arguments if not argument.startswith("-")), "")
-    return options_of(importlib.import_module(module_of(name)).command) if name in COMMANDS else {}
+    if name not in COMMANDS:
+        return {}
+    command: Command = importlib.import_module(module_of(name)).command
+    return command.written()
 
 
 def debugging() -> bool:

@@ -1,28 +1,12 @@
 """`synth minimum-change`."""
 
-from typing import Any
-
-import click
-
-from cli.call import arguments
-from cli.help import Command
-from cli.options import MODEL, Number, Whole, answering_options, input_options, verifier_options
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Option
 
 
-@click.command(cls=Command)
-@input_options
-@MODEL
-@verifier_options
-@click.option(
-    "--editor", metavar="MODEL[@URL]", help="The model that corrects wrong answers. [default: --model itself]"
-)
-@click.option("--prompt", default="minimum-change", metavar="FILE", help="The editor's prompt, instead of ours.")
-@click.option(
-    "--floor", type=Number(0, 1), default=0.5, show_default=True, help="Least similarity to the model's answer, 0-1."
-)
-@click.option("--retries", type=Whole(0), default=2, show_default=True, help="Further tries of the editor.")
-@answering_options
-def command(**given: Any) -> None:
+@command_of("synth.api.minimum_change:minimum_change", prompt=Option(metavar="FILE"))
+def command(call: Call) -> None:
     """Correct the model's own answers with as few changes as possible.
 
     The model answers each task; right answers are kept verbatim (method `self-output`). Wrong ones go to an
@@ -36,7 +20,4 @@ def command(**given: Any) -> None:
       synth minimum-change gsm8k.jsonl --model M --verifier math \\
           --editor Qwen/Qwen2.5-72B-Instruct@http://localhost:8000 -o edits
     """  # noqa: D301 (\b is click's)
-    from synth.api.minimum_change import minimum_change
-
-    with arguments(given) as call:
-        minimum_change(**call)
+    call()

@@ -1,313 +1,221 @@
-"""Options that several commands share."""
+"""Options and arguments, made of the parameters of functions; and what only a shell knows of these."""
 
-import math
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import Any, TypeVar, cast
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, get_args
 
 import click
 
-from synth.data.destination import check_directory, check_rows
-from synth.engines.loading import LARGEST_WINDOW, remote_code
+from cli.parameters import REQUIRED, Parameter
 from synth.engines.open import ENGINES, WAYS
-
-Command = TypeVar("Command", bound=Callable[..., Any])
-
-MODEL = click.option("--model", required=True, help="The model: a local directory or a Hub id.")
-PREFIX = click.option(
-    "--prefix", metavar="TEXT", help="What precedes a user message, instead of what the chat template says."
-)
-STOP = click.option("--stop", metavar="TEXT", help="What ends a user message, with --prefix.")
-TRUST = click.option(
-    "--trust-remote-code",
-    is_flag=True,
-    expose_value=False,
-    callback=lambda context, _, allowed: context.with_resource(remote_code(allowed=allowed)),
-    help="Let a model run code that comes with it; without this it never does.",
-)
-"""On every command that loads a model or its tokenizer; it holds until the command has ended."""
+from synth.errors import with_options
+from synth.values import Range, Shares
 
 
-FAR = 1 << 15
-"""Upper bounds above it are technical: they are shown only to those who exceed them."""
+class Number(click.ParamType[float]):
+    """A number of a range."""
 
-
-def _range_of(kind: click.IntRange | click.FloatRange) -> str:
-    """A range for the help, without a technical upper bound."""
-    least = f"above {kind.min:,g}" if kind.min_open else f"{kind.min:,g}"
-    if kind.max is not None and kind.max > FAR:
-        return least if kind.min_open else f"{least} or more"
-    return f"{least} to below {kind.max:,g}" if kind.max_open else f"{least} to {kind.max:,g}"
-
-
-def _outside(kind: click.IntRange | click.FloatRange, number: float) -> str | None:
-    """What is wrong with a number outside a range; None for any other."""
-    if math.isnan(number):
-        return "nan is no number"
-    if kind.min is not None and (number <= kind.min if kind.min_open else number < kind.min):
-        return f"{number} is too small: {'more than' if kind.min_open else 'at least'} {_written(kind.min)}"
-    if kind.max is not None and (number >= kind.max if kind.max_open else number > kind.max):
-        return f"{number} is too large: {'less than' if kind.max_open else 'at most'} {_written(kind.max)}"
-    return None
-
-
-def _written(end: float) -> str:
-    return f"{end:,}" if isinstance(end, int) or not end.is_integer() else f"{int(end):,}"
-
-
-class Whole(click.IntRange):
-    """A whole number in a range: without an upper bound, 10^20 would fail in some library."""
-
-    def __init__(self, least: int = 1, most: int = 1 << 20) -> None:
-        super().__init__(least, most)
-
-    def _describe_range(self) -> str:  # click asks for it: `1<=x<=1000000000000` is not for people
-        return _range_of(self)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        """The number."""
-        found: int = click.INT.convert(value, param, ctx)
-        if wrong := _outside(self, found):
-            self.fail(wrong, param, ctx)
-        return found
-
-
-class Number(click.FloatRange):
-    """A finite number from `least` on, or above it; click's own range lets NaN through, and infinity."""
-
-    def __init__(self, least: float = 0.0, most: float = 1e9, *, above: bool = False, below: bool = False) -> None:
-        super().__init__(least, most, min_open=above, max_open=below)
-
-    def _describe_range(self) -> str:  # click asks for it: `1<=x<=1000000000000` is not for people
-        return _range_of(self)
+    def __init__(self, number: type[float], allowed: Range) -> None:
+        self.name = "integer" if number is int else "number"
+        self.allowed = allowed
+        self._text: click.ParamType[Any] = click.INT if number is int else click.FLOAT
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         """The number."""
-        found: float = click.FLOAT.convert(value, param, ctx)
-        if wrong := _outside(self, found):
-            self.fail(wrong, param, ctx)
+        found: float = self._text.convert(value, param, ctx)
+        if fault := self.allowed.fault(found):
+            self.fail(fault, param, ctx)
         return found
-
-
-ROWS, LIMIT = Whole(1, 10**12), Whole(0, 10**12)
-"""Rows that may be asked for: more than any data set has, and few enough for 64 bits."""
-TOKENS = Whole(1, LARGEST_WINDOW)
-"""How many tokens a text may have: no model's window holds more."""
-SAMPLES = Whole(1, 1 << 16)
-"""How many answers may be drawn to one task."""
-SEEDS = Whole(0, 2**32 - 1)
-"""Seeds that every library accepts."""
-DAY = 86_400.0
-"""Seconds: the longest that anything waits."""
-
-
-LARGEST_SHARE = 1000
-"""How many times the whole a share may be."""
 
 
 class Share(click.ParamType[float]):
-    """A share of a whole: 20% or 0.2. More than the whole is said in percent, so that 20 is never taken for 2000%."""
+    """A share of a whole: 20% or 0.2."""
 
     name = "share"
 
+    def __init__(self, allowed: Shares) -> None:
+        self.allowed = allowed
+
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        """The share as a number, not negative; 1 is the whole."""
-        text = str(value).strip()
-        in_percent = text.endswith("%")
+        """The share as a number; 1 is the whole."""
         try:
-            found = float(text.removesuffix("%")) / (100 if in_percent else 1)
+            return self.allowed.read(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class Listed(click.ParamType[tuple[str, ...]]):
+    """Several values in one word, between commas."""
+
+    name = "list"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, ...]:
+        """The values."""
+        parts = value.split(",") if isinstance(value, str) else value
+        return tuple(filter(None, (part.strip() for part in parts)))
+
+
+class Named(click.ParamType[tuple[str, Any]]):
+    """A value with its name: NAME=VALUE, JSON where it is JSON."""
+
+    name = "name=value"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> tuple[str, Any]:
+        """The name and the value."""
+        name, equals, text = str(value).partition("=")
+        if not name or not equals:
+            self.fail(f"{value} is written NAME=VALUE", param, ctx)
+        try:
+            return name, json.loads(text)
         except ValueError:
-            found = math.nan
-        if not 0 <= found < math.inf or (in_percent and found > LARGEST_SHARE):
-            self.fail(f"{text} is no share; write 20% or 0.2", param, ctx)
-        if not in_percent and (found > 1 or text == "1"):
-            self.fail(
-                f"{text} without a percent sign would be {found:.6g} times the whole; write {text}% or "
-                f"{found / 100:.6g} for {text} percent, {found * 100:.6g}% for {found:.6g} times the whole",
-                param,
-                ctx,
-            )
-        return found
+            return name, text
 
 
-def _apply(options: Sequence[Callable[[Any], Any]], command: Command) -> Command:
-    for option in reversed(options):
-        command = option(command)
-    return command
+@dataclass(frozen=True, slots=True)
+class Option:
+    """What only a shell knows of a parameter that is an option.
+
+    Attributes:
+        names: how it is written; by the parameter's name where nothing else is said.
+        metavar: what stands for its value in the help.
+        help: what the help says, where the docstring of the function would not do.
+        once: whether it is given once, though the function may take several values.
+        listed: whether several values are one word, between commas; else the option is repeated.
+        envvar: the variable of the environment that gives it, too.
+        required: whether a shell needs it where the function does not.
+    """
+
+    names: tuple[str, ...] = ()
+    metavar: str | None = None
+    help: str | None = None
+    once: bool = False
+    listed: bool = False
+    envvar: str | None = None
+    required: bool = False
 
 
-ENGINE = click.option(
-    "--engine",
-    default="auto",
-    show_default=True,
-    metavar="|".join(WAYS),
-    help="What runs the model: "
-    + ", ".join(f"{entry.written or entry.name} ({entry.says})" for entry in ENGINES.values())
-    + ", or an engine of yours.",
-)
-CONCURRENCY = click.option(
-    "--concurrency",
-    type=Whole(1, 1 << 16),
-    default=256,
-    show_default=True,
-    help="Requests at once: the engine's batch.",
-)
-DTYPE = click.option(
-    "--dtype",
-    type=click.Choice(["auto", "float32", "bfloat16", "float16"]),
-    default="auto",
-    show_default=True,
-    help="Number format; auto is the model's own on a GPU, float32 on a CPU.",
-)
+@dataclass(frozen=True, slots=True)
+class Argument:
+    """What only a shell knows of a parameter that is given without a name.
+
+    Attributes:
+        metavar: what stands for it in the help.
+        default: what it is where it is left out.
+        required: whether one at least has to be given, of several.
+    """
+
+    metavar: str
+    default: str | None = None
+    required: bool = True
 
 
-def _device(context: click.Context, _: click.Parameter, name: str) -> str:
-    """Refuse a device that is not there, before anything is read or loaded."""
-    if name not in ("auto", "cpu") and not context.resilient_parsing:
-        from synth.engines.device import pick_device
-
-        pick_device(name)
-    return name
-
-
-DEVICE = click.option(
-    "--device", default="auto", show_default=True, callback=_device, help="For transformers: cuda, mps or cpu."
-)
-MAX_LENGTH = click.option(
-    "--max-length", type=Whole(2, LARGEST_WINDOW), help="The window, in tokens. [default: the model's]"
-)
-TENSOR_PARALLEL = click.option(
-    "--tensor-parallel", type=Whole(1, 1024), default=1, show_default=True, help="For vLLM: GPUs a model."
-)
-
-
-GPU_MEMORY = click.option(
-    "--gpu-memory",
-    type=Number(0.05, 1),
-    help="For vLLM: share of the GPU's memory that a model takes. [default: 0.9, shared by the models that are open]",
-)
-API_KEY = click.option("--api-key", envvar="SYNTH_API_KEY", help="For a server. [env: SYNTH_API_KEY]")
-
-
-def announced(command: Command) -> Command:
-    """Print that a command with a model has begun, as model libraries take many seconds to load."""
-
-    @wraps(command)
-    def begin(**given: Any) -> Any:
-        if not given.get("quiet") and given.get("model", True) is not None:
-            click.echo("starting …", err=True)
-        return command(**given)
-
-    return cast(Command, begin)
+DIRECTORY = Option(("-o", "--output"), metavar="DIR")
+COMMON: Mapping[str, Option | Argument] = {
+    "source": Argument("[INPUT]", default="-"),
+    "rows": Option(("-n", "--rows")),
+    "output": Option(
+        ("-o", "--output"),
+        metavar="DIR|FILE",
+        help="A dataset directory, or a .jsonl, .parquet or .arrow file. [default: JSON lines to stdout]",
+    ),
+    "model": Option(help="The model: a local directory or a Hub id."),
+    "engine": Option(
+        metavar="|".join(WAYS),
+        help="What runs the model: "
+        + ", ".join(f"{entry.written or entry.name} ({entry.says})" for entry in ENGINES.values())
+        + ", or an engine of yours.",
+    ),
+    "api_key": Option(envvar="SYNTH_API_KEY", help="For a server. [env: SYNTH_API_KEY]"),
+    "template_args": Option(("--template-arg",)),
+    "verifier": Option(
+        metavar="NAME|MODULE:FUNCTION",
+        help="What tells a right answer: one of those below, or a function of yours. [default: what all rows name, as "
+        "known benchmarks do]",
+    ),
+    "judge_prompt": Option(metavar="FILE"),
+    "schema": Option(metavar="FILE"),
+    "pattern": Option(metavar="REGEX"),
+    "language": Option(metavar="NAME"),
+    "prompt_column": Option(metavar="NAME"),
+    "reference_column": Option(metavar="NAME"),
+    "text_column": Option(metavar="NAME"),
+}
+"""Of parameters that functions have in common."""
 
 
-def engine_options(command: Command) -> Command:
-    """How a model is run; `EngineOptions` has the same names."""
-    command = announced(command)
-    return _apply(
-        [ENGINE, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, TENSOR_PARALLEL, GPU_MEMORY, API_KEY, TRUST],
-        command,
-    )
+class _Shown(click.Option):
+    """An option whose help has its range in words."""
+
+    def get_help_extra(self, ctx: click.Context) -> click.types.OptionHelpExtra:
+        extra = super().get_help_extra(ctx)
+        if isinstance(self.type, Number):
+            extra["range"] = str(self.type.allowed)
+        return extra
 
 
-def scoring_options(command: Command) -> Command:
-    """How a model is run that only scores."""
-    engine = click.option(
-        "--engine",
-        default="auto",
+def option_of(parameter: Parameter, shell: Option) -> click.Option:
+    """The option for a parameter."""
+    words = [*(shell.names or ("--" + parameter.name.replace("_", "-"),)), parameter.name]
+    if parameter.default is False:
+        return _Shown(words, is_flag=True, help=shell.help or parameter.said)
+    kind = _type(parameter, shell)
+    default: dict[str, Any] = {}
+    if parameter.default not in (REQUIRED, None, ()):
+        default = {"default": f"{100 * parameter.default:g}%" if isinstance(kind, Share) else parameter.default}
+    named = isinstance(kind, Named)
+    repeated = named or (parameter.several and not shell.listed and not shell.once)
+    return _Shown(
+        words,
+        type=kind,
+        multiple=repeated,
         show_default=True,
-        metavar="auto|transformers|URL|MODULE:FUNCTION",
-        help="Where the model runs: here; on a server, whose log-probabilities are taken; in an engine of yours.",
-    )
-    command = announced(command)
-    return _apply([engine, CONCURRENCY, DTYPE, DEVICE, MAX_LENGTH, API_KEY, TRUST], command)
-
-
-def checked(check: Callable[[str], None]) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """A callback for `-o` that refuses a name at once, as `synth.data.destination` says."""
-
-    def callback(_: click.Context, __: click.Parameter, output: str | None) -> str | None:
-        if output not in (None, "-"):
-            check(str(output))
-        return output
-
-    return callback
-
-
-def directory_for(holds: str) -> Callable[[click.Context, click.Parameter, str | None], str | None]:
-    """A callback for `-o DIR`."""
-    return checked(lambda output: check_directory(output, holds))
-
-
-def output_options(command: Command) -> Command:
-    """Where rows go."""
-    return _apply(
-        [
-            click.option(
-                "-o",
-                "--output",
-                metavar="DIR|FILE",
-                callback=checked(check_rows),
-                help="A dataset directory, or a .jsonl, .parquet or .arrow file. [default: JSON lines to stdout]",
-            ),
-            click.option("--restart", is_flag=True, help="Throw away what an earlier run left in the output."),
-            click.option("--quiet", is_flag=True, help="Print errors only."),
-        ],
-        command,
+        required=shell.required or parameter.default is REQUIRED,
+        metavar=shell.metavar or _metavar(parameter, kind),
+        help=(shell.help or parameter.said) + " May be repeated." * repeated,
+        envvar=shell.envvar,
+        callback=(lambda _, __, pairs: dict(pairs)) if named else None,
+        **default,
     )
 
 
-def input_options(command: Command) -> Command:
-    """Which rows go in."""
-    return _apply(
-        [
-            click.argument("source", metavar="[INPUT]", default="-"),
-            click.option("--limit", type=LIMIT, help="Take so many rows of the input."),
-            click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised."),
-            click.option("--reference-column", metavar="NAME", help="The column with the human answer, likewise."),
-        ],
-        command,
-    )
+def _type(parameter: Parameter, shell: Option) -> click.ParamType[Any]:
+    if parameter.choices:
+        return click.Choice(parameter.choices)
+    if shell.listed:
+        return Listed()
+    if "Mapping" in parameter.names and not parameter.several:
+        return Named()
+    if parameter.kind is None:
+        return click.STRING
+    number, allowed = get_args(parameter.kind)
+    return Share(allowed) if isinstance(allowed, Shares) else Number(number, allowed)
 
 
-def sampling_options(command: Command) -> Command:
-    """How answers are drawn."""
-    return _apply(
-        [
-            click.option("--seed", type=SEEDS, default=0, show_default=True),
-            click.option("--temperature", type=Number(), default=0.7, show_default=True, help="0 is greedy."),
-            click.option("--top-p", type=Number(0, 1, above=True), default=0.95, show_default=True),
-            click.option(
-                "--max-tokens", type=TOKENS, default=2048, show_default=True, help="Most tokens of an answer."
-            ),
-        ],
-        command,
-    )
+def _metavar(parameter: Parameter, kind: click.ParamType[Any]) -> str | None:
+    if "ModelName" in parameter.names:
+        return "MODEL" if parameter.default is REQUIRED else "MODEL[@URL]"
+    return None if isinstance(kind, click.Choice) else kind.name.upper()
 
 
-def verifier_options(command: Command) -> Command:
-    """Which verifier judges, and how; `filters.verdict.Settings` has the same names."""
-    options = [
-        click.option(
-            "--verifier",
-            metavar="NAME|MODULE:FUNCTION",
-            help="What judges answers: one of those below, or a function of yours. [default: what all rows name, "
-            "as known benchmarks do]",
-        ),
-        click.option(
-            "--time-limit", type=Number(0.01, DAY), default=10.0, show_default=True, help="Seconds for one check."
-        ),
-        click.option("--memory-limit", type=Whole(16), default=1024, show_default=True, help="MiB for a program."),
-        click.option("--language", metavar="NAME", help="For compile, instead of what the answer's fence says."),
-        click.option("--schema", metavar="FILE", help="For json: a JSON Schema."),
-        click.option("--pattern", metavar="REGEX", help="For regex, instead of the row's reference."),
-        click.option("--judge", metavar="MODEL[@URL]", help="For judge: another model that judges. [default: --model]"),
-        click.option("--judge-prompt", metavar="FILE", default="judge", help="For judge: a prompt of your own."),
-        click.option("--unsafe-no-sandbox", is_flag=True, help="Run programs of models without isolation."),
-    ]
-    return _apply(options, command)
+def argument_of(parameter: Parameter, shell: Argument) -> click.Argument:
+    """The argument for a parameter."""
+    if parameter.several:
+        return click.Argument([parameter.name], metavar=shell.metavar, nargs=-1, required=shell.required)
+    default: dict[str, Any] = {} if shell.default is None else {"default": shell.default}
+    return click.Argument([parameter.name], metavar=shell.metavar, **default)
 
 
-def answering_options(command: Command) -> Command:
-    """Options of a model that answers tasks, and where its rows go."""
-    return _apply([sampling_options, PREFIX, STOP, engine_options, output_options], command)
+def in_a_shell(said: str, options: Mapping[str, str]) -> str:
+    """What a docstring says of a parameter, as a help says it.
+
+    Args:
+        said: the entry of the docstring.
+        options: how the settings of the command are written.
+    """
+    text = with_options(said, options)
+    text = re.sub(r"`synth\.(\w+)`", lambda name: f"synth {name[1].replace('_', '-')}", text)
+    text = re.sub(r"`([^`]*)`", r"\1", text)
+    text = re.sub(r'"([\w-]+)"(?!:)', r"\1", text)
+    return text[:1].upper() + text[1:]

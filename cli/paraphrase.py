@@ -1,30 +1,12 @@
 """`synth paraphrase`."""
 
-from typing import Any
-
-import click
-
-from cli.call import arguments
-from cli.help import Command
-from cli.options import MODEL, SAMPLES, answering_options, input_options, verifier_options
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Option
 
 
-@click.command(cls=Command)
-@input_options
-@MODEL
-@verifier_options
-@click.option(
-    "--style",
-    default="paraphrase",
-    show_default=True,
-    metavar="NAME|FILE",
-    help="paraphrase (own words), step-by-step, detailed, concise, or a prompt with {question} and {reference}.",
-)
-@click.option(
-    "--tries", type=SAMPLES, default=2, show_default=True, help="Restatements drawn before the original is kept."
-)
-@answering_options
-def command(**given: Any) -> None:
+@command_of("synth.api.paraphrase:paraphrase", style=Option(metavar="NAME|FILE"))
+def command(call: Call) -> None:
     """Let the model restate the human answers in its own words (SDFT).
 
     A restatement is taken only if it does not talk about restating and, with --verifier, if its answer is
@@ -36,7 +18,4 @@ def command(**given: Any) -> None:
       synth paraphrase alpaca.json --model M --style step-by-step -o para.jsonl
       synth paraphrase faq.csv --model M --style my-prompt.txt --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from synth.api.paraphrase import paraphrase
-
-    with arguments(given) as call:
-        paraphrase(**call)
+    call()

@@ -1,22 +1,12 @@
 """`synth refuse`."""
 
-from typing import Any
-
-import click
-
-from cli.call import arguments
-from cli.help import Command
-from cli.options import LIMIT, MODEL, SAMPLES, answering_options
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Argument
 
 
-@click.command(cls=Command)
-@click.argument("sources", metavar="PROMPTS…", nargs=-1, required=True)
-@click.option("--limit", type=LIMIT, help="Take so many rows of each input.")
-@click.option("--prompt-column", metavar="NAME", help="The column with the prompt, if not recognised.")
-@MODEL
-@click.option("--samples", type=SAMPLES, default=4, show_default=True, help="Answers drawn until one fits, at most.")
-@answering_options
-def command(**given: Any) -> None:
+@command_of("synth.api.refuse:refuse", sources=Argument("PROMPTS…"))
+def command(call: Call) -> None:
     """Safety rehearsal: the model's own refusals of harmful prompts, and its answers to harmless look-alikes.
 
     A column `label` says what is right: unsafe, harmful or refuse; safe, harmless or comply. Without one all
@@ -30,7 +20,4 @@ def command(**given: Any) -> None:
       synth refuse harmful.jsonl --model M --samples 8 --max-tokens 512 -o refusals
       synth mix own --replay safety:3% -o train
     """  # noqa: D301 (\b is click's)
-    from synth.api.refuse import refuse
-
-    with arguments(given) as call:
-        refuse(**call)
+    call()

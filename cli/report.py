@@ -1,25 +1,17 @@
 """`synth report`."""
 
-import click
-
-from cli.call import told
-from cli.help import Command
-from cli.options import TRUST, checked
-from synth.data.destination import check_page
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Argument, Option
 
 
-@click.command(cls=Command)
-@click.argument("sources", metavar="INPUT...", nargs=-1, required=True)
-@click.option(
-    "-o", "--output", metavar="FILE.html", required=True, callback=checked(check_page), help="The page: one HTML file."
+@command_of(
+    "synth.api.report:report",
+    sources=Argument("INPUT..."),
+    output=Option(("-o", "--output"), metavar="FILE.html", help="The page: one HTML file.", required=True),
+    model=Option(metavar="MODEL"),
 )
-@click.option(
-    "--model", help="Whose tokenizer turns tokens into text: a directory or a Hub id. [default: the one that scored]"
-)
-@TRUST
-@click.option("--force", is_flag=True, help="Replace the page if it exists.")
-@click.option("--quiet", is_flag=True, help="Print errors only.")
-def command(sources: tuple[str, ...], output: str, model: str | None, force: bool, quiet: bool) -> None:
+def command(call: Call) -> None:
     """Make one HTML page about data sets, an evaluation, or a training run.
 
     Data sets, one or several: token heat maps side by side, perplexity by method, reasons of rejection, lengths, and a
@@ -39,10 +31,4 @@ def command(sources: tuple[str, ...], output: str, model: str | None, force: boo
       synth report scores -o kept.html
       synth report tuned -o curve.html
     """  # noqa: D301 (\b is click's)
-    from synth.api.report import report
-
-    made = report(sources, output, model=model, force=force)
-    progress = told(quiet=quiet)
-    for note in made.notes:
-        progress.say(note)
-    progress.say(f"{made.holds} → {output} ({made.size / 1e6:,.1f} MB)")
+    call()

@@ -1,22 +1,12 @@
 """`synth run`."""
 
-from typing import Any
-
-import click
-
-from cli.call import arguments
-from cli.help import Command
-from cli.options import MODEL, ROWS, answering_options, input_options, verifier_options
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Argument
 
 
-@click.command(cls=Command)
-@click.argument("method", metavar="MODULE:FUNCTION")
-@input_options
-@click.option("-n", "--rows", type=ROWS, help="Without INPUT: rows wanted from nothing, after rejection.")
-@MODEL
-@verifier_options
-@answering_options
-def command(**given: Any) -> None:
+@command_of("synth.api.run:run", method=Argument("MODULE:FUNCTION"))
+def command(call: Call) -> None:
     """Run a method of your own: an async function that completes, answers or rejects one row at a time.
 
     It is called with those of `row`, `model`, `sampling` and `verifier` that it takes, by these names, and
@@ -34,9 +24,5 @@ def command(**given: Any) -> None:
       synth run methods:poem --model M -n 1000 -o poems
       synth run my_package.methods:debate prompts.jsonl --model M --limit 20 | synth show
     """  # noqa: D301 (\b is click's)
-    from synth.api.run import run
-
-    if given["rows"] is not None and given["source"] == "-":
-        given["source"] = None
-    with arguments(given) as call:
-        run(**call)
+    nothing = call.given["rows"] is not None and call.given["source"] == "-"
+    call(**({"source": None} if nothing else {}))

@@ -1,39 +1,16 @@
 """`synth self-output`."""
 
-from typing import Any
-
-import click
-
-from cli.call import arguments
-from cli.help import Command
-from cli.options import MODEL, SAMPLES, Whole, answering_options, input_options, verifier_options
+from cli.call import Call
+from cli.command import command_of
+from cli.options import Option
 
 
-@click.command(cls=Command)
-@input_options
-@MODEL
-@verifier_options
-@click.option("--samples", type=SAMPLES, default=8, show_default=True, help="Answers drawn for each task, at most.")
-@click.option(
-    "--select",
-    default="first",
-    show_default=True,
-    metavar="WAY",
-    help="Which right answer is taken: first (stops drawing at it), lowest-perplexity, highest-perplexity, shortest, "
-    "longest, random, or all of them.",
+@command_of(
+    "synth.api.self_output:self_output",
+    select=Option(metavar="WAY"),
+    fallback=Option(metavar="LIST", listed=True),
 )
-@click.option(
-    "--fallback",
-    default="drop",
-    show_default=True,
-    metavar="LIST",
-    help="For tasks with no right answer, tried in this order: paraphrase, minimum-change, gold, drop.",
-)
-@click.option("--pairs", is_flag=True, help="Also write preference pairs, right against wrong, to pairs/.")
-@click.option("--few-shot", type=Whole(0), default=0, help="Demonstrations from the data before each task.")
-@click.option("--answer-model", metavar="MODEL[@URL]", help="Another model answers; fallbacks stay with --model.")
-@answering_options
-def command(**given: Any) -> None:
+def command(call: Call) -> None:
     """Turn tasks with human answers into data in the model's own words: its own answers, verified.
 
     The model answers each task up to --samples times; answers are checked as they arrive, and of the right
@@ -51,7 +28,4 @@ def command(**given: Any) -> None:
       synth self-output questions.jsonl --model M --verifier majority --samples 16 -o own
       synth self-output tasks.jsonl --model M --verifier checks:is_right | synth show
     """  # noqa: D301 (\b is click's)
-    from synth.api.self_output import self_output
-
-    with arguments(given | {"fallback": given["fallback"].split(",")}) as call:
-        self_output(**call)
+    call()

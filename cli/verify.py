@@ -1,21 +1,11 @@
 """`synth verify`."""
 
-from typing import Any
-
-import click
-
-from cli.call import arguments
-from cli.help import Command
-from cli.options import engine_options, input_options, output_options, verifier_options
+from cli.call import Call
+from cli.command import command_of
 
 
-@click.command(cls=Command)
-@input_options
-@verifier_options
-@click.option("--references", is_flag=True, help="Judge the references themselves instead of the answers.")
-@engine_options
-@output_options
-def command(**given: Any) -> None:
+@command_of("synth.api.verify:verify")
+def command(call: Call) -> None:
     """Judge the answers of a data set: right, wrong or unscorable.
 
     Every row is kept, with `verdict`, `answer` (what the verifier read in it) and `verdict_reason`. Answers
@@ -31,7 +21,4 @@ def command(**given: Any) -> None:
       synth verify answers.jsonl --verifier judge --judge M@http://localhost:8000 -o judged.parquet
       synth verify answers.jsonl --verifier checks:is_right -o judged
     """  # noqa: D301 (\b is click's)
-    from synth.api.verify import verify
-
-    with arguments(given) as call:
-        verify(**call)
+    call()

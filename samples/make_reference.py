@@ -273,13 +273,14 @@ def _home(module: ModuleType, name: str) -> str:
 
 def said_of(module: ModuleType, name: str) -> tuple[str, str]:
     """How a constant or type of a module is defined, and the docstring below it."""
-    body = ast.parse(inspect.getsource(module)).body
+    source = inspect.getsource(module)
+    body = ast.parse(source).body
     for at, node in enumerate(body):
         target = node.targets[0] if isinstance(node, ast.Assign) else getattr(node, "target", None)
         if isinstance(target, ast.Name) and target.id == name:
             after = body[at + 1] if at + 1 < len(body) else None
             text = after.value.value if isinstance(after, ast.Expr) and isinstance(after.value, ast.Constant) else ""
-            return ast.unparse(node).replace("'", '"'), str(text)
+            return ast.get_source_segment(source, node) or "", str(text)
     return "", ""
 
 

@@ -10,8 +10,10 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.continuation import COLUMNS, HALVES, ContinuationSettings, halving
 from synth.methods.continuation import continuation as method
 from synth.progress import Progress
+from synth.values import Limit, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def continuation(
     model: Model | ModelName,
     source: Source,
@@ -19,12 +21,12 @@ def continuation(
     output: Place = None,
     text_column: str = "text",
     answer_model: Model | ModelName | None = None,
-    passage_tokens: int = 600,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
-    limit: int | None = None,
+    passage_tokens: Tokens = 600,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -37,7 +39,7 @@ def continuation(
         text_column: the column with the texts.
         answer_model: another model, a teacher, that continues the passages instead; by name, it is run like `model`.
         passage_tokens: most tokens of a passage, both halves.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of the continuations; 0 is greedy.
         top_p: of the continuations.
         max_tokens: most tokens of a continuation.

@@ -13,26 +13,28 @@ from synth.errors import UsageError
 from synth.generation.inputs import prompts_of
 from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import generate, prompt_job
-from synth.methods.describe import ADDED, COLUMNS, DescribeSettings, question_of, style_name
+from synth.methods.describe import ADDED, COLUMNS, DescribeSettings, question_of, questions, style_name
 from synth.methods.describe import describe as method
 from synth.progress import Progress
+from synth.values import Limit, Positive, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def describe(
     model: Model | ModelName,
     manifest: Source,
     *,
     output: Place = None,
-    prompts: Sequence[str] | None = None,
+    prompts: str | os.PathLike[str] | Sequence[str] | None = None,
     style: str | None = None,
     file_column: str | None = None,
     attributes: Sequence[str] | None = None,
-    max_seconds: float = 300.0,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
-    limit: int | None = None,
+    max_seconds: Positive = 300.0,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -43,13 +45,14 @@ def describe(
         manifest: rows that name files, relative to the manifest, and what is known of each; rows in memory name them
             relative to the working directory.
         output: where the rows go (not JSON lines, which hold no files); an interrupted run there is continued.
-        prompts: questions, one of which is chosen per row; that of the style by default.
-        style: audio, image, continue (the words alone, to be continued), or the file of a prompt with {question} and
-            {description} or {words}; by the files by default.
+        prompts: the file of questions, one a line, or a list of them; one is chosen per row. By default that of the
+            style.
+        style: one of audio, image (a description and a question), continue (the words alone, to be continued), or the
+            file of a prompt with {question} and {description} or {words}; by default by the files.
         file_column: the column with names of files, if it is not recognised.
         attributes: columns that descriptions speak of, and duration, energy, pitch, width, height; all by default.
         max_seconds: longer recordings are rejected.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of the answers; 0 is greedy.
         top_p: of the answers.
         max_tokens: most tokens of an answer.
@@ -72,7 +75,7 @@ def describe(
         style = style_name(style, files.kind)
         settings = DescribeSettings(
             style=style,
-            prompts=(question_of(style, files.kind),) if prompts is None else tuple(prompts),
+            prompts=(question_of(style, files.kind),) if prompts is None else questions(prompts),
             seed=seed,
             attributes=None if attributes is None else tuple(attributes),
             max_seconds=max_seconds,

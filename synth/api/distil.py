@@ -13,8 +13,10 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices
 from synth.methods.distil import distil as method
 from synth.progress import Progress
+from synth.values import Limit, NonNegative, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def distil(
     teacher: Model | ModelName,
     source: Source,
@@ -23,17 +25,17 @@ def distil(
     verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
-    samples: int = 1,
-    price_in: float | None = None,
-    price_out: float | None = None,
-    most: float | None = None,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
+    samples: Samples = 1,
+    price_in: NonNegative | None = None,
+    price_out: NonNegative | None = None,
+    most: NonNegative | None = None,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -46,13 +48,13 @@ def distil(
         source: the prompts.
         output: where the rows go; an interrupted run there is continued.
         verifier: what judges answers; by default what all rows name, as known benchmarks do, or none.
-        judge: for the verifier `judge`: another model that judges.
-        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         samples: answers drawn for each prompt.
         price_in: price of a million input tokens of the teacher, in any currency.
         price_out: price of a million output tokens.
-        most: the run stops before the answers cost more than this, all calls that went on with it together.
-        seed: of the run.
+        most: stop before the answers cost more than this, all calls that went on with the run together.
+        seed: decides every draw of the run.
         temperature: of the answers; 0 is greedy.
         top_p: of the answers.
         max_tokens: most tokens of an answer.

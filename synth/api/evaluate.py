@@ -23,32 +23,33 @@ from synth.evaluation.pipeline import evaluate as evaluate_models
 from synth.evaluation.run import EvaluationRun
 from synth.evaluation.suites import open_suites
 from synth.evaluation.sweep import check_ratios
-from synth.evaluation.switch import CHOICES
 from synth.generation.inputs import verifier_of
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
+from synth.values import Asked, Limit, Seed, Share, Temperature, Tokens, checked
 
 Sources = str | os.PathLike[str] | Sequence[Source] | Mapping[str, Source]
 """One or several sources, as FILE or NAME=FILE where they are files; or sources by what they are to be called."""
 
 
+@checked
 def evaluate(
     suites: Sources = (),
     *,
     models: AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel],
     new: Sources = (),
     output: str | os.PathLike[str] | None = None,
-    limit: int | None = None,
-    max_tokens: int = 1024,
-    temperature: float = 0.0,
-    mode: str | None = None,
-    seed: int = 0,
+    limit: Limit | None = None,
+    max_tokens: Tokens = 1024,
+    temperature: Temperature = 0.0,
+    mode: Asked | None = None,
+    seed: Seed = 0,
     texts: Sources = (),
     text_column: str | None = None,
     kl: bool = False,
     lm_eval: str | Sequence[str] = (),
-    sweep: Sequence[float] | None = None,
-    keep: float = 0.95,
+    sweep: str | Sequence[float] | None = None,
+    keep: Share = 0.95,
     verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
@@ -65,24 +66,24 @@ def evaluate(
         suites: what the models could do before.
         models: the models: names, paths, models from `synth.load` (which says how they are run), or what `synth.train`
             returns; NAME=MODEL, or a dictionary, says what they are called.
-        new: suites of the new task, listed apart.
+        new: a suite of the new task, listed apart; or several.
         output: the directory for answers, `scores.json` and plots; an interrupted evaluation there is continued.
-            None is a temporary one, which lasts as long as what is returned.
+            By default a temporary one, which lasts as long as what is returned.
         limit: items of each suite.
         max_tokens: most tokens of an answer.
         temperature: of the answers; 0 is greedy.
         mode: for models that think: `thinking`, `plain` (they answer at once) or `both`; by default both where the
             models have both. Whether they do as the mode says counts among the old abilities.
-        seed: of the run.
-        texts: sources of conversations or, with `text_column`, of plain texts, whose perplexity is measured, too.
-        text_column: the column of plain texts in them.
-        kl: measure the KL divergence of each model from the first, in nats per token, along its answers to new suites.
-        lm_eval: tasks of lm-eval to evaluate, too, where it is installed.
-        sweep: ratios between 0 and 1 at which the first and the second model are merged and evaluated, too.
-        keep: the share of the old accuracies that the model to take of a sweep keeps.
+        seed: decides every draw of the run.
+        texts: also the perplexity of these conversations or, with `text_column`, plain texts.
+        text_column: the column with plain texts in `texts`.
+        kl: also the KL divergence of each model from the first, in nats per token, along its answers to new suites.
+        lm_eval: also these tasks of lm-eval, if it is installed.
+        sweep: also merge the first and the second model, as `synth.merge` does, at these ratios: "0.2,0.4".
+        keep: with `sweep`: take the best at the new task of those that keep this share of the old.
         verifier: what judges the answers to all suites; by default what their rows name.
-        judge: the model that judges where the verifier is `judge`.
-        judge_prompt: the file of a prompt of your own for it.
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -95,8 +96,6 @@ def evaluate(
         check_directory(os.fspath(output), "an evaluation")
     elif sweep is not None:
         raise UsageError("`sweep` makes models: say where they go with `output` DIR")
-    if mode is not None and mode not in CHOICES:
-        raise UsageError(f"`mode` {mode} is unknown; take {', '.join(CHOICES)}")
     named = {name: model if isinstance(model, Model) else Model(model) for name, model in name_models(models).items()}
     ratios = () if sweep is None else check_ratios(sweep, list(named))
     settings = verifier if isinstance(verifier, VerifierSettings) else verifier_of(verifier)

@@ -10,6 +10,7 @@ from synth.exports.formats import OwnFormat
 from synth.exports.run import Selected, Written, copy_rows, export_for
 from synth.exports.trainers import OwnTrainer
 from synth.progress import Progress
+from synth.values import Limit, checked
 
 
 class Export(Dataset):
@@ -32,13 +33,14 @@ class Export(Dataset):
         return self._rows
 
 
+@checked
 def export(
     source: Source,
     output: Place = None,
     *,
     trainer: str | OwnTrainer | None = None,
     form: str | OwnFormat | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     prompt_column: str | None = None,
     reference_column: str | None = None,
     force: bool = False,
@@ -49,11 +51,10 @@ def export(
     Args:
         source: the rows.
         output: a dataset directory, or a .jsonl, .parquet or .arrow file.
-        trainer: what is to load them ("trl", "axolotl", "llama-factory", "torchtune", or "jsonl" and "parquet" for any
-            other): rows have the columns that it takes and no others. Tokens keep their masks: labels are -100 where
-            nothing is learnt. Or a function of yours, also as "module:function": it takes what was exported
-            (`synth.exports.formats.Exported`), its path and the model's name, and returns the configuration. None
-            copies all columns, conversations as `messages`.
+        trainer: write what this trainer loads, and its configuration: rows have the columns that it takes and no
+            others. "jsonl" and "parquet" are for any other. Or a function of yours, also as "module:function": it takes
+            what was exported (`synth.exports.formats.Exported`), its path and the model's name, and returns the
+            configuration. By default all columns are copied, conversations as `messages`.
         form: with `trainer`: the format of the rows: "tokens", "messages", "prompt-completion", "preference",
             "sharegpt" or "alpaca"; by default tokens if they are scored, preference if they are pairs, else messages.
             Or a function of yours, also as "module:function": it takes a `pyarrow.RecordBatch` with the columns of ours

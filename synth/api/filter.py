@@ -12,8 +12,10 @@ from synth.curation.summary import StepSummary
 from synth.data.prompts import open_prompts
 from synth.data.read import open_rows
 from synth.engines.loading import remote_code
+from synth.engines.open import check_device
 from synth.errors import UsageError
 from synth.progress import Progress
+from synth.values import Limit, Seed, checked
 
 if TYPE_CHECKING:
     import polars as pl
@@ -29,16 +31,17 @@ class Filtered(Dataset):
     steps: Sequence[StepSummary] = ()
 
 
+@checked
 def filter(
     source: Source,
-    steps: "Sequence[Step | Callable[[pl.DataFrame], Any]]",
+    steps: "Sequence[Step | str | Callable[[pl.DataFrame], Any]]",
     *,
     output: Place = None,
     explain: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
     device: str = "auto",
     trust_remote_code: bool = False,
-    limit: int | None = None,
+    limit: Limit | None = None,
     prompt_column: str | None = None,
     reference_column: str | None = None,
     restart: bool = False,
@@ -52,10 +55,10 @@ def filter(
             of your own takes a polars data frame (columns id, row, prompt, answer, text, system, roles, and those of
             the set) and gives a reason or null for each row, or whether it stays: a series, or an expression.
         output: where the rows go; an interrupted run there is continued.
-        explain: give examples of what each step removed in `Filtered.steps`.
+        explain: show what each step removed, with examples.
         seed: for random choices.
-        device: where models run that turn texts into vectors: "cuda", "mps" or "cpu".
-        trust_remote_code: whether code that comes with such a model may run.
+        device: where models run that turn texts into vectors: "auto", "cuda", "mps" or "cpu".
+        trust_remote_code: let such a model run code that comes with it; without this it never does.
         limit: rows of the source to take.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
@@ -67,6 +70,7 @@ def filter(
         RunError: the disk failed; what was written is kept.
         Stopped: a person stopped it.
     """
+    check_device(device)
     if not steps:
         raise UsageError("nothing to do: give `steps`, such as synth.filters.Duplicates()")
     place = output_at(output, restart=restart)

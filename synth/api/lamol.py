@@ -23,25 +23,27 @@ from synth.methods.lamol import lamol as method
 from synth.methods.lamol_preparing import preparing_job
 from synth.methods.magpie import magpie_key
 from synth.progress import Progress
+from synth.values import CountFromZero, Limit, Rows, Seed, Share, Temperature, Tokens, checked
 
 
+@checked
 def lamol(
     model: Model | ModelName,
     *,
-    rows: int | None = None,
+    rows: Rows | None = None,
     output: Place = None,
     prepare: Source | None = None,
     tokens: Sequence[str] = ("[GEN]",),
     answer_token: str = "[ANS]",
     of: Source | None = None,
-    gamma: float = 0.2,
-    seed: int = 0,
-    temperature: float = 1.0,
-    top_k: int = 20,
-    max_tokens: int = 1024,
+    gamma: Share = 0.2,
+    seed: Seed = 0,
+    temperature: Temperature = 1.0,
+    top_k: CountFromZero = 20,
+    max_tokens: Tokens = 1024,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -52,11 +54,12 @@ def lamol(
         rows: rows wanted, after rejection; or `gamma` of the rows of `of`.
         output: where they go; an interrupted run there is continued.
         prepare: a task's data to write in LAMOL's form, to be trained on, instead of sampling.
-        tokens: the generation tokens of the tasks to sample; rows to prepare that name none get the first.
+        tokens: a task's generation token, once for each task to sample; rows to prepare that name none get the first.
+            It may also be one of the tokenizer's own, such as <s>.
         answer_token: the text between question and answer.
         of: the new task's data.
-        gamma: rows for each row of the new task.
-        seed: of the run.
+        gamma: with `of`: rows for each row of the new task.
+        seed: decides every draw of the run.
         temperature: of the examples.
         top_k: likeliest tokens that are drawn from; 0 is all.
         max_tokens: most tokens of an example.

@@ -8,27 +8,29 @@ from synth.api.places import Place, output_at
 from synth.engines.base import Sampling
 from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import Job, generate
-from synth.methods.magpie import MagpieSettings, System, magpie_key, magpie_rows
+from synth.methods.magpie import MagpieSettings, System, magpie_key, magpie_rows, system_prompts
 from synth.methods.magpie import magpie as method
 from synth.progress import Progress
+from synth.values import Rows, Seed, Temperature, Tokens, TopP, Turns, checked
 
 
+@checked
 def magpie(
     model: Model | ModelName,
     *,
-    rows: int,
+    rows: Rows,
     output: Place = None,
-    turns: int = 1,
+    turns: Turns = 1,
     system: str | Sequence[System] | None = None,
     domain: Sequence[str] = (),
     language: str | None = None,
-    seed: int = 0,
-    temperature: float = 1.0,
-    top_p: float = 1.0,
-    question_tokens: int = 1024,
-    answer_temperature: float = 0.0,
-    answer_top_p: float = 1.0,
-    max_tokens: int = 2048,
+    seed: Seed = 0,
+    temperature: Temperature = 1.0,
+    top_p: TopP = 1.0,
+    question_tokens: Tokens = 1024,
+    answer_temperature: Temperature = 0.0,
+    answer_top_p: TopP = 1.0,
+    max_tokens: Tokens = 2048,
     logprob: bool = False,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
@@ -40,10 +42,11 @@ def magpie(
         rows: rows wanted, after rejection.
         output: where they go; an interrupted run there is continued.
         turns: user turns a conversation has.
-        system: the system prompt of the conversations, or several, one of which is chosen per row by weight.
-        domain: topics the questions are steered to.
+        system: the system prompt of the conversations; or @FILE, JSON lines {"text": …, "weight": …} of which one is
+            chosen per row, by weight; or a list of such.
+        domain: topic the questions are steered to; of several, one is chosen per row.
         language: language the questions are steered to, such as German.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: for questions.
         top_p: for questions.
         question_tokens: most tokens of a question.
@@ -62,7 +65,7 @@ def magpie(
     settings = MagpieSettings(
         seed=seed,
         turns=turns,
-        system=(System(system),) if isinstance(system, str) else tuple(system or ()),
+        system=system_prompts(system),
         domain=tuple(domain),
         language=language,
         question=Sampling(max_tokens=question_tokens, temperature=temperature, top_p=top_p),

@@ -8,14 +8,16 @@ from synth.generation.models import ModelName
 from synth.progress import Progress
 from synth.training.merge import Merged
 from synth.training.merge import merge as merge_weights
+from synth.values import NonNegative, checked
 
 
+@checked
 def merge(
     base: ModelName,
     tuned: ModelName,
     *,
     output: str | os.PathLike[str],
-    ratio: float | None = None,
+    ratio: NonNegative | None = None,
     add: ModelName | None = None,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Merged:
@@ -29,8 +31,8 @@ def merge(
         base: the model before training, a directory or a Hub id.
         tuned: the model after it, of the same family.
         output: the directory for the merged model; it does not exist yet, and appears whole.
-        ratio: how much of `tuned`, or of the chat vector; by default 0.5, and 1 with `add`.
-        add: the chat model that was made of `base`.
+        ratio: how much of `tuned` (or of the chat vector); by default 0.5, and 1 with `add`.
+        add: add what made this chat model of `base` to `tuned`: a chat vector.
         progress: is told what was merged.
 
     Raises:

@@ -12,8 +12,10 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings
 from synth.methods.minimum_change import minimum_change as method
 from synth.progress import Progress
+from synth.values import CountFromZero, Fraction, Limit, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def minimum_change(
     model: Model | ModelName,
     source: Source,
@@ -24,15 +26,15 @@ def minimum_change(
     judge_prompt: str = "judge",
     editor: Model | ModelName | None = None,
     prompt: str = "minimum-change",
-    floor: float = 0.5,
-    retries: int = 2,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
+    floor: Fraction = 0.5,
+    retries: CountFromZero = 2,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -47,13 +49,13 @@ def minimum_change(
         source: the tasks, with human answers.
         output: where the rows go; an interrupted run there is continued.
         verifier: what judges answers; by default what all rows name, as known benchmarks do.
-        judge: for the verifier `judge`: another model that judges.
-        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         editor: the model that corrects wrong answers; by default `model` itself.
         prompt: the file of an editor's prompt of your own, with {question}, {answer} and perhaps {reference}.
-        floor: least similarity to the model's answer, 0 to 1.
+        floor: least similarity to the model's answer; 1 is the same.
         retries: further tries of the editor.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of the answers; 0 is greedy.
         top_p: of the answers.
         max_tokens: most tokens of an answer.

@@ -4,23 +4,25 @@ import math
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
-from synth.data.mix import CountTokens, Order, Unit
+from synth.data.mix import CountTokens
 from synth.data.mixing import open_part, part_names, write_mixture
 from synth.data.row import Message
 from synth.errors import RequestError, UsageError
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
+from synth.values import LARGEST_SHARE, Limit, MessagesOnly, Order, Seed, Shares, Unit, checked
 
-Replay = Mapping[Any, float] | Iterable[tuple[Source, float]]
+Replay = Mapping[Any, float] | Iterable[str | tuple[Source, float]]
 """Replay sets (names, paths, data sets), each with its share of the target: 0.05 is 5 %. Pairs, where a set is rows in
-memory."""
+memory; or, as in a shell, "SET:5%"."""
 
 
+@checked
 def mix(
     target: Source,
     replay: Replay,
@@ -29,10 +31,10 @@ def mix(
     by: Unit = "rows",
     order: Order = "interleave",
     oversample: bool = False,
-    form: Literal["messages"] | None = None,
+    form: MessagesOnly | None = None,
     model: Model | ModelName | None = None,
-    limit: int | None = None,
-    seed: int = 0,
+    limit: Limit | None = None,
+    seed: Seed = 0,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -44,11 +46,10 @@ def mix(
 
     Args:
         target: the task's rows.
-        replay: the replay sets, each with its share of the target, such as `{"replay": 0.05}`.
+        replay: the replay sets, each with its share of the target, such as `{"replay": 0.05}` or `["replay:5%"]`.
         output: where the rows go; an interrupted run there is continued.
-        by: what shares are of. "tokens" of sets that are not scored are those of `model`.
-        order: "interleave" spreads replay evenly among the target's rows; "shuffle" draws the order of all rows;
-            "append" puts replay after them.
+        by: what shares are of. The tokens of sets that are not scored are those of `model`.
+        order: replay evenly among the target's rows; all rows at random; or replay after them.
         oversample: take rows of a replay set that is too small more than once.
         form: "messages" leaves tokens and labels behind.
         model: for `by` "tokens": the model whose tokens are counted.
@@ -62,7 +63,7 @@ def mix(
         RunError: the disk failed; what was written is kept.
         Stopped: a person stopped it.
     """
-    shares = list(replay.items() if isinstance(replay, Mapping) else replay)
+    shares = [_share(one) for one in (replay.items() if isinstance(replay, Mapping) else replay)]
     if not shares:
         raise UsageError("`replay` names no set: give one, and how much of it")
     sources: list[tuple[Source, float | None]] = [(target, None), *shares]
@@ -99,6 +100,19 @@ def mix(
             progress=progress,
         )
         return Dataset.of(place, record)
+
+
+def _share(given: str | tuple[Source, float]) -> tuple[Source, float]:
+    """A replay set and its share of the target."""
+    if not isinstance(given, str):
+        return given
+    source, colon, share = given.rpartition(":")
+    if not colon or not source:
+        raise UsageError(f"`replay` {given} does not say how much: write {given}:5%")
+    try:
+        return source, Shares(0, LARGEST_SHARE).read(share)
+    except ValueError as error:
+        raise UsageError(f"`replay` {given}: {error}") from error
 
 
 def _token_counter(model: Model) -> CountTokens:

@@ -8,12 +8,14 @@ from typing import Any
 
 from filters.names import ImportPathError, import_path_of
 from synth.engines.base import EngineOptions
-from synth.engines.open import OwnEngine
+from synth.engines.open import OwnEngine, check_device
 from synth.errors import UsageError
-from synth.generation.asking import Asked, Asking
+from synth.generation.asking import Asking
 from synth.generation.models import Model, ModelName
+from synth.values import Asked, Concurrency, Devices, DType, Fraction, MemoryShare, Tokens, Window, checked
 
 
+@checked
 def load(
     name: ModelName,
     *,
@@ -22,14 +24,14 @@ def load(
     stop: str | None = None,
     template_args: Mapping[str, Any] = MappingProxyType({}),
     mode: Asked | None = None,
-    thinking_share: float = 0.5,
-    thought_tokens: int | None = None,
-    dtype: str = "auto",
+    thinking_share: Fraction = 0.5,
+    thought_tokens: Tokens | None = None,
+    dtype: DType = "auto",
     device: str = "auto",
-    max_length: int | None = None,
-    concurrency: int = 256,
-    tensor_parallel: int = 1,
-    gpu_memory: float | None = None,
+    max_length: Window | None = None,
+    concurrency: Concurrency = 256,
+    tensor_parallel: Devices = 1,
+    gpu_memory: MemoryShare | None = None,
     api_key: str | None = None,
     trust_remote_code: bool = False,
 ) -> Model:
@@ -45,27 +47,29 @@ def load(
         stop: what ends a user message, with `prefix`.
         template_args: variables of the model's chat template, by name, such as `reasoning_effort`; `synth template`
             lists those that it reads.
-        mode: "thinking", "plain" or "both", for models that can do both; rows say which they are. By default as the
-            chat template has it.
-        thinking_share: with `mode` "both", the share of rows in which the model thinks.
+        mode: whether models that can do both think before they answer: thinking, plain or both; rows say which they
+            are. By default as the chat template has it.
+        thinking_share: with `mode` both, the share of rows in which the model thinks.
         thought_tokens: most tokens of thoughts, beside `max_tokens` of the answer; without it they share those.
-        dtype: "auto" is the model's own on a GPU, float32 on a CPU.
+        dtype: number format; by default the model's own on a GPU, float32 on a CPU.
         device: for transformers: "cuda", "mps" or "cpu".
-        max_length: the window in tokens; the model's by default.
+        max_length: the window, in tokens; the model's by default.
         concurrency: requests at once: the engine's batch.
         tensor_parallel: for vLLM: GPUs a model.
-        gpu_memory: for vLLM: share of the GPU's memory; 0.9 by default, shared by the models that are open.
+        gpu_memory: for vLLM: share of the GPU's memory that the model takes; 0.9 by default, shared by the models that
+            are open.
         api_key: for a server.
-        trust_remote_code: whether code that comes with the model may run.
+        trust_remote_code: let the model run code that comes with it; without this it never does.
 
     Raises:
-        UsageError: there is no such model or engine, its window is smaller than `max_length`, or there is no such mode.
+        UsageError: there is no such model, engine, device or mode, or its window is smaller than `max_length`.
     """
     if not isinstance(engine, str):
         try:
             engine = import_path_of(engine)
         except ImportPathError as error:
             raise UsageError(f"`engine` {error}") from error
+    check_device(device)
     options = EngineOptions(
         dtype=dtype,
         device=device,

@@ -10,8 +10,10 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, style_name
 from synth.methods.paraphrase import paraphrase as method
 from synth.progress import Progress
+from synth.values import Limit, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def paraphrase(
     model: Model | ModelName,
     source: Source,
@@ -21,14 +23,14 @@ def paraphrase(
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     style: str = "paraphrase",
-    tries: int = 2,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
+    tries: Samples = 2,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -42,12 +44,12 @@ def paraphrase(
         source: questions with human answers.
         output: where the rows go; an interrupted run there is continued.
         verifier: what judges answers; by default what all rows name, as known benchmarks do, or none.
-        judge: for the verifier `judge`: another model that judges.
-        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
-        style: `paraphrase` (own words), `step-by-step`, `detailed`, `concise`, or the file of a prompt with {question}
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
+        style: one of paraphrase (own words), step-by-step, detailed, concise, or the file of a prompt with {question}
             and {reference}.
         tries: restatements drawn before the original is kept.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of the restatements; 0 is greedy.
         top_p: of the restatements.
         max_tokens: most tokens of a restatement.

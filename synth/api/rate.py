@@ -19,18 +19,20 @@ from synth.generation.rewards import rate_rewards
 from synth.methods.rate import RateSettings, check_rows
 from synth.methods.rate import rate as method
 from synth.progress import Progress
+from synth.values import Limit, ReplyTokens, checked
 
 
+@checked
 def rate(
     model: Model | ModelName,
     source: Source,
     *,
     by: str | Sequence[str],
     output: Place = None,
-    max_tokens: int = 512,
+    max_tokens: ReplyTokens = 512,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -41,8 +43,9 @@ def rate(
     Args:
         model: the model, by name or from `synth.load`; for reward, a sequence classifier with one output.
         source: the rows; of plain texts there is perplexity alone.
-        by: quality, complexity, difficulty, safety (asked of the model, 1 to 5), the file of a prompt, perplexity, ifd
-            (how little the prompt helps with the answer, arXiv 2308.12032), or reward, which goes alone.
+        by: one or several of quality, complexity, difficulty, safety (asked of the model, 1 to 5), the file of a
+            prompt, perplexity, ifd (how little the prompt helps with the answer, arXiv 2308.12032); or reward, which
+            goes alone.
         output: where the rows go; an interrupted run there is continued.
         max_tokens: most tokens of a reply, where the model is asked.
         prompt_column: the column with the prompt, if it is not recognised.

@@ -15,8 +15,10 @@ from synth.methods.reason import COLUMNS, ReasonSettings
 from synth.methods.reason import reason as method
 from synth.methods.thoughts import Markers
 from synth.progress import Progress
+from synth.values import CountFromZero, Fraction, Limit, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def reason(
     model: Model | ModelName,
     source: Source,
@@ -25,23 +27,23 @@ def reason(
     verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
-    samples: int = 8,
+    samples: Samples = 8,
     select: str = "shortest",
     length_limit: str | int | None = None,
     think_open: str = "<think>",
     think_close: str = "</think>",
-    search: int = 0,
-    step_rollouts: int = 0,
+    search: CountFromZero = 0,
+    step_rollouts: CountFromZero = 0,
     step_unit: str = "line",
-    min_step_value: float | None = None,
+    min_step_value: Fraction | None = None,
     explain: bool = False,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -56,20 +58,20 @@ def reason(
         source: the tasks.
         output: where the rows go; an interrupted run there is continued.
         verifier: what judges answers; by default what all rows name, as known benchmarks do.
-        judge: for the verifier `judge`: another model that judges.
-        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         samples: traces drawn for each task, at most.
-        select: which right trace is taken: `shortest`, `first` (stops drawing at it), `random`, or `all` of them.
-        length_limit: right traces with more tokens are dropped; `mean` is the mean of the task's right ones.
+        select: which right trace is taken: shortest, first (stops drawing at it), random, or all of them.
+        length_limit: drop right traces that are longer: than the mean of the task's right ones, or than so many tokens.
         think_open: the text that opens thoughts.
         think_close: the text that closes them.
-        search: wrong attempts put before the right one, at most; the trace turns back from each.
-        step_rollouts: completions from the end of each step, of which the share that end right is its value.
+        search: put up to so many wrong attempts before the right one, and turn back from each.
+        step_rollouts: value each step by so many completions that go on from it: by the share that end right.
         step_unit: what a step is: `line`, `paragraph` or `sentence`.
-        min_step_value: traces with a step of a lower value are rejected, 0 to 1.
+        min_step_value: reject traces with a step of a lower value.
         explain: write thoughts for the human answers, which stay: the model sees question and answer, and its thoughts
             are taken if from them alone it comes to a right answer (after arXiv 2203.14465).
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of the traces; 0 is greedy.
         top_p: of the traces.
         max_tokens: most tokens of a trace.

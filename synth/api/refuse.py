@@ -16,20 +16,22 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.refuse import COLUMNS, RefuseSettings, open_labelled
 from synth.methods.refuse import refuse as method
 from synth.progress import Progress
+from synth.values import Limit, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def refuse(
     model: Model | ModelName,
     sources: str | os.PathLike[str] | Sequence[Source],
     *,
     output: Place = None,
-    samples: int = 4,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
+    samples: Samples = 4,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -43,7 +45,7 @@ def refuse(
         sources: the prompts, in one place or several; rows in memory are one place of several: `[rows]`.
         output: where the rows go; an interrupted run there is continued.
         samples: answers drawn until one fits, at most.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of the answers; 0 is greedy.
         top_p: of the answers.
         max_tokens: most tokens of an answer.

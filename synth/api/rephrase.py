@@ -9,11 +9,13 @@ from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
 from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import generate, prompt_job
-from synth.methods.rephrase import CHUNKS, COLUMNS, RephraseSettings, chunking, style_name
+from synth.methods.rephrase import CHUNKS, COLUMNS, RephraseSettings, chunking, ratio, style_name
 from synth.methods.rephrase import rephrase as method
 from synth.progress import Progress
+from synth.values import Limit, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def rephrase(
     model: Model | ModelName,
     source: Source,
@@ -21,13 +23,13 @@ def rephrase(
     output: Place = None,
     text_column: str = "text",
     style: Sequence[str] = ("wikipedia",),
-    chunk_tokens: int = 300,
-    originals: float = 0.0,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
-    limit: int | None = None,
+    chunk_tokens: Tokens = 300,
+    originals: str | float = "0:1",
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -38,10 +40,12 @@ def rephrase(
         source: the documents.
         output: where the rows go; an interrupted run there is continued.
         text_column: the column with the texts.
-        style: wikipedia, easy, hard, question-answer, or the file of a prompt with {text}; a row of each for a chunk.
+        style: one of wikipedia, easy, hard, question-answer, or the file of a prompt with {text}; of several, each
+            chunk gives a row.
         chunk_tokens: most tokens of a chunk.
-        originals: original chunks for each rephrased one, before any of these are rejected.
-        seed: of the run.
+        originals: so many chunks as people wrote them to so many rephrased ones, as A:B or their ratio, before any of
+            these are rejected.
+        seed: decides every draw of the run.
         temperature: of the texts; 0 is greedy.
         top_p: of the texts.
         max_tokens: most tokens of a text.
@@ -58,7 +62,7 @@ def rephrase(
         seed=seed,
         style=tuple(map(style_name, style)),
         chunk_tokens=chunk_tokens,
-        originals=originals,
+        originals=ratio(originals),
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
     )
     recorded = settings.record()

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synth.data.destination import check_page
+from synth.engines.loading import remote_code
+from synth.progress import Progress
 from synth.reports.build import build_report
 
 
@@ -39,15 +41,19 @@ def report(
     output: str | os.PathLike[str] | None = None,
     *,
     model: str | None = None,
+    trust_remote_code: bool = False,
     force: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Report:
     """Make the page of data sets, of an evaluation, or of a training run.
 
     Args:
         sources: data sets; or one directory that `synth eval` or `synth train` wrote.
         output: the HTML file to write; None writes none.
-        model: whose tokenizer turns tokens into text, instead of the model named in the rows.
+        model: whose tokenizer turns tokens into text; by default that of the model that scored.
+        trust_remote_code: let that tokenizer run code that comes with it.
         force: replace a file that exists.
+        progress: is told what the page holds.
 
     Raises:
         UsageError: a source cannot be read, or the output exists, is a source or is no page.
@@ -57,5 +63,11 @@ def report(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html" if output is None else Path(output)
         check_page(str(path))
-        made = build_report(names, str(path), model=model, force=force)
-        return Report(path.read_text(encoding="utf-8"), made.holds, made.notes)
+        with remote_code(allowed=trust_remote_code):
+            made = build_report(names, str(path), model=model, force=force)
+        page = Report(path.read_text(encoding="utf-8"), made.holds, made.notes)
+    for note in page.notes:
+        progress.say(note)
+    if output is not None:
+        progress.say(f"{page.holds} → {path} ({page.size / 1e6:,.1f} MB)")
+    return page

@@ -20,25 +20,27 @@ from synth.generation.pipeline import Job, generate, prompt_job
 from synth.generation.runner import Method, empty_rows
 from synth.methods.own import OwnMethod, OwnSettings, own_method, own_settings
 from synth.progress import Progress
+from synth.values import Limit, Rows, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def run(
     method: str | OwnMethod,
     model: Model | ModelName,
     source: Source | None = None,
     *,
-    rows: int | None = None,
+    rows: Rows | None = None,
     output: Place = None,
     verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -59,12 +61,12 @@ def run(
         output: where the rows go; an interrupted run there is continued.
         verifier: judges the answers, of which the right ones stay, unless the function takes it; by default what all
             rows name, as known benchmarks do.
-        judge: for the verifier `judge`: another model that judges.
-        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
-        seed: of the run; `sampling` has one of each row's own, made from it.
-        temperature: in `sampling`; 0 is greedy.
-        top_p: in `sampling`.
-        max_tokens: in `sampling`.
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
+        seed: decides every draw of the run; `sampling` has one of each row's own, made from it.
+        temperature: what `sampling` has; 0 is greedy.
+        top_p: what `sampling` has.
+        max_tokens: what `sampling` has: most tokens of an answer.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows of the source to take.

@@ -13,12 +13,13 @@ from synth.errors import UsageError
 from synth.generation.inputs import read_prompts, read_text_column
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
-from synth.scoring.encoding import Overlong, Protection, TrainOn
-from synth.scoring.masks import Mask, Over
+from synth.scoring.encoding import Protection
+from synth.scoring.masks import Mask
 from synth.scoring.run import ScoringJob, ScoringModel, ScoringSettings, preview_masks, write_scores
 from synth.scoring.scorer import open_scorer
 from synth.scoring.thresholds import Preview
 from synth.scoring.token_scores import TokenScorer
+from synth.values import Limit, NonNegative, Over, Overlong, Seed, Share, TrainOn, checked
 
 
 class _Settings(TypedDict, total=False):
@@ -55,6 +56,7 @@ def score_tokens(
 ) -> Preview: ...
 
 
+@checked
 def score_tokens(
     model: Model | ModelName,
     source: Source,
@@ -63,18 +65,18 @@ def score_tokens(
     scorer: Model | ModelName | None = None,
     train_on: TrainOn = "assistant",
     text_column: str | None = None,
-    mask_above: float | None = None,
-    mask_hardest: float | None = None,
+    mask_above: NonNegative | None = None,
+    mask_hardest: Share | None = None,
     mask_easiest: bool = False,
     mask_random: bool = False,
     mask_over: Over = "row",
     protect: Protection | Sequence[Protection] = (),
     overlong: Overlong = "drop",
     preview: bool = False,
-    seed: int = 0,
+    seed: Seed = 0,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset | Preview:
@@ -90,15 +92,16 @@ def score_tokens(
         output: where the rows go; an interrupted run there is continued.
         scorer: another model that scores, with the same tokenizer; by name, it is run like `model`.
         train_on: what of a conversation is scored and trained on: all assistant turns, the last one, or every token.
-        text_column: the column with plain texts, if it is not `text`.
+        text_column: the column with plain texts, if it is not "text".
         mask_above: mask tokens of a perplexity above this; 2.5 in the paper.
         mask_hardest: or mask this share of the scored tokens, the hardest.
         mask_easiest: a control: as many tokens, but the easiest.
         mask_random: a control: as many tokens, at random.
-        mask_over: whether shares and controls are counted in each row, or over all rows together (corpus).
-        protect: never mask the tokens that end a turn, or those of the row's `answer` (from `synth.verify`), or both.
+        mask_over: count shares and controls in each row, or over all rows together.
+        protect: never mask the tokens that end a turn (end-of-turn), or those of the row's `answer` (from
+            `synth.verify`), or both.
         overlong: rows longer than the window: rejected, cut at its end, or kept and scored in overlapping windows.
-        preview: write nothing, and return what each of many thresholds would mask.
+        preview: write nothing, and show what each of many thresholds would mask.
         seed: for `mask_random`.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.

@@ -19,8 +19,10 @@ from synth.methods.paraphrase import ParaphraseSettings
 from synth.methods.self_output import COLUMNS, SelfOutputSettings
 from synth.methods.self_output import self_output as method
 from synth.progress import Progress
+from synth.values import CountFromZero, Limit, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
+@checked
 def self_output(
     model: Model | ModelName,
     source: Source,
@@ -29,19 +31,19 @@ def self_output(
     verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
-    samples: int = 8,
+    samples: Samples = 8,
     select: str = "first",
     fallback: Sequence[str] = ("drop",),
     pairs: bool = False,
-    few_shot: int = 0,
+    few_shot: CountFromZero = 0,
     answer_model: Model | ModelName | None = None,
-    seed: int = 0,
-    temperature: float = 0.7,
-    top_p: float = 0.95,
-    max_tokens: int = 2048,
+    seed: Seed = 0,
+    temperature: Temperature = 0.7,
+    top_p: TopP = 0.95,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -52,15 +54,16 @@ def self_output(
         source: the tasks.
         output: where the rows go; an interrupted run there is continued.
         verifier: what judges answers; by default what all rows name, as known benchmarks do.
-        judge: for the verifier `judge`: another model that judges.
-        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         samples: answers drawn for each task, at most.
-        select: which right answer is taken; `first` stops drawing at it.
-        fallback: what is tried, in this order, for tasks with no right answer.
-        pairs: also write preference pairs, right against wrong.
+        select: which right answer is taken: first (stops drawing at it), lowest-perplexity, highest-perplexity,
+            shortest, longest, random, or all of them.
+        fallback: what is tried, in this order, for tasks with no right answer: paraphrase, minimum-change, gold, drop.
+        pairs: also write preference pairs, right against wrong, to pairs/.
         few_shot: demonstrations from the data before each task.
         answer_model: another model answers; fallbacks stay with `model`.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of the answers; 0 is greedy.
         top_p: of the answers.
         max_tokens: most tokens of an answer.

@@ -10,35 +10,38 @@ from synth.api.places import Place, Source, output_at, source_at
 from synth.curation.embeddings import check_embedder
 from synth.data.output import Output
 from synth.engines.base import Sampling
+from synth.engines.loading import remote_code
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
 from synth.generation.models import Model, ModelName, Roles
 from synth.methods.ssr import COLUMNS, SsrSettings, kept_examples
 from synth.methods.ssr_runs import answer_inputs, choose_inputs, write_inputs
 from synth.progress import Progress
+from synth.values import Count, Limit, Rows, Seed, Temperature, Tokens, TopP, checked
 
 CANDIDATES = 5
 """Inputs written for each row wanted, about as many as in the paper."""
 
 
+@checked
 def ssr(
     model: Model | ModelName,
     source: Source,
     *,
-    rows: int,
+    rows: Rows,
     output: Place = None,
     input_model: Model | ModelName | None = None,
-    candidates: int | None = None,
-    clusters: int = 20,
+    candidates: Rows | None = None,
+    clusters: Count = 20,
     embed: str | None = None,
-    seed: int = 0,
-    temperature: float = 0.9,
-    top_p: float = 0.6,
-    question_tokens: int = 512,
-    max_tokens: int = 2048,
+    seed: Seed = 0,
+    temperature: Temperature = 0.9,
+    top_p: TopP = 0.6,
+    question_tokens: Tokens = 512,
+    max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -58,7 +61,7 @@ def ssr(
         clusters: groups of like inputs.
         embed: what inputs are compared by: sentence-transformers:MODEL, model2vec:MODEL, or a model whose hidden states
             are taken; `model` by default.
-        seed: of the run.
+        seed: decides every draw of the run.
         temperature: of inputs; answers are greedy.
         top_p: of inputs.
         question_tokens: most tokens of an input.
@@ -93,7 +96,8 @@ def ssr(
         main = stack.enter_context(used(model))
         answerer = main if input_model is None or isinstance(input_model, Model) else main.written(None, None)
         answerer.unopened()  # what cannot work is found before inputs are written
-        check_embedder(embed or main.name)
+        with remote_code(allowed=main.trust_remote_code):
+            check_embedder(embed or main.name)
         folder = f"{place.path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'rows'}.inputs"
         with used(main, instead=input_model) as writer:
             # Where one model writes and answers it stays open, and one that embeds needs room beside it.

@@ -9,14 +9,34 @@ from synth.api.places import Source, source_at
 from synth.api.training import Training
 from synth.data.destination import check_directory
 from synth.engines.loading import remote_code
+from synth.engines.open import check_device
 from synth.errors import UsageError
 from synth.progress import SILENT, Progress
 from synth.training.callbacks import Entry
 from synth.training.inputs import read_input
 from synth.training.pipeline import TrainingJob, is_first_process, plan_job, run_job
-from synth.training.settings import DType, Overlong, RowSettings, Schedule, TrainedParts, TrainingSettings, TrainOn
+from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
+from synth.values import (
+    Count,
+    Dropout,
+    Limit,
+    NonNegative,
+    OverlongTrained,
+    Positive,
+    Rows,
+    Schedule,
+    Seed,
+    Share,
+    Steps,
+    Tokens,
+    TrainingDType,
+    TrainOn,
+    Window,
+    checked,
+)
 
 
+@checked
 def train(
     source: Source,
     model: str | os.PathLike[str],
@@ -24,42 +44,42 @@ def train(
     output: str | os.PathLike[str] | None = None,
     train_on: TrainOn = "assistant",
     text_column: str | None = None,
-    steps: int | None = None,
-    epochs: float = 1.0,
-    learning_rate: float | None = None,
+    steps: Steps | None = None,
+    epochs: Positive = 1.0,
+    learning_rate: Positive | None = None,
     schedule: Schedule = "cosine",
-    warmup: float = 0.03,
-    tokens_per_batch: int = 8192,
-    gradient_accumulation_steps: int = 1,
-    overlong: Overlong = "drop",
-    max_length: int | None = None,
-    max_grad_norm: float = 1.0,
-    weight_decay: float = 0.0,
-    dropout: float = 0.0,
+    warmup: Share = 0.03,
+    tokens_per_batch: Window = 8192,
+    gradient_accumulation_steps: Count = 1,
+    overlong: OverlongTrained = "drop",
+    max_length: Window | None = None,
+    max_grad_norm: Positive = 1.0,
+    weight_decay: NonNegative = 0.0,
+    dropout: Dropout = 0.0,
     freeze: Sequence[str] = (),
-    lora: int | None = None,
-    lora_alpha: int | None = None,
-    lora_dropout: float = 0.0,
+    lora: Count | None = None,
+    lora_alpha: Count | None = None,
+    lora_dropout: Dropout = 0.0,
     peft: str | os.PathLike[str] | None = None,
-    lm_loss_coef: float = 0.0,
-    kl_coef: float = 0.0,
+    lm_loss_coef: NonNegative = 0.0,
+    kl_coef: NonNegative = 0.0,
     kl_sources: Sequence[str] = (),
     gradient_checkpointing: bool = False,
-    dtype: DType = "auto",
+    dtype: TrainingDType = "auto",
     device: str = "auto",
-    save_every: int = 200,
+    save_every: Steps = 200,
     suites: Sequence[str] = (),
     new_suites: Sequence[str] = (),
-    eval_every: int = 50,
-    eval_limit: int | None = 100,
-    eval_tokens: int = 512,
-    keep: float | None = None,
-    seed: int = 0,
+    eval_every: Steps = 50,
+    eval_limit: Rows | None = 100,
+    eval_tokens: Tokens = 512,
+    keep: Share | None = None,
+    seed: Seed = 0,
     prefix: str | None = None,
     stop: str | None = None,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     trust_remote_code: bool = False,
     dry_run: bool = False,
     restart: bool = False,
@@ -74,47 +94,48 @@ def train(
         source: the rows.
         model: the model to begin with, a directory or a Hub id.
         output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`.
-        train_on: what of a conversation: what the assistant says, its last message, or all. Tokens without labels need
-            "all".
-        text_column: the column with plain texts, if it is not `text`.
-        steps: optimizer steps; None goes by `epochs`.
+        train_on: what of a conversation is trained on: all assistant turns, the last one, or every token. Rows with
+            labels are trained on as these say; tokens without labels need all.
+        text_column: the column with plain texts, if it is not "text".
+        steps: optimizer steps; by default `epochs` says how many.
         epochs: passes over the rows.
-        learning_rate: the highest; 1e-5 by default, 2e-4 for adapters.
-        schedule: how it falls.
+        learning_rate: the highest learning rate; 1e-5 by default, for adapters 2e-4.
+        schedule: how the learning rate falls.
         warmup: share of the steps in which it rises.
         tokens_per_batch: tokens of a batch on one device; rows are packed, and none sees another.
         gradient_accumulation_steps: batches a step, on one device.
         overlong: rows longer than the window or a batch are left out, or cut.
         max_length: the window, in tokens; the model's by default.
         max_grad_norm: gradients are clipped to this norm.
-        weight_decay: of AdamW.
+        weight_decay: AdamW's.
         dropout: share of the outputs of every attention and MLP block that is dropped.
-        freeze: parts that stay as they are: "embeddings", "attention", "mlp", "layers:FIRST-LAST".
+        freeze: leave a part as it is: embeddings, attention, mlp, or layers:FIRST-LAST.
         lora: rank of low-rank adapters on all linear layers.
-        lora_alpha: their scale; twice the rank by default.
-        lora_dropout: dropout before them.
+        lora_alpha: the adapters' scale; twice the rank by default.
+        lora_dropout: dropout before the adapters.
         peft: or another method of peft: the file of its configuration, JSON.
         lm_loss_coef: weight of a language-model loss over all tokens (LAMOL: 0.25, arXiv 1909.03329).
         kl_coef: weight of the KL divergence from the model before training (arXiv 2501.14315).
-        kl_sources: take it on rows of these sources (of `synth.mix`); on all by default.
+        kl_sources: take the divergence on rows of these sources (of `synth.mix`); on all by default.
         gradient_checkpointing: less memory, a third more time.
-        dtype: what is computed in; weights that are trained are float32. "auto" is bfloat16 where the GPU can.
-        device: "auto", "cuda", "mps" or "cpu".
+        dtype: what is computed in; weights that are trained are float32. By default bfloat16 where the GPU can.
+        device: where it runs: "auto", "cuda", "mps" or "cpu".
         save_every: steps between checkpoints.
-        suites: old abilities to watch, files as for `synth.evaluate`.
+        suites: old abilities to watch: suites as for `synth.evaluate`.
         new_suites: suites of the new task.
         eval_every: steps between evaluations.
-        eval_limit: items taken of each suite; None takes all.
+        eval_limit: items taken of each suite.
         eval_tokens: most tokens of an answer.
-        keep: stop once less than this share of what `suites` measure at the start is left, and go back to where it was.
-        seed: of the order of the rows, of adapters and of dropout.
+        keep: stop once less than this share of what `suites` measures at the start is left, and go back to where it
+            was.
+        seed: decides the order of the rows, the adapters' first weights and dropout.
         prefix: what precedes a user message, instead of what the chat template says.
         stop: what ends a user message, with `prefix`.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows of the source to take.
-        trust_remote_code: whether code that comes with the model may run.
-        dry_run: train nothing, and return what would be done as `plan`.
+        trust_remote_code: let the model run code that comes with it; without this it never does.
+        dry_run: train nothing, and show what would be trained on.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -123,6 +144,7 @@ def train(
         RunError: the run broke off; its last checkpoint is kept.
         Stopped: a person stopped it.
     """
+    check_device(device)
     place = _place(output, dry_run)
     adapts = lora is not None or peft is not None
     name = os.fspath(model)

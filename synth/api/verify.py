@@ -10,8 +10,10 @@ from synth.generation.pipeline import Job, generate
 from synth.methods.verify import COLUMNS, nothing_to_judge
 from synth.methods.verify import verify as method
 from synth.progress import Progress
+from synth.values import Limit, checked
 
 
+@checked
 def verify(
     source: Source,
     *,
@@ -22,7 +24,7 @@ def verify(
     references: bool = False,
     prompt_column: str | None = None,
     reference_column: str | None = None,
-    limit: int | None = None,
+    limit: Limit | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -36,8 +38,8 @@ def verify(
         source: the rows.
         output: where the rows go; an interrupted run there is continued.
         verifier: what judges; by default what all rows name, as known benchmarks do.
-        judge: for the verifier `judge`: the model that judges.
-        judge_prompt: for the verifier `judge`: the file of a prompt of your own.
+        judge: another model that judges, where `verifier` is judge.
+        judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         references: judge the references themselves instead of the answers.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.

@@ -70,10 +70,16 @@ def read_step(kind: StepKind, text: str) -> Step:
     return replace(maker(*values, **named), text=text)
 
 
-def step_of(step: Step | Callable[[pl.DataFrame], Any]) -> Step:
-    """A step as it is; a function of the user's as a filter of its name."""
+def step_of(step: Step | str | Callable[[pl.DataFrame], Any]) -> Step:
+    """A step as it is, or as it is written; a function of the user's as a filter of its name.
+
+    Raises:
+        UsageError: what is written cannot be read.
+    """
     if isinstance(step, Step):
         return step
+    if isinstance(step, str):
+        return read_step("keep" if step.partition(":")[0] in MAKERS["keep"] else "filter", step)
     name = getattr(step, "__name__", type(step).__name__)
     return Step("filter", f"{getattr(step, '__module__', '')}:{name}", name, lambda _: _own_filter(step))
 

@@ -8,7 +8,7 @@ The order is planned on small index arrays first; rows are then copied in that o
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -19,9 +19,8 @@ from synth.data.prompts import PromptSet
 from synth.data.row import REASON, Message, conversations_of, digest
 from synth.errors import UsageError
 from synth.seeds import seed_of
+from synth.values import Order, Unit
 
-Unit = Literal["rows", "tokens"]
-Order = Literal["interleave", "shuffle", "append"]
 CountTokens = Callable[[list[Message]], int]
 
 BLOCK_ROWS = 1_000

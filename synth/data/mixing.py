@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth.data.files.names import short_name, unlike
-from synth.data.mix import CountTokens, MixPart, Mixture, Order, Unit, mixed, plan
+from synth.data.mix import CountTokens, MixPart, Mixture, mixed, plan
 from synth.data.output import Output
 from synth.data.prompts import open_prompts
 from synth.data.read import Rows, conversations, open_source
@@ -17,6 +17,7 @@ from synth.data.run.versions import versions
 from synth.errors import UsageError
 from synth.progress import Progress
 from synth.stop import Stop
+from synth.values import Order, Unit
 
 
 def open_part(

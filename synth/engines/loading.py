@@ -17,9 +17,8 @@ from typing import Any
 from synth.errors import UsageError
 from synth.nearest import path_hint
 from synth.quiet import quiet_libraries
+from synth.values import LARGEST_WINDOW
 
-LARGEST_WINDOW = 1 << 24
-"""Tokens. Tokenizers without a limit give a huge number as their `model_max_length`."""
 LARGEST_ID = 1 << 24
 """Of a token; vocabularies have a million at most."""
 _BEYOND_SDPA = re.compile(r"att(entio)?n_.*cap.*|(use_)?alibi")

@@ -138,6 +138,18 @@ def _own(path: str) -> Any:
     return function
 
 
+def check_device(name: str) -> None:
+    """Refuse a device that is not there, before anything is read or loaded.
+
+    Raises:
+        UsageError: it is not there.
+    """
+    if name not in ("auto", "cpu"):
+        from synth.engines.device import pick_device
+
+        pick_device(name)
+
+
 def shared_memory(models: int) -> float:
     """The share of a GPU's memory for each of so many models on it: equal parts of what one alone takes by default."""
     return math.floor(100 * GPU_MEMORY / models) / 100

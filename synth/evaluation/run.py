@@ -104,7 +104,7 @@ class EvaluationRun:
     Attributes:
         suites: what is asked.
         sampling: how answers are drawn; temperature 0 unless asked otherwise.
-        mode: in which they are to be asked, one of `synth.evaluation.switch.CHOICES`; None is as the models have it.
+        mode: in which they are to be asked, one of `synth.values.Asked`; None is as the models have it.
         modes: in which they are asked (`asked_in`); none of a model that does not think.
     """
 

@@ -8,20 +8,23 @@ from synth.generation.models import Model
 from synth.progress import Progress
 
 
-def check_ratios(ratios: Sequence[float], names: Sequence[str] = ()) -> tuple[float, ...]:
+def check_ratios(ratios: str | Sequence[float], names: Sequence[str] = ()) -> tuple[float, ...]:
     """The ratios of a sweep, each once, in the order given.
 
     Args:
-        ratios: shares of the way from the first model to the second.
+        ratios: shares of the way from the first model to the second; or these as text, between commas.
         names: the names of other models; a merged one is named by its ratio.
 
     Raises:
         UsageError: there are none, one is not between 0 and 1, or a name is taken.
     """
-    if not ratios or not all(0 < ratio < 1 for ratio in ratios):
-        said = ",".join(map(str, ratios))
-        raise UsageError(f"`sweep` {said or 'without ratios'}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
-    once = tuple(dict.fromkeys(map(float, ratios)))
+    written = ratios if isinstance(ratios, str) else ",".join(map(str, ratios))
+    try:
+        once = tuple(dict.fromkeys(map(float, written.split(","))))
+    except ValueError:
+        once = ()
+    if not once or not all(0 < ratio < 1 for ratio in once):
+        raise UsageError(f"`sweep` {written or 'without ratios'}: ratios lie between 0 and 1, as in 0.2,0.4,0.6,0.8")
     if taken := next((str(ratio) for ratio in once if str(ratio) in names), None):
         raise UsageError(f"a model is called {taken}, as the one of `sweep` {taken} will be: give it another name")
     return once

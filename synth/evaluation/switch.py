@@ -17,7 +17,6 @@ from synth.errors import UsageError
 
 MODES: tuple[Mode, ...] = get_args(Mode)
 BOTH = "both"
-CHOICES = (*MODES, BOTH)
 
 ABILITIES: Mapping[str, str] = {"thinking": "thinks if asked to", "plain": "answers at once if asked to"}
 """What obeying the switch is called in tables, by mode."""
@@ -27,7 +26,7 @@ def modes_for(wanted: str | None, chats: Mapping[str, ChatFormat]) -> tuple[Mode
     """The modes in which some models are asked.
 
     Args:
-        wanted: one of CHOICES; None is whatever the first model has.
+        wanted: one of `synth.values.Asked`; None is whatever the first model has.
         chats: how the models are talked to, by what they are called.
 
     Raises:

@@ -8,15 +8,14 @@ import json
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from synth.chat.thinking import Mode
 from synth.data.row import Outcome, Row
 from synth.errors import RequestError, UsageError
 from synth.generation.chat_model import ChatModel
 from synth.seeds import seed_of
-
-Asked = Literal["thinking", "plain", "both"]
+from synth.values import Asked
 
 
 @dataclass(frozen=True, slots=True)

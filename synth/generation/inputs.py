@@ -15,6 +15,7 @@ from synth.errors import UsageError
 from synth.generation.documents import Cut, open_documents
 from synth.progress import Progress
 from synth.small_text import read_small
+from synth.values import Mebibytes, Seconds, checked
 
 
 def read_prompts(
@@ -119,11 +120,12 @@ def need_references(prompts: PromptSet, why: str) -> None:
         )
 
 
+@checked
 def verifier_of(
     name: str | OwnCheck | None,
     *,
-    time_limit: float = 10.0,
-    memory_limit: int = 1024,
+    time_limit: Seconds = 10.0,
+    memory_limit: Mebibytes = 1024,
     language: str | None = None,
     schema: str | None = None,
     pattern: str | None = None,
@@ -135,9 +137,9 @@ def verifier_of(
         name: of `filters.verifiers.registry`, module:function, or a function; None is whichever the rows name.
         time_limit: seconds for one check.
         memory_limit: MiB for a program.
-        language: for `compile`, instead of what the answer's fence says.
-        schema: for `json`: the file of a JSON Schema.
-        pattern: for `regex`, instead of the row's reference.
+        language: for compile, instead of what the answer's fence says.
+        schema: for json: the file of a JSON Schema.
+        pattern: for regex, instead of the row's reference.
         unsafe_no_sandbox: run programs of models without isolation.
 
     Raises:

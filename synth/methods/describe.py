@@ -12,9 +12,10 @@ answers that speak of notes, or of not being able to hear, are rejected.
 
 import asyncio
 import math
+import os
 import random
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,7 @@ from synth.generation.chat_model import ChatModel
 from synth.generation.prompt_files import fill, load_prompt, prompt_names
 from synth.generation.screen import answer_fault
 from synth.seeds import seed_of
+from synth.small_text import read_small
 
 QUESTIONS = {
     "describe-audio": "What can you hear?",
@@ -125,6 +127,21 @@ def style_name(style: str | None, kind: str) -> str:
     """The prompt's name for a style of ours such as `continue`, or for None; a file's name as it is."""
     ours = f"describe-{style or kind}"
     return ours if style is None or ours in prompt_names("describe") else style
+
+
+def questions(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
+    """Questions as they are given: a file of them, one a line, or themselves.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    if not isinstance(given, str | os.PathLike):
+        return tuple(given)
+    try:
+        lines = read_small(os.fspath(given)).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"`prompts`: {os.fspath(given)} cannot be read: {error}") from error
+    return tuple(line.strip() for line in lines if line.strip())
 
 
 def question_of(style: str, kind: str) -> str:

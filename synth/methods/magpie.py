@@ -10,6 +10,7 @@ kept as drawn or rejected.
 """
 
 import hashlib
+import json
 import math
 import random
 from collections.abc import Awaitable, Callable, Iterator, Sequence
@@ -25,6 +26,7 @@ from synth.generation.chat_model import ChatModel
 from synth.generation.runner import empty_rows
 from synth.generation.screen import answer_fault, question_fault
 from synth.seeds import seed_of
+from synth.small_text import read_small
 
 DOMAIN = "The user asks about {domain}."
 LANGUAGE = "The user writes in {language}."
@@ -37,6 +39,35 @@ class System:
 
     text: str
     weight: float = 1.0
+
+
+def system_prompts(given: str | Sequence[System] | None) -> tuple[System, ...]:
+    """System prompts as they are given: a text, @FILE of JSON lines, or themselves.
+
+    Raises:
+        UsageError: the file cannot be read, or holds something else.
+    """
+    if not isinstance(given, str):
+        return tuple(given or ())
+    if not given.startswith("@"):
+        return (System(given),)
+    file = given[1:]
+    try:
+        lines = read_small(file).splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"`system`: {file} cannot be read: {error}") from error
+    systems = []
+    for number, line in enumerate(lines, 1):
+        if not line.strip():
+            continue
+        try:
+            entry = json.loads(line)
+            systems.append(System(str(entry["text"]), float(entry.get("weight", 1))))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise UsageError(f'`system`: {file} line {number} is not {{"text": …, "weight": …}}') from error
+    if not systems:
+        raise UsageError(f"`system`: {file} holds no system prompt")
+    return tuple(systems)
 
 
 @dataclass(frozen=True, slots=True)

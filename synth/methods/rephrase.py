@@ -8,6 +8,7 @@ As in the paper, lead-ins are cut. Differs from it: chunks end with sentences; t
 and texts much shorter or longer than their chunk are rejected.
 """
 
+import math
 import random
 import re
 from collections.abc import Awaitable, Callable, Iterator
@@ -102,6 +103,25 @@ class RephraseSettings:
             UsageError: one cannot be read, or lacks the place for the text.
         """
         return {name.removeprefix("rephrase-"): load_prompt(name, {"text"}, {"text"}) for name in self.style}
+
+
+def ratio(given: str | float) -> float:
+    """How many originals there are to a rephrased text.
+
+    Args:
+        given: A:B, or the ratio itself.
+
+    Raises:
+        UsageError: it is none.
+    """
+    try:
+        originals, rephrased = map(float, given.split(":")) if isinstance(given, str) else (given, 1.0)
+        found = originals / rephrased
+    except (ValueError, ZeroDivisionError):
+        found = -1.0
+    if not 0 <= found < math.inf:
+        raise UsageError(f"`originals` {given} is no ratio; write 1:1 for as many originals as rephrased texts")
+    return found
 
 
 def style_name(style: str) -> str:

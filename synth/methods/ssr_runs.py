@@ -98,7 +98,7 @@ def _embedder(model: Model, embed: str | None) -> Embedder:
     engine = model.running
     if embed is None and isinstance(engine, TransformersEngine):  # its weights are here already
         return state_embedder(engine.model, model.tokenizer, engine.max_length)
-    with remote_code(allowed=model.trust_remote_code):
+    with remote_code(allowed=model.trust_remote_code), remote_code(allowed=model.trust_remote_code):
         return open_embedder(embed or model.name, model.options)
 
 

@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 from synth.chat.format import ChatFormat, Example
 from synth.data.row import IGNORED, Message
 from synth.errors import RequestError, UsageError
+from synth.values import Overlong, TrainOn
 
-TrainOn = Literal["all", "assistant", "last"]
-Overlong = Literal["drop", "truncate", "window"]
 Protection = Literal["end-of-turn", "answer"]
 
 

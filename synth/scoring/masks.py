@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from synth.errors import UsageError
 from synth.seeds import seed_of
+from synth.values import Over
 
 Which = Literal["hardest", "easiest", "random"]
-Over = Literal["row", "corpus"]
 
 
 @dataclass(frozen=True, slots=True)

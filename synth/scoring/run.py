@@ -23,7 +23,7 @@ from synth.data.run.shards import read_shards
 from synth.data.run.versions import versions
 from synth.errors import Stopped, UsageError
 from synth.progress import Meter, Progress, clock
-from synth.scoring.encoding import Overlong, Protection, RowEncoder, TrainOn
+from synth.scoring.encoding import Protection, RowEncoder
 from synth.scoring.labels import corpus_cut, write_scored
 from synth.scoring.masks import Cut, Mask
 from synth.scoring.thresholds import PERPLEXITIES, SHARES, Preview, preview
@@ -37,6 +37,7 @@ from synth.scoring.token_scores import (
     scorer_name,
 )
 from synth.stop import Stop
+from synth.values import Overlong, TrainOn
 
 
 @dataclass(frozen=True, slots=True)

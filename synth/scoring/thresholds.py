@@ -48,6 +48,28 @@ class Preview:
         """Scored tokens."""
         return sum(self.histogram)
 
+    def __str__(self) -> str:
+        """The threshold table and the histogram."""
+        lines = [f"{self.rows:,} rows, {self.tokens:,} scored tokens", ""]
+        lines.append(f"{'mask':<24}{'masked':>12}{'share':>9}{'perplexity left':>18}{'rows emptied':>14}")
+        for effect in self.effects:
+            left = "–" if math.isnan(effect.perplexity) else f"{effect.perplexity:,.2f}"
+            lines.append(
+                f"{_name(effect.mask):<24}{effect.masked:>12,}{effect.share:>9.1%}{left:>18}{effect.emptied:>14,}"
+            )
+        lines += ["", f"{'perplexity of a token':<24}{'tokens':>12}{'share':>9}"]
+        most = max(self.histogram, default=0)
+        for low, high, count in zip(EDGES, EDGES[1:], self.histogram, strict=False):
+            name = f"{low:g} – {high:g}" if math.isfinite(high) else f"above {low:g}"
+            bar = "█" * round(40 * count / max(1, most))
+            lines.append(f"{name:<24}{count:>12,}{count / max(1, self.tokens):>9.1%}  {bar}".rstrip())
+        return "\n".join(lines)
+
+
+def _name(mask: Mask) -> str:
+    amount = f"above {mask.above:g}" if mask.above is not None else f"hardest {mask.hardest:.0%}"
+    return amount if mask.which == "hardest" else f"{amount}, {mask.which}"
+
 
 def preview(blocks: Iterable[Tokens], masks: Sequence[Mask]) -> Preview:
     """Compute what each of some masks (row by row) does to all rows; reads them once."""

@@ -2,20 +2,16 @@
 
 import json
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 from synth.errors import UsageError
 from synth.small_text import read_small
+from synth.values import OverlongTrained, Schedule, TrainingDType, TrainOn
 
 UNMERGED = (
     "`peft`: the parameters of {method} cannot be merged into the weights, which is how an adapted "
     "model is saved here; take another method, such as LORA, LOHA, OFT, VERA or IA3"
 )
-
-Schedule = Literal["cosine", "linear", "constant_with_warmup", "constant"]
-TrainOn = Literal["assistant", "last", "all"]
-Overlong = Literal["drop", "truncate"]
-DType = Literal["auto", "float32", "bfloat16"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +54,7 @@ class TrainingSettings:
     lm_loss_coef: float = 0.0
     kl_coef: float = 0.0
     kl_sources: tuple[str, ...] = ()
-    dtype: DType = "auto"
+    dtype: TrainingDType = "auto"
     save_every: int = 200
     eval_every: int = 50
     keep: float | None = None
@@ -76,7 +72,7 @@ class TrainingSettings:
         _require(self.tokens_per_batch >= 2, "tokens_per_batch", self.tokens_per_batch, "2 or more")
         _require(self.keep is None or 0 < self.keep <= 1, "keep", self.keep, "a share up to 1")
         _choose("schedule", self.schedule, Schedule)
-        _choose("dtype", self.dtype, DType)
+        _choose("dtype", self.dtype, TrainingDType)
         if self.steps is not None and self.epochs != 1.0:
             raise UsageError("`steps` and `epochs` are two ways to say how long: give one of them")
         if self.kl_sources and not self.kl_coef:
@@ -104,14 +100,14 @@ class RowSettings:
 
     train_on: TrainOn = "assistant"
     text_column: str | None = None
-    overlong: Overlong = "drop"
+    overlong: OverlongTrained = "drop"
     prefix: str | None = None
     stop: str | None = None
     max_length: int | None = None
 
     def __post_init__(self) -> None:
         _choose("train_on", self.train_on, TrainOn)
-        _choose("overlong", self.overlong, Overlong)
+        _choose("overlong", self.overlong, OverlongTrained)
         _require(self.max_length is None or self.max_length >= 2, "max_length", self.max_length, "2 or more")
 
 

@@ -47,6 +47,7 @@ def test_nonsense_is_refused(
 def test_a_gpu_that_is_not_here_is_missed_first(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     """Neither the model nor the rows are there either: nobody has looked."""
     options: dict[str, list[object]] = {"magpie": ["-n", 1], "filter": [], "eval": ["--model", "none"]}
+    options["rate"] = ["none.jsonl", "--by", "quality"]
     needed = options.get(command, ["none.jsonl"])
     model = [] if command in ("filter", "eval") else ["--model", "none"]
     assert synth(command, *needed, *model, "--device", "cuda") == 2

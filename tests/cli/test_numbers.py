@@ -7,6 +7,7 @@ import click
 import pytest
 
 from cli.main import COMMANDS, cli
+from cli.options import Number, Share
 from tests.cli.running import synth
 
 HUGE = "1" + "0" * 20
@@ -23,7 +24,7 @@ def numbers() -> Iterator[tuple[str, click.Option]]:
 
 
 def _is_number(kind: click.ParamType[Any]) -> bool:
-    return isinstance(kind, click.types.IntParamType | click.types.FloatParamType) or kind.name == "share"
+    return isinstance(kind, Number | Share | click.types.IntParamType | click.types.FloatParamType)
 
 
 @pytest.mark.parametrize(("name", "option"), list(numbers()))

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from cli.show_rows import Signs
 from synth.chat.format import ChatFormat
+from synth.reports.terminal.rows import Signs
 from tests.cli.running import SYNTH
 from tests.conftest import Here
 

@@ -8,7 +8,8 @@ import pytest
 from click.testing import CliRunner
 
 from cli.main import main
-from cli.template import command, visible
+from cli.template import command
+from synth.reports.terminal.template import visible
 from tests.synth.tokenizers import FAMILIES, small_tokenizer
 
 # As Llama-2's: a space that belongs to the first word, and no token of its own that ends a question.

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any, Literal
 import httpx
 
 from synth.engines.base import Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
-from synth.engines.loading import LARGEST_WINDOW
 from synth.engines.server.http import Http, PermanentError, TransientError, printable
 from synth.engines.server.probe import Probe
 from synth.engines.server.scores import check_prompt, prompt_scores
 from synth.engines.server.wire import Choice, Dialect, Reply, read_reply, request_body
 from synth.errors import RequestError, UsageError
+from synth.values import LARGEST_WINDOW
 
 if TYPE_CHECKING:
     import numpy as np

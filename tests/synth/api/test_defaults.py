@@ -1,19 +1,21 @@
-"""A command and its function have the same settings with the same defaults: neither can drift from the other."""
+"""A command and its function have the same settings, with the same defaults, ranges and choices."""
 
 import inspect
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args
 
 import click
 import pytest
 
 import synth
 from cli.main import COMMANDS, cli
+from cli.parameters import parameters_of
 
 NAMES = {"eval": "evaluate", "continue": "continuation"}
 """Functions that are not called like their commands: `eval` is Python's own, `continue` no name."""
 
 OF_MODEL = {"engine", "prefix", "stop", "dtype", "device", "max_length", "concurrency", "tensor_parallel"}
-OF_MODEL |= {"gpu_memory", "api_key", "trust_remote_code"}
+OF_MODEL |= {"gpu_memory", "api_key", "trust_remote_code", "template_args", "mode", "thinking_share", "thought_tokens"}
 """Options that say how a model is run: the function is given a `Model`, made by `synth.load` with the same settings."""
 
 OF_VERIFIER = {"time_limit", "memory_limit", "language", "schema", "pattern", "unsafe_no_sandbox"}
@@ -27,7 +29,6 @@ PRINTING: dict[str, set[str]] = {
 """By command, options that its function has no setting for."""
 
 WRITTEN: dict[tuple[str, str], tuple[Any, Any]] = {
-    ("rephrase", "originals"): ("0:1", 0.0),  # a ratio
     ("run", "source"): ("-", None),  # rows may be made from nothing
     ("filter", "steps"): ([], inspect.Parameter.empty),  # options of their own, in the order given
     ("report", "output"): (inspect.Parameter.empty, None),  # a notebook shows the page
@@ -92,6 +93,40 @@ def test_a_verifier_has_the_settings_of_commands(monkeypatch: pytest.MonkeyPatch
     given, known = options("self-output", monkeypatch), settings(verifier_of)
     assert {name: given[name] for name in OF_VERIFIER} == {name: known[name] for name in OF_VERIFIER}
     assert known.keys() - {"name"} == OF_VERIFIER
+
+
+def ranged() -> Iterator[tuple[str, str, Any]]:
+    """Every parameter with a range or with choices, and a value that it cannot have."""
+    for function in [*FUNCTIONS.values(), "load"]:
+        path = f"{getattr(synth, function).__module__}:{function}"
+        for name, parameter in parameters_of(path).items():
+            if parameter.choices:
+                yield function, name, "sideways"
+            elif parameter.kind is not None:
+                number, allowed = get_args(parameter.kind)
+                yield function, name, number(allowed.least - 1)
+                yield function, name, number(2 * allowed.most)
+
+
+@pytest.mark.parametrize(("function", "name", "value"), list(ranged()))
+def test_a_function_refuses_what_its_command_refuses(function: str, name: str, value: Any) -> None:
+    called = getattr(synth, function)
+    required = [one for one in inspect.signature(called).parameters.values() if one.default is one.empty]
+    given = {one.name: 1 if one.name == "rows" else "nowhere" for one in required} | {name: value}
+    with pytest.raises(synth.UsageError, match=f"^`{name}` ") as raised:
+        called(**given)
+    assert str(value) in str(raised.value)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_option_says_what_it_is(command: str) -> None:
+    made = cli.get_command(click.Context(cli), command)
+    assert made is not None
+    for option in made.params:
+        if isinstance(option, click.Option):
+            said = option.help or ""
+            assert said and (said[0].isupper() or said.startswith(("--", "lm-eval"))), option.name
+            assert "`" not in said and "synth." not in said and "None" not in said, said
 
 
 def test_every_function_of_a_command_is_compared() -> None:

@@ -13,7 +13,8 @@ from pyarrow import parquet
 
 import synth
 from synth.scoring import token_scores
-from synth.scoring.masks import Mask, Over
+from synth.scoring.masks import Mask
+from synth.values import Over
 
 MODEL = str(Path(__file__).parents[3] / "samples" / "model")
 

@@ -1,4 +1,4 @@
-"""The retention table in a terminal."""
+"""What `synth eval` prints: the retention table."""
 
 from typing import Any
 
@@ -6,14 +6,13 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from cli.show import printable
-from synth.evaluation.table import Line
-from synth.evaluation.table import score_table as table_of
+from synth.evaluation.table import Line, score_table
+from synth.progress import printable
 
 
-def score_table(scores: dict[str, Any]) -> None:
+def print_scores(scores: dict[str, Any]) -> None:
     """Print what `synth.evaluation.pipeline.evaluate` found, on standard output."""
-    found = table_of(scores)
+    found = score_table(scores)
     console = Console(highlight=False, soft_wrap=True)
     table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 3, 0, 0))
     for name in found.header:

@@ -1,23 +1,19 @@
 """The output of `synth train --dry-run`."""
 
-from typing import TYPE_CHECKING
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-from cli.show import printable
-
-if TYPE_CHECKING:
-    from synth.training.plan import TrainingPlan
+from synth.progress import printable
+from synth.training.plan import TrainingPlan
 
 TRAINED = "bold green"
 MARKS = ("⟦", "⟧")
 """Around text with loss, where there are no colours."""
 
 
-def show_plan(plan: "TrainingPlan") -> None:
+def print_plan(plan: TrainingPlan) -> None:
     """Print what would be trained on."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
     console = Console(highlight=False)
     table = Table(box=None, pad_edge=False, header_style="bold")
     for name in ("source", "rows", "tokens", "with loss", "share"):

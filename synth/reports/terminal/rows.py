@@ -12,11 +12,10 @@ from rich.style import Style
 from rich.table import Column, Table
 from rich.text import Text
 
-from cli.call import told
-from cli.show import printable
 from synth.data.pairs import SIDES
 from synth.data.row import FAULT, records_of
 from synth.data.views import CALLS, THOUGHTS, open_views, pieces
+from synth.progress import Progress, printable
 from synth.reports.heat_maps import cut
 from synth.scoring.cells import Cell, Tokenizers, cells
 
@@ -49,15 +48,14 @@ SIDE_BY_SIDE = 70
 """Columns of a terminal from which two answers fit beside each other."""
 
 
-def show_rows(source: str, rows: int, model: str | None, plain: bool) -> None:
-    """Print the first rows of a source on standard output, and what there is to say of it on standard error.
+def print_rows(source: str, rows: int, model: str | None, *, plain: bool, progress: Progress) -> None:
+    """Print the first rows of a source on standard output; progress is told what there is to say of it.
 
     Raises:
         UsageError: the source cannot be read.
     """
     console = Console(highlight=False)
     views = open_views(source)
-    progress = told()
     for note in views.notes:
         progress.say(note)
     tokenizers = Tokenizers(model)

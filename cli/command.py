@@ -1,0 +1,82 @@
+"""A command made of a function of `synth`: its options are the function's parameters."""
+
+from collections.abc import Callable, Collection, Mapping
+from typing import Any
+
+import click
+
+from cli.call import Call
+from cli.help import Command
+from cli.options import COMMON, Argument, Option, argument_of, in_a_shell, option_of
+from cli.parameters import Parameter, parameters_of
+
+LOAD = "synth.api.models:load"
+VERIFIER = "synth.generation.inputs:verifier_of"
+"""Whose parameters are options of every command with a model, or a verifier: its function is given what they make."""
+QUIET = Parameter("quiet", frozenset({"bool"}), False, "print errors only.")
+MODELS = frozenset({"Model", "ModelName", "AnyModel"})
+
+
+def command_of(
+    function: str,
+    *more: click.Parameter,
+    of_model: Collection[str] | None = None,
+    kind: type[Command] = Command,
+    **shell: Option | Argument | None,
+) -> Callable[[Callable[..., None]], Command]:
+    """Make a command of a function. What is decorated is given the `Call`, and makes it; its docstring is the help.
+
+    Args:
+        function: as "module:function".
+        more: options that the function has no parameter for; what is decorated is given their values, too.
+        of_model: parameters of `synth.load` that are options of the command; all of them by default.
+        kind: the command's class.
+        shell: by parameter what only a shell knows of it; None is no option.
+    """
+    own = parameters_of(function)
+    model = next((name for name, one in own.items() if one.names & {"Model", "AnyModel"}), "")
+    loading = {name: one for name, one in parameters_of(LOAD).items() if model and name not in ("name", *own)}
+    loading = {name: one for name, one in loading.items() if of_model is None or name in of_model}
+    judging = {name: one for name, one in parameters_of(VERIFIER).items() if "verifier" in own and name != "name"}
+    reports = "progress" in own
+    streams = "output" in own and "Place" in own["output"].names
+    beside = [str(option.name) for option in more if option.expose_value]
+
+    def decorate(body: Callable[..., None]) -> Command:
+        def run(quiet: bool = False, **given: Any) -> None:
+            if not quiet and any(given.get(name) for name, one in own.items() if one.names & MODELS):
+                click.echo("starting …", err=True)  # libraries of models take many seconds to load
+            options = {name: given.pop(name) for name in beside}
+            of_model = {name: given.pop(name) for name in loading}
+            of_verifier = {name: given.pop(name) for name in judging}
+            body(Call(function, given, model, of_model, of_verifier, streams, reports, quiet), **options)
+
+        params = [*_params(own, judging, shell), *more, *_params(loading, {}, shell)]
+        if reports:
+            params.append(option_of(QUIET, Option()))
+        command = kind(None, params=params, callback=run, help=body.__doc__)
+        written = {str(param.name): str(param.metavar) for param in params if isinstance(param, click.Argument)}
+        for param in params:
+            if isinstance(param, click.Option) and param.help:
+                param.help = in_a_shell(param.help, {**written, **command.written()})
+        return command
+
+    return decorate
+
+
+def _params(
+    parameters: Mapping[str, Parameter],
+    judging: Mapping[str, Parameter],
+    shell: Mapping[str, Option | Argument | None],
+) -> list[click.Parameter]:
+    """The options and arguments for parameters, those of the verifier after it."""
+    found: list[click.Parameter] = []
+    for name, parameter in parameters.items():
+        known = shell.get(name, COMMON.get(name, Option()))
+        if isinstance(known, Argument):
+            found.append(argument_of(parameter, known))
+        elif known is not None and name != "progress":
+            found.append(option_of(parameter, known))
+        if name == "verifier":
+            found += _params(judging, {}, shell)
+    return found
