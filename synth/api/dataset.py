@@ -1,8 +1,11 @@
 """The data set on disk that functions return."""
 
+import json
 import os
 from collections.abc import Iterator
 from functools import cached_property
+from html import escape
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,13 +15,17 @@ from synth.data.write import FORMATS
 
 if TYPE_CHECKING:
     import datasets
+    import pandas
 
     from synth.api.report import Report
     from synth.data.read import Rows
 
+SHOWN, CHARACTERS = 5, 400
+"""Rows that a notebook shows, and characters of each turn, or of a row without turns."""
+
 
 class Dataset:
-    """Rows on disk: their number, iteration over dictionaries, and the rejected ones.
+    """Rows on disk: `len`, iteration over dictionaries, indices, slices and columns; a notebook shows the first.
 
     It can be given wherever a function of `synth` takes a data set, and is the key of one in `synth.mix`.
 
@@ -77,6 +84,20 @@ class Dataset:
         for batch in self._source().batches():
             yield from records_of(batch)
 
+    def __getitem__(self, key: int | slice | str) -> Any:
+        """A row, a slice of rows or a column, as of `datasets.Dataset`: `rows[0]`, `rows[:10]`, `rows["messages"]`."""
+        return self._dataset[key]
+
+    @cached_property
+    def _dataset(self) -> "datasets.Dataset":
+        return self.to_dataset()
+
+    def _repr_html_(self) -> str:
+        """The first rows, for a notebook."""
+        rows = "".join(f"<tr><td>{at}</td><td>{_html(row)}</td></tr>" for at, row in enumerate(islice(self, SHOWN)))
+        rejected = f", {self.record.rejected:,} rejected" if self.record is not None and self.record.rejected else ""
+        return f"<p>{len(self):,} rows in {escape(str(self))}{rejected}</p><table>{rows}</table>"
+
     @property
     def rejected(self) -> "Dataset | None":
         """The rejected rows, each with its `reason`; None where there are none."""
@@ -106,6 +127,14 @@ class Dataset:
             lambda: iter(self), features=datasets.Features.from_arrow_schema(rows.schema)
         )
 
+    def to_pandas(self) -> "pandas.DataFrame":
+        """The rows as a data frame of pandas, all in memory.
+
+        Raises:
+            UsageError: they cannot be read.
+        """
+        return self.to_dataset().to_pandas()
+
     def report(self, output: str | os.PathLike[str] | None = None) -> "Report":
         """The page of `synth report`, which a notebook shows.
 
@@ -115,3 +144,15 @@ class Dataset:
         from synth.api.report import report
 
         return report([self], output=output)
+
+
+def _html(row: dict[str, Any]) -> str:
+    """A row for a notebook: its turns, or all of it where it has none. Texts are escaped: models wrote them."""
+    turns = row.get("messages")
+    if not turns:
+        return escape(_cut(json.dumps(row, ensure_ascii=False, default=str)))
+    return "<br>".join(f"<b>{escape(turn['role'])}</b> {escape(_cut(turn.get('content') or ''))}" for turn in turns)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= CHARACTERS else f"{text[:CHARACTERS]}…"

@@ -2,7 +2,6 @@
 
 import json
 import os
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -12,7 +11,7 @@ from synth.api.evaluation import Evaluation
 from synth.api.places import Source, source_at
 from synth.api.roles import VerifierChoice
 from synth.data.destination import check_directory
-from synth.data.output import Output
+from synth.data.output import Output, TemporaryFolder
 from synth.data.run.invocation import command_line
 from synth.data.write import replace_text
 from synth.engines.base import Sampling
@@ -132,8 +131,8 @@ def evaluate(
 def _place(output: str | os.PathLike[str] | None, restart: bool) -> Output:
     if output is not None:
         return Output(os.fspath(output), restart=restart)
-    folder = tempfile.TemporaryDirectory(prefix="synth-eval-")
-    return Output(folder.name, keep=folder)
+    folder = TemporaryFolder("synth-eval-")
+    return Output(str(folder.path), keep=folder)
 
 
 def _names(sources: Sources, kind: str, stack: ExitStack) -> Iterator[str]:

@@ -5,15 +5,14 @@ import os
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any, BinaryIO
 
 from synth.data.destination import check_rows
-from synth.data.output import Output
+from synth.data.output import Output, TemporaryFolder
 
 Place = str | os.PathLike[str] | BinaryIO | None
 """A dataset directory or a file (.jsonl, .parquet, .arrow); a stream for JSON lines; None for a temporary directory,
-which lasts as long as the data set that is returned."""
+which lasts as long as the data set that is returned. Of a run that is stopped or fails it stays: the error names it."""
 
 
 def output_at(place: Place, *, restart: bool = False) -> Output:
@@ -23,8 +22,8 @@ def output_at(place: Place, *, restart: bool = False) -> Output:
         UsageError: rows are not written in a file of that name.
     """
     if place is None:
-        folder = tempfile.TemporaryDirectory(prefix="synth-")
-        return Output(str(Path(folder.name) / "rows"), keep=folder)
+        folder = TemporaryFolder("synth-")
+        return Output(str(folder.path / "rows"), keep=folder)
     if isinstance(place, str | os.PathLike):
         path = os.fspath(place)
         check_rows(path)

@@ -1,8 +1,11 @@
 """The destination of a run's rows: a dataset directory, one file, or standard output."""
 
 import json
+import shutil
 import sys
+import tempfile
 import time
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -124,6 +127,22 @@ def side_file(file: Path, side: str) -> Path:
     return file.with_name(f"{file.stem}.{side}{file.suffix}")
 
 
+class TemporaryFolder:
+    """A temporary directory, removed when nothing refers to this object any more, unless it is left.
+
+    Attributes:
+        path: the directory.
+    """
+
+    def __init__(self, prefix: str) -> None:
+        self.path = Path(tempfile.mkdtemp(prefix=prefix))
+        self._removal = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+
+    def leave(self) -> None:
+        """Do not remove it."""
+        self._removal.detach()
+
+
 @dataclass(frozen=True, slots=True)
 class Output:
     """Where a run's rows go.
@@ -131,7 +150,7 @@ class Output:
     Attributes:
         path: a dataset directory, or a file whose name ends in one of `FORMATS`; None for `stream`.
         stream: where rows go as JSON lines without a `path`; standard output by default.
-        keep: what has to live as long as the rows do, such as the temporary directory that they are in.
+        keep: the temporary directory that the rows are in, which has to live as long as they do; None otherwise.
         restart: whether what an earlier run left is thrown away; a file that exists is replaced then, too, not before
             there is a row.
     """
@@ -139,7 +158,7 @@ class Output:
     path: str | None = None
     stream: BinaryIO | None = None
     restart: bool = False
-    keep: object = None
+    keep: TemporaryFolder | None = None
 
     def refuse_early(self, record: Callable[[], RunRecord]) -> None:
         """Refuse a run of other settings, as `open` does, before anything is imported or loaded.
@@ -198,6 +217,8 @@ class Output:
             sink.pause()
             if isinstance(error, KeyboardInterrupt):
                 raise Stopped(self.stopped()) from error
+            if self.keep is not None and not isinstance(error, Stopped | UsageError):
+                error.add_note(f"What was finished is in {self._left()}: give it as `output` to continue.")
             raise
         sink.finish(sink.record.note)
 
@@ -205,8 +226,16 @@ class Output:
         """The message about a run that a person stopped; `restart`, if it was given, would discard that run."""
         if self.path is None:
             return "stopped"
+        if self.keep is not None:
+            return f"stopped; what was finished is in {self._left()}: give it as `output` to continue"
         again = ", without `restart`," if self.restart else ""
-        return f"stopped; run the same command again{again} to go on"
+        return f"stopped; run this again{again} to continue"
+
+    def _left(self) -> str | None:
+        """Where the rows are; a temporary directory is no longer removed."""
+        if self.keep is not None:
+            self.keep.leave()
+        return self.path
 
 
 def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Progress) -> None:

@@ -94,7 +94,7 @@ class VllmEngine:
         except EngineDeadError as error:
             raise RunError(
                 f"vLLM's engine process died ({_last_error(self._log)}). What was finished is kept; if it ran out of "
-                "memory, lower `gpu_memory` or `concurrency`; then run the same command again (without `restart`)"
+                "memory, lower `gpu_memory` or `concurrency`; then run this again (without `restart`)"
             ) from error
         except (ValueError, EngineGenerateError) as error:  # vLLM's refusals are ValueErrors
             raise RequestError(f"vLLM refused the request: {error}") from error

@@ -256,8 +256,7 @@ def _results(
             with _opened(model, job.roles(model).models_here(), progress) as chat_model:
                 run = wait_for(_ask(job, name, model, chat_model, verifiers, sink, progress, stop))
             if not run.complete:
-                kept = job.output if job.output.keep is None else Output()
-                raise Stopped(kept.stopped())
+                raise Stopped(job.output.stopped())
     batches = sink.rows() if sink is not None else ()
     results = results_of(name, model.given, (record for batch in batches for record in records_of(batch)))
     results.perplexity = perplexities

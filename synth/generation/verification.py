@@ -58,7 +58,7 @@ class PoolVerifier:
         try:
             return await self._pool.check(response, task)
         except VerifierError as error:
-            how = "run the same command again (without `restart`)"
+            how = "run this again (without `restart`)"
             raise RunError(f"{error}. What was finished is kept: {how}") from error
 
     def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:

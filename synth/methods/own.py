@@ -118,7 +118,7 @@ def own_method(
         except Exception as error:  # a user's code may raise anything
             raise RunError(
                 f"`method` {settings.path} failed at row {row.id}: {type(error).__name__}: {error}. What was finished "
-                "is kept: fix it, and run the same command again"
+                "is kept: fix it, and run this again"
             ) from error
         if isinstance(returned, Outcome):
             return returned

@@ -198,7 +198,7 @@ def _train(job: TrainingJob, source: TrainingInput, folder: TrainingFolder, prog
         )
     if result.stopped:
         again = ", without `restart`," if job.restart else ""
-        raise Stopped(f"stopped after step {result.steps:,}; run the same command again{again} to go on")
+        raise Stopped(f"stopped after step {result.steps:,}; run this again{again} to continue")
     return result.steps
 
 

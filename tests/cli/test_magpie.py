@@ -101,7 +101,7 @@ def test_interrupted_runs_end_up_the_same(tmp_path: Path, reference: Path) -> No
     stopped.send_signal(signal.SIGINT)
     _, said = stopped.communicate(timeout=120)
     assert stopped.returncode == 1
-    assert "finishing" in said and "run the same command again, without --restart, to go on" in said
+    assert "finishing" in said and "run this again, without --restart, to continue" in said
     assert len(texts(tmp_path / "d")) >= 15  # what is finished can be opened at once
 
     moments = random.Random(2)

@@ -29,6 +29,6 @@ def test_ctrl_c_finishes_the_rows_in_flight(tmp_path: Path) -> None:
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the whole group
     _, said = run.communicate(timeout=120)
     assert run.returncode == 1
-    assert "finishing 128 rows in flight" in said and "run the same command again" in said
+    assert "finishing 128 rows in flight" in said and "run this again" in said
     assert "Error" not in said and not of_libraries(said)
     assert len(datasets.load_from_disk(str(path))) >= 50

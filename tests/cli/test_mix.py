@@ -139,7 +139,7 @@ def test_interrupted_before_the_duplicates_are_written(
 
     monkeypatch.setattr(RunDirectory, "extend", interrupted)
     status, _, err = run(capfd, *command)
-    assert status == 1 and "stopped; run the same command again to go on" in err
+    assert status == 1 and "stopped; run this again to continue" in err
     monkeypatch.undo()
     assert run(capfd, *command)[0] == 0
     assert len(datasets.load_from_disk(str(tmp_path / "train"))) == 210

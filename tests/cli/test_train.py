@@ -155,7 +155,7 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tasks: Path, model: str, tmp_p
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert "finishing this step" in err and "run the same command again to go on" in err
+    assert "finishing this step" in err and "run this again to continue" in err
     step = json.loads(log.read_text().splitlines()[-1])["step"]
     assert (out / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").exists()
 

@@ -308,7 +308,7 @@ class RunDirectory:
             hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
             raise RunError(
                 f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
-                "the same command again (without `restart`)"
+                "this again (without `restart`)"
             ) from error
 
     def _unlock(self) -> None:

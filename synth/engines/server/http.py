@@ -205,7 +205,7 @@ class Http:
             return RequestError(f"the server did not serve the request: {lost}")
         self._ended = (
             f"the server at {self.url} stopped answering ({self._lost_in_a_row} requests in a row; {lost}); "
-            "restart it, then run the same command again (without `restart`)"
+            "restart it, then run this again (without `restart`)"
         )
         return RunError(self._ended)
 

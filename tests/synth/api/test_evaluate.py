@@ -107,7 +107,7 @@ def test_stopped_it_is_gone_on_with(
 
     monkeypatch.setattr(RunDirectory, "commit", interrupted)
     asked: dict[str, Any] = {"models": slow, "verifier": "exact", "max_tokens": 60}
-    with pytest.raises(synth.Stopped, match="run the same command again to go on"):
+    with pytest.raises(synth.Stopped, match="run this again to continue"):
         synth.evaluate({"words": WORDS}, output=tmp_path / "scores", **asked)
     assert "in flight" in capsys.readouterr().err and slow.running is None
     assert not (tmp_path / "scores" / "scores.json").exists()

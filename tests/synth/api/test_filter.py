@@ -93,7 +93,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(
         signal.raise_signal(number)
 
     monkeypatch.setattr(RunDirectory, "extend", stopped)
-    with pytest.raises(synth.Stopped, match="run the same command again to go on"):
+    with pytest.raises(synth.Stopped, match="run this again to continue"):
         synth.filter(source, steps, output=tmp_path / "parts", progress=synth.SILENT)
     monkeypatch.undo()
     parts = synth.filter(source, steps, output=tmp_path / "parts", progress=synth.SILENT)

@@ -76,7 +76,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(tmp_path: Path, monkeypatch: pyt
         signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(RunDirectory, "extend", stopped)
-    with pytest.raises(synth.Stopped, match="run the same command again to go on"):
+    with pytest.raises(synth.Stopped, match="run this again to continue"):
         synth.mix(target, [(OLD, 0.01)], output=tmp_path / "parts", progress=synth.SILENT)
     monkeypatch.undo()
     parts = synth.mix(target, [(OLD, 0.01)], output=tmp_path / "parts", progress=synth.SILENT)

@@ -76,7 +76,7 @@ def test_stopped_it_is_gone_on_with(
         return given(self, sequences)
 
     monkeypatch.setattr(RewardModel, "rewards", interrupted)
-    with pytest.raises(synth.Stopped, match="run the same command again to go on"):
+    with pytest.raises(synth.Stopped, match="run this again to continue"):
         synth.rate(rewards, many, by="reward", output=tmp_path / "rated")
     assert "finishing the current rows" in capsys.readouterr().err
     done = synth.Dataset(tmp_path / "rated").record

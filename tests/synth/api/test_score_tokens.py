@@ -110,7 +110,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(
         try:
             parts = synth.score_tokens(model, rows, **settings, output=place, progress=_Interrupted(quiet=True))
         except synth.Stopped as stopped:
-            assert "run the same command again" in str(stopped)
+            assert "run this again" in str(stopped)
             assert not (place / "run.json").exists()
             stops += 1
             continue

@@ -81,7 +81,7 @@ def test_a_stopped_training_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.
     with monkeypatch.context() as patch:
         patch.setattr(Stop, "on_signals", remembered)
         patch.setattr(TrainingFolder, "note", stop_after_the_second)
-        with pytest.raises(synth.Stopped, match="stopped after step 3; run the same command again to go on"):
+        with pytest.raises(synth.Stopped, match="stopped after step 3; run this again to continue"):
             synth.train(ROWS, MODEL, output=tmp_path / "parts", **settings)
     parts = synth.train(ROWS, MODEL, output=tmp_path / "parts", **settings)
     assert [entry["loss"] for entry in parts.log] == pytest.approx([entry["loss"] for entry in whole.log])

@@ -453,7 +453,7 @@ def test_full_disk_is_one_clear_line_and_keeps_what_is_finished(tmp_path: Path) 
     if "unshare" in done.stderr or "mount" in done.stderr:
         pytest.skip(f"no file system of its own to fill: {done.stderr.strip()}")
     message, counts = done.stdout.splitlines()
-    assert "No space left on device" in message and "free some space and run the same command again" in message
+    assert "No space left on device" in message and "free some space and run this again" in message
     kept, found = map(int, counts.split())
     assert kept > 100 and kept <= found <= kept + 1
 
