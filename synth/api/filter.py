@@ -52,8 +52,9 @@ def filter(
     Args:
         source: the rows.
         steps: filters and selections of `synth.filters`, in their order: each sees the rows that are left. A function
-            of your own takes a polars data frame (columns id, row, prompt, answer, text, system, roles, and those of
-            the set) and gives a reason or null for each row, or whether it stays: a series, or an expression.
+            of your own takes a polars data frame (columns id, row, prompt, answer, text, system, thoughts, calls,
+            roles, and those of the set) and gives a reason or null for each row, or whether it stays: a series, or an
+            expression.
         output: where the rows go; an interrupted run there is continued.
         explain: show what each step removed, with examples.
         seed: for random choices.

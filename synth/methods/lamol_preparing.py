@@ -7,7 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from synth.data.prompts import PromptSet
-from synth.data.row import BASE, IGNORED, Message, Outcome, Row, digest
+from synth.data.row import BASE, IGNORED, Message, Outcome, Row, digest, has_parts
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError
 from synth.generation.pipeline import Job
@@ -78,6 +78,8 @@ def preparing(tokenizer: Tokenizer, settings: LamolSettings) -> Callable[[Row], 
         asked, answer = split_answer(row)
         if [turn["role"] for turn in asked] not in (["user"], ["system", "user"]) or answer is None:
             return Outcome(row, "not one question with its answer")
+        if has_parts(row.messages):
+            return Outcome(row, "thoughts or calls of tools, which have no place in the format")
         question = "\n\n".join(turn["content"].strip() for turn in asked).strip()
         if not question or not answer:
             return Outcome(row, f"empty {'answer' if question else 'question'}")

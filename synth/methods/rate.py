@@ -20,6 +20,7 @@ from synth.chat.format import ChatFormat
 from synth.data.plain import only_texts, text_of
 from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Message, Outcome, Row
+from synth.data.views import THOUGHTS, pieces
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
 from synth.generation.chat_model import ChatModel
@@ -260,7 +261,7 @@ def _answer(row: Row) -> str:
 
 
 def _question(messages: list[Message]) -> str:
-    """What precedes the answer: the user's turn alone, or all turns with their roles."""
+    """What precedes the answer: the user's turn alone, or all turns with their roles, and calls of tools as text."""
     if len(messages) == 1:
         return messages[0]["content"] or ""
-    return "\n\n".join(f"{turn['role']}: {turn['content'] or ''}" for turn in messages)
+    return "\n\n".join(f"{role}: {text}" for role, text in pieces(messages) if role != THOUGHTS)

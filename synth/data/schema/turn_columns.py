@@ -1,6 +1,6 @@
 """Whole columns of conversations brought to turns of ours: plain rows as they lie, the others one by one."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from synth.data.schema.turns import (
     conversation,
     is_text,
     normal_role,
+    not_kept,
     turn_fields,
 )
 
@@ -62,7 +63,7 @@ def turns_of_column(column: pa.Array, notes: list[str], name: str) -> Turns:
     flat = column.flatten()
     role, content = (compute.struct_field(flat, item).cast(pa.string()) for item in fields)
     others = [item for item in flat.type.names if item not in (*READ, *OF_RESULTS)]
-    _note_dropped([item for item in others if compute.struct_field(flat, item).null_count < len(flat)], notes, name)
+    _note([not_kept(item) for item in others if compute.struct_field(flat, item).null_count < len(flat)], notes, name)
     named, role = role, normal_roles(role)
     odd = _odd_rows(flat, named, role, content, count)
     if column.type == PARTED:
@@ -85,14 +86,14 @@ def turns_of_values(values: Sequence[Any], notes: list[str], name: str) -> Turns
     """The turns of conversations one by one, whatever the forms. `notes` gets what is not kept."""
     found: list[list[Message]] = []
     faults: dict[int, str] = {}
-    dropped: set[str] = set()
+    noted: set[str] = set()
     for index, value in enumerate(values):
         try:
-            found.append(conversation(value, dropped))
+            found.append(conversation(value, noted))
         except Unreadable as error:
             found.append([])
             faults[index] = str(error)
-    _note_dropped(sorted(dropped), notes, name)
+    _note(sorted(noted), notes, name)
     flat = [turn for turns in found for turn in turns]
     kind = (PARTED if has_parts(flat) else MESSAGES).value_type
     return Turns(np.array([len(turns) for turns in found], np.int64), pa.array(flat, kind), faults)
@@ -211,7 +212,7 @@ def may_open(values: pa.Array) -> bool:
     return any(compute.any(compute.match_substring_regex(values.cast(pa.string()), one)).as_py() for one in words)
 
 
-def _note_dropped(names: Sequence[str], notes: list[str], column: str) -> None:
-    for name in names:
-        if (note := f"not kept: {name!r} of each turn in {column!r}") not in notes:
+def _note(said: Iterable[str], notes: list[str], column: str) -> None:
+    for one in said:
+        if (note := f"{one} in {column!r}") not in notes:
             notes.append(note)

@@ -75,12 +75,12 @@ def half_character(half: re.Match[str]) -> str:
     return f"no text: \\u{ord(half[0]):x} is half of a character (a surrogate without its pair)"
 
 
-def conversation(value: Any, dropped: set[str] | None = None) -> list[Message]:
+def conversation(value: Any, noted: set[str] | None = None) -> list[Message]:
     """The turns of one conversation; none where there is nothing.
 
     Args:
         value: a list of turns, or its JSON text.
-        dropped: gets the names of what turns hold beside what is read.
+        noted: gets what is to be said of the column: what turns hold beside what is read, and what thoughts begin with.
 
     Raises:
         Unreadable: it is no list of turns, or some turn is not all text.
@@ -107,10 +107,10 @@ def conversation(value: Any, dropped: set[str] | None = None) -> list[Message]:
         value = without_channels(value)
     found: list[Message] = []
     for number, turn in enumerate(value, 1):
-        message = _turn(number, turn)
-        if dropped is not None:
+        message = _turn(number, turn, noted)
+        if noted is not None:
             known = {*READ, *OF_RESULTS} if message["role"] == "tool" else READ
-            dropped.update(name for name, item in turn.items() if name not in known and not is_nothing(item))
+            noted.update(not_kept(name) for name, item in turn.items() if name not in known and not is_nothing(item))
         if _is_call(turn) and found and found[-1]["role"] == "assistant" and "reasoning_content" not in message:
             found[-1]["tool_calls"] = [*found[-1].get("tool_calls", ()), *message["tool_calls"]]
         else:
@@ -167,7 +167,12 @@ def is_text(kind: pa.DataType) -> bool:
     return kind in (pa.string(), pa.large_string(), pa.string_view(), pa.null())
 
 
-def _turn(number: int, turn: Any) -> Message:
+def not_kept(name: str) -> str:
+    """What is said of a key of turns that is not read."""
+    return f"not kept: {name!r} of each turn"
+
+
+def _turn(number: int, turn: Any, noted: set[str] | None) -> Message:
     if not isinstance(turn, dict):
         raise Unreadable(f"no turn: turn {number} is {_called(turn)}")
     role = next((turn[name] for name in ROLE_NAMES if turn.get(name) is not None), None)
@@ -190,6 +195,8 @@ def _turn(number: int, turn: Any) -> Message:
         if thoughts and opening.thoughts not in ("", thoughts):
             raise Unreadable(f"thoughts: {where} has some beside its content, and others in it")
         thoughts, content = thoughts or opening.thoughts, opening.content
+        if noted is not None:
+            noted.add(f"thoughts are what an answer begins with, marked by {opening.marker[:40]}")
     if _is_call(turn):
         calls, content = calls_of_content(content, where), ""
     elif calls and content is None:

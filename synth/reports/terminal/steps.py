@@ -15,7 +15,8 @@ ABOUT = (
     "Settings are shown with their defaults; an empty one has no bound. Values in capitals come without a name, in "
     "this order. MODEL is a causal language model, whose hidden states are taken, or sentence-transformers:NAME or "
     "model2vec:NAME where that is installed. A function of yours, module:function, takes a polars data frame with the "
-    "columns id, row, prompt, answer, text, system, roles and those of the set."
+    "columns id, row, prompt, answer, text, system, thoughts, calls, roles and those of the set. A filter looks at the "
+    "contents of turns, and at thoughts or calls of tools where it says so, or with of=thoughts."
 )
 WIDTH = 100
 SHOWN = 76

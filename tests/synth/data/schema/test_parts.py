@@ -122,6 +122,14 @@ def test_what_only_speaks_of_thoughts_is_text(write: Write, content: str) -> Non
     assert read(rows) == ([[ASKED, {"role": "assistant", "content": content}]], [None])
 
 
+def test_what_marks_thoughts_is_said(tmp_path: Path) -> None:
+    """People whose answers are to hold such text see that it is read otherwise."""
+    said = {"role": "assistant", "content": "<reasoning>A sum.</reasoning>4"}
+    rows = open_rows(lines(tmp_path / "rows.jsonl", {"messages": [ASKED, said]}))
+    read(rows)
+    assert rows.notes == ["thoughts are what an answer begins with, marked by <reasoning> in 'messages'"]
+
+
 def test_empty_thoughts_are_none(write: Write) -> None:
     """What hybrid models write in their plain mode."""
     rows = open_rows(write([ASKED, {"role": "assistant", "content": "<think>\n\n</think>\n\n4"}]))
