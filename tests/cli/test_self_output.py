@@ -1,11 +1,7 @@
 """The commands that turn human data into the model's own words, as a person runs them."""
 
 import json
-import os
-import signal
 import subprocess
-import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,15 +10,10 @@ import datasets
 import pytest
 
 from filters.execution.sandbox import isolation_missing
+from tests.cli.running import SYNTH, start_and_kill
+from tests.conftest import Here
 
-SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
 ENGINE = ["--engine", "transformers", "--max-tokens", "100"]
-ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}
-
-
-def synth(*arguments: object, **given: Any) -> subprocess.CompletedProcess[str]:
-    command = [*SYNTH, *map(str, arguments)]
-    return subprocess.run(command, capture_output=True, text=True, env=ENVIRONMENT, **given)
 
 
 @pytest.fixture(scope="module")
@@ -43,11 +34,11 @@ def load(path: Path) -> list[dict[str, Any]]:
     return list(datasets.load_from_disk(str(path)))
 
 
-def test_self_output_from_end_to_end(tasks: Path, model: str, tmp_path: Path) -> None:
+def test_self_output_from_end_to_end(here: Here, tasks: Path, model: str, tmp_path: Path) -> None:
     out = tmp_path / "own"
     command = ["self-output", tasks, "--model", model, *ENGINE, "--verifier", "math", "--samples", 3, "--pairs"]
     command += ["--select", "lowest-perplexity", "--fallback", "paraphrase,gold", "-o", out]
-    done = synth(*command)
+    done = here(*command)
     assert done.returncode == 0, done.stderr
     assert "references, the first 60 checked by math: all right" in done.stderr
     rows = load(out)
@@ -61,13 +52,13 @@ def test_self_output_from_end_to_end(tasks: Path, model: str, tmp_path: Path) ->
         assert f"{count:>7,}  {method}" in done.stderr
     pairs = load(out / "pairs")
     assert pairs and set(pairs[0]) >= {"prompt", "chosen", "rejected"}
-    again = synth(*command)
+    again = here(*command)
     assert again.returncode == 0 and "already holds 60 rows" in again.stderr
-    other = synth(*command, "--seed", 1)
+    other = here(*command, "--seed", 1)
     assert other.returncode == 2 and "seed: 0, now 1" in other.stderr
 
 
-def test_killed_and_continued_it_writes_the_same_rows(tasks: Path, model: str, tmp_path: Path) -> None:
+def test_killed_and_continued_it_writes_the_same_rows(here: Here, tasks: Path, model: str, tmp_path: Path) -> None:
     command = [
         "self-output",
         tasks,
@@ -81,15 +72,9 @@ def test_killed_and_continued_it_writes_the_same_rows(tasks: Path, model: str, t
         "--concurrency",
         4,
     ]
-    assert synth(*command, "-o", tmp_path / "whole").returncode == 0
-    child = subprocess.Popen([*SYNTH, *map(str, command), "-o", str(tmp_path / "killed")], env=ENVIRONMENT)
-    journal = tmp_path / "killed" / "journal.jsonl"
-    while child.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") > 12):
-        time.sleep(0.02)
-    assert child.poll() is None, "it was done before it could be killed"
-    child.send_signal(signal.SIGKILL)
-    child.wait()
-    done = synth(*command, "-o", tmp_path / "killed")
+    assert here(*command, "-o", tmp_path / "whole").returncode == 0
+    start_and_kill([*command, "-o", tmp_path / "killed"], tmp_path / "killed" / "journal.jsonl", rows=13)
+    done = here(*command, "-o", tmp_path / "killed")
     assert done.returncode == 0, done.stderr
     whole, continued = load(tmp_path / "whole"), load(tmp_path / "killed")
     assert [row["id"] for row in whole] == [row["id"] for row in continued]
@@ -97,12 +82,12 @@ def test_killed_and_continued_it_writes_the_same_rows(tasks: Path, model: str, t
     assert sum(a["messages"] != b["messages"] for a, b in zip(whole, continued, strict=True)) <= 1  # rounding
 
 
-def test_files_and_streams(tasks: Path, model: str, tmp_path: Path) -> None:
+def test_files_and_streams(here: Here, tasks: Path, model: str, tmp_path: Path) -> None:
     command = ["self-output", tasks, "--model", model, *ENGINE, "--verifier", "number", "--limit", 8, "--quiet"]
-    streamed = synth(*command)
+    streamed = here(*command)
     lines = [json.loads(line) for line in streamed.stdout.splitlines()]
     assert lines and all(line["verdict"] == "right" for line in lines)
-    assert synth(*command, "--samples", 4, "--pairs", "-o", tmp_path / "own.jsonl").returncode == 0
+    assert here(*command, "--samples", 4, "--pairs", "-o", tmp_path / "own.jsonl").returncode == 0
     names = {path.name for path in tmp_path.iterdir()}
     assert "own.jsonl" in names and names <= {"own.jsonl", "own.rejected.jsonl", "own.pairs.jsonl"}
     piped = subprocess.run(
@@ -115,36 +100,36 @@ def test_files_and_streams(tasks: Path, model: str, tmp_path: Path) -> None:
     assert all(json.loads(line)["verdict"] == "right" for line in piped.stdout.splitlines())
 
 
-def test_few_shot_majority_and_a_teacher(tasks: Path, model: str, tmp_path: Path) -> None:
+def test_few_shot_majority_and_a_teacher(here: Here, tasks: Path, model: str, tmp_path: Path) -> None:
     common = ["self-output", tasks, *ENGINE, "--limit", 10]
-    shown = synth(*common, "--model", model, "--verifier", "math", "--few-shot", 2, "-o", tmp_path / "shots")
+    shown = here(*common, "--model", model, "--verifier", "math", "--few-shot", 2, "-o", tmp_path / "shots")
     assert shown.returncode == 0, shown.stderr
     assert all(len(row["messages"]) == 2 for row in load(tmp_path / "shots"))
-    voted = synth(*common, "--model", model, "--verifier", "majority", "--samples", 5, "-o", tmp_path / "voted")
+    voted = here(*common, "--model", model, "--verifier", "majority", "--samples", 5, "-o", tmp_path / "voted")
     assert voted.returncode == 0, voted.stderr
     rows = load(tmp_path / "voted")
     assert rows and all(row["verdict"] == "right" and row["samples_right"] >= 2 for row in rows)
     taught = ["--model", model, "--answer-model", model, "--verifier", "math", "--fallback", "paraphrase,drop"]
-    done = synth(*common, *taught, "-o", tmp_path / "taught")
+    done = here(*common, *taught, "-o", tmp_path / "taught")
     assert done.returncode == 0, done.stderr
 
 
-def test_paraphrase_and_minimum_change(tasks: Path, model: str, tmp_path: Path) -> None:
+def test_paraphrase_and_minimum_change(here: Here, tasks: Path, model: str, tmp_path: Path) -> None:
     common = [tasks, "--model", model, *ENGINE, "--limit", 20, "--verifier", "math"]
-    para = synth("paraphrase", *common, "-o", tmp_path / "para")
+    para = here("paraphrase", *common, "-o", tmp_path / "para")
     assert para.returncode == 0, para.stderr
     rows = load(tmp_path / "para")
     assert len(rows) == 20 and {row["method"] for row in rows} <= {"paraphrase", "gold"}
-    edits = synth("minimum-change", *common, "--temperature", 1.0, "-o", tmp_path / "edits")
+    edits = here("minimum-change", *common, "--temperature", 1.0, "-o", tmp_path / "edits")
     assert edits.returncode == 0, edits.stderr
     assert all(row["similarity"] >= 0.5 for row in load(tmp_path / "edits"))
     prompt = tmp_path / "prompt.txt"
     prompt.write_text("Say {reference} again, as an answer to {question}")
-    own = synth("paraphrase", *common[:-2], "--style", prompt, "-o", tmp_path / "own")
+    own = here("paraphrase", *common[:-2], "--style", prompt, "-o", tmp_path / "own")
     assert own.returncode == 0, own.stderr
 
 
-def test_verify_every_verdict(data: Path, tmp_path: Path) -> None:
+def test_verify_every_verdict(here: Here, data: Path, tmp_path: Path) -> None:
     rows = [
         {"messages": [{"role": "user", "content": "1+1?"}, {"role": "assistant", "content": text}], "reference": ref}
         for text, ref in (("It is 2.", "2"), ("It is 3.", "2"), ("It is 2.", "two"), ("It is 2.", None))
@@ -152,22 +137,22 @@ def test_verify_every_verdict(data: Path, tmp_path: Path) -> None:
     rows.append({"messages": [{"role": "user", "content": "1+1?"}], "reference": "2"})
     file = tmp_path / "answers.jsonl"
     file.write_text("\n".join(map(json.dumps, rows)))
-    done = synth("verify", file, "--verifier", "number", "-o", tmp_path / "judged")
+    done = here("verify", file, "--verifier", "number", "-o", tmp_path / "judged")
     assert done.returncode == 0, done.stderr
     judged = load(tmp_path / "judged")
     assert [row["verdict"] for row in judged] == ["right", "wrong", "unscorable", "unscorable", "unscorable"]
     assert [row["answer"] for row in judged] == ["2", "3", None, None, None]
     assert judged[1]["verdict_reason"] == "not 2"
-    references = synth("verify", data / "gsm8k" / "test.jsonl", "--limit", 100, "--verifier", "math", "--references")
+    references = here("verify", data / "gsm8k" / "test.jsonl", "--limit", 100, "--verifier", "math", "--references")
     assert {json.loads(line)["verdict"] for line in references.stdout.splitlines()} == {"right"}
 
 
 @pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
-def test_verify_reads_the_tests_of_published_data(data: Path) -> None:
+def test_verify_reads_the_tests_of_published_data(here: Here, data: Path) -> None:
     columns = ["--prompt-column", "text", "--reference-column", "code"]
-    done = synth("verify", data / "mbpp" / "mbpp.jsonl", *columns, "--limit", 20, "--verifier", "code")
+    done = here("verify", data / "mbpp" / "mbpp.jsonl", *columns, "--limit", 20, "--verifier", "code")
     assert [json.loads(line)["verdict"] for line in done.stdout.splitlines()] == ["right"] * 20, done.stderr
-    done = synth("verify", data / "humaneval" / "HumanEval.jsonl", "--limit", 20, "--verifier", "code")
+    done = here("verify", data / "humaneval" / "HumanEval.jsonl", "--limit", 20, "--verifier", "code")
     assert [json.loads(line)["verdict"] for line in done.stdout.splitlines()] == ["right"] * 20, done.stderr
 
 
@@ -189,9 +174,9 @@ def test_verify_reads_the_tests_of_published_data(data: Path) -> None:
     ],
 )
 def test_what_cannot_work_is_said_before_a_model_is_loaded(
-    tasks: Path, model: str, tmp_path: Path, arguments: list[str], message: str
+    here: Here, tasks: Path, model: str, tmp_path: Path, arguments: list[str], message: str
 ) -> None:
-    done = synth("self-output", tasks, "--model", model, *ENGINE, *arguments, cwd=tmp_path)
+    done = here("self-output", tasks, "--model", model, *ENGINE, *arguments)
     assert done.returncode == 2, done.stderr
     assert message in done.stderr
     assert "ready in" not in done.stderr and "Traceback" not in done.stderr
@@ -204,7 +189,9 @@ def test_a_users_own_verifier(tasks: Path, model: str, tmp_path: Path) -> None:
         "    return reference.split()[-1] in response\n"
     )
     command = ["self-output", tasks, "--model", model, *ENGINE, "--verifier", "checks:short", "--limit", 12]
-    done = synth(*command, "-o", tmp_path / "own", cwd=tmp_path)
+    done = subprocess.run(
+        [*SYNTH, *map(str, command), "-o", str(tmp_path / "own")], capture_output=True, text=True, cwd=tmp_path
+    )
     assert done.returncode == 0, done.stderr
     assert (
         "1 reference unscorable (the first: row 3, reference unscorable: checks:short raised RuntimeError"
