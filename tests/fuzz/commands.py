@@ -12,6 +12,8 @@ MODEL = ["--model", "MODEL", *ASKED]
 EXACT = ["--verifier", "exact"]
 SSR = ["--model", "MODEL", "--engine", "transformers", "-n", "1", "--candidates", "2", "--max-tokens", "60"]
 
+METHODS = "tests.fuzz.methods"
+
 CHEAP: list[list[str]] = [
     ["show", "IN"],
     ["show", "IN", "-n", "2", "--plain"],
@@ -99,6 +101,10 @@ COSTLY: list[list[str]] = [
     ["lamol", "--prepare", "IN", "--model", "MODEL", "-o", "OUT"],
     ["lamol", "--of", "IN", *MODEL, "--max-tokens", "2"],
     ["magpie", *MODEL, "-n", "1", "--question-tokens", "2", "--system", "@IN"],
+    ["run", f"{METHODS}:answered", "IN", *MODEL],
+    ["run", f"{METHODS}:copied", "IN", *MODEL, *EXACT, "-o", "OUT"],
+    ["run", f"{METHODS}:tried", "IN", *MODEL, "--verifier", "json", "--schema", "IN2", "-o", "OUT.parquet"],
+    ["run", "IN", "SOUND", *MODEL],
 ]
 OF_A_MODEL: list[list[str]] = [
     ["template", "--model", "MODEL", "--json"],
@@ -111,6 +117,7 @@ OF_A_MODEL: list[list[str]] = [
     ["magpie", *MODEL, "-n", "1"],
     ["lamol", *MODEL, "-n", "1", "--max-tokens", "2"],
     ["self-output", "IN", "--model", "SAMPLE", "--answer-model", "MODEL", *ASKED, *EXACT],
+    ["run", f"{METHODS}:answered", "IN", *MODEL],
     ["rate", "IN", "--model", "MODEL", "--by", "reward"],
     ["filter", "IN", "--dedup", "semantic:MODEL"],
     ["eval", "IN", "--model", "a=SAMPLE", "--model", "b=MODEL", *ASKED, *EXACT],
@@ -131,6 +138,7 @@ RESUMED: list[list[str]] = [
     ["eval", "SOURCE", *MODEL, "--verifier", "number"],
     ["train", "SOURCE", "--model", "MODEL", "--steps", "2", "--save-every", "1", "--batch-tokens", "256"],
     ["ssr", "SOURCE", *SSR],
+    ["run", f"{METHODS}:tried", "SOURCE", *MODEL, *EXACT],
 ]
 """Each goes on with what it left in IN, which is damaged since: the directory of `-o`."""
 OF_A_MANIFEST: list[list[str]] = [

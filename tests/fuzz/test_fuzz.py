@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, Phase
 from hypothesis import strategies as st
 
 import cli.main
+from tests.fuzz.commands import CHEAP, COSTLY, OF_A_FOLDER, OF_A_MANIFEST, OF_A_MODEL, RESUMED
 from tests.fuzz.memory import children_peak, forget_peak, peak, peak_of_a_fresh_process
 from tests.fuzz.scenes import Scene, Stock, scene
 from tests.fuzz.stock import run, stock
@@ -114,6 +115,11 @@ def where(scene: Scene, capfd: pytest.CaptureFixture[str]) -> str:
     ours = [frame for frame in frames if frame.filename.startswith(root) and ".venv" not in frame.filename]
     last = [f"{Path(frame.filename).relative_to(root)}:{frame.lineno}" for frame in ours[-3:]]
     return f"{type(error).__name__}: {' '.join(str(error).split())[:150]} at {' < '.join(reversed(last))}"
+
+
+def test_no_command_is_missing() -> None:
+    tables = (CHEAP, COSTLY, OF_A_MODEL, OF_A_FOLDER, OF_A_MANIFEST, RESUMED)
+    assert {command[0] for table in tables for command in table} == set(cli.main.COMMANDS)
 
 
 def test_every_command_that_reads(stock: Stock, capfd: pytest.CaptureFixture[str], tmp_path: Path) -> None:
