@@ -12,6 +12,7 @@ from cli.options import Option
         help='A system prompt for the conversations, or JSON lines {"text": …, "weight": …}, one chosen per row.',
         once=True,
     ),
+    tools=Option(metavar="FILE", once=True),
 )
 def command(call: Call) -> None:
     """Let a chat model ask itself questions and answer them (Magpie).
@@ -25,6 +26,7 @@ def command(call: Call) -> None:
       synth magpie --model samples/model -n 1000 -o replay
       synth magpie --model Qwen/Qwen2.5-7B-Instruct -n 10000 --turns 2 -o replay
       synth magpie --model M -n 500 --domain algebra --domain geometry -o maths.parquet
+      synth magpie --model M -n 2000 --tools tools.json -o calls
       synth magpie --model M -n 100 --engine http://localhost:8000 | jq -c .messages
     """  # noqa: D301 (\b is click's)
     call()

@@ -1,13 +1,18 @@
 """`synth.magpie`: questions of the model's own, with its answers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
 from synth.api.places import Place, output_at
+from synth.data.row import BASE, RENDERING
 from synth.engines.base import Sampling
 from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import Job, generate
+from synth.generation.tools import open_tools
 from synth.methods.magpie import MagpieSettings, System, magpie_key, magpie_rows, system_prompts
 from synth.methods.magpie import magpie as method
 from synth.progress import Progress
@@ -24,6 +29,7 @@ def magpie(
     system: str | Sequence[System] | None = None,
     domain: Sequence[str] = (),
     language: str | None = None,
+    tools: str | Sequence[Mapping[str, Any]] | None = None,
     seed: Seed = 0,
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
@@ -46,6 +52,9 @@ def magpie(
             chosen per row, by weight; or a list of such.
         domain: topic the questions are steered to; of several, one is chosen per row.
         language: language the questions are steered to, such as German.
+        tools: functions on offer: a file, as a JSON list or JSON lines, or their schemas. The model asks itself what
+            needs them, and calls them or answers; calls that do not fit are rejected. What a tool gives back cannot be
+            made up: a conversation ends where it calls one.
         seed: decides every draw of the run.
         temperature: for questions.
         top_p: for questions.
@@ -62,12 +71,14 @@ def magpie(
         RunError: the run broke off, or too few rows can be used; what was finished is kept.
         Stopped: a person stopped it.
     """
+    functions = None if tools is None else open_tools(tools)
     settings = MagpieSettings(
         seed=seed,
         turns=turns,
         system=system_prompts(system),
         domain=tuple(domain),
         language=language,
+        tools=functions,
         question=Sampling(max_tokens=question_tokens, temperature=temperature, top_p=top_p),
         answer=Sampling(max_tokens=max_tokens, temperature=answer_temperature, top_p=answer_top_p, logprob=logprob),
     )
@@ -76,6 +87,7 @@ def magpie(
         settings=settings.record(),
         method=lambda roles: method(roles.chat_model, settings),
         rows=magpie_rows,
+        schema=pa.schema([*BASE, RENDERING.field("tools")]) if functions else BASE,
         target=rows,
         key=magpie_key,
     )

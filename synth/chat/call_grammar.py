@@ -223,5 +223,6 @@ def skip(text: str, at: int) -> int:
 
 def _told(ways: Sequence[tuple[Step, re.Pattern[str]]]) -> str:
     """What may stand next, in words."""
-    texts = dict.fromkeys(" ".join(step.literal.split()) for step, _ in ways if step.literal.strip())
-    return " or ".join(map(repr, texts)) or "the next part"
+    texts = {" ".join(step.literal.split()) for step, _ in ways if step.literal.strip()}
+    least = [text for text in texts if not any(text.startswith(other) for other in texts - {text})]
+    return " or ".join(map(repr, sorted(least))) or "the next part"

@@ -21,6 +21,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, TypeVar
 
+from filters.functions import Functions, read_functions
 from synth.chat.examples import Example, by_turn
 from synth.chat.spans import Encoded
 from synth.chat.spans import encode as encode_spans
@@ -134,6 +135,18 @@ class ChatFormat:
             end_ids=tuple(dict.fromkeys([*self.end_ids, *ends])),
             answer_stop_ids=tuple(dict.fromkeys([*self.answer_stop_ids, *ends])),
         )
+
+    @cached_property
+    def functions(self) -> Functions | None:
+        """The functions on offer, whose schemas calls are held against; None where none are.
+
+        Raises:
+            RequestError: one of them cannot be read.
+        """
+        try:
+            return read_functions(self.template.variables["tools"]) if "tools" in self.template.variables else None
+        except ValueError as error:
+            raise RequestError(f"the tools on offer cannot be read: {error}") from error
 
     def in_mode(self, mode: Mode) -> "ChatFormat":
         """The format in which a model thinks, or in which it does not.

@@ -168,9 +168,11 @@ def method_of(job: Job, roles: Roles, opened: OpenRoles) -> Method:
 
 
 def schema_of(job: Job, roles: Roles) -> pa.Schema:
-    """The columns of what comes out: also how rows are rendered, where the model thinks or is given arguments."""
+    """The columns of what comes out: how rows are rendered, too, where the model thinks or is given something."""
     model = roles.models.get("model")
-    if model is None or "messages" not in job.schema.names or not renders(model.chat):
+    if model is None or "messages" not in job.schema.names:
+        return job.schema
+    if not renders(model.chat) and "tools" not in job.schema.names:
         return job.schema
     known = with_parts(job.schema)
     return pa.schema([*known, *(item for item in RENDERING if item.name not in (*known.names, "tools"))])

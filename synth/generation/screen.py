@@ -1,10 +1,14 @@
 """Built-in rejection of turns that no model should be trained on, from a single completion."""
 
+import json
 import re
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from synth.chat.format import ChatFormat
 from synth.chat.turn import UNENDED
 from synth.engines.base import Completion
+from synth.errors import RequestError
 
 MIN_QUESTION = 4
 """Characters; "2+2?" is a question."""
@@ -41,7 +45,22 @@ def answer_fault(completion: Completion, chat: ChatFormat) -> str | None:
         return UNENDED
     if completion.finish == "stop" and not (turn.content or turn.tool_calls):
         return "empty"
+    if fault := calls_fault(turn.tool_calls, chat):
+        return fault
     return text_fault(completion, "\n".join(part for part in (turn.reasoning, turn.content) if part), chat)
+
+
+def calls_fault(calls: Sequence[Mapping[str, Any]], chat: ChatFormat) -> str | None:
+    """Why calls of tools do not fit the functions on offer, or None."""
+    try:
+        functions = chat.functions if calls else None
+    except RequestError as error:
+        return str(error)
+    for call in calls if functions else ():
+        function = call["function"]
+        if functions and (fault := functions.fault(function["name"], json.loads(function["arguments"]))):
+            return f"a tool call does not fit: {fault}"
+    return None
 
 
 def text_fault(completion: Completion, text: str, chat: ChatFormat) -> str | None:

@@ -17,11 +17,12 @@ from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from filters.functions import Functions
 from synth.chat.format import ChatFormat
 from synth.data.row import Message, Outcome, Row
 from synth.data.run.record import without
 from synth.engines.base import Sampling
-from synth.errors import UsageError
+from synth.errors import RequestError, UsageError
 from synth.generation.chat_model import ChatModel
 from synth.generation.runner import empty_rows
 from synth.generation.screen import answer_fault, question_fault
@@ -80,6 +81,7 @@ class MagpieSettings:
         system: system prompts; one is chosen per row by weight. It is part of the conversation.
         domain: topics; one is chosen per row. It steers the questions only and is not part of the conversation.
         language: the questions' language; steers as a domain does.
+        tools: functions on offer, as the chat template's `tools`: the model asks what needs them, and calls them.
         question: how user turns are drawn (temperature 1, top-p 1 in the paper).
         answer: how answers are drawn (greedy in the paper).
     """
@@ -89,6 +91,7 @@ class MagpieSettings:
     system: tuple[System, ...] = ()
     domain: tuple[str, ...] = ()
     language: str | None = None
+    tools: Functions | None = None
     question: Sampling = field(default_factory=lambda: Sampling(max_tokens=1024))
     answer: Sampling = field(default_factory=lambda: Sampling(max_tokens=2048, temperature=0.0))
 
@@ -110,15 +113,21 @@ class MagpieSettings:
         own = {"question_tokens": self.question.max_tokens, "answer_temperature": self.answer.temperature}
         own |= {"answer_top_p": self.answer.top_p, "logprob": self.answer.logprob}
         chosen = self.question.chosen() | {"max_tokens": self.answer.max_tokens} | own
-        return without(asdict(self), "question", "answer") | chosen
+        tools = {"tools": digest(list(self.tools.offers))} if self.tools else {}
+        return without(asdict(self), "question", "answer", "tools") | chosen | tools
 
 
 def magpie(chat_model: ChatModel, settings: MagpieSettings) -> Callable[[Row], Awaitable[Outcome]]:
     """The method for one model and one set of settings.
 
+    Where it offers tools, a conversation ends at the first turn that calls one: the result is not the model's to say.
+
     Raises:
-        UsageError: the chat template takes no system turn, and settings need one; or it has no second user turn.
+        UsageError: the chat template takes no system turn or no tools, and settings need it; or it has no second user
+            turn.
     """
+    if settings.tools:
+        chat_model = _offering(chat_model, settings.tools)
     engine, chat = chat_model.engine, chat_model.chat
     ask = replace(settings.question, stop_ids=chat.stop_ids, stop=chat.stop)
     _check_template(chat, settings)
@@ -127,6 +136,8 @@ def magpie(chat_model: ChatModel, settings: MagpieSettings) -> Callable[[Row], A
         choice = random.Random(seed_of(settings.seed, row.id, "choice"))
         system, steering = _choose(choice, settings)
         row.messages += system
+        if settings.tools:
+            row.extra["tools"] = json.dumps(settings.tools.offers, ensure_ascii=False)
         for turn in range(settings.turns):
             before = _steered(row.messages, steering, follow_up=turn > 0)
             prompt = chat.user_prompt(before)
@@ -138,10 +149,12 @@ def magpie(chat_model: ChatModel, settings: MagpieSettings) -> Callable[[Row], A
 
             seed = seed_of(settings.seed, row.id, "answer", turn)
             answer = await chat_model.answer(chat.answer_prompt(row.messages), replace(settings.answer, seed=seed))
-            chat_model.put(row, answer)
+            said = chat_model.put(row, answer)
             row.logprob = answer.logprob
             if fault := answer_fault(answer, chat):
                 return Outcome(row, _where("answer", turn, settings.turns, fault))
+            if said.tool_calls:
+                break
         row.samples = 1
         return Outcome(row)
 
@@ -157,6 +170,20 @@ def magpie_key(row: Row) -> int:
     """Names a conversation by its user turns: exact duplicates (case and white space aside) share it."""
     asked = (" ".join(turn["content"].split()).casefold() for turn in row.messages if turn["role"] == "user")
     return int.from_bytes(hashlib.blake2b("\x00".join(asked).encode("utf-8", "replace"), digest_size=8).digest())
+
+
+def _offering(chat_model: ChatModel, tools: Functions) -> ChatModel:
+    """The model where these tools are offered.
+
+    Raises:
+        UsageError: its chat template takes no tools, or something else stands in their place.
+    """
+    if chat_model.chat.prefix is not None:
+        raise UsageError("`tools` are offered before the question, where `prefix` puts another text: give one of them")
+    try:
+        return chat_model.with_format(chat_model.chat.with_tools(tools.offers))
+    except RequestError as error:
+        raise UsageError(f"`tools` cannot be offered: {error}") from error
 
 
 def _check_template(chat: ChatFormat, settings: MagpieSettings) -> None:
