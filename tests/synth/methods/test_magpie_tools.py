@@ -13,7 +13,7 @@ from synth.chat.derive import chat_format
 from synth.chat.format import ChatFormat
 from synth.data.row import PARTED, Row
 from synth.errors import UsageError
-from synth.generation.chat_model import ChatModel
+from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.tools import open_tools
 from synth.methods.magpie import MagpieSettings, magpie, magpie_rows
 from synth.scoring.encoding import RowEncoder, rendering
@@ -60,7 +60,7 @@ DRAWN = {
 needs_stored = pytest.mark.skipif(not STORED, reason="trl, which stores today's chat templates, is not installed")
 
 
-def asked(chat: ChatFormat, answer: str | Callable[[str], str]) -> tuple[ChatModel, Scripted]:
+def asked(chat: ChatFormat, answer: str | Callable[[str], str]) -> tuple[ChatModel, Any]:
     """A model that asks for the weather, and answers so."""
     question = chat.with_tools(TOOLS.offers).user_prompt().text
 
@@ -69,7 +69,7 @@ def asked(chat: ChatFormat, answer: str | Callable[[str], str]) -> tuple[ChatMod
             return "What will the weather be in Paris?"
         return answer if isinstance(answer, str) else answer(prompt)
 
-    engine = Scripted(chat, draw)
+    engine: Any = Scripted(chat, draw)
     return ChatModel(engine, chat, "m"), engine
 
 
@@ -128,7 +128,7 @@ def test_calls_that_the_tools_do_not_allow_are_rejected(answer: str, reason: str
 @needs_stored
 def test_a_conversation_goes_on_until_a_call(loop: Any) -> None:
     chat = chat_of("qwen2_5")
-    engine = Scripted(chat, lambda prompt: "")
+    engine: Any = Scripted(chat, lambda prompt: "")
     replies = iter(["Hello there, you?", "Hello!", "And the weather in Paris?", "I look.\n" + HERMES % GOOD, "never"])
     engine.draw = lambda prompt: next(replies)
     outcome = loop.run(magpie(ChatModel(engine, chat, "m"), MagpieSettings(tools=TOOLS, turns=4))(Row("1", [], "m")))
@@ -151,11 +151,11 @@ def test_templates_that_offer_no_tools_are_refused_before_anything_runs() -> Non
     for name, why in (("deepseekv3", "takes no tools"), ("phi3", "takes no tools"), ("lfm2", "leaves out tool calls")):
         chat = chat_of(name)
         with pytest.raises(UsageError, match=f"`tools` cannot be offered: .*{why}"):
-            magpie(ChatModel(Scripted(chat, str), chat, "m"), SETTINGS)
+            magpie(ChatModel(NOT_OPEN, chat, "m"), SETTINGS)
     tokenizer = small_tokenizer(STORED["qwen3"].read_text())
     with pytest.raises(UsageError, match="`prefix`"):
         chat = chat_format(tokenizer, prefix="<|im_start|>user\n")
-        magpie(ChatModel(Scripted(chat, str), chat, "m"), SETTINGS)
+        magpie(ChatModel(NOT_OPEN, chat, "m"), SETTINGS)
 
 
 def test_without_tools_the_rows_are_those_of_before() -> None:
