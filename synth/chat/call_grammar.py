@@ -14,7 +14,7 @@ from functools import cached_property
 from synth.chat.literals import Quotes, read_json, read_literal
 from synth.errors import RequestError
 
-TRIES = 20_000
+TRIES = 5_000
 """Places at which a text is tried: what a model wrote must not keep a run waiting."""
 
 
