@@ -12,6 +12,12 @@ def with_calls(content: str, calls: Sequence[Mapping[str, Any]]) -> str:
     return json.dumps({"tool_calls": list(calls), "content": content}, ensure_ascii=False) if calls else content
 
 
+def as_message(response: str) -> dict[str, Any]:
+    """The assistant's message whose text, as verifiers are given it, `response` is."""
+    turn = only_calls(response)
+    return {"role": "assistant", "content": response} if turn is None else {"role": "assistant", **turn}
+
+
 def only_calls(response: str) -> dict[str, Any] | None:
     """The calls in a text that `with_calls` made; None for other texts."""
     if not response.startswith(_BEGIN):

@@ -181,6 +181,11 @@ class Answer:
         return self.turn.content
 
     @property
+    def whole(self) -> str:
+        """What it says and which tools it calls, as one text, which verifiers are given."""
+        return with_calls(self.turn.content, self.turn.tool_calls)
+
+    @property
     def tokens(self) -> int:
         """Tokens drawn, the one that ended it included."""
         return len(self.completion.token_ids) + (self.completion.finish == "stop")
@@ -200,10 +205,10 @@ class Answer:
 
 
 def each_once(answers: Iterable[Answer]) -> list[Answer]:
-    """The first answer of each distinct text, in the order drawn."""
+    """The first answer of each distinct text and calls, in the order drawn."""
     texts: dict[str, Answer] = {}
     for answer in answers:
-        texts.setdefault(answer.text, answer)
+        texts.setdefault(answer.whole, answer)
     return list(texts.values())
 
 

@@ -210,7 +210,7 @@ def _outcome(row: Row, answers: list[Answer], teacher: ChatModel) -> Outcome:
         return Outcome(row, f"no right answer: of {len(answers)} the first is {first.kind}: {why}")
     first_of: dict[str, Answer] = {}
     for answer in right:
-        first_of.setdefault(answer.text, answer)
+        first_of.setdefault(answer.whole, answer)
     more = [
         replace(row, id=digest(row.id, number), extra=row.extra | {"cost": None}) for number in range(1, len(first_of))
     ]

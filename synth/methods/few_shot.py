@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable, Iterable
 
+from filters.response.calls import as_message
 from synth.data.row import Message, Row
 from synth.errors import UsageError
 from synth.seeds import seed_of
@@ -28,7 +29,7 @@ def demonstrations(rows: Iterable[Row], shots: int, seed: int) -> Callable[[Row]
     for row in rows:
         turns = [turn for turn in row.messages if turn["role"] != "system"]
         if len(turns) == 1 and row.reference:
-            pool[turns[0]["content"]] = [*turns, {"role": "assistant", "content": row.reference}]
+            pool[turns[0]["content"]] = [*turns, as_message(row.reference)]
         if len(pool) == POOL:
             break
     if len(pool) <= shots:

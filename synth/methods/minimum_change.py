@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from filters.response.calls import only_calls
 from filters.verdict import RIGHT
 from synth.data.prompts import task_of
 from synth.data.row import Outcome, Row
@@ -115,6 +116,8 @@ def mending(
     async def mend(row: Row, own: Answer) -> str | None:
         if row.reference is None and "{reference}" in prompt:
             return "no reference: the editor would not know what is right"
+        if only_calls(row.reference or ""):
+            return "the reference calls tools: there are no words to mend an answer by"
         if not own.text:
             return f"nothing to correct: {own.verdict.reason}"
         task = task_of(row)

@@ -15,6 +15,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from filters.response.calls import as_message, only_calls
 from filters.verdict import RIGHT, Task, Verdict
 from synth.data.prompts import task_of
 from synth.data.row import Outcome, Row
@@ -113,6 +114,8 @@ def restating(
     async def restate(row: Row) -> str | None:
         task = task_of(row)
         reference = row.reference or ""
+        if only_calls(reference):
+            return "the reference calls tools: there are no words to restate"
         ask = fill(prompt, question=task.prompt, reference=reference)
         system = [turn for turn in row.messages if turn["role"] == "system"]
         asked = await chat_model.prompt([*system, {"role": "user", "content": ask}])
@@ -136,7 +139,7 @@ def restating(
 
 def keep_reference(row: Row, verdict: Verdict | None, note: str) -> None:
     """Keep the human answer, with the verifier's verdict on it."""
-    row.messages = [*row.messages, {"role": "assistant", "content": row.reference or ""}]
+    row.messages = [*row.messages, as_message(row.reference or "")]
     row.method = "gold"
     if verdict is not None:
         row.verdict, row.answer = verdict.kind, verdict.answer

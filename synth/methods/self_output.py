@@ -200,18 +200,18 @@ def preference_pairs(row: Row, answers: Sequence[Answer], model: str) -> list[di
 
     Answers that could not be judged, or were cut off, are not used as wrong ones.
     """
-    right = list(dict.fromkeys(answer.text for answer in answers if answer.right))
-    wrong = dict.fromkeys(
-        answer.text
+    right = each_once(answer for answer in answers if answer.right)
+    wrong = each_once(
+        answer
         for answer in answers
-        if answer.verdict.kind == "wrong" and answer.completion.finish == "stop" and answer.text
+        if answer.verdict.kind == "wrong" and answer.completion.finish == "stop" and answer.whole
     )
     return [
         {
             "id": digest(row.id, "pair", number),
             "prompt": row.messages,
-            "chosen": [{"role": "assistant", "content": good}],
-            "rejected": [{"role": "assistant", "content": bad}],
+            "chosen": [good.turn.message()],
+            "rejected": [bad.turn.message()],
             "model": model,
             "parent": row.parent,
         }

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from filters.response.calls import only_calls
 from synth.chat.format import ChatFormat
 from synth.curation.clusters import in_proportion, k_means
 from synth.curation.embeddings import Embedder
@@ -100,7 +101,7 @@ def kept_examples(rows: Iterable[Row]) -> list[Example]:
     examples: dict[str, Example] = {}
     for row in rows:
         roles = [turn["role"] for turn in row.messages]
-        if roles in (["user"], ["system", "user"]) and row.reference:
+        if roles in (["user"], ["system", "user"]) and row.reference and not only_calls(row.reference):
             examples.setdefault(row.messages[-1]["content"], Example(tuple(row.messages), row.reference))
     if len(examples) < SHOTS:
         raise UsageError(
