@@ -19,7 +19,7 @@ from typing import Any
 
 from filters.functions import Functions
 from synth.chat.format import ChatFormat
-from synth.data.row import Message, Outcome, Row
+from synth.data.row import Message, Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError

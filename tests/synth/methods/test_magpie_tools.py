@@ -17,9 +17,8 @@ from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.tools import open_tools
 from synth.methods.magpie import MagpieSettings, magpie, magpie_rows
 from synth.scoring.encoding import RowEncoder, rendering
-from tests.synth.chat.test_law import STORED, chat_of
 from tests.synth.generation.test_asking import Scripted
-from tests.synth.tokenizers import small_tokenizer
+from tests.synth.tokenizers import STORED, small_tokenizer, stored_format
 
 WEATHER = {
     "name": "get_weather",
@@ -76,7 +75,7 @@ def asked(chat: ChatFormat, answer: str | Callable[[str], str]) -> tuple[ChatMod
 @needs_stored
 @pytest.mark.parametrize("name", DRAWN)
 def test_a_model_asks_and_calls_and_is_trained_on_what_it_drew(name: str, loop: Any) -> None:
-    chat = chat_of(name)
+    chat = stored_format(name)
     thoughts, call = DRAWN[name]
     chat_model, engine = asked(chat, thoughts + call)
     outcome = loop.run(magpie(chat_model, SETTINGS)(Row("1", [], "magpie")))
@@ -120,14 +119,14 @@ def test_a_model_asks_and_calls_and_is_trained_on_what_it_drew(name: str, loop: 
     ],
 )
 def test_calls_that_the_tools_do_not_allow_are_rejected(answer: str, reason: str, loop: Any) -> None:
-    chat_model, _ = asked(chat_of("qwen2_5"), answer)
+    chat_model, _ = asked(stored_format("qwen2_5"), answer)
     outcome = loop.run(magpie(chat_model, SETTINGS)(Row("1", [], "magpie")))
     assert outcome.reason is not None and outcome.reason.startswith(reason)
 
 
 @needs_stored
 def test_a_conversation_goes_on_until_a_call(loop: Any) -> None:
-    chat = chat_of("qwen2_5")
+    chat = stored_format("qwen2_5")
     engine: Any = Scripted(chat, lambda prompt: "")
     replies = iter(["Hello there, you?", "Hello!", "And the weather in Paris?", "I look.\n" + HERMES % GOOD, "never"])
     engine.draw = lambda prompt: next(replies)
@@ -140,7 +139,7 @@ def test_a_conversation_goes_on_until_a_call(loop: Any) -> None:
 
 @needs_stored
 def test_an_answer_in_words_needs_no_tool(loop: Any) -> None:
-    chat_model, _ = asked(chat_of("qwen2_5"), "I cannot see the future.")
+    chat_model, _ = asked(stored_format("qwen2_5"), "I cannot see the future.")
     outcome = loop.run(magpie(chat_model, SETTINGS)(Row("1", [], "magpie")))
     assert outcome.reason is None
     assert outcome.row.messages[-1] == {"role": "assistant", "content": "I cannot see the future."}
@@ -149,7 +148,7 @@ def test_an_answer_in_words_needs_no_tool(loop: Any) -> None:
 @needs_stored
 def test_templates_that_offer_no_tools_are_refused_before_anything_runs() -> None:
     for name, why in (("deepseekv3", "takes no tools"), ("phi3", "takes no tools"), ("lfm2", "leaves out tool calls")):
-        chat = chat_of(name)
+        chat = stored_format(name)
         with pytest.raises(UsageError, match=f"`tools` cannot be offered: .*{why}"):
             magpie(ChatModel(NOT_OPEN, chat, "m"), SETTINGS)
     tokenizer = small_tokenizer(STORED["qwen3"].read_text())

@@ -21,8 +21,8 @@ from synth.generation.verification import Verifier, open_verifier
 from synth.methods.paraphrase import ParaphraseSettings, paraphrase
 from synth.methods.self_output import SelfOutputSettings, self_output
 from synth.scoring.encoding import RowEncoder, rendering
-from tests.synth.chat.test_law import STORED, chat_of
 from tests.synth.generation.test_asking import Scripted
+from tests.synth.tokenizers import STORED, stored_format
 
 pytestmark = pytest.mark.skipif(not STORED, reason="trl, which stores today's chat templates, is not installed")
 
@@ -73,7 +73,7 @@ def answer(prompt: str) -> str:
 
 
 def run(loop: Any, rows: list[Row], draw: Any, make: Any, name: str = "qwen2_5") -> tuple[list[Outcome], Any]:
-    chat = chat_of(name)
+    chat = stored_format(name)
     engine: Any = Scripted(chat, draw)
     method = by_row(Asking(), 0, ChatModel(engine, chat, "m"), make)
 
@@ -87,7 +87,7 @@ def test_each_row_is_asked_with_its_own_tools(loop: Any, rows: list[Row], verifi
     settings = SelfOutputSettings(samples=1)
     outcomes, engine = run(loop, rows, answer, lambda one: self_output(one, verifier, settings))
     assert [outcome.reason for outcome in outcomes] == [None, None]
-    chat = chat_of("qwen2_5")
+    chat = stored_format("qwen2_5")
     for outcome, (place, parameter) in zip(outcomes, PLACES.items(), strict=True):
         row = outcome.row
         assert (row.verdict, row.answer) == ("right", f"by_{parameter}({parameter}={place!r})")
@@ -152,7 +152,7 @@ def test_results_are_answered(loop: Any, rows: list[Row]) -> None:
     row = rows[0]
     made = {"role": "assistant", "content": "", "tool_calls": [call("city", "Paris")]}
     row.messages = [*row.messages, made, {"role": "tool", "content": "20 degrees", "name": "by_city"}]
-    chat = chat_of("qwen3")
+    chat = stored_format("qwen3")
     engine: Any = Scripted(
         chat, lambda prompt: "<think>\nWarm.\n</think>\n\nIt is warm." if "20 degrees" in prompt else ""
     )
