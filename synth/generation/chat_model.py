@@ -26,8 +26,8 @@ NOT_OPEN: Any = None
 
 
 def renders(chat: ChatFormat) -> bool:
-    """Whether rows say how they are rendered (`RENDERING`): with thoughts, a date, or arguments of the template."""
-    return chat.thinking.own or bool(chat.template.arguments)
+    """Whether rows say how they are rendered (`RENDERING`): with thoughts, a date, tools, or other arguments."""
+    return chat.thinking.own or bool(chat.template.arguments) or "tools" in chat.template.variables
 
 
 def check_samples(samples: int, sampling: Sampling) -> None:
