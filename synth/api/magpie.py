@@ -52,9 +52,9 @@ def magpie(
             chosen per row, by weight; or a list of such.
         domain: topic the questions are steered to; of several, one is chosen per row.
         language: language the questions are steered to, such as German.
-        tools: functions on offer: a file, as a JSON list or JSON lines, or their schemas. The model asks itself what
-            needs them, and calls them or answers; calls that do not fit are rejected. What a tool gives back cannot be
-            made up: a conversation ends where it calls one.
+        tools: functions on offer, as a JSON list or JSON lines (from Python also a list of schemas). The model asks
+            itself what needs them, and calls them or answers; calls that do not fit are rejected. What a tool gives
+            back cannot be made up: a conversation ends where it calls one.
         seed: decides every draw of the run.
         temperature: for questions.
         top_p: for questions.
