@@ -1,4 +1,4 @@
-"""Finds rows that duplicate another row: exactly, nearly, or in meaning. The earlier row stays.
+"""Finds rows that duplicate another row: exactly or nearly. The earlier row stays.
 
 Near duplicates are found as in Broder (1997): a text is the set of its word n-grams (shingles), and two texts are
 alike by the Jaccard index of their sets. Candidates come from MinHash signatures cut in bands (Leskovec, Rajaraman
@@ -15,7 +15,6 @@ already, take 0.27 s here and 1.00 s with rensa, which takes and gives Python li
 import itertools
 from collections import defaultdict
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -34,11 +33,7 @@ shingles that many unlike rows have in common (a template); rows really alike sh
 
 _SHINGLE_BITS = 48  # the upper 16 bits of a sort key hold the row of the piece
 _SIGNATURE_BLOCK = 1 << 16  # shingles; small enough for the cache
-_ROUNDING = 1e-6
-"""32-bit products of equal embeddings fall short of 1 by a few units in the last place."""
 
-_COSINE_ROWS = 1024
-_COSINE_KEPT = 8192
 _ID_LENGTH = 80
 
 
@@ -84,7 +79,7 @@ def exact_duplicates(frame: pl.DataFrame, column: str = "text", against: pl.Data
     characters = normalise(texts.gather(wordless)).str.replace_all(r"[\s\p{Cc}\p{Cf}]+", "")
     keys[wordless] = np.where((characters == "").to_numpy(), np.uint64(0), characters.hash(seed=1).to_numpy())
     leaders = _leaders(keys)
-    names = _names(others) + _names(frame)
+    names = names_of(others) + names_of(frame)
     reasons: list[str | None] = [None] * len(frame)
     before = np.arange(len(keys)) if against is None else len(others)
     for row in np.flatnonzero((leaders < before) & (keys != 0)).tolist():
@@ -125,85 +120,12 @@ def near_duplicates(
     others = frame.clear() if against is None else against
     texts = pl.concat([others[column].cast(pl.String), frame[column].cast(pl.String)])
     twins, alike = _twins(_shingle(texts, n, *bands(threshold)), threshold, len(others), grow=against is None)
-    names = _names(others) + _names(frame)
+    names = names_of(others) + names_of(frame)
     reasons: list[str | None] = [None] * len(frame)
     for row in np.flatnonzero(twins[len(others) :] >= 0).tolist():
         at = row + len(others)
         reasons[row] = f"near duplicate: of {names[twins[at]]}, similarity {alike[at]:.2f}"
     return pl.Series("reason", reasons, pl.String)
-
-
-def semantic_duplicates(
-    frame: pl.DataFrame,
-    embeddings: NDArray[Any],
-    threshold: float = 0.95,
-    against: tuple[pl.DataFrame, NDArray[Any]] | None = None,
-) -> pl.Series:
-    """Rows whose embedding is close to that of an earlier row that stays (SemDeDup, arXiv 2303.09540, unclustered).
-
-    Takes time in the number of rows times the number that stay. Rows whose embedding is zero or not finite pass.
-
-    Args:
-        frame: rows with an `id`.
-        embeddings: [rows, width], of any length.
-        threshold: least cosine at which two rows are duplicates, in (0, 1].
-        against: rows with an `id` and their embeddings that `frame` must not come close to; `frame` is then not
-            compared with itself.
-
-    Returns:
-        Reasons, `semantic duplicate: of ID, cosine 0.97`.
-
-    Raises:
-        ValueError: for a threshold outside of (0, 1], or embeddings that are not one for each row.
-    """
-    check_threshold(threshold)
-    _check_embeddings(frame, embeddings)
-    if against is not None:
-        _check_embeddings(*against)
-        return _semantic_twins(frame, embeddings, threshold, *against)
-    names = _names(frame)
-    reasons: list[str | None] = [None] * len(frame)
-    kept = np.empty(embeddings.shape, np.float32)
-    kept_rows: list[int] = []
-    for first in range(0, len(frame), _COSINE_ROWS):
-        units, rows = _units(embeddings[first : first + _COSINE_ROWS])
-        best, twin = _closest(units, kept[: len(kept_rows)])
-        within = units @ units.T
-        stay: list[int] = []  # of this block
-        twins = [kept_rows[number] if kept_rows else -1 for number in twin.tolist()]
-        for number in range(len(rows)):
-            if stay and (near := within[number, stay]).max() > best[number]:
-                best[number] = near.max()
-                twins[number] = first + int(rows[stay[int(near.argmax())]])
-            if best[number] >= threshold - _ROUNDING:
-                reasons[first + int(rows[number])] = (
-                    f"semantic duplicate: of {names[twins[number]]}, cosine {best[number]:.2f}"
-                )
-            else:
-                stay.append(number)
-        kept[len(kept_rows) : len(kept_rows) + len(stay)] = units[stay]
-        kept_rows += [first + int(rows[number]) for number in stay]
-    return pl.Series("reason", reasons, pl.String)
-
-
-def _semantic_twins(
-    frame: pl.DataFrame, embeddings: NDArray[Any], threshold: float, others: pl.DataFrame, vectors: NDArray[Any]
-) -> pl.Series:
-    """The rows of `frame` that are close to one of `others`."""
-    names = _names(others)
-    units, places = _units(vectors)
-    reasons: list[str | None] = [None] * len(frame)
-    for first in range(0, len(frame) if len(places) else 0, _COSINE_ROWS):
-        block, rows = _units(embeddings[first : first + _COSINE_ROWS])
-        for row, cosine, twin in zip(rows.tolist(), *_closest(block, units), strict=True):
-            if cosine >= threshold - _ROUNDING:
-                reasons[first + row] = f"semantic duplicate: of {names[places[twin]]}, cosine {cosine:.2f}"
-    return pl.Series("reason", reasons, pl.String)
-
-
-def _check_embeddings(frame: pl.DataFrame, embeddings: NDArray[Any]) -> None:
-    if embeddings.ndim != 2 or len(embeddings) != len(frame):
-        raise ValueError(f"embeddings of shape {embeddings.shape} for {len(frame)} rows")
 
 
 def bands(threshold: float) -> tuple[int, int]:
@@ -362,27 +284,6 @@ def _most_alike(shingles: _Shingles, row: int, candidates: list[int], threshold:
     return candidates[possible[best]], float(similarity[best])
 
 
-def _units(embeddings: NDArray[Any]) -> tuple[NDArray[np.float32], Places]:
-    """The embeddings that have a direction, at length 1, and their numbers."""
-    wide = embeddings.astype(np.float64)
-    norms = np.linalg.norm(wide, axis=1)
-    rows = np.flatnonzero(np.isfinite(norms) & (norms > 0))
-    return (wide[rows] / norms[rows, None]).astype(np.float32), rows
-
-
-def _closest(units: NDArray[np.float32], kept: NDArray[np.float32]) -> tuple[NDArray[np.float32], Places]:
-    """The highest cosine of each unit vector with one of `kept`, and which that is."""
-    best = np.full(len(units), -np.inf, np.float32)
-    twin = np.zeros(len(units), np.int64)
-    for first in range(0, len(kept), _COSINE_KEPT):
-        cosines = units @ kept[first : first + _COSINE_KEPT].T
-        at = cosines.argmax(axis=1)
-        value = np.take_along_axis(cosines, at[:, None], axis=1)[:, 0]
-        twin = np.where(value > best, at + first, twin)
-        best = np.maximum(best, value)
-    return best, twin
-
-
 def _text_keys(piece: Words) -> Hashes:
     """A hash of each row's words in their order, 0 for a row without."""
     places = np.arange(len(piece.hashes)) - np.repeat(piece.starts[:-1], piece.lengths)
@@ -395,7 +296,7 @@ def _leaders(keys: Hashes) -> Places:
     return first[number]
 
 
-def _names(frame: pl.DataFrame) -> list[str]:
+def names_of(frame: pl.DataFrame) -> list[str]:
     """The name of each row in a reason: its id, cut where it is very long, or its number."""
     numbered = pl.Series([f"row {number}" for number in range(len(frame))], dtype=pl.String)
     return frame["id"].cast(pl.String).str.slice(0, _ID_LENGTH).zip_with(frame["id"].is_not_null(), numbered).to_list()

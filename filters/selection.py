@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from filters.duplicates import semantic_duplicates
+from filters.semantic_duplicates import semantic_duplicates
 
 Places = NDArray[np.int64]
 Shares = Literal["proportional", "equal"]

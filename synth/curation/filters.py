@@ -9,6 +9,7 @@ from filters import contamination as benchmarks
 from filters import duplicates as twins
 from filters import heuristics, personal
 from filters import language as languages
+from filters.semantic_duplicates import semantic_duplicates
 from synth.curation.context import FilterContext, Text
 from synth.curation.pipeline import Filter, frame_of
 from synth.curation.registry import removes
@@ -144,7 +145,7 @@ def SemanticDuplicates(
 
     def find(frame: pl.DataFrame) -> pl.Series:
         theirs = None if others is None else (others, context.vectors(model, others[of]))
-        return twins.semantic_duplicates(frame, embed(frame), threshold, theirs)
+        return semantic_duplicates(frame, embed(frame), threshold, theirs)
 
     return find
 

@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from filters.duplicates import SHINGLE_WORDS, bands, exact_duplicates, near_duplicates, semantic_duplicates
+from filters.duplicates import SHINGLE_WORDS, bands, exact_duplicates, near_duplicates
+from filters.semantic_duplicates import semantic_duplicates
 
 
 def frame(texts: Sequence[str | None], prefix: str = "r") -> pl.DataFrame:
