@@ -1,13 +1,12 @@
 """Sources and destinations of rows."""
 
-import json
 import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from synth.data.destination import check_rows
+from synth.data.files.memory import rows_in_memory
 from synth.data.output import Output, TemporaryFolder
 
 Place = str | os.PathLike[str] | BinaryIO | None
@@ -42,8 +41,5 @@ def source_at(source: Source) -> Iterator[str]:
     if isinstance(source, str | os.PathLike):
         yield os.fspath(source)
         return
-    with tempfile.NamedTemporaryFile("w", suffix=".jsonl", prefix="synth-", encoding="utf-8") as file:
-        for row in source:
-            file.write(json.dumps(dict(row), ensure_ascii=False, default=str) + "\n")
-        file.flush()
-        yield file.name
+    with rows_in_memory(source) as path:
+        yield path

@@ -26,6 +26,7 @@ from typing import Any, BinaryIO
 import pyarrow as pa
 
 from synth.data.files.jsonlines import JsonRows, open_json
+from synth.data.files.memory import called
 from synth.data.files.sources import files_in, files_matching, format_of, is_pattern, known_suffixes
 from synth.data.files.tables import BATCH_ROWS, Table, open_arrow, open_csv, open_parquet
 from synth.data.files.unify import conformed, one_schema
@@ -237,7 +238,7 @@ def open_source(source: str | None) -> Rows:
         if path.is_dir():
             return _directory(path)
         if path.exists():
-            return _files([path], source)
+            return _files([path], called(source))
         if is_pattern(source):
             return _files(files_matching(source), source)
     except OSError as error:

@@ -108,3 +108,13 @@ def test_python_and_the_command_line_have_the_same_steps() -> None:
         settings = inspect.signature(getattr(synth.filters, name)).parameters.values()
         assert all(setting.annotation is not setting.empty for setting in settings), name
         assert "context" not in {setting.name for setting in settings}
+
+
+def test_rows_in_memory_are_called_by_what_they_are_and_gone_on_with_by_content(tmp_path: Path) -> None:
+    rows = [{"question": f"{number} + 1?", "answer": f"{number + 1}"} for number in range(30)]
+    first = synth.filter(rows, ["length:min=1"], output=tmp_path / "out", progress=synth.SILENT)
+    assert first.record is not None and first.record.source == "in memory, 30 rows"
+    again = synth.filter(iter(rows), ["length:min=1"], output=tmp_path / "out", progress=synth.SILENT)
+    assert len(again) == len(first) == 30
+    with pytest.raises(synth.UsageError, match="other settings"):
+        synth.filter(rows[1:], ["length:min=1"], output=tmp_path / "out", progress=synth.SILENT)
