@@ -85,9 +85,10 @@ def command(call: Call, listing: bool) -> None:
       synth filter own --filter my_module:my_function -o clean
     """  # noqa: D301 (\b is click's)
     from synth.curation.steps import read_step
-    from synth.reports.terminal.steps import print_list, print_steps
 
     if listing:
+        from synth.reports.terminal.steps import print_list
+
         print_list()
         return
     explained, output = call.given["explain"], call.given["output"]
@@ -95,6 +96,8 @@ def command(call: Call, listing: bool) -> None:
     with open(os.devnull, "wb") if shown else nullcontext(output) as place:
         filtered = call(steps=[read_step(kind, text) for kind, text in call.given["steps"]], output=place)
     if explained:
+        from synth.reports.terminal.steps import print_steps
+
         print_steps(filtered.steps, on_stderr=not shown)
     if filtered.record and filtered.record.note:
         click.echo(f"synth: {filtered.record.note}", err=True)

@@ -2,6 +2,7 @@
 
 import json
 import math
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,30 +48,17 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
     lines += ["", "```python", "import datasets", f'rows = datasets.load_from_disk("{name}")', "```", ""]
     for kind, counts in (("method", record.methods), ("verdict", record.verdicts)):
         if len(counts) > 1:
-            lines += [
-                f"| {kind} | rows |",
-                "|---|---:|",
-                *(f"| {name} | {count:,} |" for name, count in _by_count(counts)),
-                "",
-            ]
+            lines += _table((kind, "rows"), _by_count(counts))
     if record.rejected:
         lines += [
             f"Of {attempts:,} attempts {record.rejected:,} were rejected; they are kept, with the reason, in "
             "`rejected/`:",
             "",
-            "| reason | rows |",
-            "|---|---:|",
-            *(f"| {reason} | {count:,} |" for reason, count in _by_count(record.reasons)),
-            "",
+            *_table(("reason", "rows"), _by_count(record.reasons)),
         ]
     if record.parts:
         names = ("name", "available", "duplicates", "rows", "tokens")
-        lines += [
-            f"| set | {' | '.join(names[1:])} |",
-            "|---|" + "---:|" * (len(names) - 1),
-            *("| " + " | ".join(_cell(part[name]) for name in names) + " |" for part in record.parts),
-            "",
-        ]
+        lines += _table(("set", *names[1:]), ([part[name] for name in names] for part in record.parts))
     if record.tokens.get("scored"):
         lines += [token_line(record.tokens) + ".", ""]
     lines += [
@@ -109,8 +97,11 @@ def token_line(tokens: dict[str, float]) -> str:
     return line
 
 
-def _cell(value: str | int) -> str:
-    return f"{value:,}" if isinstance(value, int) else value
+def _table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:
+    """The lines of a table: names first, numbers after them."""
+    cells = ([f"{value:,}" if isinstance(value, int) else value for value in row] for row in rows)
+    first, *rest = (f"| {' | '.join(line)} |" for line in (header, *cells))
+    return [first, "|---|" + "---:|" * (len(header) - 1), *rest, ""]
 
 
 def _exp(nats: float) -> str:

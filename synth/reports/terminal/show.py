@@ -6,7 +6,6 @@ from rich.console import Console
 
 from synth.errors import UsageError
 from synth.progress import Progress, printable
-from synth.reports.evaluation import read_scores
 from synth.reports.terminal.rows import print_rows
 from synth.reports.terminal.scores import print_scores
 
@@ -36,6 +35,8 @@ def show(source: str, rows: int, model: str | None, *, plain: bool, progress: Pr
 
 
 def _show_scores(folder: Path) -> None:
+    from synth.reports.evaluation import read_scores  # with all that draws charts
+
     scores = read_scores(folder)
     try:
         print_scores(scores)
