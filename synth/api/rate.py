@@ -68,7 +68,8 @@ def rate(
     with ExitStack() as stack:
         opened = stack.enter_context(used(model))
         if settings is not None and settings.measured:
-            opened = _that_measures(opened, settings.measured[0], stack)
+            measures = opened.that_scores(f"`by` {settings.measured[0]}")
+            opened = opened if measures is opened else stack.enter_context(measures)
         prompts = read_prompts(
             stack.enter_context(source_at(source)),
             progress,
@@ -85,15 +86,6 @@ def rate(
     for name, count in (+missing).items():
         progress.say(f"{count:,} rows have no {name}: {name}_fault says why")
     return Dataset.of(place, record)
-
-
-def _that_measures(model: Model, aspect: str, stack: ExitStack) -> Model:
-    """The model in an engine that scores texts."""
-    if model.engine == "vllm":
-        raise UsageError(
-            f"`by` {aspect}: vLLM in process does not score texts; leave `engine` at auto, or name a server"
-        )
-    return stack.enter_context(model.run_in("transformers")) if not model.runs_in.scores else model
 
 
 def _rate(

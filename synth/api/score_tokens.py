@@ -9,6 +9,7 @@ from synth.api.places import Place, Source, output_at, source_at
 from synth.chat.derive import format_for_texts
 from synth.chat.format import ChatFormat
 from synth.engines.loading import remote_code
+from synth.engines.open import SCORES_HERE
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts, read_text_column
 from synth.generation.models import Model, ModelName
@@ -150,15 +151,10 @@ def _models(trained: Model, scorer: Model | ModelName | None) -> ScoringModel:
     """The models of a run, nothing of them loaded.
 
     Raises:
-        UsageError: there is no such scorer, or it is to run in vLLM.
+        UsageError: there is no such scorer, or it is to run in an engine that does not score.
     """
     scoring = scorer if isinstance(scorer, Model) else trained.other(scorer) if scorer else trained
-    if "vllm" in (trained.engine, scoring.engine):
-        raise UsageError(
-            "`engine` vllm: vLLM in process scores too slowly and holds logits of a whole prompt; leave it at auto, or "
-            "give the address of a server"
-        )
-    scoring = scoring.run_in("transformers") if scoring.kind == "vllm" else scoring
+    scoring = scoring.that_scores("token scores")
 
     def chat(plain: bool) -> ChatFormat:
         if plain:
@@ -180,8 +176,8 @@ def _models(trained: Model, scorer: Model | ModelName | None) -> ScoringModel:
     options = trained.options
     settings: dict[str, Any] = {"prefix": trained.prefix, "stop": trained.stop}
     settings |= {"dtype": options.dtype, "max_length": options.max_length} | trained.record()
-    if trained.kind == "vllm":
-        settings["engine"] = "transformers"
-    address = f"@{scoring.engine}" if scoring.kind == "server" else ""
+    if not trained.runs_in.scores:
+        settings["engine"] = SCORES_HERE
+    address = "" if scoring.runs_in.here else f"@{scoring.engine}"
     revision = scoring.record()["revision"]
     return ScoringModel(trained.given, settings, f"{scoring.name}{address}", revision, chat, opened)

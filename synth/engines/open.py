@@ -37,6 +37,7 @@ class EngineEntry:
         written: how it is chosen, where that is not by its name.
         here: whether the model is in this machine's memory.
         scores: whether it gives log-probabilities of given texts.
+        classifies: whether reward models, which are classifiers, run in it.
         reserves_memory: whether it takes a share of a GPU's memory when it is opened.
     """
 
@@ -47,6 +48,7 @@ class EngineEntry:
     written: str = ""
     here: bool = True
     scores: bool = True
+    classifies: bool = False
     reserves_memory: bool = False
 
 
@@ -66,6 +68,7 @@ ENGINES = {
             "synth.engines.hf.engine:open_transformers",
             "CUDA, MPS or a CPU",
             ("transformers", "torch"),
+            classifies=True,
         ),
         EngineEntry(
             "server",
@@ -78,6 +81,9 @@ ENGINES = {
     )
 }
 """Every kind of engine, by its name."""
+
+SCORES_HERE = next(name for name, entry in ENGINES.items() if entry.here and entry.scores)
+"""The engine for models of this machine that is to score texts."""
 
 WAYS = ("auto", *(entry.written or entry.name for entry in ENGINES.values()), "MODULE:FUNCTION")
 """How an engine can be asked for."""

@@ -19,7 +19,7 @@ from synth.chat.derive import format_for
 from synth.chat.format import ChatFormat
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
-from synth.engines.open import choose_engine, engine_entry, model_revision, open_engine, shared_memory
+from synth.engines.open import SCORES_HERE, choose_engine, engine_entry, model_revision, open_engine, shared_memory
 from synth.errors import UsageError
 from synth.generation.asking import Asking
 from synth.generation.chat_model import NOT_OPEN, ChatModel
@@ -166,6 +166,23 @@ class Model:
             asking=self.asking,
         )
 
+    def that_scores(self, why: str) -> "Model":
+        """This model in an engine that scores texts: itself, or, where nothing else was asked for, loaded once more.
+
+        Args:
+            why: what needs that, for the message.
+
+        Raises:
+            UsageError: an engine was asked for that does not.
+        """
+        if self.runs_in.scores:
+            return self
+        if self.engine != "auto":
+            raise UsageError(
+                f"{why}: {self.kind} in process does not score texts; leave `engine` at auto, or name a server"
+            )
+        return self.run_in(SCORES_HERE)
+
     def record(self) -> dict[str, Any]:
         """The settings of it that determine rows, for `run.json`."""
         return {"revision": model_revision(self.name), "engine": self.kind, **self.asking.record()}
@@ -180,7 +197,7 @@ class Model:
         Args:
             progress: is told what is loaded.
             models: how many share this machine's GPU meanwhile.
-            scores: whether given texts are to be scored, too, which vLLM in process does not do.
+            scores: whether given texts are to be scored, too, which not every engine does.
 
         Raises:
             UsageError: the engine or the model cannot be loaded.
@@ -190,8 +207,8 @@ class Model:
             if running.engine is None:
                 running.engine = await self._start(self.engine, self.kind, self._why, progress, models)
             if scores and not self.runs_in.scores and running.scorer is None:
-                progress.say("vLLM in process does not score texts: the model is loaded once more, to do that")
-                running.scorer = await self._start("transformers", "transformers", "to score texts", progress, models)
+                progress.say(f"{self.kind} in process does not score texts: the model is loaded once more, to do that")
+                running.scorer = await self._start(SCORES_HERE, SCORES_HERE, "to score texts", progress, models)
         thought_tokens = self.asking.thought_tokens
         return ChatModel(running.engine, self.chat, self.name, running.scorer, thought_tokens=thought_tokens)
 

@@ -36,8 +36,8 @@ def rate_rewards(
         RunError: the run broke off; what was finished is kept.
         Stopped: a person stopped it.
     """
-    if model.engine not in ("auto", "transformers"):
-        raise UsageError("`by` reward: reward models run in transformers; leave `engine` at auto")
+    if model.engine != "auto" and not model.runs_in.classifies:
+        raise UsageError(f"`by` reward: {model.kind} runs no reward models; leave `engine` at auto")
     settings = {
         "by": "reward",
         "revision": model.record()["revision"],

@@ -96,4 +96,4 @@ def test_what_is_measured_is_never_scored_by_vllm_in_process(
     assert status == 0 and "engine transformers" in err
     assert "1 rows have no perplexity" in err
     status, err = run(capfd, "rate", rows, "--model", model, "--by", "perplexity", "--engine", "vllm")
-    assert status == 2 and "vLLM in process does not score texts" in err
+    assert status == 2 and "vllm in process does not score texts" in err

@@ -356,7 +356,7 @@ def test_tokenizer_and_model_that_do_not_go_together(
         (["--mask-random"], "as many tokens"),
         (["--mask-above", 2.5, "--mask-random", "--mask-easiest"], "two controls"),
         (["--protect", "everything"], "unknown"),
-        (["--engine", "vllm"], "vLLM in process"),
+        (["--engine", "vllm"], "vllm in process"),
         (["--max-length", 100_000], "window"),
         (["--scorer", "no/such/model"], "no such directory"),
     ],

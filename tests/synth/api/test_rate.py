@@ -90,7 +90,7 @@ def test_what_cannot_work_is_named(model: synth.Model) -> None:
         with pytest.raises(synth.UsageError) as wrong:
             synth.rate(model, ROWS, by=by)
         assert wrong.value.field in ("by", None)
-    with pytest.raises(synth.UsageError, match="vLLM in process does not score texts"):
+    with pytest.raises(synth.UsageError, match="vllm in process does not score texts"):
         synth.rate(synth.Model(model.name, engine="vllm"), ROWS, by="ifd")
     with pytest.raises(synth.UsageError, match="holds plain texts: take `by` perplexity"):
         synth.rate(model, [{"text": "2 + 2 = 4."}], by="quality")
