@@ -73,8 +73,7 @@ def run_steps(
         for number, step in enumerate(did, 1):
             for line in step.lines(number):
                 progress.say(line)
-    where = f" in {output.path}" if output.path else ""
-    progress.say(f"{record.accepted:,} of {prompts.total:,} rows{where}")
+    progress.say(f"{record.accepted:,} of {prompts.total:,} rows{f' in {output.path}' if output.path else ''}")
     return record, did
 
 

@@ -21,7 +21,7 @@ from tests.benchmarks.bench_score_tokens import ROOT, WORDS, token_lists, write_
 CHILD = """
 import re, sys, time
 from pathlib import Path
-from cli import scoring
+from synth.api import score_tokens as scoring
 from cli.main import main
 
 held = []
