@@ -11,6 +11,7 @@ from synth.data.destination import check_directory
 from synth.engines.loading import remote_code
 from synth.engines.open import check_device
 from synth.errors import UsageError
+from synth.generation.models import ModelName
 from synth.progress import SILENT, Progress
 from synth.training.callbacks import Entry
 from synth.training.inputs import read_input
@@ -39,7 +40,7 @@ from synth.values import (
 @checked
 def train(
     source: Source,
-    model: str | os.PathLike[str],
+    model: ModelName,
     *,
     output: str | os.PathLike[str] | None = None,
     train_on: TrainOn = "assistant",
