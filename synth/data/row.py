@@ -156,6 +156,13 @@ def digest(*parts: object) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
+def pairs_schema(schema: pa.Schema) -> pa.Schema:
+    """The columns of preference pairs found by a run whose rows have a schema: with parts and tools if those have."""
+    plain = schema.field("messages").type != PARTED if "messages" in schema.names else True
+    more = [item for item in RENDERING if item.name in schema.names and item.name != "drawn"]
+    return pa.schema([*(PAIRS if plain else with_parts(PAIRS)), *more])
+
+
 def as_messages(turns: Iterable[Mapping[str, Any]] | None) -> list[Message]:
     """Turns as Arrow or JSON gives them, in the types of `PARTED`, without what they do not have."""
     return [

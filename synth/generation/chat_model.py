@@ -106,6 +106,12 @@ class ChatModel:
         over = said > sampling.max_tokens or len(completion.token_ids) - said > self.thought_tokens
         return replace(completion, finish="length") if over else completion
 
+    def rendering(self) -> dict[str, Any]:
+        """How prompts are rendered, as columns of `RENDERING`; nothing where rows do not say (`renders`)."""
+        if not renders(self.chat):
+            return {}
+        return {"mode": self.mode, "template_args": json.dumps(self.chat.template.arguments, sort_keys=True)}
+
     def put(self, row: Row, completion: Completion, turn: Turn | None = None, *, asked: bool = True) -> Turn:
         """Add an answer to a row, with what is needed to train on it as it was drawn (columns of `RENDERING`).
 

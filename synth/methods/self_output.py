@@ -116,7 +116,7 @@ def self_output(
         right = [answer for answer in answers if answer.right]
         row.samples = len(answers)
         row.extra["samples_right"] = len(right)
-        pairs = preference_pairs(row, answers, chat_model.name) if settings.pairs else []
+        pairs = preference_pairs(row, answers, chat_model) if settings.pairs else []
         if right:
             more = _complete(row, right, chat_model, settings)
             return Outcome(row, None, more, pairs)
@@ -195,8 +195,8 @@ def choose(right: Sequence[Answer], select: str, choice: random.Random) -> Answe
     return choice.choice(right) if select == "random" else right[0]
 
 
-def preference_pairs(row: Row, answers: Sequence[Answer], model: str) -> list[dict[str, Any]]:
-    """Right and wrong answers to one task, paired in the order drawn, each used once; with the columns of `PAIRS`.
+def preference_pairs(row: Row, answers: Sequence[Answer], chat_model: ChatModel) -> list[dict[str, Any]]:
+    """Right and wrong answers to one task, paired in the order drawn, each used once; see `pairs_schema`.
 
     Answers that could not be judged, or were cut off, are not used as wrong ones.
     """
@@ -206,14 +206,17 @@ def preference_pairs(row: Row, answers: Sequence[Answer], model: str) -> list[di
         for answer in answers
         if answer.verdict.kind == "wrong" and answer.completion.finish == "stop" and answer.whole
     )
+    tools = {name: value for name, value in row.record().items() if name == "tools" and value}
     return [
         {
             "id": digest(row.id, "pair", number),
             "prompt": row.messages,
             "chosen": [good.turn.message()],
             "rejected": [bad.turn.message()],
-            "model": model,
+            "model": chat_model.name,
             "parent": row.parent,
+            **tools,
+            **chat_model.rendering(),
         }
         for number, (good, bad) in enumerate(zip(right, wrong, strict=False))
     ]

@@ -34,7 +34,7 @@ from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 
-from synth.data.row import BASE, PAIRS, PARTED, REASON, Outcome, Row, batch_of, with_parts
+from synth.data.row import BASE, REASON, Outcome, Row, batch_of, pairs_schema
 from synth.data.run.card import write_card
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
@@ -100,8 +100,7 @@ class RunDirectory:
         record = self.record
         self.accepted = Side(path, schema, record.shards)
         self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
-        parted = "messages" in schema.names and schema.field("messages").type == PARTED
-        self.pairs = Side(path / "pairs", with_parts(PAIRS) if parted else PAIRS, record.pair_shards)
+        self.pairs = Side(path / "pairs", pairs_schema(schema), record.pair_shards)
         self._committed = record.next
         self._landed = time.monotonic()
         batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight

@@ -8,7 +8,9 @@ import pytest
 from synth.data.row import (
     BASE,
     MESSAGES,
+    PAIRS,
     PARTED,
+    RENDERING,
     WIDE,
     Message,
     as_messages,
@@ -16,6 +18,7 @@ from synth.data.row import (
     conversations_of,
     digest,
     has_parts,
+    pairs_schema,
     records_of,
     with_parts,
 )
@@ -51,6 +54,15 @@ def test_turns_come_back_from_arrow_with_the_parts_they_have() -> None:
     nulls = batch["messages"].to_pylist()[1]
     assert digest(as_messages(nulls)) == digest(PLAIN), "a row is called the same whatever stands beside it"
     assert as_messages(None) == []
+
+
+def test_pairs_have_the_columns_of_their_run() -> None:
+    assert pairs_schema(BASE) == PAIRS
+    run = pa.schema([*with_parts(BASE), *RENDERING])
+    pairs = pairs_schema(run)
+    assert pairs.names == [*PAIRS.names, "tools", "mode", "template_args"] and pairs.field("chosen").type == PARTED
+    batch = batch_of([{"id": "a", "prompt": PARTS[:3], "chosen": PARTS[3:], "rejected": PLAIN[1:]}], pairs)
+    assert records_of(batch)[0]["prompt"] == PARTS[:3]
 
 
 def test_parts_are_never_lost_for_want_of_a_place() -> None:
