@@ -13,13 +13,10 @@ import torch
 import transformers
 
 from samples.own_words import write_tasks
+from tests.cli.running import synth
+from tests.conftest import Here
 
-SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
 TRAINERS = Path(sys.prefix, "trainers")
-
-
-def synth(*arguments: object) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run([*SYNTH, *map(str, arguments)], capture_output=True, text=True)
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +25,13 @@ def masked(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("masked")
     write_tasks(folder / "tasks.jsonl", 40, "natural")
     command = ["score-tokens", folder / "tasks.jsonl", "--model", model, "--mask-hardest", "20%", "-o", folder / "rows"]
-    done = synth(*command)
-    assert done.returncode == 0, done.stderr
+    assert synth(*command) == 0
     return folder / "rows"
 
 
-def exported(rows: Path, out: Path, trainer: str, *options: object) -> str:
+def exported(here: Here, rows: Path, out: Path, trainer: str, *options: object) -> str:
     """Export rows; the configuration that was printed."""
-    done = synth("export", rows, "--for", trainer, *options, "-o", out)
+    done = here("export", rows, "--for", trainer, *options, "-o", out)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -60,9 +56,11 @@ def mean_loss(model: Any, rows: list[tuple[list[int], list[int]]]) -> float:
 
 
 @pytest.mark.parametrize("packing", [False, True])
-def test_trl_trains_on_the_tokens_that_are_left(model: str, masked: Path, tmp_path: Path, packing: bool) -> None:
+def test_trl_trains_on_the_tokens_that_are_left(
+    here: Here, model: str, masked: Path, tmp_path: Path, packing: bool
+) -> None:
     trl = pytest.importorskip("trl")
-    config = exported(masked, tmp_path / "out", "trl")
+    config = exported(here, masked, tmp_path / "out", "trl")
     assert "max_length=None" in config and model in config
     rows = datasets.load_from_disk(str(tmp_path / "out"))
     assert rows.column_names == ["input_ids", "labels"]
@@ -108,9 +106,9 @@ def test_trl_trains_on_the_tokens_that_are_left(model: str, masked: Path, tmp_pa
 
 
 @pytest.mark.parametrize("form", ["messages", "prompt-completion"])
-def test_trl_takes_the_other_forms(model: str, masked: Path, tmp_path: Path, form: str) -> None:
+def test_trl_takes_the_other_forms(here: Here, model: str, masked: Path, tmp_path: Path, form: str) -> None:
     trl = pytest.importorskip("trl")
-    exported(masked, tmp_path / "out", "trl", "--as", form)
+    exported(here, masked, tmp_path / "out", "trl", "--as", form)
     rows = datasets.load_from_disk(str(tmp_path / "out"))
     settings = trl.SFTConfig(
         output_dir=str(tmp_path / "tuned"), max_steps=1, report_to=[], use_cpu=True, save_strategy="no"
@@ -121,13 +119,13 @@ def test_trl_takes_the_other_forms(model: str, masked: Path, tmp_path: Path, for
     assert list(ids) == tokens_of(masked)[0][0]
 
 
-def test_trl_takes_preference_pairs(model: str, tmp_path: Path) -> None:
+def test_trl_takes_preference_pairs(here: Here, model: str, tmp_path: Path) -> None:
     trl = pytest.importorskip("trl")
     turns = {name: [{"role": "assistant", "content": text}] for name, text in (("chosen", "4."), ("rejected", "5."))}
     pair = {"id": "a", "prompt": [{"role": "user", "content": "2 + 2?"}], **turns, "model": "m", "parent": "p"}
     source = tmp_path / "pairs.jsonl"
     source.write_text((json.dumps(pair) + "\n") * 4)
-    assert "DPOTrainer" in exported(source, tmp_path / "out", "trl")
+    assert "DPOTrainer" in exported(here, source, tmp_path / "out", "trl")
     rows = datasets.load_from_disk(str(tmp_path / "out"))
     assert rows.column_names == ["prompt", "chosen", "rejected"] and len(rows) == 4
     settings = trl.DPOConfig(
@@ -171,8 +169,8 @@ def in_llama_factory(folder: Path, kind: str) -> list[dict[str, Any]]:
     return found
 
 
-def test_llama_factory_loads_the_tokens(masked: Path, tmp_path: Path) -> None:
-    config = exported(masked, tmp_path / "out", "llama-factory")
+def test_llama_factory_loads_the_tokens(here: Here, masked: Path, tmp_path: Path) -> None:
+    config = exported(here, masked, tmp_path / "out", "llama-factory")
     longest = max(len(ids) for ids, _ in tokens_of(masked))
     assert f"tokenized_path: {tmp_path / 'out'}" in config and f"cutoff_len: {longest}" in config
     rows = in_llama_factory(tmp_path / "out", "tokens")
@@ -181,8 +179,8 @@ def test_llama_factory_loads_the_tokens(masked: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("form", ["messages", "sharegpt", "alpaca"])
-def test_llama_factory_reads_conversations(masked: Path, tmp_path: Path, form: str) -> None:
-    exported(masked, tmp_path / "out", "llama-factory", "--as", form)
+def test_llama_factory_reads_conversations(here: Here, masked: Path, tmp_path: Path, form: str) -> None:
+    exported(here, masked, tmp_path / "out", "llama-factory", "--as", form)
     rows = in_llama_factory(tmp_path / "out", form)
     for row, original in zip(rows, datasets.load_from_disk(str(masked)), strict=True):
         question, answer = original["messages"]
@@ -205,10 +203,10 @@ if __name__ == "__main__":
 """
 
 
-def test_axolotl_loads_the_tokens(masked: Path, tmp_path: Path) -> None:
+def test_axolotl_loads_the_tokens(here: Here, masked: Path, tmp_path: Path) -> None:
     if not (TRAINERS / "axolotl").is_dir():
         pytest.skip("axolotl is not installed: tests/run.sh does it")
-    (tmp_path / "axolotl.yaml").write_text(exported(masked, tmp_path / "out", "axolotl"))
+    (tmp_path / "axolotl.yaml").write_text(exported(here, masked, tmp_path / "out", "axolotl"))
     assert datasets.load_from_disk(str(tmp_path / "out")).column_names == ["input_ids", "attention_mask", "labels"]
     program = tmp_path / "load.py"
     program.write_text(AXOLOTL)
@@ -221,19 +219,19 @@ def test_axolotl_loads_the_tokens(masked: Path, tmp_path: Path) -> None:
     assert found == sorted(tokens_of(masked))
 
 
-def test_torchtune_and_plain_files(masked: Path, tmp_path: Path) -> None:
-    done = synth("export", masked, "--for", "torchtune", "-o", tmp_path / "a.jsonl")
+def test_torchtune_and_plain_files(here: Here, masked: Path, tmp_path: Path) -> None:
+    done = here("export", masked, "--for", "torchtune", "-o", tmp_path / "a.jsonl")
     assert done.returncode == 2 and "masks would be lost" in done.stderr and not (tmp_path / "a.jsonl").exists()
-    assert "conversation_style: openai" in exported(masked, tmp_path / "a.jsonl", "torchtune", "--as", "messages")
+    assert "conversation_style: openai" in exported(here, masked, tmp_path / "a.jsonl", "torchtune", "--as", "messages")
     rows = list(map(json.loads, (tmp_path / "a.jsonl").read_text().splitlines()))
     assert [row["messages"] for row in rows] == list(datasets.load_from_disk(str(masked))["messages"])
-    exported(masked, tmp_path / "b.parquet", "parquet")
+    exported(here, masked, tmp_path / "b.parquet", "parquet")
     table = datasets.Dataset.from_parquet(str(tmp_path / "b.parquet"), cache_dir=str(tmp_path / "cache"))
     assert table.column_names == ["input_ids", "attention_mask", "labels"]
     assert [(row["input_ids"], row["labels"]) for row in table] == tokens_of(masked)
 
 
-def test_what_a_form_cannot_hold_is_counted(tmp_path: Path) -> None:
+def test_what_a_form_cannot_hold_is_counted(here: Here, tmp_path: Path) -> None:
     def turns(*roles: str) -> dict[str, Any]:
         return {"messages": [{"role": role, "content": f"{role} {n}"} for n, role in enumerate(roles)]}
 
@@ -245,7 +243,7 @@ def test_what_a_form_cannot_hold_is_counted(tmp_path: Path) -> None:
     ]
     source = tmp_path / "rows.jsonl"
     source.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    done = synth("export", source, "--for", "jsonl", "--as", "alpaca", "-o", tmp_path / "alpaca.jsonl")
+    done = here("export", source, "--for", "jsonl", "--as", "alpaca", "-o", tmp_path / "alpaca.jsonl")
     assert "2 rows left out, which alpaca cannot hold" in done.stderr
     [row] = map(json.loads, (tmp_path / "alpaca.jsonl").read_text().splitlines())
     assert row == {
@@ -255,9 +253,9 @@ def test_what_a_form_cannot_hold_is_counted(tmp_path: Path) -> None:
         "system": "system 0",
         "history": [["user 1", "assistant 2"]],
     }
-    done = synth("export", source, "--for", "jsonl", "--as", "prompt-completion", "-o", tmp_path / "p.jsonl")
+    done = here("export", source, "--for", "jsonl", "--as", "prompt-completion", "-o", tmp_path / "p.jsonl")
     assert "1 rows left out, which prompt-completion" in done.stderr
-    done = synth("export", source, "--for", "jsonl", "--as", "sharegpt", "-o", tmp_path / "s.jsonl")
+    done = here("export", source, "--for", "jsonl", "--as", "sharegpt", "-o", tmp_path / "s.jsonl")
     found = [json.loads(line)["conversations"] for line in (tmp_path / "s.jsonl").read_text().splitlines()]
     assert [[turn["from"] for turn in row] for row in found] == [
         ["system", "human", "gpt", "human", "gpt"],
@@ -277,8 +275,11 @@ def test_what_a_form_cannot_hold_is_counted(tmp_path: Path) -> None:
         (["--for", "axolotl", "--as", "tokens", "-o", "x"], "synth score-tokens"),
     ],
 )
-def test_bad_settings(tmp_path: Path, options: list[str], words: str) -> None:
+def test_bad_settings(
+    here: Here, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, options: list[str], words: str
+) -> None:
     source = tmp_path / "rows.jsonl"
     source.write_text(json.dumps({"question": "a", "answer": "b"}) + "\n")
-    done = subprocess.run([*SYNTH, "export", str(source), *options], capture_output=True, text=True, cwd=tmp_path)
+    monkeypatch.chdir(tmp_path)
+    done = here("export", source, *options)
     assert done.returncode == 2 and words in done.stderr and sorted(tmp_path.iterdir()) == [source]
