@@ -30,14 +30,15 @@ def open_tools(tools: Tools) -> Functions:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{where} cannot be read: {error}") from error
     try:
-        return _read(json.loads(text), where)
+        value = json.loads(text)
     except RecursionError as error:
         raise UsageError(f"{where} is nested too deep") from error
     except ValueError as error:
         lines = [(number, line) for number, line in enumerate(text.splitlines(), 1) if line.strip()]
         if len(lines) < 2 or not lines[0][1].lstrip().startswith("{") or not lines[0][1].rstrip().endswith("}"):
             raise UsageError(f"{where} is neither a JSON list nor JSON lines of functions: {error}") from error
-    return _read([_line(line, f"{where} line {number}") for number, line in lines], where)
+        value = [_line(line, f"{where} line {number}") for number, line in lines]
+    return _read(value, where)
 
 
 def _line(line: str, where: str) -> Any:

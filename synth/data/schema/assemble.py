@@ -12,7 +12,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from synth.data.row import MESSAGES, PARTED
+from filters.response.calls import with_calls
+from synth.data.row import MESSAGES, PARTED, as_messages
 from synth.data.schema.as_text import written
 from synth.data.schema.turn_columns import Turns, is_settled, joined, turns_of_column, turns_of_values, with_nulls
 from synth.data.schema.turns import is_conversation
@@ -90,13 +91,27 @@ def messages_of(
 
 
 def last_answer(messages: pa.ListArray) -> pa.StringArray:
-    """The text of each conversation's last turn where that is the assistant's and not empty, else null."""
+    """What each conversation's last turn says where that is the assistant's and not empty, else null.
+
+    Of a turn that calls tools it is the text of the calls, which verifiers are given of answers that call some, too.
+    """
     lengths = compute.fill_null(compute.list_value_length(messages), 0).to_numpy(zero_copy_only=False)
     turns = messages.flatten()
     last = turns.take(pa.array(np.cumsum(lengths) - 1, mask=lengths == 0))
     text = compute.struct_field(last, "content")
     is_answer = compute.equal(compute.struct_field(last, "role"), "assistant")
-    return compute.if_else(compute.and_(is_answer, _filled(text)), text, None)
+    said = compute.if_else(compute.and_(is_answer, _filled(text)), text, None)
+    if last.type.get_field_index("tool_calls") < 0:
+        return said
+    calls = compute.struct_field(last, "tool_calls")
+    calling = compute.and_(is_answer, compute.greater(compute.fill_null(compute.list_value_length(calls), 0), 0))
+    if not compute.any(calling).as_py():
+        return said
+    texts: list[str | None] = said.to_pylist()
+    for row in np.flatnonzero(compute.fill_null(calling, False).to_numpy(zero_copy_only=False)):
+        [turn] = as_messages([last[int(row)].as_py()])
+        texts[int(row)] = with_calls(turn["content"] or "", turn["tool_calls"])
+    return pa.array(texts, pa.string())
 
 
 def _turns(batch: pa.RecordBatch, part: TurnColumn, notes: list[str]) -> Turns:

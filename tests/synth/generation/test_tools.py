@@ -57,7 +57,7 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(tmp_path: Path, text: str
     with pytest.raises(UsageError) as raised:
         open_tools(file)
     assert fault in str(raised.value)
-    assert str(raised.value).startswith(f"`tools` {file}")
+    assert str(raised.value).startswith(f"`tools` {file}") and str(raised.value).count("`tools`") == 1
     assert "\n" not in str(raised.value)
 
 

@@ -148,6 +148,28 @@ def test_tools_that_cannot_be_offered_reject_the_row(loop: Any, rows: list[Row],
         assert outcome.reason is not None and reason in outcome.reason and not engine.asked
 
 
+def test_a_closing_turn_that_calls_is_the_reference(tmp_path: Path, loop: Any, verifier: Verifier) -> None:
+    file = tmp_path / "talks.jsonl"
+    asked = {"role": "user", "content": "How is it in Paris?"}
+    called = {"role": "assistant", "content": None, "tool_calls": [call("city", "Paris") | {"id": "call_1"}]}
+    both = called | {"content": "I look."}
+    said = [{"role": "assistant", "content": "Sunny."}]
+    given = [{"role": "tool", "content": "20", "tool_call_id": "call_1"}]
+    talks = [[asked, called], [asked, both], [asked, *said], [asked, called, *given, *said], [asked]]
+    offered = {"tools": json.dumps([function("city")])}
+    file.write_text("\n".join(json.dumps({"messages": talk, **offered}) for talk in talks))
+    prompts = open_prompts(open_rows(str(file)))
+    rows = list(prompts.rows("test", {}, NOTHING)(0))
+    numbered = [{"id": "call_1", **call("city", "Paris")}]
+    assert [row.reference for row in rows] == [
+        *(with_calls("", numbered), with_calls("I look.", numbered)),
+        *("Sunny.", "Sunny.", None),
+    ]
+    settings = SelfOutputSettings(samples=1)
+    outcomes, _ = run(loop, rows[:2], answer, lambda one: self_output(one, verifier, settings))
+    assert [outcome.reason for outcome in outcomes] == [None, None]
+
+
 def test_results_are_answered(loop: Any, rows: list[Row]) -> None:
     row = rows[0]
     made = {"role": "assistant", "content": "", "tool_calls": [call("city", "Paris")]}

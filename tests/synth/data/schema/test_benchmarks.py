@@ -136,7 +136,8 @@ def test_the_possible_answers_of_bfcl_lie_beside_it(tmp_path: Path) -> None:
         {"id": "simple_0", "ground_truth": [{"distance": {"from": ["A"], "to": ["B"]}}]},
     )
     [task] = open_prompts(open_rows(str(file))).tasks()
-    assert registry.gold(VerifierSettings("function-call"), task) == "[distance(from='A', to='B')]"
+    gold = registry.gold(VerifierSettings("function-call"), task)
+    assert json.loads(gold or "") == [{"name": "distance", "arguments": {"from": "A", "to": "B"}}]
     answers.write_text("not JSON\n")
     with pytest.raises(UsageError, match="does not hold possible answers"):
         read(file)
