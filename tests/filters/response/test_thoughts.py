@@ -124,7 +124,7 @@ def test_garbage_ends_soon(garbage: str) -> None:
         ("regex", "Paris", "^Paris$", {}),
         ("json", '{"a": 8}', '{"a": 8}', {}),
         ("function-call", "f(a=8)", None, {"ground_truth": [{"f": {"a": [8]}}]}),
-        ("function-call", "I cannot.", None, {"tools": [{"name": "f"}]}),
+        ("function-call", "I cannot.", None, {"function": [{"name": "f"}]}),
         ("instructions", "no commas", None, {"instruction_id_list": ["punctuation:no_comma"], "kwargs": [{}]}),
         ("refusal", "I'm sorry, but I can't help with that.", None, {"label": "refuse"}),
     ],
