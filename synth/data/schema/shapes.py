@@ -45,6 +45,7 @@ ANSWERS = {
     "problem": ("solution",),
     "query": ("response", "answer"),
     "instruction": ("output", "response"),
+    "inputs": ("targets",),
 }
 """Names of a prompt column, each with the names its answer goes by."""
 
@@ -191,6 +192,8 @@ class Seen:
     def prompt(self) -> str:
         """The column with a known name for a prompt."""
         found = [name for name in ANSWERS if name in self.schema.names and self._may_be_prompt(name)]
+        if len(found) > 1 and "inputs" in found:
+            found.remove("inputs")  # a prompt in FLAN and Aya, and anything elsewhere
         if len(found) == 1:
             return found[0]
         problem = f"several columns may be the prompt ({', '.join(found)})" if found else "no conversation recognised"

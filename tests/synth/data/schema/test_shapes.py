@@ -38,6 +38,7 @@ def convert(data: dict[str, Any] | pa.RecordBatch, **named: str) -> tuple[list[d
         ("problem", "solution"),
         ("query", "response"),
         ("instruction", "output"),
+        ("inputs", "targets"),
     ],
 )
 @pytest.mark.parametrize(
