@@ -111,8 +111,8 @@ def serve(source: str, connection: socket.socket) -> None:
     sys.stdout = program.printed
     try:
         exec(compile(source, "program", "exec"), space.__dict__)
-    except EOFError:
-        pass  # it reads what nobody gives: what it has defined by then may be what is tested
+    except (EOFError, SystemExit):
+        pass  # it reads what nobody gives, or ends as scripts do: what it has defined by then may be what is tested
     except BaseException as error:
         wire.send(program.raised(error))
         return

@@ -1,6 +1,7 @@
 """Code in a text as models write it: between Markdown's fences, or bare between sentences."""
 
 import ast
+import json
 import re
 from itertools import takewhile
 
@@ -18,6 +19,11 @@ _CODE_LINE = re.compile(
     r"|[A-Za-z_][\w.\[\], ]* [-+*/|&]?= ?\S|[A-Za-z_][\w.]*\("  # an assignment, a call
 )
 
+_HARD_BLANKS = re.compile("^[ \\t]*\u00a0[ \\t\u00a0]*", re.MULTILINE)
+"""Indentation with blanks as web pages have them, which no Python is written with."""
+
+_JSON_NAMES = ("code", "solution", "program", "python", "python_code", "implementation", "completion", "answer")
+
 _TRIES = 200
 """Lines at which code without fences is cut, at most."""
 
@@ -28,7 +34,7 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
     A block of a list or a quotation loses the indentation (or `>`) that its fence has, as in CommonMark. A block that
     is never closed ends with the text; what is in a block of Markdown is looked at in turn.
     """
-    text = re.sub(r"\r\n?", "\n", text)
+    text = _HARD_BLANKS.sub(_blanks, re.sub(r"\r\n?", "\n", text))
     blocks: list[tuple[str, str]] = []
     at = 0
     while opening := _OPENING.search(text, at):
@@ -48,6 +54,10 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
     return blocks
 
 
+def _blanks(indentation: re.Match[str]) -> str:
+    return indentation[0].replace("\u00a0", " ")
+
+
 def _closing(opening: re.Match[str], text: str) -> re.Match[str] | None:
     """The fence that closes a block: not one indented as code is, as in a docstring, if there is one that is not."""
     fence, shallow = opening["fence"], rf"^[ \t>]{{0,{len(opening['before']) + 3}}}"
@@ -55,7 +65,27 @@ def _closing(opening: re.Match[str], text: str) -> re.Match[str] | None:
     end = re.compile(shallow + closes, re.MULTILINE).search(text, opening.end())
     if end and re.compile(rf"{shallow}{fence}\w", re.MULTILINE).search(text, opening.end(), end.start()):
         end = None  # this one closes another block
-    return end or re.compile(rf"^[ \t>]*{closes}", re.MULTILINE).search(text, opening.end())
+    # at the end of the last line of the code, or before a sentence
+    near = re.compile(rf"(?<=[^\s{fence[0]}]){fence}[ \t]*$|{shallow}{fence}[ \t]+(?=[A-Z][a-z]* [a-z])", re.MULTILINE)
+    return (
+        end
+        or near.search(text, opening.end())
+        or re.compile(rf"^[ \t>]*{closes}", re.MULTILINE).search(text, opening.end())
+    )
+
+
+def code_in_json(text: str) -> str | None:
+    """The code of a response that is a JSON object and no more, as models are asked for; None where it is none."""
+    blocks = fenced_blocks(text)
+    whole = blocks[0][1] if len(blocks) == 1 and blocks[0][0] == "json" else text
+    if not whole.lstrip().startswith("{"):
+        return None
+    try:
+        said = json.loads(whole, strict=False)
+    except (ValueError, RecursionError):
+        return None
+    code = next((said[name] for name in _JSON_NAMES if isinstance(said.get(name), str)), None)
+    return code if code and code.strip() else None
 
 
 def _session(code: str) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from filters.response.code_blocks import bare_code, fenced_blocks
+from filters.response.code_blocks import bare_code, code_in_json, fenced_blocks
 
 _PYTHON = ("python", "python3", "py", "py3", "")
 _READS = re.compile(r"\binput\s*\(|\bstdin\b|\bopen\(0\b|\bread\(0\b")
@@ -85,6 +85,8 @@ def program_in(response: str, wanted: Iterable[str] = ()) -> str | None:
         wanted: names that the program is to define; without any, it is to read and write.
     """
     wanted = list(wanted)
+    if (packed := code_in_json(response)) is not None:
+        response = packed
     blocks = [_Block(language, code) for language, code in fenced_blocks(response) if code.strip()]
     if not any(block.serves(wanted) for block in blocks):
         bare = [_Block("", code) for code in bare_code(response)]

@@ -52,6 +52,19 @@ FORMS: dict[str, Callable[[Row], str]] = {
     "tildes": lambda row: f"Sure:\n\n{fenced(whole(row), fence='~~~')}\nDone.",
     "four backticks": lambda row: f"Sure:\n\n{fenced(whole(row), fence='````')}\nDone.",
     "never closed": lambda row: f"Sure:\n```python\n{whole(row)}",
+    "closed on the last line": lambda row: f"```python\n{whole(row).rstrip()}```\nDone.",
+    "closed on the last line, a block after": lambda row: (
+        f"```python\n{whole(row).rstrip()}```\nRun it:\n{fenced('python a.py', 'bash')}"
+    ),
+    "closed before a sentence": lambda row: (
+        f"```python\n{whole(row)}\n``` This works for all.\nRun it:\n{fenced('ls', 'sh')}"
+    ),
+    "hard blanks": lambda row: fenced(whole(row).replace("    ", "\N{NO-BREAK SPACE}" * 4)),
+    "an exit": lambda row: fenced(f"{whole(row)}\nimport sys\nif len(sys.argv) < 5:\n    sys.exit('usage: a.py N')"),
+    "unittest": lambda row: fenced(f"{whole(row)}\nimport unittest\nunittest.main()"),
+    "JSON": lambda row: json.dumps({"thought": "Easy.", "code": whole(row)}),
+    "JSON in a block": lambda row: f"Here:\n{fenced(json.dumps({'solution': whole(row)}, indent=1), 'json')}",
+    "JSON with a block in it": lambda row: json.dumps({"answer": fenced(whole(row))}),
     "in Markdown": lambda row: fenced(f"# Title\n\n{fenced(whole(row))}", "markdown", "````"),
     "no tag": lambda row: fenced(whole(row), ""),
     "a wrong tag": lambda row: fenced(whole(row), "javascript"),
