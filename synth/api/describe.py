@@ -6,7 +6,7 @@ from pathlib import Path
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, Source, output_at, several, source_at
 from synth.data.media.manifest import open_manifest
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -28,7 +28,7 @@ def describe(
     prompts: str | os.PathLike[str] | Sequence[str] | None = None,
     style: str | None = None,
     file_column: str | None = None,
-    attributes: Sequence[str] | None = None,
+    attributes: str | Sequence[str] | None = None,
     max_seconds: Positive = 300.0,
     seed: Seed = 0,
     temperature: Temperature = 0.7,
@@ -68,16 +68,17 @@ def describe(
     place = output_at(output, restart=restart)
     if Path(place.path or "").suffix.lower() == ".jsonl":
         raise UsageError("JSON lines cannot hold files: give `output` a directory, or FILE.parquet")
+    spoken = None if attributes is None else several(attributes)
     folder = None if isinstance(manifest, str | os.PathLike) else Path.cwd()
     with source_at(manifest) as name, used(model) as opened:
-        files = open_manifest(name, ADDED, folder=folder, file_column=file_column, attributes=attributes)
+        files = open_manifest(name, ADDED, folder=folder, file_column=file_column, attributes=spoken)
         rows = prompts_of(files.rows, progress, limit)
         style = style_name(style, files.kind)
         settings = DescribeSettings(
             style=style,
             prompts=(question_of(style, files.kind),) if prompts is None else questions(prompts),
             seed=seed,
-            attributes=None if attributes is None else tuple(attributes),
+            attributes=spoken,
             max_seconds=max_seconds,
             sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
         )

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from filters.verdict import VerifierSettings
 from synth.api.evaluation import Evaluation
-from synth.api.places import Source, source_at
+from synth.api.places import Source, several, source_at
 from synth.api.roles import VerifierChoice
 from synth.data.destination import check_directory
 from synth.data.output import Output, TemporaryFolder
@@ -106,7 +106,7 @@ def evaluate(
             texts=list(_names(texts, "text", stack)),
             text_column=text_column,
             kl=kl,
-            lm_eval=(lm_eval,) if isinstance(lm_eval, str) else tuple(lm_eval),
+            lm_eval=several(lm_eval),
             limit=limit,
             sweep=ratios,
             keep=keep,

@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, Source, output_at, several, source_at
 from synth.data.output import Output
 from synth.data.read import open_source
 from synth.data.row import BASE
@@ -33,7 +33,7 @@ def lamol(
     rows: Rows | None = None,
     output: Place = None,
     prepare: Source | None = None,
-    tokens: Sequence[str] = ("[GEN]",),
+    tokens: str | Sequence[str] = ("[GEN]",),
     answer_token: str = "[ANS]",
     of: Source | None = None,
     gamma: Share = 0.2,
@@ -76,7 +76,7 @@ def lamol(
     """
     settings = LamolSettings(
         seed=seed,
-        tokens=tuple(tokens),
+        tokens=several(tokens),
         answer_token=answer_token,
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_k=top_k or None),
     )

@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, output_at
+from synth.api.places import Place, output_at, several
 from synth.data.row import BASE, RENDERING
 from synth.engines.base import Sampling
 from synth.generation.models import Model, ModelName, Roles
@@ -27,7 +27,7 @@ def magpie(
     output: Place = None,
     turns: Turns = 1,
     system: str | Sequence[System] | None = None,
-    domain: Sequence[str] = (),
+    domain: str | Sequence[str] = (),
     language: str | None = None,
     tools: str | Sequence[Mapping[str, Any]] | None = None,
     seed: Seed = 0,
@@ -76,7 +76,7 @@ def magpie(
         seed=seed,
         turns=turns,
         system=system_prompts(system),
-        domain=tuple(domain),
+        domain=several(domain),
         language=language,
         tools=functions,
         question=Sampling(max_tokens=question_tokens, temperature=temperature, top_p=top_p),

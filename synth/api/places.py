@@ -1,7 +1,7 @@
 """Sources and destinations of rows."""
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
@@ -43,3 +43,8 @@ def source_at(source: Source) -> Iterator[str]:
         return
     with rows_in_memory(source) as path:
         yield path
+
+
+def several(given: str | Sequence[str]) -> tuple[str, ...]:
+    """Texts that may be given as one: a text is a sequence as well, of its characters, which nobody means."""
+    return (given,) if isinstance(given, str) else tuple(given)

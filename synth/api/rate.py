@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, Source, output_at, several, source_at
 from synth.curation.rewards import COLUMNS
 from synth.data.output import Output
 from synth.data.prompts import PromptSet
@@ -59,7 +59,7 @@ def rate(
         RunError: the run broke off; what was finished is kept.
         Stopped: a person stopped it.
     """
-    aspects = (by,) if isinstance(by, str) else tuple(by)
+    aspects = several(by)
     if "reward" in aspects and aspects != ("reward",):
         raise UsageError("`by` reward goes alone: `model` is a reward model then")
     settings = None if "reward" in aspects else RateSettings(aspects, max_tokens)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, Source, output_at, several, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
 from synth.generation.models import Model, ModelName, Roles
@@ -22,7 +22,7 @@ def rephrase(
     *,
     output: Place = None,
     text_column: str = "text",
-    style: Sequence[str] = ("wikipedia",),
+    style: str | Sequence[str] = ("wikipedia",),
     chunk_tokens: Tokens = 300,
     originals: str | float = "0:1",
     seed: Seed = 0,
@@ -60,7 +60,7 @@ def rephrase(
     """
     settings = RephraseSettings(
         seed=seed,
-        style=tuple(map(style_name, style)),
+        style=tuple(map(style_name, several(style))),
         chunk_tokens=chunk_tokens,
         originals=ratio(originals),
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),

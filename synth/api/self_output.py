@@ -6,7 +6,7 @@ from dataclasses import replace
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, Source, output_at, several, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -33,7 +33,7 @@ def self_output(
     judge_prompt: str = "judge",
     samples: Samples = 8,
     select: str = "first",
-    fallback: Sequence[str] = ("drop",),
+    fallback: str | Sequence[str] = ("drop",),
     pairs: bool = False,
     few_shot: CountFromZero = 0,
     answer_model: Model | ModelName | None = None,
@@ -83,7 +83,7 @@ def self_output(
         seed=seed,
         samples=samples,
         select=select,
-        fallback=tuple(fallback),
+        fallback=several(fallback),
         pairs=pairs,
         sampling=sampling,
         paraphrase=ParaphraseSettings(seed=seed, sampling=sampling),

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from synth.api.places import Source, source_at
+from synth.api.places import Source, several, source_at
 from synth.api.training import Training
 from synth.data.destination import check_directory
 from synth.engines.loading import remote_code
@@ -57,20 +57,20 @@ def train(
     max_grad_norm: Positive = 1.0,
     weight_decay: NonNegative = 0.0,
     dropout: Dropout = 0.0,
-    freeze: Sequence[str] = (),
+    freeze: str | Sequence[str] = (),
     lora: Count | None = None,
     lora_alpha: Count | None = None,
     lora_dropout: Dropout = 0.0,
     peft: str | os.PathLike[str] | None = None,
     lm_loss_coef: NonNegative = 0.0,
     kl_coef: NonNegative = 0.0,
-    kl_sources: Sequence[str] = (),
+    kl_sources: str | Sequence[str] = (),
     gradient_checkpointing: bool = False,
     dtype: TrainingDType = "auto",
     device: str = "auto",
     save_every: Steps = 200,
-    suites: Sequence[str] = (),
-    new_suites: Sequence[str] = (),
+    suites: str | Sequence[str] = (),
+    new_suites: str | Sequence[str] = (),
     eval_every: Steps = 50,
     eval_limit: Rows | None = 100,
     eval_tokens: Tokens = 512,
@@ -163,7 +163,7 @@ def train(
             max_grad_norm=max_grad_norm,
             lm_loss_coef=lm_loss_coef,
             kl_coef=kl_coef,
-            kl_sources=tuple(kl_sources),
+            kl_sources=several(kl_sources),
             dtype=dtype,
             save_every=save_every,
             eval_every=eval_every,
@@ -172,7 +172,7 @@ def train(
             seed=seed,
         ),
         TrainedParts(
-            freeze=tuple(freeze),
+            freeze=several(freeze),
             dropout=dropout,
             lora=lora,
             lora_alpha=lora_alpha,
@@ -192,7 +192,8 @@ def train(
         if suites or new_suites:
             from synth.evaluation.curve import open_curve
 
-            job = replace(job, curve=open_curve(suites, new_suites, limit=eval_limit, max_tokens=eval_tokens))
+            watched = several(suites), several(new_suites)
+            job = replace(job, curve=open_curve(*watched, limit=eval_limit, max_tokens=eval_tokens))
         size = job.measure()
         rows = read_input(
             read,
