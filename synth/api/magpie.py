@@ -53,8 +53,8 @@ def magpie(
         domain: topic the questions are steered to; of several, one is chosen per row.
         language: language the questions are steered to, such as German.
         tools: functions on offer, as a JSON list or JSON lines (from Python also a list of schemas). The model asks
-            itself what needs them, and calls them or answers; calls that do not fit are rejected. What a tool gives
-            back cannot be made up: a conversation ends where it calls one.
+            itself what needs them, and calls them or answers; calls that do not fit are rejected. A conversation ends
+            where it calls one, as what a tool gives back cannot be made up.
         seed: decides every draw of the run.
         temperature: for questions.
         top_p: for questions.

@@ -14,7 +14,7 @@ from synth.reports.page_plots import curve_plot, loss_plot
 from synth.reports.plots import CurvePoint, draw_curve
 
 LOG = "log.jsonl"
-APART = {"evaluation", "exam", "input", "revision", "suites"}
+APART = {"evaluation", "input", "revision", "suites"}
 """Settings that the page does not list: they are shown elsewhere on it, or only name what was read."""
 
 Entry = dict[str, Any]

@@ -83,6 +83,8 @@ def told_of(folder: Path) -> str:
         raise UsageError(f"{folder} holds no run: there is no run.json")
     card = folder / "README.md"
     if not card.is_file():
+        if record.command == "merge":  # of the first release, which wrote no card
+            return f"{record.settings['tuned']} and {record.settings['base']}, merged by synth merge"
         rows = f"{record.accepted:,} rows" + (f" of {Path(record.source).name}" if record.source else "")
         return f"{record.model}, being trained on {rows}: see how far it is with synth report {folder} -o curve.html"
     text = card.read_text(encoding="utf-8", errors="replace")

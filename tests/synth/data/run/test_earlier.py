@@ -15,6 +15,7 @@ from synth.methods.reason import ReasonSettings
 from synth.methods.rephrase import RephraseSettings
 from synth.methods.self_output import SelfOutputSettings
 from synth.methods.ssr import SsrSettings
+from synth.training.card import told_of
 from synth.training.settings import TrainingSettings
 
 DRAWN: dict[str, Any] = {"top_k": None, "n": 1, "seed": 0, "stop_ids": [], "stop": [], "logprob": False}
@@ -160,3 +161,17 @@ def test_names_of_today_stay(tmp_path: Path) -> None:
         assert written(tmp_path, command, now, command_line=None).settings == json.loads(json.dumps(now)), command
     assert not set(RENAMED) & set(RENAMED.values())
     assert not any(DROPPED.fullmatch(name) for name in RENAMED.values())
+
+
+def test_a_merge_of_the_first_release_is_told_of(tmp_path: Path) -> None:
+    """It had no card, and a record with little in it."""
+    settings: dict[str, Any] = {
+        "base": "model",
+        "tuned": "tuned",
+        "add": None,
+        "ratio": 0.5,
+        "kept": [],
+        "revisions": {},
+    }
+    (tmp_path / "run.json").write_text(json.dumps({"command": "merge", "settings": settings}))
+    assert told_of(tmp_path) == "tuned and model, merged by synth merge"
