@@ -12,11 +12,15 @@ from synth.chat.turn import put_together
 from synth.data.row import Message
 from synth.errors import RequestError
 from tests.synth.chat.test_law import drawn_ids, places
-from tests.synth.chat.test_tool_calls import READ, TOOLS, _drawn
+from tests.synth.chat.test_tool_calls import TOOLS, _drawn
 from tests.synth.tokenizers import STORED, stored_format
 
 pytestmark = pytest.mark.skipif(not STORED, reason="trl, which stores today's chat templates, is not installed")
 
+FORMS = [  # one of each form in which calls are written, and of each way that thoughts go with them
+    *("deepseekv3", "gemma4", "gemma4_v5", "glm4moe", "gptoss", "lfm2_2_5", "lfm2_v2", "llama3_1", "muse_glimmer"),
+    *("nemotron_3_nano", "nemotron_3_super", "qwen2_5", "qwen3", "qwen3_5_think", "qwen3_8", "qwen3_vl"),
+]
 WITHOUT_TOOLS = ("deepseekv3",)  # its template writes calls, but does not offer tools
 AGAIN = "<|end|><|start|>assistant"
 
@@ -48,7 +52,7 @@ def _texts(chat: ChatFormat, turn: Message) -> str:
     return put_together(said, chat.thinking, chat.begun) + call
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", FORMS)
 def test_what_is_drawn_is_what_is_trained_on(name: str) -> None:
     base = stored_format(name)
     modes: list[Mode | None] = [*base.modes]
@@ -91,7 +95,7 @@ def test_what_is_drawn_is_what_is_trained_on(name: str) -> None:
             assert encoded.input_ids[:end] == [*prompt, *ids]
 
 
-@pytest.mark.parametrize("name", READ)
+@pytest.mark.parametrize("name", FORMS)
 def test_calls_whose_tokens_nobody_kept_are_trained_on_as_the_template_writes_them(name: str) -> None:
     chat = _offered(stored_format(name), name)
     compact = {"type": "function", "id": "call00001", "function": {"name": "now", "arguments": '{"a":1,"b":"é"}'}}
