@@ -11,7 +11,7 @@ from tests.cli.running import load, synth
 MODEL = Path(__file__).parents[2] / "samples" / "model"
 USER = {"role": "user", "content": "What is 2 + 3?"}
 ANSWER = {"role": "assistant", "content": "5"}
-CALL = {"function": {"name": "add", "arguments": "{}"}}
+CALL = {"function": {"name": "add", "arguments": "{2"}}
 
 ROWS: list[dict[str, Any]] = [
     {"id": "good", "messages": [USER, ANSWER]},
@@ -74,7 +74,7 @@ def test_the_others_are_copied_shown_and_reported(
         assert len(load(tmp_path / str(arguments[-1]))) == 2
     assert synth("show", source, "-n", 6) == 0
     shown = capsys.readouterr().out
-    assert shown.count("cannot be read: ") == 4 and "calls a tool (add)" in " ".join(shown.split())
+    assert shown.count("cannot be read: ") == 4 and "calls add, and what it passes" in " ".join(shown.split())
     assert synth("report", source, "-o", tmp_path / "r.html") == 0
     assert said in capsys.readouterr().err
 
