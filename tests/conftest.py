@@ -22,6 +22,29 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 os.environ.setdefault("TQDM_DISABLE", "1")  # read when tqdm is imported, by whichever test comes first
 
 
+def with_vllm(nodeid: str) -> bool:
+    """Whether a test runs vLLM, as its file, its name or its parameters say."""
+    return "vllm" in nodeid
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Among processes go whole files, but every test with vLLM to one of them, which starts it once."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class Scheduling(LoadFileScheduling):  # type: ignore[misc]
+        def _split_scope(self, nodeid: str) -> str:
+            return "vllm" if with_vllm(nodeid) else super()._split_scope(nodeid)
+
+    return Scheduling(config, log) if config.getoption("dist") == "loadfile" else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Among processes vLLM begins, which takes longest; the short files of `filters` end, and fill what is left."""
+    if hasattr(config, "workerinput"):
+        items.sort(key=lambda item: (not with_vllm(item.nodeid), item.nodeid.startswith("tests/filters/")))
+
+
 @pytest.fixture(scope="session")
 def model() -> str:
     """The sample model's directory."""

@@ -20,7 +20,10 @@ if [ $# -gt 0 ]; then
 fi
 ruff check .
 ruff format --check .
+tests/releases.sh install &  # mostly waits for downloads, and mypy takes one core
+installing=$!
 mypy
+wait $installing
 export OMP_NUM_THREADS=1  # two processes share two cores
-python -m pytest --numprocesses 2 --dist loadfile --durations 25
+python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25  # in the order of tests/conftest.py
 tests/releases.sh

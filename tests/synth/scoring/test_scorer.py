@@ -12,7 +12,7 @@ from synth.scoring.scorer import open_scorer
 
 
 @pytest.mark.vllm
-def test_a_server_and_a_model_here_agree(vllm_url: str, model_dir: Path) -> None:
+def test_a_server_of_vllm_and_a_model_here_agree(vllm_url: str, model_dir: Path) -> None:
     pytest.importorskip("vllm", reason="vLLM is not installed")
     tokenizer = load_tokenizer(str(model_dir))
     options = EngineOptions(device="cpu", concurrency=8)

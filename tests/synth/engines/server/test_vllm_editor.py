@@ -1,33 +1,25 @@
 """Two models in one run: one here, one on a real server, named as MODEL@URL."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import datasets
 import pytest
 
+from tests.conftest import Here
+
 
 @pytest.mark.vllm
-def test_an_editor_on_a_server(vllm_url: str, model: str, tmp_path: Path) -> None:
+def test_an_editor_on_a_server(here: Here, vllm_url: str, model: str, tmp_path: Path) -> None:
     rows = []
     for n in range(12):
         a, b, c = 3 + n, 2 + n % 7, 2 + n % 5
         question = f"Otto buys {a} packs of {b} shells and hands {c} shells to Sami. How many shells does Otto keep?"
         rows.append({"question": question, "answer": f"{a} * {b} = {a * b}. {a * b} - {c} = {a * b - c}."})
     (tmp_path / "tasks.jsonl").write_text("\n".join(map(json.dumps, rows)))
-    command = [
-        sys.executable,
-        "-c",
-        "from cli.main import main; main()",
-        "minimum-change",
-        str(tmp_path / "tasks.jsonl"),
-    ]
-    command += ["--model", model, "--engine", "transformers", "--editor", f"{model}@{vllm_url}", "--verifier", "math"]
-    command += ["--max-tokens", "100", "--temperature", "1.2", "-o", str(tmp_path / "edits")]
-    done = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"OMP_NUM_THREADS": "1"})
+    command = ["minimum-change", tmp_path / "tasks.jsonl", "--verifier", "math", "--max-tokens", 100]
+    command += ["--model", model, "--engine", "transformers", "--editor", f"{model}@{vllm_url}"]
+    done = here(*command, "--temperature", 1.2, "-o", tmp_path / "edits")
     assert done.returncode == 0, done.stderr
     assert "engine transformers" in done.stderr and "engine server" in done.stderr
     record = json.loads((tmp_path / "edits" / "run.json").read_text())

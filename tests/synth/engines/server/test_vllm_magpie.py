@@ -1,21 +1,19 @@
 """`synth magpie` over vLLM's own server: another process, another engine, the same rows as ever."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
+from tests.conftest import Here
+
 pytestmark = pytest.mark.vllm
 
 
-def test_magpie(vllm_url: str, tmp_path: Path) -> None:
+def test_magpie(here: Here, vllm_url: str, model: str, tmp_path: Path) -> None:
     def magpie(name: str, concurrency: int) -> list[dict[str, object]]:
-        command = [sys.executable, "-c", "from cli.main import main; main()", "magpie", "--model", "samples/model"]
-        command += ["--engine", vllm_url, "-n", "120", "--question-tokens", "100", "--max-tokens", "100"]
-        command += ["--concurrency", str(concurrency), "-o", str(tmp_path / name)]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+        command = ["magpie", "--model", model, "--engine", vllm_url, "-n", 120, "--question-tokens", 100]
+        done = here(*command, "--max-tokens", 100, "--concurrency", concurrency, "-o", tmp_path / name)
         assert done.returncode == 0, done.stderr
         assert "token ids" in done.stderr  # prompts go as ids, not as text
         return [json.loads(line) for line in (tmp_path / name).read_text().splitlines()]
