@@ -4,9 +4,9 @@ import json
 
 import click
 
-from cli.call import Call, claimed_stdout
-from cli.command import command_of
+from cli.command import Call, command_of
 from cli.options import Argument, Option
+from cli.standard import claimed_stdout
 
 
 @command_of(

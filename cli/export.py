@@ -2,8 +2,7 @@
 
 import click
 
-from cli.call import Call
-from cli.command import command_of
+from cli.command import Call, command_of
 from cli.options import Option
 from synth.exports.formats import FORMATS
 from synth.exports.trainers import TRAINERS

@@ -5,8 +5,7 @@ from contextlib import nullcontext
 
 import click
 
-from cli.call import Call
-from cli.command import command_of
+from cli.command import Call, command_of
 from cli.help import Command
 
 DUPLICATES = {"exact": "duplicates", "near": "near-duplicates", "semantic": "semantic-duplicates"}

@@ -3,8 +3,7 @@
 import shlex
 from typing import Any
 
-from cli.call import Call, told
-from cli.command import command_of
+from cli.command import Call, command_of, told
 from cli.options import Option
 
 

@@ -1,7 +1,6 @@
 """`synth magpie`."""
 
-from cli.call import Call
-from cli.command import command_of
+from cli.command import Call, command_of
 from cli.options import Option
 
 

@@ -5,7 +5,7 @@ There is no function for it: in Python rows are dictionaries, results have table
 
 import click
 
-from cli.call import told
+from cli.command import told
 from cli.help import Command
 from cli.options import Number
 from synth.values import Range

@@ -4,6 +4,9 @@ import errno
 import io
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import BinaryIO
 
 _WAYS = {0: os.O_RDONLY, 1: os.O_RDONLY, 2: os.O_WRONLY}
 """How the null device takes the place of a stream that is closed: from 1, opened for reading, any write fails."""
@@ -48,3 +51,21 @@ def complaint(error: OSError) -> tuple[str, int]:
     reason = error.strerror or str(error).strip().partition("\n")[0] or type(error).__name__
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""
     return f"{where}{reason}", 1 if error.errno in NO_PLACE else 2
+
+
+@contextmanager
+def claimed_stdout() -> Iterator[BinaryIO]:
+    """Standard output for rows alone: whatever libraries print there meanwhile goes to standard error."""
+    sys.stdout.flush()
+    saved = os.dup(1)
+    os.dup2(2, 1)
+    stream = open(saved, "wb", closefd=False)  # noqa: SIM115
+    try:
+        yield stream
+        stream.flush()
+    finally:
+        with suppress(OSError):
+            stream.close()
+        sys.stdout.flush()
+        os.dup2(saved, 1)
+        os.close(saved)

@@ -4,8 +4,7 @@ import json
 
 import click
 
-from cli.call import Call
-from cli.command import command_of
+from cli.command import Call, command_of
 from cli.options import Option
 
 

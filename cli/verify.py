@@ -1,7 +1,6 @@
 """`synth verify`."""
 
-from cli.call import Call
-from cli.command import command_of
+from cli.command import Call, command_of
 
 
 @command_of("synth.api.verify:verify")
