@@ -81,17 +81,17 @@ def write_mixture(
     count_tokens: CountTokens | None,
     progress: Progress,
 ) -> RunRecord:
-    """Plan the mixture of sets and write it, or go on with it where an earlier call was stopped.
+    """Plan the mixture of sets and write it, or continue it where an earlier call was stopped.
 
     Args:
         parts: the target, then the replay sets.
         output: where the rows go.
-        by: as for `synth.data.mix.plan`, as are `order`, `oversample`, `seed` and `count_tokens`.
-        order: see there.
-        oversample: see there.
-        seed: see there.
+        by: as for `synth.data.mix.plan`.
+        order: as for `synth.data.mix.plan`.
+        oversample: as for `synth.data.mix.plan`.
+        seed: as for `synth.data.mix.plan`.
         form: what the rows are brought to; part of the settings.
-        count_tokens: see there.
+        count_tokens: as for `synth.data.mix.plan`.
         progress: is told how it goes.
 
     Returns:

@@ -145,7 +145,7 @@ class ScoringJob:
 
 
 def write_scores(job: ScoringJob, output: Output, progress: Progress) -> RunRecord:
-    """Score the rows, mask tokens, and write rows with their labels; or go on where an earlier call was stopped.
+    """Score the rows, mask tokens, and write rows with their labels; or continue where an earlier call was stopped.
 
     Args:
         job: what is scored.
