@@ -15,6 +15,7 @@ import time
 from itertools import islice
 from pathlib import Path
 
+from synth.background import wait_for
 from synth.data.row import BASE, Outcome, Row
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
@@ -43,7 +44,7 @@ def run(rows: int) -> dict[str, float]:
         sink = RunDirectory.open(Path(folder, "d"), RunRecord("magpie", {}), BASE)
         source = magpie_rows({}, "m")
         whole = Run(invent, lambda at: islice(source(at), rows * 2), sink, [], 256, rows, magpie_key)
-        asyncio.run(whole.go())
+        wait_for(whole.go())
         sink.finish()
         assert sink.record.accepted == rows
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
