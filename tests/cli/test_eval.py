@@ -286,4 +286,4 @@ def test_one_mode_alone(run: Run, suites: Path, model: str) -> None:
     status, _, err = run(suites / "world.jsonl", "--model", model, *FAST, "--mode", "thinking")
     assert status == 2 and "the chat template of model has no mode thinking" in err
     status, _, err = run(suites / "world.jsonl", "--model", model, *FAST, "--mode", "deep")
-    assert status == 2 and "--mode deep is unknown; take thinking, plain, both" in err
+    assert status == 2 and "'deep' is not one of 'thinking', 'plain', 'both'" in err
