@@ -111,6 +111,7 @@ def _sampled(model: Model, settings: LamolSettings, wanted: int, place: Output, 
         target=wanted,
         key=magpie_key,
         quota=Quota(TOKEN, settings.tokens),
+        answers=False,
     )
     writer = model.written(before_question(settings.tokens[0]), before_answer(settings.answer_token))
     return Dataset.of(place, generate(job, Roles({"model": writer}), place, progress=progress))

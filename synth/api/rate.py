@@ -99,5 +99,6 @@ def _rate(
         rows=lambda *_: answered,
         schema=prompts.schema(settings.columns),
         prompts=prompts,
+        answers=False,
     )
     return generate(job, Roles({"model": model}), place, progress=progress)

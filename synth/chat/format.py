@@ -14,7 +14,6 @@ import asyncio
 import copy
 import json
 import re
-from bisect import bisect_left
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
@@ -22,17 +21,18 @@ from functools import cached_property
 from typing import Any, TypeVar
 
 from filters.functions import Functions, read_functions
+from synth.chat.debris import debris_pattern
 from synth.chat.examples import Example, by_turn
 from synth.chat.spans import Encoded
 from synth.chat.spans import encode as encode_spans
-from synth.chat.template import Template, Turns, any_of
+from synth.chat.template import Template, Turns, any_of, turn_end
 from synth.chat.thinking import Mode, Thinking
-from synth.chat.turn import Begun, Turn, take_apart
+from synth.chat.turn import Begun, Turn, plain_turns, take_apart
 from synth.data.row import Message
 from synth.engines.base import Tokenizer
 from synth.errors import RequestError, UsageError
 
-__all__ = ["AnswerStart", "ChatFormat", "Encoded", "Example", "Prompt", "Turn"]
+__all__ = ["ChatFormat", "Encoded", "Example", "Prompt", "Turn"]
 
 VARIANTS = 1000
 """Formats with template arguments of their own that are kept."""
@@ -54,14 +54,6 @@ class Prompt:
     text: str
     ids: tuple[int, ...]
     pending: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class AnswerStart:
-    """An answer's prompt with the start of the answer: `text` is what `ids` hold of the answer."""
-
-    ids: list[int]
-    text: str
 
 
 @dataclass(frozen=True)
@@ -193,12 +185,12 @@ class ChatFormat:
             RequestError: the template refuses the conversation, leaves out a question, or a message holds a control
                 token.
         """
-        messages = [self._in_parts(message) for message in messages]
-        self._check(messages)
         if not self.thinking.own and plain_turns(messages) and not any(drawn or ()):
             encoded = self.encode(messages)
             turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
             return [Example(encoded, turns)], encoded.rewritten
+        messages = [self._in_parts(message) for message in messages]
+        self._check(messages)
         return by_turn(self, messages, drawn)
 
     def _in_parts(self, message: Message) -> Message:
@@ -268,36 +260,6 @@ class ChatFormat:
         """
         return self.answer_text(messages).removesuffix(self._answer_pending)
 
-    def answer_starts(self, messages: Sequence[Message], drawn: str, ends: Sequence[int]) -> list[AnswerStart]:
-        """Prompts that let the model go on from places within an answer.
-
-        The prompt and the answer are tokenised in one piece and cut between two tokens, so that each prompt is the
-        start of the tokens of the whole. A token that reaches over a place into the words after it is left out: the
-        model draws it.
-
-        Args:
-            messages: what is answered.
-            drawn: the answer as it follows `asked_text`, with the white space that was drawn before it.
-            ends: the places, as characters of `drawn`.
-
-        Raises:
-            RequestError: as for `answer_prompt`.
-        """
-        prompt = self.asked_text(messages)
-        text = prompt + drawn
-        tokens = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True, verbose=False)
-        ids: list[int] = tokens["input_ids"]
-        offsets: list[tuple[int, int]] = tokens["offset_mapping"]
-        begins = [begin for begin, _ in offsets]
-        starts = []
-        for end in ends:
-            edge = len(prompt) + end
-            count = bisect_left(begins, edge)
-            while count and text[edge : offsets[count - 1][1]].strip():
-                count -= 1
-            starts.append(AnswerStart(ids[:count], text[len(prompt) : offsets[count - 1][1]] if count else ""))
-        return starts
-
     def answer_text(self, messages: Sequence[Message]) -> str:
         """The text of `answer_prompt`, with the white space at its end that the model draws itself, if any.
 
@@ -345,12 +307,7 @@ class ChatFormat:
         return await asyncio.get_running_loop().run_in_executor(thread, make, twin, messages)
 
     def template_debris(self, text: str) -> str | None:
-        """The first control token or role marker in a drawn text, None where it is clean.
-
-        Role markers are the template's own words around contents: signs such as `[/INST]` or `### Response:`
-        anywhere, words such as `ASSISTANT:` at the start of a line, bare words such as `assistant` on a line of
-        their own.
-        """
+        """The first control token or role marker in a drawn text, None where it is clean."""
         debris = self._debris.search(text)
         return debris.group().strip() if debris else None
 
@@ -359,13 +316,18 @@ class ChatFormat:
         for number, message in enumerate(messages, 1):
             if message["role"] == "system" and self.turns.system is None:
                 raise RequestError("this model's chat template takes no system message; put it into the question")
+            pattern = self._control if message["role"] == "assistant" else self._structural
             for part in ("content", "reasoning_content"):
-                pattern = self._control if message["role"] == "assistant" else self._structural
-                if token := pattern.search(message.get(part, "")):
+                if (text := message.get(part)) and (token := pattern.search(text)):
                     raise RequestError(
                         f"message {number} ({message['role']}) holds {token.group()!r}, a control token of this model; "
                         "as plain text it would end or open a turn"
                     )
+
+    @cached_property
+    def written_end(self) -> int | None:
+        """The token that the template writes after a last answer."""
+        return next(iter(turn_end(self.template, self.turns.last)[0]), None)
 
     @cached_property
     def _beside(self) -> tuple[ThreadPoolExecutor, "ChatFormat"]:
@@ -397,13 +359,7 @@ class ChatFormat:
 
     @cached_property
     def _debris(self) -> re.Pattern[str]:
-        turns = self.turns
-        before = turns.system or turns.prefix.splitlines()[-1:]
-        own = [*before, turns.header, turns.second or "", turns.last]
-        lines = {line.strip() for text in own for line in self._control.sub("\n", text).splitlines()}
-        signs = {word for line in lines for word in line.split() if not (word[0].isalnum() or word[-1].isalnum())}
-        patterns = [_marker(marker) for marker in sorted(lines | signs) if re.search(r"\w", marker)]
-        return re.compile("|".join([self._control.pattern, *patterns]), re.MULTILINE)
+        return debris_pattern(self.turns, self._control)
 
     @cached_property
     def _openings(self) -> dict[tuple[tuple[str, str], ...], Prompt]:
@@ -422,17 +378,3 @@ class ChatFormat:
     @cached_property
     def _second_pending(self) -> str:
         return self.template.pending(self.turns.second or "")
-
-
-def plain_turns(messages: Sequence[Message]) -> bool:
-    """Whether all that messages say is their content."""
-    return not any("reasoning_content" in message or "tool_calls" in message for message in messages)
-
-
-def _marker(words: str) -> str:
-    """A pattern that finds words of a template where they are not ordinary ones."""
-    if not words[0].isalnum():
-        return re.escape(words)
-    if words[-1].isalnum():
-        return rf"^[ \t]*{re.escape(words)}[ \t]*$"
-    return rf"^[ \t]*{re.escape(words)}"

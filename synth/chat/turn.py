@@ -5,7 +5,7 @@ and calls of tools. `take_apart` is the inverse of what the chat template does w
 """
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -131,3 +131,8 @@ def _common_end(one: str, other: str) -> str:
 
 def _joined(thoughts: list[str]) -> str | None:
     return "\n\n".join(thoughts) or None
+
+
+def plain_turns(messages: Sequence[Message]) -> bool:
+    """Whether all that messages say is their content."""
+    return not any("reasoning_content" in message or "tool_calls" in message for message in messages)

@@ -68,6 +68,9 @@ RENDERING = pa.schema(
 )
 """Columns that say how a row's conversation is rendered; a data set has those that apply to it."""
 
+ANSWERED = ("mode", "template_args", "drawn")
+"""Those that tell of a row's answer, and go when it is answered anew."""
+
 PAIRS = pa.schema(
     [
         ("id", pa.string()),

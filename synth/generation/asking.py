@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any, get_args
 
 from synth.chat.thinking import Mode
-from synth.data.row import Outcome, Row
+from synth.data.row import ANSWERED, Outcome, Row
 from synth.errors import RequestError, UsageError
 from synth.generation.chat_model import ChatModel
 from synth.seeds import seed_of
@@ -94,6 +94,7 @@ def by_row(
     methods = {mode: make(model) for mode, model in models.items()}
 
     async def method(row: Row) -> Outcome:
+        row.passthrough = {name: value for name, value in row.passthrough.items() if name not in ANSWERED}
         mode = asking.mode_of(row, seed)
         chosen = methods[mode]
         if tools := row.passthrough.get("tools"):

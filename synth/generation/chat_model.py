@@ -127,23 +127,24 @@ class ChatModel:
         """
         turn = turn or self.chat.parse(completion.text)
         message = turn.message() if asked else {"role": "assistant", "content": turn.content}
+        earlier = row.extra.get("drawn") or [None] * sum(turn["role"] == "assistant" for turn in row.messages)
+        drawn = [*earlier, self._kept(row.messages, message, completion) if asked else None]
+        row.extra["drawn"] = None if all(ids is None for ids in drawn) else drawn
         if renders(self.chat):
             chat = self.chat if asked else self.chat.for_turn(message, anew=True)
-            mode = self.mode if asked and self.mode else ("thinking" if "reasoning_content" in message else "plain")
-            earlier = row.extra.get("drawn") or [None] * sum(turn["role"] == "assistant" for turn in row.messages)
-            ids = self._kept(row.messages, message, completion) if asked else None
-            row.extra |= {
-                "mode": mode,
-                "template_args": json.dumps(chat.template.arguments, sort_keys=True),
-                "drawn": [*earlier, ids],
-            }
+            shown = "thinking" if "reasoning_content" in message else "plain"
+            row.extra["mode"] = self.mode if asked and self.mode else shown
+            row.extra["template_args"] = json.dumps(chat.template.arguments, sort_keys=True)
         row.messages = [*row.messages, message]
         return turn
 
     def _kept(self, asked: Sequence[Message], message: Message, completion: Completion) -> list[int] | None:
         """The drawn tokens with the one that ended them, unless the message alone says them."""
-        ended = [completion.stop_reason] if isinstance(completion.stop_reason, int) else []
-        ids = [*completion.token_ids, *ended]
+        text, ended = completion.text, completion.stop_reason
+        plain = message == {"role": "assistant", "content": text} and not self.chat.thinking.own
+        if plain and ended == self.chat.written_end and self.chat.template.token_ids(text) == [*completion.token_ids]:
+            return None  # the common case, told without writing the conversation
+        ids = [*completion.token_ids, *([ended] if isinstance(ended, int) else [])]
         try:
             examples, _ = self.chat.examples([*asked, message])
             encoded, prompt = examples[-1].encoded, self.chat.answer_prompt(asked)

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from synth.background import wait_for
 from synth.data.output import Output, closing_lines
-from synth.data.row import BASE, RENDERING, Row, with_parts
+from synth.data.row import ANSWERED, BASE, RENDERING, Row, with_parts
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.engines.base import EngineOptions
@@ -48,6 +48,7 @@ class Job:
         quota: rows of which equally many are wanted, or None.
         check_references: whether the references of `prompts` are looked at before a model is loaded.
         started: is told of the run before its first row.
+        answers: whether the model answers rows (`ChatModel.put`), so that they say what was drawn and how it was asked.
         also_read: files and directories that are read, where the source of `prompts` is not the name of one.
     """
 
@@ -63,6 +64,7 @@ class Job:
     check_references: bool = True
     started: Callable[[Run], None] = lambda _: None
     also_read: Sequence[str] = ()
+    answers: bool = True
 
     @property
     def total(self) -> int | None:
@@ -157,7 +159,7 @@ def method_of(job: Job, roles: Roles, opened: OpenRoles) -> Method:
     Raises:
         UsageError: settings cannot work, or the model's chat template has no such mode.
     """
-    if "model" not in opened.chat_models:
+    if "model" not in opened.chat_models or not job.answers:
         return job.method(opened)
     return by_row(
         roles.models["model"].asking,
@@ -168,14 +170,14 @@ def method_of(job: Job, roles: Roles, opened: OpenRoles) -> Method:
 
 
 def schema_of(job: Job, roles: Roles) -> pa.Schema:
-    """The columns of what comes out: how rows are rendered, too, where the model thinks or is given something."""
+    """The columns of what comes out: also what was drawn, and how rows are asked, where the model's format says it."""
     model = roles.models.get("model")
-    if model is None or "messages" not in job.schema.names:
+    if model is None or not job.answers or "messages" not in job.schema.names:
         return job.schema
-    if not renders(model.chat) and "tools" not in job.schema.names:
-        return job.schema
-    known = with_parts(job.schema)
-    return pa.schema([*known, *(item for item in RENDERING if item.name not in (*known.names, "tools"))])
+    said = renders(model.chat) or "tools" in job.schema.names
+    known = with_parts(job.schema) if said else job.schema
+    added = [item for item in RENDERING if item.name in (ANSWERED if said else ("drawn",))]
+    return pa.schema([*known, *(item for item in added if item.name not in known.names)])
 
 
 async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Stop) -> Run:

@@ -16,7 +16,8 @@ from dataclasses import replace
 import pyarrow as pa
 
 from filters.verdict import UNSCORABLE, WRONG, Task, Verdict
-from synth.chat.format import AnswerStart, ChatFormat
+from synth.chat.answer_starts import AnswerStart, answer_starts
+from synth.chat.format import ChatFormat
 from synth.chat.turn import put_together
 from synth.data.prompts import task_of
 from synth.data.row import Message, Outcome, Row, digest
@@ -131,7 +132,7 @@ def _after(chat: ChatFormat, messages: Sequence[Message], thoughts: str) -> Answ
     """The prompt for an answer that follows these thoughts."""
     turn: Message = {"role": "assistant", "content": "", "reasoning_content": thoughts}
     drawn = put_together(turn, chat.thinking, chat.begun)
-    [start] = chat.answer_starts(messages, drawn, [len(drawn)])
+    [start] = answer_starts(chat, messages, drawn, [len(drawn)])
     return start
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import pyarrow as pa
 
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
+from synth.chat.answer_starts import answer_starts
 from synth.chat.turn import Turn
 from synth.data.prompts import task_of
 from synth.data.row import Outcome, Row, digest
@@ -254,7 +255,7 @@ class _Reasoning:
             return trace, 0
         text = join(attempts, trace.completion.text, markers, chance)
         chat = self.chat_model.chat
-        [whole] = chat.answer_starts(row.messages, text[len(self.opening) :], [len(text) - len(self.opening)])
+        [whole] = answer_starts(chat, row.messages, text[len(self.opening) :], [len(text) - len(self.opening)])
         prompt = chat.answer_prompt(row.messages)
         completion = replace(trace.completion, text=text, token_ids=tuple(whole.ids[len(prompt) :]))
         if len(whole.ids) >= self.chat_model.engine.max_length:

@@ -10,7 +10,7 @@ import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
-from synth.chat.format import AnswerStart
+from synth.chat.answer_starts import AnswerStart, answer_starts
 from synth.data.row import Message
 from synth.engines.base import Completion, Sampling
 from synth.generation.chat_model import Answer, ChatModel
@@ -75,7 +75,7 @@ async def step_values(
     """
     drawn = trace[len(opening) :]
     shift = len(trace) - len(trace.lstrip()) - len(opening)
-    starts = chat_model.chat.answer_starts(messages, drawn, [end + shift for _, end in steps[:-1]])
+    starts = answer_starts(chat_model.chat, messages, drawn, [end + shift for _, end in steps[:-1]])
 
     async def value(number: int, start: AnswerStart) -> float:
         sampling = replace(how(number), stop_ids=chat_model.chat.answer_stop_ids, stop=chat_model.chat.answer_stop)

@@ -62,6 +62,7 @@ def write_inputs(
         rows=input_rows,
         target=candidates,
         key=magpie_key,
+        answers=False,
     )
     progress.say(f"{len(examples)} examples; writing {candidates:,} inputs")
     try:

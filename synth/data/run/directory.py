@@ -98,6 +98,7 @@ class RunDirectory:
             if earlier.binding or self._lines:
                 self.record = self._going_on(earlier)
         record = self.record
+        self.schema = schema = _as_begun(path, record, schema)
         self.accepted = Side(path, schema, record.shards)
         self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
         self.pairs = Side(path / "pairs", pairs_schema(schema), record.pair_shards)
@@ -337,3 +338,13 @@ def _row(record: dict[str, Any]) -> Row:
     """A row of the journal; what it carried from the input comes with the input."""
     own = {name: record.pop(name) for name in BASE.names}
     return Row(**own, extra=record)
+
+
+def _as_begun(path: Path, record: RunRecord, schema: pa.Schema) -> pa.Schema:
+    """The schema of a run that goes on: without `drawn` where it began before there was such a column."""
+    for folder, shards in ((path, record.shards), (path / "rejected", record.rejected_shards)):
+        with suppress(UsageError):  # whoever reads a damaged shard is told of it
+            begun = next(read_shards(folder, shards[:1]), None)
+            if begun is not None and "drawn" not in begun.schema.names:
+                return pa.schema([item for item in schema if item.name != "drawn"])
+    return schema

@@ -60,8 +60,8 @@ def read_column(ours: str, column: pa.Array, faults: dict[int, str]) -> pa.Array
                 text = known[value]
             else:
                 text = known[value] = make(value)
-        except (Unreadable, RecursionError) as error:
-            faults[row] = str(error) if isinstance(error, Unreadable) else f"{ours}: nested too deeply"
+        except Unreadable as error:
+            faults[row] = str(error)
         texts.append(text)
     return pa.array(texts, pa.string())
 
@@ -76,7 +76,7 @@ def _is(ours: str, kind: pa.DataType, value: Any) -> bool:
         return value in MODES
     try:
         (tools_text if ours == "tools" else _arguments_text)(value)
-    except (Unreadable, RecursionError):
+    except Unreadable:
         return False
     return True
 

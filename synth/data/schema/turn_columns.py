@@ -90,9 +90,9 @@ def turns_of_values(values: Sequence[Any], notes: list[str], name: str) -> Turns
     for index, value in enumerate(values):
         try:
             found.append(conversation(value, noted))
-        except (Unreadable, RecursionError) as error:
+        except Unreadable as error:
             found.append([])
-            faults[index] = str(error) if isinstance(error, Unreadable) else "no conversation: nested too deeply"
+            faults[index] = str(error)
     _note(sorted(noted), notes, name)
     flat = [turn for turns in found for turn in turns]
     kind = (PARTED if has_parts(flat) else MESSAGES).value_type

@@ -1,5 +1,6 @@
 """What `synth template` prints: what a model is fed."""
 
+import json
 import unicodedata
 from itertools import groupby
 from operator import attrgetter
@@ -27,6 +28,14 @@ def print_template(template: ChatTemplate) -> None:
     second = template.second_prefix
     table.add_row("before the next question", Text("one turn only") if second is None else _shown(second))
     table.add_row("system message", _system(template.system))
+    if template.thinking is not None:
+        table.add_row("opens thoughts", _shown(template.thinking.opener))
+        table.add_row("ends thoughts", _shown(template.thinking.closer))
+    for mode, args in template.modes.items():
+        given = " ".join(f"--template-arg {name}={json.dumps(value)}" for name, value in args.items())
+        table.add_row(f"  --mode {mode}", Text(given or "always"))
+    if template.variables:
+        table.add_row("reads", Text(", ".join(template.variables)))
     example = Text()
     for trained, run in groupby(template.example.tokens, key=attrgetter("trained")):
         example.append(visible("".join(token.text for token in run)), "bold green" if trained else "")

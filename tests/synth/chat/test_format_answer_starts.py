@@ -4,6 +4,7 @@ from typing import get_args
 
 import pytest
 
+from synth.chat.answer_starts import answer_starts
 from synth.chat.derive import chat_format
 from tests.synth.tokenizers import (
     CHATML,
@@ -37,7 +38,7 @@ def test_a_start_is_the_start_of_the_whole(family: Family, kind: Kind) -> None:
         drawn = written[: written.index(answer) + len(answer)]
         lead = len(drawn) - len(answer)
         ends = [lead + at for at in range(1, len(answer) + 1)]
-        for end, start in zip(ends, chat.answer_starts(question, drawn, ends), strict=True):
+        for end, start in zip(ends, answer_starts(chat, question, drawn, ends), strict=True):
             assert encoded.input_ids[: len(start.ids)] == start.ids
             assert start.ids[: len(chat.answer_prompt(question))] == chat.answer_prompt(question)
             assert drawn.startswith(start.text)
@@ -50,7 +51,7 @@ def test_what_ends_at_white_space_is_kept_whole() -> None:
     question = conversation("Why?")
     drawn = "It is deep.\nThe sea is wide.\n\nSo it is."
     ends = [len("It is deep."), len("It is deep.\nThe sea is wide."), len(drawn)]
-    starts = chat.answer_starts(question, drawn, ends)
+    starts = answer_starts(chat, question, drawn, ends)
     assert [start.text.strip() for start in starts] == [drawn[:end] for end in ends]
     for start in starts:
         assert chat.tokenizer.decode(start.ids) == chat.answer_text(question) + start.text
@@ -60,6 +61,6 @@ def test_what_a_prompt_opens_stays_in_the_prompt() -> None:
     chat = im_format(CHATML.replace("assistant\n' }}", "assistant\n<think>\n' }}"))
     question = conversation("Why?")
     assert "<think>" in chat.asked_text(question)
-    [start] = chat.answer_starts(question, "\nHm.\n</think>\nSo.", [len("\nHm.")])
+    [start] = answer_starts(chat, question, "\nHm.\n</think>\nSo.", [len("\nHm.")])
     assert start.ids[: len(chat.answer_prompt(question))] == chat.answer_prompt(question)
     assert start.text.rstrip() == "\nHm."

@@ -286,19 +286,6 @@ def test_what_would_be_lost_is_rejected(write: Write, turns: Any, reason: str) -
     assert faults[1] is None and faults[0] is not None and faults[0].startswith(reason), faults
 
 
-def test_what_is_nested_deeply_is_the_rows_fault(tmp_path: Path) -> None:
-    rows = []
-    for depth in (10, 300, 600, 900, 2000):
-        arguments = '{"a":' * depth + "1" + "}" * depth
-        called = f'{{"role": "assistant", "tool_calls": [{{"name": "f", "arguments": {arguments}}}]}}'
-        turns = f"[{json.dumps(ASKED)}, {called}]"
-        tools = f'[{{"name": "f", "parameters": {arguments}}}]'
-        rows += [{"messages": turns}, {"messages": json.dumps([ASKED, SAID]), "tools": tools}]
-    messages, faults = read(open_rows(lines(tmp_path / "rows.jsonl", *rows)))
-    assert messages[0] is not None and messages[1] is not None and messages[-1] is None and messages[-2] is None
-    assert all(fault is None or "nested" in fault or "no JSON" in fault for fault in faults)
-
-
 def test_arguments_are_as_they_are_written(tmp_path: Path) -> None:
     """What one call passes and another does not is no null; what is null in a JSON file stays null."""
     passed = [{"a": 1, "b": None}, {"b": "x"}, {}, {"c": {"d": [1, 1.5]}}]
