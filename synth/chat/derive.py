@@ -61,12 +61,7 @@ def chat_format(
     plain = template.source is not None
     eos = [number for number in (tokenizer.eos_token_id, *generation_eos) if number is not None]
 
-    stop_ids, stop_texts = turn_end(template, turns.header or turns.between)
-    if stop is not None:
-        stop_ids, _ = turn_end(template, stop)
-        stop_texts = () if stop_ids else (stop.rstrip() or stop,)
-    if not (stop_ids or stop_texts):
-        raise UsageError(f"the chat template writes nothing between a question and its answer; {_GIVE}")
+    stop_ids, stop_texts = _question_end(template, turns, stop)
     structure = [turns.prefix, turns.header, turns.second or "", turns.last, *(turns.system or ())]
 
     own_ids, answer_texts = turn_end(template, turns.last if turns.second is None else turns.second)
@@ -93,6 +88,21 @@ def chat_format(
         derived=partial(_derived, tokenizer, tuple(generation_eos), prefix, stop),
         prefix=None if plain else opening,
     )
+
+
+def _question_end(template: Template, turns: Turns, stop: str | None) -> tuple[tuple[int, ...], tuple[str, ...]]:
+    """What ends a question: the token of the template or of `stop`, else its text.
+
+    Raises:
+        UsageError: nothing does.
+    """
+    ids, texts = turn_end(template, turns.header or turns.between)
+    if stop is not None:
+        ids, _ = turn_end(template, stop)
+        texts = () if ids else (stop.rstrip() or stop,)
+    if not (ids or texts):
+        raise UsageError(f"the chat template writes nothing between a question and its answer; {_GIVE}")
+    return ids, texts
 
 
 def _derived(

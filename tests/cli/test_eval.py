@@ -136,14 +136,14 @@ def test_texts_of_any_length_are_scored_whole(run: Run, model: str, tmp_path: Pa
     words = " ".join(f"{number} plus {number + 2} is {2 * number + 2}." for number in range(200))
     text = tokenizer.decode(tokenizer.encode(words, add_special_tokens=False)[: size - 1])
     rows = [{"text": text}, {"text": "Short."}, {"text": None}]
-    (tmp_path / "text.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "words.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     source = ("--text-column", "text", "--model", model)
-    status, out, err = run("--text", tmp_path / "text.jsonl", *source, "--json", *FAST)
-    assert status == 0 and "1 rows of text are left out of its perplexity" in err
-    found = json.loads(out)["models"][0]["perplexity"]["text"]
+    status, out, err = run("--text", tmp_path / "words.jsonl", *source, "--json", *FAST)
+    assert status == 0 and "1 rows of words are left out of its perplexity" in err
+    found = json.loads(out)["models"][0]["perplexity"]["words"]
     scores = tmp_path / "scores.jsonl"
     score = ("--overlong", "window", "--device", "cpu", "-o", scores)
-    assert run(tmp_path / "text.jsonl", *source, *score, command="score-tokens")[0] == 0
+    assert run(tmp_path / "words.jsonl", *source, *score, command="score-tokens")[0] == 0
     logprobs = [value for line in scores.open() for value in json.loads(line)["logprobs"] if value is not None]
     assert len(logprobs) >= size - 2
     assert found == pytest.approx(math.exp(-sum(logprobs) / len(logprobs)), rel=1e-4)
