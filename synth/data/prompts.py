@@ -49,7 +49,8 @@ class PromptSet:
     @property
     def base(self) -> pa.Schema:
         """`BASE`, whose conversations are of the source's type."""
-        return base(self.source.schema.field("messages").type)
+        there = self.source.schema
+        return base(there.field("messages").type) if "messages" in there.names else BASE  # plain texts have none
 
     def schema(self, added: pa.Schema, without: Collection[str] = ()) -> pa.Schema:
         """The columns of a run over these rows: ours, those `added` by the method, and those carried through.

@@ -67,6 +67,9 @@ def test_json(inst: str) -> None:
         "answer_stop": ["</s>"],
         "second_prefix": "</s>[INST] ",
         "system": {"taken": True, "default": None},
+        "variables": [],
+        "thinking": None,
+        "modes": {},
     }
     assert len(stop_ids) == 2
     assert len(answer_stop_ids) == 1

@@ -88,7 +88,7 @@ def test_what_is_no_verdict_is_an_error(own: str, name: str) -> None:
         ("own_checks:one", r"one\(response\) cannot be called with \(response, reference\)"),
         ("own_checks:keyword", "cannot be called with"),
         ("own_checks:later", "is no plain function"),
-        ("own_checks:number", "is no plain function"),
+        ("own_checks:number", "is not a function: it cannot be called"),
         ("own_script:check", "cannot be imported: SystemExit"),
         ("no_such_module:check", "cannot be imported: ModuleNotFoundError"),
         (":check", "cannot be imported"),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 from collections.abc import Iterator
 from pathlib import Path
@@ -119,8 +120,12 @@ def test_stopped_it_is_gone_on_with(
         synth.evaluate({"words": WORDS[:3]}, output=tmp_path / "scores", **asked)
     monkeypatch.setattr(RunDirectory, "commit", interrupted)
     committed.clear()
-    with pytest.raises(synth.Stopped, match=r"^stopped$"):  # nothing of it is left to go on with
+    with pytest.raises(synth.Stopped, match="give it as `output` to continue") as ended:
         synth.evaluate({"words": WORDS}, **asked)
+    monkeypatch.undo()
+    kept = str(ended.value).split(" is in ")[1].split(":")[0]
+    assert synth.evaluate({"words": WORDS}, output=kept, **asked).answers["model"].record is not None
+    shutil.rmtree(kept)
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,7 @@ def test_settings_that_cannot_work_are_named(model: synth.Model, settings: dict[
 
 
 def test_vllm_in_process_is_refused() -> None:
-    with pytest.raises(synth.UsageError, match="too slowly") as wrong:
+    with pytest.raises(synth.UsageError, match="vllm in process does not score texts") as wrong:
         synth.score_tokens(synth.load(MODEL, engine="vllm"), sums(2))
     assert wrong.value.field == "engine"
 

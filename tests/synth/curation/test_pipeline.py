@@ -218,7 +218,7 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ("filter", "column:row", "min=, max= or equals="),
         ("filter", "column:nothing,min=1", "no column nothing"),
         ("filter", "against:nowhere.jsonl", "does not exist"),
-        ("filter", "length:min=9,max=2", "nothing is of 9 characters at least and 2 at most"),
+        ("filter", "length:min=9,max=2", "no text has at least 9 and at most 2 characters"),
         ("filter", "repeated-words:n=0", "at least one word, not 0"),
         ("filter", "near-duplicates:n=0", "at least one word, not 0"),
         ("keep", "tokens:100,model=./nope", "nope"),

@@ -20,7 +20,7 @@ def test_the_suffixes_are_those_that_are_written() -> None:
         (["verify", "rows.jsonl", "--verifier", "exact", "-o", "x.csv"], "rows are not written as .csv"),
         (["score-tokens", "rows.jsonl", "--model", MODEL, "-o", "x.json"], "rows are not written as .json"),
         (["mix", "rows.jsonl", "--replay", "rows.jsonl:5%", "-o", "x.jsonl.gz"], "rows are not written as .gz"),
-        (["filter", "rows.jsonl", "-o", "x.txt"], "rows are not written as .txt"),
+        (["filter", "rows.jsonl", "--dedup", "exact", "-o", "x.txt"], "rows are not written as .txt"),
         (["export", "rows.jsonl", "-o", "x.txt"], "rows are not written as .txt"),
         (["train", "rows.jsonl", "--model", MODEL, "-o", "x.safetensors"], "the trained model goes into a directory"),
         (["merge", MODEL, MODEL, "-o", "x.bin"], "the merged model goes into a directory"),
@@ -40,7 +40,7 @@ def test_names_that_say_another_format_are_refused_at_once(
     (tmp_path / "rows.jsonl").write_text('{"question": "Why?", "answer": "So."}\n')
     with pytest.raises(SystemExit) as stop:
         main(arguments)
-    err = capsys.readouterr().err
+    err = capsys.readouterr().err.removeprefix("starting …\n")
     assert stop.value.code == 2 and said in err and err.count("\n") == 1
     assert [path.name for path in tmp_path.iterdir()] == ["rows.jsonl"]
 
