@@ -81,7 +81,7 @@ def _last_turn(chat: "ChatFormat", messages: Sequence[Message], drawn: Sequence[
     try:
         prompt = chat.asked_text(before)
     except RequestError:
-        if before and before[-1]["role"] not in ("assistant",):
+        if before and before[-1]["role"] != "assistant":
             raise
         prompt = None  # two answers running, or one before any question: nothing asks for it
     if prompt is None or ("reasoning_content" not in turn and chat.begun == "thoughts" and not drawn):
