@@ -90,8 +90,6 @@ def command(call: Call, listing: bool) -> None:
 
         print_list()
         return
-    if not call.given["steps"]:
-        raise click.UsageError("nothing to do: give a step, such as --dedup near; synth filter --list has them all")
     explained, output = call.given["explain"], call.given["output"]
     shown = explained and output in (None, "-")  # then nothing is to be written
     with open(os.devnull, "wb") if shown else nullcontext(output) as place:

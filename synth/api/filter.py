@@ -73,7 +73,7 @@ def filter(
     """
     check_device(device)
     if not steps:
-        raise UsageError("nothing to do: give `steps`, such as synth.filters.Duplicates()")
+        raise UsageError("nothing to do: name a filter or a selection, such as near duplicates")
     place = output_at(output, restart=restart)
     with source_at(source) as name, remote_code(allowed=trust_remote_code):
         rows = open_rows(name, prompt_column=prompt_column, reference_column=reference_column)
