@@ -50,8 +50,8 @@ def by_turn(
     for number, index in enumerate(turns):
         ids = drawn[number] if drawn and number < len(drawn) else None
         try:
-            encoded = _last_turn(chat.for_turn(messages[index]), messages[: index + 1], ids)
-        except _RewrittenError as error:
+            encoded = last_turn(chat.for_turn(messages[index]), messages[: index + 1], ids)
+        except RewrittenError as error:
             lost[index] = str(error)
             continue
         before = examples[-1] if examples else None
@@ -66,16 +66,16 @@ def by_turn(
     return examples, lost
 
 
-class _RewrittenError(Exception):
+class RewrittenError(Exception):
     """A turn cannot be written as it stands; the message says what becomes of it."""
 
 
-def _last_turn(chat: "ChatFormat", messages: Sequence[Message], drawn: Sequence[int] | None) -> Encoded:
+def last_turn(chat: "ChatFormat", messages: Sequence[Message], drawn: Sequence[int] | None = None) -> Encoded:
     """The prompt for a conversation's last turn and the turn, up to the token that ends it.
 
     Raises:
         RequestError: the template refuses the conversation, or leaves out a question.
-        _RewrittenError: the turn cannot be written so that it says what it says.
+        RewrittenError: the turn cannot be written so that it says what it says.
     """
     *before, turn = messages
     try:
@@ -85,7 +85,7 @@ def _last_turn(chat: "ChatFormat", messages: Sequence[Message], drawn: Sequence[
             raise
         prompt = None  # two answers running, or one before any question: nothing asks for it
     if prompt is None or ("reasoning_content" not in turn and chat.begun == "thoughts" and not drawn):
-        return _as_rendered(chat, messages)
+        return as_rendered(chat, messages)
     _check_written(before, prompt)
     if drawn and (encoded := _as_drawn(chat, prompt, turn, drawn)):
         return encoded
@@ -95,15 +95,15 @@ def _last_turn(chat: "ChatFormat", messages: Sequence[Message], drawn: Sequence[
             return _tokenised(chat, prompt + empty, body.removeprefix(empty), end)
     encoded = encode(chat.template, chat.turns, messages, chat.end_ids, "")
     if how := encoded.rewritten.get(len(messages) - 1):
-        raise _RewrittenError(how)
-    raise _RewrittenError("it cannot be told apart again from what the template writes")
+        raise RewrittenError(how)
+    raise RewrittenError("it cannot be told apart again from what the template writes")
 
 
-def _as_rendered(chat: "ChatFormat", messages: Sequence[Message]) -> Encoded:
+def as_rendered(chat: "ChatFormat", messages: Sequence[Message]) -> Encoded:
     """The conversation as the template writes it: for a last turn that no prompt asks for."""
     encoded = chat.encode(messages)
     if how := encoded.rewritten.get(len(messages) - 1):
-        raise _RewrittenError(how)
+        raise RewrittenError(how)
     return Encoded(encoded.text, encoded.input_ids, encoded.offsets, encoded.spans[-1:])
 
 

@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from filters.functions import Functions, read_functions
 from synth.chat.debris import debris_pattern
-from synth.chat.examples import Example, by_turn
+from synth.chat.examples import Example, RewrittenError, as_rendered, by_turn, last_turn
 from synth.chat.spans import Encoded
 from synth.chat.spans import encode as encode_spans
 from synth.chat.template import Template, Turns, any_of, turn_end
@@ -185,13 +185,33 @@ class ChatFormat:
             RequestError: the template refuses the conversation, leaves out a question, or a message holds a control
                 token.
         """
-        if not self.thinking.own and plain_turns(messages) and not any(drawn or ()):
+        if self._in_one_text(messages) and not any(drawn or ()):
             encoded = self.encode(messages)
             turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
             return [Example(encoded, turns)], encoded.rewritten
         messages = [self._in_parts(message) for message in messages]
         self._check(messages)
         return by_turn(self, messages, drawn)
+
+    def last_answer(self, messages: Sequence[Message], drawn: Sequence[int] | None = None) -> Encoded:
+        """The answer that a conversation ends in, after its prompt: of `examples` its alone; `drawn` are its tokens.
+
+        Raises:
+            RequestError: the template refuses the conversation, or does not write the answer as it stands; or a message
+                holds a control token.
+        """
+        try:
+            if self._in_one_text(messages) and not drawn:
+                return as_rendered(self, messages)
+            messages = [self._in_parts(message) for message in messages]
+            self._check(messages)
+            return last_turn(self.for_turn(messages[-1]), messages, drawn)
+        except RewrittenError as error:
+            raise RequestError(f"the chat template does not write the answer as it stands: {error}") from error
+
+    def _in_one_text(self, messages: Sequence[Message]) -> bool:
+        """Whether the text of a conversation is what all of its turns were drawn in."""
+        return not self.thinking.own and plain_turns(messages)
 
     def _in_parts(self, message: Message) -> Message:
         """A message whose content begins with thoughts between this model's markers, with the thoughts apart.

@@ -55,14 +55,11 @@ def _sequences(
         mode = record.get("mode")
         chat = model.chat.in_mode(mode) if mode else model.chat
         try:
-            examples, lost = chat.examples(record["messages"], record.get("drawn"))
+            drawn = record.get("drawn")
+            encoded = chat.last_answer(record["messages"], drawn[-1] if drawn else None)
         except RequestError as error:
             left_out[str(error).split(":", 1)[0]] += 1
             continue
-        if how := lost.get(len(record["messages"]) - 1):
-            left_out[f"the chat template does not write them as they stand: {how}"] += 1
-            continue
-        encoded = examples[-1].encoded
         places = np.arange(len(encoded.input_ids))
         start, end = encoded.spans[-1]
         sequences.append(np.array(encoded.input_ids, np.int32))

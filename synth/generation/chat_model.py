@@ -146,8 +146,7 @@ class ChatModel:
             return None  # the common case, told without writing the conversation
         ids = [*completion.token_ids, *([ended] if isinstance(ended, int) else [])]
         try:
-            examples, _ = self.chat.examples([*asked, message])
-            encoded, prompt = examples[-1].encoded, self.chat.answer_prompt(asked)
+            encoded, prompt = self.chat.last_answer([*asked, message]), self.chat.answer_prompt(asked)
         except RequestError:
             return ids
         start, end = encoded.spans[-1]
@@ -160,10 +159,7 @@ class ChatModel:
         Raises:
             RequestError: the conversation is longer than the model's window, or holds a control token.
         """
-        examples, lost = await self.chat.aside(ChatFormat.examples, messages)
-        if how := lost.get(len(messages) - 1):
-            raise RequestError(f"the chat template does not write the answer as it stands: {how}")
-        encoded = examples[-1].encoded
+        encoded = await self.chat.aside(ChatFormat.last_answer, messages)
         scores = await (self.scorer or self.engine).logprobs(encoded.input_ids)
         start, end = encoded.spans[-1]
         return scores[start:end]
