@@ -80,9 +80,10 @@ def find_modes(template: Template, thinking: Thinking) -> dict[Mode, dict[str, A
 
     A prompt that ends in opened thoughts makes it think, one that ends in closed ones keeps it from it. Where the
     end of the prompt tells nothing, what is said before the question may (`enable_thinking`): of two prompts that
-    differ by a switch, the one with it on is taken for the one that thinks. A template without a switch has one mode.
+    differ by a switch, the one with it on is taken for the one that thinks. A template without a switch has one mode,
+    and one that never speaks of thoughts, whose tokenizer alone has markers for them (as of a model's siblings), none.
     """
-    if not thinking.own:
+    if not thinking.own or not any(tag in template.text for tag in re.findall(_TAG, thinking.opener)):
         return {}
     prompts: dict[str, list[dict[str, Any]]] = {}
     for arguments in ({}, *switches(template)):

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
+from synth.chat.derive import chat_format
 from synth.chat.format import ChatFormat, Encoded, Example
 from synth.chat.thinking import Mode
 from synth.chat.turn import put_together
 from synth.data.row import Message
 from synth.errors import RequestError, UsageError
-from tests.synth.tokenizers import STORED, stored_format
+from tests.synth.tokenizers import STORED, small_tokenizer, stored_format
 
 PICTURES = ("idefics3", "llava_next", "smolvlm")  # contents are lists of parts: refused
 NO_SYSTEM = ("gemma", "gemma_training")
@@ -159,6 +160,17 @@ def test_modes_are_said_by_the_switch_that_gives_them() -> None:
     assert stored_format("qwen3").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
     assert stored_format("gemma4").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
     assert stored_format("deepseekv3").modes == {"thinking": {}}
+
+
+def test_markers_that_the_tokenizer_alone_knows_are_no_mode() -> None:
+    """As those of Qwen3's instruct models, which have their thinking siblings' tokenizer: read where they are drawn."""
+    turns = "{% for m in messages %}{{ '<|im_start|>' + m.role + '\n' + m.content + '<|im_end|>\n' }}{% endfor %}"
+    asked = "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
+    signs = ["<|im_start|>", "<|im_end|>", "<think>", "</think>"]
+    chat = chat_format(small_tokenizer(turns + asked, signs, bos=None, eos="<|im_end|>"))
+    assert chat.modes == {} and chat.parse("<think>\nHm.\n</think>\n\nSo.").reasoning == "Hm."
+    with pytest.raises(UsageError, match="`mode` thinking: this model's chat template has no modes"):
+        chat.in_mode("thinking")
 
 
 FAULTS = [
