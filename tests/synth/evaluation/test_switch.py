@@ -1,7 +1,7 @@
 """The switch of a model that can think: what it answers in either mode, and what of it is kept."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -11,14 +11,14 @@ import pytest
 from filters.verdict import Task, VerifierSettings
 from synth.chat.derive import format_for
 from synth.chat.format import ChatFormat
-from synth.engines.base import Completion, Sampling, Usage
+from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.evaluation.run import EvaluationRun, answer_all, open_verifiers
 from synth.evaluation.scores import Results, as_json, compare, results_of
 from synth.evaluation.suites import Item, Suite
 from synth.evaluation.switch import modes_for
 from synth.evaluation.table import score_table
-from synth.generation.chat_model import ChatModel
+from tests.synth.methods.scripted import chat_model
 
 ROOT = Path(__file__).resolve().parents[3]
 EXACT = VerifierSettings("exact")
@@ -27,27 +27,6 @@ EXACT = VerifierSettings("exact")
 @pytest.fixture(scope="module")
 def hybrid() -> ChatFormat:
     return format_for(str(ROOT / "samples" / "hybrid"))
-
-
-class Scripted:
-    """An engine that says what a function of the prompt's text makes up; a text that ends in an ellipsis is cut off."""
-
-    name = description = "scripted"
-    max_length = 512
-
-    def __init__(self, chat: ChatFormat, say: Callable[[str], str]) -> None:
-        self.chat, self.say, self.usage = chat, say, Usage()
-
-    async def generate(self, token_ids: Sequence[int], sampling: Sampling) -> list[Completion]:
-        text = self.say(self.chat.tokenizer.decode(token_ids))
-        ids = tuple(self.chat.tokenizer(text, add_special_tokens=False)["input_ids"])
-        return [Completion(ids, text, "length" if text.endswith("…") else "stop")]
-
-    async def logprobs(self, token_ids: Sequence[int]) -> Any:
-        raise AssertionError("nothing is scored")
-
-    async def close(self) -> None:
-        pass
 
 
 def run_of(*modes: Any) -> EvaluationRun:
@@ -64,7 +43,7 @@ def answered(chat: ChatFormat, say: Callable[[str], str], run: EvaluationRun) ->
     async def go() -> list[dict[str, Any]]:
         async with AsyncExitStack() as stack:
             verifiers = await open_verifiers(stack, run.suites)
-            return await answer_all(run, ChatModel(Scripted(chat, say), chat, "m"), verifiers)
+            return await answer_all(run, chat_model(chat, lambda prompt, _: say(prompt)), verifiers)
 
     return asyncio.run(go())
 

@@ -10,7 +10,7 @@ from synth.generation.chat_model import ChatModel
 
 
 class Scripted:
-    """`say` makes an answer of a prompt's text and the sampling; None is a request that fails.
+    """`say` makes an answer of a prompt's text and the sampling; None is a request that fails, an ellipsis cuts it off.
 
     `asked` holds every request: the prompt's token ids, and the sampling.
     """
@@ -32,10 +32,16 @@ class Scripted:
         if text is None:
             raise RequestError("refused by the server")
         ids = self._chat.tokenizer(text, add_special_tokens=False)["input_ids"]
-        whole = len(ids) <= sampling.max_tokens
+        fits = len(ids) <= sampling.max_tokens
+        whole = fits and not text.endswith("…")
         ids = ids[: sampling.max_tokens]
-        text = text if whole else self._chat.tokenizer.decode(ids)
+        text = text if fits else self._chat.tokenizer.decode(ids)
         return [Completion(tuple(ids), text, "stop" if whole else "length", None, -1.0)]
+
+    @property
+    def prompts(self) -> list[str]:
+        """The texts of the prompts, in the order in which they were asked."""
+        return [self._chat.tokenizer.decode(ids) for ids, _ in self.asked]
 
     async def logprobs(self, token_ids: Sequence[int]) -> Any:
         """Not asked for."""

@@ -2,12 +2,12 @@
 
 import asyncio
 import random
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
-from filters.verdict import Verdict, VerifierSettings
+from filters.verdict import Verdict
 from samples.skills.registry import suite
 from synth.chat.format import ChatFormat
 from synth.chat.turn import Turn
@@ -15,7 +15,7 @@ from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Completion, Engine, Sampling, Usage
 from synth.errors import UsageError
 from synth.generation.chat_model import Answer, ChatModel
-from synth.generation.verification import Verifier, open_verifier
+from synth.generation.verification import Verifier
 from synth.methods.reason import ReasonSettings, reason, within
 from synth.methods.rollouts import cut
 from synth.methods.search import TURN_BACKS, join
@@ -59,13 +59,6 @@ class Scripted:
 
     async def close(self) -> None:
         pass
-
-
-@pytest.fixture(scope="module")
-def verifier(loop: Any) -> Iterator[Verifier]:
-    made = loop.run(open_verifier(VerifierSettings("math")))
-    yield made
-    loop.run(made.close())
 
 
 Ask = Callable[..., tuple[Outcome, Scripted]]

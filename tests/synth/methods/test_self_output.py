@@ -4,14 +4,13 @@ import asyncio
 import json
 import math
 import random
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pytest
 
-from filters.verdict import Verdict, VerifierSettings
+from filters.verdict import Verdict
 from synth.chat.format import ChatFormat
 from synth.chat.turn import Turn
 from synth.data.prompts import PromptSet, open_prompts
@@ -20,7 +19,7 @@ from synth.data.row import Message, Outcome, Row
 from synth.engines.base import Completion, Engine, Sampling
 from synth.errors import UsageError
 from synth.generation.chat_model import Answer, ChatModel
-from synth.generation.verification import Verifier, open_verifier
+from synth.generation.verification import Verifier
 from synth.methods.few_shot import demonstrations
 from synth.methods.minimum_change import MinimumChangeSettings, minimum_change, word_changes
 from synth.methods.paraphrase import ParaphraseSettings, paraphrase
@@ -55,13 +54,6 @@ def tasks(file: Path) -> PromptSet:
 @pytest.fixture(scope="module")
 def chat_model(transformers_engine: Engine, chat: ChatFormat) -> ChatModel:
     return ChatModel(transformers_engine, chat, "sample")
-
-
-@pytest.fixture(scope="module")
-def verifier(loop: Any) -> Iterator[Verifier]:
-    made = loop.run(open_verifier(VerifierSettings("math")))
-    yield made
-    loop.run(made.close())
 
 
 def run(loop: Any, tasks: PromptSet, method: Any) -> list[Outcome]:
