@@ -11,8 +11,8 @@ from synth.chat.thinking import Mode
 from synth.chat.turn import put_together
 from synth.data.row import Message
 from synth.errors import RequestError
+from tests.synth.chat.calls import TOOLS, drawn_by
 from tests.synth.chat.test_law import drawn_ids, places
-from tests.synth.chat.test_tool_calls import TOOLS, _drawn
 from tests.synth.tokenizers import STORED, stored_format
 
 pytestmark = pytest.mark.skipif(not STORED, reason="trl, which stores today's chat templates, is not installed")
@@ -41,7 +41,7 @@ def _texts(chat: ChatFormat, turn: Message) -> str:
     said = {key: value for key, value in turn.items() if key != "tool_calls"}
     if "tool_calls" not in turn:
         return put_together(turn, chat.thinking, chat.begun)
-    call = _drawn(chat.template, {"role": "assistant", "content": "", "tool_calls": turn["tool_calls"]})
+    call = drawn_by(chat.template, {"role": "assistant", "content": "", "tool_calls": turn["tool_calls"]})
     begin = chat.template.tool_calls.begins.search(call)
     call = call[begin.start() :] if begin else call
     if "reasoning_content" not in turn:
