@@ -83,6 +83,8 @@ def write_mixture(
 ) -> RunRecord:
     """Plan the mixture of sets and write it, or continue it where an earlier call was stopped.
 
+    Its parameters are those of `synth.mix`, one for one.
+
     Args:
         parts: the target, then the replay sets.
         output: where the rows go.
