@@ -71,9 +71,8 @@ def test_what_cannot_be_is_named(tmp_path: Path) -> None:
         with pytest.raises(synth.UsageError, match=words) as wrong:
             synth.filter(ROWS, [step], output=tmp_path / "clean", progress=synth.SILENT)
         assert wrong.value.field == field and not (tmp_path / "clean").exists()
-    with pytest.raises(synth.UsageError) as wrong:
+    with pytest.raises(synth.UsageError, match="nothing to do: name a filter or a selection"):
         synth.filter(ROWS, [])
-    assert wrong.value.field == "steps"
     with pytest.raises(TypeError, match="treshold"):
         synth.filters.NearDuplicates(treshold=0.7)  # type: ignore[call-arg]
 
