@@ -11,7 +11,8 @@ def command(call: Call) -> None:
     Every row comes out, with a column for each item of --by, and NAME_fault, which says why a number is missing: only
     a clear score counts. perplexity and ifd (how little the prompt helps with the answer, arXiv 2308.12032) are
     measured under --model. Of plain texts (rows without turns, but with a column `text`) there is perplexity alone,
-    that of the whole text. For reward --model is a reward model: a sequence classifier with one output.
+    that of the whole text. For reward --model is a reward model: a sequence classifier with one output. Thoughts are
+    not shown to it; calls of tools are, as its chat template writes them.
 
     \b
     Examples:

@@ -4,7 +4,8 @@ A reasoning model writes its thoughts between two markers, then what it has to s
 often put the opening marker into the prompt, so a response may hold the closing one alone. Thoughts that are opened and
 never closed were cut off: there is no answer after them, however much they hold that looks like one.
 
-The markers are those of the models' chat templates and of vLLM's and llama.cpp's parsers of reasoning.
+The markers are those of the models' chat templates and of vLLM's and llama.cpp's parsers of reasoning. They are for
+texts of which no model is known: how a model at hand writes its thoughts is derived from its chat template.
 """
 
 import re

@@ -11,10 +11,10 @@ from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
 from synth.data.mix import CountTokens
 from synth.data.mixing import open_part, part_names, write_mixture
-from synth.data.row import Message
 from synth.errors import RequestError, UsageError
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
+from synth.scoring.encoding import RowEncoder
 from synth.values import LARGEST_SHARE, Limit, MessagesOnly, Order, Seed, Shares, Unit, checked
 
 Replay = Mapping[Any, float] | Iterable[str | tuple[Source, float]]
@@ -116,9 +116,11 @@ def _share(given: str | tuple[Source, float]) -> tuple[Source, float]:
 
 
 def _token_counter(model: Model) -> CountTokens:
-    def count(messages: list[Message]) -> int:
+    encoder = RowEncoder(model.chat)
+
+    def count(record: Mapping[str, Any]) -> int:
         try:
-            return model.chat.length(messages)
+            return encoder.length(record)
         except RequestError:
             return 0  # such a row is rejected when it is scored
 

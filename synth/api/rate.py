@@ -45,7 +45,8 @@ def rate(
         source: the rows; of plain texts there is perplexity alone.
         by: one or several of quality, complexity, difficulty, safety (asked of the model, 1 to 5), the file of a
             prompt, perplexity, ifd (how little the prompt helps with the answer, arXiv 2308.12032); or reward, which
-            goes alone.
+            goes alone. Perplexity and ifd are of all that was drawn, thoughts and calls included, the others of what is
+            said and called.
         output: where the rows go; an interrupted run there is continued.
         max_tokens: most tokens of a reply, where the model is asked.
         prompt_column: the column with the prompt, if it is not recognised.

@@ -63,8 +63,8 @@ def reason(
         samples: traces drawn for each task, at most.
         select: which right trace is taken: shortest, first (stops drawing at it), random, or all of them.
         length_limit: drop right traces that are longer: than the mean of the task's right ones, or than so many tokens.
-        think_open: the text that opens thoughts.
-        think_close: the text that closes them.
+        think_open: the text that opens thoughts, where the chat template has none of its own.
+        think_close: the text that closes them, likewise.
         search: put up to so many wrong attempts before the right one, and turn back from each.
         step_rollouts: value each step by so many completions that go on from it: by the share that end right.
         step_unit: what a step is: `line`, `paragraph` or `sentence`.

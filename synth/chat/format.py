@@ -304,14 +304,6 @@ class ChatFormat:
         self._check(messages)
         return encode_spans(self.template, self.turns, messages, self.end_ids, self._lead)
 
-    def length(self, messages: Sequence[Message]) -> int:
-        """Tokens of all that is trained on of a conversation, its prompts included.
-
-        Raises:
-            RequestError: as for `examples`.
-        """
-        return sum(len(example.encoded.input_ids) for example in self.examples(messages)[0])
-
     async def aside(self, make: Callable[["ChatFormat", Sequence[Message]], Made], messages: Sequence[Message]) -> Made:
         """What `make` (`answer_prompt`, `encode`) makes of a conversation, without holding up the event loop.
 

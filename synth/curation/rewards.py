@@ -4,6 +4,7 @@ Any such model of transformers does, with its own chat template. Rows are taken 
 run goes on at the next block, so that the same rows share a forward pass and round alike.
 """
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -47,17 +48,23 @@ class RewardModel:
         dtype = str(self.model.dtype).removeprefix("torch.")
         return f"transformers, {type(self.model).__name__} on {self.model.device}, {dtype}"
 
-    def encode(self, messages: Sequence[Message]) -> list[int]:
-        """A conversation's token ids.
+    def encode(self, messages: Sequence[Message], tools: str | None = None) -> list[int]:
+        """A conversation's token ids: what was said and called, without thoughts, of which reward models see none.
+
+        Args:
+            messages: the conversation.
+            tools: the functions on offer, as JSON text; a template that does not take them does not show them.
 
         Raises:
-            ValueError: the row does not end in an answer, the template refuses it, or it is too long.
+            ValueError: the row does not end in an answer, the template refuses it or leaves out its calls, or it is too
+                long.
         """
         if not messages or messages[-1]["role"] != "assistant":
             raise ValueError("the last turn is not the assistant's")
-        turns = [{"role": turn["role"] or "", "content": turn["content"] or ""} for turn in messages]
+        turns = [_said(turn) for turn in messages]
+        template = self.template.with_variables({"tools": json.loads(tools)}) if tools else self.template
         try:
-            ids = self.template.token_ids(self.template.render(turns))
+            ids = template.token_ids(template.render(turns))
         except RequestError as error:
             raise ValueError(str(error)) from error
         if not ids:
@@ -153,9 +160,10 @@ def rewarded(model: RewardModel, prompts: PromptSet, start: int = 0) -> Iterator
 def _rewarded_block(model: RewardModel, block: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
     sequences: dict[int, list[int]] = {}
     faults: list[str | None] = [None] * block.num_rows
+    tools = block["tools"].to_pylist() if "tools" in block.schema.names else [None] * block.num_rows
     for row, messages in enumerate(conversations_of(block["messages"])):
         try:
-            sequences[row] = model.encode(messages or [])
+            sequences[row] = model.encode(messages or [], tools[row])
         except ValueError as error:
             faults[row] = str(error)
     rewards = dict(zip(sequences, model.rewards(list(sequences.values())), strict=True))
@@ -164,6 +172,12 @@ def _rewarded_block(model: RewardModel, block: pa.RecordBatch, schema: pa.Schema
         "reward_fault": pa.array(faults, pa.string()),
     }
     return _with(block, added, schema)
+
+
+def _said(turn: Message) -> Message:
+    """A turn without its thoughts."""
+    parts = {name: value for name, value in turn.items() if name != "reasoning_content"}
+    return parts | {"role": turn["role"] or "", "content": turn["content"] or ""}
 
 
 def _with(block: pa.RecordBatch, added: Mapping[str, pa.Array], schema: pa.Schema) -> pa.RecordBatch:

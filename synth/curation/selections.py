@@ -11,8 +11,9 @@ from synth.curation.clusters import k_means
 from synth.curation.context import FilterContext, Text
 from synth.curation.pipeline import Filter
 from synth.curation.registry import keeps
-from synth.data.row import as_messages
+from synth.data.row import RENDERING, as_messages
 from synth.errors import RequestError, UsageError
+from synth.scoring.encoding import RowEncoder
 
 HowMany = int | str
 """How many rows: a number, or a share of those that are left, as in "10%"."""
@@ -133,9 +134,11 @@ def _counter(wanted: HowMany) -> Callable[[int], int]:
 def _counted(frame: pl.DataFrame, chat: ChatFormat) -> list[int | None]:
     """Tokens of each conversation, None where it cannot be written by the model's chat template."""
     counts: list[int | None] = []
-    for messages in frame["messages"].to_list():
+    encoder = RowEncoder(chat)
+    columns = ["messages", *(name for name in RENDERING.names if name in frame.columns)]
+    for record in frame.select(columns).iter_rows(named=True):
         try:
-            counts.append(chat.length(as_messages(messages)))
+            counts.append(encoder.length(record | {"messages": as_messages(record["messages"])}))
         except RequestError:
             counts.append(None)
     return counts

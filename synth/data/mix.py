@@ -6,7 +6,7 @@ Reports of how much replay prevents forgetting range from 1 % to 25 % of the new
 The order is planned on small index arrays first; rows are then copied in that order.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from synth.data.prompts import PromptSet
-from synth.data.row import REASON, Message, conversations_of, digest
+from synth.data.row import REASON, RENDERING, Message, conversations_of, digest, records_of
 from synth.errors import UsageError
 from synth.seeds import seed_of
 from synth.values import Order, Unit
 
-CountTokens = Callable[[list[Message]], int]
+CountTokens = Callable[[Mapping[str, Any]], int]
+"""Of a row: of its `messages`, as its columns of `RENDERING` say that they are written."""
 
 BLOCK_ROWS = 1_000
 DUPLICATE = "duplicate of a target row"
@@ -95,7 +96,7 @@ def plan(
             first, then each replay set.
         oversample: take rows of a replay set that is too small again and again.
         seed: of what is drawn.
-        count_tokens: of a conversation, where rows are not tokens already.
+        count_tokens: of a row, where rows are not tokens already.
 
     Raises:
         UsageError: a replay set is too small, tokens cannot be counted, or the sets have no form in common.
@@ -240,7 +241,8 @@ def _look(
         elif by == "tokens":
             if count_tokens is None:
                 raise UsageError("`by` tokens: name the model whose tokens they are, `model` M")
-            sizes.extend(count_tokens(messages or []) for messages in conversations)
+            names = ["messages", *(name for name in RENDERING.names if name in batch.schema.names)]
+            sizes.extend(map(count_tokens, records_of(batch.select(names))))
         else:
             sizes.extend([0] * batch.num_rows)
     part.unreadable = part.prompts.faults()

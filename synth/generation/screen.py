@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from synth.chat.format import ChatFormat
-from synth.chat.turn import UNENDED
+from synth.chat.turn import UNENDED, Turn
 from synth.engines.base import Completion
 from synth.errors import RequestError
 
@@ -36,9 +36,12 @@ def question_fault(completion: Completion, chat: ChatFormat) -> str | None:
     return None
 
 
-def answer_fault(completion: Completion, chat: ChatFormat) -> str | None:
-    """Why a drawn answer cannot be used, its thoughts and its calls of tools included, or None."""
-    turn = chat.parse(completion.text)
+def answer_fault(completion: Completion, chat: ChatFormat, turn: Turn | None = None) -> str | None:
+    """Why a drawn answer cannot be used, its thoughts and its calls of tools included, or None.
+
+    `turn` is what it says, as the chat format parses it, if None.
+    """
+    turn = turn or chat.parse(completion.text)
     if completion.text.strip() and completion.finish == "stop" and turn.fault:
         return turn.fault
     if completion.finish == "length" and turn.fault == UNENDED:

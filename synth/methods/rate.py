@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from synth.chat.format import ChatFormat
+from synth.chat.format import Encoded
 from synth.data.plain import only_texts, text_of
 from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Message, Outcome, Row
@@ -184,8 +184,9 @@ async def perplexity(chat_model: ChatModel, row: Row) -> float:
     if (text := text_of(row)) is not None:
         tokens = RowEncoder(chat_model.chat).text(text).ids
         return _exp(_loss((await chat_model.engine.logprobs(tokens.tolist()))[1:]))
-    _answer(row)
-    return _exp(_loss(await chat_model.logprobs(row.messages)))
+    encoded = await _encoded(chat_model, row)
+    start, end = encoded.spans[-1]
+    return _exp(_loss((await chat_model.engine.logprobs(encoded.input_ids))[start:end]))
 
 
 async def following_difficulty(chat_model: ChatModel, row: Row) -> float:
@@ -198,8 +199,7 @@ async def following_difficulty(chat_model: ChatModel, row: Row) -> float:
     Raises:
         RequestError: the row does not end in an answer, the model cannot score it, or it is sure of it either way.
     """
-    _answer(row)
-    encoded = await chat_model.chat.aside(ChatFormat.encode, row.messages)
+    encoded = await _encoded(chat_model, row)
     start, end = encoded.spans[-1]
     begin = chat_model.chat.tokenizer.bos_token_id
     lead = [] if begin is None else [begin]
@@ -212,6 +212,13 @@ async def following_difficulty(chat_model: ChatModel, row: Row) -> float:
     if loss_alone == 0:
         raise RequestError("the model is sure of the answer without the prompt")
     return _loss(given[start + left_out : end]) / loss_alone
+
+
+async def _encoded(chat_model: ChatModel, row: Row) -> Encoded:
+    """A row's last answer after its prompt, rendered as the row's columns say."""
+    _answer(row)
+    record = row.passthrough | {"messages": row.messages}
+    return await chat_model.chat.aside(lambda chat, _: RowEncoder(chat).last_answer(record), row.messages)
 
 
 def _loss(logprobs: "NDArray[np.float32]") -> float:

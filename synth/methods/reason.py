@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict
 from synth.chat.answer_starts import answer_starts
-from synth.chat.turn import Turn
+from synth.chat.thinking import QUESTION, begun, loose
+from synth.chat.turn import Turn, take_apart
 from synth.data.prompts import task_of
 from synth.data.row import Outcome, Row, digest
 from synth.data.run.record import without
@@ -25,12 +26,12 @@ from synth.engines.base import Completion, Sampling
 from synth.errors import UsageError
 from synth.generation.chat_model import Answer, ChatModel, check_samples, each_once
 from synth.generation.prompt_files import load_prompt
-from synth.generation.screen import text_fault
+from synth.generation.screen import answer_fault
 from synth.generation.verification import Verifier, check_reference, reference_fault
 from synth.methods.rollouts import UNITS, cut, step_values
 from synth.methods.search import join
 from synth.methods.self_output import choose
-from synth.methods.thoughts import Markers, opening_of
+from synth.methods.thoughts import Markers
 from synth.seeds import seed_of
 
 SELECT = ("shortest", "first", "random", "all")
@@ -56,7 +57,7 @@ class ReasonSettings:
         samples: traces drawn for each task, at most.
         select: which of the right ones is taken; `first` draws one after the other and stops at the first right one.
         length_limit: right traces with more tokens are dropped; `mean` is the mean of the task's right ones.
-        markers: of thoughts.
+        markers: of thoughts, where the chat template has none of its own.
         search: wrong attempts put before a right trace, at most.
         step_rollouts: completions drawn after each step; 0 values no steps.
         step_unit: what a step is.
@@ -133,7 +134,11 @@ class _Reasoning:
         self.chat_model = chat_model
         self.verifier = verifier
         self.settings = settings
-        self.opening = opening_of(chat_model.chat, settings.markers)
+        self.thinking = settings.markers.thinking(chat_model.chat)
+        prompt = chat_model.chat.asked_text([QUESTION])
+        self.begun = begun(self.thinking, prompt)
+        opened = re.search(rf"{loose(self.thinking.opener)}\s*$", prompt) if self.begun == "thoughts" else None
+        self.opening = opened.group() if opened else ""  # what every prompt holds of a trace
 
     async def complete(self, row: Row) -> Outcome:
         """The method itself."""
@@ -186,7 +191,7 @@ class _Reasoning:
         """A whole trace with the verdict on its answer; one that cannot be used is wrong, and not checked."""
         if fault := self.fault(completion):
             return Answer(completion, self.turn(completion), Verdict(WRONG, None, fault))
-        answer = self.settings.markers.take_apart(completion.text).answer
+        answer = self.parts_of(completion.text).content
         return Answer(completion, self.turn(completion), await self.verifier.check(answer, task))
 
     def turn(self, completion: Completion) -> Turn:
@@ -197,16 +202,18 @@ class _Reasoning:
         """A trace as what is trained on: in parts where the chat template has thoughts, else as it stands."""
         if not self.chat_model.chat.thinking.own:
             return trace.turn
-        taken = self.settings.markers.take_apart(trace.completion.text)
-        return Turn(taken.answer, taken.thoughts)
+        return self.parts_of(trace.completion.text)
+
+    def parts_of(self, text: str) -> Turn:
+        """The thoughts and the answer of a whole trace."""
+        return take_apart(text.removeprefix(self.opening).rstrip(), self.thinking, self.begun)
 
     def fault(self, completion: Completion) -> str | None:
         """Why a trace cannot be used, whether right or wrong; None if it can."""
-        trace = self.settings.markers.take_apart(completion.text)
-        if trace.fault:
-            return trace.fault
-        # The markers are no debris, even where the chat template writes them too.
-        return text_fault(completion, f"{trace.thoughts or ''}\n{trace.answer}", self.chat_model.chat)
+        trace = self.parts_of(completion.text)
+        return answer_fault(completion, self.chat_model.chat, trace) or (
+            "empty thoughts" if trace.reasoning == "" else None
+        )
 
     async def fill(self, row: Row, trace: Answer, drawn: Sequence[Answer]) -> str | None:
         """Complete a row with a right trace; says why it is rejected, if it is."""
@@ -219,7 +226,7 @@ class _Reasoning:
         if not settings.step_rollouts:
             return None
         text, task = joined.text, task_of(row)
-        steps = cut(text, settings.step_unit, settings.markers)
+        steps = cut(text, settings.step_unit, self.thinking)
 
         def rollouts(step: int) -> Sampling:
             seed = seed_of(settings.seed, row.id, "step", step)
@@ -247,20 +254,21 @@ class _Reasoning:
         """
         if not self.settings.search:
             return trace, 0
-        markers, chance = self.settings.markers, self.chance(row, "search")
+        chance = self.chance(row, "search")
         sound = (one for one in drawn if one.verdict.kind == WRONG and self.fault(one.completion) is None)
-        wrong = list(dict.fromkeys(markers.take_apart(one.text).working for one in sound))
+        taken = (self.parts_of(one.completion.text) for one in sound)
+        wrong = list(dict.fromkeys(turn.reasoning or turn.content for turn in taken))
         attempts = chance.sample(wrong, min(self.settings.search, len(wrong)))
         if not attempts:
             return trace, 0
-        text = join(attempts, trace.completion.text, markers, chance)
+        text = join(attempts, trace.completion.text, self.thinking, chance)
         chat = self.chat_model.chat
         [whole] = answer_starts(chat, row.messages, text[len(self.opening) :], [len(text) - len(self.opening)])
         prompt = chat.answer_prompt(row.messages)
         completion = replace(trace.completion, text=text, token_ids=tuple(whole.ids[len(prompt) :]))
         if len(whole.ids) >= self.chat_model.engine.max_length:
             return trace, 0
-        verdict = await self.verifier.check(markers.take_apart(text).answer, task_of(row))
+        verdict = await self.verifier.check(self.parts_of(text).content, task_of(row))
         return (
             (Answer(completion, self.turn(completion), verdict), len(attempts)) if verdict.kind == RIGHT else (trace, 0)
         )

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from synth.chat.answer_starts import AnswerStart, answer_starts
+from synth.chat.thinking import Thinking, loose
 from synth.data.row import Message
 from synth.engines.base import Completion, Sampling
 from synth.generation.chat_model import Answer, ChatModel
-from synth.methods.thoughts import Markers
 
 _BREAKS = {
     "line": re.compile(r"\n\s*"),
@@ -27,7 +27,7 @@ UNITS = tuple(_BREAKS)
 _NUMBERING = re.compile(r"[\s*#>-]*\d+[.)]\s*")
 
 
-def cut(text: str, unit: str, markers: Markers) -> list[tuple[int, int]]:
+def cut(text: str, unit: str, thinking: Thinking) -> list[tuple[int, int]]:
     """The (start, end) characters of each step of a stripped text; white space between steps belongs to none.
 
     A piece without words (a marker of thoughts, a bullet, the number of a list item) is part of the step after it.
@@ -36,7 +36,7 @@ def cut(text: str, unit: str, markers: Markers) -> list[tuple[int, int]]:
     steps: list[tuple[int, int]] = []
     start = piece = 0
     for end, following in breaks:
-        if _says_something(text[piece:end], markers):
+        if _says_something(text[piece:end], thinking):
             steps.append((start, start + len(text[start:end].rstrip())))
             start = following
         piece = following
@@ -45,8 +45,8 @@ def cut(text: str, unit: str, markers: Markers) -> list[tuple[int, int]]:
     return steps or [(0, len(text))]
 
 
-def _says_something(piece: str, markers: Markers) -> bool:
-    bare = piece.replace(markers.open, "").replace(markers.close, "")
+def _says_something(piece: str, thinking: Thinking) -> bool:
+    bare = re.sub(f"{loose(thinking.opener)}|{loose(thinking.closer)}", "", piece)
     return re.search(r"\w", bare) is not None and not _NUMBERING.fullmatch(bare)
 
 

@@ -6,9 +6,10 @@ the task, joined to a right one by sentences that turn back.
 """
 
 import random
+import re
 from collections.abc import Sequence
 
-from synth.methods.thoughts import Markers
+from synth.chat.thinking import Thinking, loose
 
 TURN_BACKS = (
     "Wait, that does not look right. Let me try again.",
@@ -20,7 +21,7 @@ TURN_BACKS = (
 )
 
 
-def join(wrong: Sequence[str], right: str, markers: Markers, choice: random.Random) -> str:
+def join(wrong: Sequence[str], right: str, thinking: Thinking, choice: random.Random) -> str:
     """One trace: the working of wrong attempts, each left by a sentence that turns back, then the right one.
 
     The white space before `right` stays. Where `right` has thoughts, all of it happens in them.
@@ -28,11 +29,11 @@ def join(wrong: Sequence[str], right: str, markers: Markers, choice: random.Rand
     Args:
         wrong: the working of the wrong attempts, in the order they shall be made.
         right: a whole trace.
-        markers: of its thoughts.
+        thinking: how its thoughts are marked.
         choice: draws the sentences, none twice in a row.
     """
-    opened = right.lstrip().startswith(markers.open)
-    at = right.index(markers.open) + len(markers.open) if opened else 0
+    opened = re.match(rf"\s*{loose(thinking.opener)}", right)
+    at = opened.end() if opened else 0
     start = at + len(right[at:]) - len(right[at:].lstrip())
     pieces, last = [], ""
     for working in wrong:

@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from synth.chat.format import ChatFormat, Example
+from synth.chat.format import ChatFormat, Encoded, Example
 from synth.data.row import IGNORED, Message
 from synth.errors import RequestError, UsageError
 from synth.values import Overlong, TrainOn
@@ -136,6 +136,33 @@ class RowEncoder:
         chat = self._rendered(args, tools)
         examples, _ = chat.examples(messages, drawn)
         return [*(example.encoded.input_ids for example in examples), chat.encode(messages).input_ids]
+
+    def length(self, record: Mapping[str, Any]) -> int:
+        """Tokens of all that is trained on of a row, its prompts included.
+
+        Args:
+            record: the row's `messages`, and what it has of the columns of `RENDERING`.
+
+        Raises:
+            RequestError: the chat template refuses the conversation, or a message holds a control token.
+        """
+        given = rendering(record)
+        chat = self._rendered(given.get("args"), given.get("tools", ()))
+        examples, _ = chat.examples(record["messages"] or [], given.get("drawn"))
+        return sum(len(example.encoded.input_ids) for example in examples)
+
+    def last_answer(self, record: Mapping[str, Any]) -> Encoded:
+        """The answer that a row ends in, after the prompt that it was drawn from.
+
+        Args:
+            record: as for `length`.
+
+        Raises:
+            RequestError: as for `ChatFormat.last_answer`.
+        """
+        given = rendering(record)
+        chat = self._rendered(given.get("args"), given.get("tools", ()))
+        return chat.last_answer(record["messages"], (given.get("drawn") or [None])[-1])
 
     def _rendered(self, args: Mapping[str, Any] | None, tools: Sequence[Mapping[str, Any]]) -> ChatFormat:
         """The chat format in which a row is written; arguments of another model's template say nothing of this one's.

@@ -72,7 +72,7 @@ def test_traces_that_never_end_are_dropped(synth: Synth, tasks: Path, model: str
     assert status == 0, said
     assert "0 rows" in said
     for row in load(tmp_path / "traces" / "rejected"):
-        assert row["reason"] == "no right trace: of 2 the first is wrong: thoughts without an end"
+        assert row["reason"] == "no right trace: of 2 the first is wrong: thoughts do not end"
 
 
 @pytest.mark.parametrize(

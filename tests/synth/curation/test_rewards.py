@@ -1,7 +1,9 @@
 """Reward models: the numbers are the model's, whatever shares a batch; what cannot be rewarded says why."""
 
+import copy
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +11,7 @@ import pytest
 import torch
 from transformers import AutoTokenizer, LlamaConfig, LlamaForSequenceClassification
 
+from synth.chat.template import Template
 from synth.curation.rewards import COLUMNS, RewardModel, open_reward_model, rewarded
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
@@ -88,6 +91,29 @@ def test_rows_without_a_reward(loaded: RewardModel, tmp_path: Path) -> None:
     ]
     assert rejected["reward_fault"].null_count == rejected["reward"].null_count == 2
     assert list(rewarded(loaded, open_prompts(open_rows(str(tmp_path / "rows.jsonl")), limit=0))) == []
+
+
+LOOKED = {"id": "1", "type": "function", "function": {"name": "look", "arguments": '{"at": "sea"}'}}
+CALLS = (
+    "{% if tools %}{{ tools | tojson }}\n{% endif %}{% for m in messages %}{{ '<|' + m.role + '|>' + m.content }}"
+    "{% for c in m.tool_calls or [] %}{{ '<call>' + (c.function | tojson) + '</call>' }}{% endfor %}"
+    "{{ '<|end|>\n' }}{% endfor %}"
+)
+
+
+def test_calls_are_rewarded_and_thoughts_are_not(loaded: RewardModel) -> None:
+    question = {"role": "user", "content": "What is there?"}
+    said = {"role": "assistant", "content": "Water."}
+    assert loaded.encode([question, said | {"reasoning_content": "Hm."}]) == loaded.encode([question, said])
+    called: list[dict[str, Any]] = [question, {"role": "assistant", "content": "", "tool_calls": [LOOKED]}]
+    with pytest.raises(ValueError, match="the chat template leaves out tool calls"):
+        loaded.encode(called)
+    tokenizer = copy.deepcopy(loaded.template.tokenizer)
+    tokenizer.chat_template = CALLS
+    taking = replace(loaded, template=Template(tokenizer))
+    tools = json.dumps([{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}])
+    text = tokenizer.decode(taking.encode(called, tools))
+    assert text.startswith("[{") and '<call>{"name": "look", "arguments": {"at": "sea"}}</call>' in text
 
 
 def test_no_reward_model(model: str, tmp_path: Path) -> None:

@@ -96,7 +96,7 @@ def test_shares_of_tokens(tmp_path: Path) -> None:
     plain = [part(tmp_path, "p", rows("t", 100)), part(tmp_path, "q", rows("a", 100), 0.1)]
     with pytest.raises(UsageError, match="`model`"):
         plan(plain, by="tokens")
-    counted = plan(plain, by="tokens", count_tokens=lambda messages: len(messages[-1]["content"].split()))
+    counted = plan(plain, by="tokens", count_tokens=lambda row: len(row["messages"][-1]["content"].split()))
     words = Counter[str]()
     for row in records(counted):
         words[row["source"]] += len(row["messages"][-1]["content"].split())

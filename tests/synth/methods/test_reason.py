@@ -19,11 +19,11 @@ from synth.generation.verification import Verifier
 from synth.methods.reason import ReasonSettings, reason, within
 from synth.methods.rollouts import cut
 from synth.methods.search import TURN_BACKS, join
-from synth.methods.thoughts import Markers, opening_of
+from synth.methods.thoughts import Markers
 from tests.synth.chat.test_format_odd_templates import THINKING
 from tests.synth.tokenizers import CHATML, im_format
 
-MARKERS = Markers()
+THINK = Markers().thinking(im_format(CHATML))
 OPENED = CHATML.replace("assistant\n' }}", "assistant\n<think>\n' }}")
 STRIPPED = CHATML.replace(
     "m.content", "(m.content.split('</think>') | last)"
@@ -90,32 +90,22 @@ def content(row: Row) -> str:
 @pytest.mark.parametrize(
     ("text", "fault"),
     [
-        ("<think>a</think>b", None),
-        ("\n<think>\na\n</think>\n\nb\n", None),
-        ("b", None),
-        ("<think>a", "thoughts without an end"),
-        ("a</think>b", "thoughts without a beginning"),
-        ("Well. <think>a</think>b", "thoughts not at the start"),
-        ("</think>a<think>b", "thoughts not at the start"),
-        ("<think>a</think>b<think>c</think>d", "thoughts opened or closed twice"),
-        ("<think>a</think>b</think>c", "thoughts opened or closed twice"),
-        ("<think>a<think>b</think>c", "thoughts opened or closed twice"),
-        ("<think> \n</think>b", "empty thoughts"),
-        ("<think>a</think> \n", "no answer after the thoughts"),
+        ("<think>a</think>7.", None),
+        ("\n<think>\na\n</think>\n\n7.\n", None),
+        ("7.", None),
+        ("<think>a", "thoughts do not end"),
+        ("a</think>7.", "thoughts within the answer: </think>"),
+        ("Well. <think>a</think>7.", "thoughts within the answer: <think>"),
+        ("</think>a<think>7.", "thoughts within the answer: </think>"),
+        ("<think>a</think>7.<think>c</think>d", "thoughts are opened or closed twice: <think>"),
+        ("<think>a</think>7.</think>c", "thoughts are opened or closed twice: </think>"),
+        ("<think> \n</think>7.", "empty thoughts"),
+        ("<think>a</think> \n", "empty"),
     ],
 )
-def test_traces_taken_apart(text: str, fault: str | None) -> None:
-    trace = MARKERS.take_apart(text)
-    assert trace.fault == fault
-    if fault:
-        assert trace.thoughts is None and trace.answer == ""
-    else:
-        assert (trace.thoughts, trace.answer) == ("a" if "think" in text else None, "b")
-
-
-def test_templates_that_open_thoughts() -> None:
-    assert opening_of(im_format(CHATML), MARKERS) == ""
-    assert opening_of(im_format(OPENED), MARKERS).rstrip() == "<think>"
+def test_traces_taken_apart(ask: Ask, text: str, fault: str | None) -> None:
+    outcome, _ = ask([text])
+    assert outcome.reason == (fault and f"no right trace: of 1 the first is wrong: {fault}")
 
 
 @pytest.mark.parametrize(
@@ -139,13 +129,13 @@ def test_only_the_answer_after_the_thoughts_is_judged(ask: Ask, template: str) -
 @pytest.mark.parametrize(
     ("script", "template", "fault"),
     [
-        (["<think>The answer is 7."], CHATML, "thoughts without an end"),
-        (["The answer is 7."], OPENED, "thoughts without an end"),
+        (["<think>The answer is 7."], CHATML, "thoughts do not end"),
+        (["The answer is 7."], OPENED, "thoughts do not end"),
         (["So…</think>The answer is 7, or…"], OPENED, "cut off"),
         (
             ["<think>The answer is 7.</think>The answer is 8, no: <think>The answer is 7."],
             CHATML,
-            "thoughts opened or closed twice",
+            "thoughts are opened or closed twice: <think>",
         ),
         (["<think>a</think>The answer is 7.<|im_start|>"], CHATML, "template debris: <|im_start|>"),
     ],
@@ -160,7 +150,20 @@ def test_markers_of_ones_own(ask: Ask) -> None:
     outcome, _ = ask(["[THINK]The answer is 8.[/THINK]The answer is 7."], markers=own)
     assert outcome.reason is None and outcome.row.answer == "7"
     outcome, _ = ask(["[THINK]The answer is 7."], markers=own)
-    assert "thoughts without an end" in str(outcome.reason)
+    assert "thoughts do not end" in str(outcome.reason)
+
+
+def test_the_chat_templates_own_markers_count(ask: Ask) -> None:
+    """Markers of the template's own stand in traces without being named; mistakes are joined within them."""
+    own = CHATML.replace(
+        "+ m.content", "+ ('[THINK]' + m.reasoning_content + '[/THINK]' if m.reasoning_content else '') + m.content"
+    )
+    script = ["[THINK]So 8.[/THINK]The answer is 8.", "[THINK]The answer is 8.\nSo 7.[/THINK]The answer is 7."]
+    outcome, _ = ask(script, own, search=1)
+    turn = outcome.row.messages[-1]
+    assert (turn["content"], outcome.row.answer, outcome.row.extra["turn_backs"]) == ("The answer is 7.", "7", 1)
+    first, back, last = turn["reasoning_content"].split("\n\n")
+    assert (first, last) == ("So 8.", "The answer is 8.\nSo 7.") and back in TURN_BACKS
 
 
 TRACES = [
@@ -242,7 +245,7 @@ def test_a_joined_trace_that_reads_wrong_or_fills_the_window_stands_alone(ask: A
 
 def test_joining() -> None:
     for seed in range(50):
-        text = join(["a", "b", "c"], " d", MARKERS, random.Random(seed))
+        text = join(["a", "b", "c"], " d", THINK, random.Random(seed))
         pieces = text.split("\n\n")
         assert text.startswith(" a") and pieces[2::2] == ["b", "c", "d"]
         assert pieces[1] != pieces[3] != pieces[5]
@@ -263,13 +266,13 @@ def test_joining() -> None:
     ],
 )
 def test_steps(text: str, unit: str, steps: list[str]) -> None:
-    assert [text[start:end] for start, end in cut(text, unit, MARKERS)] == steps
+    assert [text[start:end] for start, end in cut(text, unit, THINK)] == steps
 
 
 def test_cutting_takes_time_by_length_alone() -> None:
     for text in ("a" + " " * 200_000 + "b", "a" + "\n" * 200_000 + "b", "a\n-" * 50_000, "-\n" * 100_000 + "a"):
         for unit in ("line", "paragraph", "sentence"):
-            assert cut(text, unit, MARKERS)
+            assert cut(text, unit, THINK)
 
 
 @pytest.mark.parametrize("template", [CHATML, OPENED])

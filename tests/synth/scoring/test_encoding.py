@@ -1,11 +1,16 @@
 """Rows as tokens: what is wanted, what is protected, what is refused."""
 
+import json
+from typing import Any
+
 import numpy as np
 import pytest
 
 from synth.chat.format import ChatFormat
+from synth.chat.turn import put_together
 from synth.errors import RequestError
-from synth.scoring.encoding import EncodedRow, RowEncoder, windows
+from synth.scoring.encoding import EncodedRow, RowEncoder, rendering, windows
+from tests.synth.tokenizers import stored_format
 
 TALK = [
     {"role": "user", "content": "What is 2 + 2?"},
@@ -100,3 +105,34 @@ def test_windows_score_every_token_once_with_half_a_window_before_it(size: int) 
             seen[first:end] += 1
             assert first == 0 or first - start >= size // 2
         assert (seen == 1).all()
+
+
+def test_lengths_are_of_what_is_trained_on() -> None:
+    """A row's tools, template arguments and drawn tokens count as they are trained on, one example a turn or not."""
+    chat = stored_format("qwen3")
+    encoder = RowEncoder(chat)
+    thinking = {"role": "assistant", "content": "So.", "reasoning_content": "Why, let me see: because."}
+    talk = [TALK[0], thinking, TALK[2], thinking]
+    tools = json.dumps([{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}])
+    drawn = [[*chat.template.token_ids(put_together(thinking, chat.thinking, None)), chat.end_ids[0]]] * 2
+    one_by_one = [[token for number in drawn[0][:-1] for token in spelt(chat, number)] + drawn[0][-1:], drawn[1]]
+    records: list[dict[str, Any]] = [
+        {"messages": talk},
+        {"messages": talk, "tools": tools},
+        {"messages": TALK, "tools": None, "template_args": '{"enable_thinking": false}'},
+        {"messages": talk, "drawn": one_by_one},
+    ]
+    lengths = [encoder.length(record) for record in records]
+    assert len(set(lengths)) == len(records)
+    for record, length in zip(records, lengths, strict=True):
+        rows = encoder.conversation(record["messages"], **rendering(record))
+        assert length == sum(len(row.ids) for row in rows)
+    assert len(encoder.last_answer(records[1]).input_ids) == len(
+        encoder.conversation(talk, **rendering(records[1]))[1].ids
+    )
+
+
+def spelt(chat: ChatFormat, number: int) -> list[int]:
+    """The tokens of a token's characters, each by itself; a control token stays whole."""
+    text = chat.tokenizer.decode([number])
+    return [number] if text in chat.template.added else [i for sign in text for i in chat.template.token_ids(sign)]
