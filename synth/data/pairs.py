@@ -3,10 +3,9 @@
 The sides are `chosen` and `rejected`: texts, turns, lists of turns, or whole conversations, whose common start is what
 was asked. Where they are answers, a prompt stands beside them under any name of `synth.data.schema.shapes`, with its
 `system` turn. Where nothing does, texts may be dialogues as HH-RLHF has them (arXiv 2204.05862): "Human: …" and
-"Assistant: …".
+"Assistant: …" (`synth.data.schema.dialogues`).
 """
 
-import re
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from typing import Self
@@ -16,6 +15,7 @@ import pyarrow as pa
 from synth.data.read import Rows, faults_of
 from synth.data.row import FAULT, MESSAGES, PARTED, RENDERING, Message, conversations_of
 from synth.data.schema.assemble import ConversationColumns, TurnColumn, messages_of
+from synth.data.schema.dialogues import is_cue, is_dialogue, spoken
 from synth.data.schema.names import free_name
 from synth.data.schema.parts import Unreadable
 from synth.data.schema.rendering import found_in, read_column
@@ -25,8 +25,6 @@ from synth.data.schema.turns import turn_fields
 from synth.errors import UsageError
 
 SIDES = ("chosen", "rejected")
-_SPEAKER = re.compile(r"(?:^|\n\n)(Human|Assistant):")
-_ROLES = {"Human": "user", "Assistant": "assistant"}
 BATCH_ROWS = 1_024
 """Pairs that are Python objects at a time."""
 
@@ -76,7 +74,7 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
         empty = pa.nulls(batch.num_rows, MESSAGES)
         found = [messages_of(whole, columns, notes, faults) if columns else empty for columns in parts]
         turns = [[row or [] for row in conversations_of(column)] for column in found]
-        if prompt is None:
+        if prompt is None or (asked and asked.main.kind == "either"):
             turns[1:] = [_dialogues(name, side, faults) for name, side in zip(SIDES, turns[1:], strict=True)]
         rows = [_parted(*row) for row in zip(*turns, strict=True)]
         columns = [as_type(kind, pa.array([row[at] for row in rows], PARTED), faults) for at in range(3)]
@@ -163,14 +161,12 @@ def _spoken(turns: list[Message]) -> list[Message]:
     Raises:
         Unreadable: nothing is said in a turn.
     """
-    text = (turns[0]["content"] or "").strip() if len(turns) == 1 else ""
-    if not text.startswith("Human:") or "\n\nAssistant:" not in text:
+    if len(turns) != 1 or not is_dialogue(text := turns[0]["content"]):
         return turns
-    _, *parts = _SPEAKER.split(text)
-    said = [part.strip() for part in parts[1::2]]
-    if not all(said):
-        raise Unreadable(f"no conversation: turn {said.index('') + 1} is empty")
-    return [{"role": _ROLES[name], "content": words} for name, words in zip(parts[::2], said, strict=True)]
+    found = spoken(text or "")
+    if is_cue(text):
+        raise Unreadable(f"no conversation: turn {len(found) + 1} is empty")
+    return found
 
 
 def _as_lists(turns: pa.Array) -> pa.ListArray:

@@ -1,7 +1,7 @@
 """Rows of plain text: neither prompt nor answer, trained on as a whole, as in pre-training.
 
-Such rows have a column `text` and no turns; `synth rephrase` and `synth lamol --prepare` write them. Commands that can
-work on them open their input here instead of in `synth.data.read`.
+Such rows have a column `text`, which holds no dialogues, and no turns; `synth rephrase` and `synth lamol --prepare`
+write them. Commands that can work on them open their input here instead of in `synth.data.read`.
 """
 
 from collections.abc import Iterator
@@ -12,6 +12,7 @@ from pyarrow import compute
 from synth.data.read import Rows, conversations, open_source
 from synth.data.row import BASE, FAULT, MESSAGES, Row
 from synth.data.schema.benchmarks import benchmark_of
+from synth.data.schema.dialogues import is_dialogue
 from synth.data.schema.shapes import ANSWERS, TURN_COLUMNS
 from synth.data.schema.turns import holds_text
 
@@ -37,7 +38,8 @@ def rows_or_texts(raw: Rows, *, prompt_column: str | None = None, reference_colu
     """
     known = [item for item in raw.schema if item.name in {*TURN_COLUMNS, *ANSWERS}]
     named = prompt_column or reference_column or not all(_holds_nothing(item.type) for item in known)
-    if not named and has_texts(raw.schema) and benchmark_of(raw.schema, raw.batches) is None:
+    texts = not named and has_texts(raw.schema) and not is_dialogue(raw.first(TEXT))
+    if texts and benchmark_of(raw.schema, raw.batches) is None:
         raw = _with_messages(raw)
     return conversations(raw, prompt_column=prompt_column, reference_column=reference_column)
 

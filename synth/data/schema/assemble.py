@@ -15,6 +15,7 @@ from pyarrow import compute
 from filters.response.calls import with_calls
 from synth.data.row import MESSAGES, PARTED, as_messages
 from synth.data.schema.as_text import written
+from synth.data.schema.dialogues import is_cue
 from synth.data.schema.turn_columns import Turns, is_settled, joined, turns_of_column, turns_of_values, with_nulls
 from synth.data.schema.turns import is_conversation
 
@@ -25,13 +26,14 @@ class TurnColumn:
 
     Attributes:
         column: its name.
-        kind: it holds the text of a turn of `role`; conversations; or texts some of which are conversations as JSON.
+        kind: it holds the text of a turn of `role`; conversations; texts some of which are conversations; or calls of
+            tools as JSON.
         role: of its text.
         context: the column that goes on with the text.
     """
 
     column: str
-    kind: Literal["text", "turns", "either"]
+    kind: Literal["text", "turns", "either", "calls"]
     role: str = "user"
     context: str | None = None
 
@@ -72,7 +74,8 @@ def messages_of(
         pairs = [_of_pairs(value) for value in batch.column(parts.history).to_pylist()]
         found.insert(0, _where(turns_of_values(pairs, notes, parts.history), present))
     if parts.system is not None:
-        found.insert(0, _system(_said(batch.column(parts.system), "system"), main, faults))
+        system = compute.replace_substring_regex(batch.column(parts.system).cast(pa.string()), r"\ASYSTEM: *", "")
+        found.insert(0, _system(_said(system, "system"), main, faults))  # Glaive names the speaker here, too
     if parts.answer is not None:
         answers = _turns(batch, parts.answer, notes)
         if parts.thoughts is not None:
@@ -119,9 +122,13 @@ def _turns(batch: pa.RecordBatch, part: TurnColumn, notes: list[str]) -> Turns:
     column = batch.column(part.column)
     if part.kind == "turns":
         return turns_of_column(column, notes, part.column)
-    if part.kind == "either":
+    if part.kind in ("either", "calls"):
         told = [
-            text if is_conversation(text) else [{"role": part.role, "content": text}] if text and text.strip() else []
+            text
+            if part.kind == "either" and (is_conversation(text) or (part.role == "user" and is_cue(text)))
+            else [{"role": part.role, "content": text}]
+            if text and text.strip()
+            else []
             for text in column.to_pylist()
         ]
         return turns_of_values(told, notes, part.column)

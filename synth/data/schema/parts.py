@@ -5,7 +5,8 @@
     calls       `tool_calls` as OpenAI has them, their arguments as JSON text or as an object; `function_call`; a turn
                 of a role of `CALL_ROLES` whose content is the call's JSON; parts of the type tool_use
     channels    gpt-oss's messages (harmony): analysis, commentary and final become one turn
-    tools       a list of functions, with or without {"type": "function"} around each, or its JSON text
+    tools       a list of functions, with or without {"type": "function"} around each, or its JSON text; parameters
+                also without the {"type": "object", "properties": …} around them (xLAM)
 
 Text such as `<tool_call>{…}</tool_call>` within a content stays text: which template it is of cannot be told.
 """
@@ -251,7 +252,16 @@ def _tool(number: int, tool: Any) -> dict[str, Any]:
     inner = {key: value for key, value in inner.items() if (key, value) != ("type", "function")}
     if "input_schema" in inner and "parameters" not in inner:
         inner["parameters"] = inner.pop("input_schema")
+    if _is_bare(parameters := inner.get("parameters")):
+        inner["parameters"] = {"type": "object", "properties": parameters}
     return {"type": "function", "function": inner}
+
+
+def _is_bare(parameters: Any) -> bool:
+    """Whether parameters are objects by name, without the JSON Schema around them."""
+    if not isinstance(parameters, dict) or not parameters or {"properties", "$defs"} & parameters.keys():
+        return False
+    return all(isinstance(item, dict) for item in parameters.values())
 
 
 def _tool_message(turn: Any) -> Any:

@@ -4,6 +4,8 @@
     ShareGPT              the same with {from, value} and roles such as human and gpt
     prompt / completion   text, or lists of messages (TRL); other pairs of names are in `ANSWERS`
     alpaca                instruction, input, output, history (pairs of earlier questions and answers)
+    dialogues             in one text or as bare exchanges (`schema.dialogues`); also in the columns `DIALOGUES`
+    xLAM                  query, tools, and in `answers` the calls
 
 A `system` column (`SYSTEM`) beside any of them is the system's turn, and one of `THOUGHTS` beside a question and an
 answer is what was thought before the answer. `messages` become the user's turns and, where the data has an answer, the
@@ -31,7 +33,9 @@ from pyarrow import compute
 from synth.data.row import BASE, FAULT, MESSAGES, PARTED, RENDERING
 from synth.data.schema.as_text import is_exact, is_writable, of_several, written
 from synth.data.schema.assemble import ConversationColumns, TurnColumn, last_answer, messages_of
+from synth.data.schema.dialogues import holds_exchanges, is_cue, is_dialogue
 from synth.data.schema.names import free_name
+from synth.data.schema.parts import Unreadable, calls_of_content
 from synth.data.schema.rendering import NAMES, found_in, read_column
 from synth.data.schema.turn_columns import as_type, passes_objects
 from synth.data.schema.turns import holds_text, holds_texts, is_conversation, is_text, turn_fields
@@ -46,12 +50,19 @@ ANSWERS = {
     "query": ("response", "answer"),
     "instruction": ("output", "response"),
     "inputs": ("targets",),
+    "input": ("output",),
 }
 """Names of a prompt column, each with the names its answer goes by."""
 
 ALTERNATIVES = "answers"
 """The answer's column where several are right (`synth.data.schema.as_text.of_several`): carried, too, since it holds
 the others."""
+
+LOOSE = ("inputs", "input")
+"""Names of prompts that mean something else beside another one; `input` without its answer is no prompt at all."""
+
+DIALOGUES = ("chat", "dialogue", "data", "text")
+"""Columns that hold whole conversations if their first value is one, and nothing else may be the prompt."""
 
 CONTEXT = {"instruction": ("input", "context"), "question": ("context",)}
 """What follows the prompt, after an empty line, in the same user turn."""
@@ -144,7 +155,7 @@ class Seen:
         Raises:
             UsageError: no column, several, or one of another type might be the prompt or the answer.
         """
-        turns = next((name for name in TURN_COLUMNS if self.holds_turns(name)), None)
+        turns = next((name for name in TURN_COLUMNS if self.holds_turns(name)), None) or self.dialogue()
         if prompt_column is None and turns is not None:
             main, answer = TurnColumn(turns, "turns"), None
         else:
@@ -153,7 +164,7 @@ class Seen:
             if named is None and prompt_column is None:
                 named = self.answer(prompt)
             main = self.part(prompt, "user")
-            answer = self.part(named, "assistant") if named is not None else None
+            answer = self.part(named, "assistant") if named is not None else self.calls(prompt_column)
         used = {main.column, main.context, answer and answer.column, reference_column}
         system = next((name for name in SYSTEM if name not in used and self.is_said(name)), None)
         history = HISTORY if main.kind != "turns" and HISTORY not in used and self.is_history() else None
@@ -169,8 +180,25 @@ class Seen:
         """Whether a column holds conversations, as lists or as JSON text."""
         kind = self.type(name)
         if holds_text(kind) or holds_texts(kind):
-            return is_conversation(self.first(name))
-        return turn_fields(kind) is not None
+            return is_conversation(self.first(name)) or is_dialogue(self.first(name))
+        return turn_fields(kind) is not None or holds_exchanges(kind)
+
+    def dialogue(self) -> str | None:
+        """The column of dialogues where no other holds a prompt."""
+        if any(name in self.schema.names for name in ANSWERS if name not in LOOSE):
+            return None
+        texts = (name for name in DIALOGUES if self.is_said(name) and is_dialogue(self.first(name)))
+        return next(texts, None) or ("data" if holds_texts(self.type("data")) else None)
+
+    def calls(self, prompt_column: str | None) -> TurnColumn | None:
+        """The column of calls that answer a query, as xLAM has them beside `tools`."""
+        if prompt_column is not None or "tools" not in self.schema.names or not self.is_said(ALTERNATIVES):
+            return None
+        try:
+            calls_of_content(self.first(ALTERNATIVES), ALTERNATIVES)
+        except Unreadable:
+            return None
+        return TurnColumn(ALTERNATIVES, "calls", "function_call")
 
     def is_said(self, name: str) -> bool:
         """Whether a column holds texts."""
@@ -192,8 +220,9 @@ class Seen:
     def prompt(self) -> str:
         """The column with a known name for a prompt."""
         found = [name for name in ANSWERS if name in self.schema.names and self._may_be_prompt(name)]
-        if len(found) > 1 and "inputs" in found:
-            found.remove("inputs")  # a prompt in FLAN and Aya, and anything elsewhere
+        for name in LOOSE:  # a prompt in FLAN and Aya, and anything elsewhere
+            if name in found and (len(found) > 1 or (name == "input" and "output" not in self.schema.names)):
+                found.remove(name)
         if len(found) == 1:
             return found[0]
         problem = f"several columns may be the prompt ({', '.join(found)})" if found else "no conversation recognised"
@@ -220,6 +249,7 @@ class Seen:
         if not (is_text(kind) or (role == "assistant" and is_writable(kind))):
             raise UsageError(f"column {name!r} holds {_short(kind)}; a {role}'s turn is text or a list of messages")
         either = name in self.mixed or (is_text(kind) and name not in ANSWERS and is_conversation(self.first(name)))
+        either = either or (role == "user" and is_text(kind) and is_cue(self.first(name)))
         context = next((item for item in CONTEXT.get(name, ()) if self.is_said(item)), None)
         return TurnColumn(name, "either" if either else "text", role, context)
 
@@ -252,7 +282,7 @@ def _plan(seen: Seen, parts: ConversationColumns, reference: str | None, kind_of
         fields.insert(at + 1, pa.field("reference", pa.string()))
     result = pa.schema(fields)
     whole = result.append(pa.field(FAULT, pa.string()))
-    must_talk = not set(OTHERWISE) & set(schema.names)
+    must_talk = not set(OTHERWISE) & (set(schema.names) - used)
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         faults: dict[int, str] = {}

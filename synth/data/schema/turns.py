@@ -2,9 +2,9 @@
 
 A turn is an object with a role (`ROLE_NAMES`) and a content (`CONTENT_NAMES`), and perhaps with thoughts, calls of
 tools and what else `synth.data.schema.parts` reads. A content is text, or parts of which all are text: these are
-joined, each on a line of its own. A conversation is a list of turns, also within one more list, or the JSON text of
-such a list. What cannot be written without a loss (a picture, a turn not to be trained on, thoughts that do not end)
-is `Unreadable`, and so is what is not there: its row is rejected with the reason.
+joined, each on a line of its own. A conversation is a list of turns, also within one more list, the JSON text of such
+a list, or what `synth.data.schema.dialogues` reads. What cannot be written without a loss (a picture, a turn not to be
+trained on, thoughts that do not end) is `Unreadable`, and so is what is not there: its row is rejected with the reason.
 """
 
 import json
@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from filters.response.thoughts import opening_thoughts
 from synth.data.row import Message
+from synth.data.schema.dialogues import is_dialogue, spoken, with_roles
 from synth.data.schema.parts import (
     ANSWERED,
     CALL_ROLES,
@@ -85,6 +86,8 @@ def conversation(value: Any, noted: set[str] | None = None) -> list[Message]:
     Raises:
         Unreadable: it is no list of turns, or some turn is not all text.
     """
+    if is_dialogue(value):
+        return spoken(value)
     if isinstance(value, str):
         escapes = "\\u" in value
         value = parsed(value, "no conversation: text that") if value.strip() else None
@@ -100,9 +103,9 @@ def conversation(value: Any, noted: set[str] | None = None) -> list[Message]:
         if len(value) > 1:
             raise Unreadable(f"no conversation: {len(value)} lists of turns instead of one")
         [value] = value
-    if value and all(isinstance(item, str) for item in value):  # each turn as JSON text
+    if value and all(isinstance(item, str) for item in value) and value[0].lstrip().startswith("{"):  # turns as JSON
         value = [parsed(item, "no conversation: a turn that") for item in value]
-    value = without_tool_parts(value)
+    value = without_tool_parts(with_roles(value))
     if has_channels(value):
         value = without_channels(value)
     found: list[Message] = []
