@@ -8,7 +8,7 @@ from dataclasses import replace
 
 from filters.verdict import VerifierSettings
 from synth.api.evaluation import Evaluation
-from synth.api.places import Source, several, source_at
+from synth.api.places import Source, path_of, several, source_at, sources_of
 from synth.api.roles import VerifierChoice
 from synth.data.destination import check_directory
 from synth.data.output import Output, TemporaryFolder
@@ -27,7 +27,7 @@ from synth.generation.models import Model, ModelName
 from synth.progress import Progress
 from synth.values import Asked, Limit, Seed, Share, Temperature, Tokens, checked
 
-Sources = str | os.PathLike[str] | Sequence[Source] | Mapping[str, Source]
+Sources = Source | Sequence[Source] | Mapping[str, Source]
 """One or several sources, as FILE or NAME=FILE where they are files; or sources by what they are to be called."""
 
 
@@ -143,9 +143,6 @@ def _names(sources: Sources, kind: str, stack: ExitStack) -> Iterator[str]:
                 raise UsageError(f"{name!r} is no name for a {kind}: it is empty, or holds an equals sign")
             yield f"{name}={stack.enter_context(source_at(source))}"
         return
-    several = [sources] if isinstance(sources, str | os.PathLike) else list(sources)
-    for number, source in enumerate(several, 1):
-        if isinstance(source, Mapping):
-            raise UsageError(f"a {kind} is a file or a list of rows, not one row: give a list of lists")
+    for number, source in enumerate(sources_of(sources), 1):
         file = stack.enter_context(source_at(source))
-        yield file if isinstance(source, str | os.PathLike) else f"{kind}-{number}={file}"
+        yield file if path_of(source) else f"{kind}-{number}={file}"

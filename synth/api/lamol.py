@@ -125,7 +125,8 @@ def _wanted(rows: int | None, new_data: str | None, gamma: float) -> int:
         return rows
     if not gamma > 0:
         raise UsageError(f"`gamma` is a share above 0, not {gamma}")
-    size: int = sum(batch.num_rows for batch in open_source(str(new_data)).batches())
+    found = open_source(str(new_data))
+    size: int = sum(batch.num_rows for batch in found.batches())
     if not size:
-        raise UsageError(f"{new_data} has no rows")
+        raise UsageError(f"{found.source} has no rows")
     return math.ceil(gamma * size)

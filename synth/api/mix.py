@@ -1,14 +1,13 @@
 """`synth.mix`: a task's rows with a share of replay among them."""
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, Source, output_at, path_of, source_at
 from synth.data.mix import CountTokens
 from synth.data.mixing import open_part, part_names, write_mixture
 from synth.errors import RequestError, UsageError
@@ -67,7 +66,7 @@ def mix(
     if not shares:
         raise UsageError("`replay` names no set: give one, and how much of it")
     sources: list[tuple[Source, float | None]] = [(target, None), *shares]
-    names = [os.fspath(source) if isinstance(source, str | os.PathLike) else None for source, _ in sources]
+    names = [path_of(source) for source, _ in sources]
     if names.count("-") > 1:
         raise UsageError("standard input is one set: only one of the target and `replay` can be -")
     called = part_names(names)

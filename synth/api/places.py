@@ -6,7 +6,7 @@ from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from synth.data.destination import check_rows
-from synth.data.files.memory import rows_in_memory
+from synth.data.files.memory import ArrowTable, rows_in_memory, temporary
 from synth.data.output import Output, TemporaryFolder
 
 Place = str | os.PathLike[str] | BinaryIO | None
@@ -30,9 +30,9 @@ def output_at(place: Place, *, restart: bool = False) -> Output:
     return Output(stream=place, restart=restart)
 
 
-Source = str | os.PathLike[str] | Iterable[Mapping[str, Any]]
+Source = str | os.PathLike[str] | Iterable[Mapping[str, Any]] | ArrowTable
 """A dataset directory, a file, a folder or pattern of files, a Hub id, "-" for standard input; or the rows themselves:
-a list of dictionaries, or a `datasets.Dataset`."""
+a list of dictionaries, a `datasets.Dataset`, or a table of pyarrow, polars or pandas."""
 
 
 @contextmanager
@@ -43,6 +43,22 @@ def source_at(source: Source) -> Iterator[str]:
         return
     with rows_in_memory(source) as path:
         yield path
+
+
+def path_of(source: Source) -> str | None:
+    """The path by which a source is known; None where it is in memory, or goes with the data set that it is."""
+    if not isinstance(source, str | os.PathLike):
+        return None
+    path = os.fspath(source)
+    return None if temporary(path) else path
+
+
+def sources_of(given: Source | Sequence[Source]) -> list[Source]:
+    """One source or several; a list of rows is one."""
+    if isinstance(given, str | os.PathLike | ArrowTable):
+        return [given]
+    found: list[Any] = list(given)
+    return [found] if found and isinstance(found[0], Mapping) else found
 
 
 def several(given: str | Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,5 @@
 """`synth.refuse`: safety rehearsal, the model's own refusals of harmful prompts."""
 
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import replace
@@ -8,7 +7,7 @@ from dataclasses import replace
 from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, Source, output_at, source_at, sources_of
 from synth.engines.base import Sampling
 from synth.generation.inputs import prompts_of
 from synth.generation.models import Model, ModelName, Roles
@@ -22,7 +21,7 @@ from synth.values import Limit, Samples, Seed, Temperature, Tokens, TopP, checke
 @checked
 def refuse(
     model: Model | ModelName,
-    sources: str | os.PathLike[str] | Sequence[Source],
+    sources: Source | Sequence[Source],
     *,
     output: Place = None,
     samples: Samples = 4,
@@ -42,7 +41,7 @@ def refuse(
 
     Args:
         model: the model, by name or from `synth.load`.
-        sources: the prompts, in one place or several; rows in memory are one place of several: `[rows]`.
+        sources: the prompts, in one place or several.
         output: where the rows go; an interrupted run there is continued.
         samples: answers drawn until one fits, at most.
         seed: decides every draw of the run.
@@ -65,9 +64,8 @@ def refuse(
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
     )
     place = output_at(output, restart=restart)
-    several = [sources] if isinstance(sources, str | os.PathLike) else sources
     with ExitStack() as stack, used(model) as opened:
-        names = [stack.enter_context(source_at(source)) for source in several]
+        names = [stack.enter_context(source_at(source)) for source in sources_of(sources)]
         prompts = prompts_of(open_labelled(names, prompt_column=prompt_column, limit=limit), progress)
         job = prompt_job(
             "refuse",

@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from synth.data.files import memory
 from synth.data.files.encode import JsonLines
 from synth.data.row import Outcome
 from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
@@ -130,17 +131,21 @@ def side_file(file: Path, side: str) -> Path:
 class TemporaryFolder:
     """A temporary directory, removed when nothing refers to this object any more, unless it is left.
 
+    Until then what is in it is called a temporary data set in records: its path would say nothing to anyone.
+
     Attributes:
         path: the directory.
     """
 
     def __init__(self, prefix: str) -> None:
         self.path = Path(tempfile.mkdtemp(prefix=prefix))
-        self._removal = weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        memory.name(self.path, "a temporary data set")
+        self._removal = weakref.finalize(self, _remove, self.path)
 
     def leave(self) -> None:
         """Do not remove it."""
         self._removal.detach()
+        memory.forget(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -250,6 +255,11 @@ def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Pr
         progress.say(f"  {count:>7,}  {reason}")
     if record.rejected and output.path is None:
         progress.say("  rejected rows are not kept on standard output; with `output` they are")
+
+
+def _remove(folder: Path) -> None:
+    memory.forget(folder)
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _is_file(path: Path) -> bool:

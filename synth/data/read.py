@@ -236,7 +236,7 @@ def open_source(source: str | None) -> Rows:
             return _standard_input()
         path = Path(source)
         if path.is_dir():
-            return _directory(path)
+            return _directory(path, called(source))
         if path.exists():
             return _files([path], called(source))
         if is_pattern(source):
@@ -264,7 +264,7 @@ def _regular(paths: Sequence[Path]) -> None:
             raise UsageError(f"{path} is no file; what comes through a pipe is read from standard input")
 
 
-def _directory(path: Path) -> Rows:
+def _directory(path: Path, name: str) -> Rows:
     if (path / "dataset_dict.json").is_file():
         found = _json_object(path / "dataset_dict.json").get("splits")
         splits = [str(split) for split in found] if isinstance(found, list) and found else ["train"]
@@ -278,9 +278,9 @@ def _directory(path: Path) -> Rows:
         if len(shards) < len(names):
             raise UsageError(f"{path / 'state.json'} names data files that are not in its directory")
         if not shards:
-            return Rows(str(path), pa.schema([]), lambda: iter(()))
+            return Rows(name, pa.schema([]), lambda: iter(()))
         _regular(shards)
-        rows = Rows(str(path), *open_arrow(shards, alike=True))
+        rows = Rows(name, *open_arrow(shards, alike=True))
         if (path / "progress.json").exists():
             rows.notes.append(f"{path} is still being written, or its run was stopped: these are its rows so far")
         return rows

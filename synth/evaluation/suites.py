@@ -139,7 +139,7 @@ def _suite(
         judges[judge.name] = judges.get(judge.name, 0) + 1
         items.append(Item(row.messages, task_of(row), judge))
     if not items:
-        raise UsageError(f"the suite {one.source} is empty")
+        raise UsageError(f"the suite {one.raw.source} is empty")
     what = f"{one.benchmark}, judged" if one.benchmark else "judged"
     left_out = f"; {prompts.unreadable:,} more rows cannot be read" if prompts.unreadable else ""
     return Suite(name, items, one.new, f"{name}: {len(items):,} items, {what} by {', '.join(judges)}{left_out}")

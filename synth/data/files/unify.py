@@ -19,7 +19,7 @@ def one_schema(files: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
     """
     first, schema = files[0]
     if all(other.equals(schema) for _, other in files):
-        return _plain(schema) if any(has_json(item.type) for item in schema) else schema
+        return _plain(schema) if any(_odd(item.type) for item in schema) else schema
     origins = dict.fromkeys(schema.names, first)
     schema = _plain(schema)
     for path, other in files[1:]:
@@ -51,9 +51,7 @@ def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.Record
             continue
         column = batch.column(item.name)
         try:
-            columns.append(
-                column if column.type == item.type else column.cast(_plain_type(column.type)).cast(item.type)
-            )
+            columns.append(column if column.type == item.type else _plain_column(column).cast(item.type))
         except pa.ArrowException as error:
             raise UsageError(
                 f"{path}: column {item.name!r} holds {column.type}, with the other files {item.type}, and a value does "
@@ -84,9 +82,21 @@ def _plain(schema: pa.Schema) -> pa.Schema:
     return pa.schema([item.with_type(_plain_type(item.type)).with_nullable(True) for item in schema])
 
 
-def has_json(kind: pa.DataType) -> bool:
-    """Whether a column holds JSON values of their own type (`datasets`' feature Json), however deep."""
-    return isinstance(kind, pa.JsonType) or any(has_json(kind.field(at).type) for at in range(kind.num_fields))
+def _odd(kind: pa.DataType) -> bool:
+    """Whether a type is one that much of Arrow, and other libraries, cannot work with: views, and `datasets`' Json."""
+    if isinstance(kind, pa.JsonType) or kind in (pa.string_view(), pa.binary_view()) or pa.types.is_list_view(kind):
+        return True
+    if pa.types.is_dictionary(kind):
+        return _odd(kind.value_type)
+    return any(_odd(kind.field(at).type) for at in range(kind.num_fields))
+
+
+def _plain_column(column: pa.Array) -> pa.Array:
+    """A column of its plain type."""
+    if pa.types.is_dictionary(column.type) and _odd(column.type.value_type):  # Arrow takes no values from one of views
+        words = column.dictionary.cast(_plain_type(column.type.value_type))
+        column = pa.DictionaryArray.from_arrays(column.indices, words)
+    return column.cast(_plain_type(column.type))
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:
@@ -95,10 +105,10 @@ def _plain_type(kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if pa.types.is_dictionary(kind):
         return _plain_type(kind.value_type)
-    if kind == pa.string_view():
-        return pa.string()
+    if kind in (pa.string_view(), pa.binary_view()):
+        return pa.string() if kind == pa.string_view() else pa.binary()
     if pa.types.is_struct(kind):
         return pa.struct([item.with_type(_plain_type(item.type)).with_nullable(True) for item in kind])
-    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind):
+    if pa.types.is_list(kind) or pa.types.is_fixed_size_list(kind) or pa.types.is_list_view(kind):
         return pa.list_(_plain_type(kind.value_type))
     return pa.large_list(_plain_type(kind.value_type)) if pa.types.is_large_list(kind) else kind

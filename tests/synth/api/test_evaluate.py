@@ -133,7 +133,7 @@ def test_stopped_it_is_gone_on_with(
     [
         ({}, "new", "nothing to ask"),
         ({"suites": [WORDS]}, "verifier", "nothing says how"),
-        ({"suites": WORDS}, None, "not one row"),
+        ({"suites": WORDS}, "verifier", "nothing says how"),
         ({"suites": {"a=b": WORDS}}, None, "no name for a suite"),
         ({"suites": [WORDS], "verifier": "maths"}, "verifier", "did you mean math"),
         ({"suites": [WORDS], "verifier": "judge"}, "verifier", "needs a model that judges"),

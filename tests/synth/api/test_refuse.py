@@ -1,6 +1,7 @@
 """`synth.refuse`."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,9 +14,8 @@ HARMLESS = [{"prompt": f"What is {n} + {n}?", "label": "safe"} for n in range(3)
 def test_prompts_in_memory_and_in_a_file(model: synth.Model, tmp_path: Path) -> None:
     file = tmp_path / "harmless.csv"
     file.write_text("prompt,label\n" + "".join(f"{row['prompt']},{row['label']}\n" for row in HARMLESS))
-    rows = synth.refuse(
-        model, [HARMFUL, file], samples=2, max_tokens=60, output=tmp_path / "rows.jsonl", progress=synth.SILENT
-    )
+    both: list[Any] = [HARMFUL, file]
+    rows = synth.refuse(model, both, samples=2, max_tokens=60, output=tmp_path / "rows.jsonl", progress=synth.SILENT)
     assert rows.record is not None and rows.record.accepted + rows.record.rejected == 4
     assert {row["label"] for row in rows} <= {"safe", "unsafe"} and len(rows)
     assert all(row["method"] == "refuse" and row["samples"] <= 2 and row["verdict"] == "right" for row in rows)
@@ -32,6 +32,7 @@ def test_what_cannot_work_is_named(model: synth.Model, tmp_path: Path) -> None:
     assert wrong.value.field == "sources"
     file = tmp_path / "prompts.jsonl"
     file.write_text('{"prompt": "Hello", "label": "safe"}\n')
+    both: list[Any] = [HARMFUL, file]
     with pytest.raises(synth.UsageError, match="is the input itself"):
-        synth.refuse(model, [HARMFUL, file], output=file, restart=True)
+        synth.refuse(model, both, output=file, restart=True)
     assert "Hello" in file.read_text()
