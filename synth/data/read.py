@@ -3,16 +3,16 @@
 DIR                       dataset directory (ours, or of `datasets.save_to_disk`), memory-mapped; or a folder of files
 FILE.arrow .feather       Arrow IPC file or stream, memory-mapped
 FILE.parquet
-FILE.jsonl .ndjson .json  JSON lines, or one JSON array; see `synth.data.files.jsonlines`
-FILE.csv                  with a header; every column is text
+FILE.jsonl .ndjson .json  JSON lines, or one JSON array or object of columns; see `synth.data.files.jsonlines`
+FILE.csv .tsv             with a header; every column is text
 FILE.jsonl.gz .zst .bz2   and other text likewise
 'DIR/*.jsonl'             all that match; see `synth.data.files.sources`
-org/name[/config][@revision][:split]   a data set of the Hugging Face Hub
+org/name[/config][@revision][:split]   a data set of the Hugging Face Hub; also after hf://datasets/
 nothing, -                standard input: JSON lines, or an Arrow stream, as its first bytes say
 """
 
 import json
-import re
+import os
 import shutil
 import sys
 import tempfile
@@ -27,7 +27,7 @@ import pyarrow as pa
 
 from synth.data.files.jsonlines import JsonRows, open_json
 from synth.data.files.memory import called
-from synth.data.files.sources import files_in, files_matching, format_of, is_pattern, known_suffixes
+from synth.data.files.sources import files_in, files_matching, format_of, hub_name, is_pattern, known_suffixes
 from synth.data.files.tables import BATCH_ROWS, Table, open_arrow, open_csv, open_parquet
 from synth.data.files.unify import conformed, one_schema
 from synth.data.row import BASE, FAULT, PARTED
@@ -37,10 +37,6 @@ from synth.data.schema.shapes import LOOKED_AT, recognise
 from synth.data.schema.turn_columns import may_have_parts
 from synth.errors import UsageError
 from synth.nearest import near_paths, path_hint
-
-_HUB = re.compile(
-    r"(?P<path>[\w.-]+/[\w.-]+)(/(?P<name>[\w.-]+))?(@(?P<revision>[^:@]+))?(:(?P<split>[\w.:%+\[\]-]+))?"
-)
 
 _LOOKED_AT, _TOLD = 1_000, 5
 """Directory entries that are examined when a name does not exist, and names that a message lists."""
@@ -243,8 +239,10 @@ def open_source(source: str | None) -> Rows:
             return _files(files_matching(source), source)
     except OSError as error:
         raise UsageError(f"cannot read {source or 'standard input'}: {error.strerror or error}") from error
-    if format_of(path) is None and not path.parent.exists() and (named := _HUB.fullmatch(source)):
-        return _hub(source, named.groupdict())
+    if path.is_symlink():
+        raise UsageError(f"{source} is a link to {os.readlink(path)}, which does not exist")
+    if named := hub_name(source):
+        return _hub(source, named)
     raise UsageError(f"{source} does not exist{_nearest(path)}")
 
 
@@ -268,6 +266,8 @@ def _directory(path: Path, name: str) -> Rows:
     if (path / "dataset_dict.json").is_file():
         found = _json_object(path / "dataset_dict.json").get("splits")
         splits = [str(split) for split in found] if isinstance(found, list) and found else ["train"]
+        if len(splits) == 1 and _is_file_name(splits[0]) and (path / splits[0]).is_dir():
+            return _directory(path / splits[0])
         raise UsageError(f"{path} holds several data sets: {', '.join(splits)}; name one, as in {path / splits[0]}")
     if (path / "state.json").is_file():
         try:

@@ -31,7 +31,7 @@ from synth.data.files.json_types import (
 )
 from synth.data.row import FAULT
 from synth.data.schema.turn_columns import may_open
-from synth.data.schema.turns import HALF, half_character
+from synth.data.schema.turns import HALF, half_character, is_conversation
 from synth.errors import UsageError
 
 BLOCK_BYTES = 8 * 2**20
@@ -267,12 +267,13 @@ def _lines(path: Path, name: str) -> _Lines:
 
 
 def _is_folded(path: Path) -> bool:
-    """Whether the file is one JSON text over many lines (an array, an indented object) and not one a line."""
+    """Whether the file is one JSON text (an array, an indented object, the one object of a .json file), no lines."""
     with open_bytes(path) as file:
-        for line in file:
-            if start := line.removeprefix(b"\xef\xbb\xbf").strip():
-                return start == b"{" or start.startswith(b"[")
-    return False
+        lines = (text for line in file if (text := line.removeprefix(b"\xef\xbb\xbf").strip()))
+        start = next(lines, b"")
+        if start == b"{" or start.startswith(b"["):
+            return True
+        return ".json" in path.suffixes and start.startswith(b"{") and next(lines, None) is None
 
 
 def _unfold(path: Path, name: str) -> Any:
@@ -292,9 +293,15 @@ def _unfold(path: Path, name: str) -> Any:
 
 
 def _rows_of_columns(value: dict[str, Any]) -> list[dict[str, Any]]:
-    """The rows of an object of equally long lists (empty ones aside); none if it is not that."""
+    """The rows of an object of equally long lists (empty ones aside); none if it is not that, but a row itself.
+
+    A row may consist of lists, too: of turns, or of tokens.
+    """
     columns = {key: items for key, items in value.items() if items != []}
     if not all(isinstance(items, list) for items in columns.values()) or len(set(map(len, columns.values()))) != 1:
+        return []
+    told = any(isinstance(items[0], str | list) for items in columns.values())
+    if not told or any(map(is_conversation, columns.values())):
         return []
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 

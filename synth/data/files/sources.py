@@ -20,6 +20,7 @@ FORMATS = {
     ".arrow": "arrow",
     ".feather": "arrow",
     ".csv": "csv",
+    ".tsv": "csv",
 }
 """Formats by the suffix of a file's name; those of text may be compressed, as in `.jsonl.gz`."""
 
@@ -39,6 +40,11 @@ SPLITS = {
 }
 """Names of splits, as the Hub understands them, each with the split's own."""
 
+_HUB_ADDRESS = "hf://datasets/"
+_HUB = re.compile(
+    r"(?P<path>[\w.-]+/[\w.-]+)(/(?P<name>[\w.-]+))?(@(?P<revision>[^:@]+))?(:(?P<split>[\w.:%+\[\]-]+))?"
+)
+
 NUMBERED = re.compile(r"(?P<name>.+?)[-_.]\d{5}-of-\d{5}\b")
 
 
@@ -49,6 +55,21 @@ def format_of(path: Path) -> str | None:
         return FORMATS.get(suffix)
     found = FORMATS.get(Path(path.stem).suffix.lower())
     return found if found in ("json", "csv") else None
+
+
+def hub_name(source: str) -> dict[str, str | None] | None:
+    """What a source that is no file names on the Hub: path, name, revision and split; None where it may be a file.
+
+    Raises:
+        UsageError: it is the address of something else.
+    """
+    on_hub = source.removeprefix(_HUB_ADDRESS)
+    if "://" in on_hub:
+        raise UsageError(f"{source} is an address, which is not read: name a file, or a data set of the Hub: org/name")
+    path = Path(source)
+    may_be_file = on_hub == source and (format_of(path) is not None or path.parent.exists())
+    named = None if may_be_file else _HUB.fullmatch(on_hub)
+    return named.groupdict() if named else None
 
 
 def known_suffixes() -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,22 +19,30 @@ Table = tuple[pa.Schema, Callable[[], Iterator[pa.RecordBatch]]]
 BATCH_ROWS = 16_384
 """Rows of a batch, at most; longer stored batches are sliced, not copied."""
 
+_DELIMITERS = (",", "\t", ";")
+"""What separates the values of CSV files."""
+
 _END_OF_STREAM = b"\xff\xff\xff\xff\x00\x00\x00\x00"
 
 
 def open_csv(paths: Sequence[Path]) -> Table:
-    """CSV files with a header; every column is text.
+    """CSV files with a header; every column is text. Values are separated as the header is.
 
     Raises:
         UsageError: a header is damaged, or has a name twice.
     """
     from pyarrow import csv as arrow_csv
 
+    def delimiter(path: Path) -> str:
+        with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace") as file:
+            named = re.sub(r'"[^"]*"', "", file.readline())
+        return max(_DELIMITERS, key=named.count)
+
     def header(path: Path) -> pa.Schema:
         check_encoding(path, str(path))
         with io.TextIOWrapper(open_bytes(path), encoding="utf-8-sig", errors="replace", newline="") as file:
             try:
-                columns = next(csv.reader(file), [])
+                columns = next(csv.reader(file, delimiter=delimiter(path)), [])
             except csv.Error as error:
                 raise UsageError(f"{path} is no CSV file: {error}") from error
         if len(set(columns)) < len(columns):
@@ -48,7 +57,7 @@ def open_csv(paths: Sequence[Path]) -> Table:
             arrow_csv.open_csv(
                 open_bytes(path),
                 read_options=arrow_csv.ReadOptions(block_size=2**23, use_threads=False),  # for row numbers in errors
-                parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
+                parse_options=arrow_csv.ParseOptions(delimiter=delimiter(path), newlines_in_values=True),
                 convert_options=arrow_csv.ConvertOptions(column_types=own),
             )
         )

@@ -15,6 +15,7 @@ from pyarrow import parquet
 
 from synth.data import read
 from synth.data.files import tables as formats
+from synth.data.files.sources import hub_name
 from synth.data.read import faults_of, open_rows, open_source
 from synth.data.row import BASE
 from synth.data.write import finish_dataset_dir, open_writer
@@ -98,6 +99,8 @@ def test_directories_of_datasets(tmp_path: Path) -> None:
     data = datasets.Dataset(TABLE)
     data.save_to_disk(tmp_path / "one", num_shards=3)
     assert records(tmp_path / "one") == TABLE.to_pylist()
+    datasets.DatasetDict(train=data).save_to_disk(tmp_path / "only")
+    assert records(tmp_path / "only") == TABLE.to_pylist()
     datasets.DatasetDict(train=data, test=data).save_to_disk(tmp_path / "two")
     assert "train, test" in complaint(tmp_path / "two")
     assert records(tmp_path / "two" / "test") == TABLE.to_pylist()
@@ -129,6 +132,16 @@ def test_csv(tmp_path: Path) -> None:
     assert "Row #3: Expected 2 columns, got 1" in complaint(path)
     path.write_bytes(b"prompt,x\n1,\xff\n")
     assert "UTF8" in complaint(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "mark"), [("rows.tsv", "\t"), ("rows.csv", "\t"), ("rows.csv", ";"), ("rows.csv", ",")]
+)
+def test_what_separates_values(tmp_path: Path, name: str, mark: str) -> None:
+    lines = ['"a, b;c"', "prompt", "completion"], ["1", f'"x{mark} ""y"""', "z"]
+    (tmp_path / name).write_text("".join(mark.join(line) + "\n" for line in lines))
+    [row] = records(tmp_path / name)
+    assert [turn["content"] for turn in row["messages"]] == [f'x{mark} "y"', "z"] and row["a, b;c"] == "1"
 
 
 @pytest.mark.parametrize("name", ["rows.jsonl", "rows.json", "rows.csv"])
@@ -185,6 +198,11 @@ def test_missing(tmp_path: Path) -> None:
     )
     assert "there is no directory" in complaint(tmp_path / "nowhere" / "rows.jsonl")
     assert complaint(tmp_path / "xyz").endswith("xyz does not exist; there are: rows.jsonl")
+    (tmp_path / "link.jsonl").symlink_to("nothing.jsonl")
+    assert complaint(tmp_path / "link.jsonl").endswith("link.jsonl is a link to nothing.jsonl, which does not exist")
+    for address in ("https://example.org/rows.jsonl", "hf://models/a/b", "s3://bucket/rows.parquet"):
+        assert "is an address, which is not read" in complaint(address)
+    assert hub_name("hf://datasets/org/name") == hub_name("org/name")
 
 
 def test_unknown(tmp_path: Path) -> None:

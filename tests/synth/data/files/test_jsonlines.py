@@ -197,7 +197,18 @@ def test_array_and_indented_objects(file: Path) -> None:
 
 
 def test_object_of_columns(file: Path) -> None:
-    assert read(file, b'{\n"a": [1, 2], "b": ["x", "y"], "c": []}')[1] == [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    columns, rows = '{\n"a": [1, 2], "b": ["x", "y"], "c": []}', [{"a": 1, "b": "x"}, {"a": 2, "b": "y"}]
+    assert read(file, columns.encode())[1] == rows
+    assert read(file.with_suffix(".json"), columns.replace("\n", "").encode())[1] == rows
+    turn = {"role": "user", "content": "q"}
+    for row in (
+        {"messages": [turn, turn]},
+        {"prompt": [turn], "completion": [turn]},
+        {"input_ids": [1], "labels": [2]},
+    ):
+        for name in ("row.jsonl", "row.json"):
+            assert read(file.with_name(name), json.dumps(row).encode())[1] == [row]
+            assert read(file.with_name(name), json.dumps(row, indent=1).encode())[1] == [row]
 
 
 def test_a_line_longer_than_the_parser_takes_at_a_time(file: Path) -> None:
