@@ -8,7 +8,21 @@ from collections import deque
 from collections.abc import Callable
 
 from filters.mathematics.notation import characters, tidy
-from filters.mathematics.prose import NEAR, QUANTITY, VERB, enumerated, is_denied, nothing, paid, quantity, quantity_at
+from filters.mathematics.numerals import COUNTED
+from filters.mathematics.prose import (
+    NEAR,
+    QUANTITY,
+    VERB,
+    chosen,
+    enumerated,
+    exactly,
+    is_denied,
+    nothing,
+    paid,
+    quantity,
+    quantity_at,
+    spelt,
+)
 from filters.mathematics.structure import date
 from filters.response.extract import after_mark, conclusion, marked_answer, plain
 
@@ -40,10 +54,11 @@ _JOINS = re.compile(r"[,;]|\b(?:and|or|und|oder|et|ou|y|o|и|или)\b|和|或|�
 _ONLY_JOINS = re.compile(r"(?:[\s,;.$]|\\[\[\]()]|\b(?:and|or|und|oder|et|ou|y|и|или)\b|和|或|及)*")
 
 _NEGATIVE = re.compile(r"\bnegative\s+(?=[\d\\$])|(?<=is )minus\s+(?=[\d\\$])|(?<=are )minus\s+(?=[\d\\$])")
-_REPEATING = re.compile(r"(?<!\d)(\d*\.\d{0,20}?(\d{1,6}?)\2{2,})(?:\.\.\.|\s?\\ldots)")
+_REPEATING = re.compile(r"(?<!\d)(\d*\.\d{0,20}?(?:(\d{2,6}?)\2+|(\d)\3{2,}))(?:\.\.\.|\s?\\ldots)")
 _FAREWELL = re.compile(r"\n[ \t]*(?:I hope|Hope|Let me know|Feel free|If you (?:have|need|would))\b[^\n]{0,300}\s*\Z")
 _CODE = re.compile(r"(?<!`)`([^`\n]{1,200})`(?!`)")
 _HALF_OF_DAY = re.compile(r"\b(\d{1,2}(?::\d\d)?)(?: o['’]clock)? in the (morning|afternoon|evening)\b")
+_CENTS = re.compile(r"\\?\$(\d+),? and (\d+) cents")
 _RATIO = re.compile(r"(\bratios?\b[^.\n]{0,100}?\b)(\d+(?:\.\d+)?) to (\d+(?:\.\d+)?)(?: to (\d+(?:\.\d+)?))?")
 _SYMBOL = re.compile(
     r"(?:[A-Za-z]|\\(?!pi|infty|emptyset|varnothing)[a-z]+)(?:_\{?\w+\}?|')*(?:\([A-Za-z, ]*\))?"
@@ -54,12 +69,16 @@ _AT = re.compile(r"[^.$\n]{0,40}\b(?:when|where|at|if|attained|achieved|reached|
 _OF = re.compile(r"(?: [a-z]+){1,3} ")
 _IS = re.compile(r"\b(?:is|are|be|equals?|of)[\s\\(\[*$]*\Z")
 _DENIED = re.compile(r"\s*(?:not|never|neither|no longer|unknown|unclear|un\w+able)\b", re.IGNORECASE)
+_BUT = re.compile(r"\d\s?,?\s(?:but|it is|it['’]s)\s(?:rather\s)?(?=[-$]?\d)")
 _BOUND = re.compile(
     r"\b(?:less|more|greater|fewer|larger|smaller|bigger|higher|lower|above|below|over|under|at (?:least|most)|but"
     r"|except|up to|between|from|anything|not|no)\b",
     re.IGNORECASE,
 )
 """What makes of a number a bound of the answer."""
+_OPTION = re.compile(r"(?:option|choice|letter)\s[*$]*\(?([A-J])\b", re.IGNORECASE)
+_OF_WORDS = re.compile(r"(?<![\w.,/])-?\d+(?:[.,]\d+)?(?=\s(?:(?![A-Za-z])[^\W\d_]){2,}\.?\Z)")
+"""A number at the end of a clause with what it counts, in another script than Latin."""
 _ASIDE = re.compile(r"\s\((?=[A-Za-z])|\b(?:because|since|where|which|so|as|for|after|when|if|not)\b")
 _SEVERAL = re.compile(r"\d\W{0,3}(?:[A-Za-z]+\W{1,2})?\b(?:or|and)\s+(?:[A-Za-z]+\s*=?\s*)?[-$(]*\d")
 _STEPS = re.compile(
@@ -105,8 +124,10 @@ def reference_answer(reference: str) -> str | None:
 
 def _prepared(text: str) -> str:
     text = _CODE.sub(r"\1", _FAREWELL.sub("", conclusion(text)))
-    text = _REPEATING.sub(r"\1\\ldots ", _NEGATIVE.sub("-", characters(text)))
+    text = _NEGATIVE.sub("-", characters(text))
+    text = _REPEATING.sub(r"\1\\ldots ", text) if "..." in text or "\\ldots" in text else text
     text = _HALF_OF_DAY.sub(_half, text) if " in the " in text else text
+    text = exactly(_CENTS.sub(r"\1 dollars and \2 cents", text) if " cents" in text else text)
     return _RATIO.sub(_ratio, text) if "ratio" in text else text
 
 
@@ -235,6 +256,8 @@ def _marked(text: str) -> str | None:
     line = rest.partition("\n")[0]
     if _DENIED.match(line):
         sentence = _APART.search(rest)
+        if but := _BUT.search(line, 0, sentence.start() if sentence else len(line)):
+            return _clause(plain(line[but.end() : sentence.start() + 1 if sentence else len(line)]))
         return (sentence and _final(rest[sentence.end() :])) or ""
     if not any(map(str.isalnum, line)):  # the formula stands on lines of its own
         rest = rest.lstrip("\n *:_$\\[" if not _FORMULA.match(rest.lstrip()) else "\n ")
@@ -259,7 +282,12 @@ def _clause(marked: str) -> str | None:
         return None
     if exclaimed := _EXCLAIMED.fullmatch(marked):
         marked = exclaimed[1]
+    if option := _OPTION.match(marked):
+        return option[1]
     clause = _ASIDE.split(marked, maxsplit=1)[0].strip() or marked
+    if not clause.isascii() and (said := _OF_WORDS.search(clause) or COUNTED.search(clause)):
+        unsure = _JOINS.search(clause, 0, said.start()) or is_denied(clause, said.start())
+        return clause if unsure else said[0]
     if not _WORDS.search(re.sub(r"\\text\{[^{}]*\}", "", clause)) or _SEVERAL.search(clause) or date(tidy(clause)):
         return clause
     clause = clause.rpartition("=")[2].strip() or clause
@@ -308,6 +336,8 @@ def _bare(text: str) -> str | None:
 _WAYS: tuple[Callable[[str], str | None], ...] = (
     nothing,
     enumerated,
+    spelt,
+    chosen,
     _bold,
     _closing,
     _formula,

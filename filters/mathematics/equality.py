@@ -4,6 +4,12 @@ Words are compared as words, dates as dates, numbers as fractions; matrices, tup
 an equation `x = 5` by its value. What is left are single expressions, which math-verify parses into sympy. Those
 without symbols are equal if a thousand digits of them agree, relative to their size (an absolute bound takes 1/2^98 for
 1/2^99); those in the same symbols if they agree at points; for the rest math-verify's own rules decide.
+
+A rounded decimal fraction is another number, with one exception, as graders of the field have it: six significant
+digits or more, every one of them right, rounded or cut off, stand for a value that no decimal fraction is. 0.333333 is
+1/3 (33.3333% is, too), and 3.14159 is pi; 0.33333 and 0.333334 are not 1/3, and 0.142858 is not 1/7. Math-Verify rounds
+both sides to six decimal places; here digits are counted from the first that is not zero: 0.000001 is not 1/999999. A
+value that is a decimal fraction itself (1/1024) is never rounded.
 """
 
 import re
@@ -11,7 +17,7 @@ from collections.abc import Callable
 from fractions import Fraction
 
 from filters.mathematics.expressions import LEAST, equal_expressions, is_rounding, union
-from filters.mathematics.notation import key, number, significant, tidy
+from filters.mathematics.notation import key, magnitude, number, significant, tidy
 from filters.mathematics.structure import (
     Listed,
     clock,
@@ -37,9 +43,11 @@ _BOUND = re.compile(
     r"([A-Za-z]?)\s*(<|>|\\le(?![A-Za-z])|\\ge(?![A-Za-z])|\\neq)\s*((?:(?!\\(?:le|ge|neq)(?![A-Za-z]))[^<>,=])+)"
 )
 _DECIMAL_COMMA = re.compile(r"-?\d+,\d{1,2}|-?\d{4,},\d+|-?0,\d+|-?[1-9]\d{0,2}(?:[. ]\d{3})+,\d+")
-"""3,14 for 3.14, and 1.234,5 for 1234.5, where the other is a decimal fraction."""
+"""3,14 for 3.14, and 1.234,5 for 1234.5, where the other is one number, and so no list."""
 _CHOICE = re.compile(r"(?:\\text\{)?\s*\(?([A-J])[).:](?:\s*\}|(?=\s))\s*(?P<content>\S.*)")
 _LETTER = re.compile(r"(?:\\text\{)?\s*\(?([A-J])[).:]?\s*\}?")
+_LETTERS = re.compile("[A-J]{2,}")
+_LETTERS_APART = re.compile(r"[A-J](?:, [A-J])+")
 _DOMAIN = re.compile(
     r"(?<=\S)\s*(?:,|\(|\\text\{[^{}]*\b(?:where|for|with|any|all|some)\b[^{}]*\}|\b(?:where|for|with)\b)\s*"
     r"[A-Za-z](?:_\{?\w\}?)?\s*\\in\s*\\mathbb\{[A-Z]\}(?:[\^_]\{?[+*\d]\}?)?\)?"
@@ -83,8 +91,10 @@ def _numbers(expected: str, found: str, depth: int) -> bool | None:
     left, right = number(expected), number(found)
     if left is None or right is None:
         for one, other in ((expected, found), (found, expected)):
+            if (large := magnitude(one)) is not None and number(split_unit(other)[0]) == large:
+                return True
             value, unit = split_unit(one) if "," in one else ("", "")
-            if _DECIMAL_COMMA.fullmatch(value) and "." in other and number(split_unit(other)[0]) is not None:
+            if _DECIMAL_COMMA.fullmatch(value) and number(split_unit(other)[0]) is not None:
                 point = f"{re.sub('[. ]', '', value).replace(',', '.')} {unit}".strip()
                 return _equal(*((point, other) if one == expected else (other, point)), depth + 1)
         return None
@@ -120,7 +130,9 @@ def _percentages(expected: str, found: str, depth: int) -> bool | None:
         return False
     percent, bare = (one, other) if left else (other, one)
     value, whole = number(percent), number(bare)
-    return value is not None and whole is not None and value / 100 == whole
+    if value is None or whole is None:
+        return False
+    return value / 100 == whole or _rounded(percent, value, bare.partition(".")[0], whole * 100)
 
 
 def _times(expected: str, found: str, depth: int) -> bool | None:
@@ -169,9 +181,14 @@ def _units(expected: str, found: str, depth: int) -> bool | None:
 
 
 def _sums(expected: str, found: str, depth: int) -> bool | None:
-    """`2 hours, 30 minutes` is `150 minutes`."""
+    """`2 hours, 30 minutes` is `150 minutes`, and 150 or 2.5 where a number stands alone."""
     left, right = total(expected), total(found)
-    return left == right if left and right else None
+    if left and right:
+        return (left.kind, left.whole) == (right.kind, right.whole)
+    for several, alone in ((left, found), (right, expected)):
+        if several and several.units and (value := number(alone)) is not None:
+            return any(value * unit == several.whole for unit in several.units)
+    return None
 
 
 def _words(expected: str, found: str, depth: int) -> bool | None:
@@ -183,7 +200,10 @@ def _words(expected: str, found: str, depth: int) -> bool | None:
 
 
 def _choices(expected: str, found: str, depth: int) -> bool | None:
-    """`(B) 12` is `B`, or 12; where both have a letter, both are compared whole."""
+    """`(B) 12` is `B`, or 12; where both have a letter, both are compared whole. Of several choices `AC` is `A, C`."""
+    for several, letters in ((expected, found), (found, expected)):
+        if _LETTERS.fullmatch(letters) and _LETTERS_APART.fullmatch(several) and sorted(set(letters)) == [*letters]:
+            return re.sub("[^A-J]", "", several) == letters
     left, right = _CHOICE.fullmatch(expected), _CHOICE.fullmatch(found)
     if (left is None) == (right is None):
         return None

@@ -4,6 +4,8 @@ import re
 import unicodedata
 from fractions import Fraction
 
+from filters.mathematics.numerals import CHINESE, MEASURE, chinese, in_digits
+
 _SYMBOLS = {
     "−": "-", "﹣": "-", "‐": "-", "‑": "-", "×": "\\times ", "✕": "\\times ", "⋅": "\\cdot ", "·": "\\cdot ",
     "∙": "\\cdot ", "÷": "/", "⁄": "/", "∕": "/", "≤": "\\le ", "⩽": "\\le ", "≥": "\\ge ", "⩾": "\\ge ",
@@ -42,7 +44,7 @@ _UNIT_FRACTION = re.compile(
 )
 _COUNTED = re.compile(r"\s*([-+]?[$€£¥]?\d[\d.,]*)(\s[^\d+*/=<>]+)")
 """A number and what it counts, together in one wrapping: `\\text{7 apples}`."""
-_CHINESE = re.compile("([零〇一二两三四五六七八九十百千万亿]+)[个個元年月天人米次种種岁歲只隻本]?")
+_CHINESE = re.compile(f"({CHINESE}){MEASURE}?")
 _REMAINDER = re.compile(r"\\text\{\s*(?:remainder|rem\.?)\s*\}|(?<=\d)\s*,?\s*\b(?:remainder|rem\.?)\b")
 _GAP = re.compile(r"\\[,;:! ]|\\(?:quad|qquad|space|thinspace|enspace|hfill)(?![A-Za-z])|~|\\\\(?![A-Za-z])")
 _COMMANDS = tuple(
@@ -73,6 +75,10 @@ _DIGITS_APART = re.compile(r"(?<=\d)(?:\\[,;: !]|\{,\}|~)(?=\d{3}(?!\d))")
 _DECIMAL_COMMA = re.compile(r"(?<=\d)\{,\}(?=\d)")
 _ZEROS = {"hundred": 2, "thousand": 3, "million": 6, "billion": 9, "trillion": 12}
 _LARGE = re.compile(rf"(?<=\d)\s*(?:\\text\{{\s*)?\b({'|'.join(_ZEROS)})\b(?:\s*\}}|(?<=\w)(\s+\w[^{{}}]*)\}})?")
+_DOZENS = re.compile(r"(?<=\d)\s*(?:\\text\{\s*)?\bdozens?\b(?:\s*\})?")
+_SUFFIXES = {"k": 3, "m": 6, "mn": 6, "b": 9, "bn": 9}
+_MONEY = re.compile(r"(\\?[$€£¥]\s?)(\d[\d.,]*)\s?(k|mn?|bn?)(?![A-Za-z$])", re.IGNORECASE)
+_MAGNITUDE = re.compile(r"(-?\d[\d,]*(?:\.\d+)?)([kKMB]|mn|bn)")
 _ORDERED = re.compile(r"(?<=\d)(?:\^\{?)?\s*\\text\{(?:st|nd|rd|th)\}\}?|(?<=\d)(?:st|nd|rd|th)\b")
 
 
@@ -105,9 +111,9 @@ def tidy(answer: str) -> str:
     """
     if _PLAIN.fullmatch(answer):
         return answer
-    if chinese := _CHINESE.fullmatch(answer):
-        return str(_chinese(chinese[1]))
-    text = re.sub(r"\s[–—]\s", " - ", characters(answer))
+    if numeral := _CHINESE.fullmatch(answer):
+        return str(chinese(numeral[1]))
+    text = re.sub(r"\s[–—]\s", " - ", characters(in_digits(answer)))
     if not _is_matrix(text):
         text = re.sub(r"\\\\(?=[A-Za-z])", r"\\", text)  # backslashes escaped twice
     text = re.sub(r"\\!\s*", "", _SIZES.sub("", text))
@@ -118,11 +124,13 @@ def tidy(answer: str) -> str:
         text = _GAP.sub(" ", text)
     for pattern, written in _COMMANDS:
         text = pattern.sub(written, text)
+    text = _MONEY.sub(_magnified, text)
     text = text.replace("\\%", "%").replace("\\$", "").replace("\\#", "#")
     text = re.sub("[$€£¥₹]", "", text.replace("...", "\\ldots "))
     text = re.sub(r"\\\{\s*\\\}", r"\\emptyset", text)
     text = re.sub(r"\s*\b(?:percent|per cent|percentage points?|pct)\b|\\text\{\s*%\s*\}", "%", text)
     text = _REMAINDER.sub(" R ", text)
+    text = _DOZENS.sub(r"\\times 12", text)
     text = _LARGE.sub(lambda large: f"\\times 10^{{{_ZEROS[large[1]]}}}{large[2] or ''}", text)
     text = _ORDERED.sub("", _NAMES.sub(_command, text))
     text = re.sub(r"\\sqrt\s*(?:\(([^()]*)\)|(\d))", lambda root: f"\\sqrt{{{root[1] or root[2]}}}", text)
@@ -131,24 +139,6 @@ def tidy(answer: str) -> str:
     text = re.sub(r"(?<=[)\d])\s*(?:and|or)\s*(?=[(\d\\-])", ", ", text)
     text = re.sub(r"(?<![A-Za-z])\s*,?\s*\\text\{\s*(and|or)\s*\}\s*|,?\s+(?:and|or)\s+", ", ", text)
     return re.sub(r"\s+", " ", text).rstrip(" .,;").lstrip(" ,;")
-
-
-def _chinese(numeral: str) -> int:
-    """The value of a Chinese numeral: 三十五 is 35, 一百零二 is 102, 二〇二四 is 2024."""
-    values = [2 if char == "两" else int(unicodedata.numeric(char)) for char in numeral]
-    if all(value < 10 for value in values):
-        return int("".join(map(str, values)))
-    whole = part = digit = 0
-    for value in values:
-        if value < 10:
-            digit = value
-        elif value < 10_000:
-            part += (digit or 1) * value
-            digit = 0
-        else:
-            whole = (whole + part + digit or 1) * value
-            part = digit = 0
-    return whole + part + digit
 
 
 def _is_matrix(text: str) -> bool:
@@ -161,7 +151,7 @@ def _unwrapped(found: re.Match[str]) -> str:
     if found[0].startswith("\\mathbb"):
         return f"\\mathbb{{{inner}}}"
     if len(inner) <= 1 or re.fullmatch(r"[-+]?[\d.,]+%?", inner):
-        return inner
+        return f" {inner}" if found[1][:1] == " " else inner
     if "^" in inner and _UNIT.fullmatch(inner):
         raised = _RAISED_UNIT.sub(r"}^{\1}\\text{", found[1])
         return f"\\text{{{raised}}}".replace("\\text{}", "")
@@ -179,6 +169,18 @@ def _fraction(found: re.Match[str]) -> str:
     if one:
         return f"\\frac{{{one}}}{{{two}}}"
     return f"\\frac{{{before}}}{brace}" if before else f"\\frac{above}{{{below}}}"
+
+
+def _magnified(money: re.Match[str]) -> str:
+    """An amount of money in thousands or millions, `$3k`, with the power of ten."""
+    return f"{money[1]}{money[2]}\\times 10^{{{_SUFFIXES[money[3].lower()]}}}"
+
+
+def magnitude(text: str) -> Fraction | None:
+    """The value of a tidy number in thousands or millions, `1.2M`, which may be a unit or a name as well, or None."""
+    found = _MAGNITUDE.fullmatch(text)
+    value = number(found[1]) if found else None
+    return None if found is None or value is None else value * 10 ** _SUFFIXES[found[2].lower()]
 
 
 def key(text: str) -> str:
@@ -199,7 +201,7 @@ _NUMBER = re.compile(
     rf"(?:[eE](?P<e>[-+]?\d{{1,4}})|\s*(?:\\times|\\cdot|\*|x)\s*10\s*\^\s*\{{?(?P<ten>[-+]?\d{{1,4}})\}}?)?"
     rf"|(?P<stem>\d*\.\d*)(?:\\(?:overline|bar|dot)\{{(?P<over>\d+)\}}|\((?P<again>\d+)\)"
     rf"|\\dot\{{(?P<first>\d)\}}(?P<middle>\d*)\\dot\{{(?P<last>\d)\}})"
-    rf"|(?P<seen>\d*\.\d*?)(?P<cycle>\d{{1,6}}?)(?P=cycle){{2,}} ?\\ldots)"
+    rf"|(?P<seen>\d*\.\d*?)(?:(?P<cycle>\d{{2,6}}?)(?P=cycle)+|(?P<digit>\d)(?P=digit){{2,}}) ?\\ldots)"
 )
 
 
@@ -232,7 +234,7 @@ def _value(group: dict[str, str]) -> Fraction:
             group.get("e", group.get("ten", "0"))
         )
     stem = group.get("stem", group.get("seen", "."))
-    cycle = group.get("over") or group.get("again") or group.get("cycle")
+    cycle = group.get("over") or group.get("again") or group.get("cycle") or group.get("digit")
     if cycle is None:
         cycle = group["first"] + group["middle"] + group["last"]
     whole, _, start = stem.partition(".")

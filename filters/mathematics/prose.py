@@ -1,8 +1,11 @@
 """Finds the answer of a text without formulas: quantities in prose, and sentences that state it in words."""
 
+import math
 import re
 from collections import deque
 
+from filters.mathematics.expressions import is_rounding
+from filters.mathematics.numerals import COUNTED, SPELT, english
 from filters.mathematics.units import is_known
 
 NEAR = 20_000
@@ -18,11 +21,12 @@ VERB = (
 )
 _VALUE = r"(?:\d{1,3}(?:,\d{3})+|\d{1,3}(?: \d{3})+(?!\d)|\d+,\d{1,2}(?![\d,])|\d+)(?:\.\d+)?|\.\d+"
 QUANTITY = re.compile(
-    rf"(?<![A-Za-z0-9_.^{{\\-])(?:[-+]\s?)?[$€£¥]?-?(?:\d+(?:\s?:\s?\d+)+(?:\s?[AaPp]\.?[Mm]\b\.?)?"
-    rf"|\d+ \d+/\d+(?!\w)|\d{{4}}-\d{{2}}-\d{{2}}|\d*\.\d*?(?P<cycle>\d{{1,6}}?)(?P=cycle){{2,}}\\ldots"
+    rf"(?<![A-Za-z0-9_.^{{\\-])(?:[-+]\s?)?(?P<money>[$€£¥])?-?(?:\d+(?:\s?:\s?\d+)+(?:\s?[AaPp]\.?[Mm]\b\.?)?"
+    rf"|\d+ \d+/\d+(?!\w)|\d{{4}}-\d{{2}}-\d{{2}}"
+    rf"|\d*\.\d*?(?:(?P<cycle>\d{{2,6}}?)(?P=cycle)+|(?P<digit>\d)(?P=digit){{2,}})\\ldots"
     rf"|(?:\d+\s?)?\\frac\{{\d+\}}\{{\d+\}}|\d*\\sqrt\{{[^{{}}]*\}}"
     rf"|(?:{_VALUE})(?:/(?:{_VALUE}))?(?:[eE][-+]?\d{{1,4}}|\s*(?:\\times|\\cdot|[x*])\s*10\s?\^\s?\{{?-?\d+\}}?|\s?\\pi(?![a-z])"
-    r"|\s(?:hundred|thousand|million|billion|trillion)\b)?)"
+    r"|\s(?:hundred|thousand|million|billion|trillion|dozens?)\b|(?(money)[KkMmBb]|[KkMB])(?![\w$]))?)"
     r"(?:\s*(?:\\?%|percent\b|per cent\b))?"
 )
 _UNIT = re.compile(
@@ -54,6 +58,79 @@ _PAID = re.compile(
     r"(?:for|with|in|at|by|over|after|on|from|to)\b(?![^.!?\n]*(?:[=+*/×]|\b(?:so|or|and|total|cost|makes?|equals?|leaving|is|are)\b))"
     r"[^.!?\n]*\d[^.!?\n]*[.!?]?\s*\Z"
 )
+
+_SPELT = re.compile(
+    rf"\b{VERB}\s(?:(?:exactly|only|just|about|precisely|now)\s|a\stotal\sof\s)*"
+    rf"(?P<said>(?P<number>{SPELT})(?:\s(?P<counted>percent|[a-z]{{3,}}))?)(?!\s(?:of|more|less|fewer|or|and|than)\b)[^.!?]*[.!?*]*\s*\Z",
+    re.IGNORECASE,
+)
+_NAMED_BEFORE = re.compile("(?:solution|root|zero|value|answer|case|possibilit|equation|step|part|intersection|point)")
+"""What a last sentence may count although the question is what they are."""
+_BEFORE_LAST = re.compile(r"[.!?]\s|[:\n]")
+_CHOSEN = re.compile(
+    r"\b(?:choose|select|pick|(?:go|going) with|is|be)\s(?:option|choice)\s\(?([A-J])\)?[^A-Za-z]*\Z"
+    r"|\b(?:option|choice)\s\(?([A-J])\)?\s(?:is|must be|has to be)\s(?:the\s)?(?:correct|right|best|answer)\b"
+    r"[^.!?]*[.!?*]*\s*\Z",
+    re.IGNORECASE,
+)
+_ROUGHLY = r"(?:about|approximately|approx\.?|roughly|around|nearly|~|\\approx)\s*"
+_EXACT = (
+    r"(?:(?P<whole>\d{1,15})\s)?(?P<above>\d{1,15})/(?P<below>\d{1,15}(?!\d))"
+    r"|\\frac\{(?P<top>\d{1,15})\}\{(?P<bottom>\d{1,15})\}"
+    r"|(?P<times>\d{0,15}(?:\.\d{1,15})?)\s?(?P<constant>\\pi(?![a-z])|\\sqrt\{\d{1,15}\})"
+)
+_AGAIN = (" or ", "about", "approx", "rough", "around", "nearly", "(", "~", "i.e.", " is ")
+"""Words of which a text that says it again has one: that is faster."""
+_EXACT_AND_ROUNDED = re.compile(
+    rf"(?P<exact>(?<![\w.^/])(?:{_EXACT})\s?(?:\$|\\\))?(?:\s(?!or\b|about\b)[a-z]+)?)"
+    rf"(?:,?\s*(?:\\text\{{\s*)?(?:or|i\.e\.,?|which is|that is)\s+|\s*\((?:or\s+)?|,?\s*(?={_ROUGHLY}))"
+    rf"(?P<roughly>{_ROUGHLY})?"
+    r"\}?\s*[$]?(?P<rounded>\d*\.?\d+)(?:\s?(?P<percent>\\?%|percent\b))?(?:\s[a-z]+(?:\^\{?\d\}?)?)?\s?\)?"
+)
+
+
+def exactly(text: str) -> str:
+    """A text without the decimal fractions at its end that say once more, rounded, what stands exactly before them.
+
+    "1/6, or about 16.67%": 1/6. What is no rounding of it stays: "1/3 or 0.34".
+    """
+    end = text[-LAST:]
+    if ("/" not in end and "\\" not in end) or not any(word in end for word in _AGAIN):
+        return text
+    return text[:-LAST] + _EXACT_AND_ROUNDED.sub(_exact_alone, end)
+
+
+def _exact_alone(said: re.Match[str]) -> str:
+    if said["constant"]:
+        constant = math.pi if said["constant"] == "\\pi" else math.sqrt(int(said["constant"][6:-1]))
+        exact = float(said["times"] or 1) * constant
+    else:
+        below = int(said["below"] or said["bottom"])
+        exact = int(said["whole"] or 0) + int(said["above"] or said["top"]) / below if below else math.nan
+    exact *= 100 if said["percent"] else 1
+    places = len(said["rounded"].partition(".")[2])
+    sure = said["roughly"] or ((places or said["percent"]) and 2 * abs(exact - float(said["rounded"])) <= 10**-places)
+    return said["exact"] if sure and is_rounding(float(said["rounded"]), exact, places) else said[0]
+
+
+def spelt(text: str) -> str | None:
+    """The number in words that the last sentence states: "Therefore there are seven ways to sit."."""
+    sentence = _BEFORE_LAST.split(text[-LAST:].rstrip(" .!?*_\n"))[-1]
+    if re.search(r"[\d\\$]", sentence):
+        return None
+    if counted := COUNTED.search(sentence):
+        return counted[1]
+    said = _SPELT.search(sentence)
+    if not said or is_denied(sentence, said.start("said")) or english(said["number"]) is None:
+        return None
+    counts = said["number"].lower() in ("one", "zero") or _NAMED_BEFORE.match(said["counted"] or "")
+    return None if counts and any(map(str.isdigit, text)) else said["said"]
+
+
+def chosen(text: str) -> str | None:
+    """The option that the last sentence takes: "I'd go with option B."."""
+    said = _CHOSEN.search(text[-LAST:])
+    return None if said is None or is_denied(text[-LAST:], said.start()) else said[1] or said[2]
 
 
 def nothing(text: str) -> str | None:

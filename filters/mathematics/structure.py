@@ -12,6 +12,7 @@ _MATRIX = re.compile(
 _NAME = re.compile(r"[A-Za-z\\(|](?:[A-Za-z\\_{}()|',:]|\s|\d(?![A-Za-z(\\]))*")
 _GROUPED = re.compile(r"(?<![\d,.])[1-9]\d{0,2}(?:,\d{3})+(?![\d,])")
 _CLOCK = re.compile(r"(\d{1,2})(?::(\d{2}))?(?::(\d{2}))?(?:\s*(?:\\text\{\s*)?([AaPp])\.?\s?[Mm]\.?\s*\}?)?")
+_NAMED_TIME = re.compile(r"(?:\\text\{)?(?:12 )?(noon|midnight)\}?", re.IGNORECASE)
 _PARTS = re.compile(r"\s*(?::|\\text\{ ?to ?\}|\bto\b)\s*")
 _MONTHS = (
     *("january", "february", "march", "april", "may", "june"),
@@ -19,6 +20,7 @@ _MONTHS = (
 )
 _ISO = re.compile(r"(\d{4})[-/](\d{1,2})[-/](\d{1,2})")
 _CODE = re.compile(r"\d+(?:-\d+){2,}|\d{4}-[01]\d|\d{3,4}-\d{4}|\d{1,2}/\d{1,2}/\d{2,4}")
+_SLASHED = re.compile(r"(\d{1,2})/(\d{1,2})/(\d{4})")
 _LETTERS = re.compile(r"[^\W\d_]+")
 _MATH_WORD = re.compile("sin|cos|tan|cot|sec|csc|log|exp|lim|max|min|gcd|lcm|det|mod|sqrt|frac")
 
@@ -234,6 +236,8 @@ def symbols_of(side: str) -> str | None:
 
 def clock(text: str) -> tuple[tuple[int, ...], str] | None:
     """A time of day as its numbers and `a`, `p` or nothing; None if the text is none."""
+    if named := _NAMED_TIME.fullmatch(text):
+        return (12, 0, 0), "p" if named[1].lower() == "noon" else "a"
     found = _CLOCK.fullmatch(text.strip())
     if found is None or not (found[2] or found[4]) or int(found[1]) > 24 or int(found[2] or 0) > 59:
         return None
@@ -253,6 +257,9 @@ def date(text: str) -> tuple[int | str, ...] | None:
     bare = re.sub(r"\\text\{([^{}]*)\}", r"\1", text).replace(",", " ").strip()
     if (found := _ISO.fullmatch(bare)) and int(found[2]) <= 12 and int(found[3]) <= 31:
         return int(found[1]), int(found[2]), int(found[3])
+    if (found := _SLASHED.fullmatch(bare)) and (int(found[1]) > 12 or int(found[2]) > 12 or found[1] == found[2]):
+        day, month = sorted((int(found[1]), int(found[2])), reverse=True)  # which is which is sure here
+        return (int(found[3]), month, day) if month <= 12 and day < 32 else (bare,)
     if _CODE.fullmatch(bare):
         return (bare,)
     words = re.findall(r"[A-Za-z]+|\d+", re.sub(r"(?<=\d)(?:st|nd|rd|th)\b|\bof\b|\bthe\b", " ", bare.lower()))
@@ -287,10 +294,6 @@ def _is_word(word: str) -> bool:
     return word[0].isupper() or bool(set(lower) & set("eiou")) or ("a" in lower and not set(lower) <= set("abcd"))
 
 
-_NUMBER_WORDS = (
-    *("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"),
-    *("thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen", "twenty"),
-)
 _MEANINGS = (
     (
         re.compile(
@@ -314,12 +317,10 @@ _SIGNS = {
 
 
 def meaning(text: str) -> str:
-    """Plain words, where several say the same by one of them; a number in words by its digits."""
+    """Plain words, where several say the same by one of them."""
     if text in _SIGNS:
         return _SIGNS[text]
     words = plain_words(text)
-    if words in _NUMBER_WORDS:
-        return str(_NUMBER_WORDS.index(words))
     return next((same for pattern, same in _MEANINGS if pattern.fullmatch(words)), words)
 
 

@@ -1,6 +1,7 @@
 r"""Units behind a number: `5 cm`, `\frac{68}{3}\text{ pounds}`, `9 (apples)`, `60 miles per hour`, `10:30 AM`."""
 
 import re
+from dataclasses import dataclass
 from fractions import Fraction
 
 from filters.mathematics.notation import number
@@ -123,18 +124,38 @@ def conversion(one: str, other: str) -> Fraction | None:
     return size / unit if bases == others else None
 
 
-def total(text: str) -> tuple[dict[str, int], Fraction] | None:
-    """The sum of quantities such as `2 hours, 30 minutes` in base units; None where a text is none."""
+@dataclass(frozen=True, slots=True)
+class Total:
+    """A sum of quantities of one kind.
+
+    Attributes:
+        kind: its base units, each with its power.
+        whole: how many of these it is.
+        units: how many of these a number without a unit may count, where the sum names several units.
+    """
+
+    kind: dict[str, int]
+    whole: Fraction
+    units: list[Fraction]
+
+
+def total(text: str) -> Total | None:
+    """The sum of quantities such as `2 hours, 30 minutes`; None where a text is none."""
     kinds: list[dict[str, int]] = []
+    sizes: list[Fraction] = []
     whole = Fraction(0)
     at = 0
     text = re.sub(r"\\text\{([^{}]*)\}", r"\1", text).strip()
     while (part := _PART.match(text, at)) and (powers := _powers(part["unit"])):
         kind, size = _in_bases(powers)
         kinds.append(kind)
+        sizes.append(size)
         whole += Fraction(part["value"]) * size
         at = part.end()
-    return (kinds[0], whole) if at == len(text) and kinds and all(kind == kinds[0] for kind in kinds) else None
+    if at < len(text) or not kinds or any(kind != kinds[0] for kind in kinds):
+        return None
+    money = kinds[0] == {"cent": 1}  # an amount without a unit is in dollars: the sign is gone
+    return Total(kinds[0], whole, [size for size in sizes if not money or size > 1] if len(sizes) > 1 else [])
 
 
 def _in_bases(powers: dict[str, int]) -> tuple[dict[str, int], Fraction]:

@@ -1,7 +1,8 @@
 """`number`: the number that a response ends in equals the reference's. The cheap cousin of `math`.
 
 Compared are exact values: `1,234.50`, `1234.5`, `3/4` and `0.75` and `7.5e-1`, `$5`, `5 cm` and `5%` (a percent sign is
-a unit here: 5% equals 5). A decimal that was rounded (`0.33` for 1/3) is not equal; `math` is no different.
+a unit here: 5% equals 5). A decimal that was rounded (`0.33` for 1/3) is not equal, to whatever digit; what `math` has
+of that is said in `filters.mathematics.equality`.
 """
 
 from filters.mathematics.notation import characters
