@@ -11,7 +11,7 @@ module:function     a function of the user's, from a batch of rows to the batch,
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -25,10 +25,24 @@ from synth.data.row import MESSAGES, PAIRS, SCORES, Message
 from synth.errors import UsageError
 from synth.exports.parts import Losses, Style, in_style, in_style_of_pairs
 
-TEXT_ALONE: dict[str, Style] = {"sharegpt": "text with calls", "alpaca": "text"}
-"""Formats that hold nothing but texts, whoever takes them."""
-
 SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "tool": "observation"}
+
+Of = Literal["turns", "tokens", "pairs"]
+"""What the rows of a format are made of: conversations, tokens with labels, or two answers to one prompt."""
+
+NEEDS: dict[Of, tuple[str, ...]] = {
+    "turns": ("messages",),
+    "tokens": ("input_ids", "labels"),
+    "pairs": ("chosen", "rejected"),
+}
+"""The columns that rows are made of."""
+
+ORIGINS: dict[Of, str] = {
+    "turns": "give a data set of conversations",
+    "tokens": "`synth score-tokens` makes them",
+    "pairs": "`synth self-output --pairs` leaves such rows in DIR/pairs",
+}
+"""How to get these columns, for messages."""
 
 Make = Callable[[list[Message]], dict[str, Any] | None]
 """What makes a row's columns of a conversation; None where they cannot hold it."""
@@ -46,18 +60,18 @@ class Format:
         schema: of the rows that are made; None where it is taken from the first of them.
         takes: what it needs of a row, for messages.
         convert: makes its rows of a batch; one for each row of the batch that it can hold.
-        needs: the columns it is made of.
-        origin: how to get these columns, for messages.
+        of: what its rows are made of.
         make: makes a row of one conversation, where that is all it is made of.
+        style: how it holds parts of turns, where it holds nothing but text, whoever takes it.
     """
 
     name: str
     schema: pa.Schema | None
     takes: str
     convert: Callable[[pa.RecordBatch], pa.RecordBatch]
-    needs: tuple[str, ...] = ("messages",)
-    origin: str = "give a data set of conversations"
+    of: Of = "turns"
     make: Make | None = None
+    style: Style | None = None
 
 
 ATTENTION = pa.field("attention_mask", pa.list_(pa.int8()))
@@ -71,9 +85,9 @@ class Exported:
         format: the format.
         schema: of the batches.
         source: the rows as they came.
-        attention: whether `tokens` come with an attention mask.
+        attention: whether tokens come with an attention mask.
         left_out: rows that can be read but that the format cannot hold.
-        longest: tokens of the longest row, where the format is `tokens`.
+        longest: tokens of the longest row, where the format is one of tokens.
         masked: scored tokens without loss, likewise.
         scorer: what scored the first row, likewise.
     """
@@ -100,7 +114,9 @@ class Exported:
         """
         made = 0
         for batch in self.source.readable(limit):
-            converted = self._tokens(batch) if self.form == "tokens" else _conformed(self.format, batch, self.schema)
+            converted = (
+                self._tokens(batch) if self.format.of == "tokens" else _conformed(self.format, batch, self.schema)
+            )
             self.left_out += batch.num_rows - converted.num_rows
             made += converted.num_rows
             yield converted
@@ -161,18 +177,18 @@ def in_format(rows: Rows, format: Format, *, attention: bool = False, style: Sty
     """Bring rows to a format.
 
     Args:
-        rows: with the columns of ours; for `preference`, as `synth.data.pairs.pairs` gives them.
+        rows: with the columns of ours; for a format of pairs, as `synth.data.pairs.pairs` gives them.
         format: the format.
-        attention: add an attention mask to `tokens`.
+        attention: add an attention mask to tokens.
         style: how parts of turns are written, where there are any.
 
     Raises:
         UsageError: the rows lack what the format is made of, or a user's function failed on the first of them.
     """
-    if missing := [name for name in format.needs if name not in rows.schema.names]:
-        raise UsageError(f"{rows.source} has no {' and '.join(missing)}: {format.origin}")
-    if format.name == "tokens":
-        for name in format.needs:
+    if missing := [name for name in NEEDS[format.of] if name not in rows.schema.names]:
+        raise UsageError(f"{rows.source} has no {' and '.join(missing)}: {ORIGINS[format.of]}")
+    if format.of == "tokens":
+        for name in NEEDS[format.of]:
             if not lists_of(kind := rows.schema.field(name).type, pa.types.is_integer):
                 raise UsageError(f"column {name} of {rows.source} is {kind}; it must hold lists of whole numbers")
     if Losses.of(rows.schema):
@@ -181,7 +197,7 @@ def in_format(rows: Rows, format: Format, *, attention: bool = False, style: Sty
     if schema is None:
         made = (format.convert(batch) for batch in rows.readable() if batch.num_rows)
         schema = next((batch.schema for batch in made if batch.num_rows), pa.schema([]))
-    elif attention and format.name == "tokens":
+    elif attention and format.of == "tokens":
         schema = pa.schema([schema[0], ATTENTION, schema[1]])
     return Exported(format, schema, rows, attention)
 
@@ -212,11 +228,10 @@ def _own(name: str, function: OwnFormat) -> Format:
 
 def _with_parts(format: Format, schema: pa.Schema, style: Style) -> Format:
     """A format for rows of a schema whose turns have parts, or that say how they are rendered."""
-    if format.name in TEXT_ALONE:
-        style = TEXT_ALONE[format.name]
+    style = format.style or style
     if format.make is not None and format.schema is not None:
         made, convert = in_style(style, schema, format.make, format.schema)
-    elif format.name == "preference":
+    elif format.of == "pairs":
         made, convert = in_style_of_pairs(style, schema, _PREFERENCE.names)
     else:
         return format
@@ -224,14 +239,14 @@ def _with_parts(format: Format, schema: pa.Schema, style: Style) -> Format:
     return replace(format, schema=made, convert=convert, takes=takes)
 
 
-def _of_messages(name: str, schema: pa.Schema, takes: str, make: Make) -> Format:
+def _of_messages(name: str, schema: pa.Schema, takes: str, make: Make, style: Style | None = None) -> Format:
     """A format whose rows are made of conversations one by one; None where one cannot be."""
 
     def convert(batch: pa.RecordBatch) -> pa.RecordBatch:
         rows = [make(messages) if messages else None for messages in batch["messages"].to_pylist()]
         return pa.RecordBatch.from_pylist([row for row in rows if row is not None], schema=schema)
 
-    return Format(name, schema, takes, convert, make=make)
+    return Format(name, schema, takes, convert, make=make, style=style)
 
 
 def _tokens(batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -282,8 +297,7 @@ _FORMATS = (
         pa.schema([SCORES.field("input_ids"), SCORES.field("labels")]),
         "as many labels as tokens",
         _tokens,
-        ("input_ids", "labels"),
-        "`synth score-tokens` makes them",
+        of="tokens",
     ),
     _of_messages("messages", pa.schema([("messages", MESSAGES)]), "turns", _messages),
     _of_messages(
@@ -297,11 +311,10 @@ _FORMATS = (
         _PREFERENCE,
         "what was asked, in turns or a column of its own, and two answers",
         _preference,
-        ("chosen", "rejected"),
-        "`synth self-output --pairs` leaves such rows in DIR/pairs",
+        of="pairs",
     ),
-    _of_messages("sharegpt", pa.schema([("conversations", _SHAREGPT)]), "turns", _sharegpt),
-    _of_messages("alpaca", pa.schema(_ALPACA), "alternating questions and answers", _alpaca),
+    _of_messages("sharegpt", pa.schema([("conversations", _SHAREGPT)]), "turns", _sharegpt, "text with calls"),
+    _of_messages("alpaca", pa.schema(_ALPACA), "alternating questions and answers", _alpaca, "text"),
 )
 FORMATS = {format.name: format for format in _FORMATS}
 """The formats that are known by name."""

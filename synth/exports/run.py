@@ -11,7 +11,7 @@ from synth.data.write import open_writer
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
 from synth.exports.parts import Losses
-from synth.exports.trainers import NAMED_IN_CONFIG, OwnTrainer, check, data_path, trainer_of, write_extras
+from synth.exports.trainers import LISTING, NAMED_IN_CONFIG, OwnTrainer, check, data_path, trainer_of
 from synth.progress import Progress
 from synth.scoring.token_scores import scorer_model
 
@@ -113,22 +113,23 @@ def export_for(
         raise UsageError(f"`output` {path}: {name} loads {what}")
     raw = open_source(selected.source)
     format = format_of(form or form_of(raw.schema))
-    check(name, loads, format.name, chosen=form is not None)
+    check(name, loads, format, chosen=form is not None)
     rows = _rows(raw, format, selected)
     exported = in_format(rows, format, attention=loads.attention, style=loads.style)
-    data = data_path(name, format.name, path)
+    data = data_path(loads, format, path)
     if data != path:
         path.mkdir(parents=True, exist_ok=True)
     with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
         for batch in exported.batches(selected.limit):
             writer.write(batch)
-    write_extras(name, exported, path)
+    if data != path and loads.listing is not None:
+        (path / LISTING).write_text(loads.listing(exported), encoding="utf-8")
     model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
     for note in rows.notes:
         progress.say(note)
     if exported.left_out:
         progress.say(f"{exported.left_out:,} rows left out, which {format.name} cannot hold")
-    if loads.losses and format.name != "tokens" and Losses.of(rows.schema):
+    if loads.losses and format.of != "tokens" and Losses.of(rows.schema):
         progress.say(f"{loads.losses}; tokens with labels, which synth score-tokens makes, are exact everywhere")
     masked = f", {exported.masked:,} masked tokens" if exported.masked else ""
     progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {path}")
@@ -138,9 +139,9 @@ def export_for(
 
 def _rows(raw: Rows, format: Format, selected: Selected) -> Rows:
     """The rows with the columns that a format is made of."""
-    if format.name == "preference" and has_pairs(raw.schema):
+    if format.of == "pairs" and has_pairs(raw.schema):
         return pairs(raw, prompt_column=selected.prompt_column)
-    if format.name in ("tokens", "preference"):
+    if format.of != "turns":
         return raw
     read = conversations if format.name in FORMATS else rows_or_texts
     return read(raw, prompt_column=selected.prompt_column, reference_column=selected.reference_column)

@@ -21,11 +21,14 @@ from typing import Any
 
 from filters.names import OWN, ImportPathError, function_at, is_import_path, near_or_all
 from synth.errors import UsageError
-from synth.exports.formats import FORMATS, SHAREGPT_ROLES, Exported
+from synth.exports.formats import FORMATS, SHAREGPT_ROLES, Exported, Format
 from synth.exports.parts import CALL_ROLE, Style
 
 NAMED_IN_CONFIG = "MODEL"
 """Placeholder for the model where the rows do not name it."""
+
+DATA, LISTING = "data.jsonl", "dataset_info.json"
+"""The files of a directory of conversations for a trainer that takes a description of them beside the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,7 @@ class Trainer:
         config: makes the configuration, from what was exported, where it is and the model's name.
         any_format: whether it loads rows of any columns, so that a user's own format does for it, too.
         style: how it takes the parts of turns.
+        listing: makes the description, as JSON, that it takes beside a file of conversations; None where it takes none.
         losses: what it does not keep of thoughts, calls and tools, for people; empty for any other trainer.
     """
 
@@ -49,6 +53,7 @@ class Trainer:
     any_format: bool = False
     style: Style = "fields"
     losses: str = ""
+    listing: Callable[[Exported], str] | None = None
 
 
 OwnTrainer = Callable[[Exported, Path, str], str]
@@ -92,46 +97,36 @@ def _own(name: str, function: OwnTrainer) -> tuple[str, Trainer]:
     return name, Trainer(tuple(FORMATS), None, False, config, True)
 
 
-def check(name: str, trainer: Trainer, form: str, *, chosen: bool) -> None:
+def check(name: str, trainer: Trainer, format: Format, *, chosen: bool) -> None:
     """Refuse a format that a trainer does not take.
 
     Args:
         name: the trainer's.
         trainer: the trainer.
-        form: the rows' format.
+        format: the rows' format.
         chosen: whether the user named the format.
 
     Raises:
         UsageError: it does not take that format.
     """
     takes = trainer.forms
-    if form in takes or (form not in FORMATS and trainer.any_format):
+    if format.name in takes or (format.name not in FORMATS and trainer.any_format):
         return
-    if form == "tokens" and not chosen:
+    if format.of == "tokens" and not chosen:
         raise UsageError(
             f"{name} tokenises conversations itself and takes no labels: masks would be lost. Add `form` messages if "
             "that is all right, or export for a trainer that takes tokens"
         )
-    raise UsageError(f"{name} takes no {form} data; it takes {', '.join(takes)}")
+    raise UsageError(f"{name} takes no {format.name} data; it takes {', '.join(takes)}")
 
 
-def write_extras(name: str, rows: Exported, folder: Path) -> None:
-    """Write the files that a trainer needs beside its data."""
-    if name == "llama-factory" and rows.form != "tokens":
-        info = _dataset_info(rows.form)
-        if "tools" in rows.schema.names:
-            info["columns"] |= {"tools": "tools"}
-        text = json.dumps({"synth": info}, indent=2) + "\n"
-        (folder / "dataset_info.json").write_text(text, encoding="utf-8")
-
-
-def data_path(name: str, form: str, output: Path) -> Path:
+def data_path(trainer: Trainer, format: Format, output: Path) -> Path:
     """The file or directory of the data itself."""
-    return output / "data.jsonl" if name == "llama-factory" and form != "tokens" else output
+    return output / DATA if trainer.listing is not None and format.of != "tokens" else output
 
 
 def _trl(rows: Exported, path: Path, model: str) -> str:
-    trainer, config = ("DPOTrainer", "DPOConfig") if rows.form == "preference" else ("SFTTrainer", "SFTConfig")
+    trainer, config = ("DPOTrainer", "DPOConfig") if rows.format.of == "pairs" else ("SFTTrainer", "SFTConfig")
     note = f"  # the longest row has {rows.longest:,} tokens; the default cuts at 1,024" if rows.longest else ""
     loss = ", completion_only_loss=True" if rows.form == "prompt-completion" else ""
     return f"""\
@@ -148,7 +143,7 @@ trainer.train()
 
 
 def _axolotl(rows: Exported, path: Path, model: str) -> str:
-    if rows.form == "tokens":
+    if rows.format.of == "tokens":
         kind = "    type:  # empty: the rows are tokens already\n"
     else:
         kind = "    type: chat_template\n    field_messages: messages\n    roles_to_train: [assistant]\n"
@@ -157,7 +152,7 @@ def _axolotl(rows: Exported, path: Path, model: str) -> str:
 
 
 def _llama_factory(rows: Exported, path: Path, model: str) -> str:
-    if rows.form == "tokens":
+    if rows.format.of == "tokens":
         data = f"tokenized_path: {path}\ncutoff_len: {rows.longest}  # the longest row\n"
     else:
         data = f"dataset_dir: {path}\ndataset: synth\n"
@@ -184,12 +179,19 @@ def _plain(rows: Exported, path: Path, model: str) -> str:
     return f'datasets.load_dataset("{kind}", data_files={str(path)!r}, split="train")  # for {model}\n'
 
 
+def _llama_factory_listing(rows: Exported) -> str:
+    info = _dataset_info(rows.form)
+    if "tools" in rows.schema.names:
+        info["columns"] |= {"tools": "tools"}
+    return json.dumps({"synth": info}, indent=2) + "\n"
+
+
 def _dataset_info(form: str) -> dict[str, Any]:
     """LLaMA-Factory's description of a file of conversations (its data/README)."""
     if form == "alpaca":
         columns = {"prompt": "instruction", "query": "input", "response": "output"}
-        return {"file_name": "data.jsonl", "columns": columns | {"system": "system", "history": "history"}}
-    info: dict[str, Any] = {"file_name": "data.jsonl", "formatting": "sharegpt"}
+        return {"file_name": DATA, "columns": columns | {"system": "system", "history": "history"}}
+    info: dict[str, Any] = {"file_name": DATA, "formatting": "sharegpt"}
     if form == "sharegpt":
         return info | {"columns": {"messages": "conversations"}}
     tags = {"role_tag": "role", "content_tag": "content", "user_tag": "user", "assistant_tag": "assistant"}
@@ -230,6 +232,7 @@ TRAINERS: dict[str, Trainer] = {
         losses="LLaMA-Factory has templates of its own: thoughts are text between <think> and </think>, which is right "
         "where its template has these words; it cuts those of earlier turns, puts empty ones before answers without, "
         "and takes no template arguments of a row",
+        listing=_llama_factory_listing,
     ),
     "torchtune": Trainer(
         ("messages", "sharegpt"),
