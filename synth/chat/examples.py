@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from synth.chat.call_form import same_calls
 from synth.chat.spans import Encoded, encode, token_span
+from synth.chat.thinking import QUESTION
 from synth.chat.turn import put_together
 from synth.data.row import Message
 from synth.errors import RequestError
@@ -32,6 +33,21 @@ class Example:
 
     encoded: Encoded
     turns: list[int]
+
+
+def prompts_stand(chat: "ChatFormat") -> bool:
+    """Whether the prompts for the answers of a conversation without thoughts are the beginnings of its text.
+
+    They are not where a template writes a question otherwise when it is the last turn, or counts turns.
+    """
+    talk: list[Message] = [{"role": "system", "content": "Be brief."}] if chat.turns.system else []
+    talk += [QUESTION, {"role": "assistant", "content": "Because."}] * (1 if chat.turns.second is None else 2)
+    try:
+        text = chat.template.render(talk)
+        asked = [talk[:end] for end, turn in enumerate(talk) if turn["role"] == "assistant"]
+        return all(text.startswith(chat.asked_text(before)) for before in asked)
+    except RequestError:
+        return True
 
 
 def by_turn(

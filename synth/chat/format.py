@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from filters.functions import Functions, read_functions
 from synth.chat.debris import debris_pattern
-from synth.chat.examples import Example, RewrittenError, as_rendered, by_turn, last_turn
+from synth.chat.examples import Example, RewrittenError, as_rendered, by_turn, last_turn, prompts_stand
 from synth.chat.spans import Encoded
 from synth.chat.spans import encode as encode_spans
 from synth.chat.template import Template, Turns, any_of, turn_end
@@ -211,7 +211,7 @@ class ChatFormat:
 
     def _in_one_text(self, messages: Sequence[Message]) -> bool:
         """Whether the text of a conversation is what all of its turns were drawn in."""
-        return not self.thinking.own and plain_turns(messages)
+        return not self.thinking.own and plain_turns(messages) and self._prompts_stand
 
     def _in_parts(self, message: Message) -> Message:
         """A message whose content begins with thoughts between this model's markers, with the thoughts apart.
@@ -340,6 +340,10 @@ class ChatFormat:
     def written_end(self) -> int | None:
         """The token that the template writes after a last answer."""
         return next(iter(turn_end(self.template, self.turns.last)[0]), None)
+
+    @cached_property
+    def _prompts_stand(self) -> bool:
+        return prompts_stand(self)
 
     @cached_property
     def _beside(self) -> tuple[ThreadPoolExecutor, "ChatFormat"]:

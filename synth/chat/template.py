@@ -332,7 +332,8 @@ class Turns:
     system: tuple[str, str] | None
     """Before and after a system message in front of a question; None where the template takes none."""
     prompts: bool
-    """Whether the template has a header of its own for an answer to come (`add_generation_prompt`)."""
+    """Whether a conversation that ends in a question is the prompt for its answer: with the template's header for an
+    answer to come (`add_generation_prompt`), or without one where answers have none."""
 
     @property
     def header(self) -> str:
@@ -377,7 +378,8 @@ def find_turns(template: Template) -> Turns:
     with suppress(RequestError):  # A refusal says that it takes no system message.
         before, after, _ = template.segments("system", "user")
         system = before, after
-    prompts = opened != closed
+    # Without a header for an answer to come, an answer may follow a question's end directly, which says it all.
+    prompts = opened != closed or closed.strip() == between.strip()
     return Turns(prefix, between, opened if prompts else between, second, last, system, prompts)
 
 

@@ -83,7 +83,7 @@ def find_modes(template: Template, thinking: Thinking) -> dict[Mode, dict[str, A
     differ by a switch, the one with it on is taken for the one that thinks. A template without a switch has one mode,
     and one that never speaks of thoughts, whose tokenizer alone has markers for them (as of a model's siblings), none.
     """
-    if not thinking.own or not any(tag in template.text for tag in re.findall(_TAG, thinking.opener)):
+    if not thinking.own or not any(tag in template.text for tag in re.findall(_TAG, thinking.opener + thinking.closer)):
         return {}
     prompts: dict[str, list[dict[str, Any]]] = {}
     for arguments in ({}, *switches(template)):
@@ -92,7 +92,8 @@ def find_modes(template: Template, thinking: Thinking) -> dict[Mode, dict[str, A
             prompts.setdefault(text, []).append(arguments)
     found: dict[Mode, list[dict[str, Any]]] = {}
     undecided = []
-    for text, ways in prompts.items():
+    for text, every in prompts.items():
+        ways = _telling(every)
         match begun(thinking, text):
             case "thoughts":
                 found.setdefault("thinking", ways)
@@ -107,6 +108,12 @@ def find_modes(template: Template, thinking: Thinking) -> dict[Mode, dict[str, A
         found["thinking"] = on
         found.setdefault("plain", next(ways for ways in undecided if ways is not on))
     return {mode: _said(ways, [other for other in found.values() if other is not ways]) for mode, ways in found.items()}
+
+
+def _telling(ways: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Of the arguments that give a prompt those that do not give it the other way round, too (`preserve_thinking`)."""
+    swapped = [{name: not value for name, value in way.items() if isinstance(value, bool)} for way in ways]
+    return [way for way, other in zip(ways, swapped, strict=True) if not other or other not in ways] or ways
 
 
 def _said(ways: list[dict[str, Any]], others: list[list[dict[str, Any]]]) -> dict[str, Any]:
@@ -178,7 +185,7 @@ def _opened_by_the_prompt(template: Template) -> Thinking | None:
         return None
     opener = last.group()
     closing = mirrored(last[1])
-    if closing is None or closing not in template.text or not _THINKS.search(opener):
+    if closing is None or not _THINKS.search(opener):
         return None
     space = opener[len(opener.rstrip()) :]
     return Thinking(opener, f"{space}{closing}\n\n")

@@ -94,7 +94,7 @@ class _Explaining:
             one.messages = [*one.messages, turn]
             one.model = self.thinking.name
             one.verdict, one.answer = thoughts.verdict.kind, thoughts.verdict.answer
-            one.extra |= {"tokens": _tokens(thoughts), "mode": "thinking"}
+            one.extra |= {"tokens": _tokens(thoughts), **self.thinking.rendering(), "mode": "thinking"}
         return Outcome(row, None, rows[1:])
 
     async def draw_all(self, row: Row, task: Task) -> list[Answer]:

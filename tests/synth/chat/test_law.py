@@ -160,6 +160,8 @@ def test_modes_are_said_by_the_switch_that_gives_them() -> None:
     assert stored_format("qwen3").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
     assert stored_format("gemma4").modes == {"thinking": {"enable_thinking": True}, "plain": {"enable_thinking": False}}
     assert stored_format("deepseekv3").modes == {"thinking": {}}
+    # Beside a switch that changes nothing of a prompt: what was thought before is kept, or is not.
+    assert stored_format("gemma4_v5").modes == stored_format("gemma4").modes
 
 
 def test_markers_that_the_tokenizer_alone_knows_are_no_mode() -> None:
