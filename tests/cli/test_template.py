@@ -63,7 +63,7 @@ def test_json(inst: str) -> None:
         "prefix": "<s>[INST] ",
         "pending": " ",
         "stop": ["[/INST]", "</s>", "<s>"],
-        "answer_prompt": " [/INST] ",
+        "answer_prompt": " [/INST]",  # as the template is rendered to ask; a model draws the space itself
         "answer_stop": ["</s>"],
         "second_prefix": "</s>[INST] ",
         "system": {"taken": True, "default": None},
