@@ -23,7 +23,7 @@ from synth.evaluation.scores import as_json, pick, results_of
 from synth.reports.build import build_report
 from synth.reports.page_plots import curve_plot, loss_plot
 from tests.cli.test_report import PHONE, PROBE, browser, dom
-from tests.synth.reports.test_build import Page
+from tests.synth.reports.pages import Page
 
 EVIL = "</script><img src=x onerror=document.title='broken'><!-- & \u2028 \u202e ]]> style=\"fill: #222222\""
 SCHEMA = pa.schema([*BASE, *COLUMNS])

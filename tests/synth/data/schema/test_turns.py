@@ -19,14 +19,10 @@ from synth.data.schema.turns import conversation
 from synth.errors import UsageError
 from synth.scoring.encoding import RowEncoder
 from synth.training.rows import read_training_rows
+from tests.synth.data.schema.conversations import lines
 
 USER = {"role": "user", "content": "2+2?"}
 ASSISTANT = {"role": "assistant", "content": "4"}
-
-
-def lines(path: Path, *rows: Any) -> str:
-    path.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
-    return str(path)
 
 
 def read(source: str, **named: str) -> tuple[list[Any], list[str | None], list[str]]:
