@@ -267,7 +267,7 @@ def _directory(path: Path, name: str) -> Rows:
         found = _json_object(path / "dataset_dict.json").get("splits")
         splits = [str(split) for split in found] if isinstance(found, list) and found else ["train"]
         if len(splits) == 1 and _is_file_name(splits[0]) and (path / splits[0]).is_dir():
-            return _directory(path / splits[0])
+            return _directory(path / splits[0], name)
         raise UsageError(f"{path} holds several data sets: {', '.join(splits)}; name one, as in {path / splits[0]}")
     if (path / "state.json").is_file():
         try:
