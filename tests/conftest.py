@@ -16,6 +16,7 @@ from synth.engines.base import Engine, EngineOptions
 
 ROOT = Path(__file__).parent.parent
 MODEL = str(ROOT / "samples" / "model")
+HYBRID = str(ROOT / "samples" / "hybrid")
 
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here loads from a hub
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
@@ -55,6 +56,18 @@ def model() -> str:
 def chat() -> ChatFormat:
     """The sample model's chat format."""
     return format_for(MODEL)
+
+
+@pytest.fixture(scope="session")
+def hybrid() -> str:
+    """The directory of the hybrid model, which thinks or answers at once as it is told."""
+    return HYBRID
+
+
+@pytest.fixture(scope="session")
+def hybrid_chat() -> ChatFormat:
+    """The hybrid model's chat format."""
+    return format_for(HYBRID)
 
 
 @pytest.fixture(scope="session")

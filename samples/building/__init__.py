@@ -1,1 +1,1 @@
-"""How `samples/build_model.py` makes the sample model: its data, its training, its measures."""
+"""How the sample model and the hybrid one are made: their data, their training, their measures."""

@@ -265,9 +265,8 @@ def test_killed_and_continued(suites: Path, model: str, tmp_path: Path) -> None:
     assert [(row["suite"], row["item"]) for row in rows] == [(s, n) for s in ("world", "tools") for n in range(12)]
 
 
-def test_a_hybrid_model_is_asked_in_both_modes(run: Run, suites: Path, model: str, tmp_path: Path) -> None:
+def test_a_hybrid_model_is_asked_in_both_modes(run: Run, suites: Path, hybrid: str, tmp_path: Path) -> None:
     """Obeying the switch is among the old abilities; the page has it, too."""
-    hybrid = str(Path(model).with_name("hybrid"))
     command = (
         "--model",
         f"before={hybrid}",
@@ -299,8 +298,7 @@ def test_a_hybrid_model_is_asked_in_both_modes(run: Run, suites: Path, model: st
     assert "thinks if asked to" in page and "tokens of thoughts, median" in page
 
 
-def test_one_mode_alone(run: Run, suites: Path, model: str) -> None:
-    hybrid = str(Path(model).with_name("hybrid"))
+def test_one_mode_alone(run: Run, suites: Path, model: str, hybrid: str) -> None:
     status, out, err = run(suites / "world.jsonl", "--model", hybrid, *FAST, "--limit", 2, "--mode", "plain")
     assert status == 0 and "in both modes" not in err
     assert "world " in out and "answers at once if asked to" in out and "thinks if" not in out

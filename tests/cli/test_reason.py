@@ -91,12 +91,11 @@ def test_what_cannot_work_is_said_before_a_model_is_loaded(
     assert "ready in" not in said and "Traceback" not in said
 
 
-def test_thoughts_for_human_answers(synth: Synth, tasks: Path, model: str, tmp_path: Path) -> None:
+def test_thoughts_for_human_answers(synth: Synth, tasks: Path, hybrid: str, tmp_path: Path) -> None:
     """The hybrid model writes thoughts for answers in words that are not its own."""
     rows = [json.loads(line) for line in tasks.read_text().splitlines()]
     human = [row | {"answer": f"Easy enough! {row['answer']}"} for row in rows]
     (tmp_path / "human.jsonl").write_text("\n".join(map(json.dumps, human)))
-    hybrid = Path(model).with_name("hybrid")
     command = [*REASON, tmp_path / "human.jsonl", "--model", hybrid, "--explain", "--samples", 2, "--select", "first"]
     status, said = synth(*command, "-o", tmp_path / "explained")
     assert status == 0, said

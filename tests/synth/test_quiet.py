@@ -3,7 +3,6 @@
 import logging
 import threading
 import warnings
-from pathlib import Path
 
 import pytest
 from transformers.utils import logging as told
@@ -12,8 +11,7 @@ from synth.engines.loading import load_causal_model
 from synth.quiet import quiet_libraries
 from synth.training.model import measure
 from synth.training.settings import TrainedParts
-
-MODEL = str(Path(__file__).parents[2] / "samples" / "model")
+from tests.conftest import MODEL
 
 
 def warned(module: str) -> list[str]:

@@ -1,14 +1,12 @@
 """What the tests of functions share: the sample model, loaded once, and questions that it can answer."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 import synth
 from samples.skills.registry import suite
-
-MODEL = str(Path(__file__).parents[3] / "samples" / "model")
+from tests.conftest import MODEL
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pytest
 
 import synth
-from tests.synth.api.conftest import MODEL
+from tests.conftest import MODEL
 
 
 def test_rows_and_what_became_of_the_others(model: synth.Model, tmp_path: Path) -> None:

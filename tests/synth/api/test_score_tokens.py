@@ -15,8 +15,7 @@ import synth
 from synth.scoring import token_scores
 from synth.scoring.masks import Mask
 from synth.values import Over
-
-MODEL = str(Path(__file__).parents[3] / "samples" / "model")
+from tests.conftest import MODEL
 
 
 def sums(count: int) -> list[dict[str, Any]]:

@@ -5,9 +5,8 @@ from pathlib import Path
 import pytest
 
 import synth
+from tests.conftest import MODEL
 from tests.synth.tokenizers import small_tokenizer
-
-MODEL = str(Path(__file__).parents[3] / "samples" / "model")
 
 
 def test_what_is_derived_and_an_example_of_it() -> None:

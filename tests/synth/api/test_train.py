@@ -12,8 +12,8 @@ import pytest
 import synth
 from samples import skills
 from synth.training.folder import TrainingFolder
+from tests.conftest import MODEL
 
-MODEL = str(Path(__file__).parents[3] / "samples" / "model")
 ROWS = [{"question": question, "answer": answer} for question, answer in skills.suite("two_step", "train", 30)]
 FAST: dict[str, Any] = {
     "device": "cpu",

@@ -5,8 +5,7 @@ import pytest
 from cli.main import main
 from synth.data.destination import ROWS
 from synth.data.write import FORMATS
-
-MODEL = str(Path(__file__).parents[3] / "samples" / "model")
+from tests.conftest import MODEL
 
 
 def test_the_suffixes_are_those_that_are_written() -> None:

@@ -3,13 +3,11 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from filters.verdict import Task, VerifierSettings
-from synth.chat.derive import format_for
 from synth.chat.format import ChatFormat
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -20,13 +18,7 @@ from synth.evaluation.switch import modes_for
 from synth.evaluation.table import score_table
 from tests.synth.methods.scripted import chat_model
 
-ROOT = Path(__file__).resolve().parents[3]
 EXACT = VerifierSettings("exact")
-
-
-@pytest.fixture(scope="module")
-def hybrid() -> ChatFormat:
-    return format_for(str(ROOT / "samples" / "hybrid"))
 
 
 def run_of(*modes: Any) -> EvaluationRun:
@@ -76,21 +68,21 @@ def results(chat: ChatFormat, say: Callable[[str], str], *modes: Any) -> Results
     return results_of(say.__name__, "m", answered(chat, say, run))
 
 
-def test_modes_are_those_of_the_models(hybrid: ChatFormat, chat: ChatFormat) -> None:
-    assert modes_for(None, {"a": hybrid, "b": hybrid}) == ("thinking", "plain")
-    assert modes_for("plain", {"a": hybrid}) == ("plain",)
+def test_modes_are_those_of_the_models(hybrid_chat: ChatFormat, chat: ChatFormat) -> None:
+    assert modes_for(None, {"a": hybrid_chat, "b": hybrid_chat}) == ("thinking", "plain")
+    assert modes_for("plain", {"a": hybrid_chat}) == ("plain",)
     assert modes_for(None, {"a": chat}) == ()
     with pytest.raises(
         UsageError, match=r"`mode` thinking: the chat template of a has no mode thinking \(it has: none\)"
     ):
         modes_for("thinking", {"a": chat})
     with pytest.raises(UsageError, match="the chat template of b has no mode thinking"):
-        modes_for(None, {"a": hybrid, "b": chat})
+        modes_for(None, {"a": hybrid_chat, "b": chat})
 
 
-def test_every_item_is_asked_in_both_modes_and_the_answer_alone_is_judged(hybrid: ChatFormat) -> None:
+def test_every_item_is_asked_in_both_modes_and_the_answer_alone_is_judged(hybrid_chat: ChatFormat) -> None:
     run = run_of("thinking", "plain")
-    records = answered(hybrid, obedient, run)
+    records = answered(hybrid_chat, obedient, run)
     assert run.total == len(records) == 16
     assert len({record["id"] for record in records}) == 16
     assert list(dict.fromkeys(record["suite"] for record in records)) == [
@@ -108,8 +100,8 @@ def test_every_item_is_asked_in_both_modes_and_the_answer_alone_is_judged(hybrid
     assert {"mode", "obeyed", "unended", "thought_tokens"} <= set(run.schema.names)
 
 
-def test_one_mode_keeps_the_names_of_suites(hybrid: ChatFormat) -> None:
-    records = answered(hybrid, obedient, run_of("thinking"))
+def test_one_mode_keeps_the_names_of_suites(hybrid_chat: ChatFormat) -> None:
+    records = answered(hybrid_chat, obedient, run_of("thinking"))
     assert {record["suite"] for record in records} == {"old", "new"}
     assert as_json([results_of("m", "m", records)])[0]["modes"].keys() == {"thinking"}
 
@@ -122,10 +114,10 @@ def test_without_modes_all_is_as_for_other_models(chat: ChatFormat) -> None:
     assert found["modes"] == {} and found["old"] == 1
 
 
-def test_a_switch_that_is_not_obeyed_is_an_ability_lost(hybrid: ChatFormat) -> None:
+def test_a_switch_that_is_not_obeyed_is_an_ability_lost(hybrid_chat: ChatFormat) -> None:
     """All answers stay right: what is lost is that thoughts come where they are asked for."""
     modes = ("thinking", "plain")
-    before, after = results(hybrid, obedient, *modes), results(hybrid, thoughtless, *modes)
+    before, after = results(hybrid_chat, obedient, *modes), results(hybrid_chat, thoughtless, *modes)
     comparison = compare(before, after)
     assert comparison.retention.kept == pytest.approx(3 / 4)  # two suites and two modes; one of these is gone
     assert comparison.retention.gain == 0
@@ -145,8 +137,8 @@ def test_a_switch_that_is_not_obeyed_is_an_ability_lost(hybrid: ChatFormat) -> N
     assert any(line.startswith("kept of the old") and "75.0%" in line for line in lines)
 
 
-def test_thoughts_without_end_are_wrong_and_raise_an_alarm(hybrid: ChatFormat) -> None:
-    before, after = (results(hybrid, say, "thinking", "plain") for say in (obedient, endless))
+def test_thoughts_without_end_are_wrong_and_raise_an_alarm(hybrid_chat: ChatFormat) -> None:
+    before, after = (results(hybrid_chat, say, "thinking", "plain") for say in (obedient, endless))
     assert set(after.verdicts["old, thinking"]) == {"wrong"} and set(after.verdicts["old, plain"]) == {"right"}
     alarms = compare(before, after).alarms
     assert "mode thinking: 100% of the answers have thoughts that do not end (0% before)" in alarms
@@ -156,25 +148,25 @@ def test_thoughts_without_end_are_wrong_and_raise_an_alarm(hybrid: ChatFormat) -
     )
 
 
-def test_thoughts_where_none_are_wanted(hybrid: ChatFormat) -> None:
-    before, after = (results(hybrid, say, "thinking", "plain") for say in (obedient, restless))
+def test_thoughts_where_none_are_wanted(hybrid_chat: ChatFormat) -> None:
+    before, after = (results(hybrid_chat, say, "thinking", "plain") for say in (obedient, restless))
     assert (
         "mode plain: 100% of the answers have thoughts that were not wanted (0% before)"
         in compare(before, after).alarms
     )
 
 
-def test_much_longer_thoughts_raise_an_alarm(hybrid: ChatFormat) -> None:
+def test_much_longer_thoughts_raise_an_alarm(hybrid_chat: ChatFormat) -> None:
     def wordy(prompt: str) -> str:
         return obedient(prompt).replace("It is", "Well, let me see what that may be. I believe it is")
 
-    before, after = (results(hybrid, say, "thinking", "plain") for say in (obedient, wordy))
+    before, after = (results(hybrid_chat, say, "thinking", "plain") for say in (obedient, wordy))
     [alarm] = compare(before, after).alarms
     assert alarm.startswith("mode thinking: thoughts have ")
 
 
-def test_what_cannot_be_asked_says_nothing_of_the_switch(hybrid: ChatFormat) -> None:
+def test_what_cannot_be_asked_says_nothing_of_the_switch(hybrid_chat: ChatFormat) -> None:
     long = Suite("long", [Item([{"role": "user", "content": "<|end|>"}], Task("x"), EXACT)])
     run = EvaluationRun([long], Sampling(max_tokens=9, temperature=0.0)).asked_in(("thinking", "plain"))
-    [model] = as_json([results_of("m", "m", answered(hybrid, obedient, run))])
+    [model] = as_json([results_of("m", "m", answered(hybrid_chat, obedient, run))])
     assert model["modes"]["thinking"]["accuracy"] is None and model["modes"]["thinking"]["unscorable"] == 1

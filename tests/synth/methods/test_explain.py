@@ -1,12 +1,10 @@
 """Thoughts for human answers, by a scripted model, verified by what it answers after them alone."""
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from synth.chat.derive import format_for
 from synth.chat.format import ChatFormat
 from synth.data.row import Outcome, Row
 from synth.errors import UsageError
@@ -16,14 +14,8 @@ from synth.methods.explain import explain
 from synth.methods.reason import ReasonSettings
 from tests.synth.methods.scripted import Scripted
 
-ROOT = Path(__file__).resolve().parents[3]
 QUESTION = "What is 3 + 4?"
 HUMAN = "Easy: seven, #### 7"
-
-
-@pytest.fixture(scope="module")
-def hybrid() -> ChatFormat:
-    return format_for(str(ROOT / "samples" / "hybrid"))
 
 
 def scripted(chat: ChatFormat, thoughts: Sequence[str], answer: Callable[[str], str]) -> Scripted:
@@ -41,9 +33,9 @@ def by_the_thoughts(prompt: str) -> str:
 
 
 @pytest.fixture
-def ask(loop: Any, verifier: Verifier, hybrid: ChatFormat) -> Ask:
+def ask(loop: Any, verifier: Verifier, hybrid_chat: ChatFormat) -> Ask:
     def run(*thoughts: str, answer: Callable[[str], str] = by_the_thoughts, **given: Any) -> tuple[Outcome, Scripted]:
-        chat = given.pop("chat", hybrid)
+        chat = given.pop("chat", hybrid_chat)
         engine = scripted(chat, thoughts, answer)
         settings = ReasonSettings(explain=True, samples=len(thoughts), **given)
         row = Row("a", [{"role": "user", "content": QUESTION}], "reason", reference=given.pop("reference", HUMAN))
@@ -110,8 +102,8 @@ def test_an_answer_that_goes_on_thinking_is_no_answer(ask: Ask) -> None:
     assert outcome.reason is not None and "opened or closed twice" in outcome.reason
 
 
-def test_what_cannot_be_explained(ask: Ask, loop: Any, hybrid: ChatFormat, verifier: Verifier) -> None:
-    model = ChatModel(scripted(hybrid, [], by_the_thoughts), hybrid, "m")
+def test_what_cannot_be_explained(ask: Ask, loop: Any, hybrid_chat: ChatFormat, verifier: Verifier) -> None:
+    model = ChatModel(scripted(hybrid_chat, [], by_the_thoughts), hybrid_chat, "m")
     method = explain(model, verifier, ReasonSettings(explain=True, samples=1))
     without = loop.run(method(Row("a", [{"role": "user", "content": QUESTION}], "reason")))
     assert without.reason == "no reference: there is no answer to explain"
