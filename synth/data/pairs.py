@@ -63,7 +63,7 @@ def pairs(raw: Rows, *, prompt_column: str | None = None) -> Rows:
         raise UsageError(f"{raw.source}: {error}") from error
     listed = replace(raw, schema=schema, read=lambda: (_with_lists(batch, schema) for batch in raw.read()))
     parts = (asked, *answers)
-    kind = PARTED if any(listed.has_parts(columns) for columns in parts if columns) else MESSAGES
+    kind = PARTED if any(listed.look(columns)[0] == PARTED for columns in parts if columns) else MESSAGES
     carried = _Carried.of(raw, {*SIDES, *(asked.columns() if asked else ())})
     result = pa.schema([("messages", kind), *((name, kind) for name in SIDES), *carried.fields])
     notes = list(raw.notes)

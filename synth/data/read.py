@@ -30,9 +30,10 @@ from synth.data.files.memory import called
 from synth.data.files.sources import files_in, files_matching, format_of, hub_name, is_pattern, known_suffixes
 from synth.data.files.tables import BATCH_ROWS, Table, open_arrow, open_csv, open_parquet
 from synth.data.files.unify import conformed, one_schema
-from synth.data.row import BASE, FAULT, PARTED
+from synth.data.row import BASE, FAULT, MESSAGES, PARTED
 from synth.data.schema.assemble import ConversationColumns, messages_of
 from synth.data.schema.benchmarks import benchmark_of, published
+from synth.data.schema.openings import may_think
 from synth.data.schema.shapes import LOOKED_AT, recognise
 from synth.data.schema.turn_columns import may_have_parts
 from synth.errors import UsageError
@@ -106,23 +107,27 @@ class Rows:
             yield batch
         tally.tell(self, "left out")
 
-    def has_parts(self, columns: ConversationColumns) -> bool:
-        """Whether some turn of the conversations in some columns has parts.
+    def look(self, columns: ConversationColumns) -> tuple[pa.DataType, bool]:
+        """The type of the conversations in some columns: `PARTED` if some turn has parts; and whether any may think.
 
-        Beyond the first `LOOKED_AT` bytes their types tell.
+        Beyond the first `LOOKED_AT` bytes the types of the columns tell.
         """
         may_have = columns.thoughts is not None
         may_have = may_have or any(may_have_parts(self.schema.field(name).type) for name in columns.columns())
-        left = LOOKED_AT if may_have or self.may_think else 0
+        if not (may_have or self.may_think):
+            return MESSAGES, False
+        left, thinks = LOOKED_AT, may_have
         with suppress(UsageError):  # what is damaged is told when it is come to
-            for batch in self.read() if left else ():
+            for batch in self.read():
                 some = batch.select(columns.columns())
-                if messages_of(some, columns, [], {}).type == PARTED:
-                    return True
+                if may_have or any(map(may_think, some.columns)):
+                    thinks = True
+                    if messages_of(some, columns, [], {}).type == PARTED:
+                        return PARTED, True
                 left -= some.nbytes
                 if left < 0:
-                    return may_have
-        return False
+                    return PARTED if may_have else MESSAGES, True
+        return MESSAGES, thinks
 
     def first(self, name: str) -> object:
         """The first value of a column that is not null; None where there is none."""
@@ -196,10 +201,10 @@ def conversations(raw: Rows, *, prompt_column: str | None = None, reference_colu
         if found is not None:
             shape = published(raw.schema, found, raw.source)
         else:
-            shape = recognise(raw.schema, **named, first=raw.first, mixed=raw.mixed, has_parts=raw.has_parts)
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=raw.mixed, look=raw.look)
         if raw.written and (names := shape.inexact | (shape.read & set(raw.mixed))):
             raw = raw.written(names)
-            shape = recognise(raw.schema, **named, first=raw.first, mixed=names, has_parts=raw.has_parts)
+            shape = recognise(raw.schema, **named, first=raw.first, mixed=names, look=raw.look)
     except UsageError as error:
         said = str(error)  # reading may have failed, which names the file
         raise UsageError(said if said.startswith(raw.source) else f"{raw.source}: {said}") from error

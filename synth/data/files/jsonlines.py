@@ -30,7 +30,7 @@ from synth.data.files.json_types import (
     merge_objects,
 )
 from synth.data.row import FAULT
-from synth.data.schema.turn_columns import may_open
+from synth.data.schema.openings import may_think
 from synth.data.schema.turns import HALF, half_character, is_conversation
 from synth.errors import UsageError
 
@@ -99,12 +99,12 @@ def open_json(paths: Sequence[Path], name: str) -> JsonRows:
     """
     files = [_lines(path, name if len(paths) == 1 else str(path)) for path in paths]
     kinds: dict[str, JsonType] = {}
-    may_think = False
+    thinks = False
     for lines in files:
         for block in lines.blocks():
-            own, thinks = _look(block, further=not may_think)
-            kinds, may_think = merge_objects(kinds, own), may_think or thinks
-    return JsonRows(files, kinds, may_think=may_think)
+            own, found = _look(block, further=not thinks)
+            kinds, thinks = merge_objects(kinds, own), thinks or found
+    return JsonRows(files, kinds, may_think=thinks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +151,7 @@ def _look(block: _Block, *, further: bool) -> tuple[dict[str, JsonType], bool]:
                 item.name: kind_of_column(column.chunks, item.type, DEEPEST - 1)
                 for item, column in zip(table.schema, table.columns, strict=True)
             }
-            return kinds, further and any(may_open(chunk) for column in table.columns for chunk in column.chunks)
+            return kinds, further and any(may_think(chunk) for column in table.columns for chunk in column.chunks)
         except (pa.ArrowInvalid, UnicodeDecodeError, RecursionError):
             pass
     kinds = {}

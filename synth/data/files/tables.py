@@ -63,7 +63,7 @@ def open_csv(paths: Sequence[Path]) -> Table:
         )
 
     schema = one_schema([(path, header(path)) for path in paths])
-    return schema, lambda: _checked(paths, schema, batches)
+    return schema, _checked(paths, schema, batches)
 
 
 def open_parquet(paths: Sequence[Path]) -> Table:
@@ -83,7 +83,7 @@ def open_parquet(paths: Sequence[Path]) -> Table:
     def batches(path: Path) -> Iterator[pa.RecordBatch]:
         return iter(opened(path).iter_batches(BATCH_ROWS))
 
-    return schema, lambda: _checked(paths, schema, batches)
+    return schema, _checked(paths, schema, batches)
 
 
 def open_arrow(paths: Sequence[Path], *, alike: bool = False) -> Table:
@@ -101,7 +101,7 @@ def open_arrow(paths: Sequence[Path], *, alike: bool = False) -> Table:
         return found.remove_metadata()
 
     schema = one_schema([(path, schema_of(path)) for path in (paths[:1] if alike else paths)])
-    return schema, lambda: _checked(paths, schema, lambda path: _open_ipc(path)[1])
+    return schema, _checked(paths, schema, lambda path: _open_ipc(path)[1])
 
 
 def _open_ipc(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
@@ -127,15 +127,27 @@ def _open_ipc(path: Path) -> tuple[pa.Schema, Iterator[pa.RecordBatch]]:
 
 def _checked(
     paths: Sequence[Path], schema: pa.Schema, batches: Callable[[Path], Iterator[pa.RecordBatch]]
-) -> Iterator[pa.RecordBatch]:
-    """The batches of all files: valid, of one schema without metadata, and of BATCH_ROWS at most."""
-    for path in paths:
-        with _damaged(path):
-            for batch in batches(path):
-                batch.validate(full=True)  # damaged offsets would crash whatever reads them
-                whole = conformed(batch.replace_schema_metadata(None), schema, path)
-                for start in range(0, whole.num_rows, BATCH_ROWS):
-                    yield whole.slice(start, BATCH_ROWS)
+) -> Callable[[], Iterator[pa.RecordBatch]]:
+    """Reads the batches of all files: valid, of one schema without metadata, and of BATCH_ROWS at most.
+
+    A file that was read to its end is not validated again, unless it has changed since.
+    """
+    valid: dict[Path, tuple[int, int, int]] = {}
+
+    def read() -> Iterator[pa.RecordBatch]:
+        for path in paths:
+            with _damaged(path):
+                state = path.stat()
+                version = state.st_ino, state.st_size, state.st_mtime_ns
+                for batch in batches(path):
+                    if valid.get(path) != version:
+                        batch.validate(full=True)  # damaged offsets would crash whatever reads them
+                    whole = conformed(batch.replace_schema_metadata(None), schema, path)
+                    for start in range(0, whole.num_rows, BATCH_ROWS):
+                        yield whole.slice(start, BATCH_ROWS)
+                valid[path] = version
+
+    return read
 
 
 @contextmanager

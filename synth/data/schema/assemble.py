@@ -42,7 +42,8 @@ class TurnColumn:
 class ConversationColumns:
     """What a conversation is made of, in the order of the turns. A row without `main` has no conversation.
 
-    `thoughts` is the column of what is thought before the answer.
+    `thoughts` is the column of what is thought before the answer. `may_think` says whether an answer itself may begin
+    with thoughts.
     """
 
     system: str | None
@@ -50,6 +51,7 @@ class ConversationColumns:
     main: TurnColumn
     answer: TurnColumn | None
     thoughts: str | None = None
+    may_think: bool = True
 
     def columns(self) -> list[str]:
         """The names of all columns."""
@@ -65,9 +67,9 @@ def messages_of(
     The type is `MESSAGES`, or `PARTED` where that of the column is or some turn has parts.
     """
     column = batch.column(parts.main.column)
-    if parts.columns() == [parts.main.column] and is_settled(column):
+    if parts.columns() == [parts.main.column] and is_settled(column, may_think=parts.may_think):
         return column
-    main = _turns(batch, parts.main, notes)
+    main = _turns(batch, parts.main, notes, may_think=parts.may_think)
     present = main.count > 0
     found = [main]
     if parts.history is not None:
@@ -77,7 +79,7 @@ def messages_of(
         system = compute.replace_substring_regex(batch.column(parts.system).cast(pa.string()), r"\ASYSTEM: *", "")
         found.insert(0, _system(_said(system, "system"), main, faults))  # Glaive names the speaker here, too
     if parts.answer is not None:
-        answers = _turns(batch, parts.answer, notes)
+        answers = _turns(batch, parts.answer, notes, may_think=parts.may_think)
         if parts.thoughts is not None:
             answers = _thought(answers, batch.column(parts.thoughts), faults)
         found.append(_where(answers, present))
@@ -117,11 +119,11 @@ def last_answer(messages: pa.ListArray) -> pa.StringArray:
     return pa.array(texts, pa.string())
 
 
-def _turns(batch: pa.RecordBatch, part: TurnColumn, notes: list[str]) -> Turns:
+def _turns(batch: pa.RecordBatch, part: TurnColumn, notes: list[str], *, may_think: bool) -> Turns:
     """The turns that a part adds to each row."""
     column = batch.column(part.column)
     if part.kind == "turns":
-        return turns_of_column(column, notes, part.column)
+        return turns_of_column(column, notes, part.column, may_think=may_think)
     if part.kind in ("either", "calls"):
         told = [
             text
@@ -138,7 +140,7 @@ def _turns(batch: pa.RecordBatch, part: TurnColumn, notes: list[str]) -> Turns:
         joined = compute.binary_join_element_wise(text, context, "\n\n")
         text = compute.if_else(compute.and_(_filled(text), _filled(context)), joined, text)
     said = replace(_said(text, part.role), faults=faults)
-    if part.role != "assistant":
+    if part.role != "assistant" or not may_think:
         return said
     offsets = pa.array(np.concatenate([[0], np.cumsum(said.count)]).astype(np.int32))
     turns = turns_of_column(pa.ListArray.from_arrays(offsets, said.values), notes, part.column)

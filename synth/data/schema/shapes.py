@@ -24,13 +24,13 @@ A row whose conversation or values cannot be read has null `messages`, and `FAUL
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pyarrow as pa
 from pyarrow import compute
 
-from synth.data.row import BASE, FAULT, MESSAGES, PARTED, RENDERING
+from synth.data.row import BASE, FAULT, MESSAGES, RENDERING
 from synth.data.schema.as_text import is_exact, is_writable, of_several, written
 from synth.data.schema.assemble import ConversationColumns, TurnColumn, last_answer, messages_of
 from synth.data.schema.dialogues import holds_exchanges, is_cue, is_dialogue
@@ -87,8 +87,8 @@ _TOLD = 8
 First = Callable[[str], object]
 """The first value of a column that is not null."""
 
-HasParts = Callable[[ConversationColumns], bool]
-"""Whether turns made of some columns have parts, as far as one looks."""
+Look = Callable[[ConversationColumns], tuple[pa.DataType, bool]]
+"""The type of conversations made of some columns, as far as one looks; and whether answers may begin with thoughts."""
 
 
 @dataclass(slots=True)
@@ -114,7 +114,7 @@ def recognise(
     reference_column: str | None = None,
     first: First = lambda name: None,
     mixed: Collection[str] = (),
-    has_parts: HasParts = lambda parts: False,
+    look: Look = lambda parts: (MESSAGES, True),
 ) -> Shape:
     """Find the conversation in the columns of `schema`.
 
@@ -124,7 +124,7 @@ def recognise(
         reference_column: the column that holds the answer, likewise.
         first: looks into a column, where its type does not tell whether its text is JSON.
         mixed: columns of text that hold the JSON of values that were no text.
-        has_parts: looks at conversations, where their type does not tell whether turns have parts.
+        look: looks at conversations, where their type does not tell whether turns have parts.
 
     Raises:
         UsageError: a named column is missing or of another type, a name is there twice, no known columns are there,
@@ -138,7 +138,8 @@ def recognise(
             raise UsageError(f"there is no column {name!r}; there are: {', '.join(names)}")
     seen = Seen(schema, first, mixed)
     parts = seen.parts(prompt_column, reference_column)
-    return _plan(seen, parts, reference_column, PARTED if has_parts(parts) else MESSAGES)
+    kind, may_think = look(parts)
+    return _plan(seen, replace(parts, may_think=may_think), reference_column, kind)
 
 
 @dataclass(frozen=True, slots=True)

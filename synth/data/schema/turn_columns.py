@@ -1,6 +1,6 @@
 """Whole columns of conversations brought to turns of ours: plain rows as they lie, the others one by one."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from synth.data.row import MESSAGES, PARTED, Message, conversations_of, has_parts
+from synth.data.schema.openings import thinking
 from synth.data.schema.parts import CALL_ROLES, CALLS, CHANNEL, THOUGHTS, Unreadable
 from synth.data.schema.turns import (
     CONTENT_NAMES,
@@ -27,14 +28,6 @@ from synth.data.schema.turns import (
 _SETTLED = ("reasoning_content", "tool_call_id", "name")
 """Parts that `PARTED` has in their place; calls are looked at one by one."""
 
-_MAY_OPEN = (
-    r"(?i)\A\s*(?:<(?:\w{1,20}[:_|])?think|<\||<(?:thoughts?|reasoning|scratchpad)>|<unused94>|◁think"
-    r"|\[(?:think|reasoning|thought)|(?:assistant)?analysis|here(?: is|['’]s| are) my |## thinking)"
-)
-"""What a content begins with that may open thoughts: looked at one by one then."""
-_MAY_CLOSE = r"think>"
-_MAY_BE_JSON = r"\A[\s\[]*\{\s*\""
-
 
 @dataclass(slots=True)
 class Turns:
@@ -51,10 +44,11 @@ class Turns:
     faults: dict[int, str]
 
 
-def turns_of_column(column: pa.Array, notes: list[str], name: str) -> Turns:
+def turns_of_column(column: pa.Array, notes: list[str], name: str, *, may_think: bool = True) -> Turns:
     """The turns of a column of conversations, whatever its type.
 
-    Rows of plain turns are brought over as they lie; the others one by one. `notes` gets what is not kept.
+    Rows of plain turns are brought over as they lie; the others one by one. `notes` gets what is not kept. `may_think`
+    says whether some content may begin with thoughts.
     """
     fields = turn_fields(column.type)
     if fields is None or not _is_flat(column.type, fields):
@@ -66,6 +60,8 @@ def turns_of_column(column: pa.Array, notes: list[str], name: str) -> Turns:
     _note([not_kept(item) for item in others if compute.struct_field(flat, item).null_count < len(flat)], notes, name)
     named, role = role, normal_roles(role)
     odd = _odd_rows(flat, named, role, content, count)
+    if may_think:
+        odd[np.repeat(np.arange(len(count)), count)[_thinking(role, content)]] = True
     if column.type == PARTED:
         plain = pa.StructArray.from_arrays([role, *flat.flatten()[1:]], fields=list(PARTED.value_type))
     else:
@@ -122,10 +118,11 @@ def as_type(kind: pa.DataType, messages: pa.ListArray, faults: dict[int, str]) -
     return messages.cast(kind)
 
 
-def is_settled(column: pa.Array) -> bool:
+def is_settled(column: pa.Array, *, may_think: bool = True) -> bool:
     """Whether a column of `messages` is as it is to be: each row some turns, each turn a role of ours and a content.
 
-    Thoughts stand in their place, and so do calls of tools, which are looked at one by one.
+    Thoughts stand in their place, and so do calls of tools, which are looked at one by one. `may_think` says whether
+    some content may begin with thoughts.
     """
     if column.type not in (MESSAGES, PARTED):
         return False
@@ -135,7 +132,7 @@ def is_settled(column: pa.Array) -> bool:
         return False
     if column.type == PARTED and compute.struct_field(flat, "tool_calls").null_count < len(flat):
         return False
-    return normal_roles(role) is role and not any(found.true_count for found in _opening(role, content))
+    return normal_roles(role) is role and not (may_think and len(_thinking(role, content)))
 
 
 def normal_roles(role: pa.StringArray) -> pa.StringArray:
@@ -170,7 +167,6 @@ def _odd_rows(
             odd_turns.append(compute.struct_field(flat, item.name).is_valid())
     if calls := [name for name in named.unique().to_pylist() if name and name.strip().lower() in CALL_ROLES]:
         odd_turns.append(compute.is_in(named, pa.array(calls)))
-    odd_turns += _opening(role, content)
     odd = np.zeros(len(count), np.bool_)
     rows = np.repeat(np.arange(len(count)), count) if odd_turns else None
     for turns in odd_turns:
@@ -178,12 +174,12 @@ def _odd_rows(
     return odd
 
 
-def _opening(role: pa.Array, content: pa.Array) -> Iterator[pa.BooleanArray]:
-    """Which of the assistant's contents may begin with thoughts; they are looked at one by one."""
-    for words in (_MAY_OPEN, _MAY_CLOSE):
-        found = compute.match_substring_regex(content, words)  # of plain words, too: Arrow's other search is slower
-        if found.true_count:
-            yield compute.and_(found, compute.equal(role, "assistant"))
+def _thinking(role: pa.Array, content: pa.Array) -> NDArray[np.int64]:
+    """Which of the assistant's contents may begin with thoughts, by index; they are looked at one by one."""
+    found = thinking(content)
+    said = compute.equal(role.take(pa.array(found)), "assistant")
+    kept: NDArray[np.int64] = found[compute.fill_null(said, False).to_numpy(zero_copy_only=False)]
+    return kept
 
 
 def may_have_parts(kind: pa.DataType) -> bool:
@@ -200,16 +196,6 @@ def passes_objects(kind: pa.DataType) -> bool:
         or passes_objects(item.type)
         for item in inner
     )
-
-
-def may_open(values: pa.Array) -> bool:
-    """Whether some text, however deep in a column, may begin with thoughts, or may be JSON of such texts."""
-    if pa.types.is_struct(values.type):
-        return any(map(may_open, values.flatten()))
-    if pa.types.is_list(values.type):
-        return may_open(values.flatten())
-    words = (_MAY_OPEN, _MAY_CLOSE, _MAY_BE_JSON) if is_text(values.type) else ()
-    return any(compute.any(compute.match_substring_regex(values.cast(pa.string()), one)).as_py() for one in words)
 
 
 def _note(said: Iterable[str], notes: list[str], column: str) -> None:

@@ -259,6 +259,19 @@ def test_damaged_bytes_are_found_or_harmless(tmp_path: Path, name: str) -> None:
     assert found > 50
 
 
+@pytest.mark.parametrize("name", ["rows.arrow", "stream.arrow"])
+def test_a_file_that_is_damaged_after_it_was_read(tmp_path: Path, name: str) -> None:
+    """What was found valid is not validated again, as long as it is the same file."""
+    FORMS[name](tmp_path / name)
+    rows = open_rows(str(tmp_path / name))
+    assert sum(batch.num_rows for batch in rows.batches()) == sum(batch.num_rows for batch in rows.batches()) == 100
+    content = (tmp_path / name).read_bytes()
+    word = TABLE["messages"][0][0]["content"].as_py().encode()
+    (tmp_path / name).write_bytes(content.replace(word, b"\xff" * len(word), 1))
+    with pytest.raises(UsageError, match="damaged or cut short"):
+        list(rows.batches())
+
+
 def test_what_is_no_arrow_or_parquet_file(tmp_path: Path) -> None:
     for name in ("rows.arrow", "rows.parquet"):
         for content in (b"", b"hello, this is text and nothing else"):
