@@ -4,7 +4,8 @@ objects   turns, tools and template arguments as JSON values, so that a trainer 
           (`datasets`' feature Json; TRL, axolotl)
 fields    the columns as they are here: arguments and tools are JSON text
 text      turns of role and content alone: thoughts within the content, between <think> and </think>; calls as turns of
-          the role function_call, whose content is their JSON (LLaMA-Factory), or not at all (torchtune)
+          the role function_call, whose content is their JSON (LLaMA-Factory), each as a turn of the role tool_call
+          (ms-swift), or not at all (torchtune)
 """
 
 import json
@@ -16,13 +17,16 @@ import pyarrow as pa
 
 from synth.data.row import MESSAGES, PARTED, Message, conversations_of
 
-Style = Literal["objects", "fields", "text", "text with calls"]
+Style = Literal["objects", "fields", "text", "text with calls", "text with each call"]
 
 JSON = pa.json_(pa.string())
 OBJECTS = pa.list_(JSON)
 
 CALL_ROLE = "function_call"
 """LLaMA-Factory's role of a turn that is nothing but calls."""
+
+EACH_CALL_ROLE, RESULT_ROLE = "tool_call", "tool_response"
+"""ms-swift's roles of a turn that is one call, and of one that is what a tool gave."""
 
 ARGUMENTS = "chat_template_kwargs"
 """What TRL calls a row's template arguments."""
@@ -78,6 +82,8 @@ def converted(style: Style, rows: list[list[Message] | None]) -> list[Any]:
         return [None if turns is None else [_as_object(turn) for turn in turns] for turns in rows]
     if style == "fields":
         return list(rows)
+    if style == "text with each call":
+        return [None if turns is None else in_turns_of_calls(turns) for turns in rows]
     return [None if turns is None else in_text(turns, calls=style == "text with calls") for turns in rows]
 
 
@@ -97,10 +103,26 @@ def in_text(turns: list[Message], *, calls: bool) -> list[Message] | None:
             role = CALL_ROLE
         if role == "tool" and (not calls or (found and found[-1]["role"] == "tool")):
             return None
-        if thoughts := turn.get("reasoning_content"):
-            content = f"<think>\n{thoughts}\n</think>\n\n{content}"
-        found.append({"role": role, "content": content})
+        found.append({"role": role, "content": _with_thoughts(turn, content)})
     return found
+
+
+def in_turns_of_calls(turns: list[Message]) -> list[Message]:
+    """A conversation of roles and contents alone: what is thought and said before calls, then a turn for each call."""
+    found: list[Message] = []
+    for turn in turns:
+        content, calls = _with_thoughts(turn, turn["content"]), turn.get("tool_calls", ())
+        if content or not calls:
+            found.append({"role": RESULT_ROLE if turn["role"] == "tool" else turn["role"], "content": content})
+        texts = (json.dumps(_function(call), ensure_ascii=False) for call in calls)
+        found += [{"role": EACH_CALL_ROLE, "content": text} for text in texts]
+    return found
+
+
+def _with_thoughts(turn: Message, content: str) -> str:
+    """A turn's thoughts and a content as one text."""
+    thoughts = turn.get("reasoning_content")
+    return f"<think>\n{thoughts}\n</think>\n\n{content}" if thoughts else content
 
 
 def in_style(

@@ -4,7 +4,9 @@ TRL        a dataset directory (`load_from_disk`); `labels` are used as they are
 axolotl    a dataset directory; tokens must be exactly input_ids, attention_mask, labels
            (its documentation, dataset formats, pre-tokenized)
 LLaMA-Factory   tokens: a dataset directory as `tokenized_path`; conversations: data.jsonl with a dataset_info.json
-torchtune  JSON lines of messages; it tokenises itself, so it takes no masks
+ms-swift   JSON lines of messages; it tokenises itself, so it takes no masks (its documentation, custom datasets and
+           agent support)
+torchtune  likewise
 jsonl, parquet   one file for any other trainer
 module:function  a function of the user's, from (rows, path, model) to the configuration that loads them
 
@@ -159,6 +161,10 @@ def _llama_factory(rows: Exported, path: Path, model: str) -> str:
     return f"model_name_or_path: {model}\nstage: sft\ndo_train: true\n{data}"
 
 
+def _ms_swift(rows: Exported, path: Path, model: str) -> str:
+    return f"swift sft --model {model} --dataset {path}\n"
+
+
 def _torchtune(rows: Exported, path: Path, model: str) -> str:
     column, style = ("messages", "openai") if rows.form == "messages" else ("conversations", "sharegpt")
     return f"""\
@@ -233,6 +239,15 @@ TRAINERS: dict[str, Trainer] = {
         "where its template has these words; it cuts those of earlier turns, puts empty ones before answers without, "
         "and takes no template arguments of a row",
         listing=_llama_factory_listing,
+    ),
+    "ms-swift": Trainer(
+        ("messages",),
+        ".jsonl",
+        False,
+        _ms_swift,
+        style="text with each call",
+        losses="ms-swift has templates of its own: thoughts are text between <think> and </think>, which is right "
+        "where its template has these words; it takes no template arguments of a row",
     ),
     "torchtune": Trainer(
         ("messages", "sharegpt"),

@@ -23,6 +23,7 @@ CHEAP: list[list[str]] = [
     ["export", "IN", "-o", "OUT", "--for", "axolotl"],
     ["export", "IN", "-o", "OUT.jsonl", "--for", "llama-factory"],
     ["export", "IN", "--for", "torchtune", "-o", "OUT.jsonl"],
+    ["export", "IN", "--for", "ms-swift", "-o", "OUT.jsonl"],
     ["export", "IN", "--as", "preference", "--for", "jsonl", "-o", "OUT.jsonl"],
     ["export", "IN", "--as", "prompt-completion", "--for", "jsonl", "-o", "OUT.jsonl"],
     ["export", "IN", "--as", "alpaca", "--for", "jsonl", "-o", "OUT.jsonl"],

@@ -105,6 +105,27 @@ def test_llama_factory(source: Path, tmp_path: Path) -> None:
     assert rows[2]["_response"] == [{"role": "assistant", "content": "4"}] and not rows[2]["_tools"]
 
 
+def test_ms_swift_takes_a_turn_for_each_call(tmp_path: Path) -> None:
+    """As its documentation has agents' data: text, parallel calls and their results are turns one after the other."""
+    path, output = tmp_path / "rows.jsonl", tmp_path / "out.jsonl"
+    other = {"type": "function", "function": {"name": "add", "arguments": {"a": 1, "b": 7}}}
+    results = [{"role": "tool", "content": text, "name": "add"} for text in ("4", "8")]
+    turns = [ASKED, CALLED | {"content": "Both:", "tool_calls": [CALL, other]}, *results, CONVERSATIONS[1][1]]
+    path.write_text(json.dumps({"messages": turns, "tools": TOOLS}) + "\n")
+    export(path, trainer="ms-swift", output=output)
+    [row] = map(json.loads, output.read_text().splitlines())
+    assert json.loads(row["tools"]) == TOOLS
+    assert [(turn["role"], turn["content"]) for turn in row["messages"]] == [
+        ("user", "2+2?"),
+        ("assistant", "<think>\nI add.\n</think>\n\nBoth:"),
+        ("tool_call", '{"name": "add", "arguments": {"a": 2, "b": null}}'),
+        ("tool_call", '{"name": "add", "arguments": {"a": 1, "b": 7}}'),
+        ("tool_response", "4"),
+        ("tool_response", "8"),
+        ("assistant", "<think>\nA sum.\n</think>\n\n4"),
+    ]
+
+
 @pytest.mark.parametrize("trainer", ["trl", "jsonl", "parquet"])
 def test_what_is_exported_is_read_again(source: Path, tmp_path: Path, trainer: str) -> None:
     output = tmp_path / {"trl": "out", "jsonl": "out.jsonl", "parquet": "out.parquet"}[trainer]
