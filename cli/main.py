@@ -97,8 +97,16 @@ class LazyGroup(click.Group):
                 formatter.write_dl(list(commands.items()))
 
 
+def _tell_version(context: click.Context, _: click.Parameter, asked: bool) -> None:
+    from synth.data.run.versions import versions
+
+    if asked:
+        click.echo(f"synth, version {versions().get('synth', 'unknown: it is not installed')}")
+        context.exit()
+
+
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(package_name="synth")
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Show which.")
 @click.option("--debug", is_flag=True, help="Show tracebacks, and what the engines print.")
 def cli(debug: bool) -> None:
     """Post-train language models without making them forget: data in the model's own words.
@@ -163,7 +171,8 @@ def _run(arguments: list[str]) -> int:
     except click.ClickException as error:
         error.show()
         return 2
-    except click.Abort:
+    except (click.Abort, KeyboardInterrupt):
+        _complain("interrupted")
         return 1
     except SynthError as error:
         if debugging():

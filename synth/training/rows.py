@@ -131,6 +131,8 @@ def read_training_rows(
                 encoded = encoder.conversation(record["messages"] or [], record.get("answer"), **rendering(record))
                 untrained.extend((name, what) for row in encoded for what in row.untrained)
                 found = [_encoded(row) for row in encoded]
+            if any(row.tokens.max(initial=0) >= vocabulary for row in found):
+                raise RequestError(f"a token id is outside the model's vocabulary of {vocabulary:,}")
         except RequestError as error:
             rejected.append((name, str(error)))
             continue

@@ -25,6 +25,10 @@ def test_help_lists_every_command_with_examples() -> None:
 
 def test_version() -> None:
     assert synth("--version").stdout.startswith("synth, version ")
+    unknown = "import importlib.metadata as m; m.version = lambda name: m.distribution('no such package')\n"
+    command = [sys.executable, "-c", unknown + "from cli.main import main; main()", "--version"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 and done.stdout == "synth, version unknown: it is not installed\n"
 
 
 def test_misspelt_command_names_the_nearest() -> None:

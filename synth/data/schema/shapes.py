@@ -76,6 +76,8 @@ THOUGHTS = ("reasoning_content", "thinking", "reasoning")
 LOOKED_AT = 2**30
 """Bytes of rows, in Arrow, of which the first with parts tells that there are such."""
 
+LABEL = "label"  # whether an answer is good, in data for KTO (TRL)
+
 TASK_COLUMNS = ("id", "reference", "verifier")
 
 OTHERWISE = ("text", "input_ids", "reason")
@@ -271,6 +273,8 @@ def _plan(seen: Seen, parts: ConversationColumns, reference: str | None, kind_of
     passthrough = _passthrough(schema, used, reference, parts.main.column == "messages", rendered, notes)
     if read != ["messages"]:
         notes.insert(0, f"conversation read from: {', '.join(read)}{_beside(passthrough, schema)}")
+    if LABEL in schema.names and LABEL not in used and pa.types.is_boolean(schema.field(LABEL).type):
+        notes.append("'label' says which answers are good (KTO), and all are read; filter by column:label,equals=true")
     if reference is not None and reference not in read:  # a column beside whole conversations, and no turn of them
         if not is_writable(kind := schema.field(reference).type):
             raise UsageError(f"column {reference!r} holds {_short(kind)}; a reference is text")

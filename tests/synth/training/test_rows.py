@@ -44,6 +44,15 @@ def test_labels_and_weights_are_used_as_they_are(tmp_path: Path, chat: ChatForma
     assert rows.starts.tolist() == [0, 4, 6] and rows.trained == 3
 
 
+def test_rows_beyond_the_vocabulary_are_rejected(tmp_path: Path, chat: ChatFormat) -> None:
+    """Of a model whose tokenizer has tokens that it does not know."""
+    turns = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"messages": turns}))
+    known = int(max(chat.tokenizer("b").input_ids))
+    with pytest.raises(UsageError, match=f"a token id is outside the model's vocabulary of {known}"):
+        read_training_rows(open_rows(str(tmp_path / "a.jsonl")), RowEncoder(chat), known)
+
+
 def test_texts_are_trained_on_whole(tmp_path: Path, chat: ChatFormat) -> None:
     rows = read(tmp_path / "a.jsonl", chat, [{"text": "a short text"}, {"text": " "}], train_on="all")
     assert rows.trained == len(rows.tokens) - 1

@@ -112,6 +112,12 @@ def test_input_and_output(tmp_path: Path) -> None:
     assert said(tmp_path, {"question": "2+2?", "input": "x", "output": "y"}) == [[("u", "2+2?")]]
 
 
+def test_answers_that_are_called_bad(tmp_path: Path) -> None:
+    row = {"prompt": "q", "completion": "a", "label": False}
+    assert any("filter by column:label" in note for note in open_rows(written(tmp_path / "kto.jsonl", row)).notes)
+    assert len(open_rows(written(tmp_path / "kto.jsonl", row | {"label": 1})).notes) == 1
+
+
 def test_calls_of_xlam(tmp_path: Path) -> None:
     tools = [{"name": "f", "description": "d", "parameters": {"type": {"description": "kind", "type": "str"}}}]
     row = {"query": "Where?", "answers": '[{"name": "f", "arguments": {"type": "x"}}]', "tools": json.dumps(tools)}
