@@ -49,7 +49,8 @@ class VerifierSettings:
 
     Attributes:
         name: a file of `filters.verifiers` (with hyphens), or `module:function`.
-        time_limit: wall-clock limit of one check, in seconds.
+        time_limit: seconds that one check may take by the clock; a program of `code` that computes, of processor time,
+            and at most four times as long by the clock: a busy machine makes none late.
         memory_limit: mebibytes one check may use, where a program is run.
         language: for `compile`, instead of what the answer's fence says.
         schema: for `json`, a JSON Schema as text.

@@ -18,7 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from filters.execution.limit import PATIENCE
 from filters.verdict import UNSCORABLE, Task, Verdict, VerifierError, VerifierSettings
+from filters.verifiers.registry import entry_of
 
 GRACE = 2.0
 """Seconds beyond the limit: verifiers that run programs keep the limit themselves, and say more about it."""
@@ -45,6 +47,7 @@ class Pool:
     def __init__(self, settings: VerifierSettings) -> None:
         self._settings = settings
         self._pickled = _pickled(settings)
+        self._longest = settings.time_limit * (PATIENCE if entry_of(settings.name).sandboxed else 1) + GRACE
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._waiting: deque[asyncio.Future[_Worker]] = deque()
@@ -62,7 +65,7 @@ class Pool:
         request = pickle.dumps((response, task), pickle.HIGHEST_PROTOCOL)
         worker = await self._take()
         try:
-            verdict = await asyncio.wait_for(worker.ask(request), self._settings.time_limit + GRACE)
+            verdict = await asyncio.wait_for(worker.ask(request), self._longest)
         except TimeoutError:
             self._replace(worker)
             return Verdict(UNSCORABLE, None, f"the check took longer than {self._settings.time_limit:g} s")

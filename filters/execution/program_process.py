@@ -15,16 +15,27 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
-from filters.execution.values import IMMUTABLE, MUTABLE, TYPES, ProgramEnded, Wire, decode, encode, plain, update
+from filters.execution.values import (
+    IMMUTABLE,
+    TYPES,
+    ProgramEnded,
+    Wire,
+    decode,
+    encode,
+    fingerprint,
+    is_shared,
+    plain,
+    update,
+)
 
 CHANGEABLE = {"list", "tuple", "dict", "set", "bytearray", "deque", "Counter", "OrderedDict", "defaultdict", "numpy"}
 """Arguments of these types may be changed in place, or what is in them."""
 
-WATCHED = 8
-"""Arguments that the program has kept whose changes are followed, the last ones."""
+WATCHED = 64
+"""Values that both sides have whose changes are followed, the last ones."""
 
-FOLLOWED = 1_000
-"""Items of such an argument, at most: it is looked at with every call."""
+FOLLOWED = 20_000
+"""Items of such a value, at most: it is looked at with every call."""
 
 PRINTED = 2**20
 """Characters of output that a call may write; more is thrown away."""
@@ -66,11 +77,6 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
 }
 
 
-def _change(thing: Any, how: str, key: Any, value: Any) -> None:
-    """Change a part of a thing in place: an attribute, or an item."""
-    update(OPERATIONS[how](thing, key), value)
-
-
 def _signature(thing: Any) -> list[Any]:
     """The parameters of something that can be called, and what it returns: of each what there is, in a list."""
     import inspect
@@ -85,7 +91,7 @@ def _signature(thing: Any) -> list[Any]:
     return [rows, given(signature.return_annotation)]
 
 
-OPERATIONS |= {"update": _change, "signature": _signature}
+OPERATIONS["signature"] = _signature
 
 
 def _reflected(operation: Callable[..., Any]) -> Callable[..., Any]:
@@ -149,7 +155,7 @@ class _Program:
         self._loop: Any = None
         self._kept: list[Any] = []
         self._watched: deque[int] = deque(maxlen=WATCHED)  # the last of these, as places there
-        self._known: dict[int, Any] = {}  # what the other side knows of them
+        self._known: dict[int, tuple[bytes | None, Any]] = {}  # what the other side knows of them
         self.printed = _Printed()
 
     def names(self) -> dict[str, Any]:
@@ -274,9 +280,12 @@ class _Program:
                     if after != before:
                         changed[str(at)] = after
                     references = 2 + (result is arguments[at])  # by `arguments`, and by who counts
-                    if type(arguments[at]) in MUTABLE and sys.getrefcount(arguments[at]) > references:
+                    if is_shared(arguments[at]) and sys.getrefcount(arguments[at]) > references:
                         kept[str(at)] = self._follow(arguments[at], after)
             reply |= {"changed": changed, "kept": kept}
+            new = is_shared(result) and "same" not in reply and "kept" not in reply["result"]
+            if new and sys.getrefcount(result) > 2:  # by `result`, and by who counts: the program has it, too
+                reply["held"] = self._follow(result, reply["result"])
         except ProgramEnded:
             raise
         except BaseException as error:
@@ -289,26 +298,29 @@ class _Program:
         return encode(value, self.keep) if number is None else {"kept": number}
 
     def _follow(self, value: Any, known: Any) -> int:
-        """Remember an argument that the program has kept: it may change it later. Its number."""
+        """Remember a value that the other side has, and the program keeps: it may change it later. Its number."""
         self._kept.append(value)
         number = len(self._kept) - 1
         self._watched.append(number)
-        self._known[number] = known
+        self._known[number] = fingerprint(value), known
         return number
 
     def _later(self) -> dict[str, Any]:
-        """What the program has kept, and changed since."""
+        """What the program has, as the other side does, and changed since."""
         changed = {}
         for number in self._watched:
-            value = self._kept[number]
-            if len(value) <= FOLLOWED and (after := encode(value, self.keep)) != self._known[number]:
-                changed[str(number)] = self._known[number] = after
+            value, (mark, known) = self._kept[number], self._known[number]
+            if len(value) > FOLLOWED or (mark and mark == fingerprint(value)):
+                continue
+            if (after := encode(value, self.keep)) != known:
+                changed[str(number)] = after
+                self._known[number] = fingerprint(value), after
         return changed
 
     def _refresh(self, thing: Any, number: int, value: Any) -> None:
         """Change what the program has kept as the tests have changed it."""
         update(self._kept[number], value)
-        self._known[number] = encode(self._kept[number], self.keep)
+        self._known[number] = fingerprint(self._kept[number]), encode(self._kept[number], self.keep)
 
     def _start(self, coroutine: Coroutine[Any, Any, Any]) -> Any:
         """Begin to run a coroutine beside others."""

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from filters.execution import seccomp as sandbox_seccomp
+from filters.execution.limit import PATIENCE
 from filters.verdict import VerifierError, VerifierSettings
 
 FILES = 64 * 2**20
@@ -121,7 +122,7 @@ class PythonSandbox:
         for _ in range(2):  # a server that was killed meanwhile (out of memory) is started once more
             server = self._started()
             try:
-                return _ask(server, body, self._requests, settings.time_limit + GRACE)
+                return _ask(server, body, self._requests, PATIENCE * settings.time_limit + GRACE)
             except (OSError, EOFError, ValueError):
                 self.close()
         return {"fault": "the sandbox does not answer"}

@@ -28,6 +28,7 @@ from collections.abc import Callable
 from typing import Any
 
 from filters.execution.checks import judge
+from filters.execution.limit import TimeLimit
 from filters.execution.program_process import module, serve
 from filters.execution.seccomp import confine, prepare
 
@@ -66,14 +67,13 @@ def main() -> None:
     gc.collect()
     gc.freeze()  # what is here now is left alone by the collectors of those that are forked: touching it copies it
     while (request := _read(_REQUESTS)) is not None:
-        deadline = time.monotonic() + request["seconds"]
         run = _run_tests if request["kind"] == "tests" else _run_cases
-        result = run(request, deadline)
+        result = run(request, TimeLimit(request["seconds"]))
         if result is not None:
             _send(request["number"], result)
 
 
-def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any] | None:
+def _run_tests(request: dict[str, Any], limit: TimeLimit) -> dict[str, Any] | None:
     """The program in one process, its tests in another; None where the tests have written the result themselves."""
     ours, theirs = socket.socketpair()
     reading, writing = os.pipe()  # ends when the tests do
@@ -86,10 +86,12 @@ def _run_tests(request: dict[str, Any], deadline: float) -> dict[str, Any] | Non
     )
     for one in (ours.detach(), theirs.detach(), writing, here):
         os.close(one)
+    limit.counts(program)
+    limit.counts(tests)
     _pass_on(request["tests_size"], there)
-    _, on_time = _collect(reading, deadline, 0)
-    _end(program)
-    status = _end(tests, wait=on_time, deadline=deadline)
+    _, on_time = _collect(reading, limit, 0)
+    status = _end(tests, limit, wait=on_time)
+    _end(program, limit)
     _clean_up()
     if status == f"status {_REPORTED}":
         return None
@@ -120,7 +122,7 @@ def _send(number: int, result: dict[str, Any]) -> None:
     _write(_RESULTS, struct.pack("<I", len(body)) + body)
 
 
-def _run_cases(request: dict[str, Any], deadline: float) -> dict[str, Any]:
+def _run_cases(request: dict[str, Any], limit: TimeLimit) -> dict[str, Any]:
     """The program once for each input; what it writes to standard output."""
     outputs = []
     for given in request["inputs"]:
@@ -129,10 +131,11 @@ def _run_cases(request: dict[str, Any], deadline: float) -> dict[str, Any]:
         os.lseek(source, 0, os.SEEK_SET)
         reading, writing = os.pipe()
         process = _fork(request, lambda: _as_script(request["program"]), stdin=source, stdout=writing)
+        limit.counts(process)
         os.close(source)
         os.close(writing)
-        said, on_time = _collect(reading, deadline, OUTPUT)
-        status = _end(process, wait=on_time and len(said) <= OUTPUT, deadline=deadline)
+        said, on_time = _collect(reading, limit, OUTPUT)
+        status = _end(process, limit, wait=on_time and len(said) <= OUTPUT)
         _clean_up()
         if not on_time or status is None:
             return {"late": True}
@@ -202,14 +205,16 @@ def _fork(
     os._exit(0)
 
 
-def _collect(reading: int, deadline: float, most: int) -> tuple[bytes, bool]:
+def _collect(reading: int, limit: TimeLimit, most: int) -> tuple[bytes, bool]:
     """What comes out of a pipe until it ends, or until there is more than `most`; and whether that was on time."""
     parts = bytearray()
     while len(parts) <= most:
-        left = deadline - time.monotonic()
-        if left <= 0 or not select.select([reading], [], [], left)[0]:
+        left = limit.left()
+        if not left:
             os.close(reading)
             return bytes(parts), False
+        if not select.select([reading], [], [], left)[0]:
+            continue
         part = os.read(reading, 2**16)
         if not part:
             break
@@ -218,19 +223,21 @@ def _collect(reading: int, deadline: float, most: int) -> tuple[bytes, bool]:
     return bytes(parts), True
 
 
-def _end(process: int, *, wait: bool = False, deadline: float = 0.0) -> str | None:
-    """Kill a process, unless it is to end by itself before the deadline.
+def _end(process: int, limit: TimeLimit, *, wait: bool = False) -> str | None:
+    """Kill a process, unless it is to end by itself within the limit.
 
     In words, how it ended by itself: empty for well, None where it did not.
     """
     if wait:
-        while not (ended := os.waitpid(process, os.WNOHANG))[0] and time.monotonic() < deadline:
+        while not (ended := os.wait4(process, os.WNOHANG))[0] and limit.left():
             time.sleep(0.001)
         if ended[0]:
+            limit.ended(process, ended[2].ru_utime + ended[2].ru_stime)
             return _how(ended[1])
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
-    _, status = os.waitpid(process, 0)
+    _, status, used = os.wait4(process, 0)
+    limit.ended(process, used.ru_utime + used.ru_stime)
     return None if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else _how(status)
 
 

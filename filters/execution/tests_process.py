@@ -25,7 +25,17 @@ from typing import Any
 from filters.execution.lent import Lending
 from filters.execution.program_process import FOLLOWED, WATCHED
 from filters.execution.stand_ins import BASES, Raised, Remote, StandInType, Thing, Unjudged, derived
-from filters.execution.values import IMMUTABLE, MUTABLE, ProgramEnded, Wire, decode, encode, update
+from filters.execution.values import (
+    IMMUTABLE,
+    MUTABLE,
+    ProgramEnded,
+    Wire,
+    decode,
+    encode,
+    fingerprint,
+    is_shared,
+    update,
+)
 
 _MODULES = """
     bisect cmath collections copy datetime decimal fractions functools heapq itertools json math numpy operator random
@@ -85,9 +95,10 @@ class Program:
         self.word: str | None = None
         """Set once the program's word was taken for data: no test passes after that, but may fail."""
         self._missing: list[BaseException] = []
-        self._kept: dict[int, tuple[Any, Any]] = {}  # arguments that the program has kept, as they were then
+        self._kept: dict[int, Any] = {}  # values that the program has, too
+        self._known: dict[int, tuple[bytes | None, Any]] = {}  # as they are there
+        self._watched: deque[int] = deque(maxlen=WATCHED)  # the last of these
         self._handed: dict[int, int] = {}  # their numbers, by identity
-        self._parts: deque[tuple[Any, Any, str, int, Any]] = deque(maxlen=8)  # of things, as they were when fetched
         loaded = self._receive()
         self._raise(loaded)
         self._names: dict[str, Any] = dict(loaded.get("names", {}))
@@ -126,20 +137,17 @@ class Program:
         with self._turn:  # the tests may have threads
             self._write_back()
             result = self._asked(name, number, given, named)
-            if name in ("get", "item") and type(result) in MUTABLE and id(result) not in self._handed:
-                self._parts.append((result, encode(result, self._lending.lend), name, number, given[0]))
         return self.taken_for(result, "it rests on what an object of the program says of itself") if mixed else result
 
     def _write_back(self) -> None:
-        """Change there what the tests have changed here: parts of the program's things, and what it was handed."""
-        for number, (value, before) in list(self._kept.items())[-WATCHED:]:
-            if len(value) <= FOLLOWED and (after := encode(value, self._lending.lend)) != before:
-                self._kept[number] = (value, after)
+        """Change there what the tests have changed here of what both have."""
+        for number in list(self._watched):
+            value, (mark, known) = self._kept[number], self._known[number]
+            if len(value) > FOLLOWED or (mark and mark == fingerprint(value)):
+                continue
+            if (after := encode(value, self._lending.lend)) != known:
+                self._known[number] = fingerprint(value), after
                 self._asked("refresh", 0, (number, value), {})
-        for at, (part, before, name, number, key) in enumerate(self._parts):
-            if (after := encode(part, self._lending.lend)) != before:
-                self._parts[at] = (part, after, name, number, key)
-                self._asked("update", number, (name, key, part), {})
 
     def _asked(self, name: str, number: int, given: tuple[Any, ...], named: dict[str, Any]) -> Any:
         whole = name == "refresh"
@@ -165,18 +173,21 @@ class Program:
         self._raise(reply, name)
         if (same := reply.get("same")) is not None and type(arguments[same]) in MUTABLE:
             return arguments[same]
-        return self.decoded(reply.get("result"))
+        result = self.decoded(reply.get("result"))
+        if (held := reply.get("held")) is not None and is_shared(result):
+            self._handed_over(int(held), result)
+        return result
 
     def _change(self, reply: dict[str, Any], arguments: list[Any]) -> None:
         """Change here what the program has changed there: arguments, and what it has kept of earlier ones."""
         for number, after in dict(reply.get("later", {})).items():
-            value = self._kept[int(number)][0]
+            value = self._kept[int(number)]
             update(value, self.decoded(after))
             self._handed_over(int(number), value)
         for at, after in dict(reply.get("changed", {})).items():
             update(arguments[int(at)], self.decoded(after))
         for at, number in dict(reply.get("kept", {})).items():
-            if type(arguments[int(at)]) not in MUTABLE:
+            if not is_shared(arguments[int(at)]):
                 raise ValueError("no argument that can be changed")
             self._handed_over(int(number), arguments[int(at)])
 
@@ -185,8 +196,11 @@ class Program:
         return {"kept": self._handed[id(item)]} if id(item) in self._handed else encode(item, self._lending.lend)
 
     def _handed_over(self, number: int, value: Any) -> None:
-        """Remember an argument that the program has kept, as it is now."""
-        self._kept[number] = (value, encode(value, self._lending.lend))
+        """Remember a value that the program has, too, as it is now."""
+        if number not in self._kept:
+            self._watched.append(number)
+        self._kept[number] = value
+        self._known[number] = fingerprint(value), encode(value, self._lending.lend)
         self._handed[id(value)] = number
 
     def taken_for(self, result: Any, reason: str) -> Any:
@@ -255,7 +269,7 @@ class Program:
         if name == "object":
             return self._lending[int(parts)]
         if name == "kept":
-            return self._kept[int(parts)][0]
+            return self._kept[int(parts)]
         raise ValueError(name)
 
     def _thing(self, number: int, kind: Any, data: Any) -> Any:

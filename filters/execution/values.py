@@ -6,6 +6,7 @@ ever run. What is of no such type stays where it is, and is known to the other s
 
 import builtins
 import json
+import marshal
 import os
 import re
 import socket
@@ -254,6 +255,19 @@ def plain(value: Any) -> Any:
         counts: dict[Any, Any] = dict(dict.items(value))
         return Counter(counts) if kind is Counter else counts
     return kind(kind.__iter__(value))
+
+
+def is_shared(value: Any) -> bool:
+    """Whether both sides see a change of it where both have it: data that can change, or a tuple of such."""
+    return type(value) in MUTABLE or (type(value) is tuple and any(type(item) in MUTABLE for item in value))
+
+
+def fingerprint(value: Any) -> bytes | None:
+    """Bytes that tell whether plain data has changed, much faster than `encode`; None of what holds other types."""
+    try:
+        return marshal.dumps(value, 2)
+    except ValueError:
+        return None
 
 
 def update(value: Any, changed: Any) -> Any:

@@ -6,8 +6,9 @@ import importlib
 import re
 import textwrap
 import typing
+import unittest
 import warnings
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +25,8 @@ _MODULES = """
 _OWN = {name: name for name in _MODULES.split()} | {"np": "numpy"}
 """Modules that tests may use without importing them, by the names that they have there."""
 
+_TRIED = "try:\n    {}\nexcept ImportError:\n    pass"
+
 _MODULES_OFFERED = "bisect collections functools heapq itertools math operator random re string"
 _NAMES_OFFERED = {
     "collections": "Counter OrderedDict defaultdict deque",
@@ -33,9 +36,8 @@ _NAMES_OFFERED = {
     "itertools": "accumulate chain combinations groupby pairwise permutations product zip_longest",
     "math": "ceil comb floor gcd inf sqrt",
 }
-_OFFERED = {name: module for module, names in _NAMES_OFFERED.items() for name in names.split()}
-_OFFERED |= dict.fromkeys(_MODULES_OFFERED.split(), "")
-"""What LeetCode imports for its solutions: names, and the modules that they are of."""
+OFFERED = {name: module for module, names in _NAMES_OFFERED.items() for name in names.split()}
+"""Names that LeetCode imports for its solutions, and the modules that they are of."""
 _INLINE = re.compile(r"(?<!`)`([^`\n]{5,500})`(?!`)")
 _BUILTINS = frozenset(dir(builtins)) | {"__name__", "__file__"}
 
@@ -129,7 +131,9 @@ def completed(program: str, name: str, prompt: str) -> str:
 def with_imports(program: str) -> str:
     """A program with what is imported for it where it is meant to run: names of `typing`, for `Solution` more."""
     block = _Block("", program)
-    offered = dict.fromkeys(typing.__all__, "typing") | (_OFFERED if "Solution" in block.bound else {})
+    offered = dict.fromkeys(typing.__all__, "typing")
+    if "Solution" in block.bound:
+        offered |= OFFERED | dict.fromkeys(_MODULES_OFFERED.split(), "")
     wanted = [name for name in sorted(block.missing) if name in offered] if not block.takes_all else []
     lines = [f"from {offered[name]} import {name}" if offered[name] else f"import {name}" for name in wanted]
     return join(["\n".join(lines), program]) if lines else program
@@ -166,20 +170,27 @@ def defined_in(source: str) -> set[str]:
     return {name for node in (tree.body if tree else []) if not isinstance(node, _IMPORTS) for name in _names_of(node)}
 
 
-def own_names(tests: str, prompt: str, reference: str, of_math: Iterable[str] = ()) -> str:
+def own_names(tests: str, prompt: str, reference: str, of_libraries: Mapping[str, str]) -> str:
     """Source of what tests mean by the names that they use, whatever a program makes of these.
 
-    Modules that are well known, names `of_math`, what the reference imports, and what the prompt imports and defines.
+    Modules that are well known, names `of_libraries`, each with its module, what the reference imports, and what the
+    prompt imports and defines.
     """
     used = names_used(tests)
     lines = [f"import {_OWN[name]} as {name}" for name in sorted(used & set(_OWN)) if _is_module(name, tests)]
-    lines += [f"from math import {name}" for name in sorted(of_math)]
+    lines += [_TRIED.format(f"from {module} import {name}") for name, module in of_libraries.items()]
+    lines += [f"from unittest import TestCase; {name} = TestCase().{name}" for name in sorted(used) if asserts(name)]
     for source, kinds in ((reference, _IMPORTS), (prompt, (*_IMPORTS, ast.FunctionDef))):
         tree = parsed(source)
         nodes = [node for node in (tree.body if tree else []) if isinstance(node, kinds) and _how_well(node)]
         if any(name in used for node in nodes for name in _names_of(node)):
             lines += [_tried(node) for node in nodes if getattr(node, "module", None) != "__future__"]
     return "\n".join(lines)
+
+
+def asserts(name: str) -> bool:
+    """Whether it is an assertion of unittest's, which only tests make."""
+    return name.startswith("assert") and hasattr(unittest.TestCase, name)
 
 
 def _is_module(name: str, tests: str) -> bool:
@@ -193,7 +204,7 @@ def _is_module(name: str, tests: str) -> bool:
 
 def _tried(node: ast.stmt) -> str:
     text = ast.unparse(node)
-    return f"try:\n    {text}\nexcept ImportError:\n    pass" if isinstance(node, _IMPORTS) else text
+    return _TRIED.format(text) if isinstance(node, _IMPORTS) else text
 
 
 @dataclass(frozen=True)

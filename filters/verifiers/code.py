@@ -19,12 +19,15 @@ import json
 import math
 import re
 from decimal import Decimal
+from itertools import filterfalse
 from typing import Any
 
 from filters.execution.sandbox import PythonSandbox
 from filters.execution.values import SOLUTION
 from filters.response.extract import conclusion
 from filters.response.program import (
+    OFFERED,
+    asserts,
     code_given,
     completed,
     defined_in,
@@ -43,8 +46,19 @@ _COMPARING = """
 """
 """Builtins by which tests compare."""
 
-_JUDGING = frozenset(("fabs", "isclose", "isfinite", "isinf", "isnan"))
-"""Functions of `math` by which tests judge what a program returns."""
+_JUDGING = {
+    "math": "fabs isclose isfinite isinf isnan",
+    "numpy": "allclose array_equal",
+    "pytest": "approx",
+    "copy": "deepcopy",
+    "collections": "Counter OrderedDict defaultdict deque",
+    "decimal": "Decimal",
+    "fractions": "Fraction",
+}
+"""What of libraries tests judge by, and reckon what they expect with."""
+
+_ASKED = re.compile(r"\b(?:def|class)\s+(\w+)|\b(?:function|class|method)\s+(?:called\s+|named\s+)?[`'\"]?(\w+)")
+"""Names in a prompt that it asks for, and does not only speak of."""
 
 _NAMED = re.compile(r"`(\w+)|\b(?:def|class|named|called) [`'\"]?(\w+)|(?<![\w.])(\w+)\(")
 """Names in a prompt that are code."""
@@ -86,9 +100,9 @@ def checker(settings: VerifierSettings) -> Check:
             request = {"kind": "cases", "inputs": tests["inputs"]}
         else:
             source = "\n".join([tests["setup"], *tests["tests"]])
-            used, imported = names_used(source), names_imported(source, SOLUTION)
-            real = _of_math(used, task)
-            wanted = imported or _tested(tests["entry"], used - real, task)
+            used, imported = set(filterfalse(asserts, names_used(source))), names_imported(source, SOLUTION)
+            real = _of_libraries(used, tests["entry"], task)
+            wanted = imported or _tested(tests["entry"], used - set(real), task)
             program = program_in(said, wanted)
             request = {"kind": "tests"}
             before, _ = code_given(_prompt(task), min(wanted)) if len(wanted) == 1 else ("", "")
@@ -120,16 +134,24 @@ def _tested(entry: str | None, used: set[str], task: Task) -> set[str]:
     return (used - set(_COMPARING.split())) or (used if len(used) == 1 else set())
 
 
-def _of_math(used: set[str], task: Task) -> set[str]:
-    """The names that tests use without importing them, and that are those of `math` whatever the program calls so.
+def _of_libraries(used: set[str], entry: str | None, task: Task) -> dict[str, str]:
+    """The names that tests use without importing them, and that are a library's whatever the program calls so.
 
-    Not what the reference defines or, without one, the prompt names as code. Where nothing tells, or nothing else would
-    be left to test, only names that judge are.
+    Each with its module. Not what the reference defines or, without one, the prompt names as code. Where nothing tells,
+    or nothing else would be left to test, only names that judge are.
     """
-    known, others = used & set(dir(math)), used - set(dir(builtins)) - set(dir(math))
-    asked = defined_in(task.reference or "") or {"".join(words) for words in _NAMED.findall(_prompt(task))}
-    real = known - asked if asked and (others or known & asked) else known & _JUDGING
-    return real if others or known - real else set()
+    judging = {name: module for module, names in _JUDGING.items() for name in names.split()}
+    modules = OFFERED | dict.fromkeys(dir(math), "math") | judging
+    known, others = used & set(modules), used - set(dir(builtins)) - set(modules)
+    defined = defined_in(task.reference or "")
+    asked = defined or {"".join(words) for words in _NAMED.findall(_prompt(task))}
+    if entry:
+        asked, others = asked - known | {entry}, others | {entry}
+    ours = defined or {"".join(words) for words in _ASKED.findall(_prompt(task))}
+    real = known & set(judging) - ours
+    if asked & (others | known):
+        real |= known - asked
+    return {name: modules[name] for name in sorted(real)} if others or known - real else {}
 
 
 def _prompt(task: Task) -> str:

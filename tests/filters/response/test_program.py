@@ -137,8 +137,10 @@ def test_what_a_prompt_gives() -> None:
 def test_what_tests_mean_by_a_name() -> None:
     prompt = "import re\ndef poly(x):\n    return x + 1\ndef stub(x):\n    pass\nclass Node: pass\n"
     names: dict[str, object] = {}
-    exec(own_names("poly(math.pi, Counter(), len)", prompt, "from collections import Counter\ndef f(): pass"), names)
+    exec(
+        own_names("poly(math.pi, Counter(), len)", prompt, "from collections import Counter\ndef f(): pass", {}), names
+    )
     assert {"poly", "math", "Counter", "re"} <= names.keys() and not {"stub", "Node", "f"} & names.keys()
-    assert own_names("statistics([1])", "", "") == "" and own_names("operator.run()", "", "") == ""
-    assert own_names("f(1)", prompt, "import math") == ""
-    exec(own_names("absent", "", "import absent"), names)
+    assert own_names("statistics([1])", "", "", {}) == "" and own_names("operator.run()", "", "", {}) == ""
+    assert own_names("f(1)", prompt, "import math", {}) == ""
+    exec(own_names("absent", "", "import absent", {"lost": "nowhere"}), names)

@@ -145,6 +145,33 @@ def test_the_tests_names_are_the_real_ones(check: Check, name: str) -> None:
     assert check(f"```python\n{program}\n```", Task(columns={"tests": tests})).kind == "wrong"
 
 
+ALIKE = "def isclose(*a, **k): return True\nallclose = array_equal = isclose\ndef sqrt(x): return 0\ndef f(x): return 0"
+JUDGED = {
+    "nothing is said": Task(columns={"tests": ["assert isclose(f(2), 4)"]}),
+    "the prompt speaks of it": Task(None, "Write `f(x)`. `isclose(f(x), y)` is tried.", {"tests": ["assert isclose(f(2), 4)"]}),
+    "the reference imports it": Task("from math import isclose\ndef f(x): return 2 * x", "", {"tests": ["assert isclose(f(2), 4)"]}),
+    "a check of the entry": Task(None, "def f(x):\n    pass\n", {"test": "def check(candidate):\n    assert isclose(candidate(2), 4)\n", "entry_point": "f"}),
+    "numpy's": Task(columns={"tests": ["assert allclose(f(2), 4)"]}),
+    "what is expected": Task(None, "Write `f(x)`.", {"tests": ["assert f(2) == sqrt(2)"]}),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", JUDGED)
+def test_what_tests_judge_by_is_a_librarys_where_they_do_not_import_it(check: Check, name: str) -> None:
+    assert check(f"```python\n{ALIKE}\n```", JUDGED[name]).kind == "wrong"
+
+
+def test_honest_programs_pass_by_what_tests_do_not_import(check: Check) -> None:
+    for tests in ("assert isclose(f(2), 4)", "assertEqual(f(2), 4)", "assert Counter([f(2)]) == Counter([4])"):
+        assert check("def f(x): return 2 * x", Task(columns={"tests": [tests]})).kind == "right"
+    assert (
+        check("def assertEqual(a, b): pass\ndef f(x): return 0", Task(columns={"tests": ["assertEqual(f(2), 4)"]})).kind
+        == "wrong"
+    )
+    own = Task(None, "Write a function `isclose(a, b)`.", {"tests": ["assert isclose(1, 2)", "assert not f(1)"]})
+    assert check("def isclose(a, b): return True\ndef f(x): return 0", own).kind == "right"
+
+
 def test_a_builtin_may_be_what_is_tested(check: Check) -> None:
     task = Task("def sum(a, b): return a + b", columns={"tests": ["assert sum(10, 15) == 25"]})
     assert check("def sum(a, b): return a + b", task).kind == "right"
