@@ -17,6 +17,12 @@ _HIDDEN = ("__code__", "__closure__")
 """Attributes that `inspect` reads, and cannot see across processes."""
 
 
+_HANDS_OVER = frozenset(
+    ("__array_function__", "__array_ufunc__", "__array_wrap__", "__array_namespace__", "__torch_function__")
+)
+"""Attributes by which libraries have an object do what they were asked: it would judge itself."""
+
+
 class Unjudged(BaseException):
     """The tests ask for something impossible across processes; the program is not judged."""
 
@@ -37,6 +43,8 @@ class StandInType(type):
         return program.ask(name, number, given, named)
 
     def __getattr__(cls, name: str) -> Any:
+        if name in _HANDS_OVER:
+            raise AttributeError(name)
         if name == "__signature__":
             return _signature(cls._remote[0], cls._ask("signature"))
         value = cls._ask("get", name)
@@ -76,6 +84,8 @@ class Remote(metaclass=StandInType):
         return program.ask(name, own["_number"], given, named, own.get("_mixed", False))
 
     def __getattr__(self, name: str) -> Any:
+        if name in _HANDS_OVER:
+            raise AttributeError(name)
         if name in _HIDDEN:
             program: Program = object.__getattribute__(self, "__dict__")["_program"]
             raise program.refuse(f"the tests look at {name} of an object of the program")

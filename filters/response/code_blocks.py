@@ -1,6 +1,7 @@
 """Code in a text as models write it: between Markdown's fences, or bare between sentences."""
 
 import ast
+import html
 import json
 import re
 from itertools import takewhile
@@ -19,6 +20,14 @@ _CODE_LINE = re.compile(
     r"|[A-Za-z_][\w.\[\], ]* [-+*/|&]?= ?\S|[A-Za-z_][\w.]*\("  # an assignment, a call
 )
 
+_CELL = re.compile(r"^(?:[!%].*|In \[\d+\]:\s*$)", re.MULTILINE)
+"""What a cell of a notebook has that is no Python: commands of the shell, magic."""
+
+_PROMPT = re.compile(r"^(?:In \[\d+\]: | +\.{3,}: ?)(.*)$", re.MULTILINE)
+"""A line that was typed in a session with IPython."""
+
+_HTML = re.compile(r"<pre[^>]*>\s*<code[^>]*>\n?(.*?)\n?</code>\s*</pre>", re.DOTALL | re.IGNORECASE)
+
 _HARD_BLANKS = re.compile("^[ \\t]*\u00a0[ \\t\u00a0]*", re.MULTILINE)
 """Indentation with blanks as web pages have them, which no Python is written with."""
 
@@ -35,6 +44,8 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
     is never closed ends with the text; what is in a block of Markdown is looked at in turn.
     """
     text = _HARD_BLANKS.sub(_blanks, re.sub(r"\r\n?", "\n", text))
+    if "<pre" in text:
+        text = _HTML.sub(lambda block: f"\n```python\n{html.unescape(block[1])}\n```\n", text)
     blocks: list[tuple[str, str]] = []
     at = 0
     while opening := _OPENING.search(text, at):
@@ -46,6 +57,10 @@ def fenced_blocks(text: str) -> list[tuple[str, str]]:
             language, code = named[1], code[named.end() :]
         if code.startswith(">>> "):
             code = _session(code)
+        elif code.startswith("In ["):
+            code = "".join(f"{line}\n" for line in _PROMPT.findall(code)) or code
+        if _CELL.search(code) and not _parses(code):
+            code = _CELL.sub("", code)
         if language in ("markdown", "md") and _OPENING.search(code):
             blocks += fenced_blocks(code)
         else:
@@ -91,6 +106,14 @@ def code_in_json(text: str) -> str | None:
 def _session(code: str) -> str:
     """What was typed in a session with the interpreter."""
     return "".join(f"{line[4:]}\n" for line in code.split("\n") if line[:4] in (">>> ", "... "))
+
+
+def _parses(code: str) -> bool:
+    try:
+        ast.parse(code)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return False
+    return True
 
 
 def _without(before: str, code: str) -> str:

@@ -54,6 +54,13 @@ FORMS = {
     "a mark of the end": f"```python\n{ADD}\n```<|im_end|>",
     "it reads at the end": f"```python\n{ADD}\n\na, b = map(int, input().split())\nprint(add(a, b))\n```",
     "HTML": f'<pre><code class="language-python">\n{ADD}\n</code></pre>',
+    "HTML in one line": '<pre><code class="language-python">def add(a, b):\n    return a + b</code></pre>',
+    "a notebook's cell": f"```python\n!pip install numpy\n%matplotlib inline\n{ADD}\n```",
+    "a notebook's magic": f"```python\n%%time\n{ADD}\n```\n```python\nadd(1, 2)\n```",
+    "a session with IPython": "```python\nIn [1]: def add(a, b):\n   ...:     return a + b\n   ...:\n\nIn [2]: add(1, 2)\nOut[2]: 3\n```",
+    "a first try that was wrong": f"```python\ndef add(a, b):\n    return a\n```\nWait, here is it corrected:\n```python\n{ADD}\n```",
+    "tests of its own that fail": f"```python\n{ADD}\n```\n```python\nassert add(1, 2) == 4\n```",
+    "imports in a block of their own": "```python\nfrom typing import Optional\n```\n```python\ndef add(a: int, b: Optional[int]) -> int:\n    return a + b\n```",
     "an annotation without its import": "```python\ndef add(a: Optional[int], b: List[int]) -> Any:\n    return a + b\n```",
 }
 
@@ -134,7 +141,21 @@ CHANGED_LATER = {
     ),
 }
 
+LIAR = "import numpy as np\nclass A(np.ndarray):\n    def NAME(s, *a, **k): return True\ndef f(x): return np.zeros(1).view(A)"
+
 FORGED = {
+    "numpy's functions": (
+        LIAR.replace("NAME", "__array_function__"),
+        "import numpy as np\nassert np.allclose(f(2), [4])",
+    ),
+    "numpy's operators": (
+        LIAR.replace("NAME", "__array_ufunc__"),
+        "import numpy as np\nassert np.equal(f(2), [4]).all()",
+    ),
+    "a list that is changed later": (
+        "K = []\ndef f(x):\n    K.append(x)\n    return K",
+        "r = f(2)\nassert r == [2] and f(3) == [3]",
+    ),
     "isclose": ("def isclose(*a, **k): return True\ndef f(x): return 5", "assert isclose(f(1), 1 / 3)"),
     "isclose of one of math": (
         "def isclose(*a, **k): return True\ndef factorial(n): return 1",
