@@ -69,6 +69,8 @@ def find_thinking(template: Template) -> Thinking:
 
 def switches(template: Template) -> list[dict[str, Any]]:
     """Values of the template's variables that may turn thinking on and off."""
+    if not _SWITCH.search(template.text):  # most templates: told without parsing them
+        return []
     named = [name for name in template.reads if _SWITCH.search(name)]
     values: list[tuple[str, Any]] = [(name, value) for name in named for value in (True, False)]
     values += [(name, "none") for name in named if "effort" in name]
