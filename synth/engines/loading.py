@@ -98,6 +98,9 @@ def load_config(model: str) -> Any:
         # A configuration may name an attention kernel to download and run: this is not honoured.
         config._attn_implementation = attention_of(config)
     window_of(config)
+    layers = getattr(config.get_text_config(), "num_hidden_layers", 1)
+    if not isinstance(layers, int) or layers < 1:
+        raise UsageError(f"{model} is not a model that can be read: its config.json names {str(layers)[:80]} layers")
     return config
 
 

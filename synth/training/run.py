@@ -151,7 +151,12 @@ class _Model:
             base = self.net.merge_and_unload()
         base.set_attn_implementation(own_attention(base))
         base.config.use_cache = True
-        base.to(self._dtype).save_pretrained(folder)
+        base.to(self._dtype)
+        # save_pretrained refuses what others publish, such as a temperature without `do_sample`: it is kept as it came.
+        came, base.generation_config = base.generation_config, type(base.generation_config)()
+        base.save_pretrained(folder)
+        base.generation_config = came
+        came.to_json_file(folder / "generation_config.json")
         self.tokenizer.save_pretrained(folder)
 
 

@@ -177,6 +177,7 @@ DAMAGES: dict[str, Callable[[Path], object]] = {
     "vocabulary is another": set_to("config.json", vocab_size=77),
     "window is text": set_to("config.json", max_position_embeddings="512"),
     "window is negative": set_to("config.json", max_position_embeddings=-1),
+    "no layers": set_to("config.json", num_hidden_layers=-1),
     "window is huge": set_to("config.json", max_position_embeddings=10**30),
     "no heads": set_to("config.json", num_attention_heads=0),
     "rope is a list": set_to("config.json", rope_parameters=[1]),

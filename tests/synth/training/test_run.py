@@ -123,6 +123,16 @@ def test_other_methods_of_peft(run: Train, tmp_path: Path) -> None:
     assert outcome.steps == 2 and (folder.path / "adapter" / "adapter_config.json").exists()
 
 
+def test_what_a_model_says_of_sampling_is_kept(run: Train, model: str, tmp_path: Path) -> None:
+    """Published models name a temperature without `do_sample`, which transformers does not save."""
+    copied = shutil.copytree(model, tmp_path / "model")
+    sampling = {"temperature": 0.6, "top_p": 0.9, "eos_token_id": [2, 5]}
+    (copied / "generation_config.json").write_text(json.dumps(sampling))
+    _, folder = run("out", replace(SIX, steps=1), model=str(copied))
+    kept = json.loads((folder.path / "generation_config.json").read_text())
+    assert {name: kept.get(name) for name in (*sampling, "do_sample")} == sampling | {"do_sample": None}
+
+
 def test_deepspeed_is_refused(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     """It keeps weights where saving does not look for them."""
     monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
