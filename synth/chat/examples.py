@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from synth.chat.call_form import same_calls
 from synth.chat.spans import Encoded, encode, token_span
+from synth.chat.template import common_start
 from synth.chat.thinking import QUESTION
 from synth.chat.turn import put_together
 from synth.data.row import Message
@@ -144,11 +145,24 @@ def _written(chat: "ChatFormat", messages: Sequence[Message], prompt: str) -> li
     if text.startswith(prompt):
         found.append(_ending(chat, text[len(prompt) :]))
     turn = messages[-1]
+    lead = chat.turns.opened[len(chat.turns.opened.rstrip()) :] if not prompt.endswith(chat.turns.opened) else ""
+    body = (lead if lead.isspace() else "") + put_together(turn, chat.thinking, chat.begun)
     if "tool_calls" not in turn:
-        lead = chat.turns.opened[len(chat.turns.opened.rstrip()) :] if not prompt.endswith(chat.turns.opened) else ""
-        body = (lead if lead.isspace() else "") + put_together(turn, chat.thinking, chat.begun)
         found.append((body, _first_end(chat, chat.turns.last) or chat.turns.last.strip()))
+        return found
+    asked = chat.template.render(messages[:-1])
+    if (calls := _calls_written(chat, turn, text, len(common_start(text, asked)))) is not None:
+        found.append(_ending(chat, body + calls))
     return found
+
+
+def _calls_written(chat: "ChatFormat", turn: Message, text: str, start: int) -> str | None:
+    """What the template writes of a last turn after its content: calls of tools, and what ends the turn."""
+    if content := turn["content"].strip():
+        at = text.find(content, start)
+        return text[at + len(content) :] if at >= 0 else None
+    begin = chat.template.tool_calls.begins.search(text, start)
+    return text[begin.start() :] if begin else None
 
 
 def _empty_thoughts(chat: "ChatFormat", turn: Message, body: str) -> str:

@@ -58,8 +58,10 @@ TAGS = Thinking("<think>\n", "\n</think>\n\n", own=False)
 
 def find_thinking(template: Template) -> Thinking:
     """How a template writes thoughts; `TAGS` where it knows of none."""
-    for arguments in ({}, *switches(template)):
-        variant = template.with_variables(arguments)
+    # Thoughts are written alike however a switch is set, but not all of it is seen where it is off.
+    unset = {name: value for name, value in template.variables.items() if not _SWITCH.search(name)}
+    bare = replace(template, variables=unset)
+    for variant in (*map(bare.with_variables, ({}, *switches(bare))), template):
         with suppress(RequestError):
             found = _as_rendered(variant) or _opened_by_the_prompt(variant)
             if found is not None:

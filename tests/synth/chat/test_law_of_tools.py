@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from synth.chat.derive import chat_format
 from synth.chat.format import ChatFormat
 from synth.chat.thinking import Mode
 from synth.chat.turn import put_together
@@ -13,7 +14,7 @@ from synth.data.row import Message
 from synth.errors import RequestError
 from tests.synth.chat.calls import TOOLS, drawn_by
 from tests.synth.chat.test_law import drawn_ids, places
-from tests.synth.tokenizers import STORED, stored_format
+from tests.synth.tokenizers import SIGNS, STORED, small_tokenizer, stored_format
 
 pytestmark = pytest.mark.skipif(not STORED, reason="trl, which stores today's chat templates, is not installed")
 
@@ -114,6 +115,58 @@ def test_calls_whose_tokens_nobody_kept_are_trained_on_as_the_template_writes_th
     encoded, (start, end) = there[3]
     text = chat.tokenizer.decode(encoded.input_ids[start:end], skip_special_tokens=False)
     assert "It is noon." in text and "12:00" not in text
+
+
+OFFER = "{% if tools %}<|system|>Tools: {{ tools | tojson }}<|eot|>{% endif %}"
+CALLS = "{% for c in m.tool_calls or [] %}<call>{{ c.function | tojson }}</call>{% endfor %}<|eot|>"
+SWITCHED = {
+    "an answer without thoughts has none where its prompt closed them": (
+        "<|{{ m.role }}|>{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>{% endif %}",
+        "<|assistant|>{% if no_thinking %}<think></think>{% endif %}",
+    ),
+    "empty thoughts in answers are written otherwise than in the prompt": (
+        "<|{{ m.role }}|>{% if m.role == 'assistant' %}"
+        "<think>\n{{ m.reasoning_content or '' }}\n</think>\n\n{% endif %}",
+        "<|assistant|><think>\n{% if no_thinking %}\n</think>\n\n{% endif %}",
+    ),
+    "results are turns of the user": (
+        "<|{{ 'user' if m.role == 'tool' else m.role }}|>"
+        "{% if m.reasoning_content %}<think>{{ m.reasoning_content }}</think>"
+        "{% endif %}",
+        "<|assistant|>{% if no_thinking %}<think></think>{% endif %}",
+    ),
+}
+
+
+@pytest.mark.parametrize("content", ["", "I look."])
+@pytest.mark.parametrize("name", SWITCHED)
+def test_calls_follow_the_prompt_of_either_mode(name: str, content: str) -> None:
+    turn, asked = SWITCHED[name]
+    template = f"{OFFER}{{% for m in messages %}}{turn}{{{{ m.content or '' }}}}{CALLS}{{% endfor %}}"
+    signs = [*SIGNS.findall(template), "<|assistant|>", "<|user|>", "<|tool|>"]
+    base = chat_format(
+        small_tokenizer(
+            f"{template}{{% if add_generation_prompt %}}{asked}{{% endif %}}", signs, bos=None, eos="<|eot|>"
+        )
+    )
+    assert sorted(base.modes) == ["plain", "thinking"]
+    for mode in base.modes:
+        chat = base.in_mode(mode).with_tools(TOOLS)
+        assert (chat.thinking.opener, chat.thinking.closer) == (base.thinking.opener, base.thinking.closer)
+        thoughts = {"reasoning_content": "Hm."} if mode == "thinking" else {}
+        called = {"role": "assistant", "content": content, "tool_calls": [_call("now", {}), _call("now", {"a": "é"})]}
+        messages = [
+            {"role": "user", "content": "How late is it?"},
+            called | thoughts,
+            {"role": "tool", "content": "12:00"},
+        ]
+        messages.append({"role": "assistant", "content": "Noon."} | thoughts)
+        examples, lost = chat.examples(messages)
+        assert not lost
+        for index, (encoded, (start, end)) in places(examples).items():
+            assert encoded.input_ids[:start] == chat.answer_prompt(messages[:index])
+            parsed = chat.parse(chat.tokenizer.decode(encoded.input_ids[start : end - 1]))
+            assert parsed.message() == messages[index] and encoded.input_ids[end - 1] == chat.end_ids[0]
 
 
 def test_the_span_of_a_turn_that_calls_tools_is_what_the_model_wrote() -> None:
