@@ -158,11 +158,12 @@ def _written(chat: "ChatFormat", messages: Sequence[Message], prompt: str) -> li
 
 def _calls_written(chat: "ChatFormat", turn: Message, text: str, start: int) -> str | None:
     """What the template writes of a last turn after its content: calls of tools, and what ends the turn."""
-    if content := turn["content"].strip():
-        at = text.find(content, start)
-        return text[at + len(content) :] if at >= 0 else None
     begin = chat.template.tool_calls.begins.search(text, start)
-    return text[begin.start() :] if begin else None
+    if begin is None:
+        return None
+    content = turn["content"].strip()
+    at = text.rfind(content, start, begin.start()) if content else begin.start()
+    return text[at + len(content) :] if at >= 0 else None
 
 
 def _empty_thoughts(chat: "ChatFormat", turn: Message, body: str) -> str:

@@ -138,7 +138,7 @@ SWITCHED = {
 }
 
 
-@pytest.mark.parametrize("content", ["", "I look."])
+@pytest.mark.parametrize("content", ["", "a", "I look."])
 @pytest.mark.parametrize("name", SWITCHED)
 def test_calls_follow_the_prompt_of_either_mode(name: str, content: str) -> None:
     turn, asked = SWITCHED[name]
@@ -155,11 +155,8 @@ def test_calls_follow_the_prompt_of_either_mode(name: str, content: str) -> None
         assert (chat.thinking.opener, chat.thinking.closer) == (base.thinking.opener, base.thinking.closer)
         thoughts = {"reasoning_content": "Hm."} if mode == "thinking" else {}
         called = {"role": "assistant", "content": content, "tool_calls": [_call("now", {}), _call("now", {"a": "é"})]}
-        messages = [
-            {"role": "user", "content": "How late is it?"},
-            called | thoughts,
-            {"role": "tool", "content": "12:00"},
-        ]
+        messages: list[Message] = [{"role": "user", "content": "How late is it?"}, called | thoughts]
+        messages.append({"role": "tool", "content": "12:00"})
         messages.append({"role": "assistant", "content": "Noon."} | thoughts)
         examples, lost = chat.examples(messages)
         assert not lost

@@ -53,6 +53,8 @@ def test_the_human_answer_stays_and_gets_thoughts(ask: Ask) -> None:
     ]
     assert (outcome.row.verdict, outcome.row.model, outcome.row.samples) == ("right", "m", 1)
     assert outcome.row.extra["samples_right"] == 1 and outcome.row.extra["tokens"] > 3
+    told = {"mode": "thinking", "template_args": '{"enable_thinking": true}'}
+    assert outcome.row.extra.items() >= told.items()  # how a trainer renders it
     asked, answered = engine.prompts
     assert HUMAN in asked and QUESTION in asked and asked.endswith("<think>\n\n</think>\n\n")  # without thinking
     # Its answer is drawn from the thoughts alone, as after thoughts of its own.
