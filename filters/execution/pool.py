@@ -180,9 +180,12 @@ async def open_pool(settings: VerifierSettings, workers: int | None = None) -> P
 
 
 def _pickled(settings: VerifierSettings) -> bytes:
-    """The settings for a worker, a function of the user's by what it does: a worker cannot import a notebook."""
+    """The settings for a worker, and where it finds the modules of a function of the user's.
+
+    A function of a script or a notebook, which a worker cannot import, is sent by what it does.
+    """
     if settings.function is None:
-        return pickle.dumps(settings)
+        return pickle.dumps(([], pickle.dumps(settings)))
     import dill
 
     try:
@@ -192,7 +195,7 @@ def _pickled(settings: VerifierSettings) -> bytes:
             f"it cannot be sent to a worker process ({type(error).__name__}: {error}): put it in a file, and give "
             "module:function"
         ) from error
-    return pickled
+    return pickle.dumps(([os.path.abspath(place) for place in sys.path], pickled))
 
 
 class _Worker:

@@ -30,13 +30,15 @@ def main() -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = ADDRESS_SPACE if hard == resource.RLIM_INFINITY else min(ADDRESS_SPACE, hard)
     resource.setrlimit(resource.RLIMIT_AS, (limit, hard))
-    settings = _read(requests)
+    places, pickled = _read(requests)
+    sys.path += [place for place in places if place not in sys.path]
     try:
+        settings = pickle.loads(pickled)
         check = checker(settings)
     except VerifierError as error:
         _write(replies, {"error": str(error)})
         return
-    except Exception as error:  # a library that is missing, or broken
+    except Exception as error:  # a module or a library that is missing, or broken
         _write(replies, {"error": f"it does not start: {type(error).__name__}: {error}"})
         return
     _write(replies, {"ready": True})

@@ -1,13 +1,11 @@
 """`synth.filter`: bad rows removed, and the best kept."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Sequence
 
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
-from synth.curation.registry import Step
 from synth.curation.run import run_steps
-from synth.curation.steps import step_of
+from synth.curation.steps import AnyStep, steps_of
 from synth.curation.summary import StepSummary
 from synth.data.prompts import open_prompts
 from synth.data.read import open_rows
@@ -16,9 +14,6 @@ from synth.engines.open import check_device
 from synth.errors import UsageError
 from synth.progress import Progress
 from synth.values import Limit, Seed, checked
-
-if TYPE_CHECKING:
-    import polars as pl
 
 
 class Filtered(Dataset):
@@ -34,7 +29,7 @@ class Filtered(Dataset):
 @checked
 def filter(
     source: Source,
-    steps: "Sequence[Step | str | Callable[[pl.DataFrame], Any]]",
+    steps: AnyStep | Sequence[AnyStep],
     *,
     output: Place = None,
     explain: bool = False,
@@ -82,7 +77,7 @@ def filter(
             progress.say(note)
         record, did = run_steps(
             prompts,
-            [step_of(step) for step in steps],
+            steps_of(steps),
             place,
             seed=seed,
             device=device,

@@ -37,7 +37,7 @@ class Report:
 
 
 def report(
-    sources: Sequence[str | os.PathLike[str]],
+    sources: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     output: str | os.PathLike[str] | None = None,
     *,
     model: str | None = None,
@@ -48,7 +48,7 @@ def report(
     """Make the page of data sets, of an evaluation, or of a training run.
 
     Args:
-        sources: data sets; or one directory that `synth eval` or `synth train` wrote.
+        sources: a data set, or several; or one directory that `synth eval` or `synth train` wrote.
         output: the HTML file to write; None writes none.
         model: whose tokenizer turns tokens into text; by default that of the model that scored.
         trust_remote_code: let that tokenizer run code that comes with it.
@@ -59,7 +59,7 @@ def report(
         UsageError: a source cannot be read, or the output exists, is a source or is no page.
         RunError: the disk is full.
     """
-    names = [os.fspath(source) for source in sources]
+    names = [os.fspath(one) for one in ([sources] if isinstance(sources, str | os.PathLike) else sources)]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html" if output is None else Path(output)
         check_page(str(path))

@@ -21,6 +21,9 @@ from synth.curation.registry import MAKERS, Step, StepKind
 from synth.errors import UsageError
 
 __all__ = ["filters", "selections"]  # their steps are registered as they are imported
+AnyStep = Step | str | Callable[[pl.DataFrame], Any]
+"""A step, its text, or a user's function of the frame: a reason or null for each row, or whether it stays."""
+
 _MOST = 2.0**31
 """Upper bound of numbers in settings, as filters count in C integers."""
 
@@ -70,16 +73,24 @@ def read_step(kind: StepKind, text: str) -> Step:
     return replace(maker(*values, **named), text=text)
 
 
-def step_of(step: Step | str | Callable[[pl.DataFrame], Any]) -> Step:
-    """A step as it is, or as it is written; a function of the user's as a filter of its name.
+def steps_of(given: AnyStep | Sequence[AnyStep]) -> list[Step]:
+    """One step or several, each as it is, or as it is written; a function of the user's is a filter of its name.
 
     Raises:
-        UsageError: what is written cannot be read.
+        UsageError: what is written cannot be read, or is neither text, step nor function.
     """
+    if isinstance(given, Sequence) and not isinstance(given, str):
+        return [_step_of(one) for one in given]
+    return [_step_of(given)]
+
+
+def _step_of(step: AnyStep) -> Step:
     if isinstance(step, Step):
         return step
     if isinstance(step, str):
         return read_step("keep" if step.partition(":")[0] in MAKERS["keep"] else "filter", step)
+    if not callable(step):
+        raise UsageError(f"`steps`: {step!r:.100} is no step: a filter of `synth.filters`, its text, or a function is")
     name = getattr(step, "__name__", type(step).__name__)
     return Step("filter", f"{getattr(step, '__module__', '')}:{name}", name, lambda _: _own_filter(step))
 

@@ -5,6 +5,7 @@ import os
 import re
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -66,3 +67,15 @@ def test_an_example_is_short_and_runs(what: str, folder: Path) -> None:
     )
     assert done.returncode == 0, done.stderr
     assert re.search(r"^[1-9]\d*( of \d+)? rows (in|as) ", done.stderr, flags=re.MULTILINE), done.stderr
+
+
+def test_each_is_given_as_a_function_from_python(folder: Path) -> None:
+    """A script in the reader's directory, with everything at its top level, as people write them."""
+    (folder / "ours.jsonl").unlink(missing_ok=True)
+    code = block(SECTION.partition("\n### From Python\n")[2], "py")
+    imports = [f"from {file.stem} import *" for file in folder.glob("*.py")]
+    (folder / "script.py").write_text("\n".join(["import synth", *imports, code]), encoding="utf-8")
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "script.py"]
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr

@@ -1,6 +1,7 @@
 """The worker pool: whatever a check does, it is one verdict, and the others go on."""
 
 import asyncio
+import importlib
 import os
 import signal
 import subprocess
@@ -229,3 +230,23 @@ def test_a_killed_worker_is_replaced(hostile: str) -> None:
         return await go(await open_pool(VerifierSettings(f"{hostile}:check"), 1))
 
     assert asyncio.run(main()) == ["unscorable", "right", "unscorable", "right"]
+
+
+def test_a_function_of_a_module_of_the_users(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is imported where a script found it: a worker has no working directory in its path."""
+    module = tmp_path / "checks_of_mine.py"
+    module.write_text("def same(response, reference):\n    return response == reference\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    same = importlib.import_module("checks_of_mine").same
+
+    async def judged() -> Verdict:
+        pool = await open_pool(VerifierSettings("checks_of_mine:same", function=same), workers=1)
+        try:
+            return await pool.check("4", Task("4", ""))
+        finally:
+            await pool.close()
+
+    assert asyncio.run(judged()).kind == "right"
+    module.unlink()
+    with pytest.raises(VerifierError, match="No module named 'checks_of_mine'"):
+        asyncio.run(judged())
