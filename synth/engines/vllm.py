@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Leash = subprocess.Popen[bytes]
+Watchdog = subprocess.Popen[bytes]
 
 
 class VllmEngine:
@@ -34,10 +34,10 @@ class VllmEngine:
 
     name = "vllm"
 
-    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str, log: IO[str], leash: Leash) -> None:
+    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str, log: IO[str], watchdog: Watchdog) -> None:
         self._llm = llm
         self._log = log
-        self._leash = leash
+        self._watchdog = watchdog
         self._tokenizer = tokenizer
         self._request = itertools.count()
         self.description = description
@@ -122,7 +122,7 @@ class VllmEngine:
         self._llm.shutdown()
         # Its destructor shuts down once more, and fails noisily if Python itself is being torn down by then.
         self._llm.shutdown = lambda *_: None
-        self._leash.communicate(b"done\n")
+        self._watchdog.communicate(b"done\n")
         self._log.close()
 
 
@@ -188,7 +188,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     if not debug:
         atexit.register(_end_quietly)
     gc.freeze()  # vLLM's modules hold a million objects: walking them at a full collection takes half a second
-    return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log, _leash(before))
+    return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log, _watchdog(before))
 
 
 @contextmanager
@@ -229,13 +229,13 @@ def _descendants() -> set[int]:
     return {child.pid for child in psutil.Process().children(recursive=True)}
 
 
-def _leash(before: set[int]) -> Leash:
+def _watchdog(before: set[int]) -> Watchdog:
     """A process that outlives this one and kills vLLM's if it dies without closing the engine.
 
     They would otherwise keep running and hold the GPU's memory. It waits for a line, or for the end of the pipe.
     """
     started = sorted(_descendants() - before)
-    command = ["sh", "-c", 'read -r _ || kill -9 "$@"', "leash", *map(str, started)]
+    command = ["sh", "-c", 'read -r _ || kill -9 "$@"', "watchdog", *map(str, started)]
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
 

@@ -66,7 +66,7 @@ class SequenceState:
 
 
 class Decoder:
-    """The running batch of one model and the queue of drafts that wait to join it.
+    """The running batch of one model and the queue of sequences that wait to join it.
 
     Everything here runs in one thread, under `torch.inference_mode`.
     """
@@ -78,7 +78,7 @@ class Decoder:
             model: a causal language model of transformers, in eval mode.
             tokenizer: decodes for stop strings; used from this thread alone.
             usage: counts prompt tokens as requests join, and drawn tokens.
-            rows: how many drafts run side by side at most.
+            rows: how many sequences run side by side at most.
             memory: bytes that the key-value cache may take.
 
         Raises:
@@ -97,7 +97,7 @@ class Decoder:
         self._accepted = inspect.signature(model.forward).parameters.keys() & {"position_ids", "logits_to_keep"}
         self._waiting: deque[SequenceState] = deque()
         self._joining: deque[list[SequenceState]] = deque()
-        self._drafts: list[SequenceState] = []
+        self._running: list[SequenceState] = []
         self._ended: list[SequenceState] = []
         self._rows = np.zeros(rows, _ROW)
         self._kv = KVBatch(self._template, rows)
@@ -106,29 +106,29 @@ class Decoder:
 
     def __bool__(self) -> bool:
         """Whether anything waits or runs."""
-        return bool(self._drafts or self._waiting)
+        return bool(self._running or self._waiting)
 
-    def add(self, drafts: Iterable[SequenceState]) -> None:
-        """Put drafts at the end of the queue."""
-        self._waiting.extend(drafts)
+    def add(self, sequences: Iterable[SequenceState]) -> None:
+        """Put sequences at the end of the queue."""
+        self._waiting.extend(sequences)
 
     def drop(self, unwanted: Callable[[SequenceState], bool]) -> None:
-        """Drop every draft that `unwanted` selects."""
-        self._waiting = deque(draft for draft in self._waiting if not unwanted(draft))
-        self._leave([i for i, draft in enumerate(self._drafts) if unwanted(draft)])
+        """Drop every sequence that `unwanted` selects."""
+        self._waiting = deque(sequence for sequence in self._waiting if not unwanted(sequence))
+        self._leave([i for i, sequence in enumerate(self._running) if unwanted(sequence)])
 
     def step(self) -> list[SequenceState]:
-        """Let waiting drafts join if it is time, draw one token for each in the batch, return those that ended.
+        """Let waiting sequences join if it is time, draw one token for each in the batch, return those that ended.
 
-        When memory runs out, the drafts go back to the head of the line with the tokens they have, and from then on
-        half as many run at once. A draft that does not fit even alone ends with its `error` set.
+        When memory runs out, the sequences go back to the head of the line with the tokens they have, and from then on
+        half as many run at once. A sequence that does not fit even alone ends with its `error` set.
 
         Raises:
             RunError: the model's outputs are not finite.
         """
         try:
             self._join()
-            if self._drafts:
+            if self._running:
                 self._decode()
             memory_left = True
         except (RuntimeError, MemoryError) as error:
@@ -141,10 +141,10 @@ class Decoder:
         return ended
 
     def _join(self) -> None:
-        """Move drafts from the head of the queue into the batch, unless there are too few to be worth a prefill."""
+        """Move sequences from the head of the queue into the batch, unless there are too few to be worth a prefill."""
         count = self._admissible()
         self._steps_waited += 1
-        if count == 0 or (count < len(self._drafts) // _JOIN_SHARE and self._steps_waited < _JOIN_PATIENCE):
+        if count == 0 or (count < len(self._running) // _JOIN_SHARE and self._steps_waited < _JOIN_PATIENCE):
             return
         self._steps_waited = 0
         self._joining.extend(self._prefill_groups([self._waiting.popleft() for _ in range(count)]))
@@ -152,33 +152,33 @@ class Decoder:
             self._prefill(self._joining[0])
 
     def _admissible(self) -> int:
-        """How many drafts at the head of the queue there are rows for, and memory for their longest completion."""
-        running = len(self._drafts)
-        reach = max((draft.reach for draft in self._drafts), default=0)
+        """How many sequences at the head of the queue there are rows for, and memory for their longest completion."""
+        running = len(self._running)
+        reach = max((sequence.reach for sequence in self._running), default=0)
         count = 0
-        for draft in islice(self._waiting, self._limit - running):
-            reach = max(reach, draft.reach)
+        for sequence in islice(self._waiting, self._limit - running):
+            reach = max(reach, sequence.reach)
             rows = running + count + 1
             if rows > 1 and rows * reach > self._capacity:
                 break
             count += 1
         return count
 
-    def _prefill_groups(self, drafts: list[SequenceState]) -> Iterator[list[SequenceState]]:
-        """Split drafts, sorted by length to pad little, so that each group's prefill keeps to its token budget.
+    def _prefill_groups(self, sequences: list[SequenceState]) -> Iterator[list[SequenceState]]:
+        """Split sequences, sorted by length to pad little, so that each group's prefill keeps to its token budget.
 
         Samples of one prompt stay together, as they are prefilled once.
         """
         group: list[SequenceState] = []
-        sequences = 0
-        for draft in sorted(drafts, key=lambda d: len(d.prompt) + len(d.tokens)):
-            new = not (group and _same_prefill(group[-1], draft))
-            length = len(draft.prompt) + len(draft.tokens)
-            if group and new and (sequences + 1) * length > self._prefill_tokens:
+        count = 0
+        for sequence in sorted(sequences, key=lambda one: len(one.prompt) + len(one.tokens)):
+            new = not (group and _same_prefill(group[-1], sequence))
+            length = len(sequence.prompt) + len(sequence.tokens)
+            if group and new and (count + 1) * length > self._prefill_tokens:
                 yield group
-                group, sequences = [], 0
-            group.append(draft)
-            sequences += new
+                group, count = [], 0
+            group.append(sequence)
+            count += new
         if group:
             yield group
 
@@ -186,9 +186,9 @@ class Decoder:
         """Run the group's prompts through the model, put them into the batch and draw their first tokens."""
         prompts: list[list[int]] = []
         source = np.zeros(len(group), np.int64)
-        for i, draft in enumerate(group):
-            if i == 0 or not _same_prefill(group[i - 1], draft):
-                prompts.append(draft.prompt + draft.tokens)
+        for i, sequence in enumerate(group):
+            if i == 0 or not _same_prefill(group[i - 1], sequence):
+                prompts.append(sequence.prompt + sequence.tokens)
             source[i] = len(prompts) - 1
         lengths = np.array([len(prompt) for prompt in prompts])
         ids = np.zeros((len(prompts), lengths.max()), np.int64)
@@ -198,20 +198,20 @@ class Decoder:
         cache = DynamicCache()
         logits = self._forward(ids, self._tensor(positions.clip(0)), self._tensor(positions >= 0), cache)
 
-        begin = len(self._drafts)
+        begin = len(self._running)
         self._kv.append(cache, lengths[source], source)
-        for i, draft in enumerate(group, begin):
-            settings = draft.sampling
-            key = sampler.stream_key(settings.seed, draft.sample)
-            self._rows[i] = (key, len(draft.tokens), 0, settings.temperature, settings.top_p, settings.top_k or 0)
-        self._drafts += group
+        for i, sequence in enumerate(group, begin):
+            settings = sequence.sampling
+            key = sampler.stream_key(settings.seed, sequence.sample)
+            self._rows[i] = (key, len(sequence.tokens), 0, settings.temperature, settings.top_p, settings.top_k or 0)
+        self._running += group
         self._joining.popleft()
         self._usage.prompt_tokens += sum(len(d.prompt) for d in group if d.sample == 0 and not d.tokens)
         self._draw(begin, logits[torch.from_numpy(source).to(logits.device)])
 
     def _decode(self) -> None:
         """Run each row's last token through the model and draw its next."""
-        ids = self._rows["token"][: len(self._drafts), None]
+        ids = self._rows["token"][: len(self._running), None]
         positions, mask = self._kv.next_column()
         logits = self._forward(ids, positions, mask, self._kv.cache)
         self._kv.advance()
@@ -265,36 +265,36 @@ class Decoder:
 
     def _draw(self, begin: int, logits: torch.Tensor) -> None:
         """Draw a token for the rows from `begin` on, and remove those that end with it."""
-        drafts = self._drafts[begin:]
-        rows = self._rows[begin : len(self._drafts)]
+        sequences = self._running[begin:]
+        rows = self._rows[begin : len(self._running)]
         uniform = sampler.uniforms(rows["key"], rows["drawn"])
         drawn = sampler.draw(logits, rows["temperature"], rows["top_p"], uniform, rows["top_k"])
         tokens = drawn.cpu().numpy()
         if (tokens < 0).any():
             raise RunError("the model is broken: its logits are not finite numbers (NaN or infinity)")
-        if any(draft.sampling.logprob for draft in drafts):
+        if any(sequence.sampling.logprob for sequence in sequences):
             logprobs = sampler.chosen_logprobs(logits, drawn).tolist()
-            for draft, logprob in zip(drafts, logprobs, strict=True):
-                draft.logprob += logprob
+            for sequence, logprob in zip(sequences, logprobs, strict=True):
+                sequence.logprob += logprob
         rows["token"] = tokens
         rows["drawn"] += 1
-        self._usage.completion_tokens += len(drafts)
+        self._usage.completion_tokens += len(sequences)
         leaving = []
-        for i, (draft, token) in enumerate(zip(drafts, tokens.tolist(), strict=True), begin):
-            draft.tokens.append(token)
-            if token in draft.stop_ids or len(draft.tokens) >= draft.room:
+        for i, (sequence, token) in enumerate(zip(sequences, tokens.tolist(), strict=True), begin):
+            sequence.tokens.append(token)
+            if token in sequence.stop_ids or len(sequence.tokens) >= sequence.room:
                 leaving.append(i)
         leaving += self._stopped_by_text(begin, set(leaving))
-        self._ended += [self._drafts[i] for i in leaving]
+        self._ended += [self._running[i] for i in leaving]
         self._leave(leaving)
 
     def _stopped_by_text(self, begin: int, ended: set[int]) -> list[int]:
         """Rows from `begin` on, not among `ended`, whose text now has one of their stop strings."""
-        rows = [i for i in range(begin, len(self._drafts)) if self._drafts[i].sampling.stop and i not in ended]
+        rows = [i for i in range(begin, len(self._running)) if self._running[i].sampling.stop and i not in ended]
         if not rows:
             return []
-        drafts = [self._drafts[i] for i in rows]
-        hits = has_stopped(self._tokenizer, [d.tokens for d in drafts], [d.sampling.stop for d in drafts])
+        sequences = [self._running[i] for i in rows]
+        hits = has_stopped(self._tokenizer, [d.tokens for d in sequences], [d.sampling.stop for d in sequences])
         return [i for i, hit in zip(rows, hits, strict=True) if hit]
 
     def _leave(self, leaving: list[int]) -> None:
@@ -304,23 +304,23 @@ class Decoder:
         holes, tails = self._kv.remove(np.array(sorted(leaving)))
         self._rows[holes] = self._rows[tails]
         for hole, tail in zip(holes.tolist(), tails.tolist(), strict=True):
-            self._drafts[hole] = self._drafts[tail]
-        del self._drafts[self._kv.window.rows :]
+            self._running[hole] = self._running[tail]
+        del self._running[self._kv.window.rows :]
 
     def _retreat(self) -> None:
-        """After running out of memory: put all drafts back in the queue and halve the size of the batch."""
+        """After running out of memory: put all sequences back in the queue and halve the size of the batch."""
         done = set(map(id, self._ended))
-        everyone = [d for d in (*self._drafts, *chain.from_iterable(self._joining)) if id(d) not in done]
-        self._drafts = []
+        everyone = [d for d in (*self._running, *chain.from_iterable(self._joining)) if id(d) not in done]
+        self._running = []
         self._joining.clear()
         self._kv = KVBatch(self._template, len(self._rows))
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(everyone) == 1:
-            draft = everyone.pop()
-            size = len(draft.prompt) + len(draft.tokens)
-            draft.error = RequestError(f"out of memory on one sequence of {size} tokens")
-            self._ended.append(draft)
+            sequence = everyone.pop()
+            size = len(sequence.prompt) + len(sequence.tokens)
+            sequence.error = RequestError(f"out of memory on one sequence of {size} tokens")
+            self._ended.append(sequence)
         self._waiting.extendleft(reversed(everyone))
         self._limit = max(1, len(everyone) // 2)
         self._prefill_tokens = max(1, self._prefill_tokens // 2)

@@ -163,7 +163,7 @@ class TransformersEngine:
         """Queue new requests, waiting for one when there is nothing to do; False once closed."""
         if self._cancelled:
             self._cancelled = False
-            self._decoder.drop(lambda draft: draft.owner.future.cancelled())
+            self._decoder.drop(lambda sequence: sequence.owner.future.cancelled())
             self._to_score = [request for request in self._to_score if not request.future.cancelled()]
         while True:
             try:
@@ -181,14 +181,14 @@ class TransformersEngine:
     def _generate(self) -> list[_Answer]:
         """One step of decoding, and the requests whose last completion ended with it."""
         answers: list[_Answer] = []
-        for draft in self._decoder.step() if self._decoder else ():
-            request, settings = draft.owner, draft.sampling
-            if draft.error:
-                answers.append((request, draft.error))
+        for sequence in self._decoder.step() if self._decoder else ():
+            request, settings = sequence.owner, sequence.sampling
+            if sequence.error:
+                answers.append((request, sequence.error))
                 continue
-            logprob = draft.logprob if settings.logprob else None
-            request.completions[draft.sample] = completion(
-                self._tokenizer, draft.tokens, draft.stop_ids, settings.stop, logprob
+            logprob = sequence.logprob if settings.logprob else None
+            request.completions[sequence.sample] = completion(
+                self._tokenizer, sequence.tokens, sequence.stop_ids, settings.stop, logprob
             )
             if len(request.completions) == settings.n:
                 answers.append((request, [request.completions[i] for i in range(settings.n)]))
