@@ -44,7 +44,7 @@ GROUPS = {
     },
     "Training and evaluation": {
         "mix": "A task's rows with a share of replay among them.",
-        "train": "Train a model on it, and measure what is learnt and forgotten meanwhile.",
+        "train": "Train a model on a data set, and measure what it learns and forgets.",
         "eval": "Accuracies of models, and what was kept and lost between them.",
         "merge": "Interpolate between the weights before and after training.",
     },
@@ -106,7 +106,9 @@ def _tell_version(context: click.Context, _: click.Parameter, asked: bool) -> No
 
 
 @click.command(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Show which.")
+@click.option(
+    "--version", is_flag=True, is_eager=True, expose_value=False, callback=_tell_version, help="Show the version."
+)
 @click.option("--debug", is_flag=True, help="Show tracebacks, and what the engines print.")
 def cli(debug: bool) -> None:
     """Post-train language models without making them forget: data in the model's own words.

@@ -71,7 +71,7 @@ class Removal:
 
 @dataclass(frozen=True, slots=True)
 class Curation:
-    """The fate of every row.
+    """What became of every row.
 
     Attributes:
         reasons: of every row, null where it stays: `filter / category: particulars`.

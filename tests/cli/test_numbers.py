@@ -1,4 +1,4 @@
-"""Numbers that no computer can heed are refused by every option, in one line, before anything is read."""
+"""Numbers beyond the range of an option are refused in one line, before anything is read."""
 
 from collections.abc import Iterator
 from typing import Any

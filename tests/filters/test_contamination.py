@@ -110,7 +110,7 @@ def test_short_answers_of_benchmarks_are_anybody_s() -> None:
 
 
 def test_a_short_row_is_no_part_of_a_long_answer() -> None:
-    """Eight words in a row with an answer are anybody's; with a question they are not."""
+    """Eight words in a row that an answer shares are ordinary; those that a question shares are a leak."""
     long, row = " ".join(texts(1, 30, 30, 15)), "the sum of the angles of a triangle is 180 degrees"
     rows = frame(["What is it?"], [row])
     assert contaminated(rows, [("b", 0, "Why?")], [("b", 0, f"{row} {long}")])[0] is None

@@ -1,4 +1,4 @@
-"""What strangers hand over: a command line, and the files that it reads, damaged."""
+"""Damaged input, as users hand it over: a command line, and the files that it reads."""
 
 import io
 import json
