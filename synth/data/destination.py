@@ -34,8 +34,10 @@ def check_directory(output: str, holds: str) -> None:
         holds: what it is for, as in "the trained model".
 
     Raises:
-        UsageError: it has the suffix of a file.
+        UsageError: it has the suffix of a file, or is the name of one.
     """
+    if Path(output).is_file():
+        raise UsageError(f"{output} is a file; give `output` a directory")
     if not _fits(output, ()):
         raise UsageError(f"`output` {output}: {holds} goes into a directory; give a name without {Path(output).suffix}")
 

@@ -98,10 +98,15 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
         "odd": sum(not math.isfinite(loss) for _, loss in losses),
         "settings": [
             (name.replace("_", " "), short(value if isinstance(value, str) else json.dumps(value), 80))
-            for name, value in record.settings.items()
+            for name, value in (record.settings | _passes(record)).items()
             if name not in APART and value not in (None, False, [], "", 0)
         ],
     }
+
+
+def _passes(record: RunRecord) -> dict[str, float]:
+    """The epochs that were trained, where steps decided and not the setting."""
+    return {"epochs": float(f"{record.passes:.4g}")} if record.passes and "epochs" in record.settings else {}
 
 
 def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
