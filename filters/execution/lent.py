@@ -4,9 +4,10 @@ import builtins
 import io
 from typing import TYPE_CHECKING, Any
 
-from filters.execution.program_process import LENT, OPERATIONS
+from filters.execution.borrowed import LENT
+from filters.execution.program_process import OPERATIONS
 from filters.execution.stand_ins import Remote, StandInType
-from filters.execution.values import TYPES, encode
+from filters.execution.values import TYPES, encode, update
 
 if TYPE_CHECKING:
     from filters.execution.tests_process import Program
@@ -74,6 +75,9 @@ class Lending:
             return lent(*given, **named)
         if not _is_of_tests(lent):
             raise TypeError("this is a function of the tests")
+        if name == "update" and given[0] in ("get", "item"):
+            update(self._done(given[0], number, given[1:2], {}), given[2])
+            return None
         if name in ("get", "set") and (
             str(given[0]).startswith("_") or (_is_mock(lent) and hasattr(type(lent), given[0]))
         ):

@@ -15,9 +15,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
+from filters.execution.borrowed import Borrowing, Lent
 from filters.execution.values import (
+    FOLLOWED,
     IMMUTABLE,
     TYPES,
+    WATCHED,
     ProgramEnded,
     Wire,
     decode,
@@ -30,12 +33,6 @@ from filters.execution.values import (
 
 CHANGEABLE = {"list", "tuple", "dict", "set", "bytearray", "deque", "Counter", "OrderedDict", "defaultdict", "numpy"}
 """Arguments of these types may be changed in place, or what is in them."""
-
-WATCHED = 64
-"""Values that both sides have whose changes are followed, the last ones."""
-
-FOLLOWED = 20_000
-"""Items of such a value, at most: it is looked at with every call."""
 
 PRINTED = 2**20
 """Characters of output that a call may write; more is thrown away."""
@@ -156,6 +153,7 @@ class _Program:
         self._kept: list[Any] = []
         self._watched: deque[int] = deque(maxlen=WATCHED)  # the last of these, as places there
         self._known: dict[int, tuple[bytes | None, Any]] = {}  # what the other side knows of them
+        self._borrowed = Borrowing(self._call_back, self.keep)
         self.printed = _Printed()
 
     def names(self) -> dict[str, Any]:
@@ -230,21 +228,21 @@ class _Program:
         if name == "kept":
             return self._kept[inner]
         if name == "object":
-            return self._lent.setdefault(inner, Lent(self._call_back, inner))
+            return self._lent.setdefault(inner, Lent(self._borrowed.ask, inner))
         return self._function(*inner)
 
     def _function(self, number: int, name: str | None, doc: str | None) -> Callable[..., Any]:
         """A function of the tests."""
 
         def function(*given: Any, **named: Any) -> Any:
-            return self._call_back("call", number, *given, **named)
+            return self._borrowed.ask("call", number, *given, **named)
 
         function.__name__ = function.__qualname__ = name or "function"
         function.__doc__ = doc
         return function
 
     def _iterate(self, number: int) -> Iterator[Any]:
-        while step := self._call_back("next", number):
+        while step := self._borrowed.ask("next", number):
             yield step[0]
 
     def _call_back(self, name: str, number: int, *given: Any, **named: Any) -> Any:
@@ -258,7 +256,7 @@ class _Program:
 
     def input(self, prompt: object = "") -> Any:
         """The tests' `input`, which they may have replaced."""
-        return self._call_back("input", 0, str(prompt))
+        return self._borrowed.ask("input", 0, str(prompt))
 
     def answer(self, request: Any) -> Any:
         """Do what is asked: an operation on a thing. What was changed in place comes back, too."""
@@ -268,6 +266,7 @@ class _Program:
             by_name = {key: decode(item, self._find) for key, item in named.items()}
             do = getattr(self, f"_{name}") if name in _OWN else OPERATIONS[name]
             result = do(self._things[number], *given, **by_name)
+            self._borrowed.give_back()
             reply = {"result": self._sent(result)}
             changed, kept = {}, {}
             arguments = [*given, *by_name.values()]
@@ -289,6 +288,8 @@ class _Program:
         except ProgramEnded:
             raise
         except BaseException as error:
+            with contextlib.suppress(Exception):
+                self._borrowed.give_back()
             return self.raised(error) | {"later": self._later()}
         return reply | {"later": self._later(), "printed": self.printed.fetch()}
 
@@ -352,39 +353,6 @@ class _Program:
 
 _OWN = ("start", "step", "cancel", "awaited", "refresh")
 """What is asked of `_Program` itself."""
-
-
-class Lent:
-    """Stands for an object of the tests."""
-
-    def __init__(self, back: Callable[..., Any], number: int) -> None:
-        object.__setattr__(self, "_back", back)
-        object.__setattr__(self, "_lent", number)
-
-    def __getattr__(self, name: str) -> Any:
-        return self._back("get", self._lent, name)
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        self._back("set", self._lent, name, value)
-
-
-def _lent(name: str) -> Callable[..., Any]:
-    def method(self: Lent, *given: Any) -> Any:
-        return self._back(name, self._lent, *given)
-
-    return method
-
-
-LENT = {
-    "__call__": "call", "__getitem__": "item", "__setitem__": "set_item", "__len__": "length", "__iter__": "iterate",
-    "__contains__": "contains", "__str__": "text", "__repr__": "repr", "__bool__": "truth", "__hash__": "hash",
-    "__eq__": "eq", "__lt__": "lt", "__gt__": "gt", "__le__": "le", "__ge__": "ge", "__add__": "add", "__sub__": "sub",
-    "__mul__": "mul", "__truediv__": "truediv", "__neg__": "neg", "__enter__": "enter", "__exit__": "exit",
-}  # fmt: skip
-"""What a program may do with an object of the tests beside reading and setting its attributes."""
-
-for _method, _operation in LENT.items():
-    setattr(Lent, _method, _lent(_operation))
 
 
 def _home(value: type) -> list[str] | None:

@@ -23,11 +23,12 @@ from collections.abc import Generator
 from typing import Any
 
 from filters.execution.lent import Lending
-from filters.execution.program_process import FOLLOWED, WATCHED
 from filters.execution.stand_ins import BASES, Raised, Remote, StandInType, Thing, Unjudged, derived
 from filters.execution.values import (
+    FOLLOWED,
     IMMUTABLE,
     MUTABLE,
+    WATCHED,
     ProgramEnded,
     Wire,
     decode,

@@ -29,6 +29,13 @@ LARGEST = 16 * 2**20
 """Bytes of one message."""
 
 
+WATCHED = 64
+"""Values that both sides have whose changes are followed, the last ones."""
+
+FOLLOWED = 20_000
+"""Items of such a value, at most: it is looked at with every call."""
+
+
 class ProgramEnded(BaseException):
     """The program's process is gone, or sends invalid messages. No `except Exception` of a test takes it."""
 

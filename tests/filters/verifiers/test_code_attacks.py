@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from filters.execution.limit import PATIENCE
 from filters.execution.sandbox import isolation_missing
 from filters.verdict import Check, Task, VerifierError, VerifierSettings
 from filters.verifiers.registry import checker
@@ -200,7 +201,7 @@ def test_greed_is_bounded(check: Check, name: str) -> None:
     began = time.monotonic()
     verdict = check(f"```python\n{GREEDY[name]}\n```", TASK)
     assert verdict.kind == "wrong", verdict
-    assert time.monotonic() - began < 6
+    assert time.monotonic() - began < PATIENCE * 2 + 2  # much less where the machine is not busy
     assert check(HONEST, TASK).kind == "right"
 
 

@@ -9,6 +9,7 @@ from tests.filters.verifiers.code_pairs import (
     honest_errors,
     honest_harnesses,
     honest_kept,
+    honest_lent,
     honest_objects,
     honest_shared,
     honest_types,
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.skipif(isolation_missing() is not None, reason=str(isol
 
 HONEST = {
     name: case
-    for kind in (honest_shared, honest_kept, honest_types, honest_objects, honest_errors, honest_harnesses)
+    for kind in (honest_shared, honest_kept, honest_lent, honest_types, honest_objects, honest_errors, honest_harnesses)
     for name, case in kind.HONEST.items()
 }
 
