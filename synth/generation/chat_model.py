@@ -199,10 +199,11 @@ class Answer:
         return math.exp(-(self.completion.logprob or 0.0) / max(self.tokens, 1))
 
     def fill(self, row: Row, chat_model: ChatModel, *, asked: bool = True) -> None:
-        """Make it the answer of a row; `asked` as for `ChatModel.put`."""
+        """Make it the answer of a row, with a verdict where the row has a verifier; `asked` as for `ChatModel.put`."""
         chat_model.put(row, self.completion, self.turn, asked=asked)
         row.model = chat_model.name
-        row.verdict, row.answer = self.verdict.kind, self.verdict.answer
+        if row.verifier is not None:
+            row.verdict, row.answer = self.verdict.kind, self.verdict.answer
         row.logprob = self.completion.logprob
         row.extra["tokens"] = self.tokens
 

@@ -216,6 +216,4 @@ def _outcome(row: Row, answers: list[Answer], teacher: ChatModel) -> Outcome:
     ]
     for item, answer in zip([row, *more], first_of.values(), strict=True):
         answer.fill(item, teacher)
-        if item.verifier is None:
-            item.verdict = None
     return Outcome(row, None, more)

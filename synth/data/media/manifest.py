@@ -16,7 +16,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from synth.data.read import Rows, open_source
-from synth.data.row import BASE, FAULT, MESSAGES
+from synth.data.row import BASE, FAULT, MESSAGES, REASON, RENDERING
 from synth.data.schema.names import free_name
 from synth.data.schema.turns import is_text
 from synth.errors import UsageError
@@ -127,8 +127,11 @@ def _rows(raw: Rows, file: str, passthrough: dict[str, str]) -> Rows:
 
 
 def _passthrough(schema: pa.Schema, left: Sequence[str], added: Sequence[str]) -> dict[str, str]:
-    """The columns that are kept, by the name they get; the `id` is one of ours, unless it is no name."""
-    taken = {*BASE.names, FILE, *added}
+    """The columns that are kept, by the name they get; the `id` is one of ours, unless it is no name.
+
+    What a column of ours is called (`mode`, `reason`) would be read as such, or left out, on the way to the method.
+    """
+    taken = {*BASE.names, *RENDERING.names, REASON.name, FILE, *added}
     kept = [name for name in left if name != "id" or not _is_name(schema.field(name).type)]
     return {free_name(name, taken, schema.names): name for name in kept}
 

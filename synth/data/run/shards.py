@@ -86,8 +86,10 @@ def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
             if not (folder / name).is_file():  # opening a pipe would block
                 raise FileNotFoundError("no such file")
             with pa.memory_map(str(folder / name)) as file:
-                yield from pa.ipc.open_stream(file)
-        except (pa.ArrowInvalid, OSError) as error:
+                for batch in pa.ipc.open_stream(file):
+                    batch.validate(full=True)  # offsets and UTF-8, which nobody checks again
+                    yield batch
+        except (pa.ArrowException, OSError) as error:
             raise UsageError(
                 f"{folder / name} is missing or damaged ({error}); the run cannot be continued. Choose another "
                 "`output`, or add `restart` to throw this one away"

@@ -25,7 +25,8 @@ def test_every_row_comes_out_restated_or_as_it_was(model: synth.Model, questions
 
 def test_without_a_verifier_any_sound_restatement_is_taken(model: synth.Model, questions: Questions) -> None:
     rows = synth.paraphrase(model, questions[:2], style="concise", tries=1, progress=synth.SILENT)
-    assert [(row["method"], row["verifier"]) for row in rows] == [("paraphrase", None)] * 2
+    found = [(row["method"], row["verifier"], row["verdict"]) for row in rows]
+    assert found == [("paraphrase", None, None)] * 2, "what nothing judged is not right"
 
 
 def test_settings_that_cannot_work_are_named(model: synth.Model, questions: Questions) -> None:

@@ -16,7 +16,7 @@ from synth.chat.format import ChatFormat
 from synth.data.media.files import FileFault
 from synth.data.media.manifest import Manifest, open_manifest, text_of
 from synth.data.prompts import open_prompts
-from synth.data.row import Message, Outcome
+from synth.data.row import BASE, REASON, RENDERING, Message, Outcome
 from synth.engines.base import Completion, Engine, Sampling
 from synth.errors import RequestError, UsageError
 from synth.generation.chat_model import ChatModel
@@ -157,6 +157,16 @@ def test_columns_of_a_manifest(tmp_path: Path) -> None:
     assert (manifest.kind, manifest.words, manifest.folder) == ("audio", "sentence", tmp_path)
     [note] = manifest.rows.notes
     assert note == "audio files of column path; words: sentence; attributes: answer, prompt, file"
+
+
+@pytest.mark.parametrize("kind", ["audio", "image"])
+def test_a_column_may_be_called_as_any_of_ours(kind: str, tmp_path: Path) -> None:
+    ours = [*BASE.names, *RENDERING.names, REASON.name, *COLUMNS[kind].names, "input_reason"]
+    row = {"path": "b.png" if kind == "image" else "b.wav", **dict.fromkeys(ours, "said")}
+    manifest = manifest_of(tmp_path, row, file_column="path")
+    [made] = open_prompts(manifest.rows).rows("describe", {}, COLUMNS[kind])(0)
+    assert {*manifest.attributes} == {*ours} - {"id"}
+    assert {made.passthrough[column] for column in manifest.attributes.values()} == {"said"}
 
 
 def test_manifests_in_other_formats(tmp_path: Path) -> None:

@@ -210,6 +210,36 @@ def test_damaged_shard_is_one_clear_line(tmp_path: Path) -> None:
         list(open_at(tmp_path / "d").rows())
 
 
+def test_a_shard_of_types_that_arrow_does_not_know_is_damaged(tmp_path: Path) -> None:
+    """The width of an integer column, spoilt: pyarrow says "not implemented", not that the file is invalid."""
+    shard = tmp_path / "data-00000.arrow"
+    batch = pa.record_batch({"n": pa.array([1], pa.int16())})
+    with pa.ipc.new_stream(str(shard), batch.schema) as stream:
+        stream.write_batch(batch)
+    whole = shard.read_bytes()
+    refused = []
+    for place, byte in enumerate(whole):
+        if byte == 16:  # bits
+            shard.write_bytes(whole[:place] + b"\x04" + whole[place + 1 :])
+            try:
+                list(shards.read_shards(tmp_path, [shard.name]))
+            except UsageError as error:
+                refused.append(str(error))
+    assert any("less than 8 bits" in message for message in refused)
+
+
+def test_a_shard_whose_text_is_no_text_is_damaged(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 20)
+    run.pause()
+    shard = tmp_path / "d" / "data-00000.arrow"
+    whole = shard.read_bytes()
+    assert b"test" in whole  # the method of every row
+    shard.write_bytes(whole.replace(b"test", b"t\xb9st"))
+    with pytest.raises(UsageError, match=r"data-00000\.arrow is missing or damaged .*UTF8"):
+        list(open_at(tmp_path / "d").rows())
+
+
 def test_broken_unicode_is_stored(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     bad = Outcome(Row("a", [{"role": "user", "content": "x\ud800y"}], "test"))
