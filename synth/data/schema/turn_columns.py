@@ -185,7 +185,7 @@ def _thinking(role: pa.Array, content: pa.Array) -> NDArray[np.int64]:
 def may_have_parts(kind: pa.DataType) -> bool:
     """Whether a column has a place for the parts of turns, as its type says."""
     inner = [kind.field(index) for index in range(kind.num_fields)]
-    return any(item.name in (*THOUGHTS, *CALLS, CHANNEL) or may_have_parts(item.type) for item in inner)
+    return any(item.name in (*THOUGHTS, *CALLS, *OF_RESULTS, CHANNEL) or may_have_parts(item.type) for item in inner)
 
 
 def passes_objects(kind: pa.DataType) -> bool:

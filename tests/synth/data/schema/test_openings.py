@@ -1,9 +1,13 @@
 """Texts that may begin with thoughts are found in whole columns, however these are stored."""
 
+import json
+from pathlib import Path
+
 import pyarrow as pa
 import pytest
 
 from filters.response.thoughts import opening_thoughts
+from synth.data.read import open_rows
 from synth.data.schema.openings import may_think, thinking
 
 PLAIN = [
@@ -63,3 +67,13 @@ def test_thoughts_are_found_however_deep_and_however_stored(text: str) -> None:
 def test_numbers_hold_none() -> None:
     assert not may_think(pa.array([1, 2]))
     assert not may_think(pa.array([[True]]))
+
+
+@pytest.mark.parametrize("named", [{"name": "weather"}, {"tool_call_id": "call_1"}])
+def test_what_a_result_is_called_makes_it_a_part(tmp_path: Path, named: dict[str, str]) -> None:
+    """Also where nothing else in the file does: no thoughts, and no text that looks like JSON."""
+    told = [{"role": "user", "content": "How warm?"}, {"role": "tool", "content": "22 degrees", **named}]
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"messages": [*told, {"role": "assistant", "content": "22."}]}))
+    [batch] = open_rows(str(tmp_path / "rows.jsonl")).readable()
+    result = batch["messages"][0][1].as_py()
+    assert result["content"] == "22 degrees" and named.items() <= result.items()
