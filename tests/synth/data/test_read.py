@@ -1,13 +1,11 @@
+"""Rows from files, directories, the Hub and standard input."""
+
 import io
 import json
 import os
-import random
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pytest
@@ -15,72 +13,16 @@ from pyarrow import parquet
 
 from synth.data import read
 from synth.data.files import tables as formats
-from synth.data.files.sources import hub_name
 from synth.data.read import faults_of, open_rows, open_source
 from synth.data.row import BASE
 from synth.data.write import finish_dataset_dir, open_writer
 from synth.errors import UsageError
 from synth.generation.documents import open_documents
+from tests.synth.data.sources import FORMS, TABLE, complaint, ipc_stream, records, write
 
 DATA = Path(os.environ.get("SYNTH_TEST_DATA", Path(__file__).parents[3].parent / "shared" / "data"))
+
 needs_data = pytest.mark.skipif(not DATA.is_dir(), reason=f"no data sets in {DATA} (SYNTH_TEST_DATA)")
-
-TABLE = pa.table(
-    {
-        "id": [f"r{index}" for index in range(100)],
-        "messages": [
-            [{"role": "user", "content": f"q{index}"}, {"role": "assistant", "content": "a"}] for index in range(100)
-        ],
-        "method": ["magpie"] * 100,
-        "score": [index / 2 for index in range(100)],
-    }
-)
-
-
-def write(path: Path, table: pa.Table = TABLE) -> Path:
-    with open_writer(str(path), table.schema) as writer:
-        for batch in table.to_batches(30):
-            writer.write(batch)
-    return path
-
-
-def records(source: Path | str | None, **named: str) -> list[dict[str, Any]]:
-    return [
-        row
-        for batch in open_rows(None if source is None else str(source), **named).batches()
-        for row in batch.to_pylist()
-    ]
-
-
-def complaint(source: Path | str, **named: str) -> str:
-    """What a user is told."""
-    with pytest.raises(UsageError) as caught:
-        records(source, **named)
-    assert "\n" not in str(caught.value)
-    return str(caught.value)
-
-
-def ipc_stream(path: Path) -> None:
-    with pa.ipc.new_stream(path, TABLE.schema) as writer:
-        writer.write_table(TABLE)
-
-
-def feather(path: Path) -> None:
-    from pyarrow import feather as arrow_feather
-
-    arrow_feather.write_feather(TABLE, str(path), compression="lz4")
-
-
-FORMS: dict[str, Callable[[Path], Any]] = {
-    "rows": write,
-    "rows.parquet": write,
-    "rows.jsonl": write,
-    "rows.arrow": write,
-    "stream.arrow": ipc_stream,
-    "rows.feather": feather,
-    "rows.ndjson": lambda path: path.write_text("\n".join(map(json.dumps, TABLE.to_pylist()))),
-    "rows.json": lambda path: path.write_text(json.dumps(TABLE.to_pylist())),
-}
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -191,45 +133,6 @@ def test_standard_input(content: str) -> None:
         assert json.loads(line) == TABLE.to_pylist()
 
 
-def test_missing(tmp_path: Path) -> None:
-    write(tmp_path / "rows.jsonl")
-    assert complaint(tmp_path / "row.jsonl").endswith(
-        f"row.jsonl does not exist; did you mean {tmp_path / 'rows.jsonl'}?"
-    )
-    assert "there is no directory" in complaint(tmp_path / "nowhere" / "rows.jsonl")
-    assert complaint(tmp_path / "xyz").endswith("xyz does not exist; there are: rows.jsonl")
-    (tmp_path / "link.jsonl").symlink_to("nothing.jsonl")
-    assert complaint(tmp_path / "link.jsonl").endswith("link.jsonl is a link to nothing.jsonl, which does not exist")
-    for address in ("https://example.org/rows.jsonl", "hf://models/a/b", "s3://bucket/rows.parquet"):
-        assert "is an address, which is not read" in complaint(address)
-    assert hub_name("hf://datasets/org/name") == hub_name("org/name")
-
-
-def test_unknown(tmp_path: Path) -> None:
-    (tmp_path / "rows.txt").write_text("hello")
-    assert "known suffixes: .jsonl" in complaint(tmp_path / "rows.txt")
-    assert "is not a data set" in complaint(tmp_path)
-    (tmp_path / "rows.jsonl").write_text('{"goal": "x"}')
-    message = complaint(tmp_path / "rows.jsonl")
-    assert "rows.jsonl: no conversation recognised in the columns goal (string)" in message
-
-
-def test_damaged_directory(tmp_path: Path) -> None:
-    good = write(tmp_path / "good")
-    shutil.copytree(good, bad := tmp_path / "bad")
-    shard = bad / "data-00000.arrow"
-    content = shard.read_bytes()
-    for size in (0, 4, 100, len(content) // 2, len(content) - 9, len(content) - 8, len(content) - 1):
-        shard.write_bytes(content[:size])  # 8 bytes short is cut between two batches
-        assert f"{shard} is damaged or cut short" in complaint(bad), size
-    shard.unlink()
-    assert complaint(bad) == f"{shard} is missing"
-    (bad / "state.json").write_text("{")
-    assert "state.json is damaged" in complaint(bad)
-    (bad / "state.json").write_text("{}")
-    assert "state.json does not list the data files" in complaint(bad)
-
-
 def test_a_run_under_way(tmp_path: Path) -> None:
     """Its directory lists the shards that have landed, none at first."""
     path = write(tmp_path / "run")
@@ -239,44 +142,6 @@ def test_a_run_under_way(tmp_path: Path) -> None:
     assert sum(batch.num_rows for batch in rows.batches()) == 100
     finish_dataset_dir(path, [], TABLE.schema)
     assert records(path) == []
-
-
-@pytest.mark.parametrize("name", ["rows.arrow", "stream.arrow", "rows.parquet"])
-def test_damaged_bytes_are_found_or_harmless(tmp_path: Path, name: str) -> None:
-    FORMS[name](tmp_path / name)
-    content = (tmp_path / name).read_bytes()
-    draw = random.Random(0)
-    found = 0
-    for _ in range(100):
-        changed = bytearray(content)
-        for _ in range(20):
-            changed[draw.randrange(len(changed))] = draw.randrange(256)
-        (tmp_path / name).write_bytes(changed)
-        try:
-            records(tmp_path / name)
-        except UsageError:
-            found += 1
-    assert found > 50
-
-
-@pytest.mark.parametrize("name", ["rows.arrow", "stream.arrow"])
-def test_a_file_that_is_damaged_after_it_was_read(tmp_path: Path, name: str) -> None:
-    """What was found valid is not validated again, as long as it is the same file."""
-    FORMS[name](tmp_path / name)
-    rows = open_rows(str(tmp_path / name))
-    assert sum(batch.num_rows for batch in rows.batches()) == sum(batch.num_rows for batch in rows.batches()) == 100
-    content = (tmp_path / name).read_bytes()
-    word = TABLE["messages"][0][0]["content"].as_py().encode()
-    (tmp_path / name).write_bytes(content.replace(word, b"\xff" * len(word), 1))
-    with pytest.raises(UsageError, match="damaged or cut short"):
-        list(rows.batches())
-
-
-def test_what_is_no_arrow_or_parquet_file(tmp_path: Path) -> None:
-    for name in ("rows.arrow", "rows.parquet"):
-        for content in (b"", b"hello, this is text and nothing else"):
-            (tmp_path / name).write_bytes(content)
-            assert "is damaged or cut short" in complaint(tmp_path / name)
 
 
 def test_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -371,42 +236,3 @@ def test_real_tool_definitions_survive() -> None:
             json.loads(row["function"][0]["parameters"]["properties"])
             == expected["function"][0]["parameters"]["properties"]
         )
-
-
-def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
-    """Neither waited for, nor read without end."""
-    os.mkfifo(tmp_path / "pipe.jsonl")
-    (tmp_path / "device.csv").symlink_to("/dev/zero")
-    (tmp_path / "set").mkdir()
-    os.mkfifo(tmp_path / "set" / "data-00000.arrow")
-    (tmp_path / "set" / "state.json").write_text('{"_data_files": [{"filename": "data-00000.arrow"}]}')
-    for name in ("pipe.jsonl", "device.csv", "set"):
-        with pytest.raises(UsageError, match="is no file"):
-            open_source(str(tmp_path / name))
-
-
-@pytest.mark.parametrize("name", ["../secret.arrow", "/etc/passwd", "a/../../b.arrow", "a\0b", "\ud800", 5, None])
-def test_a_data_set_lists_files_of_its_own(tmp_path: Path, name: object) -> None:
-    (tmp_path / "state.json").write_text(json.dumps({"_data_files": [{"filename": name}]}))
-    with pytest.raises(UsageError, match=r"state\.json"):
-        open_source(str(tmp_path))
-
-
-def test_splits_of_a_damaged_directory(tmp_path: Path) -> None:
-    damaged: list[object] = [None, [], "train", [1, None], {}]
-    for splits in damaged:
-        (tmp_path / "dataset_dict.json").write_text(json.dumps({"splits": splits}))
-        with pytest.raises(UsageError, match="several data sets"):
-            open_source(str(tmp_path))
-
-
-def test_a_column_whose_name_is_no_text(tmp_path: Path) -> None:
-    (tmp_path / "a.csv").write_bytes(b"question,a\xe2b\n1,2\n")
-    with pytest.raises(UsageError, match="name of a column is not UTF-8"):
-        list(open_source(str(tmp_path / "a.csv")).batches())
-
-
-def test_a_column_whose_name_holds_a_null_character(tmp_path: Path) -> None:
-    (tmp_path / "a.jsonl").write_text('{"question": "q", "answer": "a", "b\\u0000c": 1}\n{"b": 1}\n')
-    with pytest.raises(UsageError, match="null character"):
-        open_source(str(tmp_path / "a.jsonl"))
