@@ -85,3 +85,14 @@ def test_what_is_to_be_done_at_exit_is_done(tmp_path: Path) -> None:
     for arguments, status in (["own:find", str(rows), "-o", f"{tmp_path}/out"], 0), (["own:no", str(rows)], 2):
         done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert (done.returncode, done.stdout) == (status, "thread\nat exit\n"), done.stderr
+
+
+def test_ctrl_c_while_loading_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "slow.py").write_text("raise KeyboardInterrupt\n", encoding="utf-8")
+    (tmp_path / "rows.jsonl").write_text('{"question": "Is it?", "answer": "It is."}\n', encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    code = "import sys; sys.path.insert(0, '.'); from cli.main import main; main()"
+    command = [sys.executable, "-c", code, "filter", "rows.jsonl", "--filter", "slow:find"]
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1 and done.stderr.splitlines()[-1] == "synth: interrupted"
