@@ -117,3 +117,15 @@ def test_rows_in_memory_are_called_by_what_they_are_and_gone_on_with_by_content(
     assert len(again) == len(first) == 30
     with pytest.raises(synth.UsageError, match="other settings"):
         synth.filter(rows[1:], ["length:min=1"], output=tmp_path / "out", progress=synth.SILENT)
+
+
+def test_one_step_is_one(tmp_path: Path) -> None:
+    """As text it is not its letters; what is neither text, step nor function is told."""
+    rows = [{"question": "What is 1 + 1?", "answer": "2" * number} for number in range(1, 5)]
+    for step in ("length:min=3", synth.filters.Length(min=3), lambda frame: frame["answer"].str.len_chars() > 2):
+        assert len(synth.filter(rows, step, progress=synth.SILENT)) == 2
+    unfit: Any = [3]
+    with pytest.raises(synth.UsageError, match="`steps`: 3 is no step"):
+        synth.filter(rows, unfit, progress=synth.SILENT)
+    kept = synth.filter(rows, "length:min=3", output=tmp_path / "kept", progress=synth.SILENT)
+    assert "4 rows" in repr(synth.report(kept, progress=synth.SILENT)), "two that are left, and two removed"
