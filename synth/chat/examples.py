@@ -51,6 +51,15 @@ def prompts_stand(chat: "ChatFormat") -> bool:
         return True
 
 
+def verbatim(chat: "ChatFormat") -> bool:
+    """Whether the template writes an answer as it stands, line breaks and runs of spaces included."""
+    answer: Message = {"role": "assistant", "content": "One  two:\n\n  - three\n\tfour"}
+    try:
+        return not chat.encode([QUESTION, answer]).rewritten
+    except RequestError:
+        return False
+
+
 def by_turn(
     chat: "ChatFormat", messages: Sequence[Message], drawn: Sequence[Sequence[int] | None] | None
 ) -> tuple[list[Example], dict[int, str]]:

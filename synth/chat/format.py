@@ -22,7 +22,7 @@ from typing import Any, TypeVar
 
 from filters.functions import Functions, read_functions
 from synth.chat.debris import debris_pattern
-from synth.chat.examples import Example, RewrittenError, as_rendered, by_turn, last_turn, prompts_stand
+from synth.chat.examples import Example, RewrittenError, as_rendered, by_turn, last_turn, prompts_stand, verbatim
 from synth.chat.spans import Encoded
 from synth.chat.spans import encode as encode_spans
 from synth.chat.template import Template, Turns, any_of, turn_end
@@ -174,8 +174,8 @@ class ChatFormat:
 
         Args:
             messages: the conversation; turns after the last answer are left out.
-            drawn: token ids of the assistant turns as they were drawn, the token that ends each included; None for
-                those whose text alone says them. They are used where they say what the message says.
+            drawn: token ids of the assistant turns as drawn, with the token that ends each; None where the text alone
+                says them. They are used where they say what the message says.
 
         Returns:
             The examples in the order of their turns, and for the turns that cannot be written as they stand, by index:
@@ -307,8 +307,7 @@ class ChatFormat:
     async def aside(self, make: Callable[["ChatFormat", Sequence[Message]], Made], messages: Sequence[Message]) -> Made:
         """What `make` (`answer_prompt`, `encode`) makes of a conversation, without holding up the event loop.
 
-        A long one is tokenised in a thread of its own, by a tokenizer of its own: fast tokenizers cannot be shared
-        by threads ("Already borrowed").
+        A long one has a thread and a tokenizer of its own: threads cannot share fast tokenizers ("Already borrowed").
 
         Raises:
             RequestError: as for `make`.
@@ -344,6 +343,11 @@ class ChatFormat:
     @cached_property
     def _prompts_stand(self) -> bool:
         return prompts_stand(self)
+
+    @cached_property
+    def verbatim(self) -> bool:
+        """Whether the template writes answers as they stand, line breaks and runs of spaces included."""
+        return verbatim(self)
 
     @cached_property
     def _beside(self) -> tuple[ThreadPoolExecutor, "ChatFormat"]:

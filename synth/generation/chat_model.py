@@ -141,7 +141,7 @@ class ChatModel:
     def _kept(self, asked: Sequence[Message], message: Message, completion: Completion) -> list[int] | None:
         """The drawn tokens with the one that ended them, unless the message alone says them."""
         text, ended = completion.text, completion.stop_reason
-        plain = message == {"role": "assistant", "content": text} and not self.chat.thinking.own
+        plain = message == {"role": "assistant", "content": text} and not self.chat.thinking.own and self.chat.verbatim
         if plain and ended == self.chat.written_end and self.chat.template.token_ids(text) == [*completion.token_ids]:
             return None  # the common case, told without writing the conversation
         ids = [*completion.token_ids, *([ended] if isinstance(ended, int) else [])]

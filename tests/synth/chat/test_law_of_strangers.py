@@ -7,8 +7,11 @@ import pytest
 from synth.chat.derive import chat_format
 from synth.chat.format import ChatFormat
 from synth.chat.turn import put_together
-from synth.data.row import Message
-from synth.errors import UsageError
+from synth.data.row import Message, Row
+from synth.engines.base import Completion
+from synth.errors import RequestError, UsageError
+from synth.generation.chat_model import NOT_OPEN, ChatModel
+from synth.scoring.encoding import RowEncoder
 from tests.synth.chat.test_law import drawn_ids, places
 from tests.synth.tokenizers import SIGNS, conversation, small_tokenizer, turns_of
 
@@ -132,3 +135,16 @@ def test_several_ends() -> None:
     names = chat.tokenizer.convert_ids_to_tokens(list(chat.end_ids))
     assert {EOT, "<|return|>"} <= {*names}
     assert turns_of(chat, conversation("Hi", "Ho", "So?", "No.")) == ["Ho<|eot|>", "No.<|return|>"]
+
+
+@pytest.mark.parametrize("how", ["replace('\\n', ' ')", "indent(2)", "tojson"])
+def test_answers_that_a_template_rewrites_are_trained_on_as_they_were_drawn(how: str) -> None:
+    chat = format_of(looped(TURN.replace("m.content", f"m.content | {how}")), tokens=True)
+    said = "It is:\n\n- a\n  - b"
+    row = Row("a", [{"role": "user", "content": WHY}], "own")
+    prompt, ids = chat.answer_prompt(row.messages), tuple(chat.template.token_ids(said))
+    ChatModel(NOT_OPEN, chat, "m").put(row, Completion(ids, said, "stop", chat.end_ids[0]))
+    [encoded] = RowEncoder(chat).conversation(row.messages, drawn=row.extra["drawn"])
+    assert encoded.ids.tolist() == [*prompt, *ids, chat.end_ids[0]]
+    with pytest.raises(RequestError, match="does not write a message as it stands"):  # as nobody drew it
+        RowEncoder(chat).conversation(row.messages)
