@@ -32,7 +32,7 @@ LARGEST = 16 * 2**20
 WATCHED = 64
 """Values that both sides have whose changes are followed, the last ones."""
 
-FOLLOWED = 20_000
+FOLLOWED = 4_000
 """Items of such a value, at most: it is looked at with every call."""
 
 
