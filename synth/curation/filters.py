@@ -1,6 +1,7 @@
 """The filters that `synth filter` knows by name, each marked as `synth.curation.registry` says."""
 
 import os
+from contextlib import suppress
 from typing import Literal
 
 import polars as pl
@@ -184,7 +185,11 @@ def Contamination(
 
 @removes
 def Column(
-    context: FilterContext, name: str, min: float | None = None, max: float | None = None, equals: str | None = None
+    context: FilterContext,
+    name: str,
+    min: float | None = None,
+    max: float | None = None,
+    equals: str | bool | float | None = None,
 ) -> Filter:
     """Rows whose column is out of bounds, another value, or empty: column:quality,min=4."""
     context.column(name)
@@ -193,17 +198,31 @@ def Column(
     value = pl.col(name)
     number = value.cast(pl.Float64)
     reasons = [pl.when(value.is_null()).then(pl.lit(f"no {name}"))]
-    if equals is not None:
-        reasons.append(
-            pl.when(value.cast(pl.String) != equals).then(pl.format(f"other {_braceless(name)}: {{}}", value))
-        )
     if min is not None:
         low = (number < min) | number.is_nan()
         reasons.append(pl.when(low).then(pl.format(f"low {_braceless(name)}: {{}}", value)))
     if max is not None:
         high = (number > max) | number.is_nan()
         reasons.append(pl.when(high).then(pl.format(f"high {_braceless(name)}: {{}}", value)))
-    return lambda frame: frame.select(pl.coalesce(reasons).alias("reason")).to_series()
+
+    def find(frame: pl.DataFrame) -> pl.Series:
+        found = list(reasons)
+        if equals is not None:
+            other = ~_equals(value, frame.schema[name], str(equals))
+            found.insert(1, pl.when(other).then(pl.format(f"other {_braceless(name)}: {{}}", value)))
+        return frame.select(pl.coalesce(found).alias("reason")).to_series()
+
+    return find
+
+
+def _equals(value: pl.Expr, kind: pl.DataType, word: str) -> pl.Expr:
+    """Whether a value of a column's type is what a word stands for: `3` is 3.0 among floats, and `True` is true."""
+    if kind == pl.Boolean:
+        return value.cast(pl.String) == word.lower()
+    if kind.is_float():
+        with suppress(ValueError):
+            return value == float(word)
+    return value.cast(pl.String) == word
 
 
 def _everywhere(find: Filter) -> Filter:

@@ -125,6 +125,24 @@ def test_columns(tmp_path: Path) -> None:
     assert run(tasks, ("filter", "column:kind,equals=a")).reasons == [None, "column / other kind: b", None, None]
 
 
+def test_what_a_column_equals_is_of_its_type(tmp_path: Path) -> None:
+    values = [{"flag": n == 1, "share": n / 2, "count": n, "code": f"0{n}"} for n in range(4)]
+    tasks = tasks_of(tmp_path, [pair(f"q {n}", "a", **value) for n, value in enumerate(values)])
+    for written, kept in {
+        "flag,equals=True": [1],
+        "flag,equals=false": [0, 2, 3],
+        "flag,equals=maybe": [],
+        "share,equals=1": [2],
+        "share,equals=0.50": [1],
+        "share,equals=half": [],
+        "count,equals=2": [2],
+        "code,equals=02": [2],
+        "code,equals=2": [],
+    }.items():
+        reasons = run(tasks, ("filter", f"column:{written}")).reasons
+        assert [n for n, reason in enumerate(reasons) if reason is None] == kept, written
+
+
 def test_other_sets_and_benchmarks(tmp_path: Path) -> None:
     question = "A farmer has seventeen sheep and buys four times as many goats at the market in spring"
     tasks = tasks_of(tmp_path, [pair(question + "?", "68."), pair("Something else?", "Yes.")])
