@@ -189,3 +189,13 @@ def test_the_bare_questions_of_a_benchmark_are_looked_for(tmp_path: Path) -> Non
         (CHOICES["MMLU"], ("Which is the sky?", "C")),
     ):
         assert FilterContext([]).open_benchmark(str(write(tmp_path / "b.jsonl", row))) == [item]
+
+
+def test_objects_whose_values_are_all_null_are_carried(tmp_path: Path) -> None:
+    """IFEval's arguments, where no instruction takes any."""
+    row = {"key": 1, "prompt": "Say it.", "instruction_id_list": ["punctuation:no_comma"]}
+    rows = [row | {"kwargs": [{}]}, row | {"kwargs": [{}]}, row | {"kwargs": [{}, {"n": None}]}]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    [batch] = open_rows(str(tmp_path / "rows.jsonl")).read()
+    batch.validate(full=True)
+    assert batch.column("kwargs").to_pylist() == [[{"n": None}], [{"n": None}], [{"n": None}, {"n": None}]]
