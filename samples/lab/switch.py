@@ -24,11 +24,13 @@ from synth.values import Asked
 
 MODEL = Path(__file__).resolve().parents[1] / "hybrid"
 OLD = ("totals", "arithmetic", "lists", "strings", "tools", "safety")
-STEPS, BATCH_TOKENS, RATE = 60, 1024, 5e-4
-TASKS, REPLAY, ITEMS = 400, 240, 20
+STEPS, BATCH_TOKENS, RATE = 200, 1024, 3.5e-4
+TASKS, REPLAY, ITEMS = 400, 1600, 40
 """Tasks of the new skill; rows of a replay set; items of an old suite, of which the new one has three times as many."""
-SHARE = 0.6
-"""Of replay to the tasks."""
+SHARE = 4.0
+"""Rows of replay for each of the tasks."""
+THINKING_SHARE = 0.6
+"""Of the rows of replay in both modes: thoughts are damaged first."""
 MAX_TOKENS = 120
 MODES = ("thinking", "plain")
 
@@ -43,13 +45,11 @@ class Arm:
             its own thoughts and answers (`own`); `empty` are human answers as a trainer learns them that takes what
             follows the prompt of the thinking mode.
         replay: the mode or modes of the replay mixed in, if any.
-        rate: the learning rate.
     """
 
     name: str
     target: str = "human"
     replay: Asked | None = None
-    rate: float = RATE
 
 
 ARMS = (
@@ -58,7 +58,6 @@ ARMS = (
     Arm("human answers + replay, plain", replay="plain"),
     Arm("human answers + replay, thinking", replay="thinking"),
     Arm("human answers + replay, both modes", replay="both"),
-    Arm("human answers + replay, both modes, half the rate", replay="both", rate=RATE / 2),
     Arm("thoughts added + replay, both modes", "explained", "both"),
     Arm("self-output, thinking + replay, both modes", "own", "both"),
 )
@@ -164,7 +163,7 @@ class Lab:
             output=place,
             steps=self.steps,
             tokens_per_batch=BATCH_TOKENS,
-            learning_rate=arm.rate,
+            learning_rate=RATE,
             dtype="bfloat16",
             device="cpu",
             seed=seed,
@@ -201,7 +200,7 @@ def _learning_empty_thoughts(row: Row) -> Row:
 
 
 def _loaded(model: Path = MODEL, mode: Asked | None = None) -> synth.Model:
-    return synth.load(model, engine="transformers", device="cpu", mode=mode)
+    return synth.load(model, engine="transformers", device="cpu", mode=mode, thinking_share=THINKING_SHARE)
 
 
 def _slug(name: str) -> str:
