@@ -64,8 +64,10 @@ def _searched(texts: pa.StringArray, places: NDArray[np.int64], pattern: str) ->
     """Those of some texts in which a pattern is found."""
     if not len(places):
         return places
-    found = compute.match_substring_regex(texts.take(pa.array(places)), pattern)
-    kept: NDArray[np.int64] = places[compute.fill_null(found, False).to_numpy(zero_copy_only=False)]
+    # `pa.array`, and bits made to bytes, would import pandas, which takes longer than to look through many a file.
+    indices = pa.Array.from_buffers(pa.int64(), len(places), [None, pa.py_buffer(places.astype(np.int64))])
+    found = compute.indices_nonzero(compute.match_substring_regex(texts.take(indices), pattern))
+    kept: NDArray[np.int64] = places[np.frombuffer(found.buffers()[1], np.uint64)[: len(found)]]
     return kept
 
 
