@@ -28,7 +28,7 @@ COMMANDS = {
     "score-tokens": ["score-tokens", "some.jsonl", *MODEL],
     "magpie": ["magpie", *ENGINE, "-n", "400"],
     "paraphrase": ["paraphrase", "some.jsonl", *ENGINE, "--limit", "200"],
-    "train": ["train", "some.jsonl", *MODEL, "--device", "cpu", "--steps", "20"],
+    "train": ["train", "some.jsonl", *MODEL, "--device", "cpu", "--steps", "10", "--batch-tokens", "2048"],
 }
 """In the folder of the rows; each writes `out`."""
 
