@@ -11,7 +11,7 @@ import statistics
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -193,10 +193,15 @@ def _conversation(question: str, answer: str) -> Row:
 
 def _learning_empty_thoughts(row: Row) -> Row:
     """All that follows the prompt of the thinking mode, as tokens and labels: empty thoughts, then the answer."""
-    tokenizer = AutoTokenizer.from_pretrained(MODEL)
+    tokenizer = _tokenizer()
     prompt = tokenizer.apply_chat_template(row["messages"][:-1], add_generation_prompt=True, return_dict=False)
     whole = tokenizer.apply_chat_template(row["messages"], return_dict=False)
     return row | {"input_ids": whole, "labels": [-100] * len(prompt) + whole[len(prompt) :]}
+
+
+@cache
+def _tokenizer() -> Any:
+    return AutoTokenizer.from_pretrained(MODEL)
 
 
 def _loaded(model: Path = MODEL, mode: Asked | None = None) -> synth.Model:

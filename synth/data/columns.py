@@ -19,7 +19,7 @@ def lists_of(kind: pa.DataType, *tests: IsType) -> bool:
     return any(test(kind.value_type) for test in tests)
 
 
-def as_type(column: pa.Array, kind: pa.DataType) -> pa.Array:
+def cast_to(column: pa.Array, kind: pa.DataType) -> pa.Array:
     """A column in another type; as it is where it has that type already.
 
     To cast a slice of structs with null members to their own type makes a damaged array (pyarrow 26).

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from pyarrow import compute
 
-from synth.data.columns import as_type
+from synth.data.columns import cast_to
 from synth.data.prompts import PromptSet
 from synth.data.row import REASON, RENDERING, Message, conversations_of, digest, records_of
 from synth.errors import UsageError
@@ -192,7 +192,7 @@ class _Gather:
         own = dict(zip(whole.schema.names, whole.columns, strict=True))  # to look each up in the batch takes too long
         own[SOURCE.name] = pa.array([self._part.name] * whole.num_rows, pa.string())
         columns = [
-            as_type(own[item.name], item.type) if item.name in own else pa.nulls(whole.num_rows, item.type)
+            cast_to(own[item.name], item.type) if item.name in own else pa.nulls(whole.num_rows, item.type)
             for item in self._schema
         ]
         return pa.record_batch(columns, schema=self._schema)

@@ -18,7 +18,7 @@ import pyarrow as pa
 from pyarrow import compute
 
 from filters.names import OWN, ImportPathError, function_at, is_import_path, near_or_all
-from synth.data.columns import as_type, lists_of
+from synth.data.columns import cast_to, lists_of
 from synth.data.pairs import has_pairs
 from synth.data.read import Rows
 from synth.data.row import MESSAGES, PAIRS, SCORES, Message
@@ -210,7 +210,7 @@ def _conformed(format: Format, batch: pa.RecordBatch, schema: pa.Schema) -> pa.R
     if not made.num_rows:
         return pa.RecordBatch.from_pylist([], schema=schema)
     try:
-        return pa.record_batch([as_type(made[item.name], item.type) for item in schema], schema=schema)
+        return pa.record_batch([cast_to(made[item.name], item.type) for item in schema], schema=schema)
     except (KeyError, pa.ArrowException) as error:
         raise UsageError(f"`form` {format.name}: later rows are of other columns than the first: {error}") from error
 

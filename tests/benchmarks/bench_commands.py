@@ -57,11 +57,11 @@ def main() -> None:
 
     with tempfile.TemporaryDirectory() as name:
         folder, earlier = Path(name), Path(name) / "before"
-        subprocess.run(["git", "-C", TREE, "worktree", "add", "-q", "--detach", earlier, given.before], check=True)
         rows = [json.dumps(row) + "\n" for row in conversations(given.rows)]
         (folder / "rows.jsonl").write_text("".join(rows))
         (folder / "some.jsonl").write_text("".join(row.replace("the", "that") for row in rows[:500]))
         synth.export(folder / "rows.jsonl", folder / "rows.parquet", progress=synth.SILENT)
+        subprocess.run(["git", "-C", TREE, "worktree", "add", "-q", "--detach", earlier, given.before], check=True)
         print(f"{'':<14} {'processor s':>15} {'':>6} {'by the clock':>15}")
         print(f"{'':<14} {'before':>8} {'now':>6} {'ratio':>6} {'before':>8} {'now':>6} {'ratio':>6}")
         try:

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from synth.data.columns import cast_to
 from synth.errors import UsageError
 
 
@@ -51,7 +52,7 @@ def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.Record
             continue
         column = batch.column(item.name)
         try:
-            columns.append(column if column.type == item.type else _plain_column(column).cast(item.type))
+            columns.append(column if column.type == item.type else cast_to(_plain_column(column), item.type))
         except pa.ArrowException as error:
             raise UsageError(
                 f"{path}: column {item.name!r} holds {column.type}, with the other files {item.type}, and a value does "
@@ -96,7 +97,7 @@ def _plain_column(column: pa.Array) -> pa.Array:
     if pa.types.is_dictionary(column.type) and _odd(column.type.value_type):  # Arrow takes no values from one of views
         words = column.dictionary.cast(_plain_type(column.type.value_type))
         column = pa.DictionaryArray.from_arrays(column.indices, words)
-    return column.cast(_plain_type(column.type))
+    return cast_to(column, _plain_type(column.type))
 
 
 def _plain_type(kind: pa.DataType) -> pa.DataType:

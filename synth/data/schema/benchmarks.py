@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from synth.data.columns import as_type
+from synth.data.columns import cast_to
 from synth.data.row import BASE, FAULT, MESSAGES, Message, digest
 from synth.data.schema.names import free_name
 from synth.data.schema.shapes import TURN_COLUMNS, Shape
@@ -350,7 +350,7 @@ def published(schema: pa.Schema, found: Benchmark, source: str) -> Shape:
         if answers:
             columns["ground_truth"] = [answers.get(str(record["id"])) for record in records]
         made = pa.record_batch(
-            [as_type(batch.column(old), kind) for old, kind in passthrough.values()]
+            [cast_to(batch.column(old), kind) for old, kind in passthrough.values()]
             + [pa.array(columns[name], kind) for name, kind in added.items()],
             schema=result,
         )
