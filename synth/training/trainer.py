@@ -15,19 +15,16 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
-from accelerate.utils import broadcast_object_list
-from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from synth.errors import RunError
 from synth.scoring.losses import divergences, token_losses
 from synth.training.attention import PACKED, lay_out
 from synth.training.batches import Batch, Collator
+from synth.training.steps import MEND, PlannedSteps
 
-_MEND = "look at these rows, lower `learning_rate`, or train in float32"
 
-
-class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
+class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers is not typed
     """Trains on planned batches."""
 
     def __init__(
@@ -50,24 +47,13 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
             reference: that model; None where the model in training is an adapter, which is then switched off.
             others: arguments of `Trainer`.
         """
-        self._batches, self._collator = batches, collator
+        self.planned, self.names, self._collator = batches, collator.rows.names, collator
         self._lm_loss_coef, self._kl_coef, self._reference = lm_loss_coef, kl_coef, reference
         super().__init__(data_collator=collator, train_dataset=range(len(collator.rows)), **others)
         # Losses are divided by the sums of a whole step. From transformers 5.19 on it reads the first name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
-        self._tokens = 0
-        self._step_rows: list[int] = []
-
-    def get_train_dataloader(self) -> DataLoader[Any]:
-        """The planned batches; each process has its own."""
-        return DataLoader(
-            self.train_dataset,
-            batch_sampler=self._batches,
-            collate_fn=self._collator,
-            pin_memory=self.args.dataloader_pin_memory,
-        )
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
@@ -76,33 +62,8 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         batches = [next(epoch_iterator) for _ in range(num_batches)]
         totals = torch.stack([batch["totals"] for batch in batches]).sum(0).float().to(device)
         self._tokens += sum(int(batch["lengths"].sum()) for batch in batches)
-        self._step_rows = [row for batch in batches for row in batch["rows"].tolist()]
+        self.step_rows = [row for batch in batches for row in batch["rows"].tolist()]
         return batches, self.accelerator.reduce(totals, "sum")
-
-    def take_tokens(self) -> int:
-        """Tokens that went through the model in this process since the last call."""
-        tokens, self._tokens = self._tokens, 0
-        return tokens
-
-    def any_process(self, said: bool) -> bool:
-        """Whether any process says so; all processes must call it."""
-        if self.accelerator.num_processes == 1:
-            return said
-        return bool(self.accelerator.reduce(torch.tensor(float(said), device=self.args.device), "sum") > 0)
-
-    def from_first(self, result: dict[str, Any]) -> dict[str, Any]:
-        """Broadcast a value of the first process to all of them."""
-        if self.accelerator.num_processes > 1:
-            [result] = broadcast_object_list([result])
-        return result
-
-    def whole_weights(self) -> dict[str, torch.Tensor]:
-        """The weights of a model that is shared among the processes, by name, on the CPU of the first of them.
-
-        All processes must call it. (`Trainer.save_model` writes nothing for sharded checkpoints, FSDP's default.)
-        """
-        weights: dict[str, torch.Tensor] = self.accelerator.get_state_dict(self.model)
-        return weights
 
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -125,30 +86,11 @@ class TokenTrainer(Trainer):  # type: ignore[misc] # transformers is not typed
         if not torch.isfinite(loss):
             rows = inputs["rows"].tolist()
             raise RunError(
-                f"the loss of step {self.state.global_step + 1} is {loss.item()}, on the rows {self._named(rows)}: "
-                f"{_MEND}"
+                f"the loss of step {self.state.global_step + 1} is {loss.item()}, on the rows {self.named(rows)}: "
+                f"{MEND}"
             )
         # Processes' gradients are averaged; the sums above are over all of them.
         return loss * self.accelerator.num_processes
-
-    def _clip_grad_norm(self, model: Any) -> Any:
-        """Clip gradients as Trainer does.
-
-        Raises:
-            RunError: they are not numbers; the weights are as they were before the step.
-        """
-        norm = super()._clip_grad_norm(model)
-        if norm is not None and not torch.isfinite(torch.as_tensor(float(norm))):
-            raise RunError(
-                f"the gradients of step {self.state.global_step + 1} are not numbers, on the rows "
-                f"{self._named(self._step_rows)}: {_MEND}"
-            )
-        return norm
-
-    def _named(self, rows: Sequence[int]) -> str:
-        """The ids of rows, the first twenty of them."""
-        names = [self._collator.rows.names[row] for row in rows]
-        return ", ".join(names[:20]) + (f" and {len(names) - 20:,} more" if len(names) > 20 else "")
 
     def _logits(self, model: Any, batch: Batch) -> torch.Tensor:
         """The logits that predict the targets; shape `[N, vocabulary]`."""

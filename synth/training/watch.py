@@ -11,7 +11,8 @@ from synth.errors import UsageError
 from synth.training.callbacks import Callbacks
 from synth.training.folder import TrainingFolder
 from synth.training.settings import TrainingSettings
-from synth.training.trainer import TokenTrainer, use_packed_attention
+from synth.training.steps import PlannedSteps
+from synth.training.trainer import use_packed_attention
 
 
 class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
@@ -24,7 +25,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
 
     def __init__(
         self,
-        trainer: TokenTrainer,
+        trainer: PlannedSteps,
         base: Any,
         packed: bool,
         settings: TrainingSettings,
@@ -72,6 +73,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
             entry = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
             entry |= {"grad_norm": logs.get("grad_norm"), "tokens": self._trainer.take_tokens()}
             entry["seconds"] = round(self._seconds, 4)
+            entry |= {name: logs[name] for name in self._trainer.logged if name in logs}
             self._folder.note(entry)
             self._callbacks.report(entry, state.max_steps)
 
