@@ -1,30 +1,35 @@
-"""Attention over rows laid end to end, each row for itself.
+"""Attention over rows laid end to end, each row for itself, in one of three ways.
 
-Rows of like length are attended to together, a group at a time, by torch's own attention: the cost grows with the rows'
-own lengths, where a mask over the whole packed sequence would cost its square. Whether a model may be packed at all is
-not looked up but tried (`can_pack`): recurrent layers, for one, carry a state across rows, and some models have an
-attention of their own that nothing can be put in the place of.
+flash     FlashAttention's kernels for rows of many lengths, which torch brings along: half precision on CUDA. Whatever
+          `torch.nn.attention.activate_flash_attention_impl` puts in their place (FlashAttention 3 or 4) is used.
+flex      FlexAttention, compiled, with a mask that ends at each row: what else there is on CUDA, float32 or capped
+          scores.
+grouped   torch's own attention, rows of like length together, a group at a time: on any device. The cost grows with the
+          rows' own lengths, where a mask over the whole packed sequence would cost its square.
+
+Which one a model can take is tried (`synth.training.packing`). Lengths are known on the host and stay there: nothing
+here waits for the device. (transformers finds them again from positions, in every layer, and waits each time.)
 """
 
-import copy
-from collections.abc import Iterable, Sequence
-from contextlib import nullcontext
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cache, cached_property, partial
+from typing import Any, Literal
 
 import torch
+from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
+from torch.nn.attention.varlen import varlen_attn
 from torch.nn.functional import scaled_dot_product_attention
 
-from synth.engines.device import out_of_memory
-from synth.errors import UsageError
-from synth.training.model import layers_of
+Way = Literal["flash", "flex", "grouped"]
 
-PACKED = "synth_packed"
-_SHORT = (13, 11, 5)
-_FIRST = 8
-"""Layers that are tried at real lengths: local and global attention alternate within so many."""
-_UNKNOWN = ("softcap", "s_aux", "position_bias", "cache")
-"""Arguments that change what attention is, and that this one does not know."""
+IMPLEMENTATIONS: dict[Way, str] = {"flash": "synth_varlen", "flex": "synth_document", "grouped": "synth_grouped"}
+"""Their names in transformers, none of which it knows; so it makes no masks for them."""
+
+_UNKNOWN = ("s_aux", "position_bias", "cache")
+"""Arguments that change what attention is, and that no way knows."""
+_SAYS_GROUPED = "enable_gqa" in inspect.signature(varlen_attn).parameters  # torch 2.11 finds out by itself
 
 
 @dataclass(slots=True)
@@ -43,41 +48,168 @@ class _Group:
     back: torch.Tensor | None
 
 
-@dataclass(slots=True)
+@dataclass
 class _Layout:
-    groups: list[_Group] = field(default_factory=list)
+    """How the rows of a batch lie in the packed sequence, as each way needs it."""
+
+    lengths: Sequence[int] = ()
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     attended: int = 0
-    """Layers that have attended by `packed_attention` since the batch was laid out."""
+    """Layers that have attended since the batch was laid out."""
+    masks: dict[int | None, BlockMask] = field(default_factory=dict)
+
+    def _there(self, values: torch.Tensor) -> torch.Tensor:
+        return values.to(self.device, non_blocking=True)
+
+    @cached_property
+    def starts(self) -> torch.Tensor:
+        """Where each row begins, and the last one ends; shape `[rows + 1]`, int32."""
+        return self._there(torch.tensor([0, *self.lengths]).cumsum(0).int())
+
+    def mask(self, window: int | None) -> BlockMask:
+        """What each token sees: those before it in its row, or `window` of them, itself included."""
+        if window not in self.masks:
+            lengths = torch.tensor(self.lengths)
+            row, total = self._there(torch.arange(len(lengths)).repeat_interleave(lengths)), sum(self.lengths)
+
+            def sees(_batch: Any, _head: Any, at: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+                before = (row[at] == row[other]) & (at >= other)
+                return before if window is None else before & (at - other < window)
+
+            make = _compiled(create_block_mask) if self.device.type == "cuda" else create_block_mask
+            self.masks[window] = make(sees, None, None, total, total, device=self.device)
+        return self.masks[window]
+
+    @cached_property
+    def groups(self) -> list[_Group]:
+        groups: list[_Group] = []
+        at = first = 0
+        while first < len(self.lengths):
+            longest, last = self.lengths[first], first
+            while last < len(self.lengths) and 4 * self.lengths[last] > 3 * longest:
+                last += 1
+            members = torch.tensor(self.lengths[first:last])
+            count, total = last - first, sum(self.lengths[first:last])
+            padded = back = None
+            if total != count * longest:
+                starts = members.cumsum(0) - members
+                place = torch.arange(longest)[None]
+                real = place < members[:, None]
+                padded = self._there(torch.where(real, starts[:, None] + place, starts[:, None]).flatten())
+                back = self._there(real.flatten().nonzero().flatten())
+            groups.append(_Group(at, at + total, count, longest, padded, back))
+            at, first = at + total, last
+        return groups
 
 
-_layout = _Layout()
-"""The layout of the batch in the model. One model trains at a time in a process, and the layout must still be there
-when activations are computed once more in the backward pass."""
+@dataclass(slots=True)
+class _Batch:
+    layout: _Layout = field(default_factory=_Layout)
 
 
-def lay_out(lengths: list[int], device: torch.device) -> None:
+_batch = _Batch()
+"""The batch in the model. One model trains at a time in a process, and the layout must still be there when activations
+are computed once more in the backward pass, which is another thread's."""
+
+
+def lay_out(lengths: Sequence[int], device: torch.device) -> None:
     """Set the layout of the next packed batch: the tokens of each row, longest row first."""
-    groups: list[_Group] = []
-    at = first = 0
-    while first < len(lengths):
-        longest, last = lengths[first], first
-        while last < len(lengths) and 4 * lengths[last] > 3 * longest:
-            last += 1
-        members = torch.tensor(lengths[first:last])
-        count, total = last - first, int(members.sum())
-        padded = back = None
-        if total != count * longest:
-            starts = members.cumsum(0) - members
-            place = torch.arange(longest)[None]
-            real = place < members[:, None]
-            padded = torch.where(real, starts[:, None] + place, starts[:, None]).flatten().to(device)
-            back = real.flatten().nonzero().flatten().to(device)
-        groups.append(_Group(at, at + total, count, longest, padded, back))
-        at, first = at + total, last
-    _layout.groups, _layout.attended = groups, 0
+    _batch.layout = _Layout(lengths, device)
 
 
-def packed_attention(
+def attended() -> int:
+    """Layers that have attended in one of these ways since the batch was laid out."""
+    return _batch.layout.attended
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    """What a layer wants: dropout of weights, scale and cap of scores, and how many tokens one sees, itself too."""
+
+    dropout: float
+    scale: float | None
+    window: int | None
+    cap: float | None
+
+
+States = tuple[torch.Tensor, ...]
+"""Queries, keys and values, each of shape `[tokens, heads, size]`."""
+
+
+def _flash(states: States, kind: _Kind) -> torch.Tensor:
+    query, key, value = states
+    if kind.dropout or kind.cap is not None:
+        raise NotImplementedError("flash attention with dropout or capped scores")
+    grouped = {"enable_gqa": True} if _SAYS_GROUPED and key.shape[1] != query.shape[1] else {}
+    left = -1 if kind.window is None else kind.window - 1
+    starts, longest = _batch.layout.starts, _batch.layout.lengths[0]
+    found: torch.Tensor = varlen_attn(
+        query, key, value, starts, starts, longest, longest, scale=kind.scale, window_size=(left, 0), **grouped
+    )
+    return found
+
+
+def _flex(states: States, kind: _Kind) -> torch.Tensor:
+    if kind.dropout:
+        raise NotImplementedError("flex attention with dropout")
+    query, key, value = (part.transpose(0, 1)[None] for part in states)
+    attend = _compiled(flex_attention) if query.device.type == "cuda" else flex_attention
+    found: torch.Tensor = attend(
+        query,
+        key,
+        value,
+        score_mod=None if kind.cap is None else _capped(kind.cap),
+        block_mask=_batch.layout.mask(kind.window),
+        scale=kind.scale,
+        enable_gqa=key.shape[1] != query.shape[1],
+    )
+    return found[0].transpose(0, 1)
+
+
+@cache
+def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function compiled, once in a process; torch makes its kernels anew where sizes prove to vary."""
+    compiled: Callable[..., Any] = torch.compile(function)
+    return compiled
+
+
+@cache
+def _capped(cap: float) -> Callable[..., torch.Tensor]:
+    def score(scores: torch.Tensor, *_: torch.Tensor) -> torch.Tensor:
+        return cap * torch.tanh(scores / cap)
+
+    return score
+
+
+def _grouped(states: States, kind: _Kind) -> torch.Tensor:
+    if kind.cap is not None:
+        raise NotImplementedError("torch's attention with capped scores")
+    device, outputs = states[0].device, []
+    shared = states[0].shape[1] != states[1].shape[1]
+    for group in _batch.layout.groups:
+        parts = [part[group.start : group.end] for part in states]
+        if group.padded is not None:
+            parts = [part.index_select(0, group.padded) for part in parts]
+        # Padding stands after a row's last token: no token of the row sees it.
+        query, key, value = (part.unflatten(0, (group.count, group.longest)).transpose(1, 2) for part in parts)
+        mask = None
+        if kind.window is not None and group.longest > kind.window:
+            places = torch.arange(group.longest, device=device)
+            distance = places[:, None] - places[None]
+            mask = (distance >= 0) & (distance < kind.window)
+        found = scaled_dot_product_attention(
+            query, key, value, mask, kind.dropout, is_causal=mask is None, scale=kind.scale, enable_gqa=shared
+        )
+        found = found.transpose(1, 2).flatten(0, 1)
+        outputs.append(found if group.back is None else found.index_select(0, group.back))
+    return torch.cat(outputs)
+
+
+_WAYS: dict[Way, Callable[[States, _Kind], torch.Tensor]] = {"flash": _flash, "flex": _flex, "grouped": _grouped}
+
+
+def _attend(
+    way: Way,
     module: torch.nn.Module,
     query: torch.Tensor,
     key: torch.Tensor,
@@ -86,11 +218,13 @@ def packed_attention(
     dropout: float = 0.0,
     scaling: float | None = None,
     sliding_window: int | None = None,
+    softcap: float | None = None,
     **others: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention within each row; an attention function of transformers.
 
     Args:
+        way: how.
         module: the attention layer.
         query: shape `[1, heads, tokens, size]`.
         key: shape `[1, key heads, tokens, size]`.
@@ -99,6 +233,7 @@ def packed_attention(
         dropout: of attention weights.
         scaling: of scores.
         sliding_window: tokens that a token sees, itself included.
+        softcap: scores are kept below it.
         others: what the model passes besides.
 
     Returns:
@@ -108,101 +243,22 @@ def packed_attention(
         NotImplementedError: the model's attention is of another kind.
     """
     if any(others.get(name) is not None for name in _UNKNOWN) or others.get("is_causal") is False:
-        raise NotImplementedError("attention with a cap, sinks or a bias of its own")
-    _layout.attended += 1
-    grouped = key.shape[1] != query.shape[1]
-    # On a CPU torch's attention takes six times as long backwards in bfloat16 as in float32.
-    on_cpu = query.device.type == "cpu"
-    dtype = torch.float32 if on_cpu else query.dtype
-    heads = [states[0].transpose(0, 1).to(dtype) for states in (query, key, value)]  # [tokens, heads, size]
-    outputs = []
-    for group in _layout.groups:
-        states = [part[group.start : group.end] for part in heads]
-        if group.padded is not None:
-            states = [part.index_select(0, group.padded) for part in states]
-        # Padding stands after a row's last token: no token of the row sees it.
-        q, k, v = (part.unflatten(0, (group.count, group.longest)).transpose(1, 2) for part in states)
-        mask = None
-        if sliding_window is not None and group.longest > sliding_window:
-            places = torch.arange(group.longest, device=query.device)
-            distance = places[:, None] - places[None]
-            mask = (distance >= 0) & (distance < sliding_window)
-        with torch.autocast("cpu", enabled=False) if on_cpu else nullcontext():
-            found = scaled_dot_product_attention(
-                q, k, v, mask, dropout, is_causal=mask is None, scale=scaling, enable_gqa=grouped
-            )
-        found = found.transpose(1, 2).flatten(0, 1)
-        outputs.append(found if group.back is None else found.index_select(0, group.back))
-    return torch.cat(outputs)[None].to(query.dtype), None
+        raise NotImplementedError("attention with sinks or a bias of its own")
+    _batch.layout.attended += 1
+    device, dtype = query.device.type, query.dtype
+    if device == "cpu":  # there torch's attention takes six times as long backwards in bfloat16 as in float32
+        dtype = torch.float32
+    elif torch.is_autocast_enabled(device):
+        dtype = torch.get_autocast_dtype(device)
+    states = tuple(part[0].transpose(0, 1).to(dtype) for part in (query, key, value))
+    with torch.autocast(device, enabled=False):
+        found = _WAYS[way](states, _Kind(dropout, scaling, sliding_window, softcap))
+    return found[None].to(value.dtype), None
 
 
 def register() -> None:
-    """Make `PACKED` known to transformers; it needs no mask."""
+    """Make the ways known to transformers."""
     from transformers import AttentionInterface
-    from transformers.masking_utils import AttentionMaskInterface
 
-    AttentionInterface.register(PACKED, packed_attention)
-    AttentionMaskInterface.register(PACKED, lambda *_, **__: None)
-
-
-def can_pack(model: Any, batches: Iterable[Sequence[int]] = (), place: torch.device | None = None) -> bool:
-    """Test whether rows packed by `PACKED` give the model's own outputs.
-
-    The whole model is tried on three short rows of odd lengths, and its first layers on batches as they will come, for
-    masks and windows show at their real lengths only. The model's attention is left as it was found.
-
-    Args:
-        model: of transformers.
-        batches: the tokens of each row of a batch, longest row first.
-        place: where the first layers are tried; the model's own device by default.
-    """
-    from transformers.modeling_utils import PreTrainedModel
-
-    if not isinstance(model, PreTrainedModel):
-        return False
-    register()
-    try:
-        if not _agrees(model, len(layers_of(model)), _SHORT):
-            return False
-        batches = list(batches)
-        return not batches or _first_layers_agree(model, batches, place or model.device)
-    except (UsageError, NotImplementedError, TypeError, ValueError, RuntimeError, LookupError) as error:
-        return out_of_memory(error)  # the error is raised in training, with advice
-
-
-def _first_layers_agree(model: Any, batches: Iterable[Sequence[int]], place: torch.device) -> bool:
-    """Whether packing changes nothing that a model's first layers give out, on the device `place`."""
-    layers = layers_of(model)
-    count, rest = min(len(layers), _FIRST), list(layers[_FIRST:])
-    del layers[_FIRST:]
-    try:
-        beginning = copy.deepcopy(model.base_model).to(place)
-    finally:
-        layers.extend(rest)
-    return all(_agrees(beginning, count, sizes) for sizes in batches)
-
-
-def _agrees(model: Any, layers: int, sizes: Sequence[int]) -> bool:
-    """Whether the longest, the shortest and a middle row give the same among others as alone, in all `layers`."""
-    before, device, training = model.config._attn_implementation, model.device, model.training
-    vocabulary = len(model.get_input_embeddings().weight)  # an adapter around them has no other measure
-    ids = [torch.arange(7 * size, 8 * size, device=device)[None] * 31 % vocabulary for size in sizes]
-    chosen = sorted({0, len(sizes) // 2, len(sizes) - 1})
-    model.eval()
-    try:
-        with torch.no_grad():
-            alone = torch.cat([model(input_ids=ids[row], use_cache=False)[0][0] for row in chosen]).float()
-            model.set_attn_implementation(PACKED)
-            lay_out(list(sizes), device)
-            positions = torch.cat([torch.arange(size, device=device) for size in sizes])[None]
-            packed = model(input_ids=torch.cat(ids, 1), position_ids=positions, use_cache=False)[0][0].split(
-                list(sizes)
-            )
-    finally:
-        model.set_attn_implementation(before)
-        model.train(training)
-    if _layout.attended < layers:
-        return False  # a layer has an attention of its own, in which rows see each other
-    among = torch.cat([packed[row] for row in chosen]).float()
-    precise = model.dtype == torch.float32
-    return bool((among - alone).abs().max() <= (1e-3 if precise else 5e-2) * alone.abs().max())
+    for way, name in IMPLEMENTATIONS.items():
+        AttentionInterface.register(name, partial(_attend, way))

@@ -20,12 +20,13 @@ from synth.engines.hf.forward import check_causal
 from synth.engines.loading import load_config, own_attention
 from synth.errors import RunError, UsageError
 from synth.quiet import quiet_libraries
-from synth.training.attention import can_pack
+from synth.training.attention import Way
 from synth.training.batches import Collator, hardest, plan_steps
 from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
 from synth.training.folder import TrainingFolder
 from synth.training.model import in_bfloat16, load_for_training
+from synth.training.packing import NAMES, choose_attention
 from synth.training.rows import TrainingRows
 from synth.training.settings import TrainedParts, TrainingSettings
 from synth.training.trainer import TokenTrainer, use_packed_attention
@@ -176,6 +177,7 @@ class _Run:
         arguments = _arguments(settings, folder, model)
         self._per_step = settings.gradient_accumulation_steps * arguments.world_size
         self._batches, self._packed = self._plan()
+        folder.record.attention = NAMES[self._packed] if self._packed else None
         arguments.max_steps = len(self._batches) // self._per_step
         arguments.warmup_steps = round(settings.warmup * arguments.max_steps)
         self.trainer = self._open_trainer(arguments)
@@ -190,11 +192,12 @@ class _Run:
         callbacks.say(
             f"{type(model.base).__name__} on {model.place}, {'bfloat16' if model.half else 'float32'}: "
             f"{sum(p.numel() for p in model.net.parameters() if p.requires_grad):,} weights to train; "
-            f"{arguments.max_steps:,} steps; rows {'packed' if self._packed else 'padded: this model cannot be packed'}"
+            f"{arguments.max_steps:,} steps; rows "
+            + (f"packed ({NAMES[self._packed]})" if self._packed else "padded: this model cannot be packed")
         )
 
-    def _plan(self) -> tuple[list[NDArray[int64]], bool]:
-        """The batches of all steps and processes, and whether their rows are packed."""
+    def _plan(self) -> tuple[list[NDArray[int64]], Way | None]:
+        """The batches of all steps and processes, and how they attend within packed rows, if those can be packed."""
         settings, sizes = self._settings, self._rows.sizes
         plan = partial(
             plan_steps,
@@ -206,18 +209,18 @@ class _Run:
             seed=settings.seed,
         )
         batches = plan()
-        if can_pack(self._model.base, hardest(batches, sizes), self._model.place):
-            return batches, True
-        return plan(padded=True), False
+        model = self._model
+        way = choose_attention(model.base, hardest(batches, sizes), model.place, half=model.half)
+        return (batches, way) if way else (plan(padded=True), None)
 
     def _open_trainer(self, arguments: TrainingArguments) -> TokenTrainer:
         settings, model = self._settings, self._model
         reference = model.reference() if settings.kl_coef else None
         if self._packed:
-            use_packed_attention(*(one for one in (model.base, reference) if one is not None))
+            use_packed_attention(self._packed, *(one for one in (model.base, reference) if one is not None))
         collator = Collator(
             self._rows,
-            self._packed,
+            self._packed is not None,
             all_tokens=settings.lm_loss_coef > 0,
             kl_sources=frozenset(settings.kl_sources) if settings.kl_sources else None,
             padding=model.tokenizer.pad_token_id or 0,

@@ -19,7 +19,7 @@ from transformers import Trainer
 
 from synth.errors import RunError
 from synth.scoring.losses import divergences, token_losses
-from synth.training.attention import PACKED, lay_out
+from synth.training.attention import IMPLEMENTATIONS, Way, lay_out
 from synth.training.batches import Batch, Collator
 from synth.training.steps import MEND, PlannedSteps
 
@@ -129,7 +129,7 @@ class _without_adapter(AbstractContextManager[Any]):
         self._model.train()
 
 
-def use_packed_attention(*models: Any) -> None:
+def use_packed_attention(way: Way, *models: Any) -> None:
     """Let models attend within the rows of a packed batch only."""
     for model in models:
-        model.set_attn_implementation(PACKED)
+        model.set_attn_implementation(IMPLEMENTATIONS[way])

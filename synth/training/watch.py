@@ -8,6 +8,7 @@ from transformers import TrainerCallback, TrainingArguments
 
 from synth.engines.loading import own_attention
 from synth.errors import UsageError
+from synth.training.attention import Way
 from synth.training.callbacks import Callbacks
 from synth.training.folder import TrainingFolder
 from synth.training.settings import TrainingSettings
@@ -27,7 +28,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         self,
         trainer: PlannedSteps,
         base: Any,
-        packed: bool,
+        packed: Way | None,
         settings: TrainingSettings,
         folder: TrainingFolder,
         callbacks: Callbacks,
@@ -37,7 +38,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         Args:
             trainer: takes the steps.
             base: the model, without an adapter around it.
-            packed: whether it attends within packed rows; while it is measured, it does as it came.
+            packed: how it attends within packed rows, if they are; while it is measured, it does as it came.
             settings: when to evaluate and to save, and how much is to be kept.
             folder: where all is logged.
             callbacks: measure the model, and are told of the log.
@@ -112,7 +113,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
             result = self._callbacks.evaluate(self._base)
             self._base.train()
             if self._packed:
-                use_packed_attention(self._base)
+                use_packed_attention(self._packed, self._base)
             torch.random.set_rng_state(random_state)
         result = self._trainer.from_first(result)
         entry = {"step": state.global_step, "evaluation": result}

@@ -59,6 +59,8 @@ class RunRecord:
     completion_tokens: int = 0
     cost: float | None = None
     """What the answers of all attempts cost, where prices were given."""
+    attention: str | None = None
+    """Of a training: by which attention rows were packed; None where they were padded."""
     finished: str | None = None
     note: str | None = None
 

@@ -25,7 +25,7 @@ from synth.engines.loading import (
     remote_code,
 )
 from synth.errors import UsageError
-from synth.training.attention import can_pack
+from synth.training.packing import choose_attention
 from tests.synth.engines.hf.test_engine import plain_logprobs
 
 ROOT = Path(__file__).parents[3]
@@ -108,7 +108,7 @@ def test_attention_that_a_model_needs_is_the_one_it_gets(tmp_path: Path, name: s
             assert isinstance(found, np.ndarray)
             np.testing.assert_allclose(found[1:], plain_logprobs(eager, tokens).numpy(), atol=1e-4, rtol=0)
     ids = torch.tensor(rows[:1])
-    can_pack(loaded)  # tries another attention, and puts this one back
+    choose_attention(loaded)  # tries another attention, and puts this one back
     assert loaded.config._attn_implementation == expected
     for model in (eager, loaded):
         model.train()

@@ -17,8 +17,10 @@ SIX = TrainingSettings(steps=6, learning_rate=1e-3, tokens_per_batch=700, dtype=
 
 
 def test_a_run_leaves_a_model_that_loads(run: Train, model: str) -> None:
-    outcome, folder = run("out", replace(SIX, dtype="auto"))
+    said: list[str] = []
+    outcome, folder = run("out", replace(SIX, dtype="auto"), say=said.append)
     assert outcome.steps == 6 and folder.record.finished
+    assert f"rows packed ({folder.record.attention})" in said[0] and "like length" in said[0]
     assert [entry["step"] for entry in folder.log] == [1, 2, 3, 4, 5, 6]
     assert folder.log[-1]["loss"] < folder.log[0]["loss"]
     loaded = AutoModelForCausalLM.from_pretrained(folder.path)
