@@ -23,6 +23,7 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 GROUPS = {
     "Replay and the model's own words": {
         "magpie": "A chat model asks itself questions and answers them: replay data from nothing.",
+        "sample": "What a model writes from nothing: context-free samples as replay.",
         "self-output": "The model answers tasks itself; its right answers become the data.",
         "paraphrase": "The model restates human answers in its own words.",
         "minimum-change": "The model's own answers, corrected with as few changes as possible.",

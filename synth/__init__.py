@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
     from synth.api.run import run
+    from synth.api.sample import sample
     from synth.api.score_tokens import score_tokens
     from synth.api.self_output import self_output
     from synth.api.ssr import ssr
@@ -106,6 +107,7 @@ __all__ = [
     "rephrase",
     "report",
     "run",
+    "sample",
     "score_tokens",
     "self_output",
     "ssr",

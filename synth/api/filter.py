@@ -7,8 +7,8 @@ from synth.api.places import Place, Source, output_at, source_at
 from synth.curation.run import run_steps
 from synth.curation.steps import AnyStep, steps_of
 from synth.curation.summary import StepSummary
+from synth.data.plain import open_rows_or_texts
 from synth.data.prompts import open_prompts
-from synth.data.read import open_rows
 from synth.engines.loading import remote_code
 from synth.engines.open import check_device
 from synth.errors import UsageError
@@ -71,7 +71,7 @@ def filter(
         raise UsageError("nothing to do: name a filter or a selection, such as near duplicates")
     place = output_at(output, restart=restart)
     with source_at(source) as name, remote_code(allowed=trust_remote_code):
-        rows = open_rows(name, prompt_column=prompt_column, reference_column=reference_column)
+        rows = open_rows_or_texts(name, prompt_column=prompt_column, reference_column=reference_column)
         prompts = open_prompts(rows, limit)
         for note in rows.notes:
             progress.say(note)

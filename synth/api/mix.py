@@ -10,6 +10,7 @@ from synth.api.models import used
 from synth.api.places import Place, Source, output_at, path_of, source_at
 from synth.data.mix import CountTokens
 from synth.data.mixing import open_part, part_names, write_mixture
+from synth.data.plain import TEXT
 from synth.errors import RequestError, UsageError
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
@@ -119,6 +120,8 @@ def _token_counter(model: Model) -> CountTokens:
 
     def count(record: Mapping[str, Any]) -> int:
         try:
+            if not record["messages"] and record.get(TEXT):
+                return len(encoder.text(record[TEXT]).ids)
             return encoder.length(record)
         except RequestError:
             return 0  # such a row is rejected when it is scored

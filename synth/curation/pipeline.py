@@ -13,6 +13,7 @@ from types import MappingProxyType
 import polars as pl
 import pyarrow as pa
 
+from synth.data.plain import TEXT, has_texts
 from synth.data.prompts import PromptSet
 from synth.data.row import REASON
 from synth.data.schema.names import free_name
@@ -94,8 +95,8 @@ def frame_of(prompts: PromptSet) -> pl.DataFrame:
     `id`      names the row
     `row`     its index
     `prompt`  the user's turns, an empty line between two
-    `answer`  the assistant's turns likewise; where there are none the reference; null without either
-    `text`    all turns but the system's, and an answer that is the reference
+    `answer`  the assistant's turns likewise; a plain text; where there is neither the reference; else null
+    `text`    all turns but the system's, and an answer that is the reference; or a plain text
     `system`  the system's turns; null without any
     `thoughts`  what the assistant thought before its turns; null without any
     `calls`   the tools that it called, with their arguments, each on a line; null without any
@@ -108,10 +109,12 @@ def frame_of(prompts: PromptSet) -> pl.DataFrame:
     """
     batches = [completed for _, completed in prompts.completed(pa.schema([REASON]))]
     frame = pl.DataFrame(pa.Table.from_batches(batches, schema=schema_of(prompts)))
-    frame = frame.rename(_renamed(frame.columns))
+    renamed = _renamed(frame.columns)
+    frame = frame.rename(renamed)
+    plain = _plain(renamed[TEXT]) if has_texts(prompts.source.schema) else pl.lit(None, pl.String)
     frame = frame.with_columns(
         _turns("user").alias("prompt"),
-        pl.coalesce(_turns("assistant"), "reference").alias("answer"),
+        pl.coalesce(_turns("assistant"), plain, "reference").alias("answer"),
         _turns("system", "developer").alias("system"),
         _thoughts(frame).alias("thoughts"),
         _calls(frame).alias("calls"),
@@ -120,7 +123,8 @@ def frame_of(prompts: PromptSet) -> pl.DataFrame:
     )
     said = _turns("system", "developer", others=True)
     unsaid = pl.when(_turns("assistant").is_null()).then(pl.col("reference"))
-    frame = frame.with_columns(pl.concat_str(said, unsaid, separator=_BETWEEN_TURNS, ignore_nulls=True).alias("text"))
+    whole = pl.concat_str(said, unsaid, separator=_BETWEEN_TURNS, ignore_nulls=True)
+    frame = frame.with_columns(pl.coalesce(plain, whole).alias("text"))
     return frame.with_columns(**_of_tokens(frame))
 
 
@@ -167,6 +171,11 @@ def curated(
 def _renamed(columns: Sequence[str]) -> dict[str, str]:
     """New names for columns that bear one of ours."""
     return {name: free_name(name, {name}, columns) for name in _OURS if name in columns}
+
+
+def _plain(column: str) -> pl.Expr:
+    """The texts of a column where rows are no conversations; null for all others."""
+    return pl.when(pl.col("messages").list.len().fill_null(0) == 0).then(pl.col(column).cast(pl.String))
 
 
 def _turns(*roles: str, others: bool = False) -> pl.Expr:

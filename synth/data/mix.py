@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pyarrow import compute
 
 from synth.data.columns import cast_to
+from synth.data.plain import TEXT, has_texts, only_texts
 from synth.data.prompts import PromptSet
 from synth.data.row import REASON, RENDERING, Message, conversations_of, digest, records_of
 from synth.errors import UsageError
@@ -23,7 +24,7 @@ from synth.seeds import seed_of
 from synth.values import Order, Unit
 
 CountTokens = Callable[[Mapping[str, Any]], int]
-"""Of a row: of its `messages`, as its columns of `RENDERING` say that they are written."""
+"""Of a row: of its `messages`, as its columns of `RENDERING` say that they are written, or of its plain `text`."""
 
 BLOCK_ROWS = 1_000
 DUPLICATE = "duplicate of a target row"
@@ -205,10 +206,11 @@ def _one_form(parts: Sequence[MixPart]) -> None:
     for what, having in (("labels", labelled), ("tokens", tokens)):
         if having and len(having) < len(parts):
             plain = next(part for part in parts if part not in having)
+            are_texts = any(only_texts(part.prompts.source) for part in having)
             raise UsageError(
                 f"{having[0].name} has {what} and {plain.name} has none: score {plain.name} with the same model (synth "
-                "score-tokens without a mask trains on all its assistant tokens), or leave all tokens behind: `as` "
-                "messages"
+                "score-tokens without a mask trains on all its assistant tokens)"
+                + ("" if are_texts else ", or leave all tokens behind: `as` messages")
             )
     models: dict[str, str] = {}
     for part in (part for part in tokens if "scorer" in part.prompts.source.schema.names):
@@ -230,19 +232,27 @@ def _tokenised(part: MixPart) -> bool:
 def _look(
     part: MixPart, by: Unit, count_tokens: CountTokens | None
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.bool_]]:
-    """For each row of a set a hash of its prompt, its tokens (0: not known, not asked for), whether it can be read."""
+    """For each row of a set a hash of its prompt or its plain text, its tokens, and whether it can be read.
+
+    Tokens are 0 where they are not known or not asked for.
+    """
     keys: list[int] = []
     sizes: list[int] = []
-    tokenised = _tokenised(part)
+    tokenised, schema = _tokenised(part), part.prompts.source.schema
+    names = [
+        "messages",
+        *([TEXT] if has_texts(schema) else []),
+        *(one for one in RENDERING.names if one in schema.names),
+    ]
     for batch in part.prompts.source.batches(part.prompts.limit):
-        conversations = conversations_of(batch["messages"])
-        keys.extend(int(digest(_prompt(messages or []))[:15], 16) for messages in conversations)
+        texts = batch[TEXT].to_pylist() if TEXT in names else [None] * batch.num_rows
+        asked = zip(conversations_of(batch["messages"]), texts, strict=True)
+        keys.extend(int(digest(_prompt(messages) if messages else text or [])[:15], 16) for messages, text in asked)
         if tokenised:
             sizes.extend(compute.fill_null(compute.list_value_length(batch["input_ids"]), 0).to_pylist())
         elif by == "tokens":
             if count_tokens is None:
                 raise UsageError("`by` tokens: name the model whose tokens they are, `model` M")
-            names = ["messages", *(name for name in RENDERING.names if name in batch.schema.names)]
             sizes.extend(map(count_tokens, records_of(batch.select(names))))
         else:
             sizes.extend([0] * batch.num_rows)

@@ -9,8 +9,9 @@ import pyarrow as pa
 from synth.data.files.names import short_name, unlike
 from synth.data.mix import CountTokens, MixPart, Mixture, mixed, plan
 from synth.data.output import Output
+from synth.data.plain import only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
-from synth.data.read import Rows, conversations, open_source
+from synth.data.read import Rows, open_source
 from synth.data.row import SCORES
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
@@ -38,7 +39,7 @@ def open_part(
     """
     raw = open_source(source)
     try:
-        rows = conversations(raw)
+        rows = rows_or_texts(raw)
     except UsageError as error:
         if "input_ids" not in raw.schema.names:
             raise
@@ -46,6 +47,8 @@ def open_part(
             f"{source} holds tokens without the conversations they are of, so that what target and replay both ask "
             "cannot be told: keep the messages in a column beside them, as synth score-tokens does"
         ) from error
+    if messages and "input_ids" in raw.schema.names and only_texts(rows):
+        raise UsageError(f"{source} has texts and their tokens, and no messages that `as` messages could leave")
     for note in rows.notes:
         progress.say(f"{name}: {note}")
     prompts = open_prompts(_without_tokens(rows) if messages else rows, limit)

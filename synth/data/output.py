@@ -18,7 +18,7 @@ from synth.data.files import memory
 from synth.data.files.encode import JsonLines
 from synth.data.row import Outcome
 from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
-from synth.data.run.record import RunRecord, read_record, refuse_other_run
+from synth.data.run.record import RunRecord, read_record, refuse_other_run, without
 from synth.data.run.shards import read_shards
 from synth.data.write import FORMATS, open_writer
 from synth.errors import Stopped, UsageError
@@ -31,7 +31,7 @@ PARTIAL = ".partial"
 
 
 class StreamSink:
-    """Accepted rows as JSON lines on a stream, in order; columns that do not apply are left out.
+    """Accepted rows as JSON lines on a stream, in order; columns that do not apply (turns, to a text) are left out.
 
     Rejected rows are only counted, and an interrupted run cannot be continued: for both, write to a directory.
     """
@@ -57,7 +57,8 @@ class StreamSink:
         if outcome.reason is not None:
             return
         for row in (outcome.row, *outcome.more):
-            columns = {name: value for name, value in row.record().items() if value is not None}
+            said = row.record() if row.messages else without(row.record(), "messages")
+            columns = {name: value for name, value in said.items() if value is not None}
             text = json.dumps(columns, ensure_ascii=False, default=str)  # dates, decimals
             self._stream.write(text.encode("utf-8", "replace") + b"\n")
         if time.monotonic() - self._flushed > FLUSH:

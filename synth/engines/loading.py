@@ -151,6 +151,24 @@ def load_end_ids(model: str) -> tuple[int, ...]:
     Raises:
         UsageError: the file cannot be read.
     """
+    return _generation_ids(model, "eos_token_id")
+
+
+def load_begin_id(model: str) -> int | None:
+    """The beginning-of-sequence id of a model's generation config; None where it names none, or has no such file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
+    return next(iter(_generation_ids(model, "bos_token_id")), None)
+
+
+def _generation_ids(model: str, name: str) -> tuple[int, ...]:
+    """The tokens that a model's generation config has under a name; none where it has no such file.
+
+    Raises:
+        UsageError: the file cannot be read.
+    """
     from transformers import GenerationConfig
 
     place = locate(model)
@@ -160,14 +178,14 @@ def load_end_ids(model: str) -> tuple[int, ...]:
     fault = f"{file} cannot be read"
     try:
         with _reading(model, fault):
-            ids = GenerationConfig.from_pretrained(place).eos_token_id
+            ids = getattr(GenerationConfig.from_pretrained(place), name)
     except UsageError as error:
         if not Path(place).is_dir() and isinstance(error.__cause__, OSError):  # the Hub has no such file
             return ()
         raise
     tokens = ids if isinstance(ids, list) else [] if ids is None else [ids]
     if not all(isinstance(token, int) and not isinstance(token, bool) and token >= 0 for token in tokens):
-        raise UsageError(f"{fault}: eos_token_id is {str(ids)[:80]!r}, not the ids of tokens")
+        raise UsageError(f"{fault}: {name} is {str(ids)[:80]!r}, not the ids of tokens")
     return tuple(tokens)
 
 

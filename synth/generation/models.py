@@ -15,7 +15,7 @@ from typing import Any, Self
 from filters.verdict import VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.background import wait_for
-from synth.chat.derive import format_for
+from synth.chat.derive import format_for, format_for_texts
 from synth.chat.format import ChatFormat
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
@@ -146,6 +146,17 @@ class Model:
         model = copy.copy(self)
         model.prefix, model.stop = prefix, stop
         model.__dict__.pop("chat", None)
+        return model
+
+    def of_texts(self) -> "Model":
+        """This model where no conversation is written, for which it needs no chat template; shares its weights.
+
+        Raises:
+            UsageError: it has no tokenizer that can be used.
+        """
+        model = copy.copy(self)
+        with remote_code(allowed=self.trust_remote_code):
+            model.__dict__["chat"] = format_for_texts(self.name, prefix=self.prefix, stop=self.stop)
         return model
 
     def shares_weights(self, other: "Model") -> bool:

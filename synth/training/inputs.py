@@ -5,8 +5,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pyarrow as pa
+
 from synth.chat.derive import format_for, format_for_texts
 from synth.chat.format import ChatFormat
+from synth.data.columns import lists_of
 from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
 from synth.data.read import Rows, open_source
@@ -63,8 +66,7 @@ def read_input(
     """
     opened = _opened(source, settings, prompt_column, reference_column)
     prompts = open_prompts(opened, limit)
-    named = settings.text_column is not None
-    plain = named or ("input_ids" not in opened.schema.names and only_texts(opened))
+    plain = settings.text_column is not None or not _has_conversations(opened)
     chat_format = format_for_texts if plain else format_for
     chat = chat_format(model, prefix=settings.prefix, stop=settings.stop)
     config = load_config(model)
@@ -96,6 +98,13 @@ def _opened(source: str, settings: RowSettings, prompt_column: str | None, refer
             "`train_on` all trains on every token; or add labels (synth score-tokens), or leave input_ids out"
         )
     return rows_or_texts(raw, prompt_column=prompt_column, reference_column=reference_column)
+
+
+def _has_conversations(rows: Rows) -> bool:
+    """Whether some rows are conversations, for which a chat template is needed, if only to check their tokens with."""
+    if "messages" not in rows.schema.names:
+        return False
+    return not lists_of(rows.schema.field("messages").type, pa.types.is_struct) or not only_texts(rows)
 
 
 def _window(config: Any, max_length: int | None, tokens_per_batch: int) -> int:
