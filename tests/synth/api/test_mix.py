@@ -53,6 +53,23 @@ def test_shares_of_tokens(own: synth.Dataset, replay: synth.Dataset, model: synt
     assert wrong.value.field == "by" and "`model`" in str(wrong.value)
 
 
+def test_plain_texts_are_replay_too(own: synth.Dataset, model: synth.Model) -> None:
+    texts = [{"text": f"Day {n} by the river."} for n in range(20)]
+    rows = synth.mix(own, [(texts, 0.1)], by="tokens", model=model, progress=synth.SILENT)
+    taken = [row for row in rows if row["source"] == "rows"]
+    assert taken and all(row["text"].startswith("Day ") and not row["messages"] for row in taken)
+    assert rows.record is not None and rows.record.parts[1]["tokens"] > 0
+    again = synth.mix([*texts[:4], *({"text": f"Night {n}."} for n in range(6))], [(texts, 0.1)], progress=synth.SILENT)
+    assert again.record is not None
+    assert [(part["available"], part["duplicates"], part["rows"]) for part in again.record.parts] == [
+        (10, 0, 10),
+        (20, 4, 1),
+    ]
+    tokens = [{"text": "a", "input_ids": [1, 70], "labels": [-100, 70]}]
+    with pytest.raises(synth.UsageError, match="texts and their tokens, and no messages"):
+        synth.mix(own, [(tokens, 0.1)], form="messages")
+
+
 @pytest.mark.parametrize("share", [0, -0.1, float("nan"), float("inf")])
 def test_what_is_no_share(own: synth.Dataset, replay: synth.Dataset, tmp_path: Path, share: float) -> None:
     with pytest.raises(synth.UsageError, match="a share is above 0") as wrong:

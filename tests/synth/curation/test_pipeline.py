@@ -62,6 +62,14 @@ def test_the_frame(tmp_path: Path) -> None:
     assert columns_of(tasks) == frame.columns
 
 
+def test_a_plain_text_is_what_is_said(tmp_path: Path) -> None:
+    """Such as `synth rephrase` writes, beside the passage that was restated, and `synth sample`."""
+    rows = [{"messages": None, "text": "restated", "reference": "as it was"}, pair("q", "a", text="other")]
+    frame = frame_of(tasks_of(tmp_path, rows))
+    assert frame["prompt"].to_list() == [None, "q"] and frame["answer"].to_list() == ["restated", "a"]
+    assert frame["text"].to_list() == ["restated", "q\n\na"]
+
+
 def test_a_reference_stands_for_an_answer_that_is_not_there(tmp_path: Path) -> None:
     tasks = tasks_of(tmp_path, [chat(("user", "q"), reference="human", method="m"), pair("q", "own")])
     frame = frame_of(tasks)
