@@ -18,6 +18,7 @@ from cli.standard import claimed_stdout
         metavar="[NAME=]MODEL",
         help="A model; further ones are compared with the first, the one before training.",
     ),
+    adapter=Option(metavar="[NAME=]PATH|ID"),
     new=Option(metavar="SUITE"),
     output=Option(
         ("-o", "--output"),
@@ -43,6 +44,7 @@ def command(call: Call, as_json: bool) -> None:
       synth eval gsm8k/test.jsonl HumanEval.jsonl --model M --limit 200
       synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED -o scores
       synth eval old/*.jsonl --new task.jsonl --model BASE --model TUNED --kl --text human=h.jsonl
+      synth eval old/*.jsonl --new task.jsonl --model BASE --adapter tuned/adapter -o scores
       synth eval dev/*.jsonl --new task-dev.jsonl --model BASE --model TUNED --sweep 0.2,0.4,0.6,0.8 -o swept
       synth eval old/*.jsonl --new task.jsonl --model HYBRID --model TUNED --mode thinking --max-tokens 8192 -o scores
       synth eval questions.jsonl --verifier choice --model M --json | jq .models[0].old

@@ -11,6 +11,7 @@ GROUPS = {
     "Model": (
         "model",
         "teacher",
+        "adapter",
         "prefix",
         "stop",
         "template_args",
@@ -38,6 +39,7 @@ GROUPS = {
         "tensor_parallel",
         "gpu_memory",
         "api_key",
+        "engine_args",
     ),
     "Output": ("output", "restart", "force", "quiet"),
 }

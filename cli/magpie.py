@@ -26,6 +26,8 @@ def command(call: Call) -> None:
       synth magpie --model Qwen/Qwen2.5-7B-Instruct -n 10000 --turns 2 -o replay
       synth magpie --model M -n 500 --domain algebra --domain geometry -o maths.parquet
       synth magpie --model M -n 2000 --tools tools.json -o calls
+      synth magpie --model M -n 9000 --engine vllm --engine-arg quantization=fp8 --engine-arg kv_cache_dtype=fp8 -o d
+      synth magpie --model M --adapter tuned/adapter -n 1000 -o from-tuned
       synth magpie --model M -n 100 --engine http://localhost:8000 | jq -c .messages
     """  # noqa: D301 (\b is click's)
     call()

@@ -129,6 +129,8 @@ COMMON: Mapping[str, Option | Argument] = {
     ),
     "api_key": Option(envvar="SYNTH_API_KEY", help="For a server. [env: SYNTH_API_KEY]"),
     "template_args": Option(("--template-arg",)),
+    "engine_args": Option(("--engine-arg",)),
+    "adapter": Option(metavar="PATH|ID"),
     "verifier": Option(
         metavar="NAME|MODULE:FUNCTION",
         help="What tells a right answer: one of those below, or a function of yours. [default: what all rows name, as "

@@ -18,6 +18,7 @@ from cli.options import Option
         "max_length",
         "concurrency",
         "api_key",
+        "adapter",
         "trust_remote_code",
     ),
     engine=Option(

@@ -25,7 +25,7 @@ SPECIAL = {"__len__": "len({})", "__iter__": "iter({})", "__getitem__": "{}[…]
 """How methods that Python calls are shown, where they have a docstring."""
 INTERNAL = {
     "Dataset": {"of"},
-    "Model": {"written", "of_texts", "shares_weights", "run_in", "record", "unopened", "opened", "running"},
+    "Model": {"written", "is_called", "of_texts", "shares_weights", "run_in", "record", "unopened", "opened", "running"},
     "RunRecord": {"binding", "count", "count_batches"},
 }
 """Methods that are there for the library itself; not shown."""

@@ -110,7 +110,7 @@ def transformers_engine(loop: Loop, chat: ChatFormat) -> Iterator[Engine]:
 def vllm_engine(loop: Loop, chat: ChatFormat) -> Iterator[Engine]:
     """The sample model in real vLLM; starting it takes a while, so there is one for all tests."""
     pytest.importorskip("vllm", reason="vLLM is not installed")
-    from synth.engines.vllm import open_vllm
+    from synth.engines.vllm.engine import open_vllm
 
     engine = loop.run(open_vllm(MODEL, chat.tokenizer, EngineOptions()), timeout=900)
     yield engine

@@ -16,7 +16,7 @@ from synth.data.run.invocation import command_line
 from synth.data.write import replace_text
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.evaluation.names import AnyModel, name_models
+from synth.evaluation.names import AnyModel, name_adapters, name_models
 from synth.evaluation.pipeline import EvaluationJob, Measures
 from synth.evaluation.pipeline import evaluate as evaluate_models
 from synth.evaluation.run import EvaluationRun
@@ -36,6 +36,7 @@ def evaluate(
     suites: Sources = (),
     *,
     models: AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel],
+    adapter: str | Sequence[str] | Mapping[str, str | os.PathLike[str]] = (),
     new: Sources = (),
     output: str | os.PathLike[str] | None = None,
     limit: Limit | None = None,
@@ -65,6 +66,8 @@ def evaluate(
         suites: what the models could do before.
         models: the models: names, paths, models from `synth.load` (which says how they are run), or what `synth.train`
             returns; NAME=MODEL, or a dictionary, says what they are called.
+        adapter: also the first of the models with this adapter, as `synth.train` leaves it in DIR/adapter: a directory
+            or a Hub id; or with several, each by itself. NAME=ADAPTER, or a dictionary, says what it is called.
         new: a suite of the new task, listed apart; or several.
         output: the directory for answers, `scores.json` and plots; an interrupted evaluation there is continued.
             By default a temporary one, which lasts as long as what is returned.
@@ -96,6 +99,10 @@ def evaluate(
     elif sweep is not None:
         raise UsageError("`sweep` makes models: say where they go with `output` DIR")
     named = {name: model if isinstance(model, Model) else Model(model) for name, model in name_models(models).items()}
+    for name, adapted in name_adapters(adapter).items():
+        if name in named:
+            raise UsageError(f"two models are called {name}: give the adapter another name, as in other={adapted}")
+        named[name] = next(iter(named.values())).with_adapter(adapted)
     ratios = () if sweep is None else check_ratios(sweep, list(named))
     settings = verifier if isinstance(verifier, VerifierSettings) else verifier_of(verifier)
     limits = replace(settings, name="", function=None, language=None, schema=None, pattern=None)

@@ -1,5 +1,6 @@
 """`synth.load`: a model for the functions that use one."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -33,6 +34,8 @@ def load(
     tensor_parallel: Devices = 1,
     gpu_memory: MemoryShare | None = None,
     api_key: str | None = None,
+    adapter: str | os.PathLike[str] | None = None,
+    engine_args: Mapping[str, Any] = MappingProxyType({}),
     trust_remote_code: bool = False,
 ) -> Model:
     """A model by name, to be used by several functions and freed at the end: `with synth.load(…) as model:`.
@@ -59,10 +62,15 @@ def load(
         gpu_memory: for vLLM: share of the GPU's memory that the model takes; 0.9 by default, shared by the models that
             are open.
         api_key: for a server.
+        adapter: a LoRA adapter that is applied to the model, as `synth.train` leaves it in DIR/adapter: a directory or
+            a Hub id; on a server, what the model is called there with it.
+        engine_args: arguments of vLLM's own, by their names there, such as `speculative_config`, `quantization` or
+            `kv_cache_dtype`.
         trust_remote_code: let the model run code that comes with it; without this it never does.
 
     Raises:
-        UsageError: there is no such model, engine, device or mode, or its window is smaller than `max_length`.
+        UsageError: there is no such model, engine, device or mode, its window is smaller than `max_length`, the adapter
+            is none of this model's, or the engine does not take an argument.
     """
     if not isinstance(engine, str):
         try:
@@ -78,6 +86,8 @@ def load(
         tensor_parallel=tensor_parallel,
         gpu_memory=gpu_memory,
         api_key=api_key,
+        adapter=None if adapter is None else os.fspath(adapter),
+        engine_args=_json_values(engine_args),
     )
     return Model(
         name,
@@ -88,6 +98,20 @@ def load(
         trust_remote_code=trust_remote_code,
         asking=Asking(template_args, mode, thinking_share, thought_tokens),
     )
+
+
+def _json_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of an engine by their names in Python, as a run's record can hold them.
+
+    Raises:
+        UsageError: a value is none of JSON.
+    """
+    for name, value in arguments.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"`engine_args` {name} is recorded as JSON, which has no {value!r}") from error
+    return {name.removeprefix("--").replace("-", "_"): value for name, value in arguments.items()}
 
 
 @contextmanager
@@ -106,7 +130,7 @@ def used(model: Model | ModelName, instead: Model | ModelName | None = None) -> 
     elif not isinstance(model, Model):
         with Model(instead or model) as named:
             yield named
-    elif instead is None or os.fspath(instead) == model.given:
+    elif instead is None or model.is_called(instead):
         yield model
     else:
         with model.other(instead, prefix=model.prefix, stop=model.stop) as named:

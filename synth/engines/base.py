@@ -5,7 +5,7 @@ process, transformers on a laptop, or a server elsewhere.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -130,7 +130,9 @@ class EngineOptions:
     """How an engine runs a model; each engine uses the options that it knows.
 
     `dtype` "auto" is the model's own on an accelerator and float32 on a CPU. `timeout` (seconds of silence, more
-    for long completions) and `retries` (tries in all) are those of one request to a server.
+    for long completions) and `retries` (tries in all) are those of one request to a server. `adapter` is the directory
+    of an adapter of peft that is applied to the model, or, on a server, what the model is called there with it.
+    `engine_args` are arguments of vLLM's own, or of a user's engine.
     """
 
     dtype: str = "auto"
@@ -142,6 +144,8 @@ class EngineOptions:
     api_key: str | None = field(default=None, repr=False)
     timeout: float = 600.0
     retries: int = 6
+    adapter: str | None = None
+    engine_args: Mapping[str, Any] = field(default_factory=dict)
 
 
 GPU_MEMORY = 0.9

@@ -92,7 +92,7 @@ def load_config(model: str) -> Any:
     place = locate(model)
     if Path(place).is_dir() and not (Path(place) / "config.json").is_file():
         raise UsageError(f"{model} is not a model: it has no config.json")
-    with _reading(model, f"{model} is not a model that can be read"):
+    with reading(model, f"{model} is not a model that can be read"):
         config = AutoConfig.from_pretrained(place, trust_remote_code=_remote_code.given)
         config.get_text_config()  # damaged files fail here
         # A configuration may name an attention kernel to download and run: this is not honoured.
@@ -118,7 +118,7 @@ def load_tokenizer(model: str) -> Any:
         fault = f"`model` {model}: no tokenizer can be read from this directory"
         if not any((Path(place) / name).exists() for name in ("tokenizer.json", "tokenizer_config.json")):
             fault += ": it holds no tokenizer.json"
-    with _reading(model, fault):
+    with reading(model, fault):
         _refuse_huge_ids(Path(place) / "tokenizer.json")
         tokenizer = AutoTokenizer.from_pretrained(place, trust_remote_code=_remote_code.given)
         limit = tokenizer.model_max_length
@@ -177,7 +177,7 @@ def _generation_ids(model: str, name: str) -> tuple[int, ...]:
         return ()
     fault = f"{file} cannot be read"
     try:
-        with _reading(model, fault):
+        with reading(model, fault):
             ids = getattr(GenerationConfig.from_pretrained(place), name)
     except UsageError as error:
         if not Path(place).is_dir() and isinstance(error.__cause__, OSError):  # the Hub has no such file
@@ -217,7 +217,7 @@ def load_sentence_transformer(library: Any, model: str, device: str) -> Any:
     Raises:
         UsageError: it cannot be found or read, or needs code that may not run.
     """
-    with _reading(model, f"cannot load {model} with sentence-transformers"):
+    with reading(model, f"cannot load {model} with sentence-transformers"):
         return library.SentenceTransformer(model, device=device, trust_remote_code=_remote_code.given)
 
 
@@ -227,7 +227,7 @@ def load_static_model(library: Any, model: str) -> Any:
     Raises:
         UsageError: it cannot be found or read.
     """
-    with _reading(model, f"cannot load {model} with model2vec"):
+    with reading(model, f"cannot load {model} with model2vec"):
         return library.StaticModel.from_pretrained(model)
 
 
@@ -241,7 +241,7 @@ def outline(model: str) -> Any:
     from transformers import AutoModelForCausalLM
 
     config = load_config(model)
-    with _reading(model, f"cannot load {model} as a causal language model"), torch.device("meta"):
+    with reading(model, f"cannot load {model} as a causal language model"), torch.device("meta"):
         return AutoModelForCausalLM.from_config(config, trust_remote_code=_remote_code.given)
 
 
@@ -278,7 +278,7 @@ def window_of(config: Any) -> int | None:
 
 def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:
     config = load_config(model)
-    with _reading(model, fault):
+    with reading(model, fault):
         loaded, report = kind.from_pretrained(
             locate(model),
             config=config,
@@ -293,7 +293,7 @@ def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:
 
 
 @contextmanager
-def _reading(model: str, fault: str) -> Iterator[None]:
+def reading(model: str, fault: str) -> Iterator[None]:
     """Report in one line why a model cannot be read. Its files are untrusted and may make libraries raise anything."""
     try:
         with quiet_libraries():

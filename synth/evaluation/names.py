@@ -42,9 +42,34 @@ def name_models(given: AnyModel | Sequence[AnyModel] | Mapping[str, AnyModel]) -
     return models
 
 
+def adapter_name(place: str) -> str:
+    """What an adapter is called where no name is given: DIR of DIR/adapter, where a training leaves it."""
+    path = Path(place)
+    return path.parent.name if path.name == "adapter" and path.parent.name else path.name
+
+
+def name_adapters(given: str | Sequence[str] | Mapping[str, str | os.PathLike[str]]) -> dict[str, str]:
+    """Adapters by the names that the model has with them in tables.
+
+    Raises:
+        UsageError: two bear one name.
+    """
+    if isinstance(given, Mapping):
+        return {name: os.fspath(adapter) for name, adapter in given.items()}
+    named: dict[str, str] = {}
+    for text in (given,) if isinstance(given, str) else given:
+        name, place = split_name(text)
+        name = name or adapter_name(place)
+        if name in named:
+            raise UsageError(f"two adapters are called {name}: give one another name, as in other={place}")
+        named[name] = place
+    return named
+
+
 def _named(model: AnyModel) -> tuple[str, str | Model]:
     if isinstance(model, Model):
-        return Path(model.given).name, model
+        adapter = model.options.adapter
+        return (Path(model.given).name if adapter is None else adapter_name(adapter)), model
     if isinstance(model, str):
         name, place = split_name(model)
         return (Path(place).name if name is None else name), place

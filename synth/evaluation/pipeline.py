@@ -106,7 +106,7 @@ class EvaluationJob:
         settings = roles.record() | self.run.settings()
         if self.judges and self.judge_prompt != OWN_PROMPT:
             settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
-        return RunRecord("eval", settings, model.given, versions(*roles.packages()))
+        return RunRecord("eval", settings, model.title, versions(*roles.packages()))
 
 
 def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> dict[str, Any]:
@@ -171,6 +171,8 @@ def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
         raise UsageError("`kl` needs the models' whole predictions, which servers do not give")
     if measures.sweep and (len(models) != 2 or not has_new or all(suite.new for suite in suites)):
         raise UsageError("`sweep` is between two models, and needs old suites and `new` ones to choose by")
+    if measures.sweep and any(model.options.adapter is not None for model in models.values()):
+        raise UsageError("`sweep` merges whole models: give the one that the adapter was merged into, not `adapter`")
     if measures.lm_eval:
         harness.check(measures.lm_eval)
     if job.judges:
@@ -258,7 +260,7 @@ def _results(
             if not run.complete:
                 raise Stopped(job.output.stopped())
     batches = sink.rows() if sink is not None else ()
-    results = results_of(name, model.given, (record for batch in batches for record in records_of(batch)))
+    results = results_of(name, model.title, (record for batch in batches for record in records_of(batch)))
     results.perplexity = perplexities
     return results
 
@@ -310,7 +312,7 @@ def _perplexities(job: EvaluationJob, name: str, model: Model, progress: Progres
 
 
 def _run_lm_eval(job: EvaluationJob, results: Results, model: Model, progress: Progress) -> None:
-    tasks, limit = job.measures.lm_eval, job.measures.limit
+    tasks, limit, options = job.measures.lm_eval, job.measures.limit, model.options
     progress.say(f"lm-eval: {','.join(tasks)} with {results.name}")
     with remote_code(allowed=model.trust_remote_code):
-        results.harness = harness.run(model.name, tasks, limit, model.options.dtype, model.options.device)
+        results.harness = harness.run(model.name, options.adapter, tasks, limit, options.dtype, options.device)

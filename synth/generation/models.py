@@ -10,6 +10,7 @@ import re
 import time
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Self
 
 from filters.verdict import VerifierSettings
@@ -17,9 +18,19 @@ from filters.verifiers.registry import entry_of
 from synth.background import wait_for
 from synth.chat.derive import format_for, format_for_texts
 from synth.chat.format import ChatFormat
+from synth.engines.adapters import adapter_for
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
-from synth.engines.open import SCORES_HERE, choose_engine, engine_entry, model_revision, open_engine, shared_memory
+from synth.engines.open import (
+    SCORES_HERE,
+    check_options,
+    choose_engine,
+    engine_entry,
+    fingerprint,
+    model_revision,
+    open_engine,
+    shared_memory,
+)
 from synth.errors import UsageError
 from synth.generation.asking import Asking
 from synth.generation.chat_model import NOT_OPEN, ChatModel
@@ -37,6 +48,7 @@ class _Running:
     scorer: Engine | None = None
 
 
+_ADDRESS = re.compile(r"@(https?://.*)$")
 ModelName = str | os.PathLike[str]
 """A directory or a Hub id; MODEL@URL is a model on a server."""
 
@@ -65,22 +77,27 @@ class Model:
             engine: one of `synth.engines.open.WAYS`.
             prefix: what precedes a user message, instead of what the chat template says.
             stop: what ends a user message, with `prefix`.
-            options: how it is run.
+            options: how it is run; with an adapter, which may be the name of one on the Hub.
             trust_remote_code: whether code that comes with it may run.
             asking: with which template arguments, and whether it is to think.
 
         Raises:
-            UsageError: there is no such model or engine, or its window is smaller than the one asked for.
+            UsageError: there is no such model or engine, its window is smaller than the one asked for, or the adapter
+                or an argument is none of its engine's.
         """
         self.given = os.fspath(name)
         """MODEL or MODEL@URL."""
-        address = re.search(r"@(https?://.*)$", self.given)
+        address = _ADDRESS.search(self.given)
         self.name = self.given[: address.start()] if address else self.given
         self._asked = engine
         self.engine = address[1] if address else engine
         self.kind, self._why = choose_engine(self.engine)
         self.runs_in = engine_entry(self.kind)
         self.options = options or EngineOptions()
+        adapted = "" if self.options.adapter is None else f" + {self.options.adapter}"
+        self.title = self.given + adapted
+        """What runs call it: MODEL or MODEL@URL, and its adapter."""
+        self._of_rows = self.name + adapted
         self.prefix, self.stop = prefix, stop
         self.asking = asking or Asking()
         self.trust_remote_code = trust_remote_code
@@ -88,6 +105,9 @@ class Model:
         locate(self.name)
         with remote_code(allowed=trust_remote_code):
             self._check_window()
+            if self.options.adapter is not None and self.runs_in.here:
+                self.options = replace(self.options, adapter=adapter_for(self.options.adapter, self.name))
+        check_options(self.kind, self.options)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -120,6 +140,8 @@ class Model:
     def other(self, name: ModelName, *, prefix: str | None = None, stop: str | None = None) -> "Model":
         """Another model for a role beside this one, run with the same options; this one itself if it has that name.
 
+        An adapter is of this model alone, and arguments of its engine are not for a server.
+
         Args:
             name: MODEL or MODEL@URL.
             prefix: what precedes a user message to it, as in `Model`.
@@ -128,15 +150,39 @@ class Model:
         Raises:
             UsageError: as for `Model`.
         """
-        if os.fspath(name) == self.given:
+        if self.is_called(name):
             return self.written(prefix, stop) if prefix is not None else self
+        arguments = {} if _ADDRESS.search(os.fspath(name)) else self.options.engine_args
         return Model(
             name,
             engine=self._asked,
             prefix=prefix,
             stop=stop,
-            options=self.options,
+            options=replace(self.options, adapter=None, engine_args=arguments),
             trust_remote_code=self.trust_remote_code,
+        )
+
+    def with_adapter(self, adapter: str) -> "Model":
+        """This model with an adapter as `synth.load` takes it, loaded apart from this one.
+
+        Raises:
+            UsageError: there is no such adapter, or it does not fit this model.
+        """
+        return self._again(self._asked, replace(self.options, adapter=adapter))
+
+    def is_called(self, name: ModelName) -> bool:
+        """Whether a name alone means this model: with an adapter it is another than the one of that name."""
+        return os.fspath(name) == self.given and self.options.adapter is None
+
+    def _again(self, engine: str, options: EngineOptions) -> "Model":
+        return Model(
+            self.given,
+            engine=engine,
+            prefix=self.prefix,
+            stop=self.stop,
+            options=options,
+            trust_remote_code=self.trust_remote_code,
+            asking=self.asking,
         )
 
     def written(self, prefix: str | None, stop: str | None) -> "Model":
@@ -167,15 +213,7 @@ class Model:
         """This model in an engine of that kind: itself where it runs there, else loaded once more."""
         if self.kind == engine:
             return self
-        return Model(
-            self.name,
-            engine=engine,
-            prefix=self.prefix,
-            stop=self.stop,
-            options=self.options,
-            trust_remote_code=self.trust_remote_code,
-            asking=self.asking,
-        )
+        return self._again(engine, replace(self.options, engine_args={}))
 
     def that_scores(self, why: str) -> "Model":
         """This model in an engine that scores texts: itself, or, where nothing else was asked for, loaded once more.
@@ -196,11 +234,18 @@ class Model:
 
     def record(self) -> dict[str, Any]:
         """The settings of it that determine rows, for `run.json`."""
-        return {"revision": model_revision(self.name), "engine": self.kind, **self.asking.record()}
+        revision, adapter = model_revision(self.name), self.options.adapter
+        settings: dict[str, Any] = {"engine": self.kind, **self.asking.record()}
+        if adapter is not None:
+            settings["adapter"] = fingerprint(Path(adapter)) if self.runs_in.here else adapter
+            revision += f"+{settings['adapter']}"  # as rows' ids and scores are told apart by it
+        if self.options.engine_args:
+            settings["engine_args"] = dict(self.options.engine_args)
+        return {"revision": revision, **settings}
 
     def unopened(self) -> ChatModel:
         """The model without an engine, to check settings with."""
-        return ChatModel(NOT_OPEN, self.chat, self.name, thought_tokens=self.asking.thought_tokens)
+        return ChatModel(NOT_OPEN, self.chat, self._of_rows, thought_tokens=self.asking.thought_tokens)
 
     async def opened(self, progress: Progress = SILENT, models: int = 1, *, scores: bool = False) -> ChatModel:
         """The model with its engine, which is started now unless it is running.
@@ -221,14 +266,14 @@ class Model:
                 progress.say(f"{self.kind} in process does not score texts: the model is loaded once more, to do that")
                 running.scorer = await self._start(SCORES_HERE, SCORES_HERE, "to score texts", progress, models)
         thought_tokens = self.asking.thought_tokens
-        return ChatModel(running.engine, self.chat, self.name, running.scorer, thought_tokens=thought_tokens)
+        return ChatModel(running.engine, self.chat, self._of_rows, running.scorer, thought_tokens=thought_tokens)
 
     async def _start(self, address: str, kind: str, why: str, progress: Progress, models: int) -> Engine:
         options = self.options
         if engine_entry(kind).reserves_memory and models > 1 and options.gpu_memory is None:
             options = replace(options, gpu_memory=shared_memory(models))
             why += f"; {options.gpu_memory:.0%} of a GPU's memory, as {models} models share it: `gpu_memory`"
-        progress.say(f"engine {kind} ({why}); loading {self.name}")
+        progress.say(f"engine {kind} ({why}); loading {self._of_rows}")
         began = time.monotonic()
         engine = await open_engine(address, self.name, self.chat.tokenizer, options)
         progress.say(f"{engine.description}, ready in {clock(time.monotonic() - began)}")

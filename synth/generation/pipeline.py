@@ -126,7 +126,7 @@ def generate(
         return RunRecord(
             job.command,
             roles.record() | job.settings,
-            roles.models["model"].given if "model" in roles.models else None,
+            roles.models["model"].title if "model" in roles.models else None,
             versions(*roles.packages()),
             source=job.prompts.source.source if job.prompts else None,
             asked=job.target,
@@ -186,7 +186,7 @@ async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Sto
         opened = await roles.opened(verifier, progress)
         main = roles.models.get("model")
         first = next(iter(roles.models.values()), None)
-        rows = job.rows(sink.record.settings, main.given if main else "")
+        rows = job.rows(sink.record.settings, main.title if main else "")
         usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
         concurrency = (first.options if first else EngineOptions()).concurrency
         run = Run(

@@ -38,6 +38,8 @@ def rate_rewards(
     """
     if model.engine != "auto" and not model.runs_in.classifies:
         raise UsageError(f"`by` reward: {model.kind} runs no reward models; leave `engine` at auto")
+    if model.options.adapter is not None:
+        raise UsageError("`by` reward takes no `adapter`: merge it into the reward model (peft: merge_and_unload)")
     settings = {
         "by": "reward",
         "revision": model.record()["revision"],

@@ -1,6 +1,7 @@
 """The two runs of SSR and the selection between them: inputs are written, some are selected and answered."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -100,7 +101,8 @@ def _embedder(model: Model, embed: str | None) -> Embedder:
     if embed is None and isinstance(engine, TransformersEngine):  # its weights are here already
         return state_embedder(engine.model, model.tokenizer, engine.max_length)
     with remote_code(allowed=model.trust_remote_code), remote_code(allowed=model.trust_remote_code):
-        return open_embedder(embed or model.name, model.options)
+        options = model.options if embed is None else replace(model.options, adapter=None)
+        return open_embedder(embed or model.name, options)
 
 
 def answer_inputs(

@@ -39,7 +39,7 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
     from synth.data.run.directory import RunDirectory
     from synth.data.run.record import RunRecord
     from synth.engines.base import EngineOptions
-    from synth.engines.vllm import open_vllm
+    from synth.engines.vllm.engine import open_vllm
     from synth.generation.chat_model import ChatModel
     from synth.generation.runner import Run
     from synth.methods.magpie import magpie, magpie_key, magpie_rows
@@ -97,7 +97,7 @@ def vllm_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, 
         dtype=dtype,
         max_num_seqs=concurrency,
         enable_prefix_caching=True,
-        enable_chunked_prefill=None if has_gpu() else False,  # as in synth.engines.vllm, for the reason given there
+        enable_chunked_prefill=None if has_gpu() else False,  # for the reason in vllm/arguments.py
         use_tqdm_on_load=False,
     )
     answer = {"max_tokens": limit, "temperature": 0.0, "stop_token_ids": list(chat.answer_stop_ids), "ignore_eos": True}

@@ -30,13 +30,19 @@ MAGPIE = ["magpie", "--model", "samples/model", "-n", 2]
         (["--device", "cuda:77"], "not available"),
         (["--device", ""], "not available"),
         (["--engine", "tensorrt"], "--engine tensorrt is unknown"),
+        (["--engine-arg", "quantization"], "--engine-arg"),
+        (["--engine-arg", "quantization=fp8"], "--engine-arg quantization: they are vLLM's, in process"),
+        (["--engine", "vllm", "--engine-arg", "max-model-len=64"], "max_model_len: it is --max-length"),
+        (["--engine", "vllm", "--engine-arg", "hf_token=hf_a"], "set HF_TOKEN in the environment"),
+        (["--adapter", "samples/none"], "--adapter samples/none"),
+        (["--adapter", "samples/model"], "is no adapter: it has no adapter_config.json"),
     ],
 )
 @pytest.mark.parametrize("command", [MAGPIE, ["ssr", "-", "--model", "samples/model", "-n", 2]])
 def test_nonsense_is_refused(
     command: list[object], options: list[object], words: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    if command[0] == "ssr" and words.startswith(("the window", "--engine")):
+    if command[0] == "ssr" and words.startswith(("the window", "--engine tensorrt")):
         pytest.skip("the rows are read first")
     assert synth(*command, *options) == 2
     assert words in capfd.readouterr().err

@@ -129,7 +129,7 @@ def test_vllm_runs_none_either(place: Place, capfd: pytest.CaptureFixture[str]) 
 
     from synth.engines.base import EngineOptions
     from synth.engines.loading import load_tokenizer
-    from synth.engines.vllm import open_vllm
+    from synth.engines.vllm.engine import open_vllm
     from synth.errors import UsageError
 
     tokenizer = load_tokenizer("samples/model")

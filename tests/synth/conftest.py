@@ -56,8 +56,18 @@ def model_dir() -> Path:
 
 
 @pytest.fixture(scope="session")
-def vllm_url(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URL of vLLM's own server with the model of `model_dir` and a window of 256 tokens."""
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sample model with an adapter merged into it; the adapter alone is in its folder `adapter`."""
+    from tests.synth.engines.adapted import write_adapter
+
+    folder = tmp_path_factory.mktemp("adapted") / "tuned"
+    write_adapter(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def vllm_url(model_dir: Path, tuned: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URL of vLLM's own server with the model of `model_dir`, an adapter `tuned`, and a window of 256 tokens."""
     if importlib.util.find_spec("vllm") is None:
         pytest.skip("vllm is not installed")
     with socket.socket() as free:
@@ -68,7 +78,8 @@ def vllm_url(model_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Itera
     command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(model_dir)]
     command += ["--dtype", "float32", "--host", "127.0.0.1", "--port", str(port)]
     command += ["--max-model-len", "256", "--max-num-seqs", "64", "--enforce-eager"]
-    command += ["--no-enable-chunked-prefill"]  # it kills the engine at seeded requests, see synth/engines/vllm.py
+    command += ["--no-enable-chunked-prefill"]  # it kills the engine at seeded requests, as vllm/arguments.py says
+    command += ["--enable-lora", "--max-lora-rank", "8", "--lora-modules", f"tuned={tuned / 'adapter'}"]
     environment = os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_NO_USAGE_STATS": "1"}
     with log.open("wb") as out:
         server = subprocess.Popen(command, stdout=out, stderr=out, env=environment, start_new_session=True)

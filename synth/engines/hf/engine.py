@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synth.engines.adapters import merged, read_adapter
 from synth.engines.base import GPU_MEMORY, Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.device import cache_memory, pick_device, pick_dtype
 from synth.engines.hf.decoding import Decoder, SequenceState
@@ -55,13 +56,14 @@ async def open_transformers(model: str, tokenizer: Tokenizer, options: EngineOpt
 
 
 def load_model(model: str, options: EngineOptions) -> Any:
-    """Load the model in the dtype and on the device of `options`, in eval mode.
+    """Load the model in the dtype and on the device of `options`, its adapter merged into it, in eval mode.
 
     Raises:
         UsageError: as for `open_transformers`.
     """
     device = pick_device(options.device)
-    return load_causal_model(model, pick_dtype(options.dtype, device)).to(device)
+    loaded = load_causal_model(model, pick_dtype(options.dtype, device)).to(device)
+    return loaded if options.adapter is None else merged(loaded, read_adapter(options.adapter))
 
 
 class TransformersEngine:

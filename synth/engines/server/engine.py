@@ -42,8 +42,8 @@ async def open_server(url: str, model: str | None, tokenizer: Tokenizer, options
         model: the name that the server gives the model; any other name or path (that of the tokenizer) will do
             where the server runs a single model.
         tokenizer: that of the model.
-        options: `api_key` (else SYNTH_API_KEY or OPENAI_API_KEY of the environment), `concurrency`, `timeout`,
-            `retries` and `max_length` are used.
+        options: `adapter` (what the server calls the model with it), `api_key` (else SYNTH_API_KEY or OPENAI_API_KEY of
+            the environment), `concurrency`, `timeout`, `retries` and `max_length` are used.
 
     Raises:
         UsageError: a bad URL, no server there, no access, no such model, no `/v1/completions`, or a tokenizer that
@@ -51,7 +51,7 @@ async def open_server(url: str, model: str | None, tokenizer: Tokenizer, options
     """
     http = Http(server_root(url), _authorisation(options), options)
     try:
-        return await _open(http, model, tokenizer, options)
+        return await _open(http, options.adapter or model, tokenizer, options)
     except BaseException as error:
         await http.close()
         if isinstance(error, TransientError):
@@ -63,7 +63,7 @@ async def open_server(url: str, model: str | None, tokenizer: Tokenizer, options
 
 
 async def _open(http: Http, model: str | None, tokenizer: Tokenizer, options: EngineOptions) -> "ServerEngine":
-    card = _choose_model(http, await _model_cards(http, model), model)
+    card = _choose_model(http, await _model_cards(http, model), model, exactly=options.adapter is not None)
     dialect = await Probe(http, card.id, tokenizer, options.timeout).dialect()
     software = await _software(http, card)
     return ServerEngine(
@@ -293,11 +293,15 @@ async def _model_cards(http: Http, model: str | None) -> list[ModelCard]:
         if error.status == 404 and model is not None:
             return []
         raise
-    entries = body.get("data") if isinstance(body, dict) else None
+    listed = body.get("data") if isinstance(body, dict) else None
+    entries = [entry for entry in listed if isinstance(entry, dict)] if isinstance(listed, list) else []
+    windows = {entry.get("id"): entry.get("max_model_len") for entry in entries if isinstance(entry.get("id"), str)}
     cards = []
-    for entry in entries if isinstance(entries, list) else []:
-        if isinstance(entry, dict) and isinstance(entry.get("id"), str):
-            root, owner, window = (entry.get(key) for key in ("root", "owned_by", "max_model_len"))
+    for entry in entries:
+        if isinstance(entry.get("id"), str):
+            root, owner, window, parent = (entry.get(key) for key in ("root", "owned_by", "max_model_len", "parent"))
+            if window is None and isinstance(parent, str):  # an adapter has the window of its model
+                window = windows.get(parent)
             cards.append(
                 ModelCard(
                     entry["id"],
@@ -309,11 +313,12 @@ async def _model_cards(http: Http, model: str | None) -> list[ModelCard]:
     return cards
 
 
-def _choose_model(http: Http, cards: list[ModelCard], model: str | None) -> ModelCard:
+def _choose_model(http: Http, cards: list[ModelCard], model: str | None, *, exactly: bool) -> ModelCard:
+    """The model of that name on a server, or, unless it is to be exactly that one, the only one that there is."""
     for card in cards:
         if model is not None and model in (card.id, card.root):
             return card
-    if len(cards) == 1:
+    if len(cards) == 1 and not exactly:
         return cards[0]
     if not cards and model is not None:
         return ModelCard(model)

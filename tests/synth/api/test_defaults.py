@@ -16,6 +16,7 @@ NAMES = {"eval": "evaluate", "continue": "continuation"}
 
 OF_MODEL = {"engine", "prefix", "stop", "dtype", "device", "max_length", "concurrency", "tensor_parallel"}
 OF_MODEL |= {"gpu_memory", "api_key", "trust_remote_code", "template_args", "mode", "thinking_share", "thought_tokens"}
+OF_MODEL |= {"adapter", "engine_args"}
 """Options that say how a model is run: the function is given a `Model`, made by `synth.load` with the same settings."""
 
 OF_VERIFIER = {"time_limit", "memory_limit", "language", "schema", "pattern", "unsafe_no_sandbox"}

@@ -164,7 +164,7 @@ def test_usage_counts_tokens(loop: Any, vllm_engine: Engine, chat: ChatFormat) -
 
 
 def test_model_vllm_cannot_run_is_a_usage_error(loop: Any, chat: ChatFormat, model: str) -> None:
-    from synth.engines.vllm import open_vllm
+    from synth.engines.vllm.engine import open_vllm
 
     with pytest.raises(UsageError, match="vLLM cannot run"):
         loop.run(open_vllm(model, chat.tokenizer, EngineOptions(max_length=10**6)))
@@ -176,7 +176,7 @@ KILLED = """
 import asyncio, os, signal, sys, psutil
 from synth.engines.loading import load_tokenizer
 from synth.engines.base import EngineOptions
-from synth.engines.vllm import open_vllm
+from synth.engines.vllm.engine import open_vllm
 
 async def main():
     await open_vllm("samples/model", load_tokenizer("samples/model"), EngineOptions())

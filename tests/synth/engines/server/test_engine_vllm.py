@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from synth.engines.base import Engine, EngineOptions, Sampling
+from synth.engines.loading import load_causal_model
 from synth.engines.server.engine import ServerEngine, open_server
 from synth.errors import RequestError, UsageError
 
@@ -97,6 +98,32 @@ def test_greedy_tokens_are_those_of_the_model(
             assert completion.finish == "length" and completion.stop_reason is None
 
     ask(use)
+
+
+def test_an_adapter_is_another_model_of_the_server(
+    vllm_url: str, model_dir: Path, tuned: Path, tokenizer: Any, prompts: list[list[int]], greedy: list[list[int]]
+) -> None:
+    merged = load_causal_model(str(tuned), torch.float32)
+
+    async def answered(adapter: str) -> list[list[int]]:
+        engine = await open_server(vllm_url, str(model_dir), tokenizer, EngineOptions(timeout=120, adapter=adapter))
+        assert engine.max_length == WINDOW
+        sampling = Sampling(max_tokens=20, temperature=0)
+        try:
+            found = await asyncio.gather(*(engine.generate(prompt, sampling) for prompt in prompts))
+        finally:
+            await engine.close()
+        return [list(completion.token_ids) for [completion] in found]
+
+    expected = [
+        merged.generate(torch.tensor([prompt]), max_new_tokens=20, do_sample=False, eos_token_id=None, pad_token_id=0)
+        for prompt in prompts
+    ]
+    tokens = asyncio.run(answered("tuned"))
+    assert tokens == [ids[0, len(prompt) :].tolist() for ids, prompt in zip(expected, prompts, strict=True)]
+    assert tokens != [drawn[:20] for drawn in greedy]
+    with pytest.raises(UsageError, match="does not list 'tunde'"):
+        asyncio.run(answered("tunde"))
 
 
 def test_stop_ids_end_it_and_are_not_part_of_it(

@@ -7,18 +7,22 @@ incremental detokenisation, a cost per token in the front-end process, runs only
 import atexit
 import gc
 import itertools
-import os
-import signal
-import subprocess
-import sys
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal
 
-from synth.engines.base import GPU_MEMORY, Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
-from synth.engines.loading import needs_remote_code, remote_code_allowed, remote_code_fault
+from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
+from synth.engines.loading import needs_remote_code, remote_code_fault
+from synth.engines.vllm.arguments import arguments_of, importing
+from synth.engines.vllm.processes import (
+    Watchdog,
+    debugging,
+    descendants,
+    end_quietly,
+    gist,
+    last_error,
+    new_log,
+    watchdog,
+)
 from synth.errors import RequestError, RunError, UsageError
 
 if TYPE_CHECKING:
@@ -26,16 +30,22 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-Watchdog = subprocess.Popen[bytes]
-
-
 class VllmEngine:
     """`AsyncLLM` behind the engine protocol."""
 
     name = "vllm"
 
-    def __init__(self, llm: Any, tokenizer: Tokenizer, description: str, log: IO[str], watchdog: Watchdog) -> None:
+    def __init__(
+        self,
+        llm: Any,
+        tokenizer: Tokenizer,
+        description: str,
+        log: IO[str],
+        watchdog: Watchdog,
+        adapter: Any = None,
+    ) -> None:
         self._llm = llm
+        self._adapter = adapter
         self._log = log
         self._watchdog = watchdog
         self._tokenizer = tokenizer
@@ -89,11 +99,13 @@ class VllmEngine:
         prompt = {"type": "token", "prompt_token_ids": list(token_ids)}
         final = None
         try:
-            async for output in self._llm.generate(prompt, params, f"r{next(self._request)}"):
+            async for output in self._llm.generate(
+                prompt, params, f"r{next(self._request)}", lora_request=self._adapter
+            ):
                 final = output
         except EngineDeadError as error:
             raise RunError(
-                f"vLLM's engine process died ({_last_error(self._log)}). What was finished is kept; if it ran out of "
+                f"vLLM's engine process died ({last_error(self._log)}). What was finished is kept; if it ran out of "
                 "memory, lower `gpu_memory` or `concurrency`; then run this again (without `restart`)"
             ) from error
         except (ValueError, EngineGenerateError) as error:  # vLLM's refusals are ValueErrors
@@ -142,114 +154,30 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     Raises:
         UsageError: vLLM is not installed, or it cannot run this model with these options.
     """
-    debug = os.environ.get("SYNTH_DEBUG") == "1"
-    os.environ.setdefault("VLLM_LOGGING_LEVEL", "WARNING" if debug else "ERROR")
-    os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
-    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")  # GiB; read on a CPU only
-    before = _descendants()
-    log = tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace")  # noqa: SIM115 (lives with the engine)
-    with _apart(None if debug else log):
-        try:
-            import vllm
-            from vllm.engine.arg_utils import AsyncEngineArgs
-            from vllm.platforms import current_platform
-            from vllm.v1.engine.async_llm import AsyncLLM
-        except ImportError as error:
-            raise UsageError(
-                f"vLLM cannot be imported ({error}). Install it (pip install vllm), or take `engine` transformers"
-            ) from error
+    before = descendants()
+    log = new_log()
+    with importing(log):
+        import vllm
+        from vllm.engine.arg_utils import AsyncEngineArgs
+        from vllm.lora.request import LoRARequest
+        from vllm.platforms import current_platform
+        from vllm.v1.engine.async_llm import AsyncLLM
+
         on_cpu = current_platform.is_cpu()
+        adapter = LoRARequest("adapter", 1, options.adapter) if options.adapter is not None else None
         try:
-            arguments = AsyncEngineArgs(
-                model=model,
-                # On a CPU bfloat16 selects kernels that some virtual machines cannot run.
-                dtype="float32" if options.dtype == "auto" and on_cpu else options.dtype,
-                max_model_len=options.max_length,
-                tensor_parallel_size=options.tensor_parallel,
-                gpu_memory_utilization=options.gpu_memory or GPU_MEMORY,
-                max_num_seqs=options.concurrency,
-                # vLLM's CPU worker dies when a prompt with a seed of its own is prefilled in parts (it rewinds the
-                # random generator, which no CPU generator can: "CPU Generator does not use offset").
-                enable_chunked_prefill=False if on_cpu else None,
-                enable_prefix_caching=True,
-                disable_log_stats=True,
-                logprobs_mode="raw_logprobs",
-                use_tqdm_on_load=False,
-                trust_remote_code=remote_code_allowed(),
-            )
-            llm = AsyncLLM.from_engine_args(arguments)
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments_of(model, options, on_cpu=on_cpu)))
+            if adapter is not None:
+                await llm.add_lora(adapter)
         except Exception as error:
             if needs_remote_code(error):
                 raise UsageError(remote_code_fault(model)) from error
-            reason = _last_error(log) if "Engine core" in str(error) else _gist(str(error))
+            reason = last_error(log) if "Engine core" in str(error) else gist(str(error))
             raise UsageError(f"vLLM cannot run {model}: {reason} (`debug` shows all it says)") from error
     where = "CPU" if on_cpu else current_platform.get_device_name()
     dtype = str(llm.model_config.dtype).removeprefix("torch.")
-    if not debug:
-        atexit.register(_end_quietly)
+    if not debugging():
+        atexit.register(end_quietly)
     gc.freeze()  # vLLM's modules hold a million objects: walking them at a full collection takes half a second
-    return VllmEngine(llm, tokenizer, f"vLLM {vllm.__version__} on {where}, {dtype}", log, _watchdog(before))
-
-
-@contextmanager
-def _apart(log: IO[str] | None) -> Iterator[None]:
-    """Start vLLM's processes apart from the terminal.
-
-    What they print goes to `log`, if given. They do not see the terminal's Ctrl-C either, as rows in flight are to be
-    finished first: a signal that is blocked here stays blocked in processes started here.
-    """
-    streams = (1, 2)
-    sys.stderr.flush()
-    saved = [os.dup(stream) for stream in streams]
-    for stream in streams if log is not None else ():
-        os.dup2(log.fileno(), stream)  # type: ignore[union-attr]
-    resource_tracker.ensure_running()  # apart as well; started later, by vLLM, it would unblock the signal
-    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        sys.stderr.flush()
-        for stream, original in zip(streams, saved, strict=True):
-            os.dup2(original, stream)
-            os.close(original)
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
-
-
-def _end_quietly() -> None:
-    """Silence standard error at exit: nanobind would print over 30 lines about what vLLM's modules leaked."""
-    sys.stderr.flush()
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 2)
-    os.close(nowhere)
-
-
-def _descendants() -> set[int]:
-    import psutil
-
-    return {child.pid for child in psutil.Process().children(recursive=True)}
-
-
-def _watchdog(before: set[int]) -> Watchdog:
-    """A process that outlives this one and kills vLLM's if it dies without closing the engine.
-
-    They would otherwise keep running and hold the GPU's memory. It waits for a line, or for the end of the pipe.
-    """
-    started = sorted(_descendants() - before)
-    command = ["sh", "-c", 'read -r _ || kill -9 "$@"', "watchdog", *map(str, started)]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
-
-
-def _last_error(log: IO[str]) -> str:
-    """The last line of vLLM's output that names an error."""
-    log.seek(0)
-    errors = [line for line in log if "Error" in line]
-    return _gist(errors[-1].partition("] ")[2] or errors[-1]) if errors else "it left no message"
-
-
-def _gist(message: str) -> str:
-    """The telling line of a message that may be a page long; in pydantic's it is the third."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    if not lines:
-        return "no message"
-    return (lines[2] if "validation error" in lines[0] and len(lines) > 2 else lines[0])[:300]
+    description = f"vLLM {vllm.__version__} on {where}, {dtype}"
+    return VllmEngine(llm, tokenizer, description, log, watchdog(before), adapter)

@@ -1,0 +1,136 @@
+"""What a step of vLLM costs, and what of it are seeds of rows, decoding to text, log-probabilities and synth.
+
+Every request draws the same number of tokens and nothing ends it, so that all of them run side by side from the first
+step to the last: the milliseconds of a step are the time of a call over the tokens of a request. `LLM.generate` runs in
+one process, with one engine for all its ways of asking, which alternate; synth's engine runs in another.
+
+    python tests/benchmarks/bench_seeds.py [--size sample] [--rows 64 512] [--tokens 64] [--rounds 3]
+"""
+
+import argparse
+import asyncio
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from bench_score_tokens import ROOT, SHAPES, build
+
+VLLM_WAYS: dict[str, dict[str, Any]] = {
+    "LLM.generate": {},
+    "LLM.generate, a seed a row": {"seed": 1},
+    "LLM.generate, a seed a row, no text": {"seed": 1, "detokenize": False},
+    "LLM.generate, a seed a row, logprobs": {"seed": 1, "logprobs": 0},
+}
+SYNTH_WAYS: dict[str, dict[str, Any]] = {"synth": {}, "synth, logprobs": {"logprob": True}}
+
+
+def vllm_side(model: str, options: argparse.Namespace) -> dict[str, list[float]]:
+    os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
+    os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
+    from vllm import LLM, SamplingParams
+
+    gpu = has_gpu()
+    llm = LLM(
+        model=model,
+        dtype="auto" if gpu else "float32",
+        max_num_seqs=max(options.rows),
+        max_model_len=options.tokens + 64,
+        enable_chunked_prefill=None if gpu else False,  # for the reason in vllm/arguments.py
+        use_tqdm_on_load=False,
+    )
+
+    def call(rows: int, given: dict[str, Any]) -> None:
+        params = [
+            SamplingParams(
+                temperature=1.0,
+                max_tokens=options.tokens,
+                ignore_eos=True,
+                **{name: value + number if name == "seed" else value for name, value in given.items()},
+            )
+            for number in range(rows)
+        ]
+        llm.generate([{"prompt_token_ids": [5, 6, 7, 8]}] * rows, params, use_tqdm=False)
+
+    return measured(VLLM_WAYS, call, options)
+
+
+def synth_side(model: str, options: argparse.Namespace) -> dict[str, list[float]]:
+    from synth.chat.derive import format_for
+    from synth.engines.base import EngineOptions, Sampling
+    from synth.engines.vllm.engine import open_vllm
+
+    loop = asyncio.new_event_loop()
+    settings = EngineOptions(concurrency=max(options.rows), max_length=options.tokens + 64)
+    engine = loop.run_until_complete(open_vllm(model, format_for(model).tokenizer, settings))
+
+    def call(rows: int, given: dict[str, Any]) -> None:
+        async def all_at_once() -> None:
+            asked = (Sampling(max_tokens=options.tokens, seed=number, **given) for number in range(rows))
+            await asyncio.gather(*(engine.generate([5, 6, 7, 8], sampling) for sampling in asked))
+
+        loop.run_until_complete(all_at_once())
+
+    found = measured(SYNTH_WAYS, call, options)
+    loop.run_until_complete(engine.close())
+    return found
+
+
+def measured(ways: dict[str, dict[str, Any]], call: Any, options: argparse.Namespace) -> dict[str, list[float]]:
+    """By way and number of rows, milliseconds of a step in each round; a round before the first is not counted."""
+    found = defaultdict[str, list[float]](list)
+    for number in range(options.rounds + 1):
+        for name, given in ways.items():
+            for rows in options.rows:
+                began = time.perf_counter()
+                call(rows, given)
+                if number:
+                    found[f"{name}|{rows}"].append(1000 * (time.perf_counter() - began) / options.tokens)
+    return found
+
+
+def has_gpu() -> bool:
+    import torch
+
+    return bool(torch.cuda.is_available())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--size", default="sample", choices=("sample", *SHAPES))
+    parser.add_argument("--rows", type=int, nargs="+", default=[64, 512])
+    parser.add_argument("--tokens", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--side", choices=("vllm", "synth"), help=argparse.SUPPRESS)
+    parser.add_argument("--model", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.side:
+        print(json.dumps((vllm_side if options.side == "vllm" else synth_side)(options.model, options)))
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        model = str(ROOT / "samples" / "model")
+        if options.size != "sample":
+            model = folder
+            build(options.size, Path(folder), "bfloat16" if has_gpu() else "float32")
+        found: dict[str, list[float]] = {}
+        for side in ("vllm", "synth"):
+            command = [sys.executable, *sys.argv, "--side", side, "--model", model]
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode:
+                sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
+            found |= json.loads(done.stdout.splitlines()[-1])
+    print(f"{options.size}, {os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}; ms a step, medians (fastest)")
+    print(f"{'rows at once':40}" + "".join(f"{rows:>16}" for rows in options.rows))
+    for name in (*VLLM_WAYS, *SYNTH_WAYS):
+        times = [found[f"{name}|{rows}"] for rows in options.rows]
+        print(f"{name:40}" + "".join(f"{statistics.median(one):>9.2f} ({min(one):.2f})".rjust(16) for one in times))
+
+
+if __name__ == "__main__":
+    main()
