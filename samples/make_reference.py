@@ -25,7 +25,17 @@ SPECIAL = {"__len__": "len({})", "__iter__": "iter({})", "__getitem__": "{}[…]
 """How methods that Python calls are shown, where they have a docstring."""
 INTERNAL = {
     "Dataset": {"of"},
-    "Model": {"written", "is_called", "of_texts", "shares_weights", "run_in", "record", "unopened", "opened", "running"},
+    "Model": {
+        "written",
+        "of_texts",
+        "shares_weights",
+        "run_in",
+        "record",
+        "unopened",
+        "opened",
+        "running",
+        "is_called",
+    },
     "RunRecord": {"binding", "count", "count_batches"},
 }
 """Methods that are there for the library itself; not shown."""

@@ -153,14 +153,8 @@ class Model:
         if self.is_called(name):
             return self.written(prefix, stop) if prefix is not None else self
         arguments = {} if _ADDRESS.search(os.fspath(name)) else self.options.engine_args
-        return Model(
-            name,
-            engine=self._asked,
-            prefix=prefix,
-            stop=stop,
-            options=replace(self.options, adapter=None, engine_args=arguments),
-            trust_remote_code=self.trust_remote_code,
-        )
+        options = replace(self.options, adapter=None, engine_args=arguments)
+        return self._again(name, prefix=prefix, stop=stop, options=options, asking=None)
 
     def with_adapter(self, adapter: str) -> "Model":
         """This model with an adapter as `synth.load` takes it, loaded apart from this one.
@@ -168,22 +162,17 @@ class Model:
         Raises:
             UsageError: there is no such adapter, or it does not fit this model.
         """
-        return self._again(self._asked, replace(self.options, adapter=adapter))
+        return self._again(self.given, options=replace(self.options, adapter=adapter))
 
     def is_called(self, name: ModelName) -> bool:
         """Whether a name alone means this model: with an adapter it is another than the one of that name."""
         return os.fspath(name) == self.given and self.options.adapter is None
 
-    def _again(self, engine: str, options: EngineOptions) -> "Model":
-        return Model(
-            self.given,
-            engine=engine,
-            prefix=self.prefix,
-            stop=self.stop,
-            options=options,
-            trust_remote_code=self.trust_remote_code,
-            asking=self.asking,
-        )
+    def _again(self, name: ModelName, **changed: Any) -> "Model":
+        """A model with the settings of this one, apart from those changed."""
+        same: dict[str, Any] = {"engine": self._asked, "prefix": self.prefix, "stop": self.stop}
+        same |= {"options": self.options, "trust_remote_code": self.trust_remote_code, "asking": self.asking}
+        return Model(name, **same | changed)
 
     def written(self, prefix: str | None, stop: str | None) -> "Model":
         """This model with another `prefix` and `stop`, sharing its weights."""
@@ -213,7 +202,7 @@ class Model:
         """This model in an engine of that kind: itself where it runs there, else loaded once more."""
         if self.kind == engine:
             return self
-        return self._again(engine, replace(self.options, engine_args={}))
+        return self._again(self.name, engine=engine, options=replace(self.options, engine_args={}))
 
     def that_scores(self, why: str) -> "Model":
         """This model in an engine that scores texts: itself, or, where nothing else was asked for, loaded once more.
@@ -227,9 +216,8 @@ class Model:
         if self.runs_in.scores:
             return self
         if self.engine != "auto":
-            raise UsageError(
-                f"{why}: {self.kind} in process does not score texts; leave `engine` at auto, or name a server"
-            )
+            fault = f"{self.kind} in process does not score texts; leave `engine` at auto, or name a server"
+            raise UsageError(f"{why}: {fault}")
         return self.run_in(SCORES_HERE)
 
     def record(self) -> dict[str, Any]:

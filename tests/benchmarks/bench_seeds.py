@@ -4,7 +4,7 @@ Every request draws the same number of tokens and nothing ends it, so that all o
 step to the last: the milliseconds of a step are the time of a call over the tokens of a request. `LLM.generate` runs in
 one process, with one engine for all its ways of asking, which alternate; synth's engine runs in another.
 
-    python tests/benchmarks/bench_seeds.py [--size sample] [--rows 64 512] [--tokens 64] [--rounds 3]
+    python -m tests.benchmarks.bench_seeds [--size sample] [--rows 64 512] [--tokens 64] [--rounds 3]
 """
 
 import argparse
@@ -20,7 +20,7 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench_score_tokens import ROOT, SHAPES, build
+from tests.benchmarks.bench_score_tokens import ROOT, SHAPES, build
 
 VLLM_WAYS: dict[str, dict[str, Any]] = {
     "LLM.generate": {},
@@ -120,7 +120,16 @@ def main() -> None:
             build(options.size, Path(folder), "bfloat16" if has_gpu() else "float32")
         found: dict[str, list[float]] = {}
         for side in ("vllm", "synth"):
-            command = [sys.executable, *sys.argv, "--side", side, "--model", model]
+            command = [
+                sys.executable,
+                "-m",
+                "tests.benchmarks.bench_seeds",
+                *sys.argv[1:],
+                "--side",
+                side,
+                "--model",
+                model,
+            ]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
