@@ -1,13 +1,17 @@
 """Trained tokens a second of `synth train` beside TRL's SFTTrainer: same model, rows, tokens a step, dtype.
 
-Both train a randomly initialised Llama of 20 million parameters (or the sample model) on the same pre-tokenised rows of
-10 to 1,000 tokens, half of each with loss; speeds are tokens of rows that went through the model, divided by the time
-of the training loop. TRL packs with its best strategy (first fit, decreasing) into sequences of 1,024; with
-attention that is not FlashAttention its packed rows see each other, which is cheaper than what `synth` does, and not
-the same loss. So TRL is also run without packing, where its loss is comparable, and the curves of losses are printed
-side by side.
+Both train a randomly initialised Llama (or the sample model) on the same pre-tokenised rows of 10 to 1,000 tokens (on a
+GPU 2,048), half of each with loss; speeds are tokens of rows that went through the model, divided by the time of the
+training loop, on a GPU without its first steps. TRL packs with its best strategy (first fit, decreasing) into
+sequences of the longest row's length; with attention that is not FlashAttention its packed rows see each other, which
+is cheaper than what `synth` does, and not the same loss. So TRL is also run without packing, where its loss is
+comparable, and the curves of losses are printed side by side.
 
-    python tests/benchmarks/bench_train.py [--steps 12] [--rounds 3] [--model sample|20m]
+On a GPU both compute in bfloat16 over float32 weights, and the share of the card's own rate of multiplying matrices is
+printed: 6 floating-point operations a weight and token (the embeddings' table is none, the head is one), and those of
+causal attention within each row.
+
+    python tests/benchmarks/bench_train.py [--steps 12] [--rounds 3] [--model sample|20m|135m|1b] [--device cuda]
 """
 
 import argparse
@@ -16,14 +20,63 @@ import os
 import statistics
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-BUDGET = 4096
-LENGTH = 1024
+SHAPES = {  # hidden size, feed-forward, layers, heads, key heads, vocabulary, whether the embeddings are the head
+    "20m": (512, 1_408, 6, 8, 8, None, False),
+    "135m": (576, 1_536, 30, 9, 3, 49_152, True),
+    "1b": (2_048, 8_192, 16, 32, 8, 128_256, True),
+}
+SIDES = ("synth", "trl packing", "trl padding")
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What both sides are given."""
+
+    model: Path
+    rows: Path
+    steps: int
+    device: str
+    budget: int
+    length: int
+
+    @property
+    def cuda(self) -> bool:
+        return self.device.startswith("cuda")
+
+    @property
+    def unmeasured(self) -> int:
+        """First steps that do not count: on a GPU memory is taken and kernels are chosen, or compiled."""
+        return min(5, self.steps // 2) if self.cuda else 0
+
+
+class Clock:
+    """Tokens a second of the steps that count, and the loss of each step."""
+
+    def __init__(self, unmeasured: int) -> None:
+        self._unmeasured, self._began, self._tokens = unmeasured, 0.0, 0
+        self.losses: list[float] = []
+
+    def start(self) -> None:
+        self._began = time.monotonic()
+
+    def step(self, tokens: int, loss: float) -> None:
+        self.losses.append(loss)
+        if len(self.losses) > self._unmeasured:
+            self._tokens += tokens
+        else:
+            self.start()
+        self._ended = time.monotonic()
+
+    @property
+    def speed(self) -> float:
+        return self._tokens / (self._ended - self._began)
 
 
 def make_rows(vocabulary: int, count: int, longest: int) -> list[dict[str, Any]]:
@@ -38,7 +91,7 @@ def make_rows(vocabulary: int, count: int, longest: int) -> list[dict[str, Any]]
     return rows
 
 
-def make_model(folder: Path, kind: str) -> int:
+def make_model(folder: Path, kind: str, longest: int = 1024) -> int:
     """Save the model to train; returns its longest row."""
     from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig
 
@@ -47,82 +100,106 @@ def make_model(folder: Path, kind: str) -> int:
     if kind == "sample":
         model = AutoModelForCausalLM.from_pretrained(sample, dtype=torch.float32)
     else:
+        hidden, forward, layers, heads, key_heads, vocabulary, tied = SHAPES[kind]
         config = LlamaConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=512,
-            intermediate_size=1408,
-            num_hidden_layers=6,
-            num_attention_heads=8,
-            num_key_value_heads=8,
-            max_position_embeddings=LENGTH,
+            vocab_size=vocabulary or len(tokenizer),
+            hidden_size=hidden,
+            intermediate_size=forward,
+            num_hidden_layers=layers,
+            num_attention_heads=heads,
+            num_key_value_heads=key_heads,
+            tie_word_embeddings=tied,
+            max_position_embeddings=longest,
         )
         torch.manual_seed(0)
         model = AutoModelForCausalLM.from_config(config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
-    return min(1000, int(model.config.max_position_embeddings))
+    return min(longest, int(model.config.max_position_embeddings))
 
 
-def run_synth(model: Path, rows: Path, steps: int, folder: Path) -> tuple[float, list[float]]:
+def run_synth(setup: Setup, folder: Path) -> tuple[float, list[float]]:
     """Tokens a second of the loop, and the loss of each step."""
     from synth.chat.derive import format_for
     from synth.data.read import open_source
     from synth.data.run.record import RunRecord
     from synth.scoring.encoding import RowEncoder
+    from synth.training.callbacks import Callbacks
     from synth.training.folder import TrainingFolder
     from synth.training.rows import read_training_rows
     from synth.training.run import train
     from synth.training.settings import TrainedParts, TrainingSettings
 
-    chat = format_for(str(model))
-    found = read_training_rows(open_source(str(rows)), RowEncoder(chat), len(chat.tokenizer))
+    chat = format_for(str(setup.model))
+    found = read_training_rows(open_source(str(setup.rows)), RowEncoder(chat), len(chat.tokenizer))
     settings = TrainingSettings(
-        steps=steps, learning_rate=1e-3, warmup=0, tokens_per_batch=BUDGET, dtype="float32", save_every=10**6
+        steps=setup.steps,
+        learning_rate=1e-3,
+        warmup=0,
+        tokens_per_batch=setup.budget,
+        dtype="bfloat16" if setup.cuda else "float32",
+        save_every=10**6,
     )
     out = TrainingFolder(folder, RunRecord("train", {}))
     out.record.tokens = {"tokens": float(len(found.tokens)), "trained": float(found.trained)}
+    clock = Clock(setup.unmeasured)
+
+    def report(entry: dict[str, Any], _: int) -> None:
+        if "loss" in entry:
+            clock.step(entry["tokens"], entry["loss"])
+
+    callbacks = Callbacks(report=report, say=print if setup.cuda else lambda _: None)
     try:
-        train(found, str(model), chat.tokenizer, settings, TrainedParts(), out, device="cpu")
+        train(
+            found, str(setup.model), chat.tokenizer, settings, TrainedParts(), out,
+            device=setup.device, callbacks=callbacks,
+        )  # fmt: skip
     finally:
         out.close()
-    tokens = sum(entry["tokens"] for entry in out.log)
-    return tokens / out.record.seconds, [entry["loss"] for entry in out.log]
+    # On a CPU the whole loop counts, from its first step on.
+    return clock.speed if setup.unmeasured else sum(e["tokens"] for e in out.log) / out.record.seconds, clock.losses
 
 
-def run_trl(model: Path, rows: Path, steps: int, folder: Path, packing: bool) -> tuple[float, list[float]]:
+def run_trl(setup: Setup, folder: Path, packing: bool) -> tuple[float, list[float]]:
     """The same of TRL."""
     import datasets
     from transformers import AutoModelForCausalLM, PrinterCallback, TrainerCallback
     from trl import SFTConfig, SFTTrainer
 
-    data = datasets.load_dataset("json", data_files=str(rows), split="train").remove_columns("id")
+    data = datasets.load_dataset("json", data_files=str(setup.rows), split="train").remove_columns("id")
     mean = sum(map(len, data["input_ids"])) / len(data)
-    losses: list[float] = []
+    clock = Clock(setup.unmeasured)
     tokens = 0
 
     class Watch(TrainerCallback):  # type: ignore[misc]
         def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+            nonlocal tokens
             if logs and "loss" in logs:
-                losses.append(float(logs["loss"]))
+                clock.step(tokens, float(logs["loss"]))
+                tokens = 0
 
+    fitting = max(1, setup.budget // setup.length if packing else round(setup.budget / mean))
     config = SFTConfig(
         output_dir=str(folder),
-        max_steps=steps,
-        per_device_train_batch_size=BUDGET // LENGTH if packing else max(1, round(BUDGET / mean)),
-        max_length=LENGTH,
+        max_steps=setup.steps,
+        per_device_train_batch_size=fitting,
+        max_length=setup.length,
         packing=packing,
         learning_rate=1e-3,
         lr_scheduler_type="cosine",
         max_grad_norm=1.0,
-        use_cpu=True,
-        bf16=False,
+        use_cpu=not setup.cuda,
+        bf16=setup.cuda,
         gradient_checkpointing=False,
         logging_steps=1,
         save_strategy="no",
         report_to="none",
         disable_tqdm=True,
     )
-    net = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    attention = flash() if setup.cuda and packing else None
+    if setup.cuda and packing:
+        print(f"TRL packs with {attention or 'no FlashAttention, which is not installed: its rows see each other'}")
+    net = AutoModelForCausalLM.from_pretrained(setup.model, dtype=torch.float32, attn_implementation=attention)
     trainer = SFTTrainer(model=net, args=config, train_dataset=data, callbacks=[Watch()])
     trainer.remove_callback(PrinterCallback)
     step = trainer.training_step
@@ -134,9 +211,45 @@ def run_trl(model: Path, rows: Path, steps: int, folder: Path, packing: bool) ->
         return step(model, inputs, *rest)
 
     trainer.training_step = counted
-    began = time.monotonic()
+    clock.start()
     trainer.train()
-    return tokens / (time.monotonic() - began), losses
+    return clock.speed, clock.losses
+
+
+def flash() -> str | None:
+    """FlashAttention as transformers calls it, where a package has it."""
+    from transformers.utils import is_flash_attn_2_available, is_flash_attn_3_available
+
+    if is_flash_attn_3_available():
+        return "flash_attention_3"
+    return "flash_attention_2" if is_flash_attn_2_available() else None
+
+
+def matrix_rate(size: int = 8192, times: int = 30) -> float:
+    """Floating-point operations a second of the card on bfloat16 matrices."""
+    left, right = (torch.randn(size, size, device="cuda", dtype=torch.bfloat16) for _ in range(2))
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    for _ in range(5):
+        left @ right
+    start.record()
+    for _ in range(times):
+        left @ right
+    end.record()
+    torch.cuda.synchronize()
+    return float(times * 2 * size**3 / (start.elapsed_time(end) / 1000))
+
+
+def operations(model: Path, lengths: list[int]) -> float:
+    """Floating-point operations a token of training, on rows of these lengths."""
+    from transformers import AutoConfig, AutoModelForCausalLM
+
+    config = AutoConfig.from_pretrained(model)
+    with torch.device("meta"):
+        net = AutoModelForCausalLM.from_config(config)
+    table = net.get_input_embeddings().weight.numel()
+    weights = sum(parameter.numel() for parameter in net.parameters()) - (0 if config.tie_word_embeddings else table)
+    pairs = sum(length * length / 2 for length in lengths) / sum(lengths)  # tokens that a token sees, in the mean
+    return float(6 * weights + 12 * config.num_hidden_layers * config.hidden_size * pairs)
 
 
 def main() -> None:
@@ -144,34 +257,52 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--model", choices=("sample", "20m"), default="20m")
+    parser.add_argument("--model", choices=("sample", *SHAPES), default="20m")
+    parser.add_argument("--device", default="cpu", help="cpu (float32) or cuda (bfloat16)")
+    parser.add_argument("--tokens", type=int, help="of a step; 4,096 on a CPU, 16,384 on a GPU")
+    parser.add_argument("--sides", default=",".join(SIDES))
     arguments = parser.parse_args()
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
-    speeds: dict[str, list[float]] = {"synth": [], "trl packing": [], "trl padding": []}
+    cuda = arguments.device.startswith("cuda")
+    budget = arguments.tokens or (16_384 if cuda else 4_096)
+    sides = arguments.sides.split(",")
+    speeds: dict[str, list[float]] = {side: [] for side in sides}
     curves: dict[str, list[float]] = {}
+    peaks: dict[str, float] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        longest = make_model(folder / "model", arguments.model)
+        length = 2_048 if cuda else 1_024
+        longest = make_model(folder / "model", arguments.model, length)
+        made = make_rows(1024, 2000, longest if cuda else min(longest, 1000))
         rows = folder / "rows.jsonl"
-        with open(rows, "w", encoding="utf-8") as lines:
-            for row in make_rows(1024, 2000, longest):
-                lines.write(json.dumps(row) + "\n")
+        rows.write_text("".join(json.dumps(row) + "\n" for row in made), encoding="utf-8")
+        setup = Setup(folder / "model", rows, arguments.steps, arguments.device, budget, length)
         for number in range(arguments.rounds):
             out = folder / f"out-{number}"
-            for side in speeds:
+            for side in sides:
+                if cuda:
+                    torch.cuda.reset_peak_memory_stats()
                 if side == "synth":
-                    speed, losses = run_synth(folder / "model", rows, arguments.steps, out)
+                    speed, losses = run_synth(setup, out)
                 else:
-                    speed, losses = run_trl(folder / "model", rows, arguments.steps, out / "trl", side == "trl packing")
+                    speed, losses = run_trl(setup, out / "trl", side == "trl packing")
                 speeds[side].append(speed)
                 curves[side] = losses
+                peaks[side] = torch.cuda.max_memory_allocated() / 2**30 if cuda else 0.0
             print("  ".join(f"{side} {values[-1]:,.0f}" for side, values in speeds.items()), "tokens/s", flush=True)
+        each = operations(setup.model, [len(row["input_ids"]) for row in made])
     median = {side: statistics.median(values) for side, values in speeds.items()}
-    threads = torch.get_num_threads()
-    print(f"\n{arguments.model}, float32, {threads} threads, {arguments.steps} steps of {BUDGET} tokens")
+    where = torch.cuda.get_device_name() + ", bfloat16" if cuda else f"float32, {torch.get_num_threads()} threads"
+    print(f"\n{arguments.model}, {where}, {arguments.steps} steps of {budget} tokens")
     print("median  " + "  ".join(f"{side} {value:,.0f}" for side, value in median.items()))
-    for rival in ("trl packing", "trl padding"):
-        print(f"synth is {median['synth'] / median[rival]:.2f} x {rival}")
+    if cuda:
+        rate = matrix_rate()
+        print(f"the card multiplies matrices at {rate / 1e12:,.0f} TFLOP/s, {each / 1e9:.2f} GFLOP a trained token")
+        for side, value in median.items():
+            print(f"{side} runs at {value * each / rate:.2f} of that, in {peaks[side]:.1f} GiB")
+    for rival in sides:
+        if rival != "synth" and "synth" in sides:
+            print(f"synth is {median['synth'] / median[rival]:.2f} x {rival}")
     print("\nstep  " + "  ".join(f"{side:>11}" for side in curves))
     for step in range(arguments.steps):
         print(f"{step + 1:>4}  " + "  ".join(f"{curve[step]:>11.4f}" for curve in curves.values()))
