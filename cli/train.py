@@ -17,6 +17,9 @@ from cli.options import DIRECTORY, Option
     lm_loss_coef=Option(("--lm-loss", "--lm-loss-coef")),
     kl_coef=Option(("--kl", "--kl-coef")),
     kl_sources=Option(("--kl-on",), metavar="SOURCE"),
+    replay=Option(metavar="SET"),
+    replay_sources=Option(("--replay-on",), metavar="SOURCE"),
+    replay_tokens_per_batch=Option(("--replay-batch-tokens", "--replay-tokens-per-batch")),
     suites=Option(("--eval",), metavar="SUITE"),
     new_suites=Option(("--new",), metavar="SUITE"),
 )
@@ -34,6 +37,8 @@ def command(call: Call) -> None:
       synth train mixed --model M -o tuned --epochs 2 --lr 1e-5
       synth train mixed --model M -o tuned --lora 16 --eval old.jsonl --new task.jsonl --keep 95%
       synth train masked --model M -o tuned --kl 0.1 --kl-on replay
+      synth train tasks.jsonl --model M -o tuned --replay replay --replay-loss kl
+      synth train mixed --model M -o tuned --replay-on magpie --replay-loss kl --replay-weight 3
       synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
       synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
     """  # noqa: D301 (\b is click's)

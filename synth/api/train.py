@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,9 +15,9 @@ from synth.errors import UsageError
 from synth.generation.models import ModelName
 from synth.progress import SILENT, Progress
 from synth.training.callbacks import Entry
-from synth.training.inputs import read_input
+from synth.training.inputs import read_input, with_replay
 from synth.training.pipeline import TrainingJob, is_first_process, plan_job, run_job
-from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
+from synth.training.settings import ReplaySettings, RowSettings, TrainedParts, TrainingSettings
 from synth.values import (
     Count,
     Dropout,
@@ -24,6 +25,8 @@ from synth.values import (
     NonNegative,
     OverlongTrained,
     Positive,
+    ReplayLoss,
+    ReplayPositions,
     Rows,
     Schedule,
     Seed,
@@ -65,6 +68,12 @@ def train(
     lm_loss_coef: NonNegative = 0.0,
     kl_coef: NonNegative = 0.0,
     kl_sources: str | Sequence[str] = (),
+    replay: Source | None = None,
+    replay_sources: str | Sequence[str] = (),
+    replay_tokens_per_batch: Window | None = None,
+    replay_weight: NonNegative = 1.0,
+    replay_loss: ReplayLoss = "nll",
+    replay_positions: ReplayPositions | None = None,
     gradient_checkpointing: bool = False,
     dtype: TrainingDType = "auto",
     device: str = "auto",
@@ -118,6 +127,17 @@ def train(
         lm_loss_coef: weight of a language-model loss over all tokens (LAMOL: 0.25, arXiv 1909.03329).
         kl_coef: weight of the KL divergence from the model before training (arXiv 2501.14315).
         kl_sources: take the divergence on rows of these sources (of `synth.mix`); on all by default.
+        replay: rows of replay, an objective of its own: each batch of the task is followed by one of replay, and the
+            loss is that of the task and `replay_weight` times that of replay, each a mean over its own tokens
+            (arXiv 2605.26097).
+        replay_sources: or the rows of these sources (of `synth.mix`) are the replay, and the others the task.
+        replay_tokens_per_batch: tokens of a batch of replay; a longer row is one by itself. By default a quarter of
+            `tokens_per_batch`.
+        replay_weight: weight of the loss on replay.
+        replay_loss: negative log-likelihood; or a divergence from the model before training, without any: "kl",
+            KL(reference ‖ model), "reverse-kl", or "js".
+        replay_positions: take it on every token of replay, whoever wrote it, or on those trained on. By default on
+            every one for a divergence, on those trained on for "nll".
         gradient_checkpointing: less memory, a third more time.
         dtype: what is computed in; weights that are trained are float32. By default bfloat16 where the GPU can.
         device: where it runs: "auto", "cuda", "mps" or "cpu".
@@ -149,6 +169,18 @@ def train(
     place = _place(output, dry_run)
     adapts = lora is not None or peft is not None
     name = os.fspath(model)
+    beside = _replay(
+        source,
+        replay,
+        ReplaySettings(
+            max(2, tokens_per_batch // 4) if replay_tokens_per_batch is None else replay_tokens_per_batch,
+            several(replay_sources),
+            replay_weight,
+            replay_loss,
+            replay_positions,
+        ),
+        chosen=replay_tokens_per_batch is not None,
+    )
     job = TrainingJob(
         name,
         TrainingSettings(
@@ -164,6 +196,7 @@ def train(
             lm_loss_coef=lm_loss_coef,
             kl_coef=kl_coef,
             kl_sources=several(kl_sources),
+            replay=beside,
             dtype=dtype,
             save_every=save_every,
             eval_every=eval_every,
@@ -188,7 +221,7 @@ def train(
         raise UsageError("`keep` is a share up to 100% of what `suites` measures: give both")
     progress = progress if is_first_process() else SILENT
     job.refuse_early(place)
-    with remote_code(allowed=trust_remote_code), source_at(source) as read:
+    with remote_code(allowed=trust_remote_code), source_at(source) as read, _replay_at(replay) as replayed:
         if suites or new_suites:
             from synth.evaluation.curve import open_curve
 
@@ -205,6 +238,7 @@ def train(
             reference_column=reference_column,
             limit=limit,
         )
+        rows = with_replay(rows, replayed, name, job.rows, job.settings, progress)
         training = Training(plan_job(job, rows), place)
         if place is not None:
             run_job(job, rows, size, place, progress=progress)
@@ -218,6 +252,36 @@ def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> Path | None:
         raise UsageError("say where the model goes: `output` DIR (or `dry_run`)")
     check_directory(os.fspath(output), "the trained model")
     return Path(output)
+
+
+def _replay(source: Source, replay: Source | None, given: ReplaySettings, *, chosen: bool) -> ReplaySettings | None:
+    """How replay is an objective; None where there is none.
+
+    Args:
+        source: the task's rows.
+        replay: those of replay, where they are a set apart.
+        given: the settings.
+        chosen: whether the size of its batches is not the default.
+
+    Raises:
+        UsageError: rows of replay are named twice, or nowhere although a setting is of them.
+    """
+    if replay is not None and given.sources:
+        raise UsageError("`replay` and `replay_sources` are two ways to say what replay is: give one of them")
+    if replay is not None or given.sources:
+        if source == "-" and replay == "-":
+            raise UsageError("standard input is one set: only one of the task and `replay` can be -")
+        return given
+    plain = ReplaySettings(given.tokens_per_batch)
+    set_apart = [name for name in ("weight", "loss", "positions") if getattr(given, name) != getattr(plain, name)]
+    if chosen or set_apart:
+        name = set_apart[0] if set_apart else "tokens_per_batch"
+        raise UsageError(f"`replay_{name}` is of replay, and there is none: give `replay` or `replay_sources`")
+    return None
+
+
+def _replay_at(replay: Source | None) -> AbstractContextManager[str | None]:
+    return nullcontext() if replay is None else source_at(replay)
 
 
 def _draw(folder: Path, log: Sequence[Entry], keep: float | None) -> None:

@@ -14,7 +14,7 @@ from synth.reports.page_plots import curve_plot, loss_plot
 from synth.reports.plots import CurvePoint, draw_curve
 
 LOG = "log.jsonl"
-APART = {"evaluation", "input", "revision", "suites"}
+APART = {"evaluation", "input", "replay", "revision", "suites"}
 """Settings that the page does not list: they are shown elsewhere on it, or only name what was read."""
 
 Entry = dict[str, Any]
@@ -111,12 +111,14 @@ def _passes(record: RunRecord) -> dict[str, float]:
 
 def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
     """The other logged values of a training, by the name of their axis."""
-    logged: dict[str, list[tuple[int, float]]] = {"Learning rate": [], "Gradient norm": [], "Tokens/s": []}
+    names = ("Loss of the task", "Loss of replay", "Learning rate", "Gradient norm", "Tokens/s")
+    logged: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
     for entry in log:
         seconds, tokens = entry.get("seconds"), entry.get("tokens")
         rate = entry.get("learning_rate", entry.get("rate"))  # its name in earlier releases
         gradient = entry.get("grad_norm", entry.get("gradient"))
-        values = (rate, gradient, tokens / seconds if seconds and tokens else None)
+        speed = tokens / seconds if seconds and tokens else None
+        values = (entry.get("task_loss"), entry.get("replay_loss"), rate, gradient, speed)
         for name, value in zip(logged, values, strict=True):
             if value is not None:
                 logged[name].append((entry["step"], float(value)))
@@ -157,5 +159,7 @@ def _tiles(record: RunRecord, steps: int, losses: Sequence[tuple[int, float]]) -
     tokens = record.tokens.get("tokens")
     if tokens:
         yield Tile("Tokens", f"{tokens:,.0f}", f"{record.tokens.get('trained', 0):,.0f} with loss")
+    for part in record.parts:
+        yield Tile("Replay", f"{part['rows']:,}", f"rows of {short(str(part['name']), 60)}, {part['tokens']:,} tokens")
     if losses:
         yield Tile("Loss", f"{figure(losses[0][1])} → {figure(losses[-1][1])}", "nats a token, first and last step")

@@ -17,8 +17,8 @@ from synth.data.row import IGNORED
 from synth.errors import UsageError
 from synth.training.rows import TrainingRows
 
-Batch = dict[str, torch.Tensor]
-"""The inputs of the model and of its loss. With K predicted positions and N tokens with loss:
+Batch = dict[str, Any]
+"""The inputs of the model and of its loss, tensors but for `replay`. With K predicted positions and N tokens with loss:
 
 input_ids       `[1, tokens]` if packed, else `[rows, longest]`
 position_ids    packed only: positions in the row
@@ -29,8 +29,10 @@ at              which of the rows × K logits belong to the N tokens; `[N]`
 targets         the tokens to predict; `[N]`
 weights         of their loss; `[N]`
 kl_mask         whether the divergence from the reference model counts there; `[N]`
-totals          sums that losses are divided by: weights, N, and tokens of `kl_mask`; `[3]`, float64
+totals          sums that losses are divided by: weights, N, and tokens of `kl_mask`, of the task; and the weights of
+                replay; `[4]`, float64
 rows            indices of the rows; `[rows]`
+replay          whether the rows are replay with an objective of its own; else they are the task's
 """
 
 
@@ -43,6 +45,7 @@ def plan_steps(
     epochs: float,
     seed: int,
     padded: bool = False,
+    of: str = "rows",
 ) -> list[NDArray[np.int64]]:
     """The rows of every batch of a run, in order: `per_step` batches make one step.
 
@@ -58,13 +61,14 @@ def plan_steps(
         epochs: passes over all rows (the last may be partial), where `steps` is None.
         seed: of the shuffles.
         padded: rows are padded to the longest of their batch, and the padding counts.
+        of: what the rows are, for a person.
 
     Raises:
         UsageError: there are fewer rows than one step has batches.
     """
     if len(sizes) < per_step:
         raise UsageError(
-            f"{len(sizes):,} rows are too few for steps of {per_step} batches: lower "
+            f"{len(sizes):,} {of} are too few for steps of {per_step} batches: lower "
             "`gradient_accumulation_steps`, or the number of processes"
         )
     batches: list[NDArray[np.int64]] = []
@@ -120,8 +124,9 @@ class Collator:
     Attributes:
         rows: all rows.
         packed: lay rows end to end; else pad them.
-        all_tokens: predict every token, for a language-model loss beside that on the labels.
+        all_tokens: predict every token of the task's rows, for a language-model loss beside that on the labels.
         kl_sources: sources of rows whose tokens' divergence from the reference model counts; None counts all.
+        every_replayed: predict every token of rows that are replay, each with weight 1.
         padding: the token id to pad with.
     """
 
@@ -129,10 +134,11 @@ class Collator:
     packed: bool
     all_tokens: bool = False
     kl_sources: frozenset[str] | None = None
+    every_replayed: bool = False
     padding: int = 0
 
     def __call__(self, indices: Sequence[int]) -> Batch:
-        """The batch of the rows at `indices`."""
+        """The batch of the rows at `indices`, all of them the task's or all of them replay."""
         sizes = self.rows.sizes
         chosen = sorted(indices, key=lambda index: (-sizes[index], index))
         parts = [slice(self.rows.starts[index], self.rows.starts[index + 1]) for index in chosen]
@@ -143,13 +149,17 @@ class Collator:
         row = np.repeat(np.arange(len(chosen)), lengths)
         place = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         in_kl = [self.kl_sources is None or self.rows.sources[index] in self.kl_sources for index in chosen]
-        predicted = np.flatnonzero(place > 0 if self.all_tokens else (labels != IGNORED) & (weights > 0))
+        replay = chosen[0] >= self.rows.tasks
+        every = self.every_replayed if replay else self.all_tokens
+        predicted = np.flatnonzero(place > 0 if every else (labels != IGNORED) & (weights > 0))
         # The logits at one position predict the token at the next.
         before = predicted - 1 if self.packed else place[predicted] - 1
         keep, inverse = np.unique(before, return_inverse=True)
         targets = np.where(labels[predicted] == IGNORED, tokens[predicted], labels[predicted])
-        loss_weights = weights[predicted]
+        loss_weights = np.ones(len(predicted), np.float32) if replay and every else weights[predicted]
         counted = np.array(in_kl)[row[predicted]] & (loss_weights > 0)
+        weight, count = loss_weights.sum(dtype=np.float64), float(len(predicted))
+        totals = [0.0, 0.0, 0.0, weight] if replay else [weight, count, float(counted.sum()), 0.0]
         batch: dict[str, Any] = {
             "lengths": lengths,
             "keep": keep,
@@ -157,7 +167,7 @@ class Collator:
             "targets": targets.astype(np.int64),
             "weights": loss_weights,
             "kl_mask": counted,
-            "totals": np.array([loss_weights.sum(dtype=np.float64), len(predicted), counted.sum()], np.float64),
+            "totals": np.array(totals, np.float64),
             "rows": np.array(chosen),
         }
         if self.packed:
@@ -167,4 +177,5 @@ class Collator:
             ids, mask = np.full(shape, self.padding, np.int64), np.zeros(shape, np.int64)
             ids[row, place], mask[row, place] = tokens, 1
             batch |= {"input_ids": ids, "attention_mask": mask}
-        return {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}
+        tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}
+        return tensors | {"replay": bool(replay)}

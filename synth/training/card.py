@@ -21,6 +21,10 @@ _TOLD = (
     "kl_coef",
     "kl_sources",
     "lm_loss_coef",
+    "replay_loss",
+    "replay_positions",
+    "replay_weight",
+    "replay_tokens_per_batch",
 )
 """Options that the card lists, where they are set."""
 
@@ -38,7 +42,9 @@ def training_card(folder: TrainingFolder) -> str:
         "",
         f"`{record.model}`, trained by `synth train` on {record.accepted:,} rows"
         + (f" of `{Path(record.source).name}`" if record.source else "")
-        + f" ({record.tokens['tokens']:,.0f} tokens, {record.tokens['trained']:,.0f} of them with loss).",
+        + f" ({record.tokens['tokens']:,.0f} tokens, {record.tokens['trained']:,.0f} of them with loss)"
+        + "".join(map(_beside, record.parts))
+        + ".",
         *([f"{untrained_line(int(untrained))}."] if (untrained := record.tokens.get("untrained")) else []),
         "",
     ]
@@ -59,6 +65,14 @@ def training_card(folder: TrainingFolder) -> str:
             lines += ["", f"Stopped at step {at:,}, below {floor:.0%}: the weights are those of step {back:,}."]
         lines += ["", "![learnt against kept](curve.svg)"]
     return "\n".join(lines) + "\n"
+
+
+def _beside(part: dict[str, Any]) -> str:
+    """What the card says of replay as an objective of its own."""
+    return (
+        f", and beside them on {part['rows']:,} rows of replay, `{part['name']}` ({part['tokens']:,} tokens, "
+        f"{part['trained']:,} of them with loss), an objective of its own"
+    )
 
 
 def _told(record: RunRecord, log: Sequence[dict[str, Any]]) -> list[tuple[str, str]]:

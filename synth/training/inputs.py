@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -10,6 +10,7 @@ import pyarrow as pa
 from synth.chat.derive import format_for, format_for_texts
 from synth.chat.format import ChatFormat
 from synth.data.columns import lists_of
+from synth.data.files.names import short_name
 from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
 from synth.data.read import Rows, open_source
@@ -17,8 +18,9 @@ from synth.engines.loading import load_config, window_of
 from synth.errors import UsageError
 from synth.progress import Progress
 from synth.scoring.encoding import RowEncoder
+from synth.training.replay import join_replay, split_replay
 from synth.training.rows import TrainingRows, read_training_rows
-from synth.training.settings import RowSettings
+from synth.training.settings import RowSettings, TrainingSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,16 +28,20 @@ class TrainingInput:
     """The rows of a training.
 
     Attributes:
-        rows: as tokens with labels.
+        rows: as tokens with labels, those of the task and then those of replay, where that is an objective of its own.
         chat: the model's tokenizer and chat template, as they were read with.
         source: where they come from.
         fingerprint: of what they hold.
+        replay_name: what the rows of replay are called, where there are any.
+        replay_fingerprint: of what they hold, where they are a set apart.
     """
 
     rows: TrainingRows
     chat: ChatFormat
     source: str
     fingerprint: str
+    replay_name: str | None = None
+    replay_fingerprint: str | None = None
 
 
 def read_input(
@@ -64,7 +70,62 @@ def read_input(
     Raises:
         UsageError: there is no such source or model, the rows are not of this model's tokens, or none can be trained.
     """
-    opened = _opened(source, settings, prompt_column, reference_column)
+    raw = open_source(source)
+    return _read(raw, model, settings, tokens_per_batch, progress, prompt_column, reference_column, limit)
+
+
+def with_replay(
+    task: TrainingInput,
+    source: str | None,
+    model: str,
+    rows: RowSettings,
+    settings: TrainingSettings,
+    progress: Progress,
+) -> TrainingInput:
+    """The rows of a training with those of replay after the task's, where it is an objective of its own.
+
+    Args:
+        task: what was read, with replay among it where `settings.replay` names its sources.
+        source: else the replay set, of any form that the task may have. It is read as the task is; columns that are
+            named for the task are taken where it has them, too.
+        model: whose tokens they are.
+        rows: how rows become tokens.
+        settings: what `replay` is.
+        progress: is told of columns that were guessed, and of the like.
+
+    Raises:
+        UsageError: as for `read_input`, or there are no rows of a source of replay, or none of the task's.
+    """
+    replay = settings.replay
+    if replay is None:
+        return task
+    if source is None:
+        return replace(task, rows=split_replay(task.rows, replay.sources), replay_name=", ".join(replay.sources))
+    raw = open_source(source)
+    columns = raw.schema.names
+    if rows.text_column not in columns:
+        rows = replace(rows, text_column=None)
+    if replay.every and "input_ids" in columns and "labels" not in columns:
+        rows = replace(rows, train_on="all")
+    longest = max(settings.tokens_per_batch, replay.tokens_per_batch)
+    found = _read(raw, model, rows, longest, progress, unnamed="replay row")
+    name = short_name(source)
+    joined = join_replay(task.rows, found.rows, name)
+    return replace(task, rows=joined, replay_name=name, replay_fingerprint=found.fingerprint)
+
+
+def _read(
+    raw: Rows,
+    model: str,
+    settings: RowSettings,
+    tokens_per_batch: int,
+    progress: Progress,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
+    limit: int | None = None,
+    unnamed: str = "row",
+) -> TrainingInput:
+    opened = _opened(raw, settings, prompt_column, reference_column)
     prompts = open_prompts(opened, limit)
     plain = settings.text_column is not None or not _has_conversations(opened)
     chat_format = format_for_texts if plain else format_for
@@ -79,15 +140,15 @@ def read_input(
         text_column=settings.text_column or (TEXT if has_texts(opened.schema) else None),
         only_texts=plain,
         limit=limit,
+        unnamed=unnamed,
     )
     for note in opened.notes:
         progress.say(note)
     return TrainingInput(rows, chat, opened.source, prompts.fingerprint)
 
 
-def _opened(source: str, settings: RowSettings, prompt_column: str | None, reference_column: str | None) -> Rows:
+def _opened(raw: Rows, settings: RowSettings, prompt_column: str | None, reference_column: str | None) -> Rows:
     """The rows, brought to `messages` where they are neither tokens nor a column of plain texts that was named."""
-    raw = open_source(source)
     if settings.text_column is not None:
         return raw
     if "input_ids" in raw.schema.names:
@@ -116,13 +177,13 @@ def _window(config: Any, max_length: int | None, tokens_per_batch: int) -> int:
 
 
 def require_sources(rows: TrainingRows, wanted: Sequence[str]) -> None:
-    """Check that there are rows of the sources that the KL divergence is computed on.
+    """Check that there are rows of the task of the sources that the KL divergence is computed on.
 
     Raises:
         UsageError: there are none of one of them.
     """
-    there = sorted(set(rows.sources) - {""})
-    if missing := sorted(set(wanted) - set(rows.sources)):
+    there = sorted(set(rows.sources[: rows.tasks]) - {""})
+    if missing := sorted(set(wanted) - set(rows.sources[: rows.tasks])):
         raise UsageError(
             f"`kl_sources` {missing[0]}: no row is of that source; there are: "
             f"{', '.join(there) or 'none (see synth mix)'}"

@@ -17,6 +17,7 @@ from synth.stop import Stop
 from synth.training.callbacks import Callbacks, Curve, Entry
 from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.inputs import TrainingInput, require_sources
+from synth.training.replay import extents
 from synth.training.rows import TrainingRows
 from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
 
@@ -51,7 +52,7 @@ class TrainingJob:
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are known before anything is read, as `run.json` has them."""
-        return asdict(self.settings) | asdict(self.trained) | asdict(self.rows)
+        return self.settings.record() | asdict(self.trained) | asdict(self.rows)
 
     def refuse_early(self, output: Path | None) -> None:
         """Check what can be checked before anything is read: another run in the output, a damaged adapter file.
@@ -77,13 +78,18 @@ class TrainingJob:
     def record(self, source: TrainingInput) -> RunRecord:
         """The record of a run that has not begun."""
         settings = self.chosen() | {"revision": model_revision(self.model), "input": source.fingerprint}
+        if source.replay_fingerprint is not None:
+            settings["replay"] = source.replay_fingerprint
         if self.curve is not None:
             settings["evaluation"] = self.curve.settings()
         rows = source.rows
         record = RunRecord("train", settings, self.model, versions("transformers", "torch"), source=source.source)
-        record.accepted, record.rejected = len(rows), len(rows.rejected)
+        task, replay = extents(rows, self.settings.replay)
+        record.accepted, record.rejected = task.rows, len(rows.rejected)
         record.reasons = rows.reasons
-        record.tokens = {"tokens": float(len(rows.tokens)), "trained": float(rows.trained)}
+        record.tokens = {"tokens": float(task.tokens), "trained": float(task.trained)}
+        if replay is not None:
+            record.parts = [{"name": source.replay_name, "objective": "replay"} | asdict(replay)]
         if rows.untrained:
             record.tokens["untrained"] = float(len(rows.untrained))
         return record
@@ -144,7 +150,7 @@ def run_job(
         job.device,
         processes(),
         dtype=job.settings.dtype,
-        reference=job.settings.kl_coef > 0,
+        reference=job.settings.needs_reference,
     )
     record = job.record(source)
     with TrainingFolder(output, record, restart=job.restart, writes=is_first_process()) as folder:
@@ -152,7 +158,7 @@ def run_job(
             progress.say(f"{output} already holds the trained model")
             return
         folder.reject(source.rows.rejected)
-        _say_rows(source.rows, progress)
+        _say_rows(source.rows, job.settings, progress)
         progress.say(memory)
         steps = _train(job, source, folder, progress)
         progress.say(f"{output} holds the trained model: {steps:,} steps, {clock(folder.record.seconds)}")
@@ -231,7 +237,10 @@ class _Reporter:
         self._steps += 1
         seconds = max(time.monotonic() - self._began, 1e-6)
         left = clock((steps - entry["step"]) * seconds / self._steps)
-        text = f"{left} left · loss {entry['loss']:.4f} · {self._tokens / seconds:,.0f} tokens/s"
+        loss = f"loss {entry['loss']:.4f}"
+        if "replay_loss" in entry:
+            loss = f"loss {entry['task_loss']:.4f}, of replay {entry['replay_loss']:.4f}"
+        text = f"{left} left · {loss} · {self._tokens / seconds:,.0f} tokens/s"
         self._meter.show(entry["step"], steps, text)
 
 
@@ -239,8 +248,10 @@ def _evaluation_line(shares: Entry) -> str:
     return " · ".join(f"{name} {shares[name]:.1%}" for name in ("new", "old", "kept") if shares.get(name) is not None)
 
 
-def _say_rows(rows: TrainingRows, progress: Progress) -> None:
-    progress.say(f"{len(rows):,} rows, {len(rows.tokens):,} tokens, {rows.trained:,} with loss")
+def _say_rows(rows: TrainingRows, settings: TrainingSettings, progress: Progress) -> None:
+    for of, extent in zip(("", "replay: "), extents(rows, settings.replay), strict=True):
+        if extent is not None:
+            progress.say(f"{of}{extent.rows:,} rows, {extent.tokens:,} tokens, {extent.trained:,} with loss")
     for reason, count in rows.reasons.items():
         progress.say(f"  {count:>7,} left out: {reason} (see rejected.jsonl)")
     if rows.note:

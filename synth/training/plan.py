@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from synth.scoring.cells import cells
-from synth.training.batches import plan_steps
 from synth.training.inputs import TrainingInput
+from synth.training.replay import plan_batches, with_loss
 from synth.training.rows import TrainingRows
-from synth.training.settings import TrainingSettings
+from synth.training.settings import ReplaySettings, TrainingSettings
 
 EXAMPLES = 3
 """Rows that are shown."""
@@ -23,12 +23,14 @@ class SourceCount:
         rows: of it.
         tokens: in them.
         trained: those with loss.
+        replay: whether they are replay with an objective of its own.
     """
 
     source: str
     rows: int
     tokens: int
     trained: int
+    replay: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +47,36 @@ class Example:
 
 
 @dataclass(frozen=True, slots=True)
+class ReplayPlan:
+    """What a training would do with replay as an objective of its own.
+
+    Attributes:
+        settings: its loss, and how it is weighed.
+        tokens_per_step: that a step has room for, beside the task's.
+        tokens: of replay that go through the model in all steps.
+        passes: over the rows of replay, on average.
+    """
+
+    settings: ReplaySettings
+    tokens_per_step: int
+    tokens: int
+    passes: float
+
+
+@dataclass(frozen=True, slots=True)
 class TrainingPlan:
     """What a training would do.
 
     Attributes:
-        sources: what there is of each source.
+        sources: what there is of each source, of replay last.
         rejected: rows that cannot be trained on, by reason, the commonest first.
         note: what should be known of answers that are not trained on; None where all are.
         steps: optimizer steps.
-        tokens_per_step: that a step has room for.
-        tokens: that go through the model in all steps.
-        passes: over the rows, on average.
-        examples: the first rows.
+        tokens_per_step: that a step has room for, of the task.
+        tokens: of the task that go through the model in all steps.
+        passes: over the task's rows, on average.
+        examples: the first rows, and the first of replay.
+        replay: what is done with replay, where it is an objective of its own.
     """
 
     sources: list[SourceCount]
@@ -67,6 +87,7 @@ class TrainingPlan:
     tokens: int
     passes: float
     examples: list[Example]
+    replay: ReplayPlan | None = None
 
 
 def plan_training(source: TrainingInput, settings: TrainingSettings, processes: int) -> TrainingPlan:
@@ -80,48 +101,53 @@ def plan_training(source: TrainingInput, settings: TrainingSettings, processes: 
     Raises:
         UsageError: there are fewer rows than one step has batches.
     """
-    rows = source.rows
+    rows, replay = source.rows, settings.replay
     sizes = rows.sizes
+    batches = plan_batches(rows, settings, processes)
     per_step = settings.gradient_accumulation_steps * processes
-    batches = plan_steps(
-        sizes,
-        tokens_per_batch=settings.tokens_per_batch,
-        per_step=per_step,
-        steps=settings.steps,
-        epochs=settings.epochs,
-        seed=settings.seed,
+    tokens, replayed = (
+        sum(int(sizes[batch].sum()) for batch in batches if (batch[0] >= rows.tasks) == of_replay)
+        for of_replay in (False, True)
     )
-    tokens = sum(int(sizes[batch].sum()) for batch in batches)
+    shown = [*range(min(EXAMPLES, rows.tasks)), *range(rows.tasks, len(rows))[:1]]
     return TrainingPlan(
-        sources=_by_source(rows),
+        sources=_by_source(rows, replay),
         rejected=rows.reasons,
         note=rows.note,
-        steps=len(batches) // per_step,
+        steps=len(batches) // (settings.batches_per_step * processes),
         tokens_per_step=settings.tokens_per_batch * per_step,
         tokens=tokens,
-        passes=tokens / int(sizes.sum()),
-        examples=[_example(source, index) for index in range(min(EXAMPLES, len(rows)))],
+        passes=tokens / int(sizes[: rows.tasks].sum()),
+        examples=[_example(source, index, replay) for index in shown],
+        replay=None
+        if replay is None
+        else ReplayPlan(
+            replay, replay.tokens_per_batch * per_step, replayed, replayed / int(sizes[rows.tasks :].sum())
+        ),
     )
 
 
-def _by_source(rows: TrainingRows) -> list[SourceCount]:
-    sizes, names = rows.sizes, np.array(rows.sources)
-    trained = np.add.reduceat((rows.weights > 0).astype(np.int64), rows.starts[:-1])
+def _by_source(rows: TrainingRows, replay: ReplaySettings | None) -> list[SourceCount]:
+    sizes, trained = rows.sizes, with_loss(rows, replay)
+    is_replay = np.arange(len(rows)) >= rows.tasks
     counts = []
-    for name in dict.fromkeys(rows.sources):
-        of_it = names == name
-        counts.append(SourceCount(name, int(of_it.sum()), int(sizes[of_it].sum()), int(trained[of_it].sum())))
+    for name, replayed in dict.fromkeys(zip(rows.sources, is_replay.tolist(), strict=True)):
+        of_it = (np.array(rows.sources) == name) & (is_replay == replayed)
+        numbers = (int(of_it.sum()), int(sizes[of_it].sum()), int(trained[of_it].sum()))
+        counts.append(SourceCount(name, *numbers, replayed))
     return counts
 
 
-def _example(source: TrainingInput, index: int) -> Example:
+def _example(source: TrainingInput, index: int, replay: ReplaySettings | None) -> Example:
     rows = source.rows
     part = slice(rows.starts[index], rows.starts[index + 1])
-    weights = rows.weights[part]
+    counts = rows.weights[part] > 0
+    if replay is not None and replay.every and index >= rows.tasks:
+        counts[1:] = True
     spans: list[tuple[str, bool]] = []
     at = 0
     for cell in cells(source.chat.tokenizer, rows.tokens[part].tolist()):
-        has_loss = bool((weights[at : at + cell.tokens] > 0).any())
+        has_loss = bool(counts[at : at + cell.tokens].any())
         if spans and spans[-1][1] == has_loss:
             spans[-1] = spans[-1][0] + cell.text, has_loss
         else:

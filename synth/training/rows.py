@@ -40,6 +40,7 @@ class TrainingRows:
         rejected: (id, reason) of the rows that cannot be trained on.
         untrained: (id, what) of the answers that are not trained on, in rows of which others are: the chat template
             does not write them as they stand.
+        replayed: how many of the rows, the last ones, are replay as an objective of its own.
     """
 
     names: list[str]
@@ -50,9 +51,15 @@ class TrainingRows:
     weights: NDArray[np.float32]
     rejected: list[tuple[str, str]] = field(default_factory=list)
     untrained: list[tuple[str, str]] = field(default_factory=list)
+    replayed: int = 0
 
     def __len__(self) -> int:
         return len(self.names)
+
+    @property
+    def tasks(self) -> int:
+        """How many rows are the task's; those after them are replay."""
+        return len(self.names) - self.replayed
 
     @property
     def sizes(self) -> NDArray[np.int64]:
@@ -63,6 +70,12 @@ class TrainingRows:
     def trained(self) -> int:
         """Tokens with loss."""
         return int(np.count_nonzero(self.weights))
+
+    @property
+    def trained_of_each(self) -> NDArray[np.int64]:
+        """Tokens with loss of each row; shape `[rows]`."""
+        counts: NDArray[np.int64] = np.add.reduceat((self.weights != 0).astype(np.int64), self.starts[:-1])
+        return counts
 
     @property
     def reasons(self) -> dict[str, int]:
@@ -93,6 +106,7 @@ def read_training_rows(
     text_column: str | None = None,
     only_texts: bool = True,
     limit: int | None = None,
+    unnamed: str = "row",
 ) -> TrainingRows:
     """Read all rows.
 
@@ -104,6 +118,7 @@ def read_training_rows(
         text_column: the column with plain texts, or None.
         only_texts: whether every row is one where there is such a column; else those are that have no messages.
         limit: rows to take; None takes all.
+        unnamed: what rows without an id are called, before their number.
 
     Raises:
         UsageError: the tokens are another tokenizer's, a column has another type than it should, or nothing is left.
@@ -119,7 +134,7 @@ def read_training_rows(
     rejected: list[tuple[str, str]] = []
     untrained: list[tuple[str, str]] = []
     for index, record in enumerate(_records(rows, limit)):
-        name = str(record.get("id") or f"row {index}")
+        name = str(record.get("id") or f"{unnamed} {index}")
         try:
             if (fault := record.get(FAULT)) is not None:
                 raise RequestError(fault)

@@ -4,8 +4,8 @@ import datetime
 import os
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -14,6 +14,7 @@ from numpy import int64
 from numpy.typing import NDArray
 from transformers import PrinterCallback, TrainingArguments
 
+from synth.data.run.record import RunRecord
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory, pick_device
 from synth.engines.hf.forward import check_causal
@@ -21,12 +22,14 @@ from synth.engines.loading import load_config, own_attention
 from synth.errors import RunError, UsageError
 from synth.quiet import quiet_libraries
 from synth.training.attention import Way
-from synth.training.batches import Collator, hardest, plan_steps
+from synth.training.batches import Collator, hardest
 from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
 from synth.training.folder import TrainingFolder
 from synth.training.model import in_bfloat16, load_for_training
+from synth.training.objectives import Objectives
 from synth.training.packing import NAMES, choose_attention
+from synth.training.replay import plan_batches
 from synth.training.rows import TrainingRows
 from synth.training.settings import TrainedParts, TrainingSettings
 from synth.training.trainer import TokenTrainer, use_packed_attention
@@ -88,7 +91,7 @@ def train(
     fell_at = run.watch.fell_at
     back = run.go_back() if fell_at is not None else None
     steps = steps if back is None else back
-    folder.record.tokens["seen"] = float(sum(int(rows.sizes[batch].sum()) for batch in run.batches_of(steps)))
+    _count_seen(folder.record, rows, run.batches_of(steps))
     run.save()
     if fell_at is not None and back is None:
         raise RunError(
@@ -97,6 +100,17 @@ def train(
             f"`restart`, or go part of the way back: synth merge {name} {folder.path} --ratio 0.5"
         )
     return TrainingResult(steps, fell_at=fell_at)
+
+
+def _count_seen(record: RunRecord, rows: TrainingRows, batches: Sequence[NDArray[int64]]) -> None:
+    """Record how many tokens of the task, and of replay where that is an objective, went through the model."""
+    task, replay = (
+        sum(int(rows.sizes[batch].sum()) for batch in batches if (batch[0] >= rows.tasks) == replayed)
+        for replayed in (False, True)
+    )
+    record.tokens["seen"] = float(task)
+    for part in record.parts:
+        part["seen"] = replay
 
 
 class _Model:
@@ -175,8 +189,8 @@ class _Run:
         self._model, self._rows, self._settings = model, rows, settings
         self._folder, self._callbacks = folder, callbacks
         arguments = _arguments(settings, folder, model)
-        self._per_step = settings.gradient_accumulation_steps * arguments.world_size
-        self._batches, self._packed = self._plan()
+        self._per_step = settings.batches_per_step * arguments.world_size
+        self._batches, self._packed = self._plan(arguments.world_size)
         folder.record.attention = NAMES[self._packed] if self._packed else None
         arguments.max_steps = len(self._batches) // self._per_step
         arguments.warmup_steps = round(settings.warmup * arguments.max_steps)
@@ -196,26 +210,16 @@ class _Run:
             + (f"packed ({NAMES[self._packed]})" if self._packed else "padded: this model cannot be packed")
         )
 
-    def _plan(self) -> tuple[list[NDArray[int64]], Way | None]:
+    def _plan(self, processes: int) -> tuple[list[NDArray[int64]], Way | None]:
         """The batches of all steps and processes, and how they attend within packed rows, if those can be packed."""
-        settings, sizes = self._settings, self._rows.sizes
-        plan = partial(
-            plan_steps,
-            sizes,
-            tokens_per_batch=settings.tokens_per_batch,
-            per_step=self._per_step,
-            steps=settings.steps,
-            epochs=settings.epochs,
-            seed=settings.seed,
-        )
-        batches = plan()
-        model = self._model
-        way = choose_attention(model.base, hardest(batches, sizes), model.place, half=model.half)
-        return (batches, way) if way else (plan(padded=True), None)
+        rows, settings, model = self._rows, self._settings, self._model
+        batches = plan_batches(rows, settings, processes)
+        way = choose_attention(model.base, hardest(batches, rows.sizes), model.place, half=model.half)
+        return (batches, way) if way else (plan_batches(rows, settings, processes, padded=True), None)
 
     def _open_trainer(self, arguments: TrainingArguments) -> TokenTrainer:
         settings, model = self._settings, self._model
-        reference = model.reference() if settings.kl_coef else None
+        reference = model.reference() if settings.needs_reference else None
         if self._packed:
             use_packed_attention(self._packed, *(one for one in (model.base, reference) if one is not None))
         collator = Collator(
@@ -223,6 +227,7 @@ class _Run:
             self._packed is not None,
             all_tokens=settings.lm_loss_coef > 0,
             kl_sources=frozenset(settings.kl_sources) if settings.kl_sources else None,
+            every_replayed=settings.replay is not None and settings.replay.every,
             padding=model.tokenizer.pad_token_id or 0,
         )
         return TokenTrainer(
@@ -231,8 +236,7 @@ class _Run:
             processing_class=model.tokenizer,
             batches=self._batches[arguments.process_index :: arguments.world_size],
             collator=collator,
-            lm_loss_coef=settings.lm_loss_coef,
-            kl_coef=settings.kl_coef,
+            objectives=Objectives(settings),
             reference=reference,
         )
 
@@ -319,7 +323,7 @@ def _arguments(settings: TrainingSettings, folder: TrainingFolder, model: _Model
     return TrainingArguments(
         output_dir=str(folder.checkpoints),
         per_device_train_batch_size=1,
-        gradient_accumulation_steps=settings.gradient_accumulation_steps,
+        gradient_accumulation_steps=settings.batches_per_step,
         max_steps=1,  # set once the batches are planned, and the warmup with it
         learning_rate=settings.learning_rate,
         lr_scheduler_type=settings.schedule,

@@ -1,17 +1,58 @@
 """The settings of a training, which are known before anything is loaded."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
 from synth.errors import UsageError
 from synth.small_text import read_small
-from synth.values import OverlongTrained, Schedule, TrainingDType, TrainOn
+from synth.values import OverlongTrained, ReplayLoss, ReplayPositions, Schedule, TrainingDType, TrainOn
 
 UNMERGED = (
     "`peft`: the parameters of {method} cannot be merged into the weights, which is how an adapted "
     "model is saved here; take another method, such as LORA, LOHA, OFT, VERA or IA3"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class ReplaySettings:
+    """How replay is an objective of its own, beside the task's (arXiv 2605.26097).
+
+    Attributes:
+        tokens_per_batch: of a batch of replay on one device; each batch of the task is followed by one.
+        sources: of the rows that are replay, where these lie among the task's; empty where they are a set apart.
+        weight: of the loss on replay, which is a mean over its own tokens.
+        loss: "nll" of the replay's tokens, or a divergence from the reference model, with no NLL on them: "kl",
+            KL(reference ‖ model), "reverse-kl" or "js".
+        positions: the tokens it is taken on: "every" one but a row's first, or those that are "trained" on; None is
+            every one for a divergence, the trained ones for NLL.
+
+    Raises:
+        UsageError: a value is out of its range.
+    """
+
+    tokens_per_batch: int
+    sources: tuple[str, ...] = ()
+    weight: float = 1.0
+    loss: ReplayLoss = "nll"
+    positions: ReplayPositions | None = None
+
+    def __post_init__(self) -> None:
+        _require(self.tokens_per_batch >= 2, "replay_tokens_per_batch", self.tokens_per_batch, "2 or more")
+        _require(self.weight >= 0, "replay_weight", self.weight, "0 or more")
+        _choose("replay_loss", self.loss, ReplayLoss)
+        if self.positions is not None:
+            _choose("replay_positions", self.positions, ReplayPositions)
+
+    @property
+    def every(self) -> bool:
+        """Whether the loss is taken on every token, whatever is trained on."""
+        return self.loss != "nll" if self.positions is None else self.positions == "every"
+
+    def record(self) -> dict[str, Any]:
+        """The settings by the names of their options (JSON values)."""
+        found = asdict(self) | {"positions": "every" if self.every else "trained"}
+        return {f"replay_{name}": value for name, value in found.items()}
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +72,7 @@ class TrainingSettings:
         lm_loss_coef: weight of the language-model loss over all tokens (LAMOL, arXiv 1909.03329).
         kl_coef: weight of the KL divergence from the reference model, which is the one before training.
         kl_sources: sources of the rows on whose tokens it is taken; empty takes all.
+        replay: how replay is an objective of its own; None where there is none.
         dtype: "float32"; "bfloat16": float32 weights, computed in bfloat16; "auto": bfloat16 on a GPU that can.
         save_every: steps between checkpoints.
         eval_every: steps between evaluations.
@@ -54,6 +96,7 @@ class TrainingSettings:
     lm_loss_coef: float = 0.0
     kl_coef: float = 0.0
     kl_sources: tuple[str, ...] = ()
+    replay: ReplaySettings | None = None
     dtype: TrainingDType = "auto"
     save_every: int = 200
     eval_every: int = 50
@@ -79,6 +122,22 @@ class TrainingSettings:
             raise UsageError("`kl_sources` says where `kl_coef` is taken: give its weight, too")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"`warmup` is a share of the steps, such as 3%, not {self.warmup}")
+
+    @property
+    def batches_per_step(self) -> int:
+        """Batches of a step on one device: of the task, and as many of replay where it is an objective."""
+        return self.gradient_accumulation_steps * (1 if self.replay is None else 2)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a loss compares the model with the one before training."""
+        return self.kl_coef > 0 or (self.replay is not None and self.replay.loss != "nll")
+
+    def record(self) -> dict[str, Any]:
+        """The settings by the names of their options (JSON values); those of replay only where there is one."""
+        found = asdict(self)
+        del found["replay"]
+        return found if self.replay is None else found | self.replay.record()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,6 @@
-"""The training loop: transformers' Trainer with a loss over tokens.
+"""The training loop: transformers' Trainer with losses over tokens (`synth.training.objectives`).
 
-    L  =  Σ w·nll / Σ w    over the tokens with labels: learn the task, and replay with it
-        + λ · Σ nll / N    over all tokens, questions too: LAMOL's language-model loss (arXiv 1909.03329)
-        + β · Σ KL / N     over trained tokens, or those of replay: stay near the reference model (2501.14315)
-
-Each sum is over all tokens of a step, whatever batch and process they are in, so that a token weighs the same wherever
-it lies. Trainer does what it does well: optimiser, schedule, precision, gradient accumulation, checkpoints, many
-processes.
+Trainer does what it does well: optimiser, schedule, precision, gradient accumulation, checkpoints, many processes.
 """
 
 import inspect
@@ -18,22 +12,23 @@ import torch
 from transformers import Trainer
 
 from synth.errors import RunError
-from synth.scoring.losses import divergences, token_losses
 from synth.training.attention import IMPLEMENTATIONS, Way, lay_out
 from synth.training.batches import Batch, Collator
+from synth.training.objectives import Objectives
 from synth.training.steps import MEND, PlannedSteps
 
 
 class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers is not typed
     """Trains on planned batches."""
 
+    logged = ("task_loss", "replay_loss")
+
     def __init__(
         self,
         *,
         batches: Sequence[Any],
         collator: Collator,
-        lm_loss_coef: float = 0.0,
-        kl_coef: float = 0.0,
+        objectives: Objectives,
         reference: Any = None,
         **others: Any,
     ) -> None:
@@ -42,18 +37,19 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         Args:
             batches: the rows of each batch of this process.
             collator: turns them into tensors.
-            lm_loss_coef: λ, the weight of the language-model loss.
-            kl_coef: β, the weight of the divergence from the reference model.
-            reference: that model; None where the model in training is an adapter, which is then switched off.
+            objectives: their losses.
+            reference: the model before training; None where the one in training is an adapter, which is then switched
+                off, or where no loss compares with it.
             others: arguments of `Trainer`.
         """
         self.planned, self.names, self._collator = batches, collator.rows.names, collator
-        self._lm_loss_coef, self._kl_coef, self._reference = lm_loss_coef, kl_coef, reference
+        self._objectives, self._reference = objectives, reference
         super().__init__(data_collator=collator, train_dataset=range(len(collator.rows)), **others)
         # Losses are divided by the sums of a whole step. From transformers 5.19 on it reads the first name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
+        self._losses: dict[bool, Any] = {False: 0.0, True: 0.0}  # of the task, and of replay
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
@@ -65,6 +61,15 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         self.step_rows = [row for batch in batches for row in batch["rows"].tolist()]
         return batches, self.accelerator.reduce(totals, "sum")
 
+    def log(self, logs: dict[str, float], *more: Any) -> None:
+        """Log, beside the loss of all that there is, that of each objective, a mean over its own tokens."""
+        if "loss" in logs and self._objectives.settings.replay is not None:
+            sums = [torch.as_tensor(self._losses[replay], device=self.args.device) for replay in (False, True)]
+            task, replay = self.accelerator.reduce(torch.stack(sums), "sum").tolist()
+            logs |= {"task_loss": task, "replay_loss": replay}
+        self._losses = {False: 0.0, True: 0.0}
+        super().log(logs, *more)
+
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
@@ -73,24 +78,22 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         Raises:
             RunError: it is not a number; the step was not taken.
         """
-        if self._kl_coef:  # before the model's own pass, so that shards are not gathered between it and its gradients
+        before = None
+        if self._objectives.compares(inputs):
+            # Before the model's own pass, so that shards are not gathered between it and its gradients.
             with torch.no_grad(), self._as_reference(model) as reference:
                 before = self._logits(reference, inputs)
         logits = self._logits(model, inputs)
-        weights, predicted, in_kl = num_items_in_batch.clamp(min=1e-9)
-        losses = token_losses(logits, inputs["targets"])
-        loss = (losses * (inputs["weights"] / weights + self._lm_loss_coef / predicted)).sum()
-        if self._kl_coef:
-            chosen = inputs["kl_mask"]
-            loss = loss + self._kl_coef * divergences(before[chosen], logits[chosen]).sum() / in_kl
+        loss = self._objectives.loss(inputs, logits, before, num_items_in_batch)
         if not torch.isfinite(loss):
             rows = inputs["rows"].tolist()
             raise RunError(
                 f"the loss of step {self.state.global_step + 1} is {loss.item()}, on the rows {self.named(rows)}: "
                 f"{MEND}"
             )
-        # Processes' gradients are averaged; the sums above are over all of them.
-        return loss * self.accelerator.num_processes
+        self._losses[inputs["replay"]] += loss.detach()
+        # Processes' gradients are averaged; the sums that losses are divided by are over all of them.
+        return self._objectives.weight(inputs) * loss * self.accelerator.num_processes
 
     def _logits(self, model: Any, batch: Batch) -> torch.Tensor:
         """The logits that predict the targets; shape `[N, vocabulary]`."""

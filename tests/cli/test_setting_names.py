@@ -20,7 +20,7 @@ from synth.methods.refuse import RefuseSettings
 from synth.methods.rephrase import RephraseSettings
 from synth.methods.self_output import SelfOutputSettings
 from synth.methods.ssr import SsrSettings
-from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
+from synth.training.settings import ReplaySettings, RowSettings, TrainedParts, TrainingSettings
 
 CASES = [
     ("continue", ContinuationSettings(), {"prompt"}),
@@ -54,5 +54,6 @@ def test_a_training_has_the_names_of_options() -> None:
     assert command is not None
     parameters = {param.name for param in command.params}
     recorded = {item.name for kind in (TrainingSettings, TrainedParts, RowSettings) for item in fields(kind)}
+    recorded |= set(ReplaySettings(2).record())
     assert recorded <= parameters, recorded - parameters
     assert set(RENAMED_IN_TRAINING.values()) - {"evaluation"} <= recorded and not set(RENAMED_IN_TRAINING) & recorded

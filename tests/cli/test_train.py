@@ -29,6 +29,18 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return file
 
 
+@pytest.fixture(scope="module")
+def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Conversations of an old skill, and one that nothing can be learnt from."""
+    file = tmp_path_factory.mktemp("replay") / "words.jsonl"
+    with open(file, "w", encoding="utf-8") as lines:
+        for question, answer in skills.suite("strings", "train", 20):
+            turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
+            lines.write(json.dumps({"messages": turns}) + "\n")
+        lines.write(json.dumps({"messages": turns[:1]}) + "\n")
+    return file
+
+
 @pytest.fixture
 def run(capsys: pytest.CaptureFixture[str]) -> Run:
     def call(*arguments: object) -> tuple[int, str, str]:
@@ -81,6 +93,50 @@ def test_a_dry_run_trains_nothing(run: Run, tasks: Path, model: str, tmp_path: P
     shown = out[out.index("row 0\n") :].replace("\n", "")
     answer = json.loads(tasks.read_text().splitlines()[0])["answer"]
     assert f"<|assistant|>⟦{answer}<|end|>⟧" in shown
+
+
+def test_replay_beside_the_task(run: Run, tasks: Path, replay: Path, model: str, tmp_path: Path) -> None:
+    options = (tasks, "--model", model, *FAST, "--steps", 2, "--replay", replay, "--replay-loss", "kl")
+    status, out, _ = run(*options, "--dry-run")
+    assert status == 0 and "all rows" in out and "left out: 1 rows, no assistant turn" in out
+    [line] = [line for line in out.splitlines() if line.startswith("words")]
+    name, rows, tokens, with_loss, _, objective = line.split()
+    assert (name, rows, objective) == ("words", "20", "replay") and int(with_loss) == int(tokens) - 20
+    said = " ".join(out.split())
+    assert "2 steps of up to 700 tokens" in said and "up to 175 tokens of it beside them in each" in said
+    assert "kl on every token, weight 1" in said and "replay row 0 <bos>⟦<|user|>" in said
+    status, _, err = run(*options, "-o", tmp_path / "out")
+    assert status == 0 and f"replay: 20 rows, {tokens} tokens, {with_loss} with loss" in err
+    record = json.loads((tmp_path / "out" / "run.json").read_text())
+    assert (record["accepted"], record["rejected"]) == (80, 1) and record["settings"]["replay_loss"] == "kl"
+    [part] = record["parts"]
+    assert part["seen"] > 0 and part | {"seen": 0} == {
+        **{"name": "words", "objective": "replay", "rows": 20},
+        **{"tokens": int(tokens), "trained": int(with_loss), "seen": 0},
+    }
+    [rejected] = map(json.loads, (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
+    assert rejected == {"id": "replay row 20", "reason": "no assistant turn to train on"}
+    for entry in map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines()):
+        assert entry["loss"] == pytest.approx(entry["task_loss"] + entry["replay_loss"], rel=1e-6)
+    card = (tmp_path / "out" / "README.md").read_text()
+    assert "on 80 rows of `tasks.jsonl`" in card and "beside them on 20 rows of replay, `words`" in card
+    assert "- replay loss: kl\n- replay positions: every\n- replay weight: 1.0\n" in card
+    status, _, err = run(*options[:-1], "js", "-o", tmp_path / "out")
+    assert status == 2 and 'other settings (replay_loss: "kl", now "js")' in err
+
+
+def test_replay_of_any_form(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
+    """Texts, and tokens without labels, of which a divergence needs none."""
+    texts, tokens = tmp_path / "texts.jsonl", tmp_path / "tokens.jsonl"
+    texts.write_text('{"text": "The moon is far."}\n{"text": "Rain falls."}\n')
+    tokens.write_text('{"input_ids": [5, 6, 7, 8]}\n' * 3)
+    status, out, err = run(tasks, "--model", model, "--dry-run", "--replay", texts)
+    assert status == 0, err
+    assert "The⟦ moon is far.<|end|>⟧" in out and "nll on the tokens trained on" in " ".join(out.split())
+    status, out, err = run(tasks, "--model", model, "--dry-run", "--replay", tokens, "--replay-loss", "js")
+    assert status == 0 and "75.0%" in out, err
+    status, _, err = run(tasks, "--model", model, "--dry-run", "--replay", tokens)
+    assert status == 2 and "--train-on all trains on every token" in err
 
 
 def test_plain_texts_are_trained_on_whole(run: Run, model: str, tmp_path: Path) -> None:
@@ -160,8 +216,8 @@ def test_an_interrupt_saves_and_says_how_to_go_on(tasks: Path, model: str, tmp_p
     assert (out / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").exists()
 
 
-def test_two_processes_train_as_one(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:
-    options = (tasks, "--model", model, *FAST, "--steps", 3)
+def test_two_processes_train_as_one(run: Run, tasks: Path, replay: Path, model: str, tmp_path: Path) -> None:
+    options = (tasks, "--model", model, *FAST, "--steps", 3, "--replay", replay)
     assert run(*options, "--accumulate", 2, "-o", tmp_path / "one")[0] == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "cli"]
     done = subprocess.run(
@@ -174,7 +230,11 @@ def test_two_processes_train_as_one(run: Run, tasks: Path, model: str, tmp_path:
     assert done.stderr.count("holds the trained model") == 1
     assert same(tmp_path / "one", tmp_path / "two") <= 2e-5
     losses = [
-        [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
+        [
+            json.loads(line)[loss]
+            for line in (tmp_path / name / "log.jsonl").read_text().splitlines()
+            for loss in ("loss", "task_loss", "replay_loss")
+        ]
         for name in ("one", "two")
     ]
     assert losses[0] == pytest.approx(losses[1], abs=1e-4)
@@ -182,10 +242,11 @@ def test_two_processes_train_as_one(run: Run, tasks: Path, model: str, tmp_path:
 
 @pytest.mark.parametrize("adapter", [(), ("--lora", 4)])
 def test_a_model_shared_among_processes_is_saved_whole(
-    run: Run, tasks: Path, model: str, tmp_path: Path, adapter: tuple[object, ...]
+    run: Run, tasks: Path, replay: Path, model: str, tmp_path: Path, adapter: tuple[object, ...]
 ) -> None:
     """FSDP, with the checkpoints it makes unless told otherwise: in shards."""
-    options = (tasks, "--model", model, *FAST, "--steps", 2, "--save-every", 1, "--kl", 0.1, *adapter)
+    beside = ("--kl", 0.1, "--replay", replay, "--replay-loss", "kl")
+    options = (tasks, "--model", model, *FAST, "--steps", 2, "--save-every", 1, *beside, *adapter)
     assert run(*options, "--accumulate", 2, "-o", tmp_path / "one")[0] == 0
     torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
     done = subprocess.run(
@@ -214,6 +275,13 @@ def test_a_model_shared_among_processes_is_saved_whole(
         (("-o", "x", "--keep", "95%"), "--keep is a share"),
         (("-o", "x", "--kl-on", "replay"), "--kl-on says where --kl is taken"),
         (("-o", "x", "--kl", 0.1, "--kl-on", "replay"), "no row is of that source"),
+        (("-o", "x", "--replay-weight", 3), "--replay-weight is of replay, and there is none: give --replay or --rep"),
+        (("-o", "x", "--replay-loss", "kl"), "--replay-loss is of replay, and there is none"),
+        (("-o", "x", "--replay-positions", "every"), "--replay-positions is of replay"),
+        (("-o", "x", "--replay-batch-tokens", 100), "--replay-batch-tokens is of replay"),
+        (("-o", "x", "--replay", "a", "--replay-on", "b"), "--replay and --replay-on are two ways"),
+        (("-o", "x", "--replay", "nowhere.jsonl"), "nowhere.jsonl"),
+        (("-o", "x", "--replay-on", "magpie"), "--replay-on magpie: no row is of that source; there are: none (see"),
         (("-o", "x", "--freeze", "everything"), "--freeze everything is unknown"),
         (("--dry-run", "--freeze", "everything"), "--freeze everything is unknown"),
         (("--dry-run", "--freeze", "layers:0-99"), "the model has the layers 0-"),

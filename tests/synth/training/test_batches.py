@@ -88,7 +88,7 @@ def test_a_packed_batch() -> None:
     assert batch["targets"].tolist() == [93, 15, 2, 3, 22]
     assert batch["weights"].tolist() == [1, 2, 1, 0.5, 1]
     assert batch["kl_mask"].tolist() == [True, True, False, False, False]
-    assert batch["totals"].tolist() == [5.5, 5, 2]
+    assert batch["totals"].tolist() == [5.5, 5, 2, 0] and not batch["replay"]
 
 
 def test_a_padded_batch_predicts_the_same() -> None:
@@ -106,4 +106,4 @@ def test_a_language_model_loss_predicts_every_token_but_the_first() -> None:
     batch = Collator(toy(), packed=True, all_tokens=True)([0, 1, 2])
     assert batch["targets"].tolist() == [12, 93, 14, 15, 2, 3, 22]
     assert batch["weights"].tolist() == [0, 1, 0, 2, 1, 0.5, 1]
-    assert batch["totals"].tolist() == [5.5, 7, 5]
+    assert batch["totals"].tolist() == [5.5, 7, 5, 0]
