@@ -17,7 +17,7 @@ from synth.progress import Progress
 from synth.scoring.encoding import Protection
 from synth.scoring.masks import Mask
 from synth.scoring.run import ScoringJob, ScoringModel, ScoringSettings, preview_masks, write_scores
-from synth.scoring.scorer import open_scorer
+from synth.scoring.scorer import NO_ENTROPY, open_scorer
 from synth.scoring.thresholds import Preview
 from synth.scoring.token_scores import TokenScorer
 from synth.values import Limit, NonNegative, Over, Overlong, Seed, Share, TrainOn, checked
@@ -32,11 +32,13 @@ class _Settings(TypedDict, total=False):
     text_column: str | None
     mask_above: float | None
     mask_hardest: float | None
+    mask_confident_conflicts: float | None
     mask_easiest: bool
     mask_random: bool
     mask_over: Over
     protect: Protection | Sequence[Protection]
     overlong: Overlong
+    entropy: bool
     seed: int
     prompt_column: str | None
     reference_column: str | None
@@ -68,11 +70,13 @@ def score_tokens(
     text_column: str | None = None,
     mask_above: NonNegative | None = None,
     mask_hardest: Share | None = None,
+    mask_confident_conflicts: Share | None = None,
     mask_easiest: bool = False,
     mask_random: bool = False,
     mask_over: Over = "row",
     protect: Protection | Sequence[Protection] = (),
     overlong: Overlong = "drop",
+    entropy: bool = False,
     preview: bool = False,
     seed: Seed = 0,
     prompt_column: str | None = None,
@@ -84,7 +88,8 @@ def score_tokens(
     """Score every token under a model, and mask tokens that should not be trained on (STM, arXiv 2501.14315).
 
     Rows get `input_ids`, `labels` (-100 where nothing is learnt), `logprobs` (nats; None where a token is not scored)
-    and `scorer`. Rows that the same model has scored are not scored again: score once, then choose masks.
+    and `scorer`; with `entropy` also `entropies` (nats) and `ranks`. Rows that the same model has scored are not scored
+    again: score once, then choose masks.
 
     Args:
         model: the model that is to be trained, by name or from `synth.load`. It runs in transformers or on a server; of
@@ -96,12 +101,17 @@ def score_tokens(
         text_column: the column with plain texts, if it is not "text".
         mask_above: mask tokens of a perplexity above this; 2.5 in the paper.
         mask_hardest: or mask this share of the scored tokens, the hardest.
+        mask_confident_conflicts: mask tokens of which the model is sure that they are another: those both among this
+            share of lowest entropy and among this share of lowest probability; 15% in the paper (EAFT, arXiv
+            2601.02151). Needs what `entropy` needs.
         mask_easiest: a control: as many tokens, but the easiest.
         mask_random: a control: as many tokens, at random.
         mask_over: count shares and controls in each row, or over all rows together.
         protect: never mask the tokens that end a turn (end-of-turn), or those of the row's `answer` (from
             `synth.verify`), or both.
         overlong: rows longer than the window: rejected, cut at its end, or kept and scored in overlapping windows.
+        entropy: also the entropy (nats) of the model's whole distribution where each token stands, and the token's rank
+            in it (1 is the likeliest), as columns; the model then runs in transformers.
         preview: write nothing, and show what each of many thresholds would mask.
         seed: for `mask_random`.
         prompt_column: the column with the prompt, if it is not recognised.
@@ -124,6 +134,7 @@ def score_tokens(
         mask=Mask(
             above=mask_above,
             hardest=mask_hardest,
+            conflicts=mask_confident_conflicts,
             which="easiest" if mask_easiest else "random" if mask_random else "hardest",
             over=mask_over,
             seed=seed,
@@ -132,10 +143,11 @@ def score_tokens(
         text_column=text_column,
         protect=frozenset((protect,) if isinstance(protect, str) else protect),
         overlong=overlong,
+        entropy=entropy or mask_confident_conflicts is not None,
     )
     place = output_at(output, restart=restart)
     with used(model) as trained, source_at(source) as name:
-        models = _models(trained, scorer)
+        models = _models(trained, scorer, entropy=settings.entropy)
         if text_column is not None:
             prompts = read_text_column(name, text_column, progress, limit)
         else:
@@ -147,14 +159,16 @@ def score_tokens(
         return Dataset.of(place, write_scores(job, place, progress))
 
 
-def _models(trained: Model, scorer: Model | ModelName | None) -> ScoringModel:
+def _models(trained: Model, scorer: Model | ModelName | None, *, entropy: bool) -> ScoringModel:
     """The models of a run, nothing of them loaded.
 
     Raises:
-        UsageError: there is no such scorer, or it is to run in an engine that does not score.
+        UsageError: there is no such scorer, or it is to run in an engine that does not score, or gives no entropies.
     """
     scoring = scorer if isinstance(scorer, Model) else trained.other(scorer) if scorer else trained
     scoring = scoring.that_scores("token scores")
+    if entropy and scoring.runs_in.name != SCORES_HERE:
+        raise UsageError(NO_ENTROPY.format(engine=scoring.engine))
 
     def chat(plain: bool) -> ChatFormat:
         if plain:
@@ -168,10 +182,12 @@ def _models(trained: Model, scorer: Model | ModelName | None) -> ScoringModel:
             )
         return chat_format
 
-    def opened(chat_format: ChatFormat) -> TokenScorer:
+    def opened(chat_format: ChatFormat, entropy: bool) -> TokenScorer:
         loaded = getattr(scoring.running, "model", None)  # of transformers, where it is in memory already
         with remote_code(allowed=scoring.trust_remote_code):
-            return open_scorer(scoring.engine, scoring.name, chat_format.tokenizer, scoring.options, loaded)
+            return open_scorer(
+                scoring.engine, scoring.name, chat_format.tokenizer, scoring.options, loaded, entropy=entropy
+            )
 
     options = trained.options
     settings: dict[str, Any] = {"prefix": trained.prefix, "stop": trained.stop}

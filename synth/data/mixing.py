@@ -12,7 +12,7 @@ from synth.data.output import Output
 from synth.data.plain import only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
 from synth.data.read import Rows, open_source
-from synth.data.row import SCORES
+from synth.data.row import PREDICTIONS, SCORES
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.errors import UsageError
@@ -58,7 +58,7 @@ def open_part(
 
 
 def _without_tokens(rows: Rows) -> Rows:
-    left = [name for name in rows.schema.names if name in SCORES.names]
+    left = [name for name in rows.schema.names if name in (*SCORES.names, *PREDICTIONS.names)]
     schema = pa.schema([item for item in rows.schema if item.name not in left])
     return replace(rows, schema=schema, read=lambda: (batch.drop_columns(left) for batch in rows.read()))
 

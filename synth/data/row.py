@@ -93,6 +93,14 @@ SCORES = pa.schema(
 )
 """What `score-tokens` adds. A token that is scored and whose label is `IGNORED` was masked."""
 
+PREDICTIONS = pa.schema(
+    [
+        ("entropies", pa.list_(pa.float32())),  # nats, of the distribution that predicts the token; null = not scored
+        ("ranks", pa.list_(pa.int32())),  # of the token in it: 1 is the likeliest
+    ]
+)
+"""What `score-tokens --entropy` adds beside `SCORES`."""
+
 IGNORED = -100
 """The label of a token without loss, as every trainer on torch reads it."""
 

@@ -41,7 +41,7 @@ MOST_SCORERS = 4
 OTHER = "(other)"
 
 TOKENS = ("input_ids", "labels", "logprobs")
-_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
+NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_null)
 """What lists of numbers hold; JSON lines can give lists of nothing but nulls."""
 TEXTS = ("id", "parent", "reference", "answer", "text", "scorer", "reason")
 """String columns that are no categories, whatever they hold."""
@@ -184,7 +184,7 @@ def scan_rows(rows: Rows, *, rejected: bool = False) -> Scan:
         UsageError: a part of it is damaged, or a row's token columns have different lengths.
     """
     methods, verdicts = Labels(), Labels()
-    has_tokens = all(name in rows.schema.names and lists_of(rows.schema.field(name).type, *_NUMBERS) for name in TOKENS)
+    has_tokens = all(name in rows.schema.names and lists_of(rows.schema.field(name).type, *NUMBERS) for name in TOKENS)
     scan = Scan(rejected, has_tokens, {}, methods.names, verdicts.names, np.zeros((MOST_METHODS + 1, BINS), np.int64))
     named = [item.name for item in rows.schema if holds_text(item.type) and item.name not in TEXTS][:MOST_COLUMNS]
     categories: dict[str, dict[str, int] | None] = {name: {} for name in named}

@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from synth.data.columns import lists_of
+from synth.data.row import PREDICTIONS
 from synth.engines.base import Tokenizer
-from synth.reports.figures import HARD, MOST_NATS, Ints, Scan, Turn
+from synth.reports.figures import HARD, MOST_NATS, NUMBERS, Ints, Scan, Turn
 from synth.scoring.cells import cells
 
 ALL_TOKENS = 1_500_000
@@ -101,8 +103,8 @@ def heat_map(row: pa.RecordBatch, tokenizer: Tokenizer) -> dict[str, Any]:
     """One scored row (a batch of length 1) as JSON values.
 
     t: texts. k: kinds. l: log-probabilities in nats, a list where a cell has several tokens, null where none is
-    scored. lead: cells before the first scored one. before, after: tokens left out. p, h, n: the row's perplexity,
-    share of hard tokens, and tokens.
+    scored. e, r: entropies in nats and ranks likewise, if the row has them. lead: cells before the first scored one.
+    before, after: tokens left out. p, h, n: the row's perplexity, share of hard tokens, and tokens.
     """
     ids, labels, logprobs = (row.column(name)[0].as_py() for name in ("input_ids", "labels", "logprobs"))
     values = [None if value is None or not math.isfinite(value) else min(0.0, value) for value in logprobs]
@@ -110,7 +112,9 @@ def heat_map(row: pa.RecordBatch, tokenizer: Tokenizer) -> dict[str, Any]:
     first = next(index for index, value in enumerate(values) if value is not None)
     start = max(0, first - LEAD)
     end = min(len(ids), start + MOST_TOKENS)
-    texts, kinds, numbers, lead = [], [], [], 0
+    texts, kinds, lead = [], [], 0
+    beside = {"l": values} | _predictions(row, len(ids))
+    shown: dict[str, list[Any]] = {name: [] for name in beside}
     at = start
     for cell in cells(tokenizer, [int(token) for token in ids[start:end]]):
         own = range(at, at + cell.tokens)
@@ -120,14 +124,15 @@ def heat_map(row: pa.RecordBatch, tokenizer: Tokenizer) -> dict[str, Any]:
         kind = UNSCORED
         if scored:
             kind = MASKED if any(labels[index] in (-100, None) for index in scored) else SCORED
-        own_values = [None if value is None else round(value, 4) for value in values[own.start : own.stop]]
         texts.append(cell.text)
         kinds.append(kind | (SPECIAL if cell.special else 0))
-        numbers.append(None if not scored else own_values[0] if cell.tokens == 1 else own_values)
+        for name, of_all in beside.items():
+            figures = [None if value is None else round(value, 4) for value in of_all[own.start : own.stop]]
+            shown[name].append(None if not scored else figures[0] if cell.tokens == 1 else figures)
     return {
         "t": texts,
         "k": kinds,
-        "l": numbers,
+        **shown,
         "lead": lead,
         "before": start,
         "after": len(ids) - end,
@@ -135,6 +140,18 @@ def heat_map(row: pa.RecordBatch, tokenizer: Tokenizer) -> dict[str, Any]:
         "h": sum(value > math.log(HARD) for value in nats) / len(nats),
         "n": len(ids),
     }
+
+
+def _predictions(row: pa.RecordBatch, tokens: int) -> dict[str, list[Any]]:
+    """The row's entropies and ranks, where it has both for every token."""
+    found: dict[str, list[Any]] = {}
+    for short, name in zip("er", PREDICTIONS.names, strict=True):
+        there = name in row.schema.names and lists_of(row.schema.field(name).type, *NUMBERS)
+        figures = row.column(name)[0].as_py() if there else None
+        if figures is None or len(figures) != tokens:
+            return {}
+        found[short] = [None if value is None or not math.isfinite(value) else value for value in figures]
+    return found
 
 
 def cut(turns: Sequence[Turn], most: int, most_turns: int = 100) -> tuple[list[Turn], bool]:

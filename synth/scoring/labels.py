@@ -13,15 +13,15 @@ from numpy.typing import NDArray
 from synth.data.output import StreamSink
 from synth.data.row import IGNORED, REASON
 from synth.data.run.directory import RunDirectory
-from synth.scoring.masks import Cut, Mask, find_cut, mask_corpus, mask_rows
-from synth.scoring.token_scores import Block, TokenScores
+from synth.scoring.masks import CorpusCuts, Mask, find_cuts, mask_corpus, mask_rows
+from synth.scoring.token_scores import FIGURES, Block, TokenScores
 
 
 def write_scored(
     scores: TokenScores,
     sink: RunDirectory | StreamSink,
     mask: Mask,
-    cut: Cut | None = None,
+    cut: CorpusCuts | None = None,
     rejected: pa.RecordBatch | None = None,
     *,
     report: Callable[[], None],
@@ -69,12 +69,12 @@ def write_scored(
         sink.extend(pa.RecordBatch.from_pylist([], schema), rejected)
 
 
-def corpus_cut(scores: TokenScores, mask: Mask) -> Cut:
+def corpus_cut(scores: TokenScores, mask: Mask) -> CorpusCuts:
     """Where a mask over all rows ends; they are scored before (`all_scored`)."""
-    return find_cut(mask, lambda: (block.tokens() for block in scores.blocks()))
+    return find_cuts(mask, lambda: (block.tokens() for block in scores.blocks()))
 
 
-def masked_block(block: Block, mask: Mask, cut: Cut | None) -> NDArray[np.bool_]:
+def masked_block(block: Block, mask: Mask, cut: CorpusCuts | None) -> NDArray[np.bool_]:
     """Which tokens of a block are masked, end to end; with a `cut` those of a mask over the whole corpus."""
     tokens = block.tokens()
     return mask_rows(mask, tokens) if cut is None else mask_corpus(mask, cut, tokens)
@@ -86,35 +86,44 @@ def finished(
     """A block as rows: those that are trained on, those that are not, each with its reason, and sums over the former.
 
     The sums are `tokens`, `scored`, `masked`, `nats` and `nats_left`: minus the log-probabilities of the scored tokens,
-    and of those that are not masked; and `untrained`: answers that are not scored (`EncodedRow.untrained`).
+    and of those that are not masked; `untrained`: answers that are not scored (`EncodedRow.untrained`); and where
+    there are entropies `entropy`, their sum in nats, and `likeliest`: scored tokens than which none was likelier.
     """
-    sizes = [0 if scores is None else len(scores) for scores in block.logprobs]
+    sizes = [0 if scores is None else scores.shape[1] for scores in block.scores]
     ends = np.cumsum(sizes)
     reasons = list(block.reasons)
     labels: list[NDArray[np.int32] | None] = []
+    entropy = "entropies" in schema.names
     sums = dict.fromkeys(("tokens", "scored", "masked", "nats", "nats_left", "untrained"), 0.0)
-    for index, (row, scores) in enumerate(zip(block.encoded, block.logprobs, strict=True)):
+    sums |= dict.fromkeys(("entropy", "likeliest"), 0.0) if entropy else {}
+    for index, (row, scores) in enumerate(zip(block.encoded, block.scores, strict=True)):
         if row is None or scores is None:
             labels.append(None)
             continue
+        logprobs = scores[0]
         hidden = masked[ends[index] - sizes[index] : ends[index]]
-        trained = np.isfinite(scores) & ~hidden
+        trained = np.isfinite(logprobs) & ~hidden
         labels.append(np.where(trained, row.ids, np.int32(IGNORED)))
         if not trained.any():
             reasons[index] = f"nothing left to train on: all {int(hidden.sum()):,} tokens are masked"
             continue
         sums["tokens"] += len(row.ids)
-        sums["scored"] += int(np.isfinite(scores).sum())
+        sums["scored"] += int(np.isfinite(logprobs).sum())
         sums["masked"] += int(hidden.sum())
-        sums["nats"] -= float(np.nansum(scores, dtype=np.float64))
-        sums["nats_left"] -= float(scores[trained].sum(dtype=np.float64))
+        sums["nats"] -= float(np.nansum(logprobs, dtype=np.float64))
+        sums["nats_left"] -= float(logprobs[trained].sum(dtype=np.float64))
         sums["untrained"] += len(row.untrained)
+        if entropy:
+            sums["entropy"] += float(np.nansum(scores[1], dtype=np.float64))
+            sums["likeliest"] += int((scores[2] == 1).sum())
     added = {
         "input_ids": _lists([row.ids if row is not None else None for row in block.encoded], pa.int32()),
         "labels": _lists(labels, pa.int32()),
-        "logprobs": _lists(block.logprobs, pa.float32()),
-        "scorer": pa.array([None if scores is None else name for scores in block.logprobs], pa.string()),
+        "scorer": pa.array([None if scores is None else name for scores in block.scores], pa.string()),
     }
+    for at, figure in enumerate(FIGURES[: 3 if entropy else 1]):
+        values = [None if scores is None else scores[at] for scores in block.scores]
+        added[figure] = _lists(values, schema.field(figure).type.value_type)
     columns = [added.get(item.name) for item in schema]
     whole = pa.record_batch(
         [block.rows[item.name] if column is None else column for item, column in zip(schema, columns, strict=True)],
@@ -135,6 +144,6 @@ def _lists(rows: Sequence[NDArray[Any] | None], kind: pa.DataType) -> pa.ListArr
     offsets = np.cumsum([0, *(0 if row is None else len(row) for row in rows)]).astype(np.int32)
     return pa.ListArray.from_arrays(
         pa.array(offsets),
-        pa.array(values, kind, from_pandas=True),
+        pa.array(values, from_pandas=True).cast(kind),
         mask=pa.array([row is None for row in rows]),
     )

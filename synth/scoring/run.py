@@ -25,14 +25,15 @@ from synth.errors import Stopped, UsageError
 from synth.progress import Meter, Progress, clock
 from synth.scoring.encoding import Protection, RowEncoder
 from synth.scoring.labels import corpus_cut, write_scored
-from synth.scoring.masks import Cut, Mask
-from synth.scoring.thresholds import PERPLEXITIES, SHARES, Preview, preview
+from synth.scoring.masks import CorpusCuts, Mask
+from synth.scoring.thresholds import CONFLICTS, PERPLEXITIES, SHARES, Preview, preview
 from synth.scoring.token_scores import (
     LABELLED,
     Block,
     TokenScorer,
     TokenScores,
     all_scored,
+    keeps_entropies,
     prepared_tokens,
     scorer_name,
 )
@@ -50,6 +51,7 @@ class ScoringSettings:
         text_column: the column with plain texts, where it is not `text`.
         protect: tokens that are never masked.
         overlong: what becomes of rows longer than the window.
+        entropy: entropies and ranks are columns, too.
     """
 
     mask: Mask
@@ -57,6 +59,7 @@ class ScoringSettings:
     text_column: str | None = None
     protect: frozenset[Protection] = frozenset()
     overlong: Overlong = "drop"
+    entropy: bool = False
 
     def __post_init__(self) -> None:
         """Refuse unknown values.
@@ -82,7 +85,8 @@ class ScoringModel:
         revision: of its weights.
         chat: reads the chat format of the one that is trained; of a base model there is one for plain texts alone, for
             which the argument is true. Raises UsageError.
-        open: loads the one that scores, for the tokens of that chat format. Raises UsageError.
+        open: loads the one that scores, for the tokens of that chat format; entropies are wanted, too, where the second
+            argument is true. Raises UsageError.
     """
 
     given: str
@@ -90,7 +94,7 @@ class ScoringModel:
     scorer: str
     revision: str
     chat: Callable[[bool], ChatFormat]
-    open: Callable[[ChatFormat], TokenScorer]
+    open: Callable[[ChatFormat, bool], TokenScorer]
 
 
 class ScoringJob:
@@ -117,6 +121,8 @@ class ScoringJob:
         scored = LABELLED if self._prepared else "all" if self._plain else settings.train_on
         self.name = scorer_name(model.scorer, model.revision, scored)
         """What the column `scorer` will say."""
+        self.entropy = settings.entropy or keeps_entropies(prompts, self.name)
+        """Whether entropies and ranks are columns: they are wanted, or all rows have them from before."""
 
     def record(self, mask: Mask) -> RunRecord:
         """The record of a run with that mask that has no rows yet."""
@@ -129,6 +135,9 @@ class ScoringJob:
         if mask.masks:
             settings |= {"mask": mask.which, "mask_above": mask.above, "mask_hardest": mask.hardest}
             settings |= {"mask_over": mask.over, "seed": mask.seed, "protect": sorted(self.settings.protect)}
+            settings |= {} if mask.conflicts is None else {"mask_confident_conflicts": mask.conflicts}
+        if self.entropy:
+            settings["entropy"] = True
         source = self.prompts.source.source
         return RunRecord("score-tokens", settings, self.model.given, versions("transformers", "torch"), source=source)
 
@@ -141,7 +150,9 @@ class ScoringJob:
         settings, chat = self.settings, self.model.chat(self._plain)
         encoder = RowEncoder(chat, settings.train_on, settings.protect, settings.overlong)
         texts_alone = settings.text_column is not None
-        return TokenScores(self.prompts, encoder, None, self.name, self._column, texts_alone, self._prepared)
+        return TokenScores(
+            self.prompts, encoder, None, self.name, self._column, texts_alone, self._prepared, self.entropy
+        )
 
 
 def write_scores(job: ScoringJob, output: Output, progress: Progress) -> RunRecord:
@@ -184,6 +195,8 @@ def preview_masks(job: ScoringJob, progress: Progress) -> Preview:
     """
     mask = job.settings.mask
     masks = [Mask(above=value) for value in PERPLEXITIES] + [Mask(hardest=value) for value in SHARES]
+    if job.entropy:
+        masks += [Mask(conflicts=value) for value in CONFLICTS]
     if mask.masks and mask not in masks:
         masks.append(mask)
     with ExitStack() as stack:
@@ -195,7 +208,7 @@ class _Staged:
     """All rows scored, before the first is masked: the run in `folder`, and where the mask over all of them ends."""
 
     folder: Path
-    cut: Cut
+    cut: CorpusCuts
     rejected: pa.RecordBatch | None
     untrained: float
 
@@ -296,12 +309,12 @@ class _Work:
         scores, model = self.scores, self._job.model
         if scores.scorer is not None:
             return
-        if all_scored(scores.prompts, scores.name):
+        if all_scored(scores.prompts, scores.name, entropy=scores.entropy):
             self._progress.say("scored before by the same model: nothing is loaded")
             return
         self._progress.say(f"loading {model.scorer}")
         began = time.monotonic()
-        scores.scorer = model.open(scores.encoder.chat)
+        scores.scorer = model.open(scores.encoder.chat, scores.entropy)
         self._stack.callback(scores.scorer.close)
         scores.encoder = replace(scores.encoder, window=scores.scorer.max_length)
         self._progress.say(f"{scores.scorer.description}, ready in {clock(time.monotonic() - began)}")

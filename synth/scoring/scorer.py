@@ -18,10 +18,20 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 SERVERS = ("http://", "https://")
+NO_ENTROPY = (
+    "`entropy` and `mask_confident_conflicts` need the model's whole distribution, of which {engine} gives the tokens' "
+    "log-probabilities alone: leave `engine` at auto, so that the model runs here"
+)
 
 
 def open_scorer(
-    engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions, loaded: Any = None
+    engine: str,
+    model: str,
+    tokenizer: Tokenizer,
+    options: EngineOptions,
+    loaded: Any = None,
+    *,
+    entropy: bool = False,
 ) -> "TokenScorer":
     """Load a model with transformers, or reach it on a server, for scoring alone.
 
@@ -32,17 +42,22 @@ def open_scorer(
         tokenizer: of the model.
         options: as for `open_engine`.
         loaded: the model of transformers, where it is in memory already.
+        entropy: whether it gives entropies and ranks, too.
 
     Raises:
-        UsageError: there is no such engine or model, or the tokenizer is not the model's.
+        UsageError: there is no such engine or model, the tokenizer is not the model's, or the engine gives no
+            entropies.
     """
-    if engine.startswith(SERVERS) or is_import_path(engine):
+    elsewhere = engine.startswith(SERVERS) or is_import_path(engine)
+    if elsewhere and entropy:
+        raise UsageError(NO_ENTROPY.format(engine=engine))
+    if elsewhere:
         return _EngineScorer(engine, model, tokenizer, options)
-    return _LocalScorer(model, tokenizer, options, loaded)
+    return _LocalScorer(model, tokenizer, options, loaded, entropy)
 
 
 class _LocalScorer:
-    def __init__(self, model: str, tokenizer: Tokenizer, options: EngineOptions, loaded: Any) -> None:
+    def __init__(self, model: str, tokenizer: Tokenizer, options: EngineOptions, loaded: Any, entropy: bool) -> None:
         from synth.engines.hf.engine import load_model, window
         from synth.engines.hf.forward import Scorer
 
@@ -52,7 +67,8 @@ class _LocalScorer:
         self.max_length = window(loaded, options.max_length)
         self.description = f"{type(loaded).__name__} on {loaded.device}, {str(loaded.dtype).removeprefix('torch.')}"
         self._vocabulary: int = loaded.get_input_embeddings().num_embeddings
-        self._scorer = Scorer(loaded)
+        scorer = Scorer(loaded)
+        self._score = scorer.predictions if entropy else scorer.score
 
     def score(
         self, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
@@ -63,13 +79,13 @@ class _LocalScorer:
         outside = [tokens.max() >= self._vocabulary for tokens in sequences]
         inside = [index for index, out in enumerate(outside) if not out]
         with torch.inference_mode():
-            scores = iter(self._scorer.score([sequences[i] for i in inside], [wanted[i] for i in inside]))
+            scores = iter(self._score([sequences[i] for i in inside], [wanted[i] for i in inside]))
         refused = f"a token id is outside the model's vocabulary of {self._vocabulary:,}"
         return [RequestError(refused) if out else next(scores) for out in outside]
 
     def close(self) -> None:
         """Free the model."""
-        del self._scorer
+        del self._score
 
 
 class _EngineScorer:

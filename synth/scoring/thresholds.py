@@ -10,6 +10,7 @@ from synth.scoring.masks import Mask, Tokens, mask_rows
 
 PERPLEXITIES = (1.5, 2.0, 2.5, 5.0, 10.0, 25.0, 100.0, 1000.0)
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5)
+CONFLICTS = (0.1, 0.15, 0.25, 0.5)
 EDGES = (1.0, 1.1, 1.5, 2.5, 5.0, 10.0, 25.0, 100.0, 1000.0, math.inf)
 """Perplexities between which the tokens are counted."""
 
@@ -67,7 +68,11 @@ class Preview:
 
 
 def _name(mask: Mask) -> str:
-    amount = f"above {mask.above:g}" if mask.above is not None else f"hardest {mask.hardest:.0%}"
+    parts = [] if mask.above is None else [f"above {mask.above:g}"]
+    parts += [
+        f"{name} {share:.0%}" for name, share in (("hardest", mask.hardest), ("conflicts", mask.conflicts)) if share
+    ]
+    amount = " + ".join(parts)
     return amount if mask.which == "hardest" else f"{amount}, {mask.which}"
 
 

@@ -17,13 +17,16 @@ from numpy.typing import NDArray
 from synth.data.columns import lists_of
 from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
-from synth.data.row import RENDERING, SCORES, batch_of, conversations_of, digest, records_of
+from synth.data.row import PREDICTIONS, RENDERING, SCORES, batch_of, conversations_of, digest, records_of
 from synth.errors import RequestError, RunError
 from synth.scoring.encoding import EncodedRow, RowEncoder, rendering, windows
 from synth.scoring.masks import Tokens
 
 LABELLED = "labels"
 """The part of a scorer's name for rows that were scored where their own labels are set; otherwise it is `train_on`."""
+
+FIGURES = ("logprobs", *PREDICTIONS.names)
+"""The columns of a token's scores, in the order of `Block.scores`."""
 
 BLOCK_ROWS = 2_048
 BLOCK_BYTES = 8 * 2**20
@@ -41,7 +44,9 @@ class TokenScorer(Protocol):
     def score(
         self, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
     ) -> list[NDArray[np.float32] | RequestError]:
-        """Log-probabilities (nats) of the wanted tokens of each sequence, NaN elsewhere.
+        """Log-probabilities (nats) of the wanted tokens of each sequence, NaN elsewhere; shape `[tokens]`.
+
+        A scorer that was opened with `entropy` gives these, entropies and ranks; shape `[3, tokens]`.
 
         Raises:
             RunError: the model is broken, or cannot be reached.
@@ -57,27 +62,28 @@ class TokenScorer(Protocol):
 class Block:
     """Some rows in progress: `reasons[i]` says why row i is rejected, else `encoded[i]` holds its tokens.
 
-    `logprobs[i]` are NaN where a token is not scored. The rows came from `taken` ones: a conversation that is trained
-    on turn by turn is several.
+    `scores[i]`, of shape `[1, tokens]`, are log-probabilities, NaN where a token is not scored; or with entropies and
+    ranks `[3, tokens]`. The rows came from `taken` ones: a conversation that is trained on turn by turn is several.
     """
 
     rows: pa.RecordBatch
     encoded: list[EncodedRow | None]
     reasons: list[str | None]
-    logprobs: list[NDArray[np.float32] | None]
+    scores: list[NDArray[np.float32] | None]
     taken: int
 
     def tokens(self) -> Tokens:
         """The scored rows' tokens, end to end; the others have none."""
-        sizes = [0 if scores is None else len(scores) for scores in self.logprobs]
-        scored = [scores for scores in self.logprobs if scores is not None]
+        sizes = [0 if scores is None else scores.shape[1] for scores in self.scores]
+        scored = [scores for scores in self.scores if scores is not None]
         kept = [
-            row.protected for row, scores in zip(self.encoded, self.logprobs, strict=True) if row and scores is not None
+            row.protected for row, scores in zip(self.encoded, self.scores, strict=True) if row and scores is not None
         ]
-        logprobs = np.concatenate(scored) if scored else np.zeros(0, np.float32)
+        scores = np.concatenate(scored, 1) if scored else np.zeros((3, 0), np.float32)
         protected = np.concatenate(kept) if kept else np.zeros(0, np.bool_)
         rows = np.repeat(np.arange(len(sizes)), sizes)
-        return Tokens(rows, logprobs, np.isfinite(logprobs) & ~protected, self.rows["id"].to_pylist())
+        free = np.isfinite(scores[0]) & ~protected
+        return Tokens(rows, scores[0], free, self.rows["id"].to_pylist(), scores[1] if len(scores) > 1 else None)
 
 
 @dataclass(slots=True)
@@ -92,6 +98,7 @@ class TokenScores:
         text_column: of rows that are no conversations, the column with the plain text.
         texts_alone: score the text of every row, even of conversations.
         prepared: rows come with the tokens and labels that they are trained on.
+        entropy: entropies and ranks are columns, too.
     """
 
     prompts: PromptSet
@@ -101,6 +108,7 @@ class TokenScores:
     text_column: str | None = None
     texts_alone: bool = False
     prepared: bool = False
+    entropy: bool = False
     stopping: bool = False
     rows_done: int = 0
     tokens_done: int = 0
@@ -109,12 +117,18 @@ class TokenScores:
     @property
     def schema(self) -> pa.Schema:
         """The columns of what comes out."""
-        return self.prompts.schema(SCORES, self._replaced)
+        return self.prompts.schema(self._added, self._replaced)
+
+    @property
+    def _added(self) -> pa.Schema:
+        return pa.schema([*SCORES, *PREDICTIONS]) if self.entropy else SCORES
 
     @property
     def _replaced(self) -> Sequence[str]:
         """The columns of earlier scores, which new ones replace; other people's columns of these names are kept."""
-        return SCORES.names if self.prepared or scored_before(self.prompts) else ()
+        if not scored_before(self.prompts):
+            return SCORES.names if self.prepared else ()
+        return [*SCORES.names, *(PREDICTIONS.names if _has(self.prompts, PREDICTIONS) else ())]
 
     def blocks(self, start: int = 0) -> Iterator[Block]:
         """The rows from index `start` on, scored, in order.
@@ -132,7 +146,7 @@ class TokenScores:
 
     def _encoded(self, start: int) -> Iterator[Block]:
         """The rows as tokens, in blocks."""
-        for source, completed in self.prompts.completed(SCORES, start, self._replaced):
+        for source, completed in self.prompts.completed(self._added, start, self._replaced):
             at = 0
             while at < source.num_rows:
                 count = self._block_rows(source)
@@ -146,7 +160,7 @@ class TokenScores:
 
     def _encode(self, source: pa.RecordBatch, completed: pa.RecordBatch) -> Block:
         texts = source[self.text_column].to_pylist() if self.text_column else [None] * source.num_rows
-        stored = _stored_scores(source, self.name) if scored_before(self.prompts) else None
+        stored = _stored_scores(source, self.name, self._added) if _has(self.prompts, self._added) else None
         answers, faults = completed["answer"].to_pylist(), faults_of(source)
         there = source.select([name for name in RENDERING.names if name in source.schema.names]).to_pylist()
         found: list[tuple[int, EncodedRow | None, str | None, NDArray[np.float32] | None]] = []
@@ -169,9 +183,9 @@ class TokenScores:
                     found += [(index, row, None, None) for row in rows]
             except RequestError as error:
                 found.append((index, None, str(error), None))
-        indices, encoded, reasons, logprobs = (list(column) for column in zip(*found, strict=True))
+        indices, encoded, reasons, scores_of = (list(column) for column in zip(*found, strict=True))
         rows_of = completed if len(found) == source.num_rows else _turn_by_turn(completed, indices, encoded)
-        return Block(rows_of, encoded, reasons, logprobs, source.num_rows)
+        return Block(rows_of, encoded, reasons, scores_of, source.num_rows)
 
     def _scored_row(
         self,
@@ -182,7 +196,7 @@ class TokenScores:
         rendered: dict[str, Any],
     ) -> tuple[EncodedRow, NDArray[np.float32]]:
         """A row that was scored before: only what is protected is worked out anew."""
-        wanted = np.isfinite(scores)
+        wanted = np.isfinite(scores[0])
         if not wanted.any():
             raise RequestError("no token to train on")
         protected = np.zeros(len(ids), np.bool_)
@@ -199,16 +213,16 @@ class TokenScores:
         return EncodedRow(ids, wanted, protected), scores
 
     def _score(self, block: Block) -> None:
-        """Fill in the log-probabilities of the rows that have none."""
+        """Fill in the scores of the rows that have none."""
         began = time.monotonic()
         sequences: list[NDArray[np.int32]] = []
         wanted: list[NDArray[np.bool_]] = []
         places: list[tuple[int, slice]] = []
         for index, row in enumerate(block.encoded):
-            if row is None or block.logprobs[index] is not None:
+            if row is None or block.scores[index] is not None:
                 continue
             assert self.scorer is not None
-            block.logprobs[index] = np.full(len(row.ids), np.nan, np.float32)
+            block.scores[index] = np.full((3 if self.entropy else 1, len(row.ids)), np.nan, np.float32)
             for start, end, first in windows(len(row.ids), self.scorer.max_length):
                 part = row.wanted[start:end].copy()
                 part[: first - start] = False
@@ -218,16 +232,16 @@ class TokenScores:
                     places.append((index, slice(start, end)))
         results = self.scorer.score(sequences, wanted) if self.scorer is not None and sequences else []
         for (index, place), part, scores in zip(places, wanted, results, strict=True):
-            target = block.logprobs[index]
+            target = block.scores[index]
             if isinstance(scores, RequestError):
-                block.reasons[index], block.logprobs[index] = f"request failed: {scores}", None
+                block.reasons[index], block.scores[index] = f"request failed: {scores}", None
             elif target is not None:
-                if np.isnan(scores[part]).any():
+                if np.isnan(scores[..., part]).any():
                     raise RunError("the model is broken: its log-probabilities are not numbers (NaN)")
-                target[place][part] = scores[part]
-                if np.isneginf(scores[part]).any():
+                target[:, place][:, part] = scores[..., part]
+                if np.isneginf(scores[..., part]).any():
                     block.reasons[index] = "a token has no probability at all under the model"
-                    block.logprobs[index] = None
+                    block.scores[index] = None
         self.rows_done += block.taken
         self.tokens_done += sum(map(len, sequences))
         if sequences:
@@ -256,8 +270,12 @@ def _turn_by_turn(rows: pa.RecordBatch, indices: Sequence[int], encoded: Sequenc
 
 def scored_before(prompts: PromptSet) -> bool:
     """Whether a source has the columns that scoring adds, with their types: then they are of ours."""
+    return _has(prompts, SCORES)
+
+
+def _has(prompts: PromptSet, columns: pa.Schema) -> bool:
     there = prompts.source.schema
-    return all(item.name in there.names and there.field(item.name).type == item.type for item in SCORES)
+    return all(item.name in there.names and there.field(item.name).type == item.type for item in columns)
 
 
 def prepared_tokens(prompts: PromptSet) -> bool:
@@ -278,29 +296,38 @@ def prepared_tokens(prompts: PromptSet) -> bool:
     return str(first).endswith(f" {LABELLED}")
 
 
-def all_scored(prompts: PromptSet, name: str) -> bool:
-    """Whether every row of a source was scored before, as `name` says."""
-    if not scored_before(prompts):
-        return False
-    return all(
-        value == name
+def all_scored(prompts: PromptSet, name: str, *, entropy: bool) -> bool:
+    """Whether every row of a source was scored before, as `name` says; with `entropy`, with entropies and ranks."""
+    figures = PREDICTIONS.names if entropy else []
+    return _has(prompts, pa.schema([*SCORES, *(PREDICTIONS if entropy else [])])) and all(
+        batch["scorer"].unique().to_pylist() == [name] and not any(batch[figure].null_count for figure in figures)
         for batch in prompts.source.batches(prompts.limit)
-        for value in batch["scorer"].unique().to_pylist()
+        if batch.num_rows
     )
 
 
-def _stored_scores(source: pa.RecordBatch, name: str) -> list[tuple[NDArray[np.int32], NDArray[np.float32]] | None]:
-    """The tokens and log-probabilities that rows come with, where `name` scored them."""
-    ids, scores = source["input_ids"], source["logprobs"]
-    flat = scores.values.to_numpy(zero_copy_only=False)
+def keeps_entropies(prompts: PromptSet, name: str) -> bool:
+    """Whether the rows of a source have entropies and ranks that stay true, as `name` scored them all."""
+    return _has(prompts, PREDICTIONS) and all_scored(prompts, name, entropy=True)
+
+
+def _stored_scores(
+    source: pa.RecordBatch, name: str, columns: pa.Schema
+) -> list[tuple[NDArray[np.int32], NDArray[np.float32]] | None]:
+    """The tokens and scores (as in `Block`) that rows come with in columns, where `name` scored them."""
+    ids = source["input_ids"]
+    figures = [source[item.name] for item in columns if item.name in FIGURES]
+    flat = [figure.values.to_numpy(zero_copy_only=False) for figure in figures]
     pairs: list[tuple[NDArray[np.int32], NDArray[np.float32]] | None] = []
     for index, scorer in enumerate(source["scorer"].to_pylist()):
-        if scorer != name or not ids[index].is_valid or not scores[index].is_valid:
+        if scorer != name or not all(column[index].is_valid for column in (ids, *figures)):
             pairs.append(None)
             continue
-        begin, end = scores.offsets[index].as_py(), scores.offsets[index + 1].as_py()
         tokens = ids[index].values.to_numpy(zero_copy_only=False).astype(np.int32)
-        pairs.append((tokens, flat[begin:end].astype(np.float32)) if len(tokens) == end - begin else None)
+        ends = [(column.offsets[index].as_py(), column.offsets[index + 1].as_py()) for column in figures]
+        whole = all(end - begin == len(tokens) for begin, end in ends)
+        scores = [values[begin:end] for values, (begin, end) in zip(flat, ends, strict=True)] if whole else []
+        pairs.append((tokens, np.array(scores, np.float32)) if whole else None)
     return pairs
 
 

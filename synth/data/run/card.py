@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from synth.data.row import SCORES, records_of
+from synth.data.row import PREDICTIONS, SCORES, records_of
 from synth.data.write import replace_text
 
 if TYPE_CHECKING:
@@ -69,7 +69,8 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
     ]
     if sample is not None and sample.num_rows:
         first = records_of(sample.slice(0, 1))[0]
-        shown = {name: value for name, value in first.items() if value is not None and name not in SCORES.names}
+        hidden = {*SCORES.names, *PREDICTIONS.names}
+        shown = {name: value for name, value in first.items() if value is not None and name not in hidden}
         lines += [
             "## One row",
             "",
@@ -92,6 +93,10 @@ def token_line(tokens: dict[str, float]) -> str:
     if masked:
         rest = _exp(tokens["nats_left"] / (scored - masked))
         line += f"; {int(masked):,} masked ({masked / scored:.1%}), perplexity of the rest {rest}"
+    if "entropy" in tokens:
+        line += (
+            f"; mean entropy {tokens['entropy'] / scored:.2f} nats, {tokens['likeliest'] / scored:.1%} the likeliest"
+        )
     if untrained := tokens.get("untrained"):
         line += f"; {untrained_line(int(untrained))}"
     return line

@@ -1,11 +1,11 @@
-"""Log-probabilities of given tokens under a model: batches by length, target tokens only.
+"""What a model says of given tokens: batches by length, target tokens only.
 
 Sequences of like length go through the model's body together. Its head is applied only to the positions whose next
 token is wanted, a few at a time, so that no tensor of sequence x vocabulary ever exists.
 """
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,12 @@ CHUNK_LOGITS = {"cpu": 1 << 22, "accelerator": 1 << 27}
 """Logits that exist at once: as many as a CPU's cache holds, or as keep an accelerator busy."""
 _MOST_LOGITS = 1 << 26
 """On a CPU there may be more, up to this, for a wide model: else it would read its head's weights again and again."""
+
+_NO_WEIGHT = -200.0
+"""A logit so far below the highest: exp(-200) is 0 in float32."""
+
+Figures = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""Figures `[figures, n]` of tokens `[n]` under float32 logits `[n, vocabulary]`, which it may overwrite."""
 
 
 class Scorer:
@@ -48,16 +54,40 @@ class Scorer:
         Raises:
             RunError: the model's outputs are not numbers.
         """
+        found = self._run(sequences, wanted, logprobs)
+        return [one if isinstance(one, RequestError) else one[0] for one in found]
+
+    def predictions(
+        self, sequences: Sequence[Sequence[int] | NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]] | None = None
+    ) -> list[NDArray[np.float32] | RequestError]:
+        """What `score` gives, and how the model's whole distribution was where each token stands: `[3, its length]`.
+
+        The figures are those of the function `predictions`; arguments and errors are as for `score`.
+        """
+        return self._run(sequences, wanted, predictions)
+
+    def _run(
+        self,
+        sequences: Sequence[Sequence[int] | NDArray[np.int32]],
+        wanted: Sequence[NDArray[np.bool_]] | None,
+        figures: Figures,
+    ) -> list[NDArray[np.float32] | RequestError]:
+        """Figures of the tokens of each sequence, `[figures, its length]`."""
         return self._batches.run(
             [len(tokens) for tokens in sequences],
             lambda batch: self._score(
-                [sequences[index] for index in batch], None if wanted is None else [wanted[index] for index in batch]
+                [sequences[index] for index in batch],
+                None if wanted is None else [wanted[index] for index in batch],
+                figures,
             ),
             too_long=lambda length: RequestError(f"out of memory on one sequence of {length} tokens"),
         )
 
     def _score(
-        self, batch: list[Sequence[int] | NDArray[np.int32]], wanted: list[NDArray[np.bool_]] | None
+        self,
+        batch: list[Sequence[int] | NDArray[np.int32]],
+        wanted: list[NDArray[np.bool_]] | None,
+        figures: Figures,
     ) -> list[NDArray[np.float32] | RequestError]:
         """Score sequences in one forward pass, padded on the right, where causal attention never looks."""
         shape = len(batch), max(map(len, batch))
@@ -66,11 +96,12 @@ class Scorer:
             ids[row, : len(tokens)] = tokens
             chosen[row, : len(tokens)] = True if wanted is None else wanted[row]
         chosen[:, 0] = False
-        scores = np.full(shape, np.nan, np.float32)
-        scores[chosen] = self._parts.score(torch.from_numpy(ids).to(self._device), *np.nonzero(chosen))
-        if np.isnan(scores[chosen]).any():
+        found = self._parts.score(figures, torch.from_numpy(ids).to(self._device), *np.nonzero(chosen))
+        if np.isnan(found).any():
             raise RunError("the model is broken: its logits are not numbers (NaN)")
-        return [row[: len(tokens)] for row, tokens in zip(scores, batch, strict=True)]
+        scores = np.full((len(found), *shape), np.nan, np.float32)
+        scores[:, chosen] = found
+        return [scores[:, row, : len(tokens)] for row, tokens in enumerate(batch)]
 
 
 class BackboneAndHead:
@@ -103,15 +134,19 @@ class BackboneAndHead:
             if not self._parts_make_the_whole():
                 self._body = None
 
-    def score(self, ids: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Log-probabilities of the tokens `ids[rows, columns]`; every column is at least 1."""
+    def score(
+        self, figures: Figures, ids: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]
+    ) -> NDArray[np.float32]:
+        """Figures `[figures, n]` of the n tokens `ids[rows, columns]`; every column is at least 1."""
         states = self.states(ids)
         row, column = torch.from_numpy(rows).to(ids.device), torch.from_numpy(columns).to(ids.device)
-        scores = torch.empty(len(rows), dtype=torch.float32, device=ids.device)
+        count = len(figures(torch.zeros((0, 1)), torch.zeros(0, dtype=torch.int64)))
+        # In one place from the start: small tensors that stay between large ones that go would tear holes in memory.
+        scores = torch.empty((count, len(rows)), dtype=torch.float32, device=ids.device)
         for begin in range(0, len(rows), self.chunk):
             part = slice(begin, begin + self.chunk)
             logits = self.logits(states[row[part], column[part] - 1])
-            scores[part] = _logprobs(logits.float(), ids[row[part], column[part]])
+            scores[:, part] = figures(logits.float(), ids[row[part], column[part]])
         found_scores: NDArray[np.float32] = scores.cpu().numpy()
         return found_scores
 
@@ -183,11 +218,27 @@ def alike(computed: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) ->
     return bool(expected.isnan().any() or (computed - expected).abs().max() <= share * expected.abs().max())
 
 
-def _logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities `[n]` of tokens under logits `[n, vocabulary]`, which are used up to save their size again."""
+def logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Log-probabilities (nats) of tokens `[n]` under logits `[n, vocabulary]`, which it overwrites; `[1, n]`."""
     chosen = logits.gather(1, tokens[:, None])[:, 0]
     highest = logits.amax(-1)
-    return chosen - highest - logits.sub_(highest[:, None]).exp_().sum(-1).log()
+    return (chosen - highest - logits.sub_(highest[:, None]).exp_().sum(-1).log())[None]
+
+
+def predictions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
+    """Log-probability, entropy, rank of tokens `[n]` under logits `[n, vocabulary]`, which it overwrites; `[3, n]`.
+
+    The entropy (nats) is of the whole distribution; the rank is 1 where no token is likelier.
+    """
+    chosen = logits.gather(1, tokens[:, None])
+    ranks = 1 + (logits > chosen).sum(-1)
+    highest = logits.amax(-1, keepdim=True)
+    # Shifted, so that no number overflows; what is below has no weight in float32, and may be minus infinity.
+    shifted = logits.sub_(highest).clamp_(min=_NO_WEIGHT)
+    weights = shifted.exp()
+    total = weights.sum(-1)
+    entropies = total.log() - weights.mul_(shifted).sum(-1) / total
+    return torch.stack([(chosen - highest)[:, 0] - total.log(), entropies, ranks.float()])
 
 
 class _Hidden(BaseModelOutputWithPast):  # type: ignore[misc]  # transformers is untyped here

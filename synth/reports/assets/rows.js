@@ -19,7 +19,7 @@ function token(version, i) {
     if (perplexity > HARD) span.classList.add("hard");
     if ((kind & 3) === 2) span.classList.add("masked");
   }
-  span.facts = [version.t[i], logs, kind];
+  span.facts = [version.t[i], logs, kind, version.e?.[i], version.r?.[i]];
   return span;
 }
 
@@ -64,12 +64,14 @@ function tell(span) {
   tip.hidden = !span;
   if (!span) return;
   span.classList.add("on");
-  const [text, logs, kind] = span.facts;
-  const lines = [JSON.stringify(visible(text))];
-  for (const log of [logs].flat()) {
+  const [text, logs, kind, entropies, ranks] = span.facts;
+  const lines = [JSON.stringify(visible(text))], of = (figures, i) => [figures].flat()[i] ?? null;
+  [logs].flat().forEach((log, i) => {
     lines.push(log === null ? "not scored" :
       `perplexity ${figure(Math.exp(-log))} · ${log.toFixed(3).replace("-", "−")} nats`);
-  }
+    const entropy = of(entropies, i);
+    if (entropy !== null) lines.push(`rank ${count(of(ranks, i))} · entropy ${entropy.toFixed(3)} nats`);
+  });
   if ((kind & 3) === 2) lines.push("masked: not trained on");
   tip.textContent = lines.join("\n");
   const at = span.getClientRects()[0], own = tip.getBoundingClientRect();

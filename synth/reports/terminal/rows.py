@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from synth.data.pairs import SIDES
-from synth.data.row import FAULT, records_of
+from synth.data.row import FAULT, PREDICTIONS, records_of
 from synth.data.views import CALLS, THOUGHTS, open_views, pieces
 from synth.progress import Progress, printable
 from synth.reports.heat_maps import cut
@@ -126,6 +126,7 @@ def _facts(record: dict[str, Any], signs: Signs, *, with_perplexity: bool) -> st
         facts.append(f"{len(names) - MOST_FACTS:,} more columns")
     if with_perplexity:
         facts.append(_perplexity(record["logprobs"]))
+        facts += _predictions(record)
     return printable(signs.dot.join(facts))
 
 
@@ -199,6 +200,16 @@ def _is_scored(record: dict[str, Any]) -> bool:
 def _perplexity(logprobs: Sequence[float | None]) -> str:
     nats = [-value for value in logprobs if value is not None]
     return f"perplexity {math.exp(min(sum(nats) / len(nats), 700)):.4g}"
+
+
+def _predictions(record: dict[str, Any]) -> list[str]:
+    """The mean entropy of a row's scored tokens and the share of the likeliest, where it has them."""
+    lists = [record.get(name) for name in PREDICTIONS.names]
+    entropies, ranks = ([value for value in values or () if isinstance(value, int | float)] for values in lists)
+    if not entropies or len(entropies) != len(ranks):
+        return []
+    likeliest = sum(rank == 1 for rank in ranks) / len(ranks)
+    return [f"entropy {sum(entropies) / len(entropies):.4g}", f"{likeliest:.0%} the likeliest"]
 
 
 def _heat_map(record: dict[str, Any], tokenizer: Any, signs: Signs) -> Text:

@@ -53,7 +53,7 @@ def test_scored_once_then_masks_are_chosen_without_a_model(
 ) -> None:
     scored = synth.score_tokens(model, sums(10), output=tmp_path / "scored", progress=synth.SILENT)
 
-    def no_model(*_: object) -> None:
+    def no_model(*_: object, **__: object) -> None:
         raise AssertionError("a model was loaded")
 
     monkeypatch.setattr("synth.api.score_tokens.open_scorer", no_model)

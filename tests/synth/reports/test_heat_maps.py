@@ -6,6 +6,7 @@ import numpy as np
 
 from synth.chat.format import ChatFormat
 from synth.data.read import open_rows
+from synth.data.row import PREDICTIONS
 from synth.reports.heat_maps import choose, cut, evenly, heat_map, level
 from synth.scoring.cells import cells
 from tests.synth.reports.pages import built, scanned, scored_row, talk, tokens, write
@@ -79,6 +80,27 @@ def test_heat_map_of_a_row(chat: ChatFormat, model: str, tmp_path: Path) -> None
     assert found["lead"] == first and set(found["k"][:first]) <= {0, 4}
     assert sum(kind & 3 == 2 for kind in found["k"]) == 1
     assert any(isinstance(value, list) and len(value) > 1 for value in found["l"])  # 日 is several tokens
+
+
+def test_a_heat_map_tells_entropies_and_ranks(chat: ChatFormat, model: str, tmp_path: Path) -> None:
+    row = scored_row(chat, model, "Why 日?", "Because 日 is.", 1)
+    scored = [value is not None for value in row["logprobs"]]
+    figures = {
+        "entropies": [0.5 + at if there else None for at, there in enumerate(scored)],
+        "ranks": [1 + at if there else None for at, there in enumerate(scored)],
+    }
+    place = write(tmp_path / "d", [row | figures, row], *PREDICTIONS, scored=True)
+    page, _ = built(tmp_path, place)
+    with_them, without = [version for group in page.block("heat-data") for version in group["v"]]
+    flat = [
+        pair
+        for entropies, ranks in zip(with_them["e"], with_them["r"], strict=True)
+        for pair in (zip(entropies, ranks, strict=True) if isinstance(ranks, list) else [(entropies, ranks)])
+    ]
+    assert [pair for pair in flat if pair != (None, None)] == [
+        (0.5 + at, 1 + at) for at, there in enumerate(scored) if there
+    ]
+    assert len(with_them["e"]) == len(with_them["l"]) and "e" not in without and "r" not in without
 
 
 def test_all_heat_maps_are_within_reach(chat: ChatFormat, model: str, tmp_path: Path) -> None:
