@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with synth in it: samples/install.sh VENV [EXTRA …]
-# EXTRA: dev (test tools), vllm (the engine for production; its CPU build where there is no GPU), torch (nothing else).
+# EXTRA: dev (test tools), vllm (the engine for production; its CPU build where there is no GPU), torch (nothing else),
+# or another of pyproject.toml: adapters, audio, memory.
 # Where there is no GPU, torch's CPU build is taken: from whatever pip is set up to use, else through uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -51,6 +52,9 @@ case " $want " in
     # Trainers that the tests load exported data with, apart from the rest: they pin other versions of what both need.
     pip install --no-deps --target "$venv/trainers" --upgrade \
         llamafactory==0.9.5 axolotl==0.19.0 addict colorama distro posthog
+    # What the extra `memory` has: transformers imports it wherever it finds it, which every test of a command would
+    # wait for.
+    pip install --no-deps --target "$venv/memory" --upgrade torchao==0.18.0
     ;;
 esac
 touch "$stamp"

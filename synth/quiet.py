@@ -11,7 +11,10 @@ import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 
-_LIBRARIES = ("transformers", "peft", "accelerate", "torch", "huggingface_hub", "datasets", "tokenizers", "safetensors")
+_LIBRARIES = (
+    *("transformers", "peft", "accelerate", "torch", "huggingface_hub", "datasets", "tokenizers", "safetensors"),
+    "torchao",
+)
 _WARNS = rf"({'|'.join(_LIBRARIES)}|synth)(\.|$)"
 """Where their warnings come from; some point at whoever called them, and of ours none is a warning."""
 

@@ -133,6 +133,8 @@ Divergence = Literal["kl", "reverse-kl", "js"]
 """Of the model in training from the reference: KL(reference ‖ model), KL(model ‖ reference), or Jensen-Shannon's."""
 ReplayLoss = Literal["nll", "kl", "reverse-kl", "js"]
 ReplayPositions = Literal["every", "trained"]
+TrainedWeights = Literal["float32", "bfloat16"]
+OptimizerName = Literal["adamw", "adamw-8bit"]
 DType = Literal["auto", "float32", "bfloat16", "float16"]
 MessagesOnly = Literal["messages"]
 Asked = Literal["thinking", "plain", "both"]

@@ -14,7 +14,7 @@ prepare() { # NAME RESOLUTION
         # To the letter the build of torch that is there: where there is no GPU, no other will do.
         build=$("$here/bin/python" -m pip show torch 2>/dev/null | sed -n 's/^Version: //p')
         "$here/bin/python" -m uv pip install --quiet --python "$here" --resolution "$2" \
-            --editable . "torch==${build:-2.13.0}" 'pytest>=8'
+            --editable '.[adapters]' "torch==${build:-2.13.0}" 'pytest>=8'
         touch "$mark"
     fi
 }

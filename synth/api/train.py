@@ -23,6 +23,7 @@ from synth.values import (
     Dropout,
     Limit,
     NonNegative,
+    OptimizerName,
     OverlongTrained,
     Positive,
     ReplayLoss,
@@ -33,6 +34,7 @@ from synth.values import (
     Share,
     Steps,
     Tokens,
+    TrainedWeights,
     TrainingDType,
     TrainOn,
     Window,
@@ -76,6 +78,8 @@ def train(
     replay_positions: ReplayPositions | None = None,
     gradient_checkpointing: bool = False,
     dtype: TrainingDType = "auto",
+    weights: TrainedWeights = "float32",
+    optimizer: OptimizerName = "adamw",
     device: str = "auto",
     save_every: Steps = 200,
     suites: str | Sequence[str] = (),
@@ -139,7 +143,10 @@ def train(
         replay_positions: take it on every token of replay, whoever wrote it, or on those trained on. By default on
             every one for a divergence, on those trained on for "nll".
         gradient_checkpointing: less memory, a third more time.
-        dtype: what is computed in; weights that are trained are float32. By default bfloat16 where the GPU can.
+        dtype: what is computed in; by default bfloat16 where the GPU can, else float32.
+        weights: number format of the weights that are trained. In bfloat16, rounded by chance, they and their gradients
+            and moments take half as much memory as in float32 (needs torchao).
+        optimizer: AdamW with moments in the format of the weights, or in 8 bits (needs torchao).
         device: where it runs: "auto", "cuda", "mps" or "cpu".
         save_every: steps between checkpoints.
         suites: old abilities to watch: suites as for `synth.evaluate`.
@@ -198,6 +205,8 @@ def train(
             kl_sources=several(kl_sources),
             replay=beside,
             dtype=dtype,
+            weights=weights,
+            optimizer=optimizer,
             save_every=save_every,
             eval_every=eval_every,
             keep=keep,

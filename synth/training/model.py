@@ -14,7 +14,7 @@ from synth.engines.hf.engine import load_model
 from synth.engines.loading import outline
 from synth.errors import UsageError
 from synth.quiet import quiet_libraries
-from synth.training.settings import UNMERGED, TrainedParts
+from synth.training.settings import UNMERGED, TrainedParts, TrainingSettings
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
 _BYTES = 16
@@ -111,7 +111,7 @@ def check_memory(
         UsageError: they do not fit.
     """
     place = pick_device(device)
-    half = in_bfloat16(dtype, place)
+    half = dtype == "bfloat16" or (dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported())
     total, learnt = size.total, size.learnt
     frozen = total if trained.adapts else total - learnt
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
@@ -135,9 +135,11 @@ def check_memory(
     return f"memory: {takes}; activations come on top, with `tokens_per_batch` (less with `gradient_checkpointing`)"
 
 
-def in_bfloat16(dtype: str, place: torch.device) -> bool:
+def in_bfloat16(settings: TrainingSettings, place: torch.device) -> bool:
     """Whether a training computes in bfloat16: where that is asked for, or left open and the GPU can."""
-    return dtype == "bfloat16" or (dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported())
+    if "bfloat16" in (settings.dtype, settings.weights):
+        return True
+    return settings.dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
 
 
 def _size(count: float) -> str:

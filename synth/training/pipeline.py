@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.engines.open import model_revision
-from synth.errors import Stopped
+from synth.errors import Stopped, UsageError
 from synth.progress import SILENT, Meter, Progress, clock
 from synth.stop import Stop
 from synth.training.callbacks import Callbacks, Curve, Entry
+from synth.training.extras import require_libraries
 from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.inputs import TrainingInput, require_sources
 from synth.training.replay import extents
@@ -62,6 +63,12 @@ class TrainingJob:
         """
         if output is not None and not self.restart:
             refuse_other_settings(output, self.chosen())
+        if self.trained.adapts and self.settings.weights == "bfloat16":
+            raise UsageError(
+                "`weights` are those of a model that is trained whole; an adapter's are float32, and the model's own "
+                "are held in what is computed in (`dtype`)"
+            )
+        require_libraries(self.settings, self.trained)
         if self.trained.adapts:
             self.trained.adapter()
 

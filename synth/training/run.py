@@ -28,6 +28,7 @@ from synth.training.card import training_card
 from synth.training.folder import TrainingFolder
 from synth.training.model import in_bfloat16, load_for_training
 from synth.training.objectives import Objectives
+from synth.training.optimizers import optimizer_for
 from synth.training.packing import NAMES, choose_attention
 from synth.training.replay import plan_batches
 from synth.training.rows import TrainingRows
@@ -128,11 +129,12 @@ class _Model:
     ) -> None:
         self.name, self.tokenizer, self.trained = name, tokenizer, trained
         self.place = pick_device(device)
-        self.half = in_bfloat16(settings.dtype, self.place)
+        self.half = in_bfloat16(settings, self.place)
+        self._weights = "bfloat16" if settings.weights == "bfloat16" or (self.half and trained.adapts) else "float32"
         # Saved in the number format of its files, or in float32 where that was asked for.
         self._dtype = torch.float32 if settings.dtype == "float32" else load_config(name).dtype or torch.float32
         torch.manual_seed(settings.seed)  # an adapter's first weights
-        self.net = load_for_training(name, "bfloat16" if self.half and trained.adapts else "float32", trained)
+        self.net = load_for_training(name, self._weights, trained)
         self.base = self._inner(self.net)
         check_causal(self.base)
 
@@ -234,6 +236,7 @@ class _Run:
             model=model.net,
             args=arguments,
             processing_class=model.tokenizer,
+            optimizer_cls_and_kwargs=optimizer_for(settings, model.place),
             batches=self._batches[arguments.process_index :: arguments.world_size],
             collator=collator,
             objectives=Objectives(settings),
@@ -329,7 +332,7 @@ def _arguments(settings: TrainingSettings, folder: TrainingFolder, model: _Model
         lr_scheduler_type=settings.schedule,
         weight_decay=settings.weight_decay,
         max_grad_norm=settings.max_grad_norm,
-        bf16=model.half,
+        bf16=model.half and settings.weights == "float32",  # others are computed in as they are
         use_cpu=model.place.type == "cpu",
         seed=settings.seed,
         **{checkpointing: settings.gradient_checkpointing},

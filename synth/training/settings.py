@@ -6,7 +6,16 @@ from typing import Any, get_args
 
 from synth.errors import UsageError
 from synth.small_text import read_small
-from synth.values import OverlongTrained, ReplayLoss, ReplayPositions, Schedule, TrainingDType, TrainOn
+from synth.values import (
+    OptimizerName,
+    OverlongTrained,
+    ReplayLoss,
+    ReplayPositions,
+    Schedule,
+    TrainedWeights,
+    TrainingDType,
+    TrainOn,
+)
 
 UNMERGED = (
     "`peft`: the parameters of {method} cannot be merged into the weights, which is how an adapted "
@@ -74,6 +83,8 @@ class TrainingSettings:
         kl_sources: sources of the rows on whose tokens it is taken; empty takes all.
         replay: how replay is an objective of its own; None where there is none.
         dtype: "float32"; "bfloat16": float32 weights, computed in bfloat16; "auto": bfloat16 on a GPU that can.
+        weights: number format of the weights that are trained; bfloat16 ones are rounded by chance, and computed in.
+        optimizer: AdamW with moments as wide as the weights, or in 8 bits.
         save_every: steps between checkpoints.
         eval_every: steps between evaluations.
         keep: stop once less than this share of the old abilities is kept, and go back to the last evaluation above it.
@@ -98,6 +109,8 @@ class TrainingSettings:
     kl_sources: tuple[str, ...] = ()
     replay: ReplaySettings | None = None
     dtype: TrainingDType = "auto"
+    weights: TrainedWeights = "float32"
+    optimizer: OptimizerName = "adamw"
     save_every: int = 200
     eval_every: int = 50
     keep: float | None = None
@@ -116,6 +129,10 @@ class TrainingSettings:
         _require(self.keep is None or 0 < self.keep <= 1, "keep", self.keep, "a share up to 1")
         _choose("schedule", self.schedule, Schedule)
         _choose("dtype", self.dtype, TrainingDType)
+        _choose("weights", self.weights, TrainedWeights)
+        _choose("optimizer", self.optimizer, OptimizerName)
+        if self.weights == "bfloat16" and self.dtype == "float32":
+            raise UsageError("`weights` bfloat16 are computed in bfloat16: leave `dtype` float32 out")
         if self.steps is not None and self.epochs != 1.0:
             raise UsageError("`steps` and `epochs` are two ways to say how long: give one of them")
         if self.kl_sources and not self.kl_coef:

@@ -1,6 +1,7 @@
 """Training on the sample model."""
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from random import Random
@@ -40,6 +41,15 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def rows(tasks: Path, chat: ChatFormat) -> TrainingRows:
     return read_training_rows(open_rows(str(tasks)), RowEncoder(chat, window=512), VOCABULARY)
+
+
+@pytest.fixture
+def memory_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the extra `memory` has can be imported; samples/install.sh puts it apart."""
+    place = Path(sys.prefix, "memory")
+    if not place.is_dir():
+        pytest.skip(f"{place} is not there: samples/install.sh VENV dev")
+    monkeypatch.syspath_prepend(place)
 
 
 Train = Callable[..., tuple[TrainingResult, TrainingFolder]]
