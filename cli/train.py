@@ -36,6 +36,7 @@ def command(call: Call) -> None:
       synth train mixed --model M --dry-run
       synth train mixed --model M -o tuned --epochs 2 --lr 1e-5
       synth train mixed --model M -o tuned --lora 16 --eval old.jsonl --new task.jsonl --keep 95%
+      synth train human --model M -o tuned --loss eaft
       synth train masked --model M -o tuned --kl 0.1 --kl-on replay
       synth train tasks.jsonl --model M -o tuned --replay replay --replay-loss kl
       synth train mixed --model M -o tuned --replay-on magpie --replay-loss kl --replay-weight 3

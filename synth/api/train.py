@@ -33,6 +33,7 @@ from synth.values import (
     Seed,
     Share,
     Steps,
+    TokenLoss,
     Tokens,
     TrainedWeights,
     TrainingDType,
@@ -67,6 +68,8 @@ def train(
     lora_alpha: Count | None = None,
     lora_dropout: Dropout = 0.0,
     peft: str | os.PathLike[str] | None = None,
+    loss: TokenLoss = "sft",
+    eaft_alpha: NonNegative = 1.0,
     lm_loss_coef: NonNegative = 0.0,
     kl_coef: NonNegative = 0.0,
     kl_sources: str | Sequence[str] = (),
@@ -128,6 +131,10 @@ def train(
         lora_alpha: the adapters' scale; twice the rank by default.
         lora_dropout: dropout before the adapters.
         peft: or another method of peft: the file of its configuration, JSON.
+        loss: on the task's tokens: "sft", all alike; "dft", each times the model's own probability of it, so that
+            unlikely ones are learnt less (arXiv 2508.05629); "eaft", each times the entropy of the model's 20 likeliest
+            tokens ÷ 3, so that less is learnt where the model is sure, of another token above all (arXiv 2601.02151).
+        eaft_alpha: the power of that entropy.
         lm_loss_coef: weight of a language-model loss over all tokens (LAMOL: 0.25, arXiv 1909.03329).
         kl_coef: weight of the KL divergence from the model before training (arXiv 2501.14315).
         kl_sources: take the divergence on rows of these sources (of `synth.mix`); on all by default.
@@ -200,6 +207,8 @@ def train(
             gradient_accumulation_steps=gradient_accumulation_steps,
             weight_decay=weight_decay,
             max_grad_norm=max_grad_norm,
+            loss=loss,
+            eaft_alpha=eaft_alpha,
             lm_loss_coef=lm_loss_coef,
             kl_coef=kl_coef,
             kl_sources=several(kl_sources),

@@ -21,6 +21,8 @@ _TOLD = (
     "kl_coef",
     "kl_sources",
     "lm_loss_coef",
+    "loss",
+    "eaft_alpha",
     "replay_loss",
     "replay_positions",
     "replay_weight",

@@ -12,6 +12,7 @@ from synth.values import (
     ReplayLoss,
     ReplayPositions,
     Schedule,
+    TokenLoss,
     TrainedWeights,
     TrainingDType,
     TrainOn,
@@ -78,6 +79,9 @@ class TrainingSettings:
         gradient_accumulation_steps: batches a step, on one device.
         weight_decay: of AdamW.
         max_grad_norm: gradients are clipped to this norm.
+        loss: on the task's tokens: "sft", all alike; "dft", each times the model's own probability of it (arXiv
+            2508.05629); "eaft", each times the entropy of the model's 20 likeliest tokens ÷ 3 (arXiv 2601.02151).
+        eaft_alpha: the power of that entropy.
         lm_loss_coef: weight of the language-model loss over all tokens (LAMOL, arXiv 1909.03329).
         kl_coef: weight of the KL divergence from the reference model, which is the one before training.
         kl_sources: sources of the rows on whose tokens it is taken; empty takes all.
@@ -104,6 +108,8 @@ class TrainingSettings:
     gradient_accumulation_steps: int = 1
     weight_decay: float = 0.0
     max_grad_norm: float = 1.0
+    loss: TokenLoss = "sft"
+    eaft_alpha: float = 1.0
     lm_loss_coef: float = 0.0
     kl_coef: float = 0.0
     kl_sources: tuple[str, ...] = ()
@@ -120,7 +126,7 @@ class TrainingSettings:
     def __post_init__(self) -> None:
         for name in ("learning_rate", "epochs", "max_grad_norm"):
             _require(getattr(self, name) > 0, name, getattr(self, name), "more than 0")
-        for name in ("weight_decay", "lm_loss_coef", "kl_coef"):
+        for name in ("weight_decay", "eaft_alpha", "lm_loss_coef", "kl_coef"):
             _require(getattr(self, name) >= 0, name, getattr(self, name), "0 or more")
         for name in ("gradient_accumulation_steps", "save_every", "eval_every"):
             _require(getattr(self, name) >= 1, name, getattr(self, name), "1 or more")
@@ -128,6 +134,9 @@ class TrainingSettings:
         _require(self.tokens_per_batch >= 2, "tokens_per_batch", self.tokens_per_batch, "2 or more")
         _require(self.keep is None or 0 < self.keep <= 1, "keep", self.keep, "a share up to 1")
         _choose("schedule", self.schedule, Schedule)
+        _choose("loss", self.loss, TokenLoss)
+        if self.eaft_alpha != 1.0 and self.loss != "eaft":
+            raise UsageError(f"`eaft_alpha` is of the loss eaft, not of {self.loss}: give `loss` eaft")
         _choose("dtype", self.dtype, TrainingDType)
         _choose("weights", self.weights, TrainedWeights)
         _choose("optimizer", self.optimizer, OptimizerName)
@@ -151,9 +160,13 @@ class TrainingSettings:
         return self.kl_coef > 0 or (self.replay is not None and self.replay.loss != "nll")
 
     def record(self) -> dict[str, Any]:
-        """The settings by the names of their options (JSON values); those of replay only where there is one."""
+        """The settings by the names of their options (JSON values); those of a loss and of replay where they matter."""
         found = asdict(self)
         del found["replay"]
+        if self.loss != "eaft":
+            del found["eaft_alpha"]
+        if self.loss == "sft":
+            del found["loss"]
         return found if self.replay is None else found | self.replay.record()
 
 

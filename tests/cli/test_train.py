@@ -288,6 +288,7 @@ def test_a_model_shared_among_processes_is_saved_whole(
         (("-o", "x", "--lora", 4, "--peft", "f.json"), "give one of them"),
         (("-o", "x", "--lora", 4, "--weights", "bfloat16"), "--weights are those of a model that is trained whole"),
         (("-o", "x", "--dtype", "float32", "--weights", "bfloat16"), "are computed in bfloat16: leave --dtype"),
+        (("-o", "x", "--eaft-alpha", 2), "give --loss eaft"),
         (("-o", "x", "--warmup", "150%"), "--warmup is a share"),
         (("-o", "x", "--text-column", "nowhere"), "no column of texts 'nowhere'"),
         (("-o", "x", "--max-length", 100_000), "the model's window holds 512"),

@@ -202,6 +202,17 @@ def test_a_loss_is_the_tasks_and_c_times_that_of_replay(run: Train, both: Traini
         assert found["loss"] == pytest.approx(task + 3 * expected, abs=1e-5)
 
 
+def test_replay_keeps_its_loss_whatever_the_tasks_is(run: Train, both: TrainingRows) -> None:
+    logs = {}
+    for loss in ("sft", "dft", "eaft"):
+        settings = replace(ONE, steps=1, tokens_per_batch=400, loss=loss, replay=ReplaySettings(400))
+        logs[loss] = run(loss, settings, rows=both)[1].log[0]
+    plain = logs.pop("sft")
+    for log in logs.values():
+        assert log["replay_loss"] == pytest.approx(plain["replay_loss"], abs=1e-6)
+        assert log["task_loss"] < 0.7 * plain["task_loss"]
+
+
 @pytest.mark.parametrize("loss", ["kl", "js"])
 def test_a_divergence_comes_without_nll(gradients: Any, both: TrainingRows, loss: Any) -> None:
     """Other labels of replay change no gradient; nor does replay itself, while the models are one."""

@@ -125,6 +125,36 @@ def test_other_methods_of_peft(run: Train, tmp_path: Path) -> None:
     assert outcome.steps == 2 and (folder.path / "adapter" / "adapter_config.json").exists()
 
 
+def test_a_subspace_is_trained_orthogonal_to_what_is_kept(run: Train, model: str, tmp_path: Path) -> None:
+    """OSF of peft (arXiv 2504.07097): learns, goes on where it stopped, and is saved merged."""
+    import peft
+
+    file = tmp_path / "osf.json"
+    file.write_text(json.dumps({"peft_type": "OSF", "target_modules": "all-linear", "effective_rank": 0.5}))
+    trained, settings = TrainedParts(peft=str(file)), replace(SIX, learning_rate=1e-3, save_every=2)
+    _, whole = run("whole", settings, trained=trained)
+    assert whole.log[-1]["loss"] < whole.log[0]["loss"] - 0.3
+    stop = Stop()
+
+    def after_the_third(entry: dict[str, Any], steps: int) -> None:
+        stop.asked = entry["step"] == 3
+
+    outcome, _ = run("parts", settings, trained=trained, report=after_the_third, stop=stop)
+    assert outcome.stopped
+    _, parts = run("parts", settings, trained=trained)
+    merged, again = (weights(folder.path) for folder in (whole, parts))
+    assert all(torch.allclose(again[name], tensor, atol=1e-6) for name, tensor in merged.items())
+
+    base = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    adapted = peft.PeftModel.from_pretrained(base, whole.path / "adapter")
+    saved = AutoModelForCausalLM.from_pretrained(whole.path, dtype=torch.float32)
+    ids = torch.arange(5, 25)[None]
+    with torch.no_grad():
+        assert torch.allclose(adapted(ids).logits, saved(ids).logits, atol=1e-3)
+        with adapted.disable_adapter():
+            assert not torch.allclose(adapted(ids).logits, saved(ids).logits, atol=1e-1)
+
+
 def test_what_a_model_says_of_sampling_is_kept(run: Train, model: str, tmp_path: Path) -> None:
     """Published models name a temperature without `do_sample`, which transformers does not save."""
     copied = shutil.copytree(model, tmp_path / "model")

@@ -73,6 +73,34 @@ def test_tokens_weigh_as_their_weights_say(run: Train, rows: TrainingRows, model
     assert logged(run, few, ONE)["loss"] == pytest.approx(float(expected), abs=2e-6)
 
 
+@pytest.mark.parametrize(("loss", "alpha"), [("dft", 1.0), ("eaft", 1.0), ("eaft", 2.0)])
+def test_tokens_weigh_as_the_model_thinks_of_them(
+    run: Train, rows: TrainingRows, model: str, loss: Any, alpha: float
+) -> None:
+    """Beside the weights that they came with, in the task's loss alone; what is divided by stays as it was."""
+    few = first_rows(rows, 6)
+    few.weights[few.weights > 0] = torch.rand(few.trained, generator=torch.Generator().manual_seed(2)).numpy() + 0.1
+    weights = torch.cat(
+        [torch.tensor(few.weights[a + 1 : b]) for a, b in zip(few.starts[:-1], few.starts[1:], strict=True)]
+    )
+    losses, _ = by_hand(model, few)
+    net = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    thought = torch.exp(-losses)
+    if loss == "eaft":
+        entropies = []
+        for start, end in zip(few.starts[:-1], few.starts[1:], strict=True):
+            with torch.no_grad():
+                logits = net(input_ids=torch.tensor(few.tokens[None, start:end]).long()).logits[0, :-1]
+            shares = logits.sort(descending=True).values[:, :20].softmax(-1)
+            entropies.append(-(shares * shares.log()).sum(-1))
+        thought = (torch.cat(entropies) / 3) ** alpha
+    expected = (thought * losses * weights).sum() / weights.sum()
+    settings = replace(ONE, loss=loss, eaft_alpha=alpha)
+    assert logged(run, few, settings)["loss"] == pytest.approx(float(expected), abs=2e-6)
+    with_all = logged(run, few, replace(settings, lm_loss_coef=0.25), "lamol")["loss"]
+    assert with_all == pytest.approx(float(expected + 0.25 * losses.mean()), abs=2e-6)
+
+
 def test_lamols_language_model_loss(run: Train, rows: TrainingRows, model: str) -> None:
     few = first_rows(rows, 6)
     losses, trained = by_hand(model, few)
