@@ -10,6 +10,7 @@ import pyarrow as pa
 from synth.chat.derive import format_for, format_for_texts
 from synth.chat.format import ChatFormat
 from synth.data.columns import lists_of
+from synth.data.files.memory import temporary
 from synth.data.files.names import short_name
 from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
@@ -109,7 +110,7 @@ def with_replay(
         rows = replace(rows, train_on="all")
     longest = max(settings.tokens_per_batch, replay.tokens_per_batch)
     found = _read(raw, model, rows, longest, progress, unnamed="replay row")
-    name = short_name(source)
+    name = "replay" if temporary(source) else short_name(source)
     joined = join_replay(task.rows, found.rows, name)
     return replace(task, rows=joined, replay_name=name, replay_fingerprint=found.fingerprint)
 

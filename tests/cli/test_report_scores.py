@@ -248,11 +248,14 @@ def test_a_real_training(model: str, tmp_path: Path, capfd: pytest.CaptureFixtur
     (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(task) + "\n" for task in tasks))
     suites = ("--eval", tmp_path / "world.jsonl", "--new", tmp_path / "two_step.jsonl", "--eval-tokens", 40)
     settings = ("--batch-tokens", 400, "--steps", 3, "--device", "cpu", "--dtype", "float32", "--quiet")
-    run("train", tmp_path / "tasks.jsonl", "--model", model, *settings, *suites, "-o", tmp_path / "tuned")
+    beside = ("--replay", tmp_path / "tasks.jsonl")
+    run("train", tmp_path / "tasks.jsonl", "--model", model, *settings, *beside, *suites, "-o", tmp_path / "tuned")
+    assert "beside them on 10 rows of replay, tasks (" in run("show", tmp_path / "tuned").replace("`", "")
     assert "3 steps → " in run("report", tmp_path / "tuned", "-o", tmp_path / "tuned.html")
     page = Page(tmp_path / "tuned.html")
     assert re.search(r"tuned kept \d+\.\d% of the old, new task", page.words)
     assert "Learning rate" in page.text and "Tokens/s" in page.text and "Gradient norm" in page.text
+    assert "Loss of replay" in page.text and "Loss of the task" in page.text and "rows of tasks" in page.words
     assert "synth train " in page.words and "passes over the rows" in page.words
     told = re.search(r"epochs</dt>.*?([\d.]+)<", page.text)
     assert told and float(told[1]) > 1.2  # as many as were trained

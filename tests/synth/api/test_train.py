@@ -113,7 +113,18 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
     assert [(one.source, one.rows) for one in plan.sources] == [("tasks", 20), ("replay", 10)]
     assert sum(plan.rejected.values()) == 1 and plan.passes == pytest.approx(2)
     assert plan.tokens_per_step == 700 and plan.steps > plan.tokens / 700
-    assert plan.examples[0].spans[-1] == (f"{ROWS[0]['answer']}<|end|>", True)
+    assert plan.examples[0].spans[-1] == (f"{ROWS[0]['answer']}<|end|>", True) and plan.replay is None
+    beside = {"epochs": 2, "dry_run": True, "replay_loss": "kl"} | FAST
+    split = synth.train(rows, MODEL, replay_sources="replay", **beside).plan
+    unnamed = [*ROWS[20:], {"question": "Why?", "answer": ""}]
+    apart = synth.train(rows[:20], MODEL, replay=unnamed, **beside).plan
+    for found in (split, apart):
+        counts = [(one.source, one.rows, one.replay) for one in found.sources]
+        assert counts == [("tasks", 20, False), ("replay", 10, True)]
+        assert found.passes == pytest.approx(2) and found.rejected == plan.rejected
+        assert found.replay is not None and found.replay.tokens_per_step == 175
+    assert split.replay.tokens == apart.replay.tokens > 0  # type: ignore[union-attr]
+    assert split.examples[-1].spans == [("<bos>", False), (split.examples[-1].spans[1][0], True)]
     with pytest.raises(synth.UsageError) as wrong:
         _ = dry.path
     assert wrong.value.field == "dry_run"
@@ -127,6 +138,9 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
         ({"steps": 3, "epochs": 2}, "steps"),
         ({"kl_sources": ["replay"]}, "kl_sources"),
         ({"kl_coef": 0.1, "kl_sources": ["replay"]}, "kl_sources"),
+        ({"replay_weight": 2.0}, "replay_weight"),
+        ({"replay_sources": ["replay"]}, "replay_sources"),
+        ({"replay": ROWS, "replay_sources": ["replay"]}, "replay"),
         ({"keep": 0.9}, "keep"),
         ({"train_on": "answers"}, "train_on"),
         ({"freeze": ["heads"]}, "freeze"),
