@@ -7,6 +7,7 @@ from cli.options import DIRECTORY, Option
 @command_of(
     "synth.api.train:train",
     output=DIRECTORY,
+    teacher=Option(metavar="MODEL"),
     learning_rate=Option(("--lr", "--learning-rate")),
     tokens_per_batch=Option(("--batch-tokens", "--tokens-per-batch")),
     gradient_accumulation_steps=Option(("--accumulate", "--gradient-accumulation-steps")),

@@ -13,7 +13,7 @@ from contextlib import ExitStack, contextmanager
 
 _LIBRARIES = (
     *("transformers", "peft", "accelerate", "torch", "huggingface_hub", "datasets", "tokenizers", "safetensors"),
-    "torchao",
+    *("torchao", "trl"),
 )
 _WARNS = rf"({'|'.join(_LIBRARIES)}|synth)(\.|$)"
 """Where their warnings come from; some point at whoever called them, and of ours none is a warning."""

@@ -128,6 +128,7 @@ Unit = Literal["rows", "tokens"]
 Order = Literal["interleave", "shuffle", "append"]
 Schedule = Literal["cosine", "linear", "constant_with_warmup", "constant"]
 TokenLoss = Literal["sft", "dft", "eaft"]
+TrainingMethod = Literal["sft", "dpo", "ipo", "simpo", "distil"]
 TrainingDType = Literal["auto", "float32", "bfloat16"]
 Divergence = Literal["kl", "reverse-kl", "js"]
 """Of the model in training from the reference: KL(reference ‖ model), KL(model ‖ reference), or Jensen-Shannon's."""

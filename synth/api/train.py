@@ -16,6 +16,7 @@ from synth.generation.models import ModelName
 from synth.progress import SILENT, Progress
 from synth.training.callbacks import Entry
 from synth.training.inputs import read_input, with_replay
+from synth.training.method import LEARNING_RATE, method_settings
 from synth.training.pipeline import TrainingJob, is_first_process, plan_job, run_job
 from synth.training.settings import ReplaySettings, RowSettings, TrainedParts, TrainingSettings
 from synth.values import (
@@ -37,6 +38,7 @@ from synth.values import (
     Tokens,
     TrainedWeights,
     TrainingDType,
+    TrainingMethod,
     TrainOn,
     Window,
     checked,
@@ -49,6 +51,11 @@ def train(
     model: ModelName,
     *,
     output: str | os.PathLike[str] | None = None,
+    method: TrainingMethod = "sft",
+    beta: NonNegative | None = None,
+    teacher: ModelName | None = None,
+    temperature: NonNegative | None = None,
+    max_tokens: Tokens | None = None,
     train_on: TrainOn = "assistant",
     text_column: str | None = None,
     steps: Steps | None = None,
@@ -111,12 +118,21 @@ def train(
         source: the rows.
         model: the model to begin with, a directory or a Hub id.
         output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`.
+        method: sft learns what rows say; dpo, ipo and simpo learn to prefer `chosen` to `rejected` (rows of preference
+            pairs); distil answers the rows' prompts and learns a teacher's distribution at each token. All but the
+            first run on TRL: pip install 'synth[trl]'.
+        beta: of dpo and ipo how near the model stays to the one before training (0.1); of simpo the scale of rewards
+            (2); of distil the divergence: 0 is KL(teacher ‖ model), 1 is KL(model ‖ teacher), the default, and 0.5
+            Jensen-Shannon.
+        teacher: the model that distil learns from, with the same tokens: a directory or a Hub id.
+        temperature: at which distil draws answers and compares distributions; 1 by default.
+        max_tokens: most tokens of an answer of distil; 512 by default.
         train_on: what of a conversation is trained on: all assistant turns, the last one, or every token. Rows with
             labels are trained on as these say; tokens without labels need all.
         text_column: the column with plain texts, if it is not "text".
         steps: optimizer steps; by default `epochs` says how many.
         epochs: passes over the rows.
-        learning_rate: the highest learning rate; 1e-5 by default, for adapters 2e-4.
+        learning_rate: the highest learning rate; 1e-5 by default, for adapters 2e-4; of methods on TRL 1e-6 and 1e-5.
         schedule: how the learning rate falls.
         warmup: share of the steps in which it rises.
         tokens_per_batch: tokens of a batch on one device; rows are packed, and none sees another.
@@ -195,12 +211,20 @@ def train(
         ),
         chosen=replay_tokens_per_batch is not None,
     )
+    chosen = method_settings(
+        method,
+        beta=beta,
+        teacher=None if teacher is None else os.fspath(teacher),
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
+    whole, adapter = (1e-5, 2e-4) if chosen is None else (LEARNING_RATE, 10 * LEARNING_RATE)
     job = TrainingJob(
         name,
         TrainingSettings(
             steps=steps,
             epochs=epochs,
-            learning_rate=(2e-4 if adapts else 1e-5) if learning_rate is None else learning_rate,
+            learning_rate=(adapter if adapts else whole) if learning_rate is None else learning_rate,
             schedule=schedule,
             warmup=warmup,
             tokens_per_batch=tokens_per_batch,
@@ -231,6 +255,7 @@ def train(
             peft=None if peft is None else os.fspath(peft),
         ),
         RowSettings(train_on, text_column, overlong, prefix, stop, max_length),
+        chosen,
         device=device,
         restart=restart,
         draw=lambda path, log: _draw(path, log, keep),
@@ -252,6 +277,7 @@ def train(
             job.rows,
             tokens_per_batch,
             progress,
+            method=chosen,
             prompt_column=prompt_column,
             reference_column=reference_column,
             limit=limit,

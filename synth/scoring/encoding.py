@@ -151,6 +151,24 @@ class RowEncoder:
         examples, _ = chat.examples(record["messages"] or [], given.get("drawn"))
         return sum(len(example.encoded.input_ids) for example in examples)
 
+    def prompt(self, record: Mapping[str, Any]) -> tuple[list[int], tuple[int, ...]]:
+        """What asks for the last answer of a row, whether it is there or not, as tokens; and those that end it.
+
+        Args:
+            record: as for `length`.
+
+        Raises:
+            RequestError: as for `ChatFormat.answer_prompt`; or nothing is asked.
+        """
+        given = rendering(record)
+        chat = self._rendered(given.get("args"), given.get("tools", ()))
+        messages = list(record["messages"] or [])
+        while messages and messages[-1]["role"] == "assistant":
+            messages.pop()
+        if not messages:
+            raise RequestError("no question to answer")
+        return chat.answer_prompt(messages), chat.answer_stop_ids
+
     def last_answer(self, record: Mapping[str, Any]) -> Encoded:
         """The answer that a row ends in, after the prompt that it was drawn from.
 

@@ -11,6 +11,11 @@ from synth.errors import UsageError
 from synth.training.folder import TrainingFolder
 
 _TOLD = (
+    "method",
+    "beta",
+    "teacher",
+    "temperature",
+    "max_tokens",
     "learning_rate",
     "schedule",
     "tokens_per_batch",
@@ -44,7 +49,9 @@ def training_card(folder: TrainingFolder) -> str:
         "",
         f"`{record.model}`, trained by `synth train` on {record.accepted:,} rows"
         + (f" of `{Path(record.source).name}`" if record.source else "")
-        + f" ({record.tokens['tokens']:,.0f} tokens, {record.tokens['trained']:,.0f} of them with loss)"
+        + f" ({record.tokens['tokens']:,.0f} tokens"
+        + (f", {trained:,.0f} of them with loss" if (trained := record.tokens["trained"]) else "")
+        + ")"
         + "".join(map(_beside, record.parts))
         + ".",
         *([f"{untrained_line(int(untrained))}."] if (untrained := record.tokens.get("untrained")) else []),

@@ -13,13 +13,23 @@ def require_libraries(settings: TrainingSettings, trained: TrainedParts) -> None
         UsageError: a library is missing.
     """
     if trained.adapts:
-        _require("peft", "adapters", "`lora`" if trained.lora is not None else "`peft`")
+        require("peft", "adapters", "`lora`" if trained.lora is not None else "`peft`")
     if settings.weights == "bfloat16":
-        _require("torchao", "memory", "`weights` bfloat16")
+        require("torchao", "memory", "`weights` bfloat16")
     if settings.optimizer == "adamw-8bit":
-        _require("torchao", "memory", "`optimizer` adamw-8bit")
+        require("torchao", "memory", "`optimizer` adamw-8bit")
 
 
-def _require(library: str, extra: str, setting: str) -> None:
+def require(library: str, extra: str, setting: str) -> None:
+    """Check that a library is installed.
+
+    Args:
+        library: what is imported.
+        extra: of the package, with which it comes.
+        setting: what needs it, for a person.
+
+    Raises:
+        UsageError: it is not.
+    """
     if find_spec(library) is None:
         raise UsageError(f"{setting} needs {library}, which is not installed: pip install 'synth[{extra}]'")

@@ -12,13 +12,16 @@ from synth.chat.format import ChatFormat
 from synth.data.columns import lists_of
 from synth.data.files.memory import temporary
 from synth.data.files.names import short_name
+from synth.data.pairs import has_pairs, pairs
 from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
-from synth.data.read import Rows, open_source
-from synth.engines.loading import load_config, window_of
+from synth.data.read import Rows, conversations, open_source
+from synth.engines.loading import load_config, load_tokenizer, window_of
 from synth.errors import UsageError
 from synth.progress import Progress
 from synth.scoring.encoding import RowEncoder
+from synth.training.method import MethodSettings
+from synth.training.method_rows import read_pairs, read_prompts
 from synth.training.replay import join_replay, split_replay
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.settings import RowSettings, TrainingSettings
@@ -52,6 +55,7 @@ def read_input(
     tokens_per_batch: int,
     progress: Progress,
     *,
+    method: MethodSettings | None = None,
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: int | None = None,
@@ -64,13 +68,19 @@ def read_input(
         settings: how rows become tokens.
         tokens_per_batch: what a row has to fit into, as it has to fit into the window.
         progress: is told of columns that were guessed, and of the like.
+        method: how it is trained, where it is none of the losses over tokens.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows to take.
 
     Raises:
-        UsageError: there is no such source or model, the rows are not of this model's tokens, or none can be trained.
+        UsageError: there is no such source or model, the rows are not of this model's tokens or not what the method
+            takes, or none can be trained.
     """
+    if method is not None:
+        if reference_column is not None:
+            raise UsageError(f"`reference_column` does not go with `method` {method.method}")
+        return _method_input(source, model, method, settings, tokens_per_batch, progress, prompt_column, limit)
     raw = open_source(source)
     return _read(raw, model, settings, tokens_per_batch, progress, prompt_column, reference_column, limit)
 
@@ -146,6 +156,48 @@ def _read(
     for note in opened.notes:
         progress.say(note)
     return TrainingInput(rows, chat, opened.source, prompts.fingerprint)
+
+
+def _method_input(
+    source: str,
+    model: str,
+    method: MethodSettings,
+    settings: RowSettings,
+    tokens_per_batch: int,
+    progress: Progress,
+    prompt_column: str | None,
+    limit: int | None,
+) -> TrainingInput:
+    """The pairs or the prompts that a method trains a model on."""
+    raw = open_source(source)
+    if method.prefers and not has_pairs(raw.schema):
+        raise UsageError(
+            f"`method` {method.method} takes preference pairs, and {raw.source} has no columns `chosen` and "
+            "`rejected`: `synth self-output --pairs` leaves such rows in DIR/pairs"
+        )
+    opened = (pairs if method.prefers else conversations)(raw, prompt_column=prompt_column)
+    prompts = open_prompts(opened, limit)
+    chat = format_for(model, prefix=settings.prefix, stop=settings.stop)
+    config = load_config(model)
+    if method.teacher is not None:
+        _check_teacher(method.teacher, model, chat)
+    vocabulary = getattr(config.get_text_config(), "vocab_size", len(chat.tokenizer))
+    room = tokens_per_batch // 2 if method.prefers else tokens_per_batch  # for each side of a pair
+    encoder = RowEncoder(chat, "last", window=_window(config, settings.max_length, room))
+    if method.prefers:
+        rows: TrainingRows = read_pairs(opened, encoder, vocabulary, limit)
+    else:
+        rows = read_prompts(opened, encoder, vocabulary, method.max_tokens or 0, limit)
+    for note in opened.notes:
+        progress.say(note)
+    return TrainingInput(rows, chat, opened.source, prompts.fingerprint)
+
+
+def _check_teacher(teacher: str, model: str, chat: ChatFormat) -> None:
+    """Refuse a teacher with other tokens: distributions over them cannot be compared."""
+    sizes = [getattr(load_config(name).get_text_config(), "vocab_size", None) for name in (teacher, model)]
+    if sizes[0] != sizes[1] or load_tokenizer(teacher).get_vocab() != chat.tokenizer.get_vocab():
+        raise UsageError(f"`teacher` {teacher} has other tokens than {model}: take a model of the same family")
 
 
 def _opened(raw: Rows, settings: RowSettings, prompt_column: str | None, reference_column: str | None) -> Rows:

@@ -91,7 +91,15 @@ def measure(name: str, trained: TrainedParts) -> Size:
 
 
 def check_memory(
-    name: str, size: Size, trained: TrainedParts, device: str, processes: int, *, dtype: str, reference: bool = False
+    name: str,
+    size: Size,
+    trained: TrainedParts,
+    device: str,
+    processes: int,
+    *,
+    dtype: str,
+    reference: bool = False,
+    beside: int = 0,
 ) -> str:
     """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
 
@@ -103,6 +111,7 @@ def check_memory(
         processes: how many there are.
         dtype: as in `TrainingSettings`.
         reference: whether the model before training is held beside it, whole in every process, to stay near to.
+        beside: weights of another model that is held beside it likewise, such as a teacher.
 
     Returns:
         What they take, for a person. Nothing is said of activations: they depend on the batch.
@@ -116,16 +125,16 @@ def check_memory(
     frozen = total if trained.adapts else total - learnt
     sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     needed = (_BYTES * learnt + (2 if half and trained.adapts else 4) * frozen) / (processes if sharded else 1)
-    beside = reference and not trained.adapts  # an adapter is switched off instead
-    if beside:
-        needed += (2 if half else 4) * total
+    if reference and not trained.adapts:  # an adapter is switched off instead
+        beside += total
+    needed += (2 if half else 4) * beside
     if place.type == "cuda":
         there = torch.cuda.get_device_properties(place).total_memory
     else:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     takes = (
         f"{_size(needed)} for weights, gradients and optimiser"
-        f"{', and for the reference model beside it' if beside else ''}; {place} has {_size(there)}"
+        f"{', and for the model beside it' if beside else ''}; {place} has {_size(there)}"
     )
     if needed > there:
         what = f"an adapter of {learnt:,} weights is" if trained.adapts else f"{learnt:,} of its {total:,} weights are"

@@ -18,6 +18,7 @@ from synth.training.callbacks import Callbacks, Curve, Entry
 from synth.training.extras import require_libraries
 from synth.training.folder import TrainingFolder, refuse_other_settings
 from synth.training.inputs import TrainingInput, require_sources
+from synth.training.method import MARGIN, MethodSettings
 from synth.training.replay import extents
 from synth.training.rows import TrainingRows
 from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
@@ -36,6 +37,7 @@ class TrainingJob:
         settings: how it is trained.
         trained: what of it.
         rows: how rows become tokens.
+        method: how, where it is none of the losses over tokens.
         device: "auto", "cuda", "cpu", …
         restart: whether what an earlier run left is thrown away.
         curve: what is measured meanwhile, or None.
@@ -46,6 +48,7 @@ class TrainingJob:
     settings: TrainingSettings
     trained: TrainedParts
     rows: RowSettings
+    method: MethodSettings | None = None
     device: str = "auto"
     restart: bool = False
     curve: Curve | None = None
@@ -53,14 +56,17 @@ class TrainingJob:
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are known before anything is read, as `run.json` has them."""
-        return self.settings.record() | asdict(self.trained) | asdict(self.rows)
+        own = {} if self.method is None else asdict(self.method)
+        return self.settings.record() | asdict(self.trained) | asdict(self.rows) | own
 
     def refuse_early(self, output: Path | None) -> None:
         """Check what can be checked before anything is read: another run in the output, a damaged adapter file.
 
         Raises:
-            UsageError: there is one.
+            UsageError: there is one; or some settings do not go with the method, or what it runs on is missing.
         """
+        if self.method is not None:
+            self.method.check(self.settings, self.trained, self.rows)
         if output is not None and not self.restart:
             refuse_other_settings(output, self.chosen())
         if self.trained.adapts and self.settings.weights == "bfloat16":
@@ -87,10 +93,13 @@ class TrainingJob:
         settings = self.chosen() | {"revision": model_revision(self.model), "input": source.fingerprint}
         if source.replay_fingerprint is not None:
             settings["replay"] = source.replay_fingerprint
+        if self.method is not None and self.method.teacher is not None:
+            settings["teacher_revision"] = model_revision(self.method.teacher)
         if self.curve is not None:
             settings["evaluation"] = self.curve.settings()
         rows = source.rows
-        record = RunRecord("train", settings, self.model, versions("transformers", "torch"), source=source.source)
+        used = versions("transformers", "torch", *(["trl"] if self.method else []))
+        record = RunRecord("train", settings, self.model, used, source=source.source)
         task, replay = extents(rows, self.settings.replay)
         record.accepted, record.rejected = task.rows, len(rows.rejected)
         record.reasons = rows.reasons
@@ -146,10 +155,11 @@ def run_job(
         RunError: the run broke off; its last checkpoint is kept.
         Stopped: a person stopped it.
     """
-    from synth.training.model import check_memory
+    from synth.training.model import check_memory, measure
 
     if not is_first_process():
         progress = SILENT
+    teacher = job.method.teacher if job.method else None
     memory = check_memory(
         job.model,
         size,
@@ -158,6 +168,7 @@ def run_job(
         processes(),
         dtype=job.settings.dtype,
         reference=job.settings.needs_reference,
+        beside=measure(teacher, TrainedParts()).total if teacher else 0,
     )
     record = job.record(source)
     with TrainingFolder(output, record, restart=job.restart, writes=is_first_process()) as folder:
@@ -169,7 +180,7 @@ def run_job(
         progress.say(memory)
         steps = _train(job, source, folder, progress)
         progress.say(f"{output} holds the trained model: {steps:,} steps, {clock(folder.record.seconds)}")
-        if source.rows.note:
+        if source.rows.untrained and source.rows.note:
             progress.say(source.rows.note)
 
 
@@ -200,6 +211,7 @@ def _train(job: TrainingJob, source: TrainingInput, folder: TrainingFolder, prog
             job.settings,
             job.trained,
             folder,
+            method=job.method,
             device=job.device,
             callbacks=Callbacks(
                 evaluate=evaluate,
@@ -247,6 +259,8 @@ class _Reporter:
         loss = f"loss {entry['loss']:.4f}"
         if "replay_loss" in entry:
             loss = f"loss {entry['task_loss']:.4f}, of replay {entry['replay_loss']:.4f}"
+        if MARGIN in entry:
+            loss += f", margin {entry[MARGIN]:.3f}"
         text = f"{left} left · {loss} · {self._tokens / seconds:,.0f} tokens/s"
         self._meter.show(entry["step"], steps, text)
 
@@ -258,7 +272,8 @@ def _evaluation_line(shares: Entry) -> str:
 def _say_rows(rows: TrainingRows, settings: TrainingSettings, progress: Progress) -> None:
     for of, extent in zip(("", "replay: "), extents(rows, settings.replay), strict=True):
         if extent is not None:
-            progress.say(f"{of}{extent.rows:,} rows, {extent.tokens:,} tokens, {extent.trained:,} with loss")
+            trained = f", {extent.trained:,} with loss" if extent.trained else ""
+            progress.say(f"{of}{extent.rows:,} rows, {extent.tokens:,} tokens{trained}")
     for reason, count in rows.reasons.items():
         progress.say(f"  {count:>7,} left out: {reason} (see rejected.jsonl)")
     if rows.note:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from synth.errors import UsageError
 from synth.seeds import seed_of
 from synth.training.batches import plan_steps
+from synth.training.method_rows import MethodRows
 from synth.training.rows import TrainingRows
 from synth.training.settings import ReplaySettings, TrainingSettings
 
@@ -119,6 +120,8 @@ def plan_batches(
     """
     replay = settings.replay
     per_step = settings.gradient_accumulation_steps * processes
+    if isinstance(rows, MethodRows):
+        return rows.plan(settings, per_step)
     tasks = plan_steps(
         rows.sizes[: rows.tasks],
         tokens_per_batch=settings.tokens_per_batch,

@@ -1,5 +1,6 @@
 """One training run, from rows to a saved model."""
 
+import copy
 import datetime
 import os
 import shutil
@@ -26,6 +27,7 @@ from synth.training.batches import Collator, hardest
 from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
 from synth.training.folder import TrainingFolder
+from synth.training.method import MethodSettings
 from synth.training.model import in_bfloat16, load_for_training
 from synth.training.objectives import Objectives
 from synth.training.optimizers import optimizer_for
@@ -61,18 +63,20 @@ def train(
     trained: TrainedParts,
     folder: TrainingFolder,
     *,
+    method: MethodSettings | None = None,
     device: str = "auto",
     callbacks: Callbacks | None = None,
 ) -> TrainingResult:
     """Train a model, continuing from the last checkpoint if there is one, and save it.
 
     Args:
-        rows: what it is trained on.
+        rows: what it is trained on; of the kind that the method takes.
         name: the model to begin with, a directory or a Hub id; also the reference model.
         tokenizer: its tokenizer, saved beside it.
         settings: how.
         trained: what of it.
         folder: where everything goes.
+        method: how, where it is none of the losses over tokens.
         device: "auto", "cuda", "cpu", …
         callbacks: measure the model meanwhile, and are told how it goes.
 
@@ -84,7 +88,7 @@ def train(
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
         raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
     model = _Model(name, tokenizer, settings, trained, device)
-    run = _Run(model, rows, settings, folder, callbacks or Callbacks())
+    run = _Run(model, rows, settings, method, folder, callbacks or Callbacks())
     run.take_steps()
     steps: int = run.trainer.state.global_step
     if run.watch.stopped:
@@ -137,17 +141,18 @@ class _Model:
         self.net = load_for_training(name, self._weights, trained)
         self.base = self._inner(self.net)
         check_causal(self.base)
+        self._came = copy.deepcopy(self.base.generation_config), self.base.config.get_text_config().pad_token_id
 
     def _inner(self, net: Any) -> Any:
         return net.get_base_model() if self.trained.adapts else net
 
     def reference(self) -> Any:
         """The model before training, on its device; None where an adapter is switched off instead."""
-        if self.trained.adapts:
-            return None
-        return (
-            load_for_training(self.name, "bfloat16" if self.half else "float32", TrainedParts()).to(self.place).eval()
-        )
+        return None if self.trained.adapts else self.beside(self.name)
+
+    def beside(self, name: str) -> Any:
+        """A model that is held beside it on its device, and not trained."""
+        return load_for_training(name, "bfloat16" if self.half else "float32", TrainedParts()).to(self.place).eval()
 
     def load(self, weights: dict[str, torch.Tensor]) -> None:
         """Use whole weights, gathered from all processes, instead of this process's part."""
@@ -170,7 +175,9 @@ class _Model:
         base.config.use_cache = True
         base.to(self._dtype)
         # save_pretrained refuses what others publish, such as a temperature without `do_sample`: it is kept as it came.
-        came, base.generation_config = base.generation_config, type(base.generation_config)()
+        # TRL's trainers, too, change it for themselves.
+        came, base.config.get_text_config().pad_token_id = self._came
+        base.generation_config = type(came)()
         base.save_pretrained(folder)
         base.generation_config = came
         came.to_json_file(folder / "generation_config.json")
@@ -185,18 +192,22 @@ class _Run:
         model: _Model,
         rows: TrainingRows,
         settings: TrainingSettings,
+        method: MethodSettings | None,
         folder: TrainingFolder,
         callbacks: Callbacks,
     ) -> None:
-        self._model, self._rows, self._settings = model, rows, settings
+        self._model, self._rows, self._settings, self._method = model, rows, settings, method
         self._folder, self._callbacks = folder, callbacks
-        arguments = _arguments(settings, folder, model)
+        kind, more = (TrainingArguments, {}) if method is None else trainer_of(method).arguments(method, rows, settings)
+        arguments = kind(**_arguments(settings, folder, model, kind), **more)
         self._per_step = settings.batches_per_step * arguments.world_size
         self._batches, self._packed = self._plan(arguments.world_size)
         folder.record.attention = NAMES[self._packed] if self._packed else None
         arguments.max_steps = len(self._batches) // self._per_step
         arguments.warmup_steps = round(settings.warmup * arguments.max_steps)
         self.trainer = self._open_trainer(arguments)
+        if method is not None and self.trainer.is_fsdp_enabled:
+            raise UsageError(f"`method` {method.method} needs the whole model in one process, without FSDP")
         if callbacks.evaluates and self.trainer.is_fsdp_enabled:
             raise UsageError(
                 "`suites` and `new_suites` need the whole model in one process: leave them out, "
@@ -208,19 +219,28 @@ class _Run:
         callbacks.say(
             f"{type(model.base).__name__} on {model.place}, {'bfloat16' if model.half else 'float32'}: "
             f"{sum(p.numel() for p in model.net.parameters() if p.requires_grad):,} weights to train; "
-            f"{arguments.max_steps:,} steps; rows "
-            + (f"packed ({NAMES[self._packed]})" if self._packed else "padded: this model cannot be packed")
+            f"{arguments.max_steps:,} steps; {self._layout()}"
         )
+
+    def _layout(self) -> str:
+        if self._method is not None:
+            return f"{self._method.method}, by TRL"
+        return f"rows packed ({NAMES[self._packed]})" if self._packed else "rows padded: this model cannot be packed"
 
     def _plan(self, processes: int) -> tuple[list[NDArray[int64]], Way | None]:
         """The batches of all steps and processes, and how they attend within packed rows, if those can be packed."""
         rows, settings, model = self._rows, self._settings, self._model
         batches = plan_batches(rows, settings, processes)
+        if self._method is not None:
+            return batches, None
         way = choose_attention(model.base, hardest(batches, rows.sizes), model.place, half=model.half)
         return (batches, way) if way else (plan_batches(rows, settings, processes, padded=True), None)
 
-    def _open_trainer(self, arguments: TrainingArguments) -> TokenTrainer:
+    def _open_trainer(self, arguments: TrainingArguments) -> Any:
         settings, model = self._settings, self._model
+        mine = self._batches[arguments.process_index :: arguments.world_size]
+        if self._method is not None:
+            return self._open_method(self._method, arguments, mine)
         reference = model.reference() if settings.needs_reference else None
         if self._packed:
             use_packed_attention(self._packed, *(one for one in (model.base, reference) if one is not None))
@@ -237,10 +257,22 @@ class _Run:
             args=arguments,
             processing_class=model.tokenizer,
             optimizer_cls_and_kwargs=optimizer_for(settings, model.place),
-            batches=self._batches[arguments.process_index :: arguments.world_size],
+            batches=mine,
             collator=collator,
             objectives=Objectives(settings),
             reference=reference,
+        )
+
+    def _open_method(self, method: MethodSettings, arguments: TrainingArguments, batches: list[NDArray[int64]]) -> Any:
+        model = self._model
+        tokenizer = copy.deepcopy(model.tokenizer)
+        if tokenizer.pad_token_id is None:
+            tokenizer.pad_token_id = 0
+        teacher = {"teacher_model": model.beside(method.teacher)} if method.teacher else {}
+        if method.needs_reference:
+            self._callbacks.say("computing how likely the pairs are before training")
+        return trainer_of(method)(
+            rows=self._rows, batches=batches, model=model.net, args=arguments, processing_class=tokenizer, **teacher
         )
 
     def batches_of(self, steps: int) -> list[NDArray[int64]]:
@@ -319,11 +351,28 @@ def _kept(folder: TrainingFolder) -> str:
     return f"Kept: {' and '.join(str(path) for path in there)}"
 
 
-def _arguments(settings: TrainingSettings, folder: TrainingFolder, model: _Model) -> TrainingArguments:
-    known = {item.name for item in fields(TrainingArguments)}
+def trainer_of(method: MethodSettings) -> Any:
+    """The trainer of a method: made with TRL, which takes seconds to import."""
+    if method.method == "distil":
+        from synth.training.distillation import PlannedDistillation
+
+        return PlannedDistillation
+    if method.method == "simpo":
+        from synth.training.simpo import PlannedSimPO
+
+        return PlannedSimPO
+    from synth.training.preferences import PlannedDPO
+
+    return PlannedDPO
+
+
+def _arguments(
+    settings: TrainingSettings, folder: TrainingFolder, model: _Model, kind: type[TrainingArguments]
+) -> dict[str, Any]:
+    known = {item.name for item in fields(kind)}
     # Newer releases of transformers call it by the second name, and warn of the first.
     checkpointing = "activation_checkpointing" if "activation_checkpointing" in known else "gradient_checkpointing"
-    return TrainingArguments(
+    return dict(
         output_dir=str(folder.checkpoints),
         per_device_train_batch_size=1,
         gradient_accumulation_steps=settings.batches_per_step,

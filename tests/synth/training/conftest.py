@@ -69,9 +69,18 @@ def run(tmp_path: Path, rows: TrainingRows, chat: ChatFormat, model: str) -> Tra
         chosen = options.pop("rows", rows)
         started_from = options.pop("model", model)
         what = options.pop("trained", TrainedParts())
+        how = options.pop("method", None)
         try:
             done = train(
-                chosen, started_from, chat.tokenizer, used, what, folder, device="cpu", callbacks=Callbacks(**options)
+                chosen,
+                started_from,
+                chat.tokenizer,
+                used,
+                what,
+                folder,
+                method=how,
+                device="cpu",
+                callbacks=Callbacks(**options),
             )
         finally:
             folder.close()
