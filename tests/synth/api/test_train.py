@@ -114,7 +114,7 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
     assert sum(plan.rejected.values()) == 1 and plan.passes == pytest.approx(2)
     assert plan.tokens_per_step == 700 and plan.steps > plan.tokens / 700
     assert plan.examples[0].spans[-1] == (f"{ROWS[0]['answer']}<|end|>", True) and plan.replay is None
-    beside = {"epochs": 2, "dry_run": True, "replay_loss": "kl"} | FAST
+    beside: dict[str, Any] = {"epochs": 2, "dry_run": True, "replay_loss": "kl"} | FAST
     split = synth.train(rows, MODEL, replay_sources="replay", **beside).plan
     unnamed = [*ROWS[20:], {"question": "Why?", "answer": ""}]
     apart = synth.train(rows[:20], MODEL, replay=unnamed, **beside).plan
