@@ -53,16 +53,20 @@ def curve_plot(points: Sequence[CurvePoint], floor: float | None) -> list[str]:
     return _drawn(draw)
 
 
-def loss_plot(losses: Sequence[Value], others: Mapping[str, Sequence[Value]] | None = None) -> list[str]:
+def loss_plot(
+    losses: Sequence[Value], others: Mapping[str, Sequence[Value]] | None = None, *, unit: str = "nats a token"
+) -> list[str]:
     """The loss over the steps as an SVG element, each value and smoothed; none where there is no loss.
 
     Args:
-        losses: (step, nats a token), in order.
+        losses: (step, loss), in order.
         others: what else was logged, by the name of its axis; each has a lower panel of its own.
+        unit: of the loss.
     """
-    drawn = {name: _finite(values) for name, values in {"Loss, nats a token": losses, **(others or {})}.items()}
+    first = f"Loss, {unit}" if unit else "Loss"
+    drawn = {name: _finite(values) for name, values in {first: losses, **(others or {})}.items()}
     panels = {name: values for name, values in drawn.items() if values}
-    if not drawn["Loss, nats a token"]:
+    if not drawn[first]:
         return []
     heights = [3.0, *[1.0] * (len(panels) - 1)]
     with rc_context(STYLE):
@@ -85,13 +89,13 @@ def _finite(values: Sequence[Value]) -> list[Value]:
 
 
 def _draw_values(axes: Axes, values: Sequence[Value], *, smooth: bool) -> None:
-    """Values over steps, from zero on; many of them as means, and, where they jump, smoothed as well."""
+    """Values over steps, zero included; many of them as means, and, where they jump, smoothed as well."""
     parts = np.array_split(np.array(values), min(len(values), MOST_POINTS))
     steps, means = np.array([part.mean(axis=0) for part in parts]).T
     if smooth:
         axes.plot(steps, means, color=GREY, linewidth=0.8, alpha=0.6)
     axes.plot(steps, _smooth(means) if smooth else means, color=PALETTE[0], linewidth=1.8)
-    axes.set_ylim(0, None if means.any() else 1)
+    axes.set_ylim(None if means.min() < 0 else 0, None if means.any() else 1)
     axes.yaxis.set_major_formatter(EngFormatter(sep="") if means.max() >= 1_000 else ScalarFormatter())
     axes.grid(axis="y")
 

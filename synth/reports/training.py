@@ -17,6 +17,13 @@ LOG = "log.jsonl"
 APART = {"evaluation", "input", "replay", "revision", "suites"}
 """Settings that the page does not list: they are shown elsewhere on it, or only name what was read."""
 
+METHOD_LOG = {
+    "rewards/margins": "Reward margin",
+    "rewards/accuracies": "Pairs told apart",
+    "completions/mean_length": "Tokens an answer",
+}
+"""What methods on TRL log beside the loss, by the names of their axes."""
+
 Entry = dict[str, Any]
 
 
@@ -93,7 +100,7 @@ def _values(record: RunRecord, log: Sequence[Entry]) -> dict[str, Any]:
             [CurvePoint(step, evaluation["new"], evaluation["old"]) for step, evaluation in measured],
             floor * first["old"] if floor and first.get("old") else None,
         ),
-        "loss": loss_plot(losses, _logged(log)),
+        "loss": loss_plot(losses, _logged(log), unit="" if _prefers(record) else "nats a token"),
         "command_line": record.command_line,
         "odd": sum(not math.isfinite(loss) for _, loss in losses),
         "settings": [
@@ -111,14 +118,15 @@ def _passes(record: RunRecord) -> dict[str, float]:
 
 def _logged(log: Sequence[Entry]) -> dict[str, list[tuple[int, float]]]:
     """The other logged values of a training, by the name of their axis."""
-    names = ("Loss of the task", "Loss of replay", "Learning rate", "Gradient norm", "Tokens/s")
+    names = ("Loss of the task", "Loss of replay", "Learning rate", "Gradient norm", "Tokens/s", *METHOD_LOG.values())
     logged: dict[str, list[tuple[int, float]]] = {name: [] for name in names}
     for entry in log:
         seconds, tokens = entry.get("seconds"), entry.get("tokens")
         rate = entry.get("learning_rate", entry.get("rate"))  # its name in earlier releases
         gradient = entry.get("grad_norm", entry.get("gradient"))
         speed = tokens / seconds if seconds and tokens else None
-        values = (entry.get("task_loss"), entry.get("replay_loss"), rate, gradient, speed)
+        own = (entry.get(name) for name in METHOD_LOG)
+        values = (entry.get("task_loss"), entry.get("replay_loss"), rate, gradient, speed, *own)
         for name, value in zip(logged, values, strict=True):
             if value is not None:
                 logged[name].append((entry["step"], float(value)))
@@ -158,8 +166,15 @@ def _tiles(record: RunRecord, steps: int, losses: Sequence[tuple[int, float]]) -
     yield Tile("Rows", f"{record.accepted:,}", f"{record.rejected:,} left out" if record.rejected else "")
     tokens = record.tokens.get("tokens")
     if tokens:
-        yield Tile("Tokens", f"{tokens:,.0f}", f"{record.tokens.get('trained', 0):,.0f} with loss")
+        trained = record.tokens.get("trained")
+        yield Tile("Tokens", f"{tokens:,.0f}", f"{trained:,.0f} with loss" if trained else "of prompts")
     for part in record.parts:
         yield Tile("Replay", f"{part['rows']:,}", f"rows of {short(str(part['name']), 60)}, {part['tokens']:,} tokens")
     if losses:
-        yield Tile("Loss", f"{figure(losses[0][1])} → {figure(losses[-1][1])}", "nats a token, first and last step")
+        unit = "" if _prefers(record) else "nats a token, "
+        yield Tile("Loss", f"{figure(losses[0][1])} → {figure(losses[-1][1])}", f"{unit}first and last step")
+
+
+def _prefers(record: RunRecord) -> bool:
+    """Whether the loss is one over pairs, not over tokens."""
+    return record.settings.get("method") in ("dpo", "ipo", "simpo")

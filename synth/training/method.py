@@ -62,6 +62,20 @@ class MethodSettings:
         """Whether its loss compares the model with the one before training."""
         return self.method in ("dpo", "ipo")
 
+    def trainer(self) -> Any:
+        """The class of its trainer, made on one of TRL, which takes seconds to import."""
+        if self.method == "distil":
+            from synth.training.distillation import PlannedDistillation
+
+            return PlannedDistillation
+        if self.method == "simpo":
+            from synth.training.simpo import PlannedSimPO
+
+            return PlannedSimPO
+        from synth.training.preferences import PlannedDPO
+
+        return PlannedDPO
+
     def check(self, *settings: TrainingSettings | TrainedParts | RowSettings) -> None:
         """Check that these settings go with the method, and that its trainers are there.
 

