@@ -11,6 +11,7 @@ import torch
 from synth.engines.base import EngineOptions
 from synth.engines.device import pick_device
 from synth.engines.hf.engine import load_model
+from synth.engines.hf.forward import alike
 from synth.engines.loading import outline
 from synth.errors import UsageError
 from synth.quiet import quiet_libraries
@@ -63,6 +64,29 @@ def _adapted(model: Any, trained: TrainedParts) -> Any:
     if not hasattr(adapted.base_model, "merge_and_unload"):
         raise UsageError(UNMERGED.format(method=adapted.active_peft_config.peft_type.value))
     return adapted
+
+
+def check_adapter_off(adapted: Any) -> None:
+    """Test that a fresh adapter switched off leaves the model before training, with which a loss is to compare.
+
+    Some ways to begin an adapter (PiSSA, OLoRA) take out of the weights below it what they put into the adapter.
+
+    Raises:
+        UsageError: it does not.
+    """
+    ids = torch.arange(1, 9)[None] * 31 % adapted.get_base_model().config.get_text_config().vocab_size
+    training = adapted.training
+    adapted.eval()
+    with torch.no_grad():
+        whole = adapted(input_ids=ids, use_cache=False).logits
+        with adapted.disable_adapter():
+            off = adapted(input_ids=ids, use_cache=False).logits
+    adapted.train(training)
+    if not alike(off, whole, off.dtype):
+        raise UsageError(
+            "`peft`: the adapter begins as a part of the model's own weights, so that without it there is no model "
+            "before training for `kl_coef` or a divergence on replay: leave that out, or `init_lora_weights`"
+        )
 
 
 def _refused(error: Exception) -> UsageError:

@@ -28,7 +28,7 @@ from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
 from synth.training.folder import TrainingFolder
 from synth.training.method import MethodSettings
-from synth.training.model import in_bfloat16, load_for_training
+from synth.training.model import check_adapter_off, in_bfloat16, load_for_training
 from synth.training.objectives import Objectives
 from synth.training.optimizers import optimizer_for
 from synth.training.packing import NAMES, choose_attention
@@ -141,6 +141,8 @@ class _Model:
         self.net = load_for_training(name, self._weights, trained)
         self.base = self._inner(self.net)
         check_causal(self.base)
+        if trained.peft is not None and settings.needs_reference:
+            check_adapter_off(self.net)
         self._came = copy.deepcopy(self.base.generation_config), self.base.config.get_text_config().pad_token_id
 
     def _inner(self, net: Any) -> Any:

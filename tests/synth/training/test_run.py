@@ -10,7 +10,7 @@ from transformers import AutoModelForCausalLM
 
 from synth.errors import RunError, UsageError
 from synth.stop import Stop
-from synth.training.settings import TrainedParts, TrainingSettings
+from synth.training.settings import ReplaySettings, TrainedParts, TrainingSettings
 from tests.synth.training.conftest import Train, weights
 
 SIX = TrainingSettings(steps=6, learning_rate=1e-3, tokens_per_batch=700, dtype="float32", save_every=2)
@@ -123,6 +123,18 @@ def test_other_methods_of_peft(run: Train, tmp_path: Path) -> None:
     file.write_text(json.dumps(settings))
     outcome, folder = run("out", replace(SIX, steps=2), trained=TrainedParts(peft=str(file)))
     assert outcome.steps == 2 and (folder.path / "adapter" / "adapter_config.json").exists()
+
+
+@pytest.mark.parametrize("way", ["pissa", "olora"])
+def test_an_adapter_that_begins_as_a_part_of_the_model_is_no_reference(run: Train, tmp_path: Path, way: str) -> None:
+    file = tmp_path / "peft.json"
+    file.write_text(json.dumps({"peft_type": "LORA", "init_lora_weights": way, "r": 8, "target_modules": "all-linear"}))
+    trained = TrainedParts(peft=str(file))
+    for near in (replace(SIX, kl_coef=0.1), replace(SIX, replay=ReplaySettings(100, loss="kl"))):
+        with pytest.raises(UsageError, match="no model before training"):
+            run("out", near, trained=trained)
+    outcome, _ = run("out", replace(SIX, steps=1), trained=trained)
+    assert outcome.steps == 1
 
 
 def test_a_subspace_is_trained_orthogonal_to_what_is_kept(run: Train, model: str, tmp_path: Path) -> None:
