@@ -85,7 +85,7 @@ def check_adapter_off(adapted: Any) -> None:
     if not alike(off, whole, off.dtype):
         raise UsageError(
             "`peft`: the adapter begins as a part of the model's own weights, so that without it there is no model "
-            "before training for `kl_coef` or a divergence on replay: leave that out, or `init_lora_weights`"
+            "before training, with which the loss is to compare: leave `init_lora_weights` out of the file"
         )
 
 

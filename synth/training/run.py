@@ -272,6 +272,8 @@ class _Run:
             tokenizer.pad_token_id = 0
         teacher = {"teacher_model": model.beside(method.teacher)} if method.teacher else {}
         if method.needs_reference:
+            if model.trained.peft is not None:
+                check_adapter_off(model.net)
             self._callbacks.say("computing how likely the pairs are before training")
         return method.trainer()(
             rows=self._rows, batches=batches, model=model.net, args=arguments, processing_class=tokenizer, **teacher

@@ -116,6 +116,15 @@ def test_two_steps_are_those_of_trls_trainer_by_hand(
     assert logged(folder, MARGIN)[1] > 0
 
 
+def test_pairs_are_not_compared_with_a_part_of_the_model(
+    run: Train, read: Read, told: list[dict[str, Any]], tmp_path: Path
+) -> None:
+    file = tmp_path / "peft.json"
+    file.write_text(json.dumps({"peft_type": "LORA", "init_lora_weights": "pissa", "target_modules": "all-linear"}))
+    with pytest.raises(UsageError, match="no model before training"):
+        run("out", THREE, rows=read(told), method=DPO, trained=TrainedParts(peft=str(file)))
+
+
 @pytest.mark.parametrize("name", ["dpo", "simpo"])
 def test_every_pair_of_a_step_weighs_the_same(run: Train, read: Read, told: list[dict[str, Any]], name: str) -> None:
     """In one batch, or in two of several sizes."""
