@@ -95,12 +95,14 @@ class _Interrupted(synth.Progress):
         return Meter()
 
 
-@pytest.mark.parametrize("over", ["row", "corpus"])
+@pytest.mark.parametrize(
+    ("over", "more"), [("row", {}), ("corpus", {"mask_confident_conflicts": 0.4, "mask_random": True})]
+)
 def test_a_run_that_was_stopped_is_gone_on_with(
-    model: synth.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: Any
+    model: synth.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, over: Any, more: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(token_scores, "BLOCK_ROWS", 16)
-    settings: dict[str, Any] = {"mask_hardest": 0.2, "mask_over": over}
+    settings: dict[str, Any] = {"mask_hardest": 0.2, "mask_over": over, **more}
     rows = [*sums(60), {"messages": [{"role": "user", "content": "And?"}], "level": 0}]
     whole = synth.score_tokens(model, rows, **settings, progress=synth.SILENT)
     place = tmp_path / "out"
@@ -115,6 +117,7 @@ def test_a_run_that_was_stopped_is_gone_on_with(
             continue
         break
     assert stops >= 2 and list(parts.to_dataset()["labels"]) == list(whole.to_dataset()["labels"])
+    assert ("ranks" in parts.to_dataset().column_names) == bool(more)
     assert len(parts) == 60 and parts.rejected is not None and len(parts.rejected) == 1
     assert [path.name for path in tmp_path.iterdir()] == ["out"], "what was scored first is removed"
     with pytest.raises(synth.UsageError, match="other settings"):

@@ -28,9 +28,9 @@ def a_step(net: Any) -> None:
     optimizer.step()
 
 
-@torch.no_grad()
 def logits(net: Any) -> torch.Tensor:
-    found: torch.Tensor = net.eval()(input_ids=IDS).logits
+    with torch.no_grad():
+        found: torch.Tensor = net.eval()(input_ids=IDS).logits
     return found
 
 

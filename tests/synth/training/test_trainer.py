@@ -101,6 +101,13 @@ def test_tokens_weigh_as_the_model_thinks_of_them(
     assert with_all == pytest.approx(float(expected + 0.25 * losses.mean()), abs=2e-6)
 
 
+def test_a_loss_is_recorded_where_it_is_not_the_plain_one() -> None:
+    """So that trainings of earlier releases go on."""
+    assert not {"loss", "eaft_alpha"} & TrainingSettings().record().keys()
+    assert TrainingSettings(loss="dft").record()["loss"] == "dft"
+    assert TrainingSettings(loss="eaft").record() == TrainingSettings().record() | {"loss": "eaft", "eaft_alpha": 1.0}
+
+
 def test_lamols_language_model_loss(run: Train, rows: TrainingRows, model: str) -> None:
     few = first_rows(rows, 6)
     losses, trained = by_hand(model, few)
