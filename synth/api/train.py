@@ -313,7 +313,7 @@ def _replay(source: Source, replay: Source | None, given: ReplaySettings, *, cho
     if replay is not None and given.sources:
         raise UsageError("`replay` and `replay_sources` are two ways to say what replay is: give one of them")
     if replay is not None or given.sources:
-        if source == "-" and replay == "-":
+        if all(isinstance(one, str) and one == "-" for one in (source, replay)):  # tables compare value by value
             raise UsageError("standard input is one set: only one of the task and `replay` can be -")
         return given
     plain = ReplaySettings(given.tokens_per_batch)

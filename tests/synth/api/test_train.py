@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import polars
 import pytest
 
 import synth
@@ -117,7 +118,7 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
     beside: dict[str, Any] = {"epochs": 2, "dry_run": True, "replay_loss": "kl"} | FAST
     split = synth.train(rows, MODEL, replay_sources="replay", **beside).plan
     unnamed = [*ROWS[20:], {"question": "Why?", "answer": ""}]
-    apart = synth.train(rows[:20], MODEL, replay=unnamed, **beside).plan
+    apart = synth.train(polars.DataFrame(rows[:20]), MODEL, replay=polars.DataFrame(unnamed), **beside).plan
     for found in (split, apart):
         counts = [(one.source, one.rows, one.replay) for one in found.sources]
         assert counts == [("tasks", 20, False), ("replay", 10, True)]
