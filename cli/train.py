@@ -1,6 +1,6 @@
 """`synth train`."""
 
-from cli.command import Call, command_of
+from cli.command import Call, command_of, told
 from cli.options import DIRECTORY, Option
 
 
@@ -48,4 +48,4 @@ def command(call: Call) -> None:
 
     training = call()
     if call.given["dry_run"]:
-        print_plan(training.plan)
+        print_plan(training.plan, told().options)

@@ -283,10 +283,10 @@ def train(
             limit=limit,
         )
         rows = with_replay(rows, replayed, name, job.rows, job.settings, progress)
-        training = Training(plan_job(job, rows), place)
+        plan = plan_job(job, rows, size)
         if place is not None:
-            run_job(job, rows, size, place, progress=progress)
-    return training
+            run_job(job, rows, plan.memory, place, progress=progress)
+    return Training(plan, place)
 
 
 def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> Path | None:

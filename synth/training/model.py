@@ -1,6 +1,5 @@
 """Loads the model that is trained, and selects what is trained: all of it, some parts, or an adapter."""
 
-import os
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,17 +8,16 @@ from typing import Any
 import torch
 
 from synth.engines.base import EngineOptions
-from synth.engines.device import pick_device
 from synth.engines.hf.engine import load_model
 from synth.engines.hf.forward import alike
 from synth.engines.loading import outline
 from synth.errors import UsageError
 from synth.quiet import quiet_libraries
-from synth.training.settings import UNMERGED, TrainedParts, TrainingSettings
+from synth.training.fit import shape_of
+from synth.training.memory import Shape
+from synth.training.settings import UNMERGED, TrainedParts
 
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
-_BYTES = 16
-"""Bytes per trained parameter in float32: weight, gradient and Adam's two moments."""
 
 
 def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
@@ -95,14 +93,21 @@ def _refused(error: Exception) -> UsageError:
 
 @dataclass(frozen=True, slots=True)
 class Size:
-    """How many weights a model has, and how many of them, or of an adapter's, are trained."""
+    """How large a model is, and the adapter that is trained.
 
-    total: int
-    learnt: int
+    Attributes:
+        shape: of the model.
+        adapter: weights of the adapter; 0 where the model itself is trained.
+        teacher: weights of another model that it is trained by; 0 where there is none.
+    """
+
+    shape: Shape
+    adapter: int
+    teacher: int = 0
 
 
 @quiet_libraries()
-def measure(name: str, trained: TrainedParts) -> Size:
+def measure(name: str, trained: TrainedParts, teacher: str | None = None) -> Size:
     """Count the weights of a model and check that the chosen parts can be trained, before it is loaded.
 
     Raises:
@@ -110,74 +115,8 @@ def measure(name: str, trained: TrainedParts) -> Size:
     """
     model = outline(name)
     _hold_back(model, trained)
-    total = sum(parameter.numel() for parameter in model.parameters())
-    return Size(total, _adapter_size(model, trained) if trained.adapts else _learnt(model))
-
-
-def check_memory(
-    name: str,
-    size: Size,
-    trained: TrainedParts,
-    device: str,
-    processes: int,
-    *,
-    dtype: str,
-    reference: bool = False,
-    beside: int = 0,
-) -> str:
-    """Refuse a model whose weights, gradients and optimiser cannot fit, before it is loaded.
-
-    Args:
-        name: a directory or a Hub id.
-        size: of it, by `measure`.
-        trained: what of it is trained.
-        device: as for `pick_device`.
-        processes: how many there are.
-        dtype: as in `TrainingSettings`.
-        reference: whether the model before training is held beside it, whole in every process, to stay near to.
-        beside: weights of another model that is held beside it likewise, such as a teacher.
-
-    Returns:
-        What they take, for a person. Nothing is said of activations: they depend on the batch.
-
-    Raises:
-        UsageError: they do not fit.
-    """
-    place = pick_device(device)
-    half = dtype == "bfloat16" or (dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported())
-    total, learnt = size.total, size.learnt
-    frozen = total if trained.adapts else total - learnt
-    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
-    needed = (_BYTES * learnt + (2 if half and trained.adapts else 4) * frozen) / (processes if sharded else 1)
-    if reference and not trained.adapts:  # an adapter is switched off instead
-        beside += total
-    needed += (2 if half else 4) * beside
-    if place.type == "cuda":
-        there = torch.cuda.get_device_properties(place).total_memory
-    else:
-        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    takes = (
-        f"{_size(needed)} for weights, gradients and optimiser"
-        f"{', and for the model beside it' if beside else ''}; {place} has {_size(there)}"
-    )
-    if needed > there:
-        what = f"an adapter of {learnt:,} weights is" if trained.adapts else f"{learnt:,} of its {total:,} weights are"
-        way = "" if trained.adapts else "Train an adapter (`lora` 16), or "
-        way += "share the model among GPUs: accelerate launch --use_fsdp …"
-        raise UsageError(f"{name} does not fit: {what} to be trained, which takes {takes}. {way[0].upper()}{way[1:]}")
-    return f"memory: {takes}; activations come on top, with `tokens_per_batch` (less with `gradient_checkpointing`)"
-
-
-def in_bfloat16(settings: TrainingSettings, place: torch.device) -> bool:
-    """Whether a training computes in bfloat16: where that is asked for, or left open and the GPU can."""
-    if "bfloat16" in (settings.dtype, settings.weights):
-        return True
-    return settings.dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
-
-
-def _size(count: float) -> str:
-    """A number of bytes in MiB or GiB."""
-    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"
+    adapter = _adapter_size(model, trained) if trained.adapts else 0
+    return Size(shape_of(model), adapter, shape_of(outline(teacher)).weights if teacher else 0)
 
 
 def _learnt(model: Any) -> int:
@@ -185,7 +124,7 @@ def _learnt(model: Any) -> int:
 
 
 def _adapter_size(model: Any, trained: TrainedParts) -> int:
-    """How many weights an adapter has, made around a model without any; 0 where peft needs them to make one.
+    """How many weights an adapter has, made around a model without any; 1 where peft needs them to make one.
 
     Raises:
         UsageError: as for `_adapted`.
@@ -194,7 +133,7 @@ def _adapter_size(model: Any, trained: TrainedParts) -> int:
         with torch.device("meta"):
             return _learnt(_adapted(model, trained))
     except (TypeError, RuntimeError, NotImplementedError):  # as the weights are not there
-        return 0
+        return 1
 
 
 def _hold_back(model: Any, trained: TrainedParts) -> None:

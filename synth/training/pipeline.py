@@ -24,6 +24,7 @@ from synth.training.rows import TrainingRows
 from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
 
 if TYPE_CHECKING:
+    from synth.training.fit import Fit
     from synth.training.model import Size
     from synth.training.plan import TrainingPlan
 
@@ -86,7 +87,7 @@ class TrainingJob:
         """
         from synth.training.model import measure
 
-        return measure(self.model, self.trained)
+        return measure(self.model, self.trained, self.method.teacher if self.method else None)
 
     def record(self, source: TrainingInput) -> RunRecord:
         """The record of a run that has not begun."""
@@ -121,22 +122,32 @@ def is_first_process() -> bool:
     return os.environ.get("RANK", "0") == "0"
 
 
-def plan_job(job: TrainingJob, source: TrainingInput) -> "TrainingPlan":
+def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "TrainingPlan":
     """Plan the training; problems with the rows are found before the model is loaded.
 
     Raises:
         UsageError: there are too few rows, or none of a source that the settings name.
     """
+    from synth.training.fit import fit, setup_of
     from synth.training.plan import plan_training
 
     require_sources(source.rows, job.settings.kl_sources)
-    return plan_training(source, job.settings, processes())
+    setup = setup_of(
+        job.settings,
+        size.adapter,
+        longest=int(source.rows.sizes.max()),
+        device=job.device,
+        processes=processes(),
+        reference=job.settings.needs_reference or (job.method is not None and job.method.needs_reference),
+        teacher=size.teacher,
+    )
+    return plan_training(source, job.settings, processes(), fit(size.shape, setup, job.device))
 
 
 def run_job(
     job: TrainingJob,
     source: TrainingInput,
-    size: "Size",
+    memory: "Fit",
     output: Path,
     *,
     progress: Progress = Progress(),  # noqa: B008
@@ -146,7 +157,7 @@ def run_job(
     Args:
         job: what is asked for.
         source: the rows.
-        size: of the model.
+        memory: what it takes.
         output: where the trained model goes.
         progress: is told how it goes.
 
@@ -155,21 +166,11 @@ def run_job(
         RunError: the run broke off; its last checkpoint is kept.
         Stopped: a person stopped it.
     """
-    from synth.training.model import check_memory, measure
+    from synth.training.fit import check_states
 
     if not is_first_process():
         progress = SILENT
-    teacher = job.method.teacher if job.method else None
-    memory = check_memory(
-        job.model,
-        size,
-        job.trained,
-        job.device,
-        processes(),
-        dtype=job.settings.dtype,
-        reference=job.settings.needs_reference,
-        beside=measure(teacher, TrainedParts()).total if teacher else 0,
-    )
+    check_states(job.model, memory)
     record = job.record(source)
     with TrainingFolder(output, record, restart=job.restart, writes=is_first_process()) as folder:
         if folder.finished:
@@ -177,7 +178,9 @@ def run_job(
             return
         folder.reject(source.rows.rejected)
         _say_rows(source.rows, job.settings, progress)
-        progress.say(memory)
+        progress.say(f"memory: {memory}")
+        if not memory.fits:
+            progress.say(f"this is more than there is. {memory.advice}".rstrip(". "))
         steps = _train(job, source, folder, progress)
         progress.say(f"{output} holds the trained model: {steps:,} steps, {clock(folder.record.seconds)}")
         if source.rows.untrained and source.rows.note:

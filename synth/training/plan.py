@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from synth.scoring.cells import cells
+from synth.training.fit import Fit
 from synth.training.inputs import TrainingInput
 from synth.training.replay import plan_batches, with_loss
 from synth.training.rows import TrainingRows
@@ -76,6 +77,7 @@ class TrainingPlan:
         tokens: of the task that go through the model in all steps.
         passes: over the task's rows, on average.
         examples: the first rows, and the first of replay.
+        memory: what it takes on each device, and what there is.
         replay: what is done with replay, where it is an objective of its own.
     """
 
@@ -87,16 +89,18 @@ class TrainingPlan:
     tokens: int
     passes: float
     examples: list[Example]
+    memory: Fit
     replay: ReplayPlan | None = None
 
 
-def plan_training(source: TrainingInput, settings: TrainingSettings, processes: int) -> TrainingPlan:
+def plan_training(source: TrainingInput, settings: TrainingSettings, processes: int, memory: Fit) -> TrainingPlan:
     """Plan a training as it would be, were rows packed.
 
     Args:
         source: the rows.
         settings: how they are trained on.
         processes: how many take part.
+        memory: what it takes.
 
     Raises:
         UsageError: there are fewer rows than one step has batches.
@@ -119,6 +123,7 @@ def plan_training(source: TrainingInput, settings: TrainingSettings, processes: 
         tokens=tokens,
         passes=tokens / int(sizes[: rows.tasks].sum()),
         examples=[_example(source, index, replay) for index in shown],
+        memory=memory,
         replay=None
         if replay is None
         else ReplayPlan(

@@ -26,9 +26,10 @@ from synth.training.attention import Way
 from synth.training.batches import Collator, hardest
 from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
+from synth.training.fit import advice_after_failure, in_bfloat16, setup_of, shape_of
 from synth.training.folder import TrainingFolder
 from synth.training.method import MethodSettings
-from synth.training.model import check_adapter_off, in_bfloat16, load_for_training
+from synth.training.model import check_adapter_off, load_for_training
 from synth.training.objectives import Objectives
 from synth.training.optimizers import optimizer_for
 from synth.training.packing import NAMES, choose_attention
@@ -304,9 +305,7 @@ class _Run:
         """Raise an error that the user can act on, or else the error itself."""
         if out_of_memory(error):
             raise RunError(
-                f"memory ran out on {self._model.place}: lower `tokens_per_batch` (now "
-                f"{self._settings.tokens_per_batch:,}) and raise `gradient_accumulation_steps`, add "
-                f"`gradient_checkpointing`, or train an adapter (`lora` 16). {_kept(self._folder)}"
+                f"memory ran out on {self._model.place}: {self._less_memory()}. {_kept(self._folder)}"
             ) from error
         if last is None or self.watch.begun:
             raise error
@@ -314,6 +313,18 @@ class _Run:
         raise UsageError(  # torch and transformers raise anything over a file that was cut short
             f"{last} is damaged ({why}). Remove it: the same command then continues from the one before, or starts over"
         ) from error
+
+    def _less_memory(self) -> str:
+        model = self._model
+        setup = setup_of(
+            self._settings,
+            sum(p.numel() for p in model.net.parameters() if p.requires_grad) if model.trained.adapts else 0,
+            longest=int(self._rows.sizes.max()),
+            device=str(model.place),
+            processes=self.trainer.args.world_size,
+            reference=self._settings.needs_reference,
+        )
+        return advice_after_failure(shape_of(model.base), setup)
 
     def go_back(self) -> int | None:
         """Take the weights of the last checkpoint, that of the last evaluation above the floor.

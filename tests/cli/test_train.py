@@ -306,21 +306,6 @@ def test_bad_settings_end_with_status_2(
     assert status == 2 and message in err and len(err.strip().splitlines()[-1]) < 500
 
 
-def test_a_model_that_does_not_fit_is_refused_before_it_is_loaded(
-    run: Run, tasks: Path, model: str, tmp_path: Path
-) -> None:
-    for name in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja"):
-        (tmp_path / name).write_bytes((Path(model) / name).read_bytes())
-    config = json.loads((Path(model) / "config.json").read_text())
-    config |= {"hidden_size": 16384, "num_hidden_layers": 126, "intermediate_size": 53248, "num_attention_heads": 128}
-    config |= {"num_key_value_heads": 8, "head_dim": 128}
-    (tmp_path / "config.json").write_text(json.dumps(config))
-    status, _, err = run(tasks, "--model", tmp_path, "-o", tmp_path / "out")
-    assert status == 2 and "does not fit" in err and "--lora 16" in err and "reference model" not in err
-    status, _, err = run(tasks, "--model", tmp_path, "-o", tmp_path / "out", "--kl", 0.1)
-    assert status == 2 and "optimiser, and for the reference model beside it" in err
-
-
 def test_tokens_without_labels_need_to_be_told(run: Run, model: str, tmp_path: Path) -> None:
     rows = tmp_path / "rows.jsonl"
     rows.write_text('{"input_ids": [5, 6, 7, 8]}\n' * 3)
@@ -328,28 +313,6 @@ def test_tokens_without_labels_need_to_be_told(run: Run, model: str, tmp_path: P
     assert status == 2 and "--train-on all trains on every token" in err
     status, out, _ = run(rows, "--model", model, "--dry-run", "--train-on", "all")
     assert status == 0 and "75.0%" in out
-
-
-def test_the_readmes_figures_of_memory(tmp_path: Path) -> None:
-    """Of Qwen2.5-7B, whole and as an adapter: what README says that `synth train` says."""
-    from synth.errors import UsageError
-    from synth.training.model import check_memory, measure
-    from synth.training.settings import TrainedParts
-
-    config = {"model_type": "qwen2", "architectures": ["Qwen2ForCausalLM"], "vocab_size": 152064, "hidden_size": 3584}
-    config |= {"intermediate_size": 18944, "num_hidden_layers": 28, "num_attention_heads": 28, "num_key_value_heads": 4}
-    (tmp_path / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
-
-    def told(trained: TrainedParts) -> str:
-        try:
-            return check_memory(str(tmp_path), measure(str(tmp_path), trained), trained, "cpu", 1, dtype="bfloat16")
-        except UsageError as error:  # the machine has less
-            return str(error)
-
-    assert "113.5 GiB for weights, gradients and optimiser" in told(TrainedParts())
-    assert "14.8 GiB for weights, gradients and optimiser" in told(TrainedParts(lora=16))
-    readme = " ".join((Path(__file__).parents[2] / "README.md").read_text().split())
-    assert "113.5 GiB for weights" in readme and "14.8 GiB" in readme
 
 
 def test_masked_tokens_are_not_learnt(run: Run, tasks: Path, model: str, tmp_path: Path) -> None:

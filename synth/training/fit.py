@@ -1,0 +1,171 @@
+"""Whether a training fits into the memory of the device that is there, and what would make it fit."""
+
+import os
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from synth.engines.device import pick_device
+from synth.engines.loading import attention_of
+from synth.errors import UsageError
+from synth.training.memory import Memory, Setup, Shape, memory, ways_to_fit
+from synth.training.settings import TrainingSettings
+
+_SPARE = 0.05
+"""Share of a GPU's memory that is left to CUDA itself, and lost between blocks."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What a training takes, and what there is.
+
+    Attributes:
+        taken: on each device.
+        device: what it is called.
+        there: bytes that it has.
+        fits: whether it is enough.
+        ways: settings that would make it fit, where it does not and they do.
+        then: what it would take with these.
+    """
+
+    taken: Memory
+    device: str
+    there: int
+    fits: bool
+    ways: tuple[str, ...] = ()
+    then: Memory | None = None
+
+    @property
+    def advice(self) -> str:
+        """What would make it fit, in a sentence; empty where it fits, or nothing would."""
+        return f"It fits with {' and '.join(self.ways)}: {gib(self.then.total)}" if self.then else ""
+
+    def __str__(self) -> str:
+        """What it takes, in a line."""
+        beside = ", and for the model beside it" if self.taken.reference else ""
+        rest = gib(self.taken.logits + self.taken.activations)
+        return (
+            f"{gib(self.taken.states)} for weights, gradients and optimiser{beside}, up to {rest} for activations and "
+            f"logits; {self.device} has {gib(self.there)}"
+        )
+
+
+def fit(shape: Shape, setup: Setup, device: str) -> Fit:
+    """Whether a training fits on a device.
+
+    Args:
+        shape: of the model.
+        setup: of the training.
+        device: as for `pick_device`.
+    """
+    place = pick_device(device)
+    if place.type == "cuda":
+        there = torch.cuda.get_device_properties(place).total_memory
+        room = (1 - _SPARE) * there
+    else:
+        room = there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    taken = memory(shape, setup)
+    if taken.total <= room:
+        return Fit(taken, str(place), there, True)
+    ways = ways_to_fit(shape, setup, room)
+    return Fit(taken, str(place), there, False, *((tuple(ways[0]), ways[1]) if ways else ()))
+
+
+def check_states(name: str, fitted: Fit) -> None:
+    """Refuse a model whose weights, gradients and optimiser alone cannot fit, before it is loaded.
+
+    Raises:
+        UsageError: they cannot.
+    """
+    if fitted.taken.states > fitted.there:
+        raise UsageError(f"{name} does not fit: {fitted}. {fitted.advice}".rstrip(". "))
+
+
+def advice_after_failure(shape: Shape, setup: Setup) -> str:
+    """What to change once memory ran out, whatever the sum had said: settings by which a fifth less is taken."""
+    ways = ways_to_fit(shape, setup, 0.8 * memory(shape, setup).total)
+    if ways is None:
+        return "lower `tokens_per_batch`, or take a larger device"
+    return f"a fifth less is taken with {' and '.join(ways[0])}"
+
+
+def setup_of(
+    settings: TrainingSettings,
+    adapter: int,
+    *,
+    longest: int,
+    device: str,
+    processes: int,
+    reference: bool,
+    teacher: int = 0,
+) -> Setup:
+    """What the memory of a training depends on.
+
+    Args:
+        settings: how it is trained.
+        adapter: weights of the adapter, where one is trained.
+        longest: tokens of the longest row.
+        device: as for `pick_device`.
+        processes: how many there are.
+        reference: whether the model before training is needed, too.
+        teacher: weights of a teacher, where there is one.
+    """
+    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+    return Setup(
+        tokens=max(settings.tokens_per_batch, settings.replay.tokens_per_batch if settings.replay else 0),
+        longest=longest,
+        half=in_bfloat16(settings, pick_device(device)),
+        weights=settings.weights,
+        optimizer=settings.optimizer,
+        adapter=adapter,
+        checkpointing=settings.gradient_checkpointing,
+        reference=reference,
+        teacher=teacher,
+        shards=processes if sharded else 1,
+    )
+
+
+def in_bfloat16(settings: TrainingSettings, place: torch.device) -> bool:
+    """Whether a training computes in bfloat16: where that is asked for, or left open and the GPU can."""
+    if "bfloat16" in (settings.dtype, settings.weights):
+        return True
+    return settings.dtype == "auto" and place.type == "cuda" and torch.cuda.is_bf16_supported()
+
+
+def shape_of(model: Any) -> Shape:
+    """What of a model its memory depends on; weights are not looked at, and may be on torch's `meta` device."""
+    config = model.config.get_text_config()
+
+    def number(*names: str) -> int:
+        """The first of these settings that there is; of one for each layer, the largest."""
+        for name in names:
+            if value := getattr(config, name, None):
+                return int(max(value) if isinstance(value, list | tuple) else value)
+        return 0
+
+    tables = {id(table.weight) for table in (model.get_input_embeddings(), model.get_output_embeddings()) if table}
+    parameters = list(model.parameters())
+    hidden = number("hidden_size")
+    heads = number("num_attention_heads") or 1
+    size = number("head_dim") or hidden // heads
+    experts = number("num_experts_per_tok")
+    return Shape(
+        weights=sum(parameter.numel() for parameter in parameters),
+        linear=sum(one.numel() for one in parameters if one.ndim == 2 and id(one) not in tables),
+        learnt=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        layers=number("num_hidden_layers"),
+        hidden=hidden,
+        queries=heads * size,
+        keys=(number("num_key_value_heads") or heads) * size,
+        heads=heads,
+        mlp=max(experts, 1) * number(*["moe_intermediate_size"] * bool(experts), "intermediate_size", "n_inner")
+        or 4 * hidden,
+        vocabulary=number("vocab_size"),
+        attends_whole=attention_of(model.config) == "eager",
+    )
+
+
+def gib(count: float) -> str:
+    """A number of bytes in MiB or GiB."""
+    return f"{count / 2**30:,.1f} GiB" if count >= 2**30 else f"{count / 2**20:,.0f} MiB"

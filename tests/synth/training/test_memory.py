@@ -1,0 +1,154 @@
+"""The sum of a training's memory, against what torch's allocator counts and against published models."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from synth.training.fit import shape_of
+from synth.training.memory import Memory, Setup, Shape, memory, ways_to_fit
+
+GIB = 2**30
+SMALL = Setup(tokens=512, longest=512, half=False)
+KINDS = {
+    "float32": SMALL,
+    "computed in bfloat16": replace(SMALL, half=True),
+    "bfloat16": replace(SMALL, half=True, weights="bfloat16"),
+    "adapter, float32": replace(SMALL, adapter=1),
+    "adapter, bfloat16": replace(SMALL, half=True, adapter=1),
+}
+QWEN = Shape(7_615_616_512, 6_525_288_448, 7_615_616_512, 28, 3584, 3584, 512, 28, 18944, 152064)
+"""Qwen2.5-7B."""
+LLAMA = Shape(6_738_415_616, 6_476_005_376, 6_738_415_616, 32, 4096, 4096, 4096, 32, 11008, 32000)
+"""Llama-2-7B."""
+MISTRAL = Shape(7_248_023_552, 6_979_321_856, 7_248_023_552, 32, 4096, 4096, 1024, 32, 14336, 32768)
+"""Mistral-7B-v0.3."""
+
+
+def llama(dtype: torch.dtype, adapter: bool) -> Any:
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    torch.manual_seed(0)
+    config = LlamaConfig(hidden_size=256, num_hidden_layers=4, intermediate_size=688, vocab_size=2000)
+    config.num_attention_heads, config.num_key_value_heads, config.head_dim = 4, 2, 64
+    model: Any = LlamaForCausalLM(config).to(dtype).train()
+    if adapter:
+        import peft
+
+        lora = peft.LoraConfig(r=8, target_modules="all-linear", task_type="CAUSAL_LM")
+        model = peft.get_peft_model(model, lora)
+        model.enable_input_require_grads()
+    return model
+
+
+def peak(step: Callable[[], None]) -> int:
+    """The most bytes that are held at once above those at its beginning, as the allocator of the CPU counts them."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profile:
+        step()
+    events = [event for event in profile.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = most = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        most = max(most, held)
+    return most
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_activations_are_what_the_allocator_counts(kind: str, checkpointing: bool) -> None:
+    """Within a tenth; with copies of weights and checkpointing, which do not peak together, it is an upper bound."""
+    setup = replace(KINDS[kind], checkpointing=checkpointing)
+    frozen_in_bfloat16 = setup.half and (setup.adapter or setup.weights == "bfloat16")
+    model = llama(torch.bfloat16 if frozen_in_bfloat16 else torch.float32, bool(setup.adapter))
+    base = model.get_base_model() if setup.adapter else model
+    if checkpointing:
+        base.gradient_checkpointing_enable({"use_reentrant": False})
+    ids = torch.arange(setup.tokens)[None]
+
+    def step() -> None:
+        with torch.autocast("cpu", torch.bfloat16, enabled=setup.half and setup.weights == "float32"):
+            states = base.model(input_ids=ids, use_cache=False)[0]
+        states.float().square().mean().backward()
+
+    step()  # gradients are there from now on
+    shape = shape_of(base)
+    without = replace(setup, half=False)  # no copies to compute with
+    copies = (
+        0.0
+        if setup.adapter or setup.weights == "bfloat16"
+        else (memory(shape, setup).weights - memory(shape, without).weights)
+    )
+    counted, summed = peak(step), memory(shape, setup).activations + copies
+    print(f"{kind}, checkpointing {checkpointing}: {counted / 2**20:.1f} MiB counted, {summed / 2**20:.1f} in the sum")
+    if copies and checkpointing:
+        assert counted <= summed
+    else:
+        assert summed == pytest.approx(counted, rel=0.1)
+
+
+BATCH = Setup(tokens=8192, longest=2048, half=True, checkpointing=True)
+ADAPTER = replace(BATCH, adapter=40_370_176)
+"""Of rank 16, on Qwen2.5-7B."""
+
+
+@pytest.mark.parametrize("shape", [QWEN, LLAMA, MISTRAL], ids=["Qwen2.5-7B", "Llama-2-7B", "Mistral-7B"])
+def test_seven_billion_weights(shape: Shape) -> None:
+    """Whole on a card of 80 GB, an adapter on 24 GB, one around 4 bits on 12 GB."""
+    whole = replace(BATCH, weights="bfloat16", optimizer="adamw-8bit")
+    assert memory(shape, whole).total < 50 * GIB
+    assert memory(shape, replace(whole, optimizer="adamw")).total < 65 * GIB
+    assert memory(shape, BATCH).total > 110 * GIB
+    assert memory(shape, ADAPTER).total < 22 * GIB
+    assert memory(shape, replace(ADAPTER, quantised=True, tokens=4096)).total < 11.4 * GIB
+    assert memory(shape, replace(BATCH, checkpointing=False, shards=8)).total < 80 * GIB
+
+
+def test_published_shapes_are_those_of_transformers() -> None:
+    from transformers import AutoModelForCausalLM, Qwen2Config
+
+    config = Qwen2Config(vocab_size=152064, hidden_size=3584, intermediate_size=18944, num_hidden_layers=28)
+    config.num_attention_heads, config.num_key_value_heads = 28, 4
+    with torch.device("meta"):
+        assert shape_of(AutoModelForCausalLM.from_config(config)) == QWEN
+    assert QWEN.adapter(16) == ADAPTER.adapter
+
+
+def test_each_part() -> None:
+    taken = memory(QWEN, replace(BATCH, half=False))
+    assert taken.weights == taken.gradients == 4 * QWEN.weights and taken.optimiser == 8 * QWEN.weights
+    assert taken.reference == 0 and taken.logits == 2**27 * 16
+    assert memory(QWEN, replace(BATCH, reference=True)).reference == 2 * QWEN.weights
+    assert memory(QWEN, replace(ADAPTER, reference=True)).reference == 0  # the adapter is switched off
+    whole, eager = (memory(replace(QWEN, attends_whole=whole), BATCH).activations for whole in (False, True))
+    assert eager - whole == 8192 * 28 * 2048 * 8
+    assert isinstance(taken, Memory) and taken.total == taken.states + taken.logits + taken.activations
+
+
+@pytest.mark.parametrize(
+    ("room", "ways"),
+    [
+        (200, []),
+        (76, ["`gradient_checkpointing`", "`weights` bfloat16"]),
+        (52, ["`gradient_checkpointing`", "`optimizer` adamw-8bit", "`weights` bfloat16"]),
+        (22, ["`gradient_checkpointing`", "`lora` 16"]),
+        (1, None),
+    ],
+)
+def test_what_would_make_it_fit(room: int, ways: list[str] | None) -> None:
+    """What loses least comes first, and nothing is named that it fits without."""
+    setup = replace(BATCH, checkpointing=False)
+    if ways == []:
+        assert memory(QWEN, setup).total < room * GIB
+        return
+    found = ways_to_fit(QWEN, setup, room * GIB)
+    assert (found is None) == (ways is None)
+    if found is not None:
+        assert found[0] == ways and found[1].total <= room * GIB
+
+
+def test_a_large_model_is_shared_among_devices() -> None:
+    large = replace(LLAMA, weights=10 * LLAMA.weights, linear=10 * LLAMA.linear, learnt=10 * LLAMA.learnt)
+    found = ways_to_fit(large, BATCH, 76 * GIB)
+    assert found is not None and found[0][-1].endswith("such devices (accelerate launch --use_fsdp)")
