@@ -134,3 +134,13 @@ class PlannedDPO(PairSteps, DPOTrainer):  # type: ignore[misc] # TRL is not type
     def _prepare_dataset(self, dataset: Dataset, *_: Any) -> Dataset:
         """The tokens are there already."""
         return dataset
+
+    def _precompute_ref_logps(self, dataset: Dataset, name: str, batch_size: int) -> list[dict[str, Any]]:
+        """The rows with what the reference makes of them, in every process its own; TRL would go through files."""
+        rows: list[dict[str, Any]] = []
+        for batch in dataset.iter(batch_size):
+            found = [{"row": row} for row in batch["row"]]
+            better, worse = self.compute_ref_log_probs(self.model, self._prepare_inputs(self.data_collator(found)))
+            for row, one, other in zip(found, better.tolist(), worse.tolist(), strict=True):
+                rows.append(row | {"ref_chosen_logps": one, "ref_rejected_logps": other})
+        return rows
