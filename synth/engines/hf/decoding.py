@@ -8,7 +8,6 @@ place, and on how many steps came before. Here each sequence has a key of its ow
 an interrupted run that goes on has the rows of an uninterrupted one.
 """
 
-import inspect
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -23,8 +22,9 @@ from transformers import DynamicCache
 from synth.engines.base import Sampling, Tokenizer, Usage
 from synth.engines.device import out_of_memory
 from synth.engines.hf import sampler
-from synth.engines.hf.forward import alike
-from synth.engines.hf.kv_batch import KVBatch, cache_argument, probe_cache
+from synth.engines.hf.fixed_step import FixedSteps
+from synth.engines.hf.forward import alike, logprobs, on_device
+from synth.engines.hf.kv_batch import KVBatch, NextLogits, probe_cache, sees_all
 from synth.engines.hf.stopping import has_stopped
 from synth.engines.loading import window_of
 from synth.errors import RequestError, RunError, UsageError
@@ -71,7 +71,9 @@ class Decoder:
     Everything here runs in one thread, under `torch.inference_mode`.
     """
 
-    def __init__(self, model: Any, tokenizer: Tokenizer, usage: Usage, rows: int, memory: int) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Tokenizer, usage: Usage, rows: int, memory: int, *, fixed: bool | None = None
+    ) -> None:
         """Prepare an empty batch.
 
         Args:
@@ -80,6 +82,7 @@ class Decoder:
             usage: counts prompt tokens as requests join, and drawn tokens.
             rows: how many sequences run side by side at most.
             memory: bytes that the key-value cache may take.
+            fixed: whether steps are of fixed shapes, where the model allows it; by default on CUDA, as graphs.
 
         Raises:
             UsageError: the model's cache cannot be batched.
@@ -93,14 +96,15 @@ class Decoder:
         per_token = sum(layer.keys.nbytes + layer.values.nbytes for layer in self._template.layers)
         # The cache's slack (a quarter) and the prefill that is being copied in come on top.
         self._capacity = int(memory / per_token / 1.5)
-        self._cache_argument = cache_argument(model)
-        self._accepted = inspect.signature(model.forward).parameters.keys() & {"position_ids", "logits_to_keep"}
+        self._forward = NextLogits(model)
         self._waiting: deque[SequenceState] = deque()
         self._joining: deque[list[SequenceState]] = deque()
         self._running: list[SequenceState] = []
         self._ended: list[SequenceState] = []
         self._rows = np.zeros(rows, _ROW)
-        self._kv = KVBatch(self._template, rows)
+        fixed = model.device.type == "cuda" if fixed is None else fixed
+        self.fixed = FixedSteps(self._forward, model.dtype) if fixed and sees_all(model) else None
+        self._kv = self._empty()
         self._steps_waited = 0
         self._check_rows()
 
@@ -196,7 +200,7 @@ class Decoder:
             row[len(row) - len(prompt) :] = prompt
         positions = np.arange(ids.shape[1]) - (ids.shape[1] - lengths)[:, None]
         cache = DynamicCache()
-        logits = self._forward(ids, self._tensor(positions.clip(0)), self._tensor(positions >= 0), cache)
+        logits = self._forward(self._tensor(ids), self._tensor(positions.clip(0)), self._tensor(positions >= 0), cache)
 
         begin = len(self._running)
         self._kv.append(cache, lengths[source], source)
@@ -211,24 +215,15 @@ class Decoder:
 
     def _decode(self) -> None:
         """Run each row's last token through the model and draw its next."""
-        ids = self._rows["token"][: len(self._running), None]
-        positions, mask = self._kv.next_column()
-        logits = self._forward(ids, positions, mask, self._kv.cache)
+        tokens = self._rows["token"][: len(self._running)]
+        self._kv.make_room()
+
+        def usual() -> torch.Tensor:
+            return self._forward(self._tensor(tokens[:, None]), *self._kv.next_column(), self._kv.cache)
+
+        logits = usual() if self.fixed is None else self.fixed.logits(self._kv, tokens, usual)
         self._kv.advance()
         self._draw(0, logits)
-
-    def _forward(self, ids: NDArray[np.int64], positions: Any, mask: Any, cache: Any) -> torch.Tensor:
-        """Logits of the last position, float32, `[rows, vocabulary]`, where the sampler works."""
-        extra = {"position_ids": positions, "logits_to_keep": 1}
-        logits = self._model(
-            input_ids=self._tensor(ids),
-            attention_mask=mask,
-            use_cache=True,
-            **{self._cache_argument: cache},
-            **{name: extra[name] for name in self._accepted},
-        ).logits[:, -1]
-        # The sampler needs float64, which MPS lacks.
-        return logits.cpu().float() if logits.device.type == "mps" else logits.float()
 
     def _check_rows(self) -> None:
         """Try the model, and refuse one whose answers change beside longer rows, such as one that attends to padding.
@@ -250,9 +245,12 @@ class Decoder:
                 cache = DynamicCache()
                 batches = [
                     self._forward(
-                        ids[:, part], self._tensor(positions[:, part]), self._tensor(real[:, : part.stop]), cache
+                        self._tensor(ids[:, begin:end]),
+                        self._tensor(positions[:, begin:end]),
+                        self._tensor(real[:, :end]),
+                        cache,
                     )
-                    for part in (slice(0, width), slice(width, long))
+                    for begin, end in ((0, width), (width, long))
                 ]
             same = alike(torch.stack([logits[1] for logits in batches]), alone.to(batches[0].device), self._model.dtype)
         except (ValueError, TypeError, RuntimeError, LookupError, AttributeError, AssertionError):
@@ -273,8 +271,7 @@ class Decoder:
         if (tokens < 0).any():
             raise RunError("the model is broken: its logits are not finite numbers (NaN or infinity)")
         if any(sequence.sampling.logprob for sequence in sequences):
-            logprobs = sampler.chosen_logprobs(logits, drawn).tolist()
-            for sequence, logprob in zip(sequences, logprobs, strict=True):
+            for sequence, logprob in zip(sequences, logprobs(logits, drawn)[0].tolist(), strict=True):
                 sequence.logprob += logprob
         rows["token"] = tokens
         rows["drawn"] += 1
@@ -313,7 +310,7 @@ class Decoder:
         everyone = [d for d in (*self._running, *chain.from_iterable(self._joining)) if id(d) not in done]
         self._running = []
         self._joining.clear()
-        self._kv = KVBatch(self._template, len(self._rows))
+        self._kv = self._empty()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
         if len(everyone) == 1:
@@ -325,8 +322,11 @@ class Decoder:
         self._limit = max(1, len(everyone) // 2)
         self._prefill_tokens = max(1, self._prefill_tokens // 2)
 
+    def _empty(self) -> KVBatch:
+        return KVBatch(self._template, len(self._rows), self.fixed.forget if self.fixed else lambda: None)
+
     def _tensor(self, values: NDArray[Any]) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values)).to(self._model.device)
+        return on_device(values, self._model.device)
 
 
 def _same_prefill(a: SequenceState, b: SequenceState) -> bool:

@@ -6,6 +6,8 @@ token is wanted, a few at a time, so that no tensor of sequence x vocabulary eve
 
 import copy
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -20,6 +22,8 @@ BATCH_TOKENS = {"cpu": 4_096, "accelerator": 16_384}
 """Tokens of one forward pass, padding included, at most (a longer sequence goes alone)."""
 CHUNK_LOGITS = {"cpu": 1 << 22, "accelerator": 1 << 27}
 """Logits that exist at once: as many as a CPU's cache holds, or as keep an accelerator busy."""
+SOFTMAX_LOGITS = {"cpu": 1 << 20, "accelerator": 1 << 25}
+"""Logits of which log-probabilities and the like exist at once, beside those of the chunk."""
 _MOST_LOGITS = 1 << 26
 """On a CPU there may be more, up to this, for a wide model: else it would read its head's weights again and again."""
 
@@ -73,22 +77,25 @@ class Scorer:
         figures: Figures,
     ) -> list[NDArray[np.float32] | RequestError]:
         """Figures of the tokens of each sequence, `[figures, its length]`."""
-        return self._batches.run(
+
+        def forward(batch: list[int]) -> list[tuple[_Scored, int] | RequestError]:
+            tokens = [sequences[index] for index in batch]
+            scored = self._score(tokens, None if wanted is None else [wanted[index] for index in batch], figures)
+            return [(scored, row) for row in range(len(batch))]
+
+        found = self._batches.run(
             [len(tokens) for tokens in sequences],
-            lambda batch: self._score(
-                [sequences[index] for index in batch],
-                None if wanted is None else [wanted[index] for index in batch],
-                figures,
-            ),
+            forward,
             too_long=lambda length: RequestError(f"out of memory on one sequence of {length} tokens"),
         )
+        return [one if isinstance(one, RequestError) else one[0].rows[one[1]] for one in found]
 
     def _score(
         self,
         batch: list[Sequence[int] | NDArray[np.int32]],
         wanted: list[NDArray[np.bool_]] | None,
         figures: Figures,
-    ) -> list[NDArray[np.float32] | RequestError]:
+    ) -> "_Scored":
         """Score sequences in one forward pass, padded on the right, where causal attention never looks."""
         shape = len(batch), max(map(len, batch))
         ids, chosen = np.zeros(shape, np.int64), np.zeros(shape, bool)
@@ -96,12 +103,43 @@ class Scorer:
             ids[row, : len(tokens)] = tokens
             chosen[row, : len(tokens)] = True if wanted is None else wanted[row]
         chosen[:, 0] = False
-        found = self._parts.score(figures, torch.from_numpy(ids).to(self._device), *np.nonzero(chosen))
+        scores = self._parts.score(figures, on_device(ids, self._device), *np.nonzero(chosen))
+        return _Scored(scores, chosen, [len(tokens) for tokens in batch])
+
+
+@dataclass
+class _Scored:
+    """The scores of a batch, on the device until they are read: the next batch does not wait for them.
+
+    Attributes:
+        scores: figures of the tokens that are chosen, in their order: `[figures, tokens]`.
+        chosen: `[rows, columns]`.
+        lengths: of the rows.
+    """
+
+    scores: torch.Tensor
+    chosen: NDArray[np.bool_]
+    lengths: list[int]
+
+    @cached_property
+    def rows(self) -> list[NDArray[np.float32]]:
+        """The figures of each sequence, `[figures, its length]`.
+
+        Raises:
+            RunError: some are not numbers.
+        """
+        found = self.scores.cpu().numpy()
         if np.isnan(found).any():
             raise RunError("the model is broken: its logits are not numbers (NaN)")
-        scores = np.full((len(found), *shape), np.nan, np.float32)
-        scores[:, chosen] = found
-        return [scores[:, row, : len(tokens)] for row, tokens in enumerate(batch)]
+        scores = np.full((len(found), *self.chosen.shape), np.nan, np.float32)
+        scores[:, self.chosen] = found
+        return [scores[:, row, :length] for row, length in enumerate(self.lengths)]
+
+
+def on_device(values: NDArray[Any], device: torch.device) -> torch.Tensor:
+    """Values on a device; a GPU is not waited for, which it would be for memory that is not pinned."""
+    tensor = torch.from_numpy(np.ascontiguousarray(values))
+    return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor.to(device)
 
 
 class BackboneAndHead:
@@ -126,6 +164,8 @@ class BackboneAndHead:
         least = min(config.hidden_size // 4, _MOST_LOGITS // config.vocab_size)
         self.chunk = max(1, least, chunk_logits // config.vocab_size)
         """How many states may have their logits in memory at once."""
+        kind = "cpu" if self.device.type == "cpu" else "accelerator"
+        self._at_once = max(1, SOFTMAX_LOGITS[kind] // config.vocab_size)
         self._body = getattr(model, model.base_model_prefix, None)
         self._head = copy.copy(model)
         if self._body is not None:
@@ -136,19 +176,22 @@ class BackboneAndHead:
 
     def score(
         self, figures: Figures, ids: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]
-    ) -> NDArray[np.float32]:
-        """Figures `[figures, n]` of the n tokens `ids[rows, columns]`; every column is at least 1."""
+    ) -> torch.Tensor:
+        """Figures `[figures, n]` of the n tokens `ids[rows, columns]`, on their device; every column is at least 1."""
         states = self.states(ids)
-        row, column = torch.from_numpy(rows).to(ids.device), torch.from_numpy(columns).to(ids.device)
+        row, column = on_device(rows, ids.device), on_device(columns, ids.device)
         count = len(figures(torch.zeros((0, 1)), torch.zeros(0, dtype=torch.int64)))
         # In one place from the start: small tensors that stay between large ones that go would tear holes in memory.
         scores = torch.empty((count, len(rows)), dtype=torch.float32, device=ids.device)
         for begin in range(0, len(rows), self.chunk):
             part = slice(begin, begin + self.chunk)
             logits = self.logits(states[row[part], column[part] - 1])
-            scores[:, part] = figures(logits.float(), ids[row[part], column[part]])
-        found_scores: NDArray[np.float32] = scores.cpu().numpy()
-        return found_scores
+            tokens, some = ids[row[part], column[part]], self._at_once
+            for place, few, theirs in zip(
+                scores[:, part].split(some, 1), logits.split(some), tokens.split(some), strict=True
+            ):
+                place.copy_(figures(few.float(), theirs))
+        return scores
 
     def states(self, ids: torch.Tensor) -> torch.Tensor:
         """What `logits` takes, for each token of `ids` `[rows, columns]`: hidden states, or logits of the whole."""
@@ -219,10 +262,12 @@ def alike(computed: torch.Tensor, expected: torch.Tensor, dtype: torch.dtype) ->
 
 
 def logprobs(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
-    """Log-probabilities (nats) of tokens `[n]` under logits `[n, vocabulary]`, which it overwrites; `[1, n]`."""
-    chosen = logits.gather(1, tokens[:, None])[:, 0]
-    highest = logits.amax(-1)
-    return (chosen - highest - logits.sub_(highest[:, None]).exp_().sum(-1).log())[None]
+    """Log-probabilities (nats) of tokens `[n]` under logits `[n, vocabulary]`; `[1, n]`.
+
+    By torch's log-softmax, which reads the logits fewer times than the operations that it is made of: on a CPU it takes
+    a third of their time.
+    """
+    return logits.log_softmax(-1).gather(1, tokens[:, None])[None, :, 0]
 
 
 def predictions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:

@@ -14,6 +14,7 @@ more fall off the left side of the window without a copy.
 """
 
 import inspect
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -71,8 +72,15 @@ class KVBatch:
         window: rows and columns in use.
     """
 
-    def __init__(self, template: DynamicCache, max_rows: int) -> None:
-        """Start empty, with layers of the shapes and dtypes of `template` (any filled cache of the model)."""
+    def __init__(self, template: DynamicCache, max_rows: int, moving: Callable[[], None]) -> None:
+        """Start empty.
+
+        Args:
+            template: any filled cache of the model; layers have its shapes and dtypes.
+            max_rows: rows at most.
+            moving: is called before the buffers are allocated anew.
+        """
+        self._moving = moving
         self.window = Window()
         self.cache = Cache(
             layers=[
@@ -81,6 +89,11 @@ class KVBatch:
         )
         self._max_rows = max_rows
         self._first = np.zeros(max_rows, np.int64)
+
+    @property
+    def first(self) -> NDArray[np.int64]:
+        """The first column of each row."""
+        return self._first[: self.window.rows]
 
     def append(self, prefilled: DynamicCache, lengths: NDArray[np.int64], source: NDArray[np.int64]) -> None:
         """Add rows behind the last: new row i is a copy of row `source[i]` of a left-padded prefill.
@@ -128,17 +141,20 @@ class KVBatch:
             w.start = int(self._first[:rows].min())
         return holes, tails
 
+    def make_room(self) -> None:
+        """Make room for one more column."""
+        if self.window.end == self.cache.layers[0].keys.shape[2]:
+            self._reallocate(self.cache.layers[0].keys.shape[0], before=0)
+
     def next_column(self) -> tuple[torch.Tensor, torch.Tensor]:
-        """Make room for one more column.
+        """What a step sees that writes the next column, for which there is room.
 
         Returns:
             Position of each row's next token, `[rows, 1]`, and the attention mask over window and new column,
             `[rows, end - start + 1]`, on the cache's device.
         """
         w = self.window
-        if w.end == self.cache.layers[0].keys.shape[2]:
-            self._reallocate(self.cache.layers[0].keys.shape[0], before=0)
-        first = torch.from_numpy(self._first[: w.rows, None]).to(self.cache.layers[0].keys.device)
+        first = torch.from_numpy(self.first[:, None]).to(self.cache.layers[0].keys.device)
         columns = torch.arange(w.start, w.end + 1, device=first.device)
         return w.end - first, columns >= first
 
@@ -148,6 +164,7 @@ class KVBatch:
 
     def _reallocate(self, rows: int, before: int) -> None:
         """Move the window into new buffers, `before` free columns on its left and some slack on its right."""
+        self._moving()
         w = self.window
         width = w.end - w.start
         columns = before + width + max(_SLACK, (before + width) // 4)
@@ -160,6 +177,37 @@ class KVBatch:
                 setattr(layer, name, new)
         self._first[: w.rows] += before - w.start
         w.start, w.end = before, before + width
+
+
+class NextLogits:
+    """A model, asked for what follows the last of some tokens."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+        self._cache_argument = cache_argument(model)
+        self._accepted = inspect.signature(model.forward).parameters.keys() & {"position_ids", "logits_to_keep"}
+
+    def __call__(self, ids: torch.Tensor, positions: torch.Tensor, mask: torch.Tensor, cache: Any) -> torch.Tensor:
+        """Logits of the last position, float32, `[rows, vocabulary]`, where the sampler works.
+
+        Args:
+            ids: tokens, `[rows, columns]`.
+            positions: theirs in their rows.
+            mask: which columns of the cache and of these are seen, `[rows, columns]`; or what is added to scores,
+                `[rows, 1, columns, columns of the cache]`.
+            cache: of the model, which these tokens join.
+        """
+        extra = {"position_ids": positions, "logits_to_keep": 1}
+        logits = self._model(
+            input_ids=ids,
+            attention_mask=mask,
+            use_cache=True,
+            **{self._cache_argument: cache},
+            **{name: extra[name] for name in self._accepted},
+        ).logits[:, -1]
+        # The sampler needs float64, which MPS lacks.
+        found: torch.Tensor = logits.cpu().float() if logits.device.type == "mps" else logits.float()
+        return found
 
 
 def probe_cache(model: Any) -> DynamicCache:
@@ -190,6 +238,11 @@ def probe_cache(model: Any) -> DynamicCache:
     ):
         raise refusal
     return cache
+
+
+def sees_all(model: Any) -> bool:
+    """Whether every layer attends to the whole cache, not to a window of it that slides."""
+    return all(layer.__class__.__name__ == "DynamicLayer" for layer in DynamicCache(config=model.config).layers)
 
 
 def cache_argument(model: Any) -> str:

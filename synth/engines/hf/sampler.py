@@ -10,6 +10,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synth.engines.hf.forward import on_device
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -87,11 +89,6 @@ def draw(
     return torch.where(peak.isfinite(), token, -1)
 
 
-def chosen_logprobs(logits: "Tensor", tokens: "Tensor") -> "Tensor":
-    """The model's own log-probability (nats, temperature 1) of each row's token: float32, shape `[rows]`."""
-    return logits.gather(-1, tokens[:, None])[:, 0] - logits.logsumexp(dim=-1)
-
-
 def _invert(weights: "Tensor", uniform: "Tensor", _top_p: "Tensor", _top_k: "Tensor") -> "Tensor":
     """Invert the cumulative distribution of all tokens, the likeliest first, the many unlikely ones in any order."""
     target = uniform * weights.sum(dim=-1, keepdim=True, dtype=torch.float64)
@@ -133,4 +130,4 @@ def _invert_likeliest(weights: "Tensor", uniform: "Tensor", top_p: "Tensor", top
 
 
 def _to(values: NDArray[Any], like: "Tensor") -> "Tensor":
-    return torch.from_numpy(np.ascontiguousarray(values)).to(like.device)
+    return on_device(values, like.device)

@@ -120,7 +120,7 @@ def test_a_sequence_that_does_not_fit_is_refused_alone(monkeypatch: pytest.Monke
     scorer = Scorer(model)
     whole = scorer._parts.score
 
-    def limited(figures: Any, ids: torch.Tensor, *places: np.ndarray) -> np.ndarray:
+    def limited(figures: Any, ids: torch.Tensor, *places: np.ndarray) -> torch.Tensor:
         if ids.numel() > 120:
             raise torch.OutOfMemoryError("out of memory")
         return whole(figures, ids, *places)

@@ -5,7 +5,8 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from synth.engines.hf.sampler import chosen_logprobs, draw, stream_key, uniforms
+from synth.engines.hf.forward import logprobs
+from synth.engines.hf.sampler import draw, stream_key, uniforms
 
 ROWS = 40_000
 LOGITS = torch.tensor([2.0, 1.0, 0.0, -1.0, 1.5, -20.0, float("-inf"), 0.5])
@@ -121,8 +122,8 @@ def test_streams_are_uniform_and_unrelated() -> None:
     assert stream_key(-1, 0) != stream_key(1, 0) and stream_key(2**70 + 3, 0) == stream_key(3, 0)
 
 
-def test_chosen_logprobs_are_the_models_own() -> None:
+def test_logprobs_are_the_models_own() -> None:
     logits = torch.randn(4, 9, generator=torch.Generator().manual_seed(0))
     tokens = torch.tensor([0, 8, 3, 3])
     expected = logits.double().log_softmax(-1)[torch.arange(4), tokens]
-    torch.testing.assert_close(chosen_logprobs(logits, tokens).double(), expected, atol=1e-6, rtol=0)
+    torch.testing.assert_close(logprobs(logits, tokens)[0].double(), expected, atol=1e-6, rtol=0)
