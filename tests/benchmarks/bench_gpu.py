@@ -76,6 +76,18 @@ def measurements(model: str) -> list[Measurement]:
             240,
         ),
         Measurement(
+            "a step of vLLM: seeds, text, log-probabilities, synth",
+            ("-m", "tests.benchmarks.bench_seeds", "--model", model, "--tokens", "128"),
+            ("-m", "tests.benchmarks.bench_seeds", "--model", model, "--rows", "4", "--tokens", "4", *once),
+            240,
+        ),
+        Measurement(
+            "exactness of steps replayed as graphs",
+            ("-m", "pytest", "-q", "-rs", "tests/synth/engines/hf/test_fixed_step.py"),
+            ("-m", "pytest", "-q", "tests/synth/engines/hf/test_fixed_step.py", "-k", "llama"),
+            60,
+        ),
+        Measurement(
             "transformers engine",
             ("bench_transformers_engine.py", "--device", "cuda"),
             ("bench_transformers_engine.py", "--rows", "4"),

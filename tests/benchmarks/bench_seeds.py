@@ -4,7 +4,7 @@ Every request draws the same number of tokens and nothing ends it, so that all o
 step to the last: the milliseconds of a step are the time of a call over the tokens of a request. `LLM.generate` runs in
 one process, with one engine for all its ways of asking, which alternate; synth's engine runs in another.
 
-    python -m tests.benchmarks.bench_seeds [--size sample] [--rows 64 512] [--tokens 64] [--rounds 3]
+    python -m tests.benchmarks.bench_seeds [--size 20M | --model DIR] [--rows 64 512] [--tokens 64] [--rounds 3]
 """
 
 import argparse
@@ -103,21 +103,20 @@ def has_gpu() -> bool:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--size", default="sample", choices=("sample", *SHAPES))
+    parser.add_argument("--size", choices=SHAPES, help="a model of random weights, instead of --model")
+    parser.add_argument("--model", default=str(ROOT / "samples" / "model"))
     parser.add_argument("--rows", type=int, nargs="+", default=[64, 512])
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--side", choices=("vllm", "synth"), help=argparse.SUPPRESS)
-    parser.add_argument("--model", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.side:
         print(json.dumps((vllm_side if options.side == "vllm" else synth_side)(options.model, options)))
         return
     with tempfile.TemporaryDirectory() as folder:
-        model = str(ROOT / "samples" / "model")
-        if options.size != "sample":
-            model = folder
+        if options.size:
             build(options.size, Path(folder), "bfloat16" if has_gpu() else "float32")
+        model = folder if options.size else options.model
         found: dict[str, list[float]] = {}
         for side in ("vllm", "synth"):
             command = [
@@ -134,7 +133,9 @@ def main() -> None:
             if done.returncode:
                 sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
             found |= json.loads(done.stdout.splitlines()[-1])
-    print(f"{options.size}, {os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}; ms a step, medians (fastest)")
+    print(
+        f"{options.size or Path(model).name}, {os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}; ms a step, medians (fastest)"
+    )
     print(f"{'rows at once':40}" + "".join(f"{rows:>16}" for rows in options.rows))
     for name in (*VLLM_WAYS, *SYNTH_WAYS):
         times = [found[f"{name}|{rows}"] for rows in options.rows]

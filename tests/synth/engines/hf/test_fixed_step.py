@@ -45,6 +45,15 @@ def test_the_tokens_are_those_of_usual_steps(name: str, takes: bool) -> None:
     assert (decoder.fixed is not None and decoder.fixed.trusted is True) == takes
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU is here")
+def test_on_a_gpu_steps_are_graphs_with_the_same_tokens() -> None:
+    model = tiny_model().to("cuda")
+    usual, _ = decoded(model, fixed=False)
+    tokens, decoder = decoded(model, fixed=True)
+    assert decoder.fixed is not None and decoder.fixed.trusted is True
+    assert sum(map(list.__eq__, tokens, usual)) >= 28  # kernels differ, and round otherwise
+
+
 def test_a_model_that_reads_the_mask_itself_keeps_its_usual_steps() -> None:
     """Bloom makes its positions of the mask, of which it expects two dimensions."""
     torch.manual_seed(0)
