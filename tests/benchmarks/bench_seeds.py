@@ -119,23 +119,14 @@ def main() -> None:
         model = folder if options.size else options.model
         found: dict[str, list[float]] = {}
         for side in ("vllm", "synth"):
-            command = [
-                sys.executable,
-                "-m",
-                "tests.benchmarks.bench_seeds",
-                *sys.argv[1:],
-                "--side",
-                side,
-                "--model",
-                model,
-            ]
+            command = [sys.executable, "-m", "tests.benchmarks.bench_seeds", *sys.argv[1:]]
+            command += ["--side", side, "--model", model]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
             found |= json.loads(done.stdout.splitlines()[-1])
-    print(
-        f"{options.size or Path(model).name}, {os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}; ms a step, medians (fastest)"
-    )
+    where = f"{os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}"
+    print(f"{options.size or Path(model).name}, {where}; ms a step, medians (fastest)")
     print(f"{'rows at once':40}" + "".join(f"{rows:>16}" for rows in options.rows))
     for name in (*VLLM_WAYS, *SYNTH_WAYS):
         times = [found[f"{name}|{rows}"] for rows in options.rows]
