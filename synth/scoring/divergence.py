@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, BackboneAndHead
+from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, BackboneAndHead, on_device
 from synth.engines.length_batches import LengthBatches
 from synth.scoring.losses import divergences
 
@@ -51,14 +51,14 @@ def _batch_means(
         ids[row, : len(tokens)] = tokens
         chosen[row, : len(tokens)] = mask
     device = both[1].device
-    rows, columns = (torch.from_numpy(part).to(device) for part in np.nonzero(chosen))
-    states = [parts.states(torch.from_numpy(ids).to(device)) for parts in both]
-    values = torch.empty(len(rows), dtype=torch.float32)
+    rows, columns = (on_device(part, device) for part in np.nonzero(chosen))
+    states = [parts.states(on_device(ids, device)) for parts in both]
+    values = torch.empty(len(rows), dtype=torch.float32, device=device)
     for begin in range(0, len(rows), both[0].chunk):
         part = slice(begin, begin + both[0].chunk)
         before, now = (
             parts.logits(state[rows[part], columns[part] - 1]) for parts, state in zip(both, states, strict=True)
         )
-        values[part] = divergences(before, now).cpu()
+        values[part] = divergences(before, now)
     ends = np.cumsum(chosen.sum(1))
-    return [float(part.mean()) for part in np.split(values.numpy(), ends[:-1])]
+    return [float(part.mean()) for part in np.split(values.cpu().numpy(), ends[:-1])]
