@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from torch.nn.attention.flex_attention import BlockMask, create_block_mask, flex_attention
 from torch.nn.attention.varlen import varlen_attn
@@ -88,15 +89,15 @@ class _Layout:
             longest, last = self.lengths[first], first
             while last < len(self.lengths) and 4 * self.lengths[last] > 3 * longest:
                 last += 1
-            members = torch.tensor(self.lengths[first:last])
-            count, total = last - first, sum(self.lengths[first:last])
+            members = np.array(self.lengths[first:last])
+            count, total = last - first, int(members.sum())
             padded = back = None
             if total != count * longest:
-                starts = members.cumsum(0) - members
-                place = torch.arange(longest)[None]
+                starts = (np.cumsum(members) - members)[:, None]
+                place = np.arange(longest)
                 real = place < members[:, None]
-                padded = self._there(torch.where(real, starts[:, None] + place, starts[:, None]).flatten())
-                back = self._there(real.flatten().nonzero().flatten())
+                padded = self._there(torch.from_numpy(np.where(real, starts + place, starts).ravel()))
+                back = self._there(torch.from_numpy(np.flatnonzero(real)))
             groups.append(_Group(at, at + total, count, longest, padded, back))
             at, first = at + total, last
         return groups

@@ -18,18 +18,21 @@ from synth.errors import UsageError
 from synth.training.rows import TrainingRows
 
 Batch = dict[str, Any]
-"""The inputs of the model and of its loss, tensors but for `replay`. With K predicted positions and N tokens with loss:
+"""The inputs of the model and of its loss. With K predicted positions and N tokens with loss:
 
 input_ids       `[1, tokens]` if packed, else `[rows, longest]`
 position_ids    packed only: positions in the row
 attention_mask  padded only
-lengths         tokens of each row, longest row first; `[rows]`
 keep            the positions along the sequence whose logits are needed; `[K]`
 at              which of the rows × K logits belong to the N tokens; `[N]`
 targets         the tokens to predict; `[N]`
 weights         of their loss; `[N]`
-kl_mask         whether the divergence from the reference model counts there; `[N]`
-totals          sums that losses are divided by: weights, N, and tokens of `kl_mask`, of the task; and the weights of
+kl_at           of the N tokens, those where the divergence from the reference model counts
+
+And what the host keeps to itself, for to ask a device for it is to wait for the device:
+
+lengths         tokens of each row, longest row first; `[rows]`
+totals          sums that losses are divided by: weights, N, and tokens of `kl_at`, of the task; and the weights of
                 replay; `[4]`, float64
 rows            indices of the rows; `[rows]`
 replay          whether the rows are replay with an objective of its own; else they are the task's
@@ -161,14 +164,11 @@ class Collator:
         weight, count = loss_weights.sum(dtype=np.float64), float(len(predicted))
         totals = [0.0, 0.0, 0.0, weight] if replay else [weight, count, float(counted.sum()), 0.0]
         batch: dict[str, Any] = {
-            "lengths": lengths,
             "keep": keep,
             "at": inverse if self.packed else row[predicted] * len(keep) + inverse,
             "targets": targets.astype(np.int64),
             "weights": loss_weights,
-            "kl_mask": counted,
-            "totals": np.array(totals, np.float64),
-            "rows": np.array(chosen),
+            "kl_at": np.flatnonzero(counted),
         }
         if self.packed:
             batch |= {"input_ids": tokens[None].astype(np.int64), "position_ids": place[None]}
@@ -178,4 +178,5 @@ class Collator:
             ids[row, place], mask[row, place] = tokens, 1
             batch |= {"input_ids": ids, "attention_mask": mask}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}
-        return tensors | {"replay": bool(replay)}
+        host = {"lengths": lengths, "totals": np.array(totals), "rows": np.array(chosen), "replay": bool(replay)}
+        return tensors | host

@@ -65,6 +65,6 @@ class Objectives:
         own = TokenWeights(self.settings.loss, self.settings.eaft_alpha).of(logits, losses)
         loss = (losses * (own * batch["weights"] / weights + self.settings.lm_loss_coef / predicted)).sum()
         if reference is not None:
-            chosen = batch["kl_mask"]
+            chosen = batch["kl_at"]
             loss = loss + self.settings.kl_coef * divergences(reference[chosen], logits[chosen]).sum() / in_kl
         return loss

@@ -4,7 +4,7 @@
 before the first step (`synth.training.batches`), so that a run is the same however often it is stopped and continued.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from accelerate.utils import broadcast_object_list
 from torch.utils.data import DataLoader
 
 from synth.errors import RunError
+from synth.training.callbacks import Entry
 
 MEND = "look at these rows, lower `learning_rate`, or train in float32"
 
@@ -51,6 +52,13 @@ class PlannedSteps:
         """Tokens that went through the model in this process since the last call."""
         tokens, self._tokens = self._tokens, 0
         return tokens
+
+    def end_step(self, learning_rate: float, *, stop: bool) -> None:
+        """Begin to read what a step measured, where the trainer does not log by itself, as those of TRL do."""
+
+    def settled(self, *, all_of_them: bool) -> Iterator[Entry]:
+        """Entries of the log of steps that were given out, where the trainer does not log by itself."""
+        return iter(())
 
     def any_process(self, said: bool) -> bool:
         """Whether any process says so; all processes must call it."""

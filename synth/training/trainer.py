@@ -4,8 +4,10 @@ Trainer does what it does well: optimiser, schedule, precision, gradient accumul
 """
 
 import inspect
+import math
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -14,14 +16,32 @@ from transformers import Trainer
 from synth.errors import RunError
 from synth.training.attention import IMPLEMENTATIONS, Way, lay_out
 from synth.training.batches import Batch, Collator
+from synth.training.callbacks import Entry
+from synth.training.measures import Measures
 from synth.training.objectives import Objectives
 from synth.training.steps import MEND, PlannedSteps
 
 
-class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers is not typed
-    """Trains on planned batches."""
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """What the host knows of a step that was given out."""
 
-    logged = ("task_loss", "replay_loss")
+    number: int
+    learning_rate: float
+    batches: list[Batch]
+    """What the host keeps of them."""
+
+    @property
+    def rows(self) -> list[int]:
+        return [row for batch in self.batches for row in batch["rows"].tolist()]
+
+
+class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers is not typed
+    """Trains on planned batches.
+
+    A step's losses and the norm of its gradients are read when the next step has been given out, or when asked for
+    (`synth.training.measures`). A step that left no numbers stops the run then, before a checkpoint is made of it.
+    """
 
     def __init__(
         self,
@@ -44,40 +64,94 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         """
         self.planned, self.names, self._collator = batches, collator.rows.names, collator
         self._objectives, self._reference = objectives, reference
+        others["args"].logging_strategy = "no"  # Trainer would wait for every loss; see `settled`
         super().__init__(data_collator=collator, train_dataset=range(len(collator.rows)), **others)
         # Losses are divided by the sums of a whole step. From transformers 5.19 on it reads the first name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
         base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
         self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
-        self._losses: dict[bool, Any] = {False: 0.0, True: 0.0}  # of the task, and of replay
+        self._measures: Measures[_Step] = Measures()
+        self._losses: list[torch.Tensor] = []
+        self._norm: Any = None
+        self._stops = False
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
     ) -> tuple[list[Batch], torch.Tensor]:
         """The batches of one step, and the sums that its losses are divided by."""
-        batches = [next(epoch_iterator) for _ in range(num_batches)]
-        totals = torch.stack([batch["totals"] for batch in batches]).sum(0).float().to(device)
-        self._tokens += sum(int(batch["lengths"].sum()) for batch in batches)
-        self.step_rows = [row for batch in batches for row in batch["rows"].tolist()]
-        return batches, self.accelerator.reduce(totals, "sum")
+        self._batches = [next(epoch_iterator) for _ in range(num_batches)]
+        totals = torch.from_numpy(sum(batch["totals"] for batch in self._batches)).float()
+        return self._batches, self.accelerator.reduce(totals.to(device, non_blocking=True), "sum")
 
-    def log(self, logs: dict[str, float], *more: Any) -> None:
-        """Log, beside the loss of all that there is, that of each objective, a mean over its own tokens."""
-        if "loss" in logs and self._objectives.settings.replay is not None:
-            sums = [torch.as_tensor(self._losses[replay], device=self.args.device) for replay in (False, True)]
-            task, replay = self.accelerator.reduce(torch.stack(sums), "sum").tolist()
-            logs |= {"task_loss": task, "replay_loss": replay}
-        self._losses = {False: 0.0, True: 0.0}
-        super().log(logs, *more)
+    def _prepare_inputs(self, inputs: Batch) -> Batch:
+        """What the model and the losses take, on the device: copied there while it works."""
+        return {
+            name: value.to(self.args.device, non_blocking=True) if isinstance(value, torch.Tensor) else value
+            for name, value in inputs.items()
+        }
+
+    def end_step(self, learning_rate: float, *, stop: bool) -> None:
+        """Begin to read what the step measured, in all processes, and whether one of them is asked to stop."""
+        losses = torch.stack(self._losses).float()
+        shared = self.accelerator.reduce(torch.cat([losses, torch.full_like(losses[:1], float(stop))]), "sum")
+        norm = self._norm.full_tensor() if hasattr(self._norm, "full_tensor") else torch.as_tensor(self._norm)
+        values = torch.cat([shared, losses, norm.to(losses)[None]])
+        kept = [{name: batch[name] for name in ("rows", "lengths", "replay")} for batch in self._batches]
+        self._measures.put(_Step(self.state.global_step, learning_rate, kept), values)
+        self._losses = []
+
+    def settled(self, *, all_of_them: bool) -> Iterator[Entry]:
+        """What the steps measured that were not told of yet: all, or all but the one that may still be under way.
+
+        Raises:
+            RunError: a loss or the gradients of one are not numbers.
+        """
+        for step, values in self._measures.take(all_of_them=all_of_them):
+            count = len(step.batches)
+            losses, own, norm = values[:count], values[count + 1 : -1], values[-1]
+            self._stops |= values[count] > 0
+            self._refuse_no_numbers(step, losses, own, norm)
+            weights = [self._objectives.weight(batch) for batch in step.batches]
+            entry: Entry = {
+                "step": step.number,
+                "loss": sum(weight * loss for weight, loss in zip(weights, losses, strict=True)),
+                "learning_rate": step.learning_rate,
+                "grad_norm": norm,
+                "tokens": sum(int(batch["lengths"].sum()) for batch in step.batches),
+            }
+            if self._objectives.settings.replay is not None:
+                for name, replay in (("task_loss", False), ("replay_loss", True)):
+                    of_it = (batch["replay"] == replay for batch in step.batches)
+                    entry[name] = sum(loss for loss, mine in zip(losses, of_it, strict=True) if mine)
+            yield entry
+
+    def _refuse_no_numbers(self, step: _Step, losses: list[float], own: list[float], norm: float) -> None:
+        """Stop at a step whose losses, in all processes and in this one, or whose gradients are not numbers."""
+        if all(map(math.isfinite, (*losses, norm))):
+            return
+        bad = [batch for batch, loss in zip(step.batches, own, strict=True) if not math.isfinite(loss)]
+        if bad:
+            rows = [row for batch in bad for row in batch["rows"].tolist()]
+            what = f"the loss of step {step.number} is {next(loss for loss in own if not math.isfinite(loss))}"
+        elif all(map(math.isfinite, losses)):
+            rows, what = step.rows, f"the gradients of step {step.number} are not numbers"
+        else:
+            rows, what = step.rows, f"another process's loss of step {step.number} is not a number; this one was"
+        raise RunError(f"{what}, on the rows {self.named(rows)}: {MEND}")
+
+    def any_process(self, said: bool) -> bool:
+        """Whether any process is asked to stop: of many, as far as steps have settled, in which all say it at once."""
+        return said if self.accelerator.num_processes == 1 else self._stops
+
+    def _clip_grad_norm(self, model: Any) -> Any:
+        """Clip gradients as Trainer does. Whether they are numbers is read with the losses."""
+        self._norm = Trainer._clip_grad_norm(self, model)
+        return self._norm
 
     def compute_loss(
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
-        """This batch's part of the step's loss.
-
-        Raises:
-            RunError: it is not a number; the step was not taken.
-        """
+        """This batch's part of the step's loss."""
         before = None
         if self._objectives.compares(inputs):
             # Before the model's own pass, so that shards are not gathered between it and its gradients.
@@ -85,13 +159,7 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
                 before = self._logits(reference, inputs)
         logits = self._logits(model, inputs)
         loss = self._objectives.loss(inputs, logits, before, num_items_in_batch)
-        if not torch.isfinite(loss):
-            rows = inputs["rows"].tolist()
-            raise RunError(
-                f"the loss of step {self.state.global_step + 1} is {loss.item()}, on the rows {self.named(rows)}: "
-                f"{MEND}"
-            )
-        self._losses[inputs["replay"]] += loss.detach()
+        self._losses.append(loss.detach())
         # Processes' gradients are averaged; the sums that losses are divided by are over all of them.
         return self._objectives.weight(inputs) * loss * self.accelerator.num_processes
 

@@ -9,7 +9,7 @@ from transformers import TrainerCallback, TrainingArguments
 from synth.engines.loading import own_attention
 from synth.errors import UsageError
 from synth.training.attention import Way
-from synth.training.callbacks import Callbacks
+from synth.training.callbacks import Callbacks, Entry
 from synth.training.folder import TrainingFolder
 from synth.training.settings import TrainingSettings
 from synth.training.steps import PlannedSteps
@@ -47,7 +47,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         self._settings, self._folder, self._callbacks = settings, folder, callbacks
         self.stopped = False
         self.fell_at: int | None = None
-        self._began = self._seconds = 0.0
+        self._began = self._seconds = self._rate = 0.0
 
     @property
     def begun(self) -> bool:
@@ -66,38 +66,54 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
                 "there is no share of it to keep: give suites that it can do, or leave `keep` out"
             )
 
+    def on_pre_optimizer_step(
+        self, args: TrainingArguments, state: Any, control: Any, *, lr_scheduler: Any, **_: Any
+    ) -> None:
+        """Note the step's learning rate, before the schedule goes on."""
+        self._rate = lr_scheduler.get_last_lr()[0]
+
     def on_log(
         self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
     ) -> None:
-        """Log a step."""
+        """Log a step of a trainer that logs by itself."""
         if logs and "loss" in logs:
             entry = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
             entry |= {"grad_norm": logs.get("grad_norm"), "tokens": self._trainer.take_tokens()}
-            entry["seconds"] = round(self._seconds, 4)
-            entry |= {name: logs[name] for name in self._trainer.logged if name in logs}
-            self._folder.note(entry)
-            self._callbacks.report(entry, state.max_steps)
+            self._note(entry | {name: logs[name] for name in self._trainer.logged if name in logs}, state)
+
+    def _note(self, entry: Entry, state: Any) -> None:
+        """Log a step, whose loss was a number: so the last checkpoint, which was made before it, is good."""
+        self._folder.drop_old_checkpoints()
+        entry["seconds"] = round(self._seconds, 4)
+        self._folder.note(entry)
+        self._callbacks.report(entry, state.max_steps)
 
     def on_step_end(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
-        """Evaluate, save and stop where it is time."""
-        self._seconds = time.monotonic() - self._began
-        self._folder.drop_old_checkpoints()  # this step's loss was a number: so the last one is good
-        step, ends = state.global_step, state.global_step >= state.max_steps
-        kept = None
-        if self._callbacks.evaluates and (step % self._settings.eval_every == 0 or ends):
-            kept = self._measure(state)
-        floor = self._settings.keep
-        if floor is None:
-            control.should_save = step % self._settings.save_every == 0 and not ends
-        elif kept is not None:
-            if kept < floor:
+        """Evaluate, save and stop where it is time; before that, see to it that all steps so far are good."""
+        step, ends, floor = state.global_step, state.global_step >= state.max_steps, self._settings.keep
+        evaluates = self._callbacks.evaluates and (step % self._settings.eval_every == 0 or ends)
+        saves = floor is None and not ends and step % self._settings.save_every == 0
+        self._trainer.end_step(self._rate, stop=self._callbacks.stop.asked)
+        self._settle(state, all_of_them=ends or evaluates or saves)
+        kept = self._measure(state) if evaluates else None
+        if kept is not None and floor is not None:
+            saves = kept >= floor
+            if not saves:
                 self.fell_at = step
                 control.should_training_stop = True
-            else:
-                control.should_save = True
         if self._trainer.any_process(self._callbacks.stop.asked) and not ends and self.fell_at is None:
+            self._settle(state, all_of_them=True)
             self.stopped = control.should_training_stop = True
-            control.should_save = floor is None or control.should_save
+            saves = saves or floor is None
+        control.should_save = saves
+
+    def _settle(self, state: Any, *, all_of_them: bool) -> None:
+        """Log the steps that are known to be good: all, or all but this one, which may still be under way."""
+        for entry in self._trainer.settled(all_of_them=all_of_them):
+            if entry["step"] == state.global_step:
+                self._seconds = time.monotonic() - self._began
+            self._note(entry, state)
+        self._seconds = time.monotonic() - self._began
 
     def _measure(self, state: Any) -> float | None:
         """Evaluate the model as it stands, in one process; training is not disturbed."""

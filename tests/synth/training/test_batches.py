@@ -1,6 +1,5 @@
 import numpy as np
 import pytest
-import torch
 
 from synth.errors import UsageError
 from synth.training.batches import Collator, hardest, plan_steps
@@ -87,7 +86,7 @@ def test_a_packed_batch() -> None:
     assert batch["keep"].tolist() == [1, 3, 5, 6, 8] and batch["at"].tolist() == [0, 1, 2, 3, 4]
     assert batch["targets"].tolist() == [93, 15, 2, 3, 22]
     assert batch["weights"].tolist() == [1, 2, 1, 0.5, 1]
-    assert batch["kl_mask"].tolist() == [True, True, False, False, False]
+    assert batch["kl_at"].tolist() == [0, 1]
     assert batch["totals"].tolist() == [5.5, 5, 2, 0] and not batch["replay"]
 
 
@@ -95,8 +94,8 @@ def test_a_padded_batch_predicts_the_same() -> None:
     packed, padded = (Collator(toy(), packed=packed)([0, 1, 2]) for packed in (True, False))
     assert padded["input_ids"].tolist() == [[11, 12, 13, 14, 15], [1, 2, 3, 0, 0], [21, 22, 0, 0, 0]]
     assert padded["attention_mask"].sum(1).tolist() == [5, 3, 2]
-    for name in ("targets", "weights", "totals", "kl_mask"):
-        assert torch.equal(packed[name], padded[name])
+    for name in ("targets", "weights", "totals", "kl_at"):
+        assert packed[name].tolist() == padded[name].tolist()
     row, place = padded["at"] // len(padded["keep"]), padded["keep"][padded["at"] % len(padded["keep"])]
     following = padded["input_ids"][row, place + 1]
     assert following.tolist() == [13, 15, 2, 3, 22]  # the first target is 93 by its label

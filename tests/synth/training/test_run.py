@@ -38,7 +38,7 @@ def test_stopped_and_continued_it_ends_where_it_would_have(run: Train) -> None:
     stop = Stop()
 
     def after_the_third(entry: dict[str, Any], steps: int) -> None:
-        stop.asked = entry["step"] == 3
+        stop.asked |= entry["step"] == 3
 
     outcome, folder = run("parts", SIX, trained=trained, report=after_the_third, stop=stop)
     assert outcome.stopped and not folder.finished
@@ -63,7 +63,7 @@ def test_a_damaged_checkpoint_is_named(run: Train, file: str, content: bytes) ->
     stop = Stop()
 
     def after_the_third(entry: dict[str, Any], steps: int) -> None:
-        stop.asked = entry["step"] == 3
+        stop.asked |= entry["step"] == 3
 
     _, folder = run("out", SIX, report=after_the_third, stop=stop)
     last = folder.checkpoint()

@@ -1,11 +1,14 @@
 """The loss of a step, against one computed by hand from the model's plain logits."""
 
+import json
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
 from transformers import AutoModelForCausalLM
 
 from synth.data.row import IGNORED
@@ -14,6 +17,7 @@ from synth.training.batches import plan_steps
 from synth.training.rows import TrainingRows
 from synth.training.settings import TrainingSettings
 from synth.training.trainer import TokenTrainer
+from synth.training.watch import Watch
 from tests.synth.training.conftest import Train
 
 ONE = TrainingSettings(learning_rate=1e-3, tokens_per_batch=10_000, schedule="constant_with_warmup", dtype="float32")
@@ -161,16 +165,96 @@ def test_of_weights_that_are_spoilt_the_checkpoint_before_is_kept(
     run: Train, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """After step 3 a weight is infinite: its checkpoint is bad, which shows in step 4."""
-    seen = TokenTrainer.take_tokens
+    ends = TokenTrainer.end_step
 
-    def spoil(trainer: TokenTrainer) -> int:
+    def spoil(trainer: TokenTrainer, *given: Any, **named: Any) -> None:
         if trainer.state.global_step == 3:
             with torch.no_grad():
                 trainer.model.get_output_embeddings().weight[0, 0] = 1e38
-        return seen(trainer)
+        ends(trainer, *given, **named)
 
-    monkeypatch.setattr(TokenTrainer, "take_tokens", spoil)
+    monkeypatch.setattr(TokenTrainer, "end_step", spoil)
     settings = replace(ONE, steps=8, tokens_per_batch=1_000, save_every=1)
     with pytest.raises(RunError, match=r"step 4 .*, on the rows .*row \d+.*checkpoint-2 and .*checkpoint-3"):
         run("out", settings, rows=rows)
     assert {path.name for path in (tmp_path / "out" / "checkpoints").iterdir()} == {"checkpoint-2", "checkpoint-3"}
+
+
+@pytest.mark.parametrize(
+    ("save_every", "kept"), [(1, {"checkpoint-1", "checkpoint-2"}), (2, {"checkpoint-2"}), (9, set())]
+)
+def test_no_checkpoint_is_made_of_a_step_without_numbers(
+    run: Train, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, save_every: int, kept: set[str]
+) -> None:
+    """Its gradients are spoilt, its loss is none; the steps before it are logged, it is not."""
+    clip = TokenTrainer._clip_grad_norm
+
+    def spoil(trainer: TokenTrainer, model: Any) -> Any:
+        if trainer.state.global_step == 2:
+            next(model.parameters()).grad[0, 0] = float("nan")
+        return clip(trainer, model)
+
+    monkeypatch.setattr(TokenTrainer, "_clip_grad_norm", spoil)
+    settings = replace(ONE, steps=8, tokens_per_batch=1_000, save_every=save_every)
+    with pytest.raises(RunError, match=r"the gradients of step 3 are not numbers, on the rows .*row \d+.*lower"):
+        run("out", settings, rows=rows)
+    folder = tmp_path / "out"
+    assert {path.name for path in (folder / "checkpoints").glob("checkpoint-*")} == kept
+    assert [json.loads(line)["step"] for line in (folder / "log.jsonl").read_text().splitlines()] == [1, 2]
+
+
+READS = {"item", "tolist", "cpu", "numpy", "nonzero", "__bool__", "__float__", "__int__", "__index__", "__contains__"}
+WAITS = {"_local_scalar_dense", "nonzero", "masked_select", "equal", "_unique2", "repeat_interleave"}
+"""What a CUDA device is waited for by: in Python, and below."""
+
+
+class Counted(TorchDispatchMode):  # type: ignore[misc] # torch is not followed
+    """Notes what a device would be waited for by; not in the optimiser, whose counters of steps are the host's."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func.overloadpacket.__name__ in WAITS:
+            self.found.append(func.overloadpacket.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+class CountedCalls(TorchFunctionMode):  # type: ignore[misc] # torch is not followed
+    """The same of calls in Python, which on a CPU leave no other trace."""
+
+    def __init__(self, found: list[str]) -> None:
+        super().__init__()
+        self.found = found
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if getattr(func, "__name__", "") in READS:
+            self.found.append(func.__name__)
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"kl_coef": 1.0, "kl_sources": ("tasks",)}, {"gradient_accumulation_steps": 2}]
+)
+def test_a_step_waits_for_the_device_once(
+    run: Train, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """To read what the step before it measured, all at once; whatever is lost and however many batches there are."""
+    counted = Counted()
+    steps: list[list[str]] = []
+
+    def next_step(watch: Watch, *_: Any, **__: Any) -> None:
+        steps.append(counted.found.copy())
+        counted.found.clear()
+
+    def unseen(optimiser: Any, *given: Any, **named: Any) -> Any:
+        with torch._C.DisableTorchFunction(), torch.utils._python_dispatch._disable_current_modes():
+            return optimise(optimiser, *given, **named)
+
+    optimise = torch.optim.AdamW.step
+    monkeypatch.setattr(torch.optim.AdamW, "step", unseen)
+    monkeypatch.setattr(Watch, "on_step_begin", next_step)
+    with CountedCalls(counted.found), counted:
+        run("out", replace(ONE, steps=5, tokens_per_batch=700, **options), rows=rows)
+    assert steps[2:] == [["tolist"]] * 3
