@@ -276,7 +276,7 @@ def test_stopped_and_continued_it_ends_where_it_would_have(run: Train, both: Tra
     stop = Stop()
 
     def after_the_third(entry: dict[str, Any], steps: int) -> None:
-        stop.asked = entry["step"] == 3
+        stop.asked |= entry["step"] == 3
 
     outcome, _ = run("parts", settings, rows=both, report=after_the_third, stop=stop)
     assert outcome.stopped

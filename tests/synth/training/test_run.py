@@ -149,7 +149,7 @@ def test_a_subspace_is_trained_orthogonal_to_what_is_kept(run: Train, model: str
     stop = Stop()
 
     def after_the_third(entry: dict[str, Any], steps: int) -> None:
-        stop.asked = entry["step"] == 3
+        stop.asked |= entry["step"] == 3
 
     outcome, _ = run("parts", settings, trained=trained, report=after_the_third, stop=stop)
     assert outcome.stopped
