@@ -54,7 +54,7 @@ case " $want " in
         llamafactory==0.9.5 axolotl==0.19.0 addict colorama distro posthog
     # What the extra `memory` has: transformers imports it wherever it finds it, which every test of a command would
     # wait for.
-    pip install --no-deps --target "$venv/memory" --upgrade torchao==0.18.0
+    pip install --no-deps --target "$venv/memory" --upgrade bitsandbytes==0.50.2 torchao==0.18.0
     ;;
 esac
 touch "$stamp"

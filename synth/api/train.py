@@ -27,6 +27,7 @@ from synth.values import (
     OptimizerName,
     OverlongTrained,
     Positive,
+    Quantised,
     ReplayLoss,
     ReplayPositions,
     Rows,
@@ -75,6 +76,7 @@ def train(
     lora_alpha: Count | None = None,
     lora_dropout: Dropout = 0.0,
     peft: str | os.PathLike[str] | None = None,
+    quantise: Quantised | None = None,
     loss: TokenLoss = "sft",
     eaft_alpha: NonNegative = 1.0,
     lm_loss_coef: NonNegative = 0.0,
@@ -147,6 +149,8 @@ def train(
         lora_alpha: the adapters' scale; twice the rank by default.
         lora_dropout: dropout before the adapters.
         peft: or another method of peft: the file of its configuration, JSON.
+        quantise: hold the matrices around the adapter in 4 bits (QLoRA, arXiv 2305.14314; needs bitsandbytes). What is
+            saved is the model as it was, in full precision, with the adapter merged in.
         loss: on the task's tokens: "sft", all alike; "dft", each times the model's own probability of it, so that
             unlikely ones are learnt less (arXiv 2508.05629); "eaft", each times the entropy of the model's 20 likeliest
             tokens ÷ 3, so that less is learnt where the model is sure, of another token above all (arXiv 2601.02151).
@@ -253,6 +257,7 @@ def train(
             lora_alpha=lora_alpha,
             lora_dropout=lora_dropout,
             peft=None if peft is None else os.fspath(peft),
+            quantise=quantise,
         ),
         RowSettings(train_on, text_column, overlong, prefix, stop, max_length),
         chosen,

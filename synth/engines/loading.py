@@ -189,19 +189,31 @@ def _generation_ids(model: str, name: str) -> tuple[int, ...]:
     return tuple(tokens)
 
 
-def load_causal_model(model: str, dtype: Any) -> Any:
+def load_causal_model(model: str, dtype: Any, *, in_4_bits_on: Any = None) -> Any:
     """A causal language model in eval mode, on the CPU.
 
     Args:
         model: a directory or a Hub id.
         dtype: of torch, or "auto" for the model's own.
+        in_4_bits_on: a device that it is read to instead, the matrices of its layers in 4 bits (bitsandbytes).
 
     Raises:
         UsageError: it cannot be read, is no causal language model, or needs code that may not run.
     """
-    from transformers import AutoModelForCausalLM
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
 
-    return _weights(AutoModelForCausalLM, model, dtype, f"cannot load {model} as a causal language model")
+    fault = f"cannot load {model} as a causal language model"
+    if in_4_bits_on is None:
+        return _weights(AutoModelForCausalLM, model, dtype, fault)
+    in_4_bits = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
+    return _weights(
+        AutoModelForCausalLM, model, dtype, fault, quantization_config=in_4_bits, device_map={"": in_4_bits_on}
+    )
 
 
 def load_classifier(model: str, dtype: Any) -> Any:
@@ -276,7 +288,7 @@ def window_of(config: Any) -> int | None:
     return window
 
 
-def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:
+def _weights(kind: Any, model: str, dtype: Any, fault: str, **others: Any) -> Any:
     config = load_config(model)
     with reading(model, fault):
         loaded, report = kind.from_pretrained(
@@ -286,6 +298,7 @@ def _weights(kind: Any, model: str, dtype: Any, fault: str) -> Any:
             attn_implementation=attention_of(config),
             trust_remote_code=_remote_code.given,
             output_loading_info=True,
+            **others,
         )
     if missing := sorted(report["missing_keys"]):  # transformers would use random numbers in their place
         raise UsageError(f"{fault}: {len(missing)} of its weights are in none of its files, {missing[0]} among them")

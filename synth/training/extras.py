@@ -14,6 +14,8 @@ def require_libraries(settings: TrainingSettings, trained: TrainedParts) -> None
     """
     if trained.adapts:
         require("peft", "adapters", "`lora`" if trained.lora is not None else "`peft`")
+    if trained.quantise:
+        require("bitsandbytes", "memory", f"`quantise` {trained.quantise}")
     if settings.weights == "bfloat16":
         require("torchao", "memory", "`weights` bfloat16")
     if settings.optimizer == "adamw-8bit":

@@ -96,7 +96,7 @@ def setup_of(
     *,
     longest: int,
     device: str,
-    processes: int,
+    shards: int,
     reference: bool,
     teacher: int = 0,
 ) -> Setup:
@@ -107,11 +107,10 @@ def setup_of(
         adapter: weights of the adapter, where one is trained.
         longest: tokens of the longest row.
         device: as for `pick_device`.
-        processes: how many there are.
+        shards: processes that share the model.
         reference: whether the model before training is needed, too.
         teacher: weights of a teacher, where there is one.
     """
-    sharded = os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
     return Setup(
         tokens=max(settings.tokens_per_batch, settings.replay.tokens_per_batch if settings.replay else 0),
         longest=longest,
@@ -122,7 +121,7 @@ def setup_of(
         checkpointing=settings.gradient_checkpointing,
         reference=reference,
         teacher=teacher,
-        shards=processes if sharded else 1,
+        shards=shards,
     )
 
 

@@ -222,6 +222,8 @@ def _changes(shape: Shape, setup: Setup) -> Iterator[tuple[str, Change]]:
         yield "`optimizer` adamw-8bit", lambda now: replace(now, optimizer="adamw-8bit")
         yield "`weights` bfloat16", lambda now: replace(now, weights="bfloat16", half=True)
         yield "`lora` 16", lambda now: replace(now, adapter=shape.adapter(16), weights="float32", reference=False)
+    if setup.shards == 1:
+        yield "`quantise` 4bit", lambda now: replace(now, quantised=bool(now.adapter))
     for shards in (2, 4, 8, 16, 32, 64):
         if shards > setup.shards:
             name = f"{shards} such devices (accelerate launch --use_fsdp)"

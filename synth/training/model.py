@@ -10,7 +10,7 @@ import torch
 from synth.engines.base import EngineOptions
 from synth.engines.hf.engine import load_model
 from synth.engines.hf.forward import alike
-from synth.engines.loading import outline
+from synth.engines.loading import load_causal_model, outline
 from synth.errors import UsageError
 from synth.quiet import quiet_libraries
 from synth.training.fit import shape_of
@@ -20,21 +20,28 @@ from synth.training.settings import UNMERGED, TrainedParts
 _PARTS = {"attention": re.compile(r"attn|attention"), "mlp": re.compile(r"mlp|feed_?forward|ffn|experts|moe")}
 
 
-def load_for_training(name: str, dtype: str, trained: TrainedParts) -> Any:
-    """Load a model on the CPU and make the chosen parts of it trainable.
+def load_for_training(name: str, dtype: str, trained: TrainedParts, place: torch.device | None = None) -> Any:
+    """Load a model and make the chosen parts of it trainable.
 
     Args:
         name: a directory or a Hub id.
         dtype: of the weights: "float32", or "bfloat16" where they are frozen and an adapter is trained.
         trained: what is trained.
+        place: where it is quantised, if it is.
 
     Returns:
-        A model of transformers, or one of peft around it.
+        A model of transformers, or one of peft around it; on the CPU, unless it is quantised.
 
     Raises:
         UsageError: it cannot be loaded, nothing of it would be trained, or peft refuses it.
     """
-    model = load_model(name, EngineOptions(device="cpu", dtype=dtype))
+    if trained.quantise:
+        model = load_causal_model(name, getattr(torch, dtype), in_4_bits_on=place)
+        for module in model.modules():  # on a CPU, what has been packed for inference once has no gradient ever after
+            if hasattr(module, "support_avx512bf16_for_cpu"):
+                module.support_avx512bf16_for_cpu = False
+    else:
+        model = load_model(name, EngineOptions(device="cpu", dtype=dtype))
     model.config.use_cache = False
     _hold_back(model, trained)
     if not trained.adapts:

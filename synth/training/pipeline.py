@@ -75,6 +75,8 @@ class TrainingJob:
                 "`weights` are those of a model that is trained whole; an adapter's are float32, and the model's own "
                 "are held in what is computed in (`dtype`)"
             )
+        if self.trained.quantise and is_sharded():
+            raise UsageError("`quantise` 4bit holds the whole model in each process: leave --use_fsdp out")
         require_libraries(self.settings, self.trained)
         if self.trained.adapts:
             self.trained.adapter()
@@ -117,6 +119,11 @@ def processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def is_sharded() -> bool:
+    """Whether the processes share the model among them, as accelerate says."""
+    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+
+
 def is_first_process() -> bool:
     """Whether this is the process that writes and reports."""
     return os.environ.get("RANK", "0") == "0"
@@ -137,7 +144,7 @@ def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "Training
         size.adapter,
         longest=int(source.rows.sizes.max()),
         device=job.device,
-        processes=processes(),
+        shards=processes() if is_sharded() else 1,
         reference=job.settings.needs_reference or (job.method is not None and job.method.needs_reference),
         teacher=size.teacher,
     )

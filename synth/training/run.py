@@ -6,7 +6,7 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -139,7 +139,7 @@ class _Model:
         # Saved in the number format of its files, or in float32 where that was asked for.
         self._dtype = torch.float32 if settings.dtype == "float32" else load_config(name).dtype or torch.float32
         torch.manual_seed(settings.seed)  # an adapter's first weights
-        self.net = load_for_training(name, self._weights, trained)
+        self.net = load_for_training(name, self._weights, trained, self.place)
         self.base = self._inner(self.net)
         check_causal(self.base)
         if trained.peft is not None and settings.needs_reference:
@@ -163,6 +163,14 @@ class _Model:
         self.net.load_state_dict(weights)
         self.base = self._inner(self.net)
 
+    def _in_full(self) -> Any:
+        """The model around which the adapter was trained in 4 bits, as it is in its files, with the adapter."""
+        import peft
+
+        net = load_for_training(self.name, "float32", replace(self.trained, quantise=None))
+        peft.set_peft_model_state_dict(net, peft.get_peft_model_state_dict(self.net))
+        return net
+
     @property
     def finite(self) -> bool:
         """Whether all weights are numbers."""
@@ -173,7 +181,7 @@ class _Model:
         base = self.base
         if self.trained.adapts:
             self.net.save_pretrained(folder / "adapter")
-            base = self.net.merge_and_unload()
+            base = (self._in_full() if self.trained.quantise else self.net).merge_and_unload()
         base.set_attn_implementation(own_attention(base))
         base.config.use_cache = True
         base.to(self._dtype)
@@ -321,7 +329,7 @@ class _Run:
             sum(p.numel() for p in model.net.parameters() if p.requires_grad) if model.trained.adapts else 0,
             longest=int(self._rows.sizes.max()),
             device=str(model.place),
-            processes=self.trainer.args.world_size,
+            shards=self.trainer.args.world_size if self.trainer.is_fsdp_enabled else 1,
             reference=self._settings.needs_reference,
         )
         return advice_after_failure(shape_of(model.base), setup)

@@ -9,6 +9,7 @@ from synth.small_text import read_small
 from synth.values import (
     OptimizerName,
     OverlongTrained,
+    Quantised,
     ReplayLoss,
     ReplayPositions,
     Schedule,
@@ -211,6 +212,7 @@ class TrainedParts:
         lora_alpha: their scale, twice the rank by default (arXiv 2405.09673).
         lora_dropout: dropout before them.
         peft: or the file of a peft configuration (JSON), for any other method of peft.
+        quantise: "4bit": the matrices around the adapter are held in 4 bits (QLoRA, arXiv 2305.14314).
 
     Raises:
         UsageError: a value is out of its range, or there are two adapters.
@@ -222,6 +224,7 @@ class TrainedParts:
     lora_alpha: int | None = None
     lora_dropout: float = 0.0
     peft: str | None = None
+    quantise: Quantised | None = None
 
     def __post_init__(self) -> None:
         for name in ("dropout", "lora_dropout"):
@@ -231,6 +234,8 @@ class TrainedParts:
             _require(value is None or value >= 1, name, value, "1 or more")
         if self.lora is not None and self.peft is not None:
             raise UsageError("`lora` and `peft` are two ways to say what is trained: give one of them")
+        if self.quantise is not None and not self.adapts:
+            raise UsageError("`quantise` is of the model around an adapter: give `lora` or `peft`, too")
 
     @property
     def adapts(self) -> bool:

@@ -286,6 +286,7 @@ def test_a_model_shared_among_processes_is_saved_whole(
         (("--dry-run", "--freeze", "everything"), "--freeze everything is unknown"),
         (("--dry-run", "--freeze", "layers:0-99"), "the model has the layers 0-"),
         (("-o", "x", "--lora", 4, "--peft", "f.json"), "give one of them"),
+        (("-o", "x", "--quantise", "4bit"), "--quantise is of the model around an adapter: give --lora or --peft, too"),
         (("-o", "x", "--lora", 4, "--weights", "bfloat16"), "--weights are those of a model that is trained whole"),
         (("-o", "x", "--dtype", "float32", "--weights", "bfloat16"), "are computed in bfloat16: leave --dtype"),
         (("-o", "x", "--eaft-alpha", 2), "give --loss eaft"),

@@ -97,6 +97,14 @@ def test_the_readmes_figures(train: Command, tasks: Path, seven: Path, monkeypat
         assert text.format(gib(out, "memory, together")) in readme, (options, gib(out, "memory, together"))
 
 
+def test_a_model_in_4_bits_is_not_shared(
+    train: Command, tasks: Path, model: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
+    status, _, err = train(tasks, "--model", model, "--lora", 4, "--quantise", "4bit", "--dry-run")
+    assert status == 2 and "--quantise 4bit holds the whole model in each process: leave --use_fsdp out" in err
+
+
 def test_when_memory_runs_out(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("out of memory")
