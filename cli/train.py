@@ -28,9 +28,9 @@ def command(call: Call) -> None:
     """Train a model on a data set, and measure what it learns and forgets.
 
     Rows may be conversations, plain texts, which are trained on whole, or tokens with `labels` (and `weights`), as
-    `synth score-tokens` writes them. The trained model is saved in DIR as any model is, an adapter merged into it. A
-    killed run is continued by the same command, with the same result. Several GPUs: accelerate launch -m cli train …,
-    or torchrun -m.
+    `synth score-tokens` writes them; with --method, preference pairs, or prompts that the model answers itself. The
+    trained model is saved in DIR as any model is, an adapter merged into it. A killed run is continued by the same
+    command, with the same result. Several GPUs: accelerate launch -m cli train …, or torchrun -m.
 
     \b
     Examples:
@@ -42,6 +42,8 @@ def command(call: Call) -> None:
       synth train tasks.jsonl --model M -o tuned --replay replay --replay-loss kl
       synth train mixed --model M -o tuned --replay-on magpie --replay-loss kl --replay-weight 3
       synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
+      synth train own/pairs --model M -o preferred --method dpo --eval old.jsonl
+      synth train replay --model tuned -o healed --method distil --teacher M
       synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
     """  # noqa: D301 (\b is click's)
     from synth.reports.terminal.plan import print_plan

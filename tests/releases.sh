@@ -14,7 +14,7 @@ prepare() { # NAME RESOLUTION
         # To the letter the build of torch that is there: where there is no GPU, no other will do.
         build=$("$here/bin/python" -m pip show torch 2>/dev/null | sed -n 's/^Version: //p')
         "$here/bin/python" -m uv pip install --quiet --python "$here" --resolution "$2" \
-            --editable '.[adapters]' "torch==${build:-2.13.0}" 'pytest>=8'
+            --editable '.[adapters,trl]' "torch==${build:-2.13.0}" 'pytest>=8'
         touch "$mark"
     fi
 }
@@ -23,11 +23,11 @@ try() { # NAME RESOLUTION
     prepare "$@"
     "$here/bin/python" -c '
 from importlib.metadata import version
-print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "peft", "datasets", "pyarrow")))'
+print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "pyarrow")))'
     # test_quiet.py is a session of commands: generation, scores, mixing, training, evaluation, report, export. Of the
     # training's tests those of batches, rows and folders are left out: no library below decides how they end.
     OMP_NUM_THREADS=1 "$here/bin/python" -m pytest --quiet -p no:cacheprovider --durations 5 \
-        tests/cli/test_quiet.py tests/synth/training/test_{attention,merge,run,trainer}.py \
+        tests/cli/test_quiet.py tests/synth/training/test_{attention,merge,methods,run,trainer}.py \
         tests/synth/chat/test_format.py tests/synth/engines/hf/test_engine_faults.py \
         tests/synth/data/test_read.py \
         tests/synth/data/test_write.py::test_directory_is_what_datasets_loads \
