@@ -65,6 +65,14 @@ def adapter_for(adapter: str, model: str) -> str:
     return folder
 
 
+def said_of(folder: str | None) -> str:
+    """The end of an engine's description: which adapter it applies, and to what it says it belongs; empty for None."""
+    if folder is None:
+        return ""
+    base = read_adapter(folder).base
+    return f", adapter {folder}" + (f" (trained on {base})" if base else "")
+
+
 def _locate(adapter: str) -> str:
     folder = Path(adapter).expanduser()
     fault = f"`adapter` {adapter[:200]}"

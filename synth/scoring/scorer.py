@@ -58,6 +58,7 @@ def open_scorer(
 
 class _LocalScorer:
     def __init__(self, model: str, tokenizer: Tokenizer, options: EngineOptions, loaded: Any, entropy: bool) -> None:
+        from synth.engines.adapters import said_of
         from synth.engines.hf.engine import load_model, window
         from synth.engines.hf.forward import Scorer
 
@@ -65,7 +66,8 @@ class _LocalScorer:
         if loaded is None:
             loaded = load_model(model, options)
         self.max_length = window(loaded, options.max_length)
-        self.description = f"{type(loaded).__name__} on {loaded.device}, {str(loaded.dtype).removeprefix('torch.')}"
+        dtype = str(loaded.dtype).removeprefix("torch.")
+        self.description = f"{type(loaded).__name__} on {loaded.device}, {dtype}{said_of(options.adapter)}"
         self._vocabulary: int = loaded.get_input_embeddings().num_embeddings
         scorer = Scorer(loaded)
         self._score = scorer.predictions if entropy else scorer.score

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synth.engines.adapters import merged, read_adapter
+from synth.engines.adapters import merged, read_adapter, said_of
 from synth.engines.base import GPU_MEMORY, Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.device import cache_memory, pick_device, pick_dtype
 from synth.engines.hf.decoding import Decoder, SequenceState
@@ -88,7 +88,8 @@ class TransformersEngine:
         """The model, to be read between requests; None once the engine is closed."""
         self.max_length = window(model, options.max_length)
         dtype = str(model.dtype).removeprefix("torch.")
-        self.description = f"transformers, {type(model).__name__} on {model.device}, {dtype}"
+        where = f"on {model.device}, {dtype}{said_of(options.adapter)}"
+        self.description = f"transformers, {type(model).__name__} {where}"
         # A fast tokenizer that encodes in one thread while it decodes in another raises "Already borrowed".
         self._tokenizer = copy.deepcopy(tokenizer)
         self._vocabulary = model.get_input_embeddings().num_embeddings

@@ -10,6 +10,7 @@ import itertools
 from collections.abc import Sequence
 from typing import IO, TYPE_CHECKING, Any, Literal
 
+from synth.engines.adapters import said_of
 from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.loading import needs_remote_code, remote_code_fault
 from synth.engines.vllm.arguments import arguments_of, importing
@@ -179,5 +180,6 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     if not debugging():
         atexit.register(end_quietly)
     gc.freeze()  # vLLM's modules hold a million objects: walking them at a full collection takes half a second
-    description = f"vLLM {vllm.__version__} on {where}, {dtype}"
+    given = "".join(f", {name} {value}" for name, value in options.engine_args.items())
+    description = f"vLLM {vllm.__version__} on {where}, {dtype}{given}{said_of(options.adapter)}"
     return VllmEngine(llm, tokenizer, description, log, watchdog(before), adapter)

@@ -63,13 +63,14 @@ def test_a_model_with_an_adapter_answers_as_the_merged_one(
     assert answers(loop, chat, engine, MODEL, options) == merged != plain
 
 
-def test_scores_and_rows_say_which_adapter(tuned: Path, tmp_path: Path) -> None:
+def test_scores_and_rows_say_which_adapter(tuned: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     rows = [{"messages": [{"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Hello, you two."}]}]
     given = {"engine": "transformers", "device": "cpu"}
     with synth.load(MODEL, **given, adapter=tuned / "adapter") as model, synth.load(tuned, **given) as whole:  # type: ignore[arg-type]
         scored, expected = (synth.score_tokens(one, rows) for one in (model, whole))
         [row] = synth.magpie(model, rows=1, output=tmp_path / "d")
         assert row["model"] == f"{MODEL} + {tuned / 'adapter'}"
+    assert f"adapter {tuned / 'adapter'} (trained on {MODEL})" in capfd.readouterr().err
     for one, other in zip(scored, expected, strict=True):
         mine, theirs = (np.array(row["logprobs"], float) for row in (one, other))
         assert np.isfinite(mine).any() and np.allclose(mine, theirs, atol=1e-4, equal_nan=True)
@@ -137,6 +138,11 @@ def test_vllm_says_at_once_what_it_does_not_take(tuned: Path, copied: Path) -> N
         synth.load(MODEL, engine="vllm", engine_args={"quantisation": "fp8"})
     with pytest.raises(UsageError, match=r"`engine_args` seed: .*made from `seed`"):
         synth.load(MODEL, engine="vllm", engine_args={"seed": 1})
+    ngrams = {"method": "ngram", "num_speculative_tokens": 2}
+    given = synth.load(MODEL, engine="vllm", engine_args={"kv-cache-dtype": "fp8", "speculative_config": ngrams})
+    assert given.record()["engine_args"] == {"kv_cache_dtype": "fp8", "speculative_config": ngrams}
+    assert given.other(f"{MODEL}@http://127.0.0.1:9").record().get("engine_args") is None
+    assert given.run_in("transformers").record().get("engine_args") is None
     with pytest.raises(UsageError, match="recorded as JSON"):
         synth.load(MODEL, engine="vllm", engine_args={"quantization": {1}})
 
