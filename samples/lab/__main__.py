@@ -1,6 +1,7 @@
 """Run the lab: `python -m samples.lab -o lab`. Killed at any moment, the same command goes on.
 
-Hours on two cores, minutes with `--scale 0.05`. Writes results.json and table.md as arms are done, then plots.
+Hours on two cores, minutes with `--scale 0.05`. Writes results.json and table.md as arms are done, then plots. With
+`--only`, results.json keeps what it has of other arms: copied into DIR, the one beside this file grows by what is run.
 """
 
 import argparse
@@ -12,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
 from samples.lab.arms import ADAPTER_RATES, ARMS, ITEMS, RATES, REPLAY, STEPS, TASKS, Arm
+from samples.lab.commands import read_json
 from samples.lab.suites import write_suites
 from samples.lab.table import draw, table
 from samples.lab.trial import Lab, run_arm, try_rate
@@ -48,6 +50,8 @@ def _make_data(lab: Lab, arms: list[Arm]) -> None:
         lab.data.target(arm.target, arm.style)
         for name, _ in arm.replay:
             lab.data.replay(name, scored=arm.target.startswith("masked"))
+        if arm.beside:
+            lab.data.replay(arm.beside, scored=False)
 
 
 def _rates(lab: Lab, arms: list[Arm], jobs: int) -> dict[tuple[str, bool], str]:
@@ -70,22 +74,24 @@ def _rates(lab: Lab, arms: list[Arm], jobs: int) -> dict[tuple[str, bool], str]:
 
 def _run(lab: Lab, arms: list[Arm], rates: dict[tuple[str, bool], str], seeds: int, jobs: int) -> None:
     began = time.monotonic()
-    results = {}
+    file = lab.folder / "results.json"
+    results = {result["arm"]: result for result in (read_json(file) if file.exists() else [])}
+    done = 0
     with ThreadPoolExecutor(jobs) as pool:
         asked = {
             pool.submit(run_arm, lab, arm, seeds, rates[arm.style, "--lora" in arm.train]): arm.name for arm in arms
         }
         for future in as_completed(asked):
             results[asked[future]] = future.result()
-            found = [results[arm.name] for arm in arms if arm.name in results]
-            (lab.folder / "results.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+            found = [results[arm.name] for arm in ARMS if arm.name in results]
+            file.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
             (lab.folder / "table.md").write_text(table(found), encoding="utf-8")
             runs = results[asked[future]]["test"]
             new, kept = (statistics.mean(run[name] for run in runs) for name in ("new", "kept"))
-            minutes = (time.monotonic() - began) / 60
-            _say(f"{len(results)} of {len(arms)}, {minutes:.0f} min: {asked[future]}: new {new:.1%}, kept {kept:.1%}")
-    draw(list(results.values()), lab.folder, SHOWN)
-    print(table([results[arm.name] for arm in arms]))
+            minutes, done = (time.monotonic() - began) / 60, done + 1
+            _say(f"{done} of {len(arms)}, {minutes:.0f} min: {asked[future]}: new {new:.1%}, kept {kept:.1%}")
+    draw(found, lab.folder, SHOWN)
+    print(table(found))
 
 
 def _say(line: str) -> None:

@@ -30,7 +30,9 @@ class Arm:
         group: the family it is of.
         target: the set made of the new skill's tasks: see `samples.lab.data`.
         replay: sets mixed in, with their share of the target's rows.
-        train: options of `synth train` beyond the common ones; a `--lr RATE/3` is a third of the chosen rate.
+        beside: a set that is an objective of its own.
+        train: options of `synth train` beyond the common ones; `--lr RATE/3` is a third of the chosen rate, and
+            `--lr RATE*3` three times as much.
         merge: whether the result is merged with the foundation model, at a ratio chosen on the development split.
         style: of the human answers.
     """
@@ -39,9 +41,14 @@ class Arm:
     group: str
     target: str = "human"
     replay: tuple[tuple[str, str], ...] = ()
+    beside: str = ""
     train: tuple[str, ...] = ()
     merge: bool = False
     style: str = "alien"
+
+
+HELD = ("--replay-loss", "kl", "--replay-batch-tokens", str(BATCH_TOKENS))
+"""As many tokens of replay a step as of the task, held to the next-token distributions of the model before training."""
 
 
 def _magpie(share: str) -> tuple[tuple[str, str], ...]:
@@ -51,6 +58,7 @@ def _magpie(share: str) -> tuple[tuple[str, str], ...]:
 ARMS = (
     Arm("plain SFT", "baseline"),
     Arm("a third of the rate", "baseline", train=("--lr", "RATE/3")),
+    Arm("three times the rate", "baseline", train=("--lr", "RATE*3")),
     Arm("LoRA r16", "control", train=("--lora", "16")),
     Arm("dropout 0.1", "control", train=("--dropout", "0.1")),
     Arm("weight decay 0.1", "control", train=("--weight-decay", "0.1")),
@@ -61,6 +69,8 @@ ARMS = (
     Arm("Magpie 5%", "replay", replay=_magpie("5%")),
     Arm("Magpie 10%", "replay", replay=_magpie("10%")),
     Arm("Magpie 20%", "replay", replay=_magpie("20%")),
+    Arm("KL objective", "objective", beside="magpie-many", train=HELD),
+    Arm("KL objective, three times the rate", "objective", beside="magpie-many", train=(*HELD, "--lr", "RATE*3")),
     Arm("SSR 10%", "replay", replay=(("ssr", "10%"),)),
     Arm("safety 3%", "replay", replay=(("safety", "3%"),)),
     Arm("self-output", "own words", target="self-output"),

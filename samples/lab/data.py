@@ -2,8 +2,8 @@
 
 For a style:  human, self-output, paraphrase, minimum-change (fallback: the human answer), and scored with loss masks:
 masked (perplexity above 2.5), masked-random and masked-easiest (as many tokens).
-For all:      magpie (the model's own questions and answers), experience (what the model was trained on), ssr, safety
-(its own answers to harmful and harmless requests).
+For all:      magpie (the model's own questions and answers), magpie-many (four times as many), experience (what the
+model was trained on), ssr, safety (its own answers to harmful and harmless requests).
 """
 
 import json
@@ -15,6 +15,8 @@ from samples.lab.arms import HARD, Arm
 from samples.lab.commands import ENGINE, MAX_TOKENS, MODEL, synth
 from samples.lab.suites import write_experience, write_requests, write_tasks
 
+MANY = 4
+"""How many times as many rows `magpie-many` has."""
 KEPT = 20
 """Examples that self-synthesised rehearsal begins with (arXiv 2403.01244)."""
 
@@ -60,7 +62,7 @@ class Data:
         """A replay set; scored, too, where it is mixed with a scored one."""
         made = self._folder / f"{name}.jsonl"
         if not made.exists():
-            getattr(self, f"_make_{name}")(made)
+            getattr(self, f"_make_{name.replace('-', '_')}")(made)
         if not scored:
             return made
         tokens = self._folder / f"{name}-scored"
@@ -69,22 +71,17 @@ class Data:
         return tokens
 
     def _make_magpie(self, made: Path) -> None:
+        _write(made, self._drawn("magpie", self._replay * 2)[: self._replay])
+
+    def _make_magpie_many(self, made: Path) -> None:
+        _write(made, self._drawn("magpie-many", self._replay * MANY))
+
+    def _drawn(self, name: str, rows: int) -> list[list[dict[str, str]]]:
         """The model asks and answers itself. What asks a suite's question is left out."""
-        raw = self._folder / "magpie"
-        synth(
-            "magpie",
-            "--model",
-            MODEL,
-            *ENGINE,
-            "--max-tokens",
-            MAX_TOKENS,
-            "-n",
-            self._replay * 2,
-            "-o",
-            raw,
-            log=self._log,
-        )
-        _write(made, self._clean("magpie", raw)[: self._replay])
+        raw = self._folder / name
+        ask = ("--model", MODEL, *ENGINE, "--max-tokens", MAX_TOKENS)
+        synth("magpie", *ask, "-n", rows, "-o", raw, log=self._log)
+        return self._clean(name, raw)
 
     def _clean(self, name: str, raw: Path) -> list[list[dict[str, str]]]:
         """The conversations of a data set that ask no question of any suite; how many did is written down."""

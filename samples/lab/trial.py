@@ -57,19 +57,21 @@ def train(lab: Lab, arm: Arm, seed: int, rate: str, output: Path) -> float:
     """Train one model; returns the minutes it took."""
     mixed = lab.data.mixed(arm, seed, output.with_name(f"{output.name}-data"))
     if not (output / "run.json").exists():
-        options = [_rate(arm, rate) if word == "RATE/3" else word for word in arm.train]
+        options = [_rate(arm, rate) if word.startswith("RATE") else word for word in arm.train]
         lr = [] if "--lr" in options else ["--lr", rate]
+        beside = ["--replay", lab.data.replay(arm.beside, scored=False)] if arm.beside else []
         synth(
             *("train", mixed, "--model", MODEL, "-o", output, "--steps", lab.steps, "--batch-tokens", BATCH_TOKENS),
-            *("--dtype", "bfloat16", "--device", "cpu", "--seed", seed, *lr, *options),
+            *("--dtype", "bfloat16", "--device", "cpu", "--seed", seed, *lr, *beside, *options),
             log=output.with_name(f"{output.name}.log"),
         )
     return float(read_json(output / "run.json")["seconds"]) / 60
 
 
 def _rate(arm: Arm, chosen: str) -> str:
-    """The learning rate of an arm: the chosen one, or a third of it."""
-    return str(float(chosen) / 3) if "RATE/3" in arm.train else chosen
+    """The learning rate of an arm: the chosen one, a third of it, or three times as much."""
+    factor = {"RATE/3": 1 / 3, "RATE*3": 3}
+    return next((str(float(chosen) * factor[word]) for word in arm.train if word in factor), chosen)
 
 
 def run_arm(lab: Lab, arm: Arm, seeds: int, rate: str) -> dict[str, Any]:

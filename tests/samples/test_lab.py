@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -82,12 +83,13 @@ def test_the_table_has_mean_and_deviation(tmp_path: Path) -> None:
 
 
 def test_an_arm_in_small_and_again(tmp_path: Path) -> None:
-    """One with masks and scored replay; what is made is made once."""
+    """One with masks, scored replay and replay as an objective; what is made is made once."""
     arm = next(arm for arm in ARMS if arm.name == "natural: mask hard + Magpie 10%")
+    arm = replace(arm, beside="magpie", train=("--replay-loss", "kl", "--lr", "RATE*3"))
     lab = Lab(tmp_path / "lab", steps=4, tasks=40, replay=10)
     write_suites(lab.folder / "suites" / "test", "test", 2, 4, ("world", "tools"))
     found = run_arm(lab, arm, 1, "1e-3")
-    assert len(found["test"]) == 1 and found["steps"] == 4
+    assert len(found["test"]) == 1 and found["steps"] == 4 and found["rate"] == "0.003"
     assert 0 < found["base"]["old"] <= 1 and found["perplexity"] > 1
     [model] = (lab.folder / "trained").rglob("model.safetensors")
     before = model.stat().st_mtime_ns
