@@ -70,7 +70,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         self, args: TrainingArguments, state: Any, control: Any, *, lr_scheduler: Any, **_: Any
     ) -> None:
         """Note the step's learning rate, before the schedule goes on."""
-        self._rate = lr_scheduler.get_last_lr()[0]
+        self._rate = float(lr_scheduler.get_last_lr()[0])  # torchao's optimisers have a tensor, which is filled anew
 
     def on_log(
         self, args: TrainingArguments, state: Any, control: Any, logs: dict[str, float] | None = None, **_: Any
