@@ -211,6 +211,10 @@ def _opened(raw: Rows, settings: RowSettings, prompt_column: str | None, referen
             f"{raw.source} holds tokens (input_ids) without labels, so it is unknown which the assistant wrote: "
             "`train_on` all trains on every token; or add labels (synth score-tokens), or leave input_ids out"
         )
+    if has_pairs(raw.schema) and "messages" not in raw.schema.names and reference_column is None:
+        raise UsageError(
+            f"{raw.source} holds preference pairs (`chosen`, `rejected`): `method` dpo, ipo or simpo learns from these"
+        )
     return rows_or_texts(raw, prompt_column=prompt_column, reference_column=reference_column)
 
 

@@ -60,6 +60,7 @@ def test_refusals_name_options_before_anything_is_read(here: Here, files: Path, 
         (("--method", "ipo", "--replay", suite), "--replay does not go with --method ipo"),
         (("--method", "distil"), "name it with --teacher"),
         (("--beta", 0.1), "--beta does not go with --method sft"),
+        ((), "holds preference pairs (`chosen`, `rejected`): --method dpo, ipo or simpo"),
     ):
         done = here("train", pairs, *options, *dry)
         assert done.returncode == 2 and said in done.stderr, done.stderr
