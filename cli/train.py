@@ -40,6 +40,7 @@ def command(call: Call) -> None:
       synth train human --model M -o tuned --loss eaft
       synth train masked --model M -o tuned --kl 0.1 --kl-on replay
       synth train tasks.jsonl --model M -o tuned --replay replay --replay-loss kl
+      synth train tasks.jsonl --model M -o tuned --replay replay --replay-loss kl --reference-top-k 64
       synth train mixed --model M -o tuned --replay-on magpie --replay-loss kl --replay-weight 3
       synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
       synth train own/pairs --model M -o preferred --method dpo --eval old.jsonl

@@ -88,6 +88,7 @@ def train(
     replay_weight: NonNegative = 1.0,
     replay_loss: ReplayLoss = "nll",
     replay_positions: ReplayPositions | None = None,
+    reference_top_k: Count | None = None,
     gradient_checkpointing: bool = False,
     dtype: TrainingDType = "auto",
     weights: TrainedWeights = "float32",
@@ -169,6 +170,9 @@ def train(
             KL(reference ‖ model), "reverse-kl", or "js".
         replay_positions: take it on every token of replay, whoever wrote it, or on those trained on. By default on
             every one for a divergence, on those trained on for "nll".
+        reference_top_k: compute what the model before training predicts once, and store it in the output until the
+            training is finished, so that the model need not be in memory: so many tokens of each prediction, and all
+            others together (64 lacks little of a divergence; reverse-kl lacks most).
         gradient_checkpointing: less memory, a third more time.
         dtype: what is computed in; by default bfloat16 where the GPU can, else float32.
         weights: number format of the weights that are trained. In bfloat16, rounded by chance, they and their gradients
@@ -241,6 +245,7 @@ def train(
             kl_coef=kl_coef,
             kl_sources=several(kl_sources),
             replay=beside,
+            reference_top_k=reference_top_k,
             dtype=dtype,
             weights=weights,
             optimizer=optimizer,

@@ -1,18 +1,11 @@
-"""Losses of single tokens, in nats."""
+"""Losses of single tokens, in nats. Logits are as wide as the vocabulary: give them for some tokens at a time."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch.nn.functional import cross_entropy, log_softmax
-from torch.utils.checkpoint import checkpoint
 
 from synth.values import Divergence
-
-_AT_ONCE = 2**26
-"""Logits that are brought to float32 at once (256 MiB); what is computed from them is computed again in the backward
-pass, so that with a vocabulary of 150,000 no float32 copy of all logits is held."""
 
 
 def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -22,7 +15,7 @@ def token_losses(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
         logits: shape `[N, vocabulary]`.
         targets: token ids, shape `[N]`.
     """
-    return _in_chunks(_negative_logprobs, logits, targets)
+    return cross_entropy(logits.float(), targets, reduction="none")
 
 
 def divergences(reference: torch.Tensor, logits: torch.Tensor, kind: Divergence = "kl") -> torch.Tensor:
@@ -35,15 +28,28 @@ def divergences(reference: torch.Tensor, logits: torch.Tensor, kind: Divergence 
             "reverse-kl", KL(model ‖ reference); "js", Jensen-Shannon's: the mean of both divergences from the mean
             of the two distributions, log 2 at most.
     """
-    return _in_chunks(partial(_divergences, kind=kind), logits, reference)
+    return _divergences(log_softmax(reference.float(), -1), log_softmax(logits.float(), -1), kind)
 
 
-def _negative_logprobs(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return cross_entropy(logits.float(), targets, reduction="none")
+def coarse_divergences(
+    tokens: torch.Tensor, reference_logs: torch.Tensor, logits: torch.Tensor, kind: Divergence = "kl"
+) -> torch.Tensor:
+    """As `divergences`, of distributions over some tokens and all others together: never more than those, `[N]`.
+
+    Args:
+        tokens: ids, shape `[N, K]`, fewer than all.
+        reference_logs: log-probabilities of them before training, and of all others together; shape `[N, K + 1]`.
+        logits: of the model in training, shape `[N, vocabulary]`.
+        kind: as for `divergences`.
+    """
+    now = log_softmax(logits.float(), -1)
+    others = now.scatter(-1, tokens, -torch.inf).logsumexp(-1, keepdim=True)
+    # Stored in half precision, they do not quite sum up to 1.
+    before = log_softmax(reference_logs, -1)
+    return _divergences(before, torch.cat([now.gather(-1, tokens), others], -1), kind)
 
 
-def _divergences(logits: torch.Tensor, reference: torch.Tensor, kind: Divergence) -> torch.Tensor:
-    before, now = log_softmax(reference.float(), -1), log_softmax(logits.float(), -1)
+def _divergences(before: torch.Tensor, now: torch.Tensor, kind: Divergence) -> torch.Tensor:
     if kind == "kl":
         return _kl(before, now)
     if kind == "reverse-kl":
@@ -55,13 +61,3 @@ def _divergences(logits: torch.Tensor, reference: torch.Tensor, kind: Divergence
 def _kl(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """KL(left ‖ right) of log-probabilities."""
     return (left.exp() * (left - right)).sum(-1)
-
-
-def _in_chunks(
-    function: Callable[[torch.Tensor, torch.Tensor], torch.Tensor], logits: torch.Tensor, other: torch.Tensor
-) -> torch.Tensor:
-    rows = max(1, _AT_ONCE // logits.shape[-1])
-    if len(logits) <= rows:
-        return function(logits, other)
-    parts = zip(logits.split(rows), other.split(rows), strict=True)
-    return torch.cat([checkpoint(function, part, beside, use_reentrant=False) for part, beside in parts])

@@ -5,7 +5,7 @@ sequence, with positions that begin anew at each row and attention that ends the
 nothing is padding and no row sees another. Models that cannot be packed get the same rows padded; the loss is the same.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -24,17 +24,20 @@ input_ids       `[1, tokens]` if packed, else `[rows, longest]`
 position_ids    packed only: positions in the row
 attention_mask  padded only
 keep            the positions along the sequence whose logits are needed; `[K]`
-at              which of the rows × K logits belong to the N tokens; `[N]`
-targets         the tokens to predict; `[N]`
+at              which of the rows × K predictions belong to the N tokens, if not each to its own; `[N]`
+targets         the tokens to predict, those at which a divergence from the reference model counts first; `[N]`
 weights         of their loss; `[N]`
-kl_at           of the N tokens, those where the divergence from the reference model counts
+likeliest       where the reference model's predictions are stored: its K likeliest tokens, at those that are compared;
+                `[compared, K]`
+likeliest_logs  their log-probabilities, and that of all others together; `[compared, K + 1]`
 
 And what the host keeps to itself, for to ask a device for it is to wait for the device:
 
 lengths         tokens of each row, longest row first; `[rows]`
-totals          sums that losses are divided by: weights, N, and tokens of `kl_at`, of the task; and the weights of
+totals          sums that losses are divided by: weights, N, and compared tokens, of the task; and the weights of
                 replay; `[4]`, float64
 rows            indices of the rows; `[rows]`
+compared        how many of the N tokens a divergence from the reference model counts at
 replay          whether the rows are replay with an objective of its own; else they are the task's
 """
 
@@ -128,7 +131,8 @@ class Collator:
         rows: all rows.
         packed: lay rows end to end; else pad them.
         all_tokens: predict every token of the task's rows, for a language-model loss beside that on the labels.
-        kl_sources: sources of rows whose tokens' divergence from the reference model counts; None counts all.
+        compared: at which tokens a divergence from the reference model counts, shape `[tokens]`; None is nowhere.
+        likeliest: what is stored of the reference model's predictions for rows, as more of the batch; or None.
         every_replayed: predict every token of rows that are replay, each with weight 1.
         padding: the token id to pad with.
     """
@@ -136,7 +140,8 @@ class Collator:
     rows: TrainingRows
     packed: bool
     all_tokens: bool = False
-    kl_sources: frozenset[str] | None = None
+    compared: NDArray[np.bool_] | None = None
+    likeliest: Callable[[Sequence[int]], dict[str, NDArray[Any]]] | None = None
     every_replayed: bool = False
     padding: int = 0
 
@@ -151,25 +156,30 @@ class Collator:
         weights = np.concatenate([self.rows.weights[part] for part in parts])
         row = np.repeat(np.arange(len(chosen)), lengths)
         place = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
-        in_kl = [self.kl_sources is None or self.rows.sources[index] in self.kl_sources for index in chosen]
         replay = chosen[0] >= self.rows.tasks
         every = self.every_replayed if replay else self.all_tokens
         predicted = np.flatnonzero(place > 0 if every else (labels != IGNORED) & (weights > 0))
+        compared = 0
+        if self.compared is not None:
+            counts = np.concatenate([self.compared[part] for part in parts])[predicted]
+            predicted, compared = predicted[np.argsort(~counts, kind="stable")], int(counts.sum())
         # The logits at one position predict the token at the next.
         before = predicted - 1 if self.packed else place[predicted] - 1
         keep, inverse = np.unique(before, return_inverse=True)
         targets = np.where(labels[predicted] == IGNORED, tokens[predicted], labels[predicted])
         loss_weights = np.ones(len(predicted), np.float32) if replay and every else weights[predicted]
-        counted = np.array(in_kl)[row[predicted]] & (loss_weights > 0)
         weight, count = loss_weights.sum(dtype=np.float64), float(len(predicted))
-        totals = [0.0, 0.0, 0.0, weight] if replay else [weight, count, float(counted.sum()), 0.0]
+        totals = [0.0, 0.0, 0.0, weight] if replay else [weight, count, float(compared), 0.0]
         batch: dict[str, Any] = {
             "keep": keep,
-            "at": inverse if self.packed else row[predicted] * len(keep) + inverse,
             "targets": targets.astype(np.int64),
             "weights": loss_weights,
-            "kl_at": np.flatnonzero(counted),
         }
+        at = inverse if self.packed else row[predicted] * len(keep) + inverse
+        if not np.array_equal(at, np.arange(len(keep) * (1 if self.packed else len(chosen)))):
+            batch["at"] = at
+        if self.likeliest is not None:
+            batch |= self.likeliest(chosen)
         if self.packed:
             batch |= {"input_ids": tokens[None].astype(np.int64), "position_ids": place[None]}
         else:
@@ -179,4 +189,4 @@ class Collator:
             batch |= {"input_ids": ids, "attention_mask": mask}
         tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}
         host = {"lengths": lengths, "totals": np.array(totals), "rows": np.array(chosen), "replay": bool(replay)}
-        return tensors | host
+        return tensors | host | {"compared": compared}

@@ -32,6 +32,7 @@ _TOLD = (
     "replay_positions",
     "replay_weight",
     "replay_tokens_per_batch",
+    "reference_top_k",
 )
 """Options that the card lists, where they are set."""
 

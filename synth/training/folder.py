@@ -5,6 +5,7 @@ adapter/          the adapter by itself, where one was trained; the model has it
 run.json          settings, versions, counts, what was reached; written last (`progress.json` until then)
 log.jsonl         a line a step: loss, learning rate, gradient norm, tokens and seconds; a line an evaluation
 rejected.jsonl    rows that cannot be trained on, with the reason
+reference/        what the model before training predicts, where that is stored (`synth.training.stored`)
 checkpoints/      the last checkpoint of a run under way, for a step also the one before
 """
 
@@ -30,6 +31,7 @@ _OURS = {
     "log.jsonl",
     "rejected.jsonl",
     "checkpoints",
+    "reference",
     "curve.svg",
     "curve.png",
 }
@@ -39,13 +41,14 @@ class TrainingFolder:
     """The output directory of one training run. One process writes it; the others only read.
 
     Nothing is written, and nothing of an earlier run removed, before the first step is taken: a run that fails before
-    that leaves the directory as it found it.
+    that leaves the directory as it found it, but for predictions of the reference model, which the next run takes over.
 
     Attributes:
         record: of the run that is there, where it is continued; else of the new one.
         finished: whether the trained model is there already.
         begun: whether the directory is this run's: its first step was taken, now or earlier.
         log: entries, each with its `step`.
+        stored: this run's predictions of the reference model, one of the directories in `reference`; None for none.
     """
 
     def __init__(self, path: Path, record: RunRecord, *, restart: bool = False, writes: bool = True) -> None:
@@ -64,6 +67,7 @@ class TrainingFolder:
         self.record = replace(record, settings=json.loads(json.dumps(record.settings)))
         self.finished = self.begun = False
         self.log: list[dict[str, Any]] = []
+        self.stored: Path | None = None
         self._rejected: list[str] = []
         self._restart = restart
         try:
@@ -105,7 +109,7 @@ class TrainingFolder:
             return
         self.begun = True
         if self.writes:
-            _clear(self.path, everything=self._restart)
+            _clear(self.path, self.stored, everything=self._restart)
         self._write()
 
     def _write(self) -> None:
@@ -116,6 +120,11 @@ class TrainingFolder:
         replace_text(self.path / "log.jsonl", lines)
         if self._rejected:
             replace_text(self.path / "rejected.jsonl", "".join(self._rejected))
+
+    @property
+    def reference(self) -> Path:
+        """Where predictions of the reference model are."""
+        return self.path / "reference"
 
     @property
     def checkpoints(self) -> Path:
@@ -183,6 +192,7 @@ class TrainingFolder:
         replace_text(self.path / "run.json", self.record.as_json())
         (self.path / "progress.json").unlink(missing_ok=True)
         shutil.rmtree(self.checkpoints, ignore_errors=True)
+        shutil.rmtree(self.reference, ignore_errors=True)
         self.finished = True
 
     def __enter__(self) -> Self:
@@ -245,12 +255,21 @@ def _is_whole(checkpoint: Path) -> bool:
         return False
 
 
-def _clear(path: Path, *, everything: bool) -> None:
-    """Remove a run and its model, or what is left of an unfinished one; the lock stays."""
+def _clear(path: Path, stored: Path | None, *, everything: bool) -> None:
+    """Remove a run and its model, or what is left of an unfinished one; the lock stays, and what is stored."""
     for item in path.iterdir():
+        if stored is not None and item == stored.parent:
+            _clear_others(item, stored)
+            continue
         if item.name == ".lock" or not (everything or _is_ours(item.name)):
             continue
         if item.is_dir() and not item.is_symlink():
             shutil.rmtree(item)
         else:
             item.unlink()
+
+
+def _clear_others(folder: Path, kept: Path) -> None:
+    for item in folder.iterdir():
+        if item != kept:
+            shutil.rmtree(item, ignore_errors=True)

@@ -218,6 +218,8 @@ def _changes(shape: Shape, setup: Setup) -> Iterator[tuple[str, Change]]:
         if tokens >= setup.longest:
             name = f"`tokens_per_batch` {tokens:,} with {parts} times the `gradient_accumulation_steps`"
             yield name, partial(replace, tokens=tokens)
+    if setup.reference and not setup.adapter:
+        yield "`reference_top_k` 64", lambda now: replace(now, reference=False)
     if not setup.adapter:
         yield "`optimizer` adamw-8bit", lambda now: replace(now, optimizer="adamw-8bit")
         yield "`weights` bfloat16", lambda now: replace(now, weights="bfloat16", half=True)

@@ -14,11 +14,15 @@ without it, so that a step of which the model is sure counts less. The losses of
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from synth.scoring.losses import divergences, token_losses
+from synth.scoring.losses import token_losses
 from synth.scoring.token_weights import TokenWeights
 from synth.training.batches import Batch
+from synth.training.reference import Compare
+from synth.training.rows import TrainingRows
 from synth.training.settings import TrainingSettings
 
 
@@ -33,7 +37,7 @@ class Objectives:
     settings: TrainingSettings
 
     def compares(self, batch: Batch) -> bool:
-        """Whether the loss of a batch needs the reference model's logits."""
+        """Whether the loss of a batch compares with the reference model."""
         replay = self.settings.replay
         return self.settings.kl_coef > 0 if replay is None or not batch["replay"] else replay.loss != "nll"
 
@@ -42,29 +46,46 @@ class Objectives:
         return self.settings.replay.weight if self.settings.replay is not None and batch["replay"] else 1.0
 
     def loss(
-        self, batch: Batch, logits: torch.Tensor, reference: torch.Tensor | None, totals: torch.Tensor
+        self, batch: Batch, part: slice, logits: torch.Tensor, apart: Compare | None, totals: torch.Tensor
     ) -> torch.Tensor:
-        """A batch's part of the step's mean loss of its own objective, in nats a token.
+        """What some tokens of a batch add to the step's mean loss of its own objective, in nats a token.
 
         Args:
             batch: as the collator makes it.
-            logits: of the batch's targets; shape `[N, vocabulary]`.
-            reference: those of the reference model, where the loss compares with it.
+            part: which of its N tokens.
+            logits: that predict them; shape `[n, vocabulary]`.
+            apart: compares with the reference model, where the loss does.
             totals: sums over the step of `batch["totals"]`.
         """
         weights, predicted, in_kl, replayed = totals.clamp(min=1e-9)
-        replay = self.settings.replay
+        settings, replay = self.settings, self.settings.replay
         if replay is not None and batch["replay"]:
             if replay.loss == "nll":
-                losses = token_losses(logits, batch["targets"])
+                losses = token_losses(logits, batch["targets"][part])
             else:
-                assert reference is not None
-                losses = divergences(reference, logits, replay.loss)
-            return (losses * batch["weights"]).sum() / replayed
-        losses = token_losses(logits, batch["targets"])
-        own = TokenWeights(self.settings.loss, self.settings.eaft_alpha).of(logits, losses)
-        loss = (losses * (own * batch["weights"] / weights + self.settings.lm_loss_coef / predicted)).sum()
-        if reference is not None:
-            chosen = batch["kl_at"]
-            loss = loss + self.settings.kl_coef * divergences(reference[chosen], logits[chosen]).sum() / in_kl
+                assert apart is not None
+                losses = apart(logits, part, replay.loss)
+            return (losses * batch["weights"][part]).sum() / replayed
+        losses = token_losses(logits, batch["targets"][part])
+        own = TokenWeights(settings.loss, settings.eaft_alpha).of(logits, losses)
+        loss = (losses * (own * batch["weights"][part] / weights + settings.lm_loss_coef / predicted)).sum()
+        compared = min(batch["compared"] - part.start, len(logits))
+        if apart is not None and compared > 0:
+            near = apart(logits[:compared], slice(part.start, part.start + compared), "kl")
+            loss = loss + settings.kl_coef * near.sum() / in_kl
         return loss
+
+
+def compared_tokens(rows: TrainingRows, settings: TrainingSettings) -> NDArray[np.bool_] | None:
+    """At which tokens a divergence from the reference model counts; shape `[tokens]`; None is nowhere."""
+    if not settings.needs_reference:
+        return None
+    found = np.zeros(len(rows.tokens), bool)
+    trained, border, replay = rows.weights > 0, int(rows.starts[rows.tasks]), settings.replay
+    if settings.kl_coef:
+        named = [not settings.kl_sources or source in settings.kl_sources for source in rows.sources]
+        found[:border] = (trained & np.repeat(named, rows.sizes))[:border]
+    if replay is not None and replay.loss != "nll":
+        found[border:] = True if replay.every else trained[border:]
+        found[rows.starts[rows.tasks : -1]] = False  # nothing predicts a row's first token
+    return found

@@ -145,7 +145,7 @@ def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "Training
         longest=int(source.rows.sizes.max()),
         device=job.device,
         shards=processes() if is_sharded() else 1,
-        reference=job.settings.needs_reference or (job.method is not None and job.method.needs_reference),
+        reference=job.settings.holds_reference or (job.method is not None and job.method.needs_reference),
         teacher=size.teacher,
     )
     return plan_training(source, job.settings, processes(), fit(size.shape, setup, job.device))

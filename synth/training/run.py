@@ -6,10 +6,12 @@ import os
 import shutil
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, NoReturn
 
+import numpy as np
 import torch
 from numpy import int64
 from numpy.typing import NDArray
@@ -17,25 +19,27 @@ from transformers import PrinterCallback, TrainingArguments
 
 from synth.data.run.record import RunRecord
 from synth.engines.base import Tokenizer
-from synth.engines.device import out_of_memory, pick_device
-from synth.engines.hf.forward import check_causal
-from synth.engines.loading import load_config, own_attention
+from synth.engines.device import out_of_memory
+from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
 from synth.quiet import quiet_libraries
 from synth.training.attention import Way
 from synth.training.batches import Collator, hardest
 from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
-from synth.training.fit import advice_after_failure, in_bfloat16, setup_of, shape_of
+from synth.training.fit import advice_after_failure, setup_of, shape_of
 from synth.training.folder import TrainingFolder
 from synth.training.method import MethodSettings
-from synth.training.model import check_adapter_off, load_for_training
-from synth.training.objectives import Objectives
+from synth.training.model import check_adapter_off
+from synth.training.objectives import Objectives, compared_tokens
 from synth.training.optimizers import optimizer_for
 from synth.training.packing import NAMES, choose_attention
+from synth.training.reference import Reference
 from synth.training.replay import plan_batches
 from synth.training.rows import TrainingRows
 from synth.training.settings import TrainedParts, TrainingSettings
+from synth.training.stored import StoredReference
+from synth.training.trainee import TrainedModel
 from synth.training.trainer import TokenTrainer, use_packed_attention
 from synth.training.watch import Watch
 
@@ -88,7 +92,7 @@ def train(
     """
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
         raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
-    model = _Model(name, tokenizer, settings, trained, device)
+    model = TrainedModel(name, tokenizer, settings, trained, device)
     run = _Run(model, rows, settings, method, folder, callbacks or Callbacks())
     run.take_steps()
     steps: int = run.trainer.state.global_step
@@ -119,88 +123,12 @@ def _count_seen(record: RunRecord, rows: TrainingRows, batches: Sequence[NDArray
         part["seen"] = replay
 
 
-class _Model:
-    """The model that is trained, on the CPU until it trains, and what it is saved with.
-
-    Attributes:
-        place: the device that it trains on.
-        half: whether it computes in bfloat16 there.
-        net: the model, with an adapter around it where one is trained.
-        base: the model itself.
-    """
-
-    def __init__(
-        self, name: str, tokenizer: Tokenizer, settings: TrainingSettings, trained: TrainedParts, device: str
-    ) -> None:
-        self.name, self.tokenizer, self.trained = name, tokenizer, trained
-        self.place = pick_device(device)
-        self.half = in_bfloat16(settings, self.place)
-        self._weights = "bfloat16" if settings.weights == "bfloat16" or (self.half and trained.adapts) else "float32"
-        # Saved in the number format of its files, or in float32 where that was asked for.
-        self._dtype = torch.float32 if settings.dtype == "float32" else load_config(name).dtype or torch.float32
-        torch.manual_seed(settings.seed)  # an adapter's first weights
-        self.net = load_for_training(name, self._weights, trained, self.place)
-        self.base = self._inner(self.net)
-        check_causal(self.base)
-        if trained.peft is not None and settings.needs_reference:
-            check_adapter_off(self.net)
-        self._came = copy.deepcopy(self.base.generation_config), self.base.config.get_text_config().pad_token_id
-
-    def _inner(self, net: Any) -> Any:
-        return net.get_base_model() if self.trained.adapts else net
-
-    def reference(self) -> Any:
-        """The model before training, on its device; None where an adapter is switched off instead."""
-        return None if self.trained.adapts else self.beside(self.name)
-
-    def beside(self, name: str) -> Any:
-        """A model that is held beside it on its device, and not trained."""
-        return load_for_training(name, "bfloat16" if self.half else "float32", TrainedParts()).to(self.place).eval()
-
-    def load(self, weights: dict[str, torch.Tensor]) -> None:
-        """Use whole weights, gathered from all processes, instead of this process's part."""
-        self.net = load_for_training(self.name, "float32", self.trained)
-        self.net.load_state_dict(weights)
-        self.base = self._inner(self.net)
-
-    def _in_full(self) -> Any:
-        """The model around which the adapter was trained in 4 bits, as it is in its files, with the adapter."""
-        import peft
-
-        net = load_for_training(self.name, "float32", replace(self.trained, quantise=None))
-        peft.set_peft_model_state_dict(net, peft.get_peft_model_state_dict(self.net))
-        return net
-
-    @property
-    def finite(self) -> bool:
-        """Whether all weights are numbers."""
-        return all(bool(weight.isfinite().all()) for weight in self.net.parameters())
-
-    def save(self, folder: Path) -> None:
-        """Save the model; an adapter is merged into it and also saved beside it."""
-        base = self.base
-        if self.trained.adapts:
-            self.net.save_pretrained(folder / "adapter")
-            base = (self._in_full() if self.trained.quantise else self.net).merge_and_unload()
-        base.set_attn_implementation(own_attention(base))
-        base.config.use_cache = True
-        base.to(self._dtype)
-        # save_pretrained refuses what others publish, such as a temperature without `do_sample`: it is kept as it came.
-        # TRL's trainers, too, change it for themselves.
-        came, base.config.get_text_config().pad_token_id = self._came
-        base.generation_config = type(came)()
-        base.save_pretrained(folder)
-        base.generation_config = came
-        came.to_json_file(folder / "generation_config.json")
-        self.tokenizer.save_pretrained(folder)
-
-
 class _Run:
     """A model, the batches that it is trained on, and the trainer that takes the steps."""
 
     def __init__(
         self,
-        model: _Model,
+        model: TrainedModel,
         rows: TrainingRows,
         settings: TrainingSettings,
         method: MethodSettings | None,
@@ -209,6 +137,7 @@ class _Run:
     ) -> None:
         self._model, self._rows, self._settings, self._method = model, rows, settings, method
         self._folder, self._callbacks = folder, callbacks
+        self._stored: StoredReference | None = None
         kind, more = (TrainingArguments, {}) if method is None else method.trainer().arguments(method, rows, settings)
         arguments = kind(**_arguments(settings, folder, model, kind), **more)
         self._per_step = settings.batches_per_step * arguments.world_size
@@ -252,18 +181,21 @@ class _Run:
         mine = self._batches[arguments.process_index :: arguments.world_size]
         if self._method is not None:
             return self._open_method(self._method, arguments, mine)
-        reference = model.reference() if settings.needs_reference else None
-        if self._packed:
-            use_packed_attention(self._packed, *(one for one in (model.base, reference) if one is not None))
         collator = Collator(
             self._rows,
             self._packed is not None,
             all_tokens=settings.lm_loss_coef > 0,
-            kl_sources=frozenset(settings.kl_sources) if settings.kl_sources else None,
+            compared=compared_tokens(self._rows, settings),
             every_replayed=settings.replay is not None and settings.replay.every,
             padding=model.tokenizer.pad_token_id or 0,
         )
-        return TokenTrainer(
+        reference: Reference | None = None
+        if settings.reference_top_k is not None:
+            self._stored = reference = self._plan_reference(collator, settings.reference_top_k)
+            collator = replace(collator, likeliest=reference.likeliest)
+        elif settings.needs_reference:
+            reference = model.reference(self._packed)
+        trainer = TokenTrainer(
             model=model.net,
             args=arguments,
             processing_class=model.tokenizer,
@@ -273,6 +205,9 @@ class _Run:
             objectives=Objectives(settings),
             reference=reference,
         )
+        if self._packed:  # only now, as models were tried with a few tokens
+            use_packed_attention(self._packed, model.base)
+        return trainer
 
     def _open_method(self, method: MethodSettings, arguments: TrainingArguments, batches: list[NDArray[int64]]) -> Any:
         model = self._model
@@ -288,17 +223,58 @@ class _Run:
             rows=self._rows, batches=batches, model=model.net, args=arguments, processing_class=tokenizer, **teacher
         )
 
+    def _plan_reference(self, collator: Collator, top_k: int) -> StoredReference:
+        return StoredReference(
+            self._folder.reference,
+            collator,
+            np.unique(np.concatenate(self._batches)),
+            top_k=top_k,
+            tokens=self._settings.tokens_per_batch,
+            vocabulary=self._model.base.config.get_text_config().vocab_size,
+            model=f"{model_revision(self._model.name)}, computed in {'bfloat16' if self._model.half else 'float32'}",
+        )
+
+    def _compute_reference(self, stored: StoredReference) -> bool:
+        """Store what is not yet, the model being that before training still; False if a person stopped it."""
+        model, trainer = self._model, self.trainer
+        self._folder.stored = stored.folder
+        if missing := stored.missing():
+            stored.check_space()
+            self._callbacks.say(
+                f"computing the reference: {stored.positions:,} predictions, {stored.size / 2**20:,.1f} MiB in "
+                f"{len(stored.parts):,} files, of which {len(missing):,} are missing"
+            )
+        # Where the model is shared among processes, the first may be the only one that has read its weights.
+        workers = 1 if trainer.is_fsdp_enabled else trainer.args.world_size
+        if trainer.is_fsdp_enabled:
+            model.net.to(model.place)
+        model.net.eval()
+        with (
+            torch.no_grad(),
+            model.net.disable_adapter() if model.trained.adapts else nullcontext(),
+            torch.autocast(model.place.type, torch.bfloat16, enabled=model.half),
+        ):
+            for part in missing:
+                if part % workers == trainer.args.process_index and not self._callbacks.stop.asked:
+                    stored.compute(part, model.net, trainer.split, model.place)
+        if trainer.is_fsdp_enabled:
+            model.net.to("cpu")
+        trainer.accelerator.wait_for_everyone()
+        return not stored.missing()
+
     def batches_of(self, steps: int) -> list[NDArray[int64]]:
         """The rows of each batch of the first steps, in all processes."""
         return self._batches[: steps * self._per_step]
 
     def take_steps(self) -> None:
         """Train to the end, or until it is stopped, from the last checkpoint on."""
-        last = self._folder.checkpoint()
-        if last is not None:
-            self._callbacks.say(f"continuing from {last.name}")
-        began = time.monotonic()
+        began, last = time.monotonic(), None
         try:
+            if self._stored is not None and not self._compute_reference(self._stored):
+                self.watch.stopped = True
+                return
+            if last := self._folder.checkpoint():
+                self._callbacks.say(f"continuing from {last.name}")
             self.trainer.train(resume_from_checkpoint=str(last) if last else None)
         except RunError as error:
             raise RunError(f"{error}. {_kept(self._folder)}") from error
@@ -330,7 +306,7 @@ class _Run:
             longest=int(self._rows.sizes.max()),
             device=str(model.place),
             shards=self.trainer.args.world_size if self.trainer.is_fsdp_enabled else 1,
-            reference=self._settings.needs_reference,
+            reference=self._settings.holds_reference,
         )
         return advice_after_failure(shape_of(model.base), setup)
 
@@ -375,7 +351,7 @@ def _kept(folder: TrainingFolder) -> str:
 
 
 def _arguments(
-    settings: TrainingSettings, folder: TrainingFolder, model: _Model, kind: type[TrainingArguments]
+    settings: TrainingSettings, folder: TrainingFolder, model: TrainedModel, kind: type[TrainingArguments]
 ) -> dict[str, Any]:
     known = {item.name for item in fields(kind)}
     # Newer releases of transformers call it by the second name, and warn of the first.

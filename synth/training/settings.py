@@ -87,6 +87,8 @@ class TrainingSettings:
         kl_coef: weight of the KL divergence from the reference model, which is the one before training.
         kl_sources: sources of the rows on whose tokens it is taken; empty takes all.
         replay: how replay is an objective of its own; None where there is none.
+        reference_top_k: the reference model's predictions are computed once and stored, this many tokens of each and
+            all others together; None keeps the model in memory.
         dtype: "float32"; "bfloat16": float32 weights, computed in bfloat16; "auto": bfloat16 on a GPU that can.
         weights: number format of the weights that are trained; bfloat16 ones are rounded by chance, and computed in.
         optimizer: AdamW with moments as wide as the weights, or in 8 bits.
@@ -115,6 +117,7 @@ class TrainingSettings:
     kl_coef: float = 0.0
     kl_sources: tuple[str, ...] = ()
     replay: ReplaySettings | None = None
+    reference_top_k: int | None = None
     dtype: TrainingDType = "auto"
     weights: TrainedWeights = "float32"
     optimizer: OptimizerName = "adamw"
@@ -147,6 +150,12 @@ class TrainingSettings:
             raise UsageError("`steps` and `epochs` are two ways to say how long: give one of them")
         if self.kl_sources and not self.kl_coef:
             raise UsageError("`kl_sources` says where `kl_coef` is taken: give its weight, too")
+        if self.reference_top_k is not None:
+            _require(self.reference_top_k >= 1, "reference_top_k", self.reference_top_k, "1 or more")
+            if not self.needs_reference:
+                raise UsageError(
+                    "`reference_top_k` stores what a divergence is from: give `kl_coef`, or `replay_loss` kl"
+                )
         if not 0 <= self.warmup < 1:
             raise UsageError(f"`warmup` is a share of the steps, such as 3%, not {self.warmup}")
 
@@ -160,6 +169,11 @@ class TrainingSettings:
         """Whether a loss compares the model with the one before training."""
         return self.kl_coef > 0 or (self.replay is not None and self.replay.loss != "nll")
 
+    @property
+    def holds_reference(self) -> bool:
+        """Whether the model before training is in memory all the time."""
+        return self.needs_reference and self.reference_top_k is None
+
     def record(self) -> dict[str, Any]:
         """The settings by the names of their options (JSON values); those of a loss and of replay where they matter."""
         found = asdict(self)
@@ -168,6 +182,8 @@ class TrainingSettings:
             del found["eaft_alpha"]
         if self.loss == "sft":
             del found["loss"]
+        if self.reference_top_k is None:
+            del found["reference_top_k"]
         return found if self.replay is None else found | self.replay.record()
 
 

@@ -3,10 +3,8 @@
 Trainer does what it does well: optimiser, schedule, precision, gradient accumulation, checkpoints, many processes.
 """
 
-import inspect
 import math
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,11 +12,13 @@ import torch
 from transformers import Trainer
 
 from synth.errors import RunError
-from synth.training.attention import IMPLEMENTATIONS, Way, lay_out
+from synth.training.attention import IMPLEMENTATIONS, Way
 from synth.training.batches import Batch, Collator
 from synth.training.callbacks import Entry
+from synth.training.head import base_of, return_from_head, summed, through
 from synth.training.measures import Measures
 from synth.training.objectives import Objectives
+from synth.training.reference import Reference
 from synth.training.steps import MEND, PlannedSteps
 
 
@@ -41,6 +41,9 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
 
     A step's losses and the norm of its gradients are read when the next step has been given out, or when asked for
     (`synth.training.measures`). A step that left no numbers stops the run then, before a checkpoint is made of it.
+
+    Attributes:
+        split: the model's body and head.
     """
 
     def __init__(
@@ -49,7 +52,7 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         batches: Sequence[Any],
         collator: Collator,
         objectives: Objectives,
-        reference: Any = None,
+        reference: Reference | None = None,
         **others: Any,
     ) -> None:
         """Take the arguments that `Trainer` does not have.
@@ -58,8 +61,7 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
             batches: the rows of each batch of this process.
             collator: turns them into tensors.
             objectives: their losses.
-            reference: the model before training; None where the one in training is an adapter, which is then switched
-                off, or where no loss compares with it.
+            reference: the model before training; None where no loss compares with it.
             others: arguments of `Trainer`.
         """
         self.planned, self.names, self._collator = batches, collator.rows.names, collator
@@ -68,8 +70,7 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         super().__init__(data_collator=collator, train_dataset=range(len(collator.rows)), **others)
         # Losses are divided by the sums of a whole step. From transformers 5.19 on it reads the first name.
         self.loss_is_scaled_for_ga = self.model_accepts_loss_kwargs = True
-        base = self.model.get_base_model() if hasattr(self.model, "get_base_model") else self.model
-        self._keeps = "logits_to_keep" in inspect.signature(base.forward).parameters
+        self.split = return_from_head(base_of(self.model))
         self._measures: Measures[_Step] = Measures()
         self._losses: list[torch.Tensor] = []
         self._norm: Any = None
@@ -152,52 +153,19 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         self, model: Any, inputs: Batch, return_outputs: bool = False, num_items_in_batch: Any = None
     ) -> torch.Tensor:
         """This batch's part of the step's loss."""
-        before = None
+        apart = None
         if self._objectives.compares(inputs):
+            assert self._reference is not None
             # Before the model's own pass, so that shards are not gathered between it and its gradients.
-            with torch.no_grad(), self._as_reference(model) as reference:
-                before = self._logits(reference, inputs)
-        logits = self._logits(model, inputs)
-        loss = self._objectives.loss(inputs, logits, before, num_items_in_batch)
+            apart = self._reference.compare(inputs, model)
+
+        def of_chunk(logits: torch.Tensor, part: slice) -> torch.Tensor:
+            return self._objectives.loss(inputs, part, logits, apart, num_items_in_batch)
+
+        loss = through(model, inputs, lambda states: summed(self.split, states, of_chunk))
         self._losses.append(loss.detach())
         # Processes' gradients are averaged; the sums that losses are divided by are over all of them.
         return self._objectives.weight(inputs) * loss * self.accelerator.num_processes
-
-    def _logits(self, model: Any, batch: Batch) -> torch.Tensor:
-        """The logits that predict the targets; shape `[N, vocabulary]`."""
-        given = {name: batch[name] for name in ("input_ids", "position_ids", "attention_mask") if name in batch}
-        if self._collator.packed:
-            lay_out(batch["lengths"].tolist(), batch["input_ids"].device)
-        keep = batch["keep"]
-        if self._keeps:
-            logits = model(**given, use_cache=False, logits_to_keep=keep).logits
-        else:
-            logits = model(**given, use_cache=False).logits[:, keep]
-        flat = logits.flatten(0, 1)
-        # Packed, and no row's first token predicted: the logits are the targets' already.
-        return flat if len(flat) == len(batch["at"]) else flat[batch["at"]]
-
-    def _as_reference(self, model: Any) -> AbstractContextManager[Any]:
-        if self._reference is not None:
-            return nullcontext(self._reference)
-        return _without_adapter(self.accelerator.unwrap_model(model), model)
-
-
-class _without_adapter(AbstractContextManager[Any]):
-    """The model with its adapter switched off and dropout off."""
-
-    def __init__(self, adapted: Any, model: Any) -> None:
-        self._off = adapted.disable_adapter()
-        self._model = model
-
-    def __enter__(self) -> Any:
-        self._model.eval()
-        self._off.__enter__()
-        return self._model
-
-    def __exit__(self, *what: Any) -> None:
-        self._off.__exit__(*what)
-        self._model.train()
 
 
 def use_packed_attention(way: Way, *models: Any) -> None:

@@ -4,7 +4,6 @@ Sequences of like length go through the model's body together. Its head is appli
 token is wanted, a few at a time, so that no tensor of sequence x vocabulary ever exists.
 """
 
-import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,8 +12,8 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from transformers.modeling_outputs import BaseModelOutputWithPast
 
+from synth.engines.hf.split import SplitModel
 from synth.engines.length_batches import LengthBatches
 from synth.errors import RequestError, RunError, UsageError
 
@@ -143,12 +142,7 @@ def on_device(values: NDArray[Any], device: torch.device) -> torch.Tensor:
 
 
 class BackboneAndHead:
-    """A causal language model split into its body and its head.
-
-    The head is the model itself with its body replaced by one that passes given hidden states on, so whatever the
-    model does with its logits (scales, caps them) is done. Whether the parts agree with the whole is tested once; if
-    they do not, the whole model is used, and its logits of a batch exist at once.
-    """
+    """A causal language model whose head is applied to a few hidden states at a time."""
 
     def __init__(self, model: Any, chunk_logits: int) -> None:
         """Split a model.
@@ -157,7 +151,6 @@ class BackboneAndHead:
             UsageError: the model is not causal.
         """
         check_causal(model)
-        self._model = model
         self.device = model.device
         """The devices of the input tokens and of the logits."""
         config = model.config.get_text_config()
@@ -166,13 +159,7 @@ class BackboneAndHead:
         """How many states may have their logits in memory at once."""
         kind = "cpu" if self.device.type == "cpu" else "accelerator"
         self._at_once = max(1, SOFTMAX_LOGITS[kind] // config.vocab_size)
-        self._body = getattr(model, model.base_model_prefix, None)
-        self._head = copy.copy(model)
-        if self._body is not None:
-            self._given = copy.copy(self._body)
-            self._head._modules = model._modules | {model.base_model_prefix: self._given}
-            if not self._parts_make_the_whole():
-                self._body = None
+        self._split = SplitModel(model)
 
     def score(
         self, figures: Figures, ids: torch.Tensor, rows: NDArray[np.int64], columns: NDArray[np.int64]
@@ -195,38 +182,11 @@ class BackboneAndHead:
 
     def states(self, ids: torch.Tensor) -> torch.Tensor:
         """What `logits` takes, for each token of `ids` `[rows, columns]`: hidden states, or logits of the whole."""
-        if self._body is None:
-            whole: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
-            return whole
-        states: torch.Tensor = self._body(input_ids=ids, use_cache=False).last_hidden_state
-        return states
+        return self._split.states(input_ids=ids)
 
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Logits `[n, vocabulary]` of states `[n, width]`; ask for `chunk` of them at a time."""
-        return states if self._body is None else self._logits(states)
-
-    def _logits(self, hidden: torch.Tensor) -> torch.Tensor:
-        """Logits `[n, vocabulary]` of hidden states `[n, width]`."""
-        self._given.forward = lambda *_, **__: _Hidden(last_hidden_state=hidden[None])
-        nothing = torch.zeros((1, len(hidden)), dtype=torch.int64, device=hidden.device)
-        return self._head(input_ids=nothing, use_cache=False).logits[0]
-
-    def _parts_make_the_whole(self) -> bool:
-        """Whether body and head give the model's own logits on a few tokens."""
-        with torch.inference_mode():
-            ids = torch.arange(1, 9, device=self._model.device)[None]
-            expected = self._model(input_ids=ids, use_cache=False).logits[0].float()
-            try:
-                hidden = self._body(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[misc]
-                logits = self._logits(hidden[0]).float()
-            except Exception:  # a model's own code may raise anything when it is split
-                return False
-        if expected.isnan().any():
-            return True  # a broken model: scoring will report it
-        tolerance = 1e-4 if self._model.dtype == torch.float32 else 2e-2
-        return logits.shape == expected.shape and bool(
-            (logits - expected).abs().max() <= tolerance * expected.abs().max()
-        )
+        return self._split.logits(states)
 
 
 def check_causal(model: Any) -> None:
@@ -284,12 +244,3 @@ def predictions(logits: torch.Tensor, tokens: torch.Tensor) -> torch.Tensor:
     total = weights.sum(-1)
     entropies = total.log() - weights.mul_(shifted).sum(-1) / total
     return torch.stack([(chosen - highest)[:, 0] - total.log(), entropies, ranks.float()])
-
-
-class _Hidden(BaseModelOutputWithPast):  # type: ignore[misc]  # transformers is untyped here
-    """A body's output of which only the last hidden states are known; whatever else a head looks for is None."""
-
-    def __getattr__(self, name: str) -> None:
-        """None for the outputs of some body that there are none of."""
-        if name.startswith("_"):
-            raise AttributeError(name)

@@ -1,28 +1,27 @@
+import pytest
 import torch
-from pytest import MonkeyPatch
 from torch.nn.functional import kl_div, log_softmax
 
 from synth.scoring import losses as loss
+from synth.values import Divergence
 
 
-def test_chunks_change_nothing(monkeypatch: MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", ["kl", "reverse-kl", "js"])
+def test_divergences_are_those_of_torch(kind: Divergence) -> None:
     torch.manual_seed(1)
-    logits, reference = torch.randn(23, 50, requires_grad=True), torch.randn(23, 50)
-    targets = torch.randint(0, 50, (23,))
+    before, now = (torch.randn(23, 50) for _ in range(2))
+    left, right = log_softmax(before, -1), log_softmax(now, -1)
 
-    def both() -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        losses, apart = loss.token_losses(logits, targets), loss.divergences(reference, logits)
-        [gradient] = torch.autograd.grad(losses.sum() + 2 * apart.sum(), logits)
-        return losses, apart, gradient
+    def apart(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        return kl_div(other, one, reduction="none", log_target=True).sum(-1)
 
-    whole = both()
-    monkeypatch.setattr(loss, "_AT_ONCE", 200)  # four rows at once
-    for found, wanted in zip(both(), whole, strict=True):
-        assert torch.allclose(found, wanted, atol=1e-6)
-    logs = log_softmax(logits, -1)
-    assert torch.allclose(whole[0], -logs[torch.arange(23), targets])
-    expected = kl_div(logs, log_softmax(reference, -1), reduction="none", log_target=True).sum(-1)
-    assert torch.allclose(whole[1], expected, atol=1e-5)
+    mean = ((left.exp() + right.exp()) / 2).log()
+    expected = {
+        "kl": apart(left, right),
+        "reverse-kl": apart(right, left),
+        "js": (apart(left, mean) + apart(right, mean)) / 2,
+    }
+    torch.testing.assert_close(loss.divergences(before, now, kind), expected[kind], atol=2e-6, rtol=0)
 
 
 def test_half_precision_is_summed_in_full() -> None:

@@ -3,7 +3,9 @@ import pytest
 
 from synth.errors import UsageError
 from synth.training.batches import Collator, hardest, plan_steps
+from synth.training.objectives import compared_tokens
 from synth.training.rows import TrainingRows
+from synth.training.settings import TrainingSettings
 
 SIZES = np.random.default_rng(3).integers(5, 200, 300)
 
@@ -79,22 +81,32 @@ def toy() -> TrainingRows:
 
 
 def test_a_packed_batch() -> None:
-    batch = Collator(toy(), packed=True, kl_sources=frozenset({"y"}))([0, 1, 2])
+    batch = Collator(toy(), packed=True)([0, 1, 2])
     assert batch["rows"].tolist() == [1, 0, 2] and batch["lengths"].tolist() == [5, 3, 2]  # longest first
     assert batch["input_ids"].tolist() == [[11, 12, 13, 14, 15, 1, 2, 3, 21, 22]]
     assert batch["position_ids"].tolist() == [[0, 1, 2, 3, 4, 0, 1, 2, 0, 1]]
-    assert batch["keep"].tolist() == [1, 3, 5, 6, 8] and batch["at"].tolist() == [0, 1, 2, 3, 4]
+    assert batch["keep"].tolist() == [1, 3, 5, 6, 8] and "at" not in batch  # as they are
     assert batch["targets"].tolist() == [93, 15, 2, 3, 22]
     assert batch["weights"].tolist() == [1, 2, 1, 0.5, 1]
-    assert batch["kl_at"].tolist() == [0, 1]
-    assert batch["totals"].tolist() == [5.5, 5, 2, 0] and not batch["replay"]
+    assert batch["totals"].tolist() == [5.5, 5, 0, 0] and not batch["replay"] and batch["compared"] == 0
+
+
+@pytest.mark.parametrize("packed", [True, False])
+def test_compared_tokens_come_first(packed: bool) -> None:
+    compared = compared_tokens(toy(), TrainingSettings(kl_coef=1.0, kl_sources=("x",)))
+    batch = Collator(toy(), packed, compared=compared)([0, 1, 2])
+    assert batch["compared"] == 3 and batch["totals"].tolist() == [5.5, 5, 3, 0]
+    assert batch["targets"].tolist() == [2, 3, 22, 93, 15] and batch["weights"].tolist() == [1, 0.5, 1, 1, 2]
+    ids = batch["input_ids"] if packed else batch["input_ids"].roll(-1, 1)
+    predicting = ids[:, batch["keep"] + (1 if packed else 0)].flatten()[batch["at"]]
+    assert predicting.tolist() == [2, 3, 22, 13, 15]  # 93 by its label
 
 
 def test_a_padded_batch_predicts_the_same() -> None:
     packed, padded = (Collator(toy(), packed=packed)([0, 1, 2]) for packed in (True, False))
     assert padded["input_ids"].tolist() == [[11, 12, 13, 14, 15], [1, 2, 3, 0, 0], [21, 22, 0, 0, 0]]
     assert padded["attention_mask"].sum(1).tolist() == [5, 3, 2]
-    for name in ("targets", "weights", "totals", "kl_at"):
+    for name in ("targets", "weights", "totals"):
         assert packed[name].tolist() == padded[name].tolist()
     row, place = padded["at"] // len(padded["keep"]), padded["keep"][padded["at"] % len(padded["keep"])]
     following = padded["input_ids"][row, place + 1]
@@ -105,4 +117,4 @@ def test_a_language_model_loss_predicts_every_token_but_the_first() -> None:
     batch = Collator(toy(), packed=True, all_tokens=True)([0, 1, 2])
     assert batch["targets"].tolist() == [12, 93, 14, 15, 2, 3, 22]
     assert batch["weights"].tolist() == [0, 1, 0, 2, 1, 0.5, 1]
-    assert batch["totals"].tolist() == [5.5, 7, 5, 0]
+    assert batch["totals"].tolist() == [5.5, 7, 0, 0]

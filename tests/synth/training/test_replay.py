@@ -131,7 +131,7 @@ def test_a_batch_of_replay_counts_for_its_own_objective(packed: bool) -> None:
     )
     rows.replayed = 1
     task = Collator(rows, packed=packed, every_replayed=True)([0])
-    assert not task["replay"] and task["totals"].tolist() == [2, 2, 2, 0]
+    assert not task["replay"] and task["totals"].tolist() == [2, 2, 0, 0]
     every = Collator(rows, packed=packed, every_replayed=True)([1])
     assert every["replay"] and every["totals"].tolist() == [0, 0, 0, 2]
     assert every["targets"].tolist() == [12, 93] and every["weights"].tolist() == [1, 1]
