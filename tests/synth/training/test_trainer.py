@@ -235,7 +235,7 @@ class CountedCalls(TorchFunctionMode):  # type: ignore[misc] # torch is not foll
 
 
 @pytest.mark.parametrize(
-    "options", [{}, {"kl_coef": 1.0, "kl_sources": ("tasks",)}, {"gradient_accumulation_steps": 2}]
+    "options", [{}, {"kl_coef": 1.0, "kl_sources": ("tasks",)}, {"gradient_accumulation_steps": 2}, {"loss": "eaft"}]
 )
 def test_a_step_waits_for_the_device_once(
     run: Train, rows: TrainingRows, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
