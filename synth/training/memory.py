@@ -221,7 +221,8 @@ def _changes(shape: Shape, setup: Setup) -> Iterator[tuple[str, Change]]:
     if setup.reference and not setup.adapter:
         yield "`reference_top_k` 64", lambda now: replace(now, reference=False)
     if not setup.adapter:
-        yield "`optimizer` adamw-8bit", lambda now: replace(now, optimizer="adamw-8bit")
+        if setup.shards == 1:
+            yield "`optimizer` adamw-8bit", lambda now: replace(now, optimizer="adamw-8bit")
         yield "`weights` bfloat16", lambda now: replace(now, weights="bfloat16", half=True)
         yield "`lora` 16", lambda now: replace(now, adapter=shape.adapter(16), weights="float32", reference=False)
     if setup.shards == 1:
@@ -229,4 +230,4 @@ def _changes(shape: Shape, setup: Setup) -> Iterator[tuple[str, Change]]:
     for shards in (2, 4, 8, 16, 32, 64):
         if shards > setup.shards:
             name = f"{shards} such devices (accelerate launch --use_fsdp)"
-            yield name, partial(replace, shards=shards, quantised=False)
+            yield name, partial(replace, shards=shards, quantised=False, optimizer="adamw")

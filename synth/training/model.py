@@ -122,8 +122,9 @@ def measure(name: str, trained: TrainedParts, teacher: str | None = None) -> Siz
     """
     model = outline(name)
     _hold_back(model, trained)
+    shape = shape_of(model)  # before an adapter is put into it
     adapter = _adapter_size(model, trained) if trained.adapts else 0
-    return Size(shape_of(model), adapter, shape_of(outline(teacher)).weights if teacher else 0)
+    return Size(shape, adapter, shape_of(outline(teacher)).weights if teacher else 0)
 
 
 def _learnt(model: Any) -> int:

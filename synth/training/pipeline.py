@@ -75,6 +75,8 @@ class TrainingJob:
                 "`weights` are those of a model that is trained whole; an adapter's are float32, and the model's own "
                 "are held in what is computed in (`dtype`)"
             )
+        if self.settings.optimizer == "adamw-8bit" and is_sharded():
+            raise UsageError("`optimizer` adamw-8bit: its moments cannot be shared; leave it or --use_fsdp out")
         if self.trained.quantise and is_sharded():
             raise UsageError("`quantise` 4bit holds the whole model in each process: leave --use_fsdp out")
         require_libraries(self.settings, self.trained)

@@ -97,12 +97,19 @@ def test_the_readmes_figures(train: Command, tasks: Path, seven: Path, monkeypat
         assert text.format(gib(out, "memory, together")) in readme, (options, gib(out, "memory, together"))
 
 
-def test_a_model_in_4_bits_is_not_shared(
-    train: Command, tasks: Path, model: str, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--lora", 4, "--quantise", "4bit"), "--quantise 4bit holds the whole model in each process"),
+        (("--optimizer", "adamw-8bit"), "--optimizer adamw-8bit: its moments cannot be shared"),
+    ],
+)
+def test_what_cannot_be_shared(
+    train: Command, tasks: Path, model: str, monkeypatch: pytest.MonkeyPatch, options: tuple[object, ...], said: str
 ) -> None:
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
-    status, _, err = train(tasks, "--model", model, "--lora", 4, "--quantise", "4bit", "--dry-run")
-    assert status == 2 and "--quantise 4bit holds the whole model in each process: leave --use_fsdp out" in err
+    status, _, err = train(tasks, "--model", model, *options, "--dry-run")
+    assert status == 2 and said in err
 
 
 def test_when_memory_runs_out(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
