@@ -101,7 +101,7 @@ def table_of_releases() -> dict[str, list[str]]:
 def ranges() -> dict[str, SpecifierSet]:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = project["optional-dependencies"]
-    lines = [*project["dependencies"], *extras["adapters"], *extras["vllm"]]
+    lines = [*project["dependencies"], *extras["adapters"], *extras["trl"], *extras["vllm"]]
     return {needed.name: needed.specifier for needed in map(Requirement, lines)}
 
 

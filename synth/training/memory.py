@@ -19,8 +19,8 @@ from dataclasses import dataclass, replace
 from functools import partial, reduce
 from typing import Literal
 
-CHUNK_LOGITS = 1 << 27
-"""Logits that exist at once."""
+from synth.training.head import CHUNK_LOGITS
+
 _MOMENTS = {"float32": 8.0, "bfloat16": 4.0}
 _MOMENTS_IN_8_BITS = 2 * (1 + 4 / 256)
 """Bytes a weight: a code each, and a scale for 256."""
@@ -138,7 +138,7 @@ def memory(shape: Shape, setup: Setup) -> Memory:
     learnt = setup.adapter or shape.learnt
     wide = 2 if setup.weights == "bfloat16" else 4
     moments = _MOMENTS_IN_8_BITS if setup.optimizer == "adamw-8bit" else _MOMENTS[setup.weights]
-    used = min(CHUNK_LOGITS, setup.tokens * shape.vocabulary)
+    used = min(CHUNK_LOGITS["accelerator"], setup.tokens * shape.vocabulary)
     computed = 2 if setup.half else 4
     return Memory(
         weights=_weights(shape, setup),
