@@ -46,8 +46,15 @@ def measurements(model: str) -> list[Measurement]:
     once = ("--rounds", "1")
     return [
         Measurement(
-            "exactness of packed attention",
-            ("-m", "pytest", "-q", "-rs", "tests/synth/training/test_attention.py"),
+            "exactness of packed attention and of graphs",
+            (
+                "-m",
+                "pytest",
+                "-q",
+                "-rs",
+                "tests/synth/training/test_attention.py",
+                "tests/synth/engines/hf/test_fixed_step.py",
+            ),
             ("-m", "pytest", "-q", "tests/synth/training/test_attention.py", "-k", "deep_model"),
             90,
         ),
@@ -86,6 +93,12 @@ def measurements(model: str) -> list[Measurement]:
             ("-m", "pytest", "-q", "-rs", "tests/synth/engines/hf/test_fixed_step.py"),
             ("-m", "pytest", "-q", "tests/synth/engines/hf/test_fixed_step.py", "-k", "llama"),
             60,
+        ),
+        Measurement(
+            "a step of vLLM, with and without seeds",
+            ("-m", "tests.benchmarks.bench_seeds", "--model", model, "--rows", "512", "--rounds", "1"),
+            ("-m", "tests.benchmarks.bench_seeds", "--model", model, "--rows", "4", "--tokens", "4", *once),
+            200,
         ),
         Measurement(
             "transformers engine",
