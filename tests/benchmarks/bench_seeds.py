@@ -2,7 +2,8 @@
 
 Every request draws the same number of tokens and nothing ends it, so that all of them run side by side from the first
 step to the last: the milliseconds of a step are the time of a call over the tokens of a request. `LLM.generate` runs in
-one process, with one engine for all its ways of asking, which alternate; synth's engine runs in another.
+one process, with one engine for all its ways of asking, which alternate; synth's engine runs in another. Behind each
+time stands the processor time of the process in front and of vLLM's own, which tells who keeps whom waiting.
 
     python -m tests.benchmarks.bench_seeds [--size 20M | --model DIR] [--rows 64 512] [--tokens 64] [--rounds 3]
 """
@@ -10,6 +11,7 @@ one process, with one engine for all its ways of asking, which alternate; synth'
 import argparse
 import asyncio
 import json
+import operator
 import os
 import statistics
 import subprocess
@@ -19,6 +21,8 @@ import time
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 from tests.benchmarks.bench_score_tokens import ROOT, SHAPES, build
 
@@ -31,7 +35,7 @@ VLLM_WAYS: dict[str, dict[str, Any]] = {
 SYNTH_WAYS: dict[str, dict[str, Any]] = {"synth": {}, "synth, logprobs": {"logprob": True}}
 
 
-def vllm_side(model: str, options: argparse.Namespace) -> dict[str, list[float]]:
+def vllm_side(model: str, options: argparse.Namespace) -> dict[str, list[list[float]]]:
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
@@ -61,7 +65,7 @@ def vllm_side(model: str, options: argparse.Namespace) -> dict[str, list[float]]
     return measured(VLLM_WAYS, call, options)
 
 
-def synth_side(model: str, options: argparse.Namespace) -> dict[str, list[float]]:
+def synth_side(model: str, options: argparse.Namespace) -> dict[str, list[list[float]]]:
     from synth.chat.derive import format_for
     from synth.engines.base import EngineOptions, Sampling
     from synth.engines.vllm.engine import open_vllm
@@ -82,17 +86,24 @@ def synth_side(model: str, options: argparse.Namespace) -> dict[str, list[float]
     return found
 
 
-def measured(ways: dict[str, dict[str, Any]], call: Any, options: argparse.Namespace) -> dict[str, list[float]]:
-    """By way and number of rows, milliseconds of a step in each round; a round before the first is not counted."""
-    found = defaultdict[str, list[float]](list)
+def measured(ways: dict[str, dict[str, Any]], call: Any, options: argparse.Namespace) -> dict[str, list[list[float]]]:
+    """By way and number of rows, milliseconds of a step and of processors in it, for each round after a first one."""
+    found = defaultdict[str, list[list[float]]](list)
     for number in range(options.rounds + 1):
         for name, given in ways.items():
             for rows in options.rows:
-                began = time.perf_counter()
+                began, busy = time.perf_counter(), processor_seconds()
                 call(rows, given)
+                spent = [time.perf_counter() - began, *map(operator.sub, processor_seconds(), busy)]
                 if number:
-                    found[f"{name}|{rows}"].append(1000 * (time.perf_counter() - began) / options.tokens)
+                    found[f"{name}|{rows}"].append([1000 * seconds / options.tokens for seconds in spent])
     return found
+
+
+def processor_seconds() -> list[float]:
+    """Of this process, and of those that vLLM has started."""
+    here = psutil.Process()
+    return [sum(here.cpu_times()[:2]), sum(sum(one.cpu_times()[:2]) for one in here.children(recursive=True))]
 
 
 def has_gpu() -> bool:
@@ -117,7 +128,7 @@ def main() -> None:
         if options.size:
             build(options.size, Path(folder), "bfloat16" if has_gpu() else "float32")
         model = folder if options.size else options.model
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[list[float]]] = {}
         for side in ("vllm", "synth"):
             command = [sys.executable, "-m", "tests.benchmarks.bench_seeds", *sys.argv[1:]]
             command += ["--side", side, "--model", model]
@@ -126,11 +137,17 @@ def main() -> None:
                 sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
             found |= json.loads(done.stdout.splitlines()[-1])
     where = f"{os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}"
-    print(f"{options.size or Path(model).name}, {where}; ms a step, medians (fastest)")
-    print(f"{'rows at once':40}" + "".join(f"{rows:>16}" for rows in options.rows))
+    print(
+        f"{options.size or Path(model).name}, {where}; ms a step, medians (fastest; processor in front, of vLLM's own)"
+    )
+    print(f"{'rows at once':38}" + "".join(f"{rows:>34}" for rows in options.rows))
     for name in (*VLLM_WAYS, *SYNTH_WAYS):
-        times = [found[f"{name}|{rows}"] for rows in options.rows]
-        print(f"{name:40}" + "".join(f"{statistics.median(one):>9.2f} ({min(one):.2f})".rjust(16) for one in times))
+        cells = []
+        for rows in options.rows:
+            times, front, own = zip(*found[f"{name}|{rows}"], strict=True)
+            middle = [statistics.median(one) for one in (times, front, own)]
+            cells.append(f"{middle[0]:.2f} ({min(times):.2f}; {middle[1]:.2f}, {middle[2]:.2f})")
+        print(f"{name:38}" + "".join(f"{cell:>34}" for cell in cells))
 
 
 if __name__ == "__main__":
