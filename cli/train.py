@@ -36,6 +36,8 @@ def command(call: Call) -> None:
     Examples:
       synth train mixed --model M --dry-run
       synth train mixed --model M -o tuned --epochs 2 --lr 1e-5
+      synth train mixed --model M -o tuned --weights bfloat16 --optimizer adamw-8bit --gradient-checkpointing
+      synth train mixed --model M -o tuned --lora 16 --quantise 4bit --gradient-checkpointing
       synth train mixed --model M -o tuned --lora 16 --eval old.jsonl --new task.jsonl --keep 95%
       synth train human --model M -o tuned --loss eaft
       synth train masked --model M -o tuned --kl 0.1 --kl-on replay

@@ -22,6 +22,7 @@ _TOLD = (
     "gradient_accumulation_steps",
     "weight_decay",
     "lora",
+    "quantise",
     "freeze",
     "kl_coef",
     "kl_sources",

@@ -152,3 +152,30 @@ def test_a_large_model_is_shared_among_devices() -> None:
     large = replace(LLAMA, weights=10 * LLAMA.weights, linear=10 * LLAMA.linear, learnt=10 * LLAMA.learnt)
     found = ways_to_fit(large, BATCH, 22 * GIB)
     assert found is not None and found[0][-1].endswith("such devices (accelerate launch --use_fsdp)")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU")
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_the_whole_sum_is_what_a_gpu_counts(checkpointing: bool) -> None:
+    """Of float32 weights computed in bfloat16, as a GPU trains by default; a step without its logits."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    config = LlamaConfig(hidden_size=1024, num_hidden_layers=16, intermediate_size=2816, vocab_size=32000)
+    config.num_attention_heads, config.num_key_value_heads, config.head_dim = 16, 4, 64
+    model: Any = LlamaForCausalLM(config).train().cuda()
+    if checkpointing:
+        model.gradient_checkpointing_enable({"use_reentrant": False})
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    ids = torch.arange(8192, device="cuda")[None] % 2048
+    for _ in range(2):
+        with torch.autocast("cuda", torch.bfloat16):
+            states = model.model(input_ids=ids, use_cache=False)[0]
+            loss = model.lm_head(states[:, :64]).float().square().mean()
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=False)
+    setup = Setup(tokens=8192, longest=8192, half=True, checkpointing=checkpointing)
+    summed = memory(shape_of(model), setup)
+    counted = torch.cuda.max_memory_allocated()
+    print(f"{counted / GIB:.2f} GiB counted, {(summed.total - summed.logits) / GIB:.2f} in the sum")
+    assert counted <= 1.1 * (summed.total - summed.logits) and summed.states <= 1.2 * counted
