@@ -24,7 +24,7 @@ def command(call: Call) -> None:
     \b
     Examples:
       synth sample --model M -n 10000 -o samples
-      synth mix scored --replay samples:25% --by tokens -o mixed
+      synth train task --model M --replay samples --replay-loss kl -o tuned
       synth sample --model M -n 2000 --length 1024 --stop-at-end -o documents
       synth sample --model Qwen/Qwen2.5-7B-Instruct -n 5000 --start "<|im_start|>" -o conversations
     """  # noqa: D301 (\b is click's)

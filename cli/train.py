@@ -18,7 +18,7 @@ from cli.options import DIRECTORY, Option
     lm_loss_coef=Option(("--lm-loss", "--lm-loss-coef")),
     kl_coef=Option(("--kl", "--kl-coef")),
     kl_sources=Option(("--kl-on",), metavar="SOURCE"),
-    replay=Option(metavar="SET"),
+    replay=Option(metavar="SET|fresh"),
     replay_sources=Option(("--replay-on",), metavar="SOURCE"),
     replay_tokens_per_batch=Option(("--replay-batch-tokens", "--replay-tokens-per-batch")),
     suites=Option(("--eval",), metavar="SUITE"),
@@ -43,6 +43,7 @@ def command(call: Call) -> None:
       synth train masked --model M -o tuned --kl 0.1 --kl-on replay
       synth train tasks.jsonl --model M -o tuned --replay replay --replay-loss kl
       synth train tasks.jsonl --model M -o tuned --replay replay --replay-loss kl --reference-top-k 64
+      synth train tasks.jsonl --model M -o tuned --replay fresh --replay-loss kl
       synth train mixed --model M -o tuned --replay-on magpie --replay-loss kl --replay-weight 3
       synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
       synth train own/pairs --model M -o preferred --method dpo --eval old.jsonl

@@ -15,10 +15,11 @@ from synth.errors import UsageError
 from synth.generation.models import ModelName
 from synth.progress import SILENT, Progress
 from synth.training.callbacks import Entry
+from synth.training.fresh import fresh_drawing, fresh_length, is_fresh
 from synth.training.inputs import read_input, with_replay
 from synth.training.method import LEARNING_RATE, method_settings
-from synth.training.pipeline import TrainingJob, is_first_process, plan_job, run_job
-from synth.training.settings import ReplaySettings, RowSettings, TrainedParts, TrainingSettings
+from synth.training.pipeline import TrainingJob, is_first_process, plan_job, processes, run_job
+from synth.training.settings import DRAWS, ReplaySettings, RowSettings, TrainedParts, TrainingSettings
 from synth.values import (
     Count,
     Dropout,
@@ -88,6 +89,8 @@ def train(
     replay_weight: NonNegative = 1.0,
     replay_loss: ReplayLoss = "nll",
     replay_positions: ReplayPositions | None = None,
+    replay_length: Window | None = None,
+    replay_engine: str = "transformers",
     reference_top_k: Count | None = None,
     gradient_checkpointing: bool = False,
     dtype: TrainingDType = "auto",
@@ -123,7 +126,7 @@ def train(
         output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`.
         method: sft learns what rows say; dpo, ipo and simpo learn to prefer `chosen` to `rejected` (rows of preference
             pairs); distil answers the rows' prompts and learns a teacher's distribution at each token. All but the
-            first run on TRL: pip install 'synth[trl]'.
+            first run on TRL (pip install 'synth[trl]').
         beta: of dpo and ipo how near the model stays to the one before training (0.1); of simpo the scale of rewards
             (2); of distil the divergence: 0 is KL(teacher ‖ model), 1 is KL(model ‖ teacher), the default, and 0.5
             Jensen-Shannon.
@@ -161,7 +164,8 @@ def train(
         kl_sources: take the divergence on rows of these sources (of `synth.mix`); on all by default.
         replay: rows of replay, an objective of its own: each batch of the task is followed by one of replay, and the
             loss is that of the task and `replay_weight` times that of replay, each a mean over its own tokens
-            (arXiv 2605.26097).
+            (arXiv 2605.26097). Or "fresh": context-free samples as of `synth.sample`, drawn from the model before
+            training in a process beside while it is trained, other ones for every batch; a set of that name is ./fresh.
         replay_sources: or the rows of these sources (of `synth.mix`) are the replay, and the others the task.
         replay_tokens_per_batch: tokens of a batch of replay; a longer row is one by itself. By default a quarter of
             `tokens_per_batch`.
@@ -170,6 +174,9 @@ def train(
             KL(reference ‖ model), "reverse-kl", or "js".
         replay_positions: take it on every token of replay, whoever wrote it, or on those trained on. By default on
             every one for a divergence, on those trained on for "nll".
+        replay_length: tokens of a row of fresh replay; 512 by default, or what the window or a batch of replay holds.
+        replay_engine: what draws fresh replay: "transformers" on the same device, "vllm", or the address of a server
+            that runs the model.
         reference_top_k: compute what the model before training predicts once, and store it in the output until the
             training is finished, so that the model need not be in memory: so many tokens of each prediction, and all
             others together (64 lacks little of a divergence; reverse-kl lacks most).
@@ -207,15 +214,23 @@ def train(
     place = _place(output, dry_run)
     adapts = lora is not None or peft is not None
     name = os.fspath(model)
+    replay_tokens = max(2, tokens_per_batch // 4) if replay_tokens_per_batch is None else replay_tokens_per_batch
+    if is_fresh(replay) and replay_length is None:
+        replay_length = fresh_length(name, replay_tokens, max_length, trust_remote_code=trust_remote_code)
+    elif not is_fresh(replay) and (replay_length is not None or replay_engine != DRAWS):
+        field = "replay_engine" if replay_length is None else "replay_length"
+        raise UsageError(f"`{field}` is of rows that are drawn meanwhile: `replay` fresh")
     beside = _replay(
         source,
         replay,
         ReplaySettings(
-            max(2, tokens_per_batch // 4) if replay_tokens_per_batch is None else replay_tokens_per_batch,
+            replay_tokens,
             several(replay_sources),
             replay_weight,
             replay_loss,
             replay_positions,
+            replay_length,
+            replay_engine,
         ),
         chosen=replay_tokens_per_batch is not None,
     )
@@ -274,6 +289,9 @@ def train(
         raise UsageError("`keep` is a share up to 100% of what `suites` measures: give both")
     progress = progress if is_first_process() else SILENT
     job.refuse_early(place)
+    if beside is not None:
+        drawing = fresh_drawing(name, beside, seed, device, trust_remote_code=trust_remote_code)
+        job = replace(job, drawing=drawing)
     with remote_code(allowed=trust_remote_code), source_at(source) as read, _replay_at(replay) as replayed:
         if suites or new_suites:
             from synth.evaluation.curve import open_curve
@@ -292,7 +310,7 @@ def train(
             reference_column=reference_column,
             limit=limit,
         )
-        rows = with_replay(rows, replayed, name, job.rows, job.settings, progress)
+        rows = with_replay(rows, replayed, name, job.rows, job.settings, progress, job.drawing, processes())
         plan = plan_job(job, rows, size)
         if place is not None:
             run_job(job, rows, plan.memory, place, progress=progress)
@@ -335,7 +353,7 @@ def _replay(source: Source, replay: Source | None, given: ReplaySettings, *, cho
 
 
 def _replay_at(replay: Source | None) -> AbstractContextManager[str | None]:
-    return nullcontext() if replay is None else source_at(replay)
+    return nullcontext() if replay is None or is_fresh(replay) else source_at(replay)
 
 
 def _draw(folder: Path, log: Sequence[Entry], keep: float | None) -> None:

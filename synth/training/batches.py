@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from synth.data.row import IGNORED
 from synth.errors import UsageError
+from synth.training.fresh import FreshReplay
 from synth.training.rows import TrainingRows
 
 Batch = dict[str, Any]
@@ -134,6 +135,7 @@ class Collator:
         compared: at which tokens a divergence from the reference model counts, shape `[tokens]`; None is nowhere.
         likeliest: what is stored of the reference model's predictions for rows, as more of the batch; or None.
         every_replayed: predict every token of rows that are replay, each with weight 1.
+        fresh: has the tokens of rows of replay that are drawn meanwhile, where there are such.
         padding: the token id to pad with.
     """
 
@@ -143,17 +145,15 @@ class Collator:
     compared: NDArray[np.bool_] | None = None
     likeliest: Callable[[Sequence[int]], dict[str, NDArray[Any]]] | None = None
     every_replayed: bool = False
+    fresh: FreshReplay | None = None
     padding: int = 0
 
     def __call__(self, indices: Sequence[int]) -> Batch:
         """The batch of the rows at `indices`, all of them the task's or all of them replay."""
         sizes = self.rows.sizes
         chosen = sorted(indices, key=lambda index: (-sizes[index], index))
-        parts = [slice(self.rows.starts[index], self.rows.starts[index + 1]) for index in chosen]
         lengths = sizes[chosen]
-        tokens = np.concatenate([self.rows.tokens[part] for part in parts])
-        labels = np.concatenate([self.rows.labels[part] for part in parts])
-        weights = np.concatenate([self.rows.weights[part] for part in parts])
+        tokens, labels, weights, counts = self._taken(chosen)
         row = np.repeat(np.arange(len(chosen)), lengths)
         place = np.arange(len(tokens)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
         replay = chosen[0] >= self.rows.tasks
@@ -161,7 +161,7 @@ class Collator:
         predicted = np.flatnonzero(place > 0 if every else (labels != IGNORED) & (weights > 0))
         compared = 0
         if self.compared is not None:
-            counts = np.concatenate([self.compared[part] for part in parts])[predicted]
+            counts = counts[predicted]
             predicted, compared = predicted[np.argsort(~counts, kind="stable")], int(counts.sum())
         # The logits at one position predict the token at the next.
         before = predicted - 1 if self.packed else place[predicted] - 1
@@ -190,3 +190,19 @@ class Collator:
         tensors = {name: torch.from_numpy(np.ascontiguousarray(values)) for name, values in batch.items()}
         host = {"lengths": lengths, "totals": np.array(totals), "rows": np.array(chosen), "replay": bool(replay)}
         return tensors | host | {"compared": compared}
+
+    def _taken(
+        self, chosen: Sequence[int]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32], NDArray[np.bool_]]:
+        """The tokens of rows end to end, their labels and weights, and where a divergence counts."""
+        rows = self.rows
+        if self.fresh is not None and chosen[0] >= rows.tasks:
+            drawn = self.fresh.take([index - rows.tasks for index in chosen])
+            return drawn, drawn, np.ones(len(drawn), np.float32), np.ones(len(drawn), np.bool_)
+        parts = [slice(rows.starts[index], rows.starts[index + 1]) for index in chosen]
+        return (
+            np.concatenate([rows.tokens[part] for part in parts]),
+            np.concatenate([rows.labels[part] for part in parts]),
+            np.concatenate([rows.weights[part] for part in parts]),
+            np.concatenate([(rows.weights if self.compared is None else self.compared)[part] > 0 for part in parts]),
+        )

@@ -6,6 +6,7 @@ run.json          settings, versions, counts, what was reached; written last (`p
 log.jsonl         a line a step: loss, learning rate, gradient norm, tokens and seconds; a line an evaluation
 rejected.jsonl    rows that cannot be trained on, with the reason
 reference/        what the model before training predicts, where that is stored (`synth.training.stored`)
+fresh/            rows of replay that were drawn meanwhile, where they were: JSON lines, a file a process
 checkpoints/      the last checkpoint of a run under way, for a step also the one before
 """
 
@@ -32,6 +33,7 @@ _OURS = {
     "rejected.jsonl",
     "checkpoints",
     "reference",
+    "fresh",
     "curve.svg",
     "curve.png",
 }
@@ -138,6 +140,12 @@ class TrainingFolder:
     def whole_checkpoints(self) -> list[Path]:
         """All whole checkpoints of this run, the last one last."""
         return _whole_checkpoints(self.path) if self.begun else []
+
+    @property
+    def kept(self) -> str:
+        """What was kept of a run that broke off, for a message."""
+        there = self.whole_checkpoints()
+        return f"Kept: {' and '.join(map(str, there))}" if there else "No checkpoint had been made yet"
 
     @staticmethod
     def steps_of(checkpoint: Path) -> int:

@@ -16,13 +16,16 @@ from synth.data.pairs import has_pairs, pairs
 from synth.data.plain import TEXT, has_texts, only_texts, rows_or_texts
 from synth.data.prompts import open_prompts
 from synth.data.read import Rows, conversations, open_source
+from synth.data.row import digest
 from synth.engines.loading import load_config, load_tokenizer, window_of
 from synth.errors import UsageError
+from synth.methods.drawing import Drawing
 from synth.progress import Progress
 from synth.scoring.encoding import RowEncoder
+from synth.training.fresh import FRESH
 from synth.training.method import MethodSettings
 from synth.training.method_rows import read_pairs, read_prompts
-from synth.training.replay import join_replay, split_replay
+from synth.training.replay import join_fresh, join_replay, split_replay
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.settings import RowSettings, TrainingSettings
 
@@ -92,6 +95,8 @@ def with_replay(
     rows: RowSettings,
     settings: TrainingSettings,
     progress: Progress,
+    drawing: Drawing | None = None,
+    processes: int = 1,
 ) -> TrainingInput:
     """The rows of a training with those of replay after the task's, where it is an objective of its own.
 
@@ -103,6 +108,8 @@ def with_replay(
         rows: how rows become tokens.
         settings: what `replay` is.
         progress: is told of columns that were guessed, and of the like.
+        drawing: what is drawn meanwhile, where that is the replay.
+        processes: how many take part.
 
     Raises:
         UsageError: as for `read_input`, or there are no rows of a source of replay, or none of the task's.
@@ -110,6 +117,9 @@ def with_replay(
     replay = settings.replay
     if replay is None:
         return task
+    if drawing is not None:
+        joined = join_fresh(task.rows, drawing, settings, processes)
+        return replace(task, rows=joined, replay_name=FRESH, replay_fingerprint=digest(drawing.recorded))
     if source is None:
         return replace(task, rows=split_replay(task.rows, replay.sources), replay_name=", ".join(replay.sources))
     raw = open_source(source)

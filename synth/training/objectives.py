@@ -83,9 +83,9 @@ def compared_tokens(rows: TrainingRows, settings: TrainingSettings) -> NDArray[n
     found = np.zeros(len(rows.tokens), bool)
     trained, border, replay = rows.weights > 0, int(rows.starts[rows.tasks]), settings.replay
     if settings.kl_coef:
-        named = [not settings.kl_sources or source in settings.kl_sources for source in rows.sources]
-        found[:border] = (trained & np.repeat(named, rows.sizes))[:border]
-    if replay is not None and replay.loss != "nll":
+        named = [not settings.kl_sources or source in settings.kl_sources for source in rows.sources[: rows.tasks]]
+        found[:border] = trained[:border] & np.repeat(named, rows.sizes[: rows.tasks])
+    if replay is not None and replay.loss != "nll" and replay.length is None:  # fresh rows are not there yet
         found[border:] = True if replay.every else trained[border:]
         found[rows.starts[rows.tasks : -1]] = False  # nothing predicts a row's first token
     return found

@@ -3,20 +3,22 @@
 import os
 import time
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
-from synth.engines.open import model_revision
+from synth.engines.open import choose_engine, engine_entry, model_revision
 from synth.errors import Stopped, UsageError
+from synth.methods.drawing import Drawer, Drawing
 from synth.progress import SILENT, Meter, Progress, clock
 from synth.stop import Stop
 from synth.training.callbacks import Callbacks, Curve, Entry
 from synth.training.extras import require_libraries
 from synth.training.folder import TrainingFolder, refuse_other_settings
+from synth.training.fresh import MEMORY
 from synth.training.inputs import TrainingInput, require_sources
 from synth.training.method import MARGIN, MethodSettings
 from synth.training.replay import extents
@@ -42,6 +44,7 @@ class TrainingJob:
         device: "auto", "cuda", "cpu", …
         restart: whether what an earlier run left is thrown away.
         curve: what is measured meanwhile, or None.
+        drawing: what is drawn meanwhile, where replay is fresh.
         draw: is given the output and the log after an evaluation.
     """
 
@@ -53,6 +56,7 @@ class TrainingJob:
     device: str = "auto"
     restart: bool = False
     curve: Curve | None = None
+    drawing: Drawing | None = None
     draw: Callable[[Path, Sequence[Entry]], None] = lambda path, log: None
 
     def chosen(self) -> dict[str, Any]:
@@ -214,6 +218,10 @@ def _train(job: TrainingJob, source: TrainingInput, folder: TrainingFolder, prog
         evaluate = None
         if job.curve is not None and folder.writes:
             evaluate = stack.enter_context(job.curve.evaluator(source.chat, folder.log, meter.tell))
+        drawer = None
+        if job.drawing is not None:
+            drawer = stack.enter_context(closing(Drawer(job.drawing)))
+            progress.say(_drawing_line(job.drawing, job.settings))
         stack.enter_context(stop.on_signals())
         stack.enter_context(stop.answered_by(answer))
         result = train(
@@ -232,6 +240,7 @@ def _train(job: TrainingJob, source: TrainingInput, folder: TrainingFolder, prog
                 say=progress.say,
                 stop=stop,
             ),
+            drawer=drawer,
         )
     if result.stopped:
         again = ", without `restart`," if job.restart else ""
@@ -279,6 +288,14 @@ class _Reporter:
 
 def _evaluation_line(shares: Entry) -> str:
     return " · ".join(f"{name} {shares[name]:.1%}" for name in ("new", "old", "kept") if shares.get(name) is not None)
+
+
+def _drawing_line(drawing: Drawing, settings: TrainingSettings) -> str:
+    """What is to be known of the process that draws."""
+    kind, _ = choose_engine(drawing.engine)
+    here = engine_entry(kind).here
+    share = f", which on a GPU takes {MEMORY:.0%} of its memory at most" if here else ""
+    return f"fresh replay: rows of {drawing.settings.length:,} tokens, drawn by {kind} in a process beside{share}"
 
 
 def _say_rows(rows: TrainingRows, settings: TrainingSettings, progress: Progress) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from synth.scoring.cells import cells
 from synth.training.fit import Fit
 from synth.training.inputs import TrainingInput
-from synth.training.replay import plan_batches, with_loss
+from synth.training.replay import plan_batches, tokens_of, with_loss
 from synth.training.rows import TrainingRows
 from synth.training.settings import ReplaySettings, TrainingSettings
 
@@ -108,12 +108,10 @@ def plan_training(source: TrainingInput, settings: TrainingSettings, processes: 
     rows, replay = source.rows, settings.replay
     sizes = rows.sizes
     batches = plan_batches(rows, settings, processes)
+    tokens, replayed = tokens_of(rows, batches)
     per_step = settings.gradient_accumulation_steps * processes
-    tokens, replayed = (
-        sum(int(sizes[batch].sum()) for batch in batches if (batch[0] >= rows.tasks) == of_replay)
-        for of_replay in (False, True)
-    )
-    shown = [*range(min(EXAMPLES, rows.tasks)), *range(rows.tasks, len(rows))[:1]]
+    there = int(np.count_nonzero(rows.starts[:-1] < len(rows.tokens)))  # fresh replay is not drawn yet
+    shown = [*range(min(EXAMPLES, rows.tasks)), *range(rows.tasks, there)[:1]]
     return TrainingPlan(
         sources=_by_source(rows, replay),
         rejected=rows.reasons,

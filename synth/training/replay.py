@@ -5,15 +5,17 @@ takes a batch of the task, one of replay, the next of the task, …: each goes t
 needs the memory of one.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from synth.errors import UsageError
+from synth.methods.drawing import Drawing
 from synth.seeds import seed_of
 from synth.training.batches import plan_steps
+from synth.training.fresh import FRESH
 from synth.training.method_rows import MethodRows
 from synth.training.rows import TrainingRows
 from synth.training.settings import ReplaySettings, TrainingSettings
@@ -37,6 +39,32 @@ def join_replay(task: TrainingRows, replay: TrainingRows, name: str) -> Training
         task.rejected + replay.rejected,
         task.untrained + replay.untrained,
         len(replay),
+    )
+
+
+def join_fresh(
+    task: TrainingRows, drawing: Drawing, settings: TrainingSettings, processes: int, *, padded: bool = False
+) -> TrainingRows:
+    """The rows of a task and, after them, those of fresh replay for all its batches, which are yet to be drawn.
+
+    Args:
+        task: its rows; any after them are left behind.
+        drawing: what is drawn.
+        settings: as for `plan_batches`.
+        processes: as for `plan_batches`.
+        padded: as for `plan_batches`.
+    """
+    length = drawing.settings.length
+    starts = task.starts[: task.tasks + 1]
+    alone = replace(task, names=task.names[: task.tasks], sources=task.sources[: task.tasks], starts=starts, replayed=0)
+    batches = plan_batches(alone, replace(settings, replay=None), processes, padded=padded)
+    count = len(batches) * (settings.replay.rows_per_batch if settings.replay else 0)
+    return replace(
+        alone,
+        names=alone.names + drawing.ids(count),
+        sources=alone.sources + [FRESH] * count,
+        starts=np.concatenate([starts, starts[-1] + length * np.arange(1, count + 1)]),
+        replayed=count,
     )
 
 
@@ -107,7 +135,8 @@ def plan_batches(
     """The rows of every batch of a run, in order: `settings.batches_per_step` × `processes` of them make one step.
 
     Where replay is an objective, batches of the task and of it take turns in every process. The task's are those that
-    there would be without it, and decide how many steps there are; replay goes around as often as it takes.
+    there would be without it, and decide how many steps there are; replay goes around as often as it takes, or has
+    fresh rows in each batch.
 
     Args:
         rows: all rows.
@@ -133,18 +162,32 @@ def plan_batches(
     )
     if replay is None:
         return tasks
-    replays = plan_steps(
-        rows.sizes[rows.tasks :],
-        tokens_per_batch=replay.tokens_per_batch,
-        per_step=per_step,
-        steps=len(tasks) // per_step,
-        epochs=1.0,
-        seed=seed_of(settings.seed, "replay"),
-        padded=padded,
-        of="rows of replay",
+    replays = (
+        list(np.arange(len(tasks) * replay.rows_per_batch).reshape(len(tasks), -1))
+        if replay.length is not None
+        else plan_steps(
+            rows.sizes[rows.tasks :],
+            tokens_per_batch=replay.tokens_per_batch,
+            per_step=per_step,
+            steps=len(tasks) // per_step,
+            epochs=1.0,
+            seed=seed_of(settings.seed, "replay"),
+            padded=padded,
+            of="rows of replay",
+        )
     )
     turns: list[NDArray[np.int64]] = []
     for start in range(0, len(tasks), processes):
         turns += tasks[start : start + processes]
         turns += [batch + rows.tasks for batch in replays[start : start + processes]]
     return turns
+
+
+def tokens_of(rows: TrainingRows, batches: Iterable[NDArray[np.int64]]) -> tuple[int, int]:
+    """The tokens in batches of the task, and in those of replay."""
+    sizes = rows.sizes
+    task, replay = (
+        sum(int(sizes[batch].sum()) for batch in batches if (batch[0] >= rows.tasks) == replayed)
+        for replayed in (False, True)
+    )
+    return task, replay

@@ -40,7 +40,8 @@ class TrainingRows:
         rejected: (id, reason) of the rows that cannot be trained on.
         untrained: (id, what) of the answers that are not trained on, in rows of which others are: the chat template
             does not write them as they stand.
-        replayed: how many of the rows, the last ones, are replay as an objective of its own.
+        replayed: how many of the rows, the last ones, are replay as an objective of its own. Those that are yet to be
+            drawn (`synth.training.fresh`) have sizes, but no tokens.
     """
 
     names: list[str]
@@ -74,7 +75,9 @@ class TrainingRows:
     @property
     def trained_of_each(self) -> NDArray[np.int64]:
         """Tokens with loss of each row; shape `[rows]`."""
-        counts: NDArray[np.int64] = np.add.reduceat((self.weights != 0).astype(np.int64), self.starts[:-1])
+        counts = np.zeros(len(self), np.int64)
+        there = self.starts[:-1] < len(self.tokens)
+        counts[there] = np.add.reduceat((self.weights != 0).astype(np.int64), self.starts[:-1][there])
         return counts
 
     @property

@@ -5,7 +5,6 @@ import datetime
 import os
 import shutil
 import time
-from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,11 +16,11 @@ from numpy import int64
 from numpy.typing import NDArray
 from transformers import PrinterCallback, TrainingArguments
 
-from synth.data.run.record import RunRecord
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
+from synth.methods.drawing import Drawer
 from synth.quiet import quiet_libraries
 from synth.training.attention import Way
 from synth.training.batches import Collator, hardest
@@ -29,13 +28,14 @@ from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
 from synth.training.fit import advice_after_failure, setup_of, shape_of
 from synth.training.folder import TrainingFolder
+from synth.training.fresh import KeepsFresh, fresh_replay
 from synth.training.method import MethodSettings
 from synth.training.model import check_adapter_off
 from synth.training.objectives import Objectives, compared_tokens
 from synth.training.optimizers import optimizer_for
 from synth.training.packing import NAMES, choose_attention
 from synth.training.reference import Reference
-from synth.training.replay import plan_batches
+from synth.training.replay import join_fresh, plan_batches, tokens_of
 from synth.training.rows import TrainingRows
 from synth.training.settings import TrainedParts, TrainingSettings
 from synth.training.stored import StoredReference
@@ -71,6 +71,7 @@ def train(
     method: MethodSettings | None = None,
     device: str = "auto",
     callbacks: Callbacks | None = None,
+    drawer: Drawer | None = None,
 ) -> TrainingResult:
     """Train a model, continuing from the last checkpoint if there is one, and save it.
 
@@ -84,16 +85,17 @@ def train(
         method: how, where it is none of the losses over tokens.
         device: "auto", "cuda", "cpu", …
         callbacks: measure the model meanwhile, and are told how it goes.
+        drawer: draws the rows of replay meanwhile, where these are fresh.
 
     Raises:
         UsageError: the model cannot be loaded or trained so, or its last checkpoint is damaged.
-        RunError: the loss is no number, or memory ran out; the last checkpoint is kept. Or less than `settings.keep`
-            was left at the first evaluation; the model of that step is saved.
+        RunError: the loss is no number, memory ran out, or fresh replay cannot be drawn any more; the last checkpoint
+            is kept. Or less than `settings.keep` was left at the first evaluation; the model of that step is saved.
     """
     if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
         raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
     model = TrainedModel(name, tokenizer, settings, trained, device)
-    run = _Run(model, rows, settings, method, folder, callbacks or Callbacks())
+    run = _Run(model, rows, settings, method, folder, callbacks or Callbacks(), drawer)
     run.take_steps()
     steps: int = run.trainer.state.global_step
     if run.watch.stopped:
@@ -101,7 +103,7 @@ def train(
     fell_at = run.watch.fell_at
     back = run.go_back() if fell_at is not None else None
     steps = steps if back is None else back
-    _count_seen(folder.record, rows, run.batches_of(steps))
+    run.count_seen(steps)
     run.save()
     if fell_at is not None and back is None:
         raise RunError(
@@ -110,17 +112,6 @@ def train(
             f"`restart`, or go part of the way back: synth merge {name} {folder.path} --ratio 0.5"
         )
     return TrainingResult(steps, fell_at=fell_at)
-
-
-def _count_seen(record: RunRecord, rows: TrainingRows, batches: Sequence[NDArray[int64]]) -> None:
-    """Record how many tokens of the task, and of replay where that is an objective, went through the model."""
-    task, replay = (
-        sum(int(rows.sizes[batch].sum()) for batch in batches if (batch[0] >= rows.tasks) == replayed)
-        for replayed in (False, True)
-    )
-    record.tokens["seen"] = float(task)
-    for part in record.parts:
-        part["seen"] = replay
 
 
 class _Run:
@@ -134,9 +125,10 @@ class _Run:
         method: MethodSettings | None,
         folder: TrainingFolder,
         callbacks: Callbacks,
+        drawer: Drawer | None,
     ) -> None:
         self._model, self._rows, self._settings, self._method = model, rows, settings, method
-        self._folder, self._callbacks = folder, callbacks
+        self._folder, self._callbacks, self._drawer = folder, callbacks, drawer
         self._stored: StoredReference | None = None
         kind, more = (TrainingArguments, {}) if method is None else method.trainer().arguments(method, rows, settings)
         arguments = kind(**_arguments(settings, folder, model, kind), **more)
@@ -174,19 +166,27 @@ class _Run:
         if self._method is not None:
             return batches, None
         way = choose_attention(model.base, hardest(batches, rows.sizes), model.place, half=model.half)
-        return (batches, way) if way else (plan_batches(rows, settings, processes, padded=True), None)
+        if way:
+            return batches, way
+        if self._drawer is not None:
+            self._rows = join_fresh(rows, self._drawer.drawing, settings, processes, padded=True)
+        return plan_batches(rows, settings, processes, padded=True), None
 
     def _open_trainer(self, arguments: TrainingArguments) -> Any:
         settings, model = self._settings, self._model
         mine = self._batches[arguments.process_index :: arguments.world_size]
         if self._method is not None:
             return self._open_method(self._method, arguments, mine)
+        fresh = None
+        if self._drawer is not None:
+            fresh = fresh_replay(self._drawer, self._rows, mine, self._folder, arguments.process_index)
         collator = Collator(
             self._rows,
             self._packed is not None,
             all_tokens=settings.lm_loss_coef > 0,
             compared=compared_tokens(self._rows, settings),
             every_replayed=settings.replay is not None and settings.replay.every,
+            fresh=fresh,
             padding=model.tokenizer.pad_token_id or 0,
         )
         reference: Reference | None = None
@@ -204,6 +204,7 @@ class _Run:
             collator=collator,
             objectives=Objectives(settings),
             reference=reference,
+            callbacks=[KeepsFresh(fresh, settings, self._callbacks.say)] if fresh else None,
         )
         if self._packed:  # only now, as models were tried with a few tokens
             use_packed_attention(self._packed, model.base)
@@ -262,9 +263,12 @@ class _Run:
         trainer.accelerator.wait_for_everyone()
         return not stored.missing()
 
-    def batches_of(self, steps: int) -> list[NDArray[int64]]:
-        """The rows of each batch of the first steps, in all processes."""
-        return self._batches[: steps * self._per_step]
+    def count_seen(self, steps: int) -> None:
+        """Record how many tokens went through the model in the first steps, in all processes."""
+        task, replay = tokens_of(self._rows, self._batches[: steps * self._per_step])
+        self._folder.record.tokens["seen"] = float(task)
+        for part in self._folder.record.parts:
+            part["seen"] = replay
 
     def take_steps(self) -> None:
         """Train to the end, or until it is stopped, from the last checkpoint on."""
@@ -277,7 +281,7 @@ class _Run:
                 self._callbacks.say(f"continuing from {last.name}")
             self.trainer.train(resume_from_checkpoint=str(last) if last else None)
         except RunError as error:
-            raise RunError(f"{error}. {_kept(self._folder)}") from error
+            raise RunError(f"{error}. {self._folder.kept}") from error
         except UsageError:
             raise
         except Exception as error:
@@ -289,7 +293,7 @@ class _Run:
         """Raise an error that the user can act on, or else the error itself."""
         if out_of_memory(error):
             raise RunError(
-                f"memory ran out on {self._model.place}: {self._less_memory()}. {_kept(self._folder)}"
+                f"memory ran out on {self._model.place}: {self._less_memory()}. {self._folder.kept}"
             ) from error
         if last is None or self.watch.begun:
             raise error
@@ -333,21 +337,13 @@ class _Run:
             self._model.load(whole)
         if not self._model.finite:  # the last step's loss came before them
             raise RunError(
-                f"the last step left weights that are not numbers: lower `learning_rate`. {_kept(self._folder)}"
+                f"the last step left weights that are not numbers: lower `learning_rate`. {self._folder.kept}"
             )
         fresh = self._folder.path / ".saving"
         shutil.rmtree(fresh, ignore_errors=True)
         self._model.save(fresh)
         now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._folder.finish(fresh, training_card(self._folder), now)
-
-
-def _kept(folder: TrainingFolder) -> str:
-    """What was kept of a run that broke off."""
-    there = folder.whole_checkpoints()
-    if not there:
-        return "No checkpoint had been made yet"
-    return f"Kept: {' and '.join(str(path) for path in there)}"
 
 
 def _arguments(

@@ -25,6 +25,10 @@ UNMERGED = (
 )
 
 
+DRAWS = "transformers"
+"""The engine that draws fresh replay where none is named."""
+
+
 @dataclass(frozen=True, slots=True)
 class ReplaySettings:
     """How replay is an objective of its own, beside the task's (arXiv 2605.26097).
@@ -37,6 +41,9 @@ class ReplaySettings:
             KL(reference ‖ model), "reverse-kl" or "js".
         positions: the tokens it is taken on: "every" one but a row's first, or those that are "trained" on; None is
             every one for a divergence, the trained ones for NLL.
+        length: tokens of a row, where rows are drawn while the model is trained (`synth.training.fresh`), on every
+            token of which it is taken; None where they are read.
+        engine: what draws them.
 
     Raises:
         UsageError: a value is out of its range.
@@ -47,6 +54,8 @@ class ReplaySettings:
     weight: float = 1.0
     loss: ReplayLoss = "nll"
     positions: ReplayPositions | None = None
+    length: int | None = None
+    engine: str = DRAWS
 
     def __post_init__(self) -> None:
         _require(self.tokens_per_batch >= 2, "replay_tokens_per_batch", self.tokens_per_batch, "2 or more")
@@ -54,15 +63,31 @@ class ReplaySettings:
         _choose("replay_loss", self.loss, ReplayLoss)
         if self.positions is not None:
             _choose("replay_positions", self.positions, ReplayPositions)
+        if self.length is not None and self.length > self.tokens_per_batch:
+            raise UsageError(
+                f"`replay_length` {self.length:,}: a batch of replay holds {self.tokens_per_batch:,} tokens; raise "
+                "`replay_tokens_per_batch`"
+            )
+        if self.length is not None and self.positions == "trained":
+            raise UsageError("`replay_positions` trained: every token of fresh replay was drawn, and is trained on")
+
+    @property
+    def rows_per_batch(self) -> int:
+        """How many rows a batch takes, where they are drawn."""
+        return self.tokens_per_batch // (self.length or 1)
 
     @property
     def every(self) -> bool:
         """Whether the loss is taken on every token, whatever is trained on."""
+        if self.length is not None:
+            return True
         return self.loss != "nll" if self.positions is None else self.positions == "every"
 
     def record(self) -> dict[str, Any]:
         """The settings by the names of their options (JSON values)."""
         found = asdict(self) | {"positions": "every" if self.every else "trained"}
+        if self.length is None:
+            del found["length"], found["engine"]
         return {f"replay_{name}": value for name, value in found.items()}
 
 
@@ -156,6 +181,8 @@ class TrainingSettings:
                 raise UsageError(
                     "`reference_top_k` stores what a divergence is from: give `kl_coef`, or `replay_loss` kl"
                 )
+            if self.replay is not None and self.replay.length is not None:
+                raise UsageError("`reference_top_k` needs all rows before the training: fresh replay is drawn in it")
         if not 0 <= self.warmup < 1:
             raise UsageError(f"`warmup` is a share of the steps, such as 3%, not {self.warmup}")
 

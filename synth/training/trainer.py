@@ -30,6 +30,8 @@ class _Step:
     learning_rate: float
     batches: list[Batch]
     """What the host keeps of them."""
+    waited: float
+    """Seconds for fresh replay."""
 
     @property
     def rows(self) -> list[int]:
@@ -75,6 +77,7 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         self._losses: list[torch.Tensor] = []
         self._norm: Any = None
         self._stops = False
+        self._waited = 0.0  # seconds for fresh replay, up to the step before
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Batch], num_batches: int, device: torch.device
@@ -98,8 +101,9 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         norm = self._norm.full_tensor() if hasattr(self._norm, "full_tensor") else torch.as_tensor(self._norm)
         values = torch.cat([shared, losses, norm.to(losses)[None]])
         kept = [{name: batch[name] for name in ("rows", "lengths", "replay")} for batch in self._batches]
-        self._measures.put(_Step(self.state.global_step, learning_rate, kept), values)
-        self._losses = []
+        waited = 0.0 if self._collator.fresh is None else self._collator.fresh.waited
+        self._measures.put(_Step(self.state.global_step, learning_rate, kept, waited - self._waited), values)
+        self._losses, self._waited = [], waited
 
     def settled(self, *, all_of_them: bool) -> Iterator[Entry]:
         """What the steps measured that were not told of yet: all, or all but the one that may still be under way.
@@ -124,6 +128,8 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
                 for name, replay in (("task_loss", False), ("replay_loss", True)):
                     of_it = (batch["replay"] == replay for batch in step.batches)
                     entry[name] = sum(loss for loss, mine in zip(losses, of_it, strict=True) if mine)
+            if self._collator.fresh is not None:
+                entry["waited"] = round(step.waited, 4)
             yield entry
 
     def _refuse_no_numbers(self, step: _Step, losses: list[float], own: list[float], norm: float) -> None:
