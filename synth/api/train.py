@@ -179,7 +179,7 @@ def train(
             that runs the model.
         reference_top_k: compute what the model before training predicts once, and store it in the output until the
             training is finished, so that the model need not be in memory: so many tokens of each prediction, and all
-            others together (64 lacks little of a divergence; reverse-kl lacks most).
+            others together (64 lacks hardly anything of kl and js, but a good part of reverse-kl).
         gradient_checkpointing: less memory, a third more time.
         dtype: what is computed in; by default bfloat16 where the GPU can, else float32.
         weights: number format of the weights that are trained. In bfloat16, rounded by chance, they and their gradients
