@@ -291,3 +291,13 @@ def test_evaluation_does_not_disturb_training(run: Train) -> None:
     _, watched = run("watched", replace(SIX, steps=3, eval_every=1), trained=trained, evaluate=evaluate, evaluates=True)
     found = weights(watched.path)
     assert all(torch.equal(found[name], tensor) for name, tensor in weights(plain.path).items())
+
+
+def test_activations_computed_again_change_nothing(run: Train) -> None:
+    """Packed: the layout of the batch must still be there in the backward pass; so must what was dropped."""
+    trained = TrainedParts(dropout=0.1)
+    _, held = run("held", replace(SIX, steps=3), trained=trained)
+    _, again = run("again", replace(SIX, steps=3, gradient_checkpointing=True), trained=trained)
+    assert again.record.attention is not None
+    found = weights(again.path)
+    assert all((found[name] - tensor).abs().max() < 1e-5 for name, tensor in weights(held.path).items())
