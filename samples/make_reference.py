@@ -83,7 +83,7 @@ def parsed(docstring: str) -> Docstring:
 
 def _add(entries: list[tuple[str, str]], line: str, *, named: bool) -> None:
     """Take one line of a section: a new entry, or more of the last."""
-    begins = re.match(r" {4}(\*{0,2}[\w., ]+): (.*)", line)
+    begins = re.match(r" {4}(\*{0,2}\w[\w., ]*): (.*)", line)
     if named and begins:
         entries.append((begins[1], begins[2]))
     elif entries:
