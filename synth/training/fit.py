@@ -10,7 +10,7 @@ from synth.engines.device import pick_device
 from synth.engines.loading import attention_of
 from synth.errors import UsageError
 from synth.training.memory import Memory, Setup, Shape, memory, ways_to_fit
-from synth.training.settings import TrainingSettings
+from synth.training.settings import TrainedParts, TrainingSettings
 
 _SPARE = 0.05
 """Share of a GPU's memory that is left to CUDA itself, and lost between blocks."""
@@ -92,6 +92,7 @@ def advice_after_failure(shape: Shape, setup: Setup) -> str:
 
 def setup_of(
     settings: TrainingSettings,
+    trained: TrainedParts,
     adapter: int,
     *,
     longest: int,
@@ -104,6 +105,7 @@ def setup_of(
 
     Args:
         settings: how it is trained.
+        trained: what of it.
         adapter: weights of the adapter, where one is trained.
         longest: tokens of the longest row.
         device: as for `pick_device`.
@@ -118,6 +120,7 @@ def setup_of(
         weights=settings.weights,
         optimizer=settings.optimizer,
         adapter=adapter,
+        quantised=trained.quantise is not None,
         checkpointing=settings.gradient_checkpointing,
         reference=reference,
         teacher=teacher,

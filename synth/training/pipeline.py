@@ -147,6 +147,7 @@ def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "Training
     require_sources(source.rows, job.settings.kl_sources)
     setup = setup_of(
         job.settings,
+        job.trained,
         size.adapter,
         longest=int(source.rows.sizes.max()),
         device=job.device,

@@ -306,6 +306,7 @@ class _Run:
         model = self._model
         setup = setup_of(
             self._settings,
+            model.trained,
             sum(p.numel() for p in model.net.parameters() if p.requires_grad) if model.trained.adapts else 0,
             longest=int(self._rows.sizes.max()),
             device=str(model.place),

@@ -97,6 +97,21 @@ def test_the_readmes_figures(train: Command, tasks: Path, seven: Path, monkeypat
         assert text.format(gib(out, "memory, together")) in readme, (options, gib(out, "memory, together"))
 
 
+def test_the_guides_table(train: Command, tasks: Path, seven: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the command says of Qwen2.5-7B with the options of each line."""
+    half = (tasks, "--model", seven, "--dry-run", "--dtype", "bfloat16", "--device", "cpu", "--gradient-checkpointing")
+    monkeypatch.setattr("synth.training.extras.find_spec", lambda _: True)  # as if all were installed
+    guide = (ROOT / "samples" / "guide.md").read_text()
+    lines = re.findall(r"^\| (float32 weights|`--.+?`) \| [\d.]+ \| [\d.]+ \| ([\d.]+) \|", guide, re.MULTILINE)
+    assert len(lines) == 5
+    for way, said in lines:
+        options = way.strip("`").split() if way.startswith("`") else []
+        few = ("--batch-tokens", 4096) if "--quantise" in options else ()
+        _, out, _ = train(*half, *options, *few)
+        assert f"{gib(out, 'memory, together'):.1f}" == said, way
+        assert not options or f"with {options[-2]} " not in out, "advises what was given"
+
+
 @pytest.mark.parametrize(
     ("options", "said"),
     [
