@@ -132,6 +132,7 @@ class _Run:
         self._stored: StoredReference | None = None
         kind, more = (TrainingArguments, {}) if method is None else method.trainer().arguments(method, rows, settings)
         arguments = kind(**_arguments(settings, folder, model, kind), **more)
+        arguments._n_gpu = min(1, arguments.n_gpu)  # else Trainer spreads one process over all GPUs (nn.DataParallel)
         self._per_step = settings.batches_per_step * arguments.world_size
         self._batches, self._packed = self._plan(arguments.world_size)
         folder.record.attention = NAMES[self._packed] if self._packed else None

@@ -1,6 +1,7 @@
 """The model that is trained: loaded, compared with, saved."""
 
 import copy
+import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from synth.engines.base import Tokenizer
 from synth.engines.device import pick_device
 from synth.engines.hf.forward import check_causal
 from synth.engines.loading import load_config, own_attention
+from synth.errors import UsageError
 from synth.training.attention import Way
 from synth.training.fit import in_bfloat16
 from synth.training.model import check_adapter_off, load_for_training
@@ -33,7 +35,7 @@ class TrainedModel:
         self, name: str, tokenizer: Tokenizer, settings: TrainingSettings, trained: TrainedParts, device: str
     ) -> None:
         self.name, self.tokenizer, self.trained = name, tokenizer, trained
-        self.place = pick_device(device)
+        self.place = place_of_process(pick_device(device))
         self.half = in_bfloat16(settings, self.place)
         self._weights = "bfloat16" if settings.weights == "bfloat16" or (self.half and trained.adapts) else "float32"
         # Saved in the number format of its files, or in float32 where that was asked for.
@@ -99,3 +101,22 @@ class TrainedModel:
         base.generation_config = came
         came.to_json_file(folder / "generation_config.json")
         self.tokenizer.save_pretrained(folder)
+
+
+def place_of_process(device: torch.device) -> torch.device:
+    """Where this process trains: of several started by a launcher each has a GPU, and one alone has the first.
+
+    A model may be there before `TrainingArguments` chooses, which chooses the same.
+
+    Raises:
+        UsageError: another GPU was asked for.
+    """
+    if device.type != "cuda":
+        return device
+    own = int(os.environ.get("LOCAL_RANK", 0)) % max(1, torch.cuda.device_count())
+    if device.index not in (None, own):
+        raise UsageError(
+            f"`device` {device}: training takes the first GPUs that it sees, here cuda:{own}. "
+            f"Show it others, CUDA_VISIBLE_DEVICES={device.index}, and leave `device` at auto"
+        )
+    return torch.device("cuda", own)

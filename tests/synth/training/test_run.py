@@ -11,6 +11,7 @@ from transformers import AutoModelForCausalLM
 from synth.errors import RunError, UsageError
 from synth.stop import Stop
 from synth.training.settings import ReplaySettings, TrainedParts, TrainingSettings
+from synth.training.trainee import place_of_process
 from tests.synth.training.conftest import Train, weights
 
 SIX = TrainingSettings(steps=6, learning_rate=1e-3, tokens_per_batch=700, dtype="float32", save_every=2)
@@ -301,3 +302,16 @@ def test_activations_computed_again_change_nothing(run: Train) -> None:
     assert again.record.attention is not None
     found = weights(again.path)
     assert all((found[name] - tensor).abs().max() < 1e-5 for name, tensor in weights(held.path).items())
+
+
+def test_each_process_has_its_own_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is read to a GPU before `TrainingArguments` chooses one must not all go to the first."""
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 4)
+    first, cuda = torch.device("cuda", 0), torch.device("cuda")
+    assert place_of_process(cuda) == place_of_process(first) == first
+    monkeypatch.setenv("LOCAL_RANK", "2")
+    assert place_of_process(cuda) == torch.device("cuda", 2)
+    assert place_of_process(torch.device("cpu")) == torch.device("cpu")
+    with pytest.raises(UsageError, match=r"`device` cuda:3: .* CUDA_VISIBLE_DEVICES=3"):
+        place_of_process(torch.device("cuda", 3))
