@@ -258,7 +258,7 @@ class TrainedParts:
         quantise: "4bit": the matrices around the adapter are held in 4 bits (QLoRA, arXiv 2305.14314).
 
     Raises:
-        UsageError: a value is out of its range, or there are two adapters.
+        UsageError: a value is out of its range, there are two adapters, or one is missing that another setting is of.
     """
 
     freeze: tuple[str, ...] = ()
@@ -277,6 +277,14 @@ class TrainedParts:
             _require(value is None or value >= 1, name, value, "1 or more")
         if self.lora is not None and self.peft is not None:
             raise UsageError("`lora` and `peft` are two ways to say what is trained: give one of them")
+        if self.freeze and self.adapts:
+            raise UsageError(
+                "`freeze` is of the model's own weights, which stay as they are beside an adapter; where the adapter "
+                "is put is said by `target_modules` of a `peft` configuration: leave `freeze` out"
+            )
+        if self.lora is None and (self.lora_alpha is not None or self.lora_dropout):
+            name = "lora_dropout" if self.lora_alpha is None else "lora_alpha"
+            raise UsageError(f"`{name}` is of the adapters of `lora`: give it, too")
         if self.quantise is not None and not self.adapts:
             raise UsageError("`quantise` is of the model around an adapter: give `lora` or `peft`, too")
 

@@ -146,6 +146,11 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
         ({"train_on": "answers"}, "train_on"),
         ({"freeze": ["heads"]}, "freeze"),
         ({"lora": 4, "peft": "x.json"}, "lora"),
+        ({"lora": 4, "freeze": ["mlp"]}, "freeze"),
+        ({"peft": "x.json", "freeze": ["embeddings"]}, "freeze"),
+        ({"lora_alpha": 8}, "lora_alpha"),
+        ({"lora_dropout": 0.1}, "lora_dropout"),
+        ({"peft": "x.json", "lora_dropout": 0.1}, "lora_dropout"),
         ({"max_length": 10**6}, "max_length"),
         ({"gradient_accumulation_steps": 500}, "gradient_accumulation_steps"),
         ({"output": None}, "output"),
@@ -154,9 +159,9 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
 def test_settings_that_cannot_work_are_named_before_a_model_is_loaded(
     settings: dict[str, Any], field: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import synth.training.run
+    import synth.training.trainee
 
-    monkeypatch.setattr(synth.training.run, "load_for_training", None)
+    monkeypatch.setattr(synth.training.trainee, "load_for_training", None)
     with pytest.raises(synth.UsageError) as wrong:
         synth.train(ROWS, MODEL, **{"output": tmp_path / "out"} | FAST | settings)
     assert wrong.value.field == field and not (tmp_path / "out").exists()
