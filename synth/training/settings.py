@@ -25,6 +25,10 @@ UNMERGED = (
 )
 
 
+_YOUNGER = ("loss", "reference_top_k", "weights", "optimizer")
+"""Settings that trainings of earlier releases have no record of. These were as the defaults say, and go on."""
+
+
 DRAWS = "transformers"
 """The engine that draws fresh replay where none is named."""
 
@@ -202,15 +206,14 @@ class TrainingSettings:
         return self.needs_reference and self.reference_top_k is None
 
     def record(self) -> dict[str, Any]:
-        """The settings by the names of their options (JSON values); those of a loss and of replay where they matter."""
+        """The settings by the names of their options (JSON values); of `_YOUNGER` those that are not at their defaults."""
         found = asdict(self)
         del found["replay"]
         if self.loss != "eaft":
             del found["eaft_alpha"]
-        if self.loss == "sft":
-            del found["loss"]
-        if self.reference_top_k is None:
-            del found["reference_top_k"]
+        for name in _YOUNGER:
+            if found[name] == getattr(TrainingSettings(), name):
+                del found[name]
         return found if self.replay is None else found | self.replay.record()
 
 

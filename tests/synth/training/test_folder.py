@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +12,8 @@ from synth.data.run.lock import lock_directory
 from synth.data.run.record import RunRecord
 from synth.errors import UsageError
 from synth.training.folder import TrainingFolder, refuse_other_settings
+from synth.training.pipeline import TrainingJob
+from synth.training.settings import RowSettings, TrainedParts, TrainingSettings
 
 HOLDER = """
 import sys
@@ -36,7 +39,10 @@ def folder_of(path: Path, rate: float = 1, **options: bool) -> TrainingFolder:
 
 
 def checkpoint(folder: TrainingFolder, step: int) -> None:
-    made = folder.checkpoints / f"checkpoint-{step}"
+    checkpoint_of(folder.checkpoints / f"checkpoint-{step}", step)
+
+
+def checkpoint_of(made: Path, step: int) -> None:
     made.mkdir(parents=True)
     (made / "trainer_state.json").write_text(json.dumps({"global_step": step}))
 
@@ -142,3 +148,56 @@ def test_killed_while_it_writes_it_can_be_run_again(tmp_path: Path) -> None:
     folder = folder_of(out)
     assert folder.begun and folder.log == [{"step": 1, "loss": 2.0}]
     folder.close()
+
+
+EARLIER_RELEASE: dict[str, Any] = {
+    "steps": None,
+    "epochs": 1.0,
+    "learning_rate": 1e-5,
+    "schedule": "cosine",
+    "warmup": 0.03,
+    "tokens_per_batch": 8192,
+    "gradient_accumulation_steps": 1,
+    "weight_decay": 0.0,
+    "max_grad_norm": 1.0,
+    "lm_loss_coef": 0.0,
+    "kl_coef": 0.0,
+    "kl_sources": [],
+    "dtype": "auto",
+    "save_every": 200,
+    "eval_every": 50,
+    "keep": None,
+    "gradient_checkpointing": False,
+    "seed": 0,
+    "freeze": [],
+    "dropout": 0.0,
+    "lora": None,
+    "lora_alpha": None,
+    "lora_dropout": 0.0,
+    "peft": None,
+    "train_on": "assistant",
+    "text_column": None,
+    "overlong": "drop",
+    "prefix": None,
+    "stop": None,
+    "max_length": None,
+}
+"""What a release before replay was an objective recorded of a training with all settings at their defaults."""
+
+
+def test_a_training_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
+    def job(**settings: Any) -> TrainingJob:
+        return TrainingJob("model", TrainingSettings(**settings), TrainedParts(), RowSettings())
+
+    unfinished, finished = tmp_path / "unfinished", tmp_path / "finished"
+    checkpoint_of(unfinished / "checkpoints" / "checkpoint-3", 3)
+    (unfinished / "progress.json").write_text(RunRecord("train", EARLIER_RELEASE).as_json())
+    finished.mkdir()
+    (finished / "run.json").write_text(RunRecord("train", EARLIER_RELEASE, finished="now").as_json())
+    for out in (unfinished, finished):
+        job().refuse_early(out)
+        with TrainingFolder(out, RunRecord("train", job().chosen())) as folder:
+            assert folder.begun and folder.finished == (out == finished)
+        for changed in ({"weights": "bfloat16"}, {"optimizer": "adamw-8bit"}, {"loss": "dft"}, {"seed": 1}):
+            with pytest.raises(UsageError, match=next(iter(changed))):
+                job(**changed).refuse_early(out)
