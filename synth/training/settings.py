@@ -206,7 +206,7 @@ class TrainingSettings:
         return self.needs_reference and self.reference_top_k is None
 
     def record(self) -> dict[str, Any]:
-        """The settings by the names of their options (JSON values); of `_YOUNGER` those that are not at their defaults."""
+        """The settings by the names of their options (JSON values), `_YOUNGER` where they are no defaults."""
         found = asdict(self)
         del found["replay"]
         if self.loss != "eaft":
