@@ -288,7 +288,7 @@ def train(
     if keep is not None and not suites:
         raise UsageError("`keep` is a share up to 100% of what `suites` measures: give both")
     progress = progress if is_first_process() else SILENT
-    job.refuse_early(place)
+    job.refuse_early(place, evaluates=bool(suites or new_suites))
     if beside is not None:
         drawing = fresh_drawing(name, beside, seed, device, trust_remote_code=trust_remote_code)
         job = replace(job, drawing=drawing)

@@ -64,11 +64,16 @@ class TrainingJob:
         own = {} if self.method is None else asdict(self.method)
         return self.settings.record() | asdict(self.trained) | asdict(self.rows) | own
 
-    def refuse_early(self, output: Path | None) -> None:
+    def refuse_early(self, output: Path | None, *, evaluates: bool = False) -> None:
         """Check what can be checked before anything is read: another run in the output, a damaged adapter file.
 
+        Args:
+            output: where the trained model goes, if it goes anywhere.
+            evaluates: whether the model is measured meanwhile.
+
         Raises:
-            UsageError: there is one; or some settings do not go with the method, or what it runs on is missing.
+            UsageError: there is one; or some settings do not go with the method or with FSDP, or what they run on is
+                missing.
         """
         if self.method is not None:
             self.method.check(self.settings, self.trained, self.rows)
@@ -79,13 +84,27 @@ class TrainingJob:
                 "`weights` are those of a model that is trained whole; an adapter's are float32, and the model's own "
                 "are held in what is computed in (`dtype`)"
             )
-        if self.settings.optimizer == "adamw-8bit" and is_sharded():
-            raise UsageError("`optimizer` adamw-8bit: its moments cannot be shared; leave it or --use_fsdp out")
-        if self.trained.quantise and is_sharded():
-            raise UsageError("`quantise` 4bit holds the whole model in each process: leave --use_fsdp out")
+        if is_asked_of_accelerate("DEEPSPEED"):
+            raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
+        if is_sharded():
+            self._refuse_shared(evaluates=evaluates)
         require_libraries(self.settings, self.trained)
         if self.trained.adapts:
             self.trained.adapter()
+
+    def _refuse_shared(self, *, evaluates: bool) -> None:
+        """Refuse what needs the whole model, or its whole moments, in one process."""
+        if self.method is not None:
+            raise UsageError(f"`method` {self.method.method} needs a process to hold the model: leave --use_fsdp out")
+        if evaluates:
+            raise UsageError(
+                "`suites` and `new_suites` need a process to hold the whole model: leave them out, and run synth eval "
+                "after"
+            )
+        if self.settings.optimizer == "adamw-8bit":
+            raise UsageError("`optimizer` adamw-8bit: its moments cannot be shared; leave it or --use_fsdp out")
+        if self.trained.quantise:
+            raise UsageError("`quantise` 4bit holds the whole model in each process: leave --use_fsdp out")
 
     def measure(self) -> "Size":
         """How large the model is.
@@ -127,7 +146,12 @@ def processes() -> int:
 
 def is_sharded() -> bool:
     """Whether the processes share the model among them, as accelerate says."""
-    return os.environ.get("ACCELERATE_USE_FSDP", "").lower() in ("1", "true")
+    return is_asked_of_accelerate("FSDP")
+
+
+def is_asked_of_accelerate(plugin: str) -> bool:
+    """Whether `accelerate launch` was told to use one of its plugins."""
+    return os.environ.get(f"ACCELERATE_USE_{plugin}", "").lower() in ("1", "true")
 
 
 def is_first_process() -> bool:

@@ -2,7 +2,6 @@
 
 import copy
 import datetime
-import os
 import shutil
 import time
 from contextlib import nullcontext
@@ -92,8 +91,6 @@ def train(
         RunError: the loss is no number, memory ran out, or fresh replay cannot be drawn any more; the last checkpoint
             is kept. Or less than `settings.keep` was left at the first evaluation; the model of that step is saved.
     """
-    if os.environ.get("ACCELERATE_USE_DEEPSPEED", "").lower() in ("1", "true"):
-        raise UsageError("DeepSpeed is not supported: share the model by FSDP, accelerate launch --use_fsdp …")
     model = TrainedModel(name, tokenizer, settings, trained, device)
     run = _Run(model, rows, settings, method, folder, callbacks or Callbacks(), drawer)
     run.take_steps()
@@ -139,13 +136,6 @@ class _Run:
         arguments.max_steps = len(self._batches) // self._per_step
         arguments.warmup_steps = round(settings.warmup * arguments.max_steps)
         self.trainer = self._open_trainer(arguments)
-        if method is not None and self.trainer.is_fsdp_enabled:
-            raise UsageError(f"`method` {method.method} needs the whole model in one process, without FSDP")
-        if callbacks.evaluates and self.trainer.is_fsdp_enabled:
-            raise UsageError(
-                "`suites` and `new_suites` need the whole model in one process: leave them out, "
-                "and run synth eval after"
-            )
         self.watch = Watch(self.trainer, model.base, self._packed, settings, folder, callbacks)
         self.trainer.add_callback(self.watch)
         self.trainer.remove_callback(PrinterCallback)

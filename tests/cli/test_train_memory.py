@@ -117,6 +117,8 @@ def test_the_guides_table(train: Command, tasks: Path, seven: Path, monkeypatch:
     [
         (("--lora", 4, "--quantise", "4bit"), "--quantise 4bit holds the whole model in each process"),
         (("--optimizer", "adamw-8bit"), "--optimizer adamw-8bit: its moments cannot be shared"),
+        (("--method", "simpo"), "--method simpo needs a process to hold the model"),
+        (("--eval", "suite.jsonl"), "--eval and --new need a process to hold the whole model"),
     ],
 )
 def test_what_cannot_be_shared(
@@ -125,6 +127,13 @@ def test_what_cannot_be_shared(
     monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     status, _, err = train(tasks, "--model", model, *options, "--dry-run")
     assert status == 2 and said in err
+
+
+def test_deepspeed_is_refused(train: Command, tasks: Path, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It keeps weights where saving does not look for them."""
+    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
+    status, _, err = train(tasks, "--model", model, "--dry-run")
+    assert status == 2 and "DeepSpeed is not supported" in err
 
 
 def test_when_memory_runs_out(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:

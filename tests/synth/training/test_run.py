@@ -178,13 +178,6 @@ def test_what_a_model_says_of_sampling_is_kept(run: Train, model: str, tmp_path:
     assert {name: kept.get(name) for name in (*sampling, "do_sample")} == sampling | {"do_sample": None}
 
 
-def test_deepspeed_is_refused(run: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It keeps weights where saving does not look for them."""
-    monkeypatch.setenv("ACCELERATE_USE_DEEPSPEED", "true")
-    with pytest.raises(UsageError, match="DeepSpeed is not supported"):
-        run("out", SIX)
-
-
 def test_an_adapter_around_the_embeddings(run: Train, model: str, tmp_path: Path) -> None:
     file = tmp_path / "tokens.json"
     file.write_text(json.dumps({"peft_type": "TRAINABLE_TOKENS", "token_indices": [7, 9]}))
