@@ -19,6 +19,11 @@ _WARNS = rf"({'|'.join(_LIBRARIES)}|synth)(\.|$)"
 """Where their warnings come from; some point at whoever called them, and of ours none is a warning."""
 
 
+def debugging() -> bool:
+    """Whether all that libraries and engines say is wanted on the terminal: `--debug`."""
+    return os.environ.get("SYNTH_DEBUG") == "1"
+
+
 class _Quiet:
     """Several threads may ask for it: the first brings it, the last takes it away."""
 
@@ -46,7 +51,7 @@ _quiet = _Quiet()
 @contextmanager
 def quiet_libraries() -> Iterator[None]:
     """Let the libraries of models say nothing until this ends, except for errors; SYNTH_DEBUG=1 lets it through."""
-    if os.environ.get("SYNTH_DEBUG") == "1":
+    if debugging():
         yield
         return
     _quiet.begin()

@@ -27,6 +27,7 @@ from synth.engines.loading import load_tokenizer, remote_code
 from synth.engines.open import open_engine
 from synth.errors import RequestError, RunError, SynthError
 from synth.methods.sample import SampleSettings, sample, sample_rows
+from synth.quiet import debugging
 
 _OF_A_RUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What the environment says of a run of several processes, of which the one that draws is none."""
@@ -75,7 +76,7 @@ class Drawer:
         """Start it. It loads the model meanwhile, and what is wrong with that is told with the first rows."""
         self.drawing = drawing
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives with the process)
-        debug = os.environ.get("SYNTH_DEBUG") == "1"
+        debug = debugging()
         self._process = subprocess.Popen(
             [sys.executable, "-c", "from synth.methods.drawing import main; main()"],
             stdin=subprocess.PIPE,

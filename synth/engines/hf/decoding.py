@@ -102,8 +102,9 @@ class Decoder:
         self._running: list[SequenceState] = []
         self._ended: list[SequenceState] = []
         self._rows = np.zeros(rows, _ROW)
-        fixed = model.device.type == "cuda" if fixed is None else fixed
-        self.fixed = FixedSteps(self._forward, model.dtype) if fixed and sees_all(model) else None
+        cuda = model.device.type == "cuda"
+        fixed = cuda if fixed is None else fixed
+        self.fixed = FixedSteps(self._forward, model.dtype, graphs=cuda) if fixed and sees_all(model) else None
         self._kv = self._empty()
         self._steps_waited = 0
         self._check_rows()
@@ -310,6 +311,8 @@ class Decoder:
         everyone = [d for d in (*self._running, *chain.from_iterable(self._joining)) if id(d) not in done]
         self._running = []
         self._joining.clear()
+        if self.fixed:
+            self.fixed.forget()  # its steps hold views of the buffers
         self._kv = self._empty()
         if torch.cuda.is_available():
             torch.cuda.empty_cache()

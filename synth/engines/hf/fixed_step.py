@@ -12,6 +12,7 @@ of two, all columns of the cache are seen, and a mask hides what is not there.
 Nothing here needs a GPU but the graph: on a CPU the same step runs operation by operation.
 """
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -24,6 +25,11 @@ from transformers.cache_utils import DynamicLayer
 from synth.engines.device import out_of_memory
 from synth.engines.hf.forward import alike, on_device
 from synth.engines.hf.kv_batch import KVBatch, NextLogits
+from synth.progress import Progress
+from synth.quiet import debugging
+
+_CAPTURES = threading.Lock()
+"""CUDA allows one capture at a time in a process; each engine has a thread of its own."""
 
 
 class FixedLayer(DynamicLayer):  # type: ignore[misc]  # transformers is untyped here
@@ -60,7 +66,7 @@ class FixedStep:
         self._logits: torch.Tensor | None = None
 
     def __call__(self, tokens: NDArray[np.int64], first: NDArray[np.int64], column: int) -> torch.Tensor:
-        """Logits of the rows' next tokens, `[len(tokens), vocabulary]`, until the next call.
+        """Logits of the rows' next tokens, `[len(tokens), vocabulary]`, until the next of these buffers' steps.
 
         Args:
             tokens: each row's last token.
@@ -78,19 +84,27 @@ class FixedStep:
             self._logits = self._run()
         return self._logits[: len(tokens)]  # type: ignore[index]  # set by now
 
-    def capture(self) -> None:
-        """Make a graph of the step; what it computes is what the last call did, which it may repeat."""
-        with torch.cuda.device(self._given.device):
-            stream = torch.cuda.Stream()
-            stream.wait_stream(torch.cuda.current_stream())
-            with torch.cuda.stream(stream):
-                self._run()  # whatever is set up lazily is set up before
-            torch.cuda.current_stream().wait_stream(stream)
-            graph = torch.cuda.CUDAGraph()
-            # Other threads may use the GPU meanwhile, for other models.
-            with torch.cuda.graph(graph, capture_error_mode="thread_local"):
-                self._logits = self._run()
-        self._graph = graph
+    def capture(self, stream: Any, pool: Any) -> None:
+        """Make a graph of the step; what it computes is what the last call did, which it may repeat.
+
+        Args:
+            stream: where it is captured, which nothing else uses: where a capture fails, what it leaves stays there.
+            pool: the memory of the graphs of these buffers. They run one after another, and share it.
+        """
+        with _CAPTURES, torch.cuda.device(self._given.device):
+            before = torch.cuda.current_stream()
+            try:
+                stream.wait_stream(before)
+                with torch.cuda.stream(stream):
+                    self._run()  # whatever is set up lazily is set up before
+                before.wait_stream(stream)
+                graph = torch.cuda.CUDAGraph()
+                # Other threads may use the GPU meanwhile, for other models.
+                with torch.cuda.graph(graph, pool=pool, stream=stream, capture_error_mode="thread_local"):
+                    logits = self._run()
+            finally:  # a capture that fails as it ends leaves the thread on its stream
+                torch.cuda.set_stream(before)
+        self._graph, self._logits = graph, logits
 
     def _run(self) -> torch.Tensor:
         tokens, first, column = self._given[:-1, :1], self._given[:-1, 1:], self._given[-1, 0]
@@ -104,17 +118,24 @@ class FixedSteps:
     """The steps for the numbers of rows that occur; they last until the cache's buffers move.
 
     Attributes:
+        graphs: whether each is made a CUDA graph.
         trusted: whether the step has given the logits of the usual one; None until it was tried, at the first step.
+        why: why it is not trusted; None where it is, or was not tried.
     """
 
-    def __init__(self, forward: NextLogits, dtype: torch.dtype) -> None:
+    def __init__(self, forward: NextLogits, dtype: torch.dtype, *, graphs: bool) -> None:
         self._forward, self._dtype = forward, dtype
         self._steps: dict[int, FixedStep] = {}
+        self._place: tuple[Any, Any] | None = None
+        """The stream and the memory pool of the captures."""
+        self.graphs = graphs
         self.trusted: bool | None = None
+        self.why: str | None = None
 
     def forget(self) -> None:
-        """Drop the steps, as the buffers move."""
+        """Drop the steps, as the buffers move or are freed."""
         self._steps.clear()
+        self._place = None
 
     def logits(self, kv: KVBatch, tokens: NDArray[np.int64], usual: Callable[[], torch.Tensor]) -> torch.Tensor:
         """Logits of the rows' next tokens; the usual ones where a fixed step does not work for this model.
@@ -129,23 +150,32 @@ class FixedSteps:
         expected = usual() if self.trusted is None else None
         try:
             found = self._step(kv, len(tokens))(tokens, kv.first, kv.window.end)
-            self.trusted = expected is None or alike(found, expected, self._dtype)
+            if expected is None or alike(found, expected, self._dtype):
+                self.trusted = True
+                return found
+            why = "its logits are others than those of the usual step"
         except Exception as error:  # a model's own code, or the capture of its graph, may raise anything
             if out_of_memory(error):
                 raise
-            self.trusted = False
-        if self.trusted:
-            return found
-        self.forget()
+            why = " ".join(f"{type(error).__name__}: {error}".split())[:300]
+        self._distrust(why)
         return usual()  # once more where it was tried, as the other has written this column, too
+
+    def _distrust(self, why: str) -> None:
+        self.trusted, self.why = False, why
+        self.forget()
+        if debugging():
+            Progress().say(f"decoding goes on with steps of changing shapes, which take longer on a GPU: {why}")
 
     def _step(self, kv: KVBatch, count: int) -> FixedStep:
         """The step for so many rows: the next power of two, or all rows of the buffers."""
         buffer = kv.cache.layers[0].keys
         rows = min(1 << (count - 1).bit_length(), buffer.shape[0])
         if rows not in self._steps:
-            step = self._steps[rows] = FixedStep(self._forward, kv.cache, rows, self._dtype)
-            if buffer.device.type == "cuda":
+            step = FixedStep(self._forward, kv.cache, rows, self._dtype)
+            if self.graphs:
                 step(np.zeros(0, np.int64), np.zeros(0, np.int64), kv.window.end)
-                step.capture()
+                self._place = self._place or (torch.cuda.Stream(buffer.device), torch.cuda.graph_pool_handle())
+                step.capture(*self._place)
+            self._steps[rows] = step
         return self._steps[rows]

@@ -16,7 +16,6 @@ from synth.engines.loading import needs_remote_code, remote_code_fault
 from synth.engines.vllm.arguments import arguments_of, importing
 from synth.engines.vllm.processes import (
     Watchdog,
-    debugging,
     descendants,
     end_quietly,
     gist,
@@ -25,6 +24,7 @@ from synth.engines.vllm.processes import (
     watchdog,
 )
 from synth.errors import RequestError, RunError, UsageError
+from synth.quiet import debugging
 
 if TYPE_CHECKING:
     import numpy as np

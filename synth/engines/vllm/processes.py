@@ -10,12 +10,9 @@ from contextlib import contextmanager
 from multiprocessing import resource_tracker
 from typing import IO
 
+from synth.quiet import debugging
+
 Watchdog = subprocess.Popen[bytes]
-
-
-def debugging() -> bool:
-    """Whether all that vLLM says is wanted on the terminal."""
-    return os.environ.get("SYNTH_DEBUG") == "1"
 
 
 def new_log() -> IO[str]:
