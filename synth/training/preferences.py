@@ -65,14 +65,16 @@ class PairSteps(PlannedSteps):
     def get_batch_samples(
         self, epoch_iterator: Iterator[dict[str, Any]], num_batches: int, device: torch.device
     ) -> tuple[list[dict[str, Any]], None]:
-        """The batches of one step. Notes how many pairs they have in the mean, over all processes."""
+        """The batches of one step. Notes how many pairs they have in the mean, and all tokens, over all processes."""
         batches = [next(epoch_iterator) for _ in range(num_batches)]
         self.step_rows = [row for batch in batches for row in batch.pop("rows")]
-        self._tokens += sum(
+        tokens = sum(
             int(part.sum()) for batch in batches for name, part in batch.items() if name.endswith("attention_mask")
         )
-        pairs = torch.tensor(len(self.step_rows) / num_batches, device=device)
-        self._mean = float(self.accelerator.reduce(pairs, "mean"))
+        counts = torch.tensor([len(self.step_rows), tokens], device=device)
+        pairs, tokens = self.accelerator.reduce(counts, "sum").tolist()
+        self._mean = pairs / (num_batches * self.accelerator.num_processes)
+        self._tokens += tokens
         return batches, None
 
     def compute_loss(

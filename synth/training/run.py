@@ -257,6 +257,8 @@ class _Run:
     def count_seen(self, steps: int) -> None:
         """Record how many tokens went through the model in the first steps, in all processes."""
         task, replay = tokens_of(self._rows, self._batches[: steps * self._per_step])
+        if self._method is not None and not self._method.prefers:  # it has drawn answers, too
+            task = sum(entry.get("tokens", 0) for entry in self._folder.log if entry["step"] <= steps)
         self._folder.record.tokens["seen"] = float(task)
         for part in self._folder.record.parts:
             part["seen"] = replay

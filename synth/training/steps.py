@@ -49,7 +49,7 @@ class PlannedSteps:
         )
 
     def take_tokens(self) -> int:
-        """Tokens that went through the model in this process since the last call."""
+        """Tokens that went through the model in all processes since the last call."""
         tokens, self._tokens = self._tokens, 0
         return tokens
 

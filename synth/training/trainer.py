@@ -97,10 +97,12 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
     def end_step(self, learning_rate: float, *, stop: bool) -> None:
         """Begin to read what the step measured, in all processes, and whether one of them is asked to stop."""
         losses = torch.stack(self._losses).float()
-        shared = self.accelerator.reduce(torch.cat([losses, torch.full_like(losses[:1], float(stop))]), "sum")
+        tokens = sum(int(batch["lengths"].sum()) for batch in self._batches)
+        asked, seen = (torch.full_like(losses[:1], float(value)) for value in (stop, tokens))
+        shared = self.accelerator.reduce(torch.cat([losses, asked, seen]), "sum")
         norm = self._norm.full_tensor() if hasattr(self._norm, "full_tensor") else torch.as_tensor(self._norm)
         values = torch.cat([shared, losses, norm.to(losses)[None]])
-        kept = [{name: batch[name] for name in ("rows", "lengths", "replay")} for batch in self._batches]
+        kept = [{name: batch[name] for name in ("rows", "replay")} for batch in self._batches]
         waited = 0.0 if self._collator.fresh is None else self._collator.fresh.waited
         self._measures.put(_Step(self.state.global_step, learning_rate, kept, waited - self._waited), values)
         self._losses, self._waited = [], waited
@@ -113,7 +115,7 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
         """
         for step, values in self._measures.take(all_of_them=all_of_them):
             count = len(step.batches)
-            losses, own, norm = values[:count], values[count + 1 : -1], values[-1]
+            losses, own, norm = values[:count], values[count + 2 : -1], values[-1]
             self._stops |= values[count] > 0
             self._refuse_no_numbers(step, losses, own, norm)
             weights = [self._objectives.weight(batch) for batch in step.batches]
@@ -122,7 +124,7 @@ class TokenTrainer(PlannedSteps, Trainer):  # type: ignore[misc] # transformers 
                 "loss": sum(weight * loss for weight, loss in zip(weights, losses, strict=True)),
                 "learning_rate": step.learning_rate,
                 "grad_norm": norm,
-                "tokens": sum(int(batch["lengths"].sum()) for batch in step.batches),
+                "tokens": int(values[count + 1]),
             }
             if self._objectives.settings.replay is not None:
                 for name, replay in (("task_loss", False), ("replay_loss", True)):

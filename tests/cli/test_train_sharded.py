@@ -1,5 +1,6 @@
 """`synth train` whose processes share a model of bfloat16 weights (FSDP2), continued from a checkpoint in shards."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -42,5 +43,8 @@ def test_it_goes_on_from_shards_as_if_nothing_had_been(model: str, tmp_path: Pat
     process = shared(cut, *options)
     _, said = process.communicate()
     assert process.returncode == 0 and "continuing from checkpoint-1" in said, said[-2000:]
+    record = json.loads((whole / "run.json").read_text())
+    steps = [json.loads(line) for line in (whole / "log.jsonl").read_text().splitlines()]
+    assert sum(step["tokens"] for step in steps) == record["tokens"]["seen"]  # those of both processes
     ends, found = load_file(whole / "model.safetensors"), load_file(cut / "model.safetensors")
     assert all(tensor.dtype == torch.bfloat16 and torch.equal(tensor, found[name]) for name, tensor in ends.items())

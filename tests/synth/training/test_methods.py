@@ -191,6 +191,7 @@ def test_broken_off_and_continued_it_ends_where_it_would_have(
     assert outcome.steps == 4 and "continuing from checkpoint-2" in said
     assert logged(again) == pytest.approx(logged(whole), rel=1e-5)
     assert logged(again, "tokens") == logged(whole, "tokens")
+    assert [sum(logged(one, "tokens")) for one in (again, whole)] == [again.record.tokens["seen"]] * 2
     found = weights(again.path)
     assert all((found[key] - tensor).abs().max() <= 1e-6 for key, tensor in weights(whole.path).items())
     if name == "dpo":
