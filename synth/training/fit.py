@@ -1,6 +1,7 @@
 """Whether a training fits into the memory of the device that is there, and what would make it fit."""
 
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,7 @@ from synth.engines.device import pick_device
 from synth.engines.loading import attention_of
 from synth.errors import UsageError
 from synth.training.memory import Memory, Setup, Shape, memory, ways_to_fit
+from synth.training.method import MethodSettings
 from synth.training.settings import TrainedParts, TrainingSettings
 
 _SPARE = 0.05
@@ -93,28 +95,30 @@ def advice_after_failure(shape: Shape, setup: Setup) -> str:
 def setup_of(
     settings: TrainingSettings,
     trained: TrainedParts,
-    adapter: int,
+    method: MethodSettings | None = None,
     *,
+    adapter: int,
     longest: int,
     device: str,
-    shards: int,
-    reference: bool,
+    shards: int = 1,
     teacher: int = 0,
+    evaluates: bool = False,
 ) -> Setup:
     """What the memory of a training depends on.
 
     Args:
         settings: how it is trained.
         trained: what of it.
+        method: how, where it is none of the losses over tokens.
         adapter: weights of the adapter, where one is trained.
         longest: tokens of the longest row.
         device: as for `pick_device`.
         shards: processes that share the model.
-        reference: whether the model before training is needed, too.
         teacher: weights of a teacher, where there is one.
+        evaluates: whether the model is measured meanwhile.
     """
     return Setup(
-        tokens=max(settings.tokens_per_batch, settings.replay.tokens_per_batch if settings.replay else 0),
+        tokens=max(settings.tokens_per_batch, longest, settings.replay.tokens_per_batch if settings.replay else 0),
         longest=longest,
         half=in_bfloat16(settings, pick_device(device)),
         weights=settings.weights,
@@ -122,10 +126,30 @@ def setup_of(
         adapter=adapter,
         quantised=trained.quantise is not None,
         checkpointing=settings.gradient_checkpointing,
-        reference=reference,
+        reference=settings.holds_reference,  # of a method it is computed before the first step
         teacher=teacher,
         shards=shards,
+        fixed=frozenset(_fixed(settings, trained, method, shards > 1, evaluates=evaluates)),
     )
+
+
+def _fixed(
+    settings: TrainingSettings, trained: TrainedParts, method: MethodSettings | None, shared: bool, *, evaluates: bool
+) -> Iterator[str]:
+    """Settings that are refused beside these (`MethodSettings.check`, `TrainingJob.refuse_early`)."""
+    if method is not None:
+        yield from ("reference_top_k", "weights", "optimizer", "quantise", "shards")
+    if settings.dtype == "float32":
+        yield "weights"
+    if shared:
+        yield from ("optimizer", "quantise")
+    if evaluates or trained.quantise or settings.optimizer == "adamw-8bit":
+        yield "shards"
+    if replay := settings.replay:
+        if replay.length is not None:
+            yield "reference_top_k"
+        if replay.length is not None or 4 * replay.tokens_per_batch > settings.tokens_per_batch:
+            yield "tokens_per_batch"  # rows of replay might not fit into its batches any more
 
 
 def in_bfloat16(settings: TrainingSettings, place: torch.device) -> bool:

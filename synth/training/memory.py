@@ -87,6 +87,7 @@ class Setup:
         reference: whether the model before training is held, too.
         teacher: weights of another model that is held beside it, whole on every device.
         shards: processes that share the model (FSDP).
+        fixed: settings (`Change.setting`) that are refused beside others that were given.
     """
 
     tokens: int
@@ -100,6 +101,7 @@ class Setup:
     reference: bool = False
     teacher: int = 0
     shards: int = 1
+    fixed: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,7 +186,21 @@ def _activations(shape: Shape, setup: Setup) -> float:
     return setup.tokens * (held + passing)
 
 
-Change = Callable[[Setup], Setup]
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A setting that takes less memory.
+
+    Attributes:
+        setting: which it is; "shards" are more devices.
+        name: what to do, for a person.
+        made: a training with it.
+        instead_of: settings that are refused beside it, or are none of its training any more.
+    """
+
+    setting: str
+    name: str
+    made: Callable[[Setup], Setup]
+    instead_of: tuple[str, ...] = ()
 
 
 def ways_to_fit(shape: Shape, setup: Setup, room: float) -> tuple[list[str], Memory] | None:
@@ -193,41 +209,46 @@ def ways_to_fit(shape: Shape, setup: Setup, room: float) -> tuple[list[str], Mem
     They are added in the order of what they lose, until it fits; then those that it fits without are left out again.
     """
 
-    def taken(chosen: list[tuple[str, Change]]) -> Memory:
-        return memory(shape, reduce(lambda changed, one: one[1](changed), chosen, setup))
+    def taken(chosen: list[Change]) -> Memory:
+        return memory(shape, reduce(lambda made, change: change.made(made), chosen, setup))
 
-    chosen: list[tuple[str, Change]] = []
+    chosen: list[Change] = []
     for change in _changes(shape, setup):
-        if taken([*chosen, change]).total >= taken(chosen).total:
+        if change.setting in setup.fixed:
             continue
-        chosen.append(change)
+        with_it = [*(one for one in chosen if one.setting not in change.instead_of), change]
+        if taken(with_it).total >= taken(chosen).total:
+            continue
+        chosen = with_it
         if taken(chosen).total <= room:
             for other in chosen[-2::-1]:
                 without = [one for one in chosen if one is not other]
                 if taken(without).total <= room:
                     chosen = without
-            return [name for name, _ in chosen], taken(chosen)
+            return [change.name for change in chosen], taken(chosen)
     return None
 
 
-def _changes(shape: Shape, setup: Setup) -> Iterator[tuple[str, Change]]:
+def _changes(shape: Shape, setup: Setup) -> Iterator[Change]:
     """What takes less memory: first what costs time alone, then what rounds, then what trains less, then more GPUs."""
-    yield "`gradient_checkpointing`", lambda now: replace(now, checkpointing=True)
+    yield Change("gradient_checkpointing", "`gradient_checkpointing`", partial(replace, checkpointing=True))
     for parts in (2, 4):
         tokens = setup.tokens // parts
         if tokens >= setup.longest:
             name = f"`tokens_per_batch` {tokens:,} with {parts} times the `gradient_accumulation_steps`"
-            yield name, partial(replace, tokens=tokens)
-    if setup.reference and not setup.adapter:
-        yield "`reference_top_k` 64", lambda now: replace(now, reference=False)
+            yield Change("tokens_per_batch", name, partial(replace, tokens=tokens), ("tokens_per_batch",))
     if not setup.adapter:
-        if setup.shards == 1:
-            yield "`optimizer` adamw-8bit", lambda now: replace(now, optimizer="adamw-8bit")
-        yield "`weights` bfloat16", lambda now: replace(now, weights="bfloat16", half=True)
-        yield "`lora` 16", lambda now: replace(now, adapter=shape.adapter(16), weights="float32", reference=False)
-    if setup.shards == 1:
-        yield "`quantise` 4bit", lambda now: replace(now, quantised=bool(now.adapter))
+        if setup.reference:
+            yield Change("reference_top_k", "`reference_top_k` 64", partial(replace, reference=False))
+        yield Change("optimizer", "`optimizer` adamw-8bit", partial(replace, optimizer="adamw-8bit"))
+        yield Change("weights", "`weights` bfloat16", partial(replace, weights="bfloat16", half=True))
+        lora = "`lora` 16"
+        if setup.weights == "bfloat16":
+            lora += " with `dtype` bfloat16 in place of `weights` bfloat16"
+        adapted = partial(replace, adapter=shape.adapter(16), weights="float32")
+        yield Change("lora", lora, adapted, ("weights", "optimizer", "reference_top_k"))
+    yield Change("quantise", "`quantise` 4bit", lambda now: replace(now, quantised=bool(now.adapter)))
     for shards in (2, 4, 8, 16, 32, 64):
         if shards > setup.shards:
             name = f"{shards} such devices (accelerate launch --use_fsdp)"
-            yield name, partial(replace, shards=shards, quantised=False, optimizer="adamw")
+            yield Change("shards", name, partial(replace, shards=shards), ("shards", "optimizer", "quantise"))

@@ -79,6 +79,11 @@ class TrainingPrompts(MethodRows):
     max_tokens: int = 0
 
     @property
+    def room(self) -> NDArray[np.int64]:
+        """Tokens that each prompt takes in a batch of its own, with the longest answer; shape `[rows]`."""
+        return self.sizes + self.max_tokens
+
+    @property
     def note(self) -> str | None:
         """What to tell a person of them."""
         return f"the model answers these prompts while it is trained, with up to {self.max_tokens:,} tokens"
@@ -96,7 +101,7 @@ class TrainingPrompts(MethodRows):
                 f"{len(self):,} prompts are too few for steps of {per_step} batches: lower "
                 "`gradient_accumulation_steps`, or the number of processes"
             )
-        fit = max(1, settings.tokens_per_batch // (int(self.sizes.max()) + self.max_tokens))
+        fit = max(1, settings.tokens_per_batch // int(self.room.max()))
         each = min(fit, len(self) // per_step)
         steps = settings.steps or max(1, -(-round(settings.epochs * len(self)) // (each * per_step)))
         orders: list[NDArray[np.int64]] = []

@@ -172,12 +172,13 @@ def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "Training
     setup = setup_of(
         job.settings,
         job.trained,
-        size.adapter,
-        longest=int(source.rows.sizes.max()),
+        job.method,
+        adapter=size.adapter,
+        longest=int(source.rows.room.max()),
         device=job.device,
         shards=processes() if is_sharded() else 1,
-        reference=job.settings.holds_reference or (job.method is not None and job.method.needs_reference),
         teacher=size.teacher,
+        evaluates=job.curve is not None,
     )
     return plan_training(source, job.settings, processes(), fit(size.shape, setup, job.device))
 

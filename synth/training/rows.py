@@ -68,6 +68,11 @@ class TrainingRows:
         return np.diff(self.starts)
 
     @property
+    def room(self) -> NDArray[np.int64]:
+        """Tokens that each row takes in a batch of its own; shape `[rows]`."""
+        return self.sizes
+
+    @property
     def trained(self) -> int:
         """Tokens with loss."""
         return int(np.count_nonzero(self.weights))

@@ -17,6 +17,7 @@ from transformers import PrinterCallback, TrainingArguments
 
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory
+from synth.engines.loading import outline
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
 from synth.methods.drawing import Drawer
@@ -300,11 +301,13 @@ class _Run:
         setup = setup_of(
             self._settings,
             model.trained,
-            sum(p.numel() for p in model.net.parameters() if p.requires_grad) if model.trained.adapts else 0,
-            longest=int(self._rows.sizes.max()),
+            self._method,
+            adapter=sum(p.numel() for p in model.net.parameters() if p.requires_grad) if model.trained.adapts else 0,
+            longest=int(self._rows.room.max()),
             device=str(model.place),
             shards=self.trainer.args.world_size if self.trainer.is_fsdp_enabled else 1,
-            reference=self._settings.holds_reference,
+            teacher=shape_of(outline(self._method.teacher)).weights if self._method and self._method.teacher else 0,
+            evaluates=self._callbacks.evaluates,
         )
         return advice_after_failure(shape_of(model.base), setup)
 

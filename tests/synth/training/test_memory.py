@@ -1,14 +1,18 @@
 """The sum of a training's memory, against what torch's allocator counts and against published models."""
 
-from collections.abc import Callable
-from dataclasses import replace
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import pytest
 import torch
 
-from synth.training.fit import shape_of
+from synth.training.fit import setup_of, shape_of
 from synth.training.memory import Memory, Setup, Shape, memory, ways_to_fit
+from synth.training.method import method_settings
+from synth.training.pipeline import TrainingJob
+from synth.training.settings import ReplaySettings, RowSettings, TrainedParts, TrainingSettings
 
 GIB = 2**30
 SMALL = Setup(tokens=512, longest=512, half=False)
@@ -146,6 +150,76 @@ def test_what_would_make_it_fit(room: int, ways: list[str] | None) -> None:
     assert (found is None) == (ways is None)
     if found is not None:
         assert found[0] == ways and found[1].total <= room * GIB
+
+
+GIVEN: list[tuple[dict[str, Any], str, bool]] = [
+    ({}, "sft", False),
+    ({"dtype": "float32"}, "sft", False),
+    ({"weights": "bfloat16"}, "sft", False),
+    ({"optimizer": "adamw-8bit", "kl_coef": 0.1}, "sft", False),
+    ({"kl_coef": 0.1}, "sft", True),
+    ({"lora": 16, "quantise": "4bit"}, "sft", False),
+    ({"replay": ReplaySettings(2048, loss="kl")}, "sft", False),
+    ({"replay": ReplaySettings(4096, loss="kl", length=4096)}, "sft", False),
+    ({}, "dpo", False),
+    ({"lora": 16}, "simpo", False),
+    ({}, "distil", True),
+]
+
+
+def advised(ways: Sequence[str], given: dict[str, Any]) -> tuple[dict[str, Any], int]:
+    """Settings as they are once the advice is followed, and the devices."""
+    settings, shards = dict(given), 1
+    for way in ways:
+        if found := re.match(r"(\d+) such devices", way):
+            shards = int(found[1])
+        elif found := re.fullmatch(r"`tokens_per_batch` ([\d,]+) with (\d) times the `\w+`", way):
+            settings |= {
+                "tokens_per_batch": int(found[1].replace(",", "")),
+                "gradient_accumulation_steps": int(found[2]),
+            }
+        else:
+            chosen, _, dropped = way.partition(" in place of ")
+            for name, value in re.findall(r"`(\w+)`(?: (\w[\w-]*))?", chosen):
+                settings[name] = True if not value else int(value) if value.isdecimal() else value
+            for name in re.findall(r"`(\w+)`", dropped):
+                del settings[name]
+    return settings, shards
+
+
+@pytest.mark.parametrize(("given", "method", "evaluates"), GIVEN)
+def test_advice_can_be_followed(
+    given: dict[str, Any], method: Any, evaluates: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little room there is: no settings are refused, and they take what was promised."""
+    monkeypatch.setattr("synth.training.extras.find_spec", lambda _: True)  # as if all were installed
+    parts = {item.name for item in fields(TrainedParts)}
+    own = method_settings(method, teacher="T" if method == "distil" else None)
+
+    def job(settings: dict[str, Any]) -> TrainingJob:
+        trained = {name: value for name, value in settings.items() if name in parts}
+        others = {name: value for name, value in settings.items() if name not in parts}
+        return TrainingJob("M", TrainingSettings(**others), TrainedParts(**trained), RowSettings(), own)
+
+    def setup(asked: TrainingJob, shards: int) -> Setup:
+        adapter = QWEN.adapter(16) if asked.trained.adapts else 0
+        teacher = LLAMA.weights if method == "distil" else 0
+        more: dict[str, Any] = {"longest": 1024, "device": "cpu", "teacher": teacher, "evaluates": evaluates}
+        return setup_of(asked.settings, asked.trained, own, adapter=adapter, shards=shards, **more)
+
+    seen: set[str] = set()
+    now = setup(job(given), 1)
+    for share in range(19, 0, -1):
+        found = ways_to_fit(QWEN, now, share / 20 * memory(QWEN, now).total)
+        if found is None:
+            continue
+        settings, shards = advised(found[0], given)
+        monkeypatch.setenv("ACCELERATE_USE_FSDP", str(shards > 1))
+        asked = job(settings)
+        asked.refuse_early(None, evaluates=evaluates)
+        assert memory(QWEN, setup(asked, shards)).total == found[1].total, found[0]
+        seen.update(found[0])
+    assert seen
 
 
 def test_a_large_model_is_shared_among_devices() -> None:
