@@ -7,6 +7,7 @@ that the next batch is of. Rows that were taken are kept in the run's directory,
 """
 
 import json
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
@@ -139,13 +140,10 @@ class FreshReplay:
         """
         began = time.monotonic()
         while not self._drawn.keys() >= set(numbers):
-            try:
-                found = self._drawer.rows()
-            except SynthError as error:
-                raise RunError(f"fresh replay cannot be drawn any more: {error}") from error
-            for number, row in zip(self._asked.popleft(), found, strict=True):
+            for number, row in zip(self._asked[0], self._wait(), strict=True):
                 if number >= min(numbers):  # of a group that an earlier run had begun with
                     self._drawn.setdefault(number, row)
+            self._asked.popleft()
         self.waited += time.monotonic() - began
         self._batch += 1
         self._ask()
@@ -155,34 +153,53 @@ class FreshReplay:
 
     def keep(self) -> None:
         """Write what was taken to the file; what a run before this one wrote there is of these rows, or goes."""
-        new = self._taken[max(0, self._lines - self._place) :]
-        self._file.parent.mkdir(parents=True, exist_ok=True)
-        with open(self._file, "ab" if self._lines else "wb") as file:
-            for row in new:
-                kept = {name: row[name] for name in COLUMNS.names}
-                file.write(json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+        self._append(self._taken[max(0, self._lines - self._place) :])
         self._place += len(self._taken)
-        self._lines = max(self._lines, self._place)
         self._taken = []
 
+    def _append(self, rows: Iterable[dict[str, Any]]) -> None:
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        with open(self._file, "ab" if self._lines else "wb") as file:
+            for row in rows:
+                kept = {name: row[name] for name in COLUMNS.names}
+                file.write(json.dumps(kept, ensure_ascii=False).encode("utf-8", "replace") + b"\n")
+                self._lines += 1
+
     def _recall(self) -> None:
-        """Take up what an earlier run has kept; a last line that a kill cut short is dropped."""
+        """Take up what an earlier run has kept; what a kill cut short is dropped, and what it lost is drawn again."""
         numbers = [*chain.from_iterable(self._batches)]
         self._place = sum(map(len, self._batches[: self._batch]))
         lines = self._file.read_bytes().splitlines(keepends=True) if self._file.is_file() else []
-        for number, line in zip(numbers[self._place :], lines[self._place :], strict=False):
-            if not line.endswith(b"\n") or (row := json.loads(line))["id"] != self._drawer.drawing.row(number).id:
+        for number, line in zip(numbers, lines, strict=False):
+            row = _row_of(line)
+            if row is None or row["id"] != self._drawer.drawing.row(number).id:
                 break
-            self._drawn[number] = row
-        self._lines = self._place + len(self._drawn)
-        if len(lines) > self._lines:
-            self._file.write_bytes(b"".join(lines[: self._lines]))
+            if self._lines >= self._place:
+                self._drawn[number] = row
+            self._lines += 1
+        if self._lines < len(lines):
+            os.truncate(self._file, sum(map(len, lines[: self._lines])))
+        while self._lines < self._place:
+            group = self._rows_of(self._lines // len(self._batches[0]) // self._together)
+            self._drawer.ask(group)
+            found = dict(zip(group, self._wait(), strict=True))
+            self._append(found[number] for number in numbers[self._lines : self._place] if number in found)
+            self._drawn |= {number: row for number, row in found.items() if number > numbers[self._place - 1]}
+
+    def _rows_of(self, group: int) -> list[int]:
+        return [*chain.from_iterable(self._batches[group * self._together : (group + 1) * self._together])]
+
+    def _wait(self) -> list[dict[str, Any]]:
+        try:
+            return self._drawer.rows()
+        except SynthError as error:
+            raise RunError(f"fresh replay cannot be drawn any more: {error}") from error
 
     def _ask(self) -> None:
         """Ask for the groups that are due; one whose rows are all there is passed over."""
         while self._group < self._batch // self._together + AHEAD:
             start = self._group * self._together
-            group = [*chain.from_iterable(self._batches[start : start + self._together])]
+            group = self._rows_of(self._group)
             left = chain.from_iterable(self._batches[max(start, self._batch) : start + self._together])
             if not self._drawn.keys() >= set(left):
                 self._drawer.ask(group)
@@ -193,28 +210,32 @@ class FreshReplay:
 class KeepsFresh(TrainerCallback):  # type: ignore[misc] # transformers is not typed
     """Begins to draw where a training begins, and keeps the rows of the steps that are taken."""
 
-    def __init__(self, fresh: FreshReplay, settings: TrainingSettings, say: Callable[[str], None]) -> None:
-        """Of one process.
+    def __init__(
+        self, fresh: FreshReplay, settings: TrainingSettings, folder: TrainingFolder, say: Callable[[str], None]
+    ) -> None:
+        """Of one process; called after what begins the run's directory, and asks for checkpoints.
 
         Args:
             fresh: its rows.
             settings: of the training.
+            folder: the run's directory.
             say: takes a line for people.
         """
-        self._fresh, self._settings, self._say = fresh, settings, say
-        self._began, self._steps = time.monotonic(), 0
+        self._fresh, self._settings, self._folder, self._say = fresh, settings, folder, say
+        self._began, self._keeps = time.monotonic(), False
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Draw from the last checkpoint on."""
         self._fresh.begin(state.global_step * self._settings.gradient_accumulation_steps)
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Write what was taken, from the third step on: the first process clears the directory at the second's end."""
-        self._steps += 1
-        if self._steps == 3:
+        """Write what was taken, ahead of a checkpoint, from when the first process has cleared the directory."""
+        if not self._folder.begun:
+            return
+        if not self._keeps:
             PartialState().wait_for_everyone()
-        if self._steps >= 3:
-            self._fresh.keep()
+            self._keeps = True
+        self._fresh.keep()
 
     def on_train_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         """Write the rest, and tell how long the training waited."""
@@ -222,6 +243,15 @@ class KeepsFresh(TrainerCallback):  # type: ignore[misc] # transformers is not t
         self._fresh.keep()
         waited, seconds = self._fresh.waited, time.monotonic() - self._began
         self._say(f"waited {clock(waited)} of {clock(seconds)} for fresh replay")
+
+
+def _row_of(line: bytes) -> dict[str, Any] | None:
+    """The row of a line; None where it was cut short, or is none."""
+    try:
+        row = json.loads(line) if line.endswith(b"\n") else None
+    except ValueError:
+        return None
+    return row if isinstance(row, dict) and row.keys() >= set(COLUMNS.names) else None
 
 
 def fresh_replay(

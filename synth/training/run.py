@@ -28,7 +28,7 @@ from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
 from synth.training.fit import advice_after_failure, setup_of, shape_of
 from synth.training.folder import TrainingFolder
-from synth.training.fresh import KeepsFresh, fresh_replay
+from synth.training.fresh import FreshReplay, KeepsFresh, fresh_replay
 from synth.training.method import MethodSettings
 from synth.training.model import check_adapter_off
 from synth.training.objectives import Objectives, compared_tokens
@@ -128,6 +128,7 @@ class _Run:
         self._model, self._rows, self._settings, self._method = model, rows, settings, method
         self._folder, self._callbacks, self._drawer = folder, callbacks, drawer
         self._stored: StoredReference | None = None
+        self._fresh: FreshReplay | None = None
         kind, more = (TrainingArguments, {}) if method is None else method.trainer().arguments(method, rows, settings)
         arguments = kind(**_arguments(settings, folder, model, kind), **more)
         arguments._n_gpu = min(1, arguments.n_gpu)  # else Trainer spreads one process over all GPUs (nn.DataParallel)
@@ -139,6 +140,8 @@ class _Run:
         self.trainer = self._open_trainer(arguments)
         self.watch = Watch(self.trainer, model.base, self._packed, settings, folder, callbacks)
         self.trainer.add_callback(self.watch)
+        if self._fresh is not None:
+            self.trainer.add_callback(KeepsFresh(self._fresh, settings, folder, callbacks.say))
         self.trainer.remove_callback(PrinterCallback)
         callbacks.say(
             f"{type(model.base).__name__} on {model.place}, {'bfloat16' if model.half else 'float32'}: "
@@ -169,16 +172,15 @@ class _Run:
         mine = self._batches[arguments.process_index :: arguments.world_size]
         if self._method is not None:
             return self._open_method(self._method, arguments, mine)
-        fresh = None
         if self._drawer is not None:
-            fresh = fresh_replay(self._drawer, self._rows, mine, self._folder, arguments.process_index)
+            self._fresh = fresh_replay(self._drawer, self._rows, mine, self._folder, arguments.process_index)
         collator = Collator(
             self._rows,
             self._packed is not None,
             all_tokens=settings.lm_loss_coef > 0,
             compared=compared_tokens(self._rows, settings),
             every_replayed=settings.replay is not None and settings.replay.every,
-            fresh=fresh,
+            fresh=self._fresh,
             padding=model.tokenizer.pad_token_id or 0,
         )
         reference: Reference | None = None
@@ -196,7 +198,6 @@ class _Run:
             collator=collator,
             objectives=Objectives(settings),
             reference=reference,
-            callbacks=[KeepsFresh(fresh, settings, self._callbacks.say)] if fresh else None,
         )
         if self._packed:  # only now, as models were tried with a few tokens
             use_packed_attention(self._packed, model.base)

