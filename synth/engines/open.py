@@ -10,7 +10,8 @@ import importlib.util
 import inspect
 import json
 import math
-from collections.abc import Awaitable, Callable
+import re
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,15 @@ WAYS = ("auto", *(entry.written or entry.name for entry in ENGINES.values()), "M
 OwnEngine = Callable[[str, Tokenizer, EngineOptions], Awaitable[Engine]]
 """A user's own: an async function that opens an engine for a model."""
 
+_SECRET = re.compile(
+    r"(^|_)(secrets?|passwords?|passwd|passphrase|credentials?|authorization|(api|access|private|secret|auth)_?keys?)$"
+)
+_TOKEN = re.compile(r"(^|_|auth|access|session|bearer)token$")
+_OF_THE_VOCABULARY = re.compile(
+    r"(^|_)(pad|eos|bos|unk|sep|cls|mask|image|audio|video|placeholder|stop|begin|start|end|think|special)_token$"
+)
+_IN_AN_ADDRESS = re.compile(r"://[^/\s@:]*:[^/\s@]+@")
+
 _MEMBERS = ("name", "description", "usage", "max_length", "generate", "logprobs", "close")
 
 
@@ -161,14 +171,14 @@ def check_device(name: str) -> None:
 
 
 def check_options(kind: str, options: EngineOptions) -> None:
-    """Refuse arguments and adapters that an engine does not take, before anything is loaded.
+    """Refuse arguments and adapters that an engine does not take, and secrets, before anything is loaded.
 
     Args:
         kind: the engine's, as `choose_engine` says it.
         options: how it is to run a model. An engine of a user's is given them as they are.
 
     Raises:
-        UsageError: the engine does not take them.
+        UsageError: the engine does not take them, or an argument holds a secret, which runs would record.
     """
     entry = engine_entry(kind)
     if entry.checks:
@@ -177,6 +187,35 @@ def check_options(kind: str, options: EngineOptions) -> None:
         raise UsageError(
             f"`engine_args` {next(iter(options.engine_args))}: they are vLLM's, in process, and the engine is {kind}"
         )
+    for place in _secrets(dict(options.engine_args)):
+        raise UsageError(
+            f"`engine_args` {place}: a run's record would hold the secret; set it in the environment, where the engine "
+            "reads it"
+        )
+
+
+def _secrets(value: Any, place: str = "") -> Iterator[str]:
+    """Where in arguments something stands that nobody else should know, by its name or as part of an address."""
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            inside = f"{place}.{name}".lstrip(".")
+            if _is_secret(str(name), inner):
+                yield inside
+            else:
+                yield from _secrets(inner, inside)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            yield from _secrets(inner, f"{place}[{index}]")
+    elif isinstance(value, str) and _IN_AN_ADDRESS.search(value):
+        yield place
+
+
+def _is_secret(name: str, value: Any) -> bool:
+    """Whether a value is a secret by its name; a token may be one of the vocabulary, or a number of them."""
+    words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])|[-.]", "_", name).lower()
+    if isinstance(value, str) and _TOKEN.search(words):
+        return not _OF_THE_VOCABULARY.search(words)
+    return value is not None and not isinstance(value, bool) and _SECRET.search(words) is not None
 
 
 def shared_memory(models: int) -> float:

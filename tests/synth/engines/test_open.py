@@ -9,7 +9,7 @@ import pytest
 import synth
 from synth.chat.format import ChatFormat
 from synth.engines.base import Engine, EngineOptions, Sampling, Tokenizer
-from synth.engines.open import ENGINES, choose_engine, engine_entry, model_revision, open_engine
+from synth.engines.open import ENGINES, check_options, choose_engine, engine_entry, model_revision, open_engine
 from synth.errors import UsageError
 
 OWN = """
@@ -126,3 +126,39 @@ def test_a_revision_is_of_files_and_follows_them(tmp_path: Path, model: str) -> 
     assert model_revision(str(copy)) == revision
     (copy / "generation_config.json").write_text("{}")
     assert model_revision(str(copy)) != revision
+
+
+@pytest.mark.parametrize(
+    ("arguments", "place"),
+    [
+        ({"api_key": "sk-1"}, "api_key"),
+        ({"apiKey": "sk-1"}, "apiKey"),
+        ({"password": 1234}, "password"),
+        ({"model_loader_extra_config": {"aws": {"aws_secret_access_key": "x"}}}, "aws.aws_secret_access_key"),
+        ({"model_loader_extra_config": {"aws_session_token": "x"}}, "model_loader_extra_config.aws_session_token"),
+        ({"kv_transfer_config": {"connectors": [{"rank": 0}, {"auth-token": "x"}]}}, r"connectors\[1\].auth-token"),
+        ({"kv_transfer_config": {"headers": {"Authorization": "Bearer x"}}}, "headers.Authorization"),
+        ({"kv_transfer_config": {"remote_url": "redis://me:hidden@cache:6379"}}, "remote_url"),
+        ({"client_secret": {"value": "x"}}, "client_secret"),
+    ],
+)
+def test_secrets_among_an_engines_arguments_are_refused(own: str, arguments: dict[str, object], place: str) -> None:
+    with pytest.raises(
+        UsageError, match=rf"`engine_args` [\w.]*{place}: a run's record would hold the secret"
+    ) as caught:
+        check_options(f"{own}:opened", EngineOptions(engine_args=arguments))
+    assert not any(word in str(caught.value) for word in ("sk-1", "hidden", "Bearer"))
+
+
+def test_arguments_with_names_like_secrets_are_none(own: str) -> None:
+    arguments = {
+        "max_num_batched_tokens": 4096,
+        "tokenizer": "x",
+        "max_token": 4,
+        "tokens_only": True,
+        "use_auth_token": True,
+        "api_key": None,
+        "hf_overrides": {"pad_token": "<pad>", "image_token": "<image>", "eos_token_id": 2, "num_key_value_heads": 2},
+        "kv_transfer_config": {"url": "http://cache:8000/@me", "keys": ["a"], "password_file": "/run/password"},
+    }
+    check_options(f"{own}:opened", EngineOptions(engine_args=arguments))
