@@ -18,7 +18,6 @@ from transformers import PrinterCallback, TrainingArguments
 from synth.engines.base import Tokenizer
 from synth.engines.device import out_of_memory
 from synth.engines.loading import outline
-from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
 from synth.methods.drawing import Drawer
 from synth.quiet import quiet_libraries
@@ -225,7 +224,7 @@ class _Run:
             top_k=top_k,
             tokens=self._settings.tokens_per_batch,
             vocabulary=self._model.base.config.get_text_config().vocab_size,
-            model=f"{model_revision(self._model.name)}, computed in {'bfloat16' if self._model.half else 'float32'}",
+            model=self._model.before,
         )
 
     def _compute_reference(self, stored: StoredReference) -> bool:

@@ -12,6 +12,7 @@ from synth.engines.base import Tokenizer
 from synth.engines.device import pick_device
 from synth.engines.hf.forward import check_causal
 from synth.engines.loading import load_config, own_attention
+from synth.engines.open import model_revision
 from synth.errors import UsageError
 from synth.training.attention import Way
 from synth.training.fit import in_bfloat16
@@ -50,6 +51,12 @@ class TrainedModel:
 
     def _inner(self, net: Any) -> Any:
         return net.get_base_model() if self.trained.adapts else net
+
+    @property
+    def before(self) -> str:
+        """All that decides what the model before training predicts, but for rounding."""
+        computed = "bfloat16" if self.half else "float32"
+        return f"{model_revision(self.name)}, held in {self.trained.quantise or self._weights}, computed in {computed}"
 
     def beside(self, name: str) -> Any:
         """A model that is held beside it on its device, and not trained."""

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from synth.chat.format import ChatFormat
 from synth.errors import UsageError
 from synth.scoring.losses import coarse_divergences, divergences
 from synth.stop import Stop
@@ -16,6 +17,7 @@ from synth.training.replay import join_replay
 from synth.training.rows import TrainingRows
 from synth.training.settings import ReplaySettings, TrainedParts, TrainingSettings
 from synth.training.stored import StoredReference
+from synth.training.trainee import TrainedModel
 from synth.values import Divergence
 from tests.synth.training.conftest import VOCABULARY, Train
 from tests.synth.training.test_trainer import first_rows
@@ -135,6 +137,14 @@ def test_other_rows_or_another_model_have_their_own(rows: TrainingRows) -> None:
         name(replace(collator, compared=(rows.weights > 0) & (rows.tokens % 2 > 0))),
     ]
     assert len(set(found)) == len(found) and name() == found[0]
+
+
+@pytest.mark.usefixtures("memory_libraries")
+def test_a_model_in_4_bits_or_computed_otherwise_is_another(model: str, chat: ChatFormat) -> None:
+    settings = TrainingSettings(dtype="float32"), TrainingSettings(dtype="bfloat16")
+    parts = TrainedParts(lora=4), TrainedParts(lora=4, quantise="4bit")
+    found = {TrainedModel(model, chat.tokenizer, how, what, "cpu").before for how in settings for what in parts}
+    assert len(found) == 4
 
 
 def test_it_is_refused_where_nothing_is_compared_or_the_disk_is_full(
