@@ -104,14 +104,19 @@ def _json_values(arguments: Mapping[str, Any]) -> dict[str, Any]:
     """Arguments of an engine by their names in Python, as a run's record can hold them.
 
     Raises:
-        UsageError: a value is none of JSON.
+        UsageError: a value is none of JSON, or two names are one.
     """
+    found: dict[str, Any] = {}
     for name, value in arguments.items():
         try:
             json.dumps(value)
         except (TypeError, ValueError) as error:
             raise UsageError(f"`engine_args` {name} is recorded as JSON, which has no {value!r}") from error
-    return {name.removeprefix("--").replace("-", "_"): value for name, value in arguments.items()}
+        written = name.removeprefix("--").replace("-", "_")
+        if written in found:
+            raise UsageError(f"`engine_args` {written} is given twice")
+        found[written] = value
+    return found
 
 
 @contextmanager

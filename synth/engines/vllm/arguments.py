@@ -17,11 +17,13 @@ _ASKED = "each request says how it is sampled: `temperature`, `top_p`, `top_k`, 
 _GENERATES = "the model generates text"
 _NEWEST = "models are taken as they are on the Hub now; download that revision and give its directory as `model`"
 _ADAPTER = "`adapter` sets it"
+_CHANGES = "it would change what is drawn, and the log-probabilities of rows would not say so"
 _RATES = "synth shows the rates itself"
 
 SET_BY_SYNTH = {
     "model": "it is `model`",
     "model_weights": "it is `model`",
+    "hf_config_path": "it is in `model`",
     "tokenizer": _TEXT,
     "tokenizer_mode": _TEXT,
     "skip_tokenizer_init": _TEXT,
@@ -33,15 +35,19 @@ SET_BY_SYNTH = {
     "max_model_len": "it is `max_length`",
     "tensor_parallel_size": "it is `tensor_parallel`",
     "gpu_memory_utilization": "it is `gpu_memory`",
+    "kv_cache_memory_bytes": "`gpu_memory` sets it",
     "max_num_seqs": "it is `concurrency`",
     "seed": "every row has a seed of its own, made from `seed`",
     "generation_config": _ASKED,
     "override_generation_config": _ASKED,
     "logprobs_mode": "log-probabilities are the model's own, at temperature 1",
-    "logits_processors": "they would change what is drawn, and the log-probabilities of rows would not say so",
+    "logits_processors": _CHANGES,
+    "watermark_config": _CHANGES,
     "enable_lora": _ADAPTER,
     "max_loras": _ADAPTER,
     "max_lora_rank": _ADAPTER,
+    "default_mm_loras": _ADAPTER,
+    "lora_target_modules": _ADAPTER,
     "revision": _NEWEST,
     "code_revision": _NEWEST,
     "tokenizer_revision": _NEWEST,

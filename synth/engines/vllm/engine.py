@@ -168,8 +168,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
         adapter = LoRARequest("adapter", 1, options.adapter) if options.adapter is not None else None
         try:
             llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments_of(model, options, on_cpu=on_cpu)))
-            if adapter is not None:
-                await llm.add_lora(adapter)
+            await _add(adapter, llm)
         except Exception as error:
             if needs_remote_code(error):
                 raise UsageError(remote_code_fault(model)) from error
@@ -183,3 +182,14 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     given = "".join(f", {name} {value}" for name, value in options.engine_args.items())
     description = f"vLLM {vllm.__version__} on {where}, {dtype}{given}{said_of(options.adapter)}"
     return VllmEngine(llm, tokenizer, description, log, watchdog(before), adapter)
+
+
+async def _add(adapter: Any, llm: Any) -> None:
+    """Load an adapter, if there is one, into a started engine, which is ended where that fails."""
+    if adapter is None:
+        return
+    try:
+        await llm.add_lora(adapter)
+    except BaseException:  # also where it is cancelled: its processes hold the GPU's memory
+        llm.shutdown()
+        raise

@@ -149,3 +149,39 @@ def test_vllm_says_at_once_what_it_does_not_take(tuned: Path, copied: Path) -> N
 
 def test_read_adapter_finds_its_highest_rank(copied: Path) -> None:
     assert read_adapter(changed(copied, rank_pattern={"q_proj": 9})).rank == 9
+
+
+@pytest.mark.vllm
+def test_a_started_vllm_that_refuses_the_adapter_is_ended(
+    loop: Loop, chat: ChatFormat, tuned: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    from vllm.v1.engine.async_llm import AsyncLLM
+
+    class Started:
+        ended = 0
+
+        async def add_lora(self, request: Any) -> bool:
+            raise ValueError("No adapter found")
+
+        def shutdown(self) -> None:
+            self.ended += 1
+
+    llm = Started()
+    monkeypatch.setattr(AsyncLLM, "from_engine_args", lambda arguments: llm)
+    with pytest.raises(UsageError, match="No adapter found"):
+        loop.run(open_engine("vllm", MODEL, chat.tokenizer, EngineOptions(adapter=str(tuned / "adapter"))))
+    assert llm.ended == 1
+
+
+def test_an_argument_that_is_given_by_both_its_names_is_refused() -> None:
+    with pytest.raises(UsageError, match="`engine_args` kv_cache_dtype is given twice"):
+        synth.load(MODEL, engine="vllm", engine_args={"kv-cache-dtype": "fp8", "kv_cache_dtype": "auto"})
+
+
+@pytest.mark.vllm
+def test_vllm_arguments_that_undo_what_synth_sets_are_refused() -> None:
+    pytest.importorskip("vllm", reason="vLLM is not installed")
+    for name in ("kv_cache_memory_bytes", "lora_target_modules", "hf_config_path", "watermark_config"):
+        with pytest.raises(UsageError, match=f"`engine_args` {name}: "):
+            synth.load(MODEL, engine="vllm", engine_args={name: 1})
