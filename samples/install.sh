@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Makes a virtual environment with synth in it: samples/install.sh VENV [EXTRA …]
 # EXTRA: dev (test tools), vllm (the engine for production; its CPU build where there is no GPU), torch (nothing else),
-# or another of pyproject.toml: adapters, audio, memory.
+# or another of pyproject.toml: adapters, audio, memory, trl.
 # Where there is no GPU, torch's CPU build is taken: from whatever pip is set up to use, else through uv.
 set -euo pipefail
 cd "$(dirname "$0")/.."

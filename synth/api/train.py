@@ -126,7 +126,7 @@ def train(
         output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`.
         method: sft learns what rows say; dpo, ipo and simpo learn to prefer `chosen` to `rejected` (rows of preference
             pairs); distil answers the rows' prompts and learns a teacher's distribution at each token. All but the
-            first run on TRL (pip install 'synth[trl]').
+            first run on TRL (pip install -e '.[trl]').
         beta: of dpo and ipo how near the model stays to the one before training (0.1); of simpo the scale of rewards
             (2); of distil the divergence: 0 is KL(teacher ‖ model), 1 is KL(model ‖ teacher), the default, and 0.5
             Jensen-Shannon.

@@ -34,4 +34,4 @@ def require(library: str, extra: str, setting: str) -> None:
         UsageError: it is not.
     """
     if find_spec(library) is None:
-        raise UsageError(f"{setting} needs {library}, which is not installed: pip install 'synth[{extra}]'")
+        raise UsageError(f"{setting} needs {library}, which is not installed: pip install -e '.[{extra}]'")

@@ -13,7 +13,7 @@ from PIL import Image
 
 from tests.cli.running import start_and_kill, synth
 
-soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
+soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install soundfile")
 
 SENTENCES = ("Good morning to you.", "Where is the station?", "I am fine, thank you.")
 

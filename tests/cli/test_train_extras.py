@@ -51,7 +51,7 @@ def test_a_model_is_trained_whole_without_any_of_them(tasks: Path, model: str, t
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (("--lora", 4), "--lora needs peft, which is not installed: pip install 'synth[adapters]'"),
+        (("--lora", 4), "--lora needs peft, which is not installed: pip install -e '.[adapters]'"),
         (("--peft", "any.json", "--quantise", "4bit"), "--peft needs peft"),
         (("--weights", "bfloat16"), "--weights bfloat16 needs torchao, which is not installed"),
         (("--optimizer", "adamw-8bit"), "--optimizer adamw-8bit needs torchao, which is not installed"),

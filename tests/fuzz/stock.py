@@ -79,7 +79,7 @@ def _media(folder: Path) -> list[Path]:
     for suffix in ("png", "jpg", "webp", "gif", "bmp", "tiff"):
         picture.save(folder / f"a.{suffix}")
         made.append(folder / f"a.{suffix}")
-    soundfile: Any = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
+    soundfile: Any = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install soundfile")
     tone = 0.1 * np.sin(2 * np.pi * 120 * np.arange(4_000) / 16_000)
     for suffix in ("wav", "flac", "ogg", "mp3", "aiff"):
         soundfile.write(folder / f"a.{suffix}", tone, 16_000)

@@ -60,7 +60,7 @@ def check_soundfile() -> None:
     try:
         import soundfile  # noqa: F401
     except (ImportError, OSError) as error:  # OSError: it is, but libsndfile is not
-        raise UsageError(f"recordings are read with soundfile: pip install 'synth[audio]' ({error})") from error
+        raise UsageError(f"recordings are read with soundfile: pip install soundfile ({error})") from error
 
 
 def measure_sound(file: BinaryIO, longest: float) -> Sound:

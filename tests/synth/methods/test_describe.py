@@ -31,7 +31,7 @@ from synth.methods.describe import (
     telltale,
 )
 
-soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
+soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install soundfile")
 
 
 SAMPLING = Sampling(max_tokens=60, temperature=0.0)

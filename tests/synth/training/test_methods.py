@@ -302,7 +302,7 @@ def test_settings_that_mean_nothing_to_a_method_are_refused(settings: Any) -> No
 
 def test_without_trl_it_is_said_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("synth.training.extras.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match=r"`method` dpo needs trl, .* pip install 'synth\[trl\]'"):
+    with pytest.raises(UsageError, match=r"`method` dpo needs trl, .* pip install -e '\.\[trl\]'"):
         DPO.check(TrainingSettings())
 
 

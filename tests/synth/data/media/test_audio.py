@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from synth.data.media.audio import Sound, measure_sound
 from synth.data.media.files import FileFault, open_media
 
-soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install 'synth[audio]'")
+soundfile = pytest.importorskip("soundfile", reason="soundfile is not installed: pip install soundfile")
 
 
 def sound_of(path: Path, longest: float = 30) -> Sound:
