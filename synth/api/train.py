@@ -309,8 +309,20 @@ def train(
             prompt_column=prompt_column,
             reference_column=reference_column,
             limit=limit,
+            every_of=beside.sources if beside is not None and beside.every else (),
         )
-        rows = with_replay(rows, replayed, name, job.rows, job.settings, progress, job.drawing, processes())
+        rows = with_replay(
+            rows,
+            replayed,
+            name,
+            job.rows,
+            job.settings,
+            progress,
+            job.drawing,
+            processes(),
+            prompt_column=prompt_column,
+            reference_column=reference_column,
+        )
         plan = plan_job(job, rows, size)
         if place is not None:
             run_job(job, rows, plan.memory, place, progress=progress)

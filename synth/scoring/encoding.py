@@ -44,6 +44,7 @@ class RowEncoder:
         overlong: what becomes of rows longer than `window`: rejected, cut at the end, or kept whole (and scored in
             overlapping windows).
         window: tokens; None where any length will do.
+        every: a loss is taken on every token, whatever is trained on: rows of which nothing is are taken, too.
     """
 
     chat: ChatFormat
@@ -51,6 +52,7 @@ class RowEncoder:
     protect: Collection[Protection] = ()
     overlong: Overlong = "drop"
     window: int | None = None
+    every: bool = False
 
     def conversation(
         self,
@@ -82,30 +84,34 @@ class RowEncoder:
         chat = self._rendered(args, tools)
         turns = [index for index, message in enumerate(messages) if message["role"] == "assistant"]
         asked = turns[-1:] if self.train_on == "last" else turns
-        if not asked and self.train_on != "all":
+        anyway = self.every or self.train_on == "all"
+        if not asked and not anyway:
             raise RequestError("no assistant turn to train on")
         if self.train_on == "all":
             encoded = chat.encode(messages)
             examples, rewritten = [Example(encoded, turns)], encoded.rewritten
         else:
             examples, rewritten = chat.examples(messages, drawn)
+            if not examples and self.every:
+                examples = [Example(chat.encode(messages), turns)]
         lost = {index: _rewritten(messages, index, how) for index, how in rewritten.items()}
         whole = [index for index in asked if index not in lost]
         fatal = [index for index in lost if self.train_on == "all" or index not in turns]
-        if fatal or not (whole or self.train_on == "all"):
+        if fatal or not (whole or anyway):
             how = lost[fatal[0] if fatal else asked[-1]]
             raise RequestError(f"the chat template does not write a message as it stands: {how}")
         rows: list[EncodedRow] = []
         faults: list[str] = []
         for example in examples:
-            if self.train_on == "all" or not set(whole).isdisjoint(example.turns):
+            if anyway or not set(whole).isdisjoint(example.turns):
                 try:
                     rows.append(self._example(example, whole, answer if turns[-1:] == example.turns[-1:] else None))
                 except RequestError as error:
                     faults.append(str(error))
         if not rows:
             raise RequestError(faults[0])
-        return [replace(rows[0], untrained=(*(lost[index] for index in asked if index in lost), *faults)), *rows[1:]]
+        untrained = [] if self.every else [lost[index] for index in asked if index in lost]
+        return [replace(rows[0], untrained=(*untrained, *faults)), *rows[1:]]
 
     def _example(self, example: Example, whole: Collection[int], answer: str | None) -> EncodedRow:
         encoded = example.encoded
@@ -236,7 +242,7 @@ class RowEncoder:
                 raise RequestError(f"overlong: {len(tokens):,} tokens, the window holds {self.window:,}")
             if self.overlong == "truncate":
                 tokens, wanted, protected = tokens[: self.window], wanted[: self.window], protected[: self.window]
-        if not wanted.any():
+        if not wanted.any() and not (self.every and len(tokens) > 1):
             raise RequestError("no token to train on")
         return EncodedRow(tokens, wanted, protected & wanted)
 

@@ -1,7 +1,7 @@
 """Reads the rows of a training, as tokens of the model that is trained."""
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -62,6 +62,7 @@ def read_input(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: int | None = None,
+    every_of: Collection[str] = (),
 ) -> TrainingInput:
     """Read the rows to train a model on.
 
@@ -75,6 +76,7 @@ def read_input(
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows to take.
+        every_of: sources of rows that are replay, with a loss on every token, whatever is trained on.
 
     Raises:
         UsageError: there is no such source or model, the rows are not of this model's tokens or not what the method
@@ -84,8 +86,17 @@ def read_input(
         if reference_column is not None:
             raise UsageError(f"`reference_column` does not go with `method` {method.method}")
         return _method_input(source, model, method, settings, tokens_per_batch, progress, prompt_column, limit)
-    raw = open_source(source)
-    return _read(raw, model, settings, tokens_per_batch, progress, prompt_column, reference_column, limit)
+    return _read(
+        open_source(source),
+        model,
+        settings,
+        tokens_per_batch,
+        progress,
+        prompt_column=prompt_column,
+        reference_column=reference_column,
+        limit=limit,
+        every_of=every_of,
+    )
 
 
 def with_replay(
@@ -97,6 +108,9 @@ def with_replay(
     progress: Progress,
     drawing: Drawing | None = None,
     processes: int = 1,
+    *,
+    prompt_column: str | None = None,
+    reference_column: str | None = None,
 ) -> TrainingInput:
     """The rows of a training with those of replay after the task's, where it is an objective of its own.
 
@@ -110,6 +124,8 @@ def with_replay(
         progress: is told of columns that were guessed, and of the like.
         drawing: what is drawn meanwhile, where that is the replay.
         processes: how many take part.
+        prompt_column: as for `read_input`, where the set has it.
+        reference_column: likewise.
 
     Raises:
         UsageError: as for `read_input`, or there are no rows of a source of replay, or none of the task's.
@@ -129,7 +145,17 @@ def with_replay(
     if replay.every and "input_ids" in columns and "labels" not in columns:
         rows = replace(rows, train_on="all")
     longest = max(settings.tokens_per_batch, replay.tokens_per_batch)
-    found = _read(raw, model, rows, longest, progress, unnamed="replay row")
+    found = _read(
+        raw,
+        model,
+        rows,
+        longest,
+        progress,
+        prompt_column=prompt_column if prompt_column in columns else None,
+        reference_column=reference_column if reference_column in columns else None,
+        unnamed="replay row",
+        every=replay.every,
+    )
     name = "replay" if temporary(source) else short_name(source)
     joined = join_replay(task.rows, found.rows, name)
     return replace(task, rows=joined, replay_name=name, replay_fingerprint=found.fingerprint)
@@ -141,10 +167,13 @@ def _read(
     settings: RowSettings,
     tokens_per_batch: int,
     progress: Progress,
+    *,
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: int | None = None,
     unnamed: str = "row",
+    every: bool = False,
+    every_of: Collection[str] = (),
 ) -> TrainingInput:
     opened = _opened(raw, settings, prompt_column, reference_column)
     prompts = open_prompts(opened, limit)
@@ -155,13 +184,14 @@ def _read(
     window = _window(config, settings.max_length, tokens_per_batch)
     rows = read_training_rows(
         opened,
-        RowEncoder(chat, settings.train_on, (), settings.overlong, window),
+        RowEncoder(chat, settings.train_on, (), settings.overlong, window, every),
         # Token ids the model knows: the rows of its embedding, of which the tokenizer may use fewer.
         getattr(config.get_text_config(), "vocab_size", len(chat.tokenizer)),
         text_column=settings.text_column or (TEXT if has_texts(opened.schema) else None),
         only_texts=plain,
         limit=limit,
         unnamed=unnamed,
+        every_of=every_of,
     )
     for note in opened.notes:
         progress.say(note)

@@ -6,8 +6,8 @@ assistant says), and plain texts (trained on every token).
 """
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -115,6 +115,7 @@ def read_training_rows(
     only_texts: bool = True,
     limit: int | None = None,
     unnamed: str = "row",
+    every_of: Collection[str] = (),
 ) -> TrainingRows:
     """Read all rows.
 
@@ -127,6 +128,7 @@ def read_training_rows(
         only_texts: whether every row is one where there is such a column; else those are that have no messages.
         limit: rows to take; None takes all.
         unnamed: what rows without an id are called, before their number.
+        every_of: sources of rows for which `encoder.every` holds.
 
     Raises:
         UsageError: the tokens are another tokenizer's, a column has another type than it should, or nothing is left.
@@ -141,7 +143,9 @@ def read_training_rows(
     sources: list[str] = []
     rejected: list[tuple[str, str]] = []
     untrained: list[tuple[str, str]] = []
+    of_task, of_every = encoder, replace(encoder, every=True)
     for index, record in enumerate(_records(rows, limit)):
+        encoder = of_every if record.get("source") in every_of else of_task
         name = str(record.get("id") or f"{unnamed} {index}")
         try:
             if (fault := record.get(FAULT)) is not None:
@@ -211,7 +215,7 @@ def _tokenised(record: dict[str, Any], encoder: RowEncoder, vocabulary: int) -> 
     tokens = _integers(record, "input_ids")
     if record.get("labels") is not None:
         labels = _integers(record, "labels")
-    elif encoder.train_on == "all":
+    elif encoder.train_on == "all" or encoder.every:
         labels = tokens.copy()
     else:
         raise RequestError("no labels: `train_on` all trains on every token of such a row")
@@ -234,7 +238,8 @@ def _tokenised(record: dict[str, Any], encoder: RowEncoder, vocabulary: int) -> 
         cut = slice(0, encoder.window)
         tokens, labels, weights = tokens[cut], labels[cut], None if weights is None else weights[cut]
     labels[0] = IGNORED
-    if not (labels != IGNORED)[slice(None) if weights is None else weights > 0].any():
+    trained = (labels != IGNORED)[slice(None) if weights is None else weights > 0].any()
+    if not trained and not (encoder.every and len(tokens) > 1):
         raise RequestError("no token to train on")
     return _Row(tokens.astype(np.int32), labels.astype(np.int32), weights)
 
