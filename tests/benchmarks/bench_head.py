@@ -18,26 +18,15 @@ from typing import Any
 
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForCausalLM, LlamaConfig
 
 from synth.scoring.losses import divergences
 from synth.training.head import return_from_head, summed
+from tests.benchmarks.llamas import Shape, llama
 
 
 def made(vocabulary: int, width: int) -> Any:
     """A model with its gradients in place."""
-    torch.manual_seed(0)
-    config = LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=width,
-        intermediate_size=2 * width,
-        num_hidden_layers=1,
-        num_attention_heads=4,
-        num_key_value_heads=4,
-        max_position_embeddings=8192,
-        tie_word_embeddings=True,
-    )
-    model = AutoModelForCausalLM.from_config(config, dtype=torch.float32)
+    model = llama(Shape(width, 2 * width, 1, 4, 4, vocabulary, True), 8_192)
     for weight in model.parameters():
         weight.grad = torch.zeros_like(weight)
     return model

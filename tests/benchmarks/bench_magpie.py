@@ -1,7 +1,8 @@
 """Magpie through synth on vLLM, beside vLLM's own offline `LLM.generate`, in one run.
 
 The rival is given the same work in the form that suits it best: all question prompts in one call, then all answer
-prompts in another, with the very prompts, seeds and lengths that synth's rows had. Each side has a process of its own,
+prompts in another, with the very prompts, seeds and lengths that synth's rows had; with `--no-seeds` it draws without
+any, and then other texts. Each side has a process of its own,
 so that only one engine is in memory; rounds alternate, and medians are compared.
 
     python tests/benchmarks/bench_magpie.py [--model samples/model] [--rows 2000] [--rounds 3]
@@ -80,8 +81,8 @@ async def warm_up(engine: Any, chat: Any) -> None:
     await asyncio.gather(*(engine.generate(prompt, Sampling(max_tokens=32, seed=i)) for i in range(256)))
 
 
-def vllm_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, float]:
-    """Two calls of `LLM.generate`: the same question prompts and seeds, then the same answer prompts."""
+def vllm_side(model: str, rows: int, limit: int, concurrency: int, seeds: bool) -> dict[str, float]:
+    """Two calls of `LLM.generate`: the same question prompts, and seeds if wanted, then the same answer prompts."""
     os.environ.setdefault("VLLM_LOGGING_LEVEL", "ERROR")
     os.environ.setdefault("VLLM_CPU_KVCACHE_SPACE", "2")
     from vllm import LLM, SamplingParams
@@ -102,14 +103,16 @@ def vllm_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str, 
     )
     answer = {"max_tokens": limit, "temperature": 0.0, "stop_token_ids": list(chat.answer_stop_ids), "ignore_eos": True}
     prompt = chat.answer_prompt([{"role": "user", "content": "What is 1 + 1?"}])
-    llm.generate([{"prompt_token_ids": prompt}] * 256, SamplingParams(max_tokens=32, seed=0), use_tqdm=False)
+    llm.generate(
+        [{"prompt_token_ids": prompt}] * 256, SamplingParams(max_tokens=32, seed=0 if seeds else None), use_tqdm=False
+    )
 
     ids = [row.id for row in islice(magpie_rows(settings(limit).record(), model)(0), rows)]
     ask = [
         SamplingParams(
             max_tokens=limit,
             temperature=1.0,
-            seed=seed_of(SEED, row_id, "question", 0),
+            seed=seed_of(SEED, row_id, "question", 0) if seeds else None,
             stop_token_ids=list(chat.stop_ids),
             ignore_eos=True,
             skip_special_tokens=False,
@@ -155,6 +158,7 @@ def has_gpu() -> bool:
 def child(side: str, arguments: argparse.Namespace) -> dict[str, float]:
     command = [sys.executable, __file__, "--side", side, "--model", arguments.model, "--rows", str(arguments.rows)]
     command += ["--limit", str(arguments.limit), "--concurrency", str(arguments.concurrency)]
+    command += ["--no-seeds"] if arguments.no_seeds else []
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
@@ -169,11 +173,13 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--limit", type=int, default=160, help="most tokens of a turn")
     parser.add_argument("--concurrency", type=int, default=256)
+    parser.add_argument("--no-seeds", action="store_true", help="LLM.generate draws without a seed a row")
     parser.add_argument("--side", choices=("synth", "vllm"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.side:
-        run = synth_side if arguments.side == "synth" else vllm_side
-        print(json.dumps(run(arguments.model, arguments.rows, arguments.limit, arguments.concurrency)))
+        given = arguments.model, arguments.rows, arguments.limit, arguments.concurrency
+        found = synth_side(*given) if arguments.side == "synth" else vllm_side(*given, not arguments.no_seeds)
+        print(json.dumps(found))
         return
     rates: dict[str, list[float]] = {"synth": [], "vllm": []}
     print(f"{arguments.rows} rows, {os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}")
@@ -186,6 +192,8 @@ def main() -> None:
                 f"{rates[side][-1]:,.0f} tokens/s",
                 flush=True,
             )
+    if arguments.no_seeds:
+        print("LLM.generate without seeds")
     ours, theirs = (statistics.median(rates[side]) for side in ("synth", "vllm"))
     print(f"median output tokens/s: synth {ours:,.0f}, LLM.generate {theirs:,.0f}, ratio {ours / theirs:.2f}")
 

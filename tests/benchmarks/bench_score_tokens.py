@@ -28,13 +28,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks.llamas import SHAPES, llama
+
 ROOT = Path(__file__).parents[2]
-SHAPES = {  # hidden size, feed-forward, layers, heads, vocabulary
-    "2M": (192, 512, 4, 6, 1_024),
-    "20M": (256, 768, 6, 4, 32_000),
-    "110M": (768, 2_048, 10, 12, 32_000),
-    "1B": (2_048, 8_192, 16, 32, 128_256),
-}
 BATCH, LENGTH = 8, 512
 WORDS = "the a of one red box is not 12 7 find list add buy sells coins because answer then 3 + ="
 
@@ -42,24 +38,8 @@ WORDS = "the a of one red box is not 12 7 find list add buy sells coins because 
 def build(size: str, folder: Path, dtype: str) -> None:
     """A model directory of random weights, and rows as a JSON-lines file beside it."""
     import torch
-    import transformers
 
-    hidden, forward, layers, heads, vocabulary = SHAPES[size]
-    torch.manual_seed(0)
-    config = transformers.LlamaConfig(
-        vocab_size=vocabulary,
-        hidden_size=hidden,
-        intermediate_size=forward,
-        num_hidden_layers=layers,
-        num_attention_heads=heads,
-        num_key_value_heads=heads if heads < 32 else 8,
-        max_position_embeddings=2_048,
-        tie_word_embeddings=size in ("2M", "1B"),
-        bos_token_id=1,
-        eos_token_id=2,
-        pad_token_id=0,
-    )
-    transformers.AutoModelForCausalLM.from_config(config, dtype=getattr(torch, dtype)).save_pretrained(folder)
+    llama(SHAPES[size], 2_048, getattr(torch, dtype)).save_pretrained(folder)
     for file in ("tokenizer.json", "tokenizer_config.json", "chat_template.jinja", "special_tokens_map.json"):
         if (ROOT / "samples" / "model" / file).exists():
             shutil.copy(ROOT / "samples" / "model" / file, folder / file)
@@ -235,7 +215,7 @@ def main() -> None:
                 if done.returncode:
                     sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
                 rates[side].append(tokens / float(done.stdout.splitlines()[-1]))
-            print("  ".join(f"{side} {rates[side][-1]:>9,.0f}" for side in sides) + "  tokens/s", flush=True)
+                print(f"round {number + 1} {side:>6} {rates[side][-1]:>9,.0f} tokens/s", flush=True)
     medians = {side: statistics.median(found) for side, found in rates.items()}
     print("median  " + "  ".join(f"{side} {value:,.0f}" for side, value in medians.items()))
     ours = medians["synth"]

@@ -19,12 +19,14 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import psutil
 
-from tests.benchmarks.bench_score_tokens import ROOT, SHAPES, build
+from tests.benchmarks.bench_score_tokens import ROOT, build
+from tests.benchmarks.llamas import SHAPES
 
 VLLM_WAYS: dict[str, dict[str, Any]] = {
     "LLM.generate": {},
@@ -128,26 +130,30 @@ def main() -> None:
         if options.size:
             build(options.size, Path(folder), "bfloat16" if has_gpu() else "float32")
         model = folder if options.size else options.model
-        found: dict[str, list[list[float]]] = {}
-        for side in ("vllm", "synth"):
+        where = f"{os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}"
+        print(
+            f"{options.size or Path(model).name}, {where}; "
+            "ms a step, medians (fastest; processor in front, of vLLM's own)"
+        )
+        print(f"{'rows at once':38}" + "".join(f"{rows:>34}" for rows in options.rows), flush=True)
+        for side, ways in (("vllm", VLLM_WAYS), ("synth", SYNTH_WAYS)):
             command = [sys.executable, "-m", "tests.benchmarks.bench_seeds", *sys.argv[1:]]
             command += ["--side", side, "--model", model]
             done = subprocess.run(command, capture_output=True, text=True)
             if done.returncode:
                 sys.exit(f"{side} failed:\n{done.stderr[-3000:]}")
-            found |= json.loads(done.stdout.splitlines()[-1])
-    where = f"{os.cpu_count()} cores, {'GPU' if has_gpu() else 'no GPU'}"
-    print(
-        f"{options.size or Path(model).name}, {where}; ms a step, medians (fastest; processor in front, of vLLM's own)"
-    )
-    print(f"{'rows at once':38}" + "".join(f"{rows:>34}" for rows in options.rows))
-    for name in (*VLLM_WAYS, *SYNTH_WAYS):
+            show(json.loads(done.stdout.splitlines()[-1]), ways, options.rows)
+
+
+def show(found: dict[str, list[list[float]]], ways: Iterable[str], numbers: list[int]) -> None:
+    """Print the lines of a side that is done."""
+    for name in ways:
         cells = []
-        for rows in options.rows:
+        for rows in numbers:
             times, front, own = zip(*found[f"{name}|{rows}"], strict=True)
             middle = [statistics.median(one) for one in (times, front, own)]
             cells.append(f"{middle[0]:.2f} ({min(times):.2f}; {middle[1]:.2f}, {middle[2]:.2f})")
-        print(f"{name:38}" + "".join(f"{cell:>34}" for cell in cells))
+        print(f"{name:38}" + "".join(f"{cell:>34}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":
