@@ -8,6 +8,7 @@ from synth.api.models import used
 from synth.api.places import Place, Source, output_at, source_at
 from synth.chat.derive import format_for_texts
 from synth.chat.format import ChatFormat
+from synth.engines.adapters import doubt_of
 from synth.engines.loading import remote_code
 from synth.engines.open import SCORES_HERE
 from synth.errors import UsageError
@@ -148,6 +149,8 @@ def score_tokens(
     place = output_at(output, restart=restart)
     with used(model) as trained, source_at(source) as name:
         models = _models(trained, scorer, entropy=settings.entropy)
+        if trained.runs_in.here and (doubt := doubt_of(trained.options.adapter, trained.name)):
+            progress.say(doubt)
         if text_column is not None:
             prompts = read_text_column(name, text_column, progress, limit)
         else:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.engines.loading import locate, outline, reading
-from synth.engines.open import same_weights
+from synth.engines.weights import same_weights
 from synth.errors import UsageError
 from synth.nearest import path_hint
 from synth.small_text import read_small
@@ -71,6 +71,19 @@ def said_of(folder: str | None) -> str:
         return ""
     base = read_adapter(folder).base
     return f", adapter {folder}" + (f" (trained on {base})" if base else "")
+
+
+def doubt_of(folder: str | None, model: str) -> str | None:
+    """A line about an adapter that names another model than the one it is applied to, where they cannot be compared."""
+    if folder is None:
+        return None
+    adapter = read_adapter(folder)
+    if _has_base(adapter, model) is not None:
+        return None
+    return (
+        f"`adapter` {folder} was made for {adapter.base}, which could not be compared with {model}: where that is "
+        "another model of the same size, answers are poor"
+    )
 
 
 def _locate(adapter: str) -> str:
@@ -133,19 +146,21 @@ def _check_fit(adapter: Adapter, model: str) -> None:
         if place in known and shape[1 if side == "A" else 0] != known[place][1 if side == "A" else 0]:
             raise UsageError(f"{other}: {place} has the size {known[place]} there, and {shape} does not fit it")
 
-    _check_base(adapter, model)
-
-
-def _check_base(adapter: Adapter, model: str) -> None:
-    """Refuse a model that is not the one that an adapter names, where both are here."""
-    if adapter.base in (None, model):
-        return
-    base, given = Path(str(adapter.base)).expanduser(), Path(locate(model))
-    if (base / "config.json").is_file() and given.is_dir() and not same_weights(base, given):
+    if _has_base(adapter, model) is False:
         raise UsageError(
-            f"`adapter` {adapter.folder} was made for {base}, whose weights are not those of {model} "
+            f"`adapter` {adapter.folder} was made for {adapter.base}, whose weights are not those of {model} "
             f"(base_model_name_or_path in its {CONFIG})"
         )
+
+
+def _has_base(adapter: Adapter, model: str) -> bool | None:
+    """Whether a model is the one that an adapter names, if it names one; None where that cannot be told."""
+    if adapter.base in (None, model):
+        return True
+    base, given = Path(str(adapter.base)).expanduser(), Path(locate(model))
+    if not ((base / "config.json").is_file() and given.is_dir()):
+        return None
+    return same_weights(base, given)
 
 
 def _is_matrix(module: Any) -> bool:

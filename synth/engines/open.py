@@ -288,21 +288,15 @@ def fingerprint(folder: Path) -> str:
         if file.suffix in (".json", ".jinja", ".model", ".py"):
             parts.append((file.name, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()))
         elif file.suffix in (".safetensors", ".bin"):
-            parts.append((file.name, file.stat().st_size, _weights_digest(file)))
+            parts.append((file.name, file.stat().st_size, weights_digest(file)))
     return hashlib.blake2b(json.dumps(parts).encode(), digest_size=16).hexdigest()
 
 
-def same_weights(folder: Path, other: Path) -> bool:
-    """Whether the weight files of two model directories are equal, as far as digests of blocks can tell."""
-    mine, theirs = (
-        [(file.stat().st_size, _weights_digest(file)) for file in sorted(place.glob("*.safetensors"))]
-        for place in (folder, other)
-    )
-    return mine == theirs
+def weights_digest(file: Path) -> str:
+    """A digest of blocks of a weight file at equal distances.
 
-
-def _weights_digest(file: Path) -> str:
-    """A digest of blocks at equal distances: the ends alone would not change where embeddings or layers were frozen."""
+    Its ends alone would not change where embeddings or layers were frozen.
+    """
     content = hashlib.blake2b(digest_size=16)
     step = max(BLOCK, file.stat().st_size // BLOCKS)
     with open(file, "rb") as weights:

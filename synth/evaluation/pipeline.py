@@ -296,7 +296,7 @@ def _perplexities(job: EvaluationJob, name: str, model: Model, progress: Progres
     if not job.measures.texts:
         return {}
     texts = _texts(job, model)
-    progress.say(f"loading {model.name} to score {', '.join(text.name for text in texts)}")
+    progress.say(f"loading {model.title} to score {', '.join(text.name for text in texts)}")
     values: dict[str, float] = {}
     with remote_code(allowed=model.trust_remote_code):
         scorer = open_scorer(model.engine, model.name, model.chat.tokenizer, model.options)

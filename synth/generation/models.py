@@ -18,7 +18,7 @@ from filters.verifiers.registry import entry_of
 from synth.background import wait_for
 from synth.chat.derive import format_for, format_for_texts
 from synth.chat.format import ChatFormat
-from synth.engines.adapters import adapter_for
+from synth.engines.adapters import adapter_for, doubt_of
 from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
 from synth.engines.open import (
@@ -249,6 +249,8 @@ class Model:
         with remote_code(allowed=self.trust_remote_code):
             running = self._running
             if running.engine is None:
+                if self.runs_in.here and (doubt := doubt_of(self.options.adapter, self.name)):
+                    progress.say(doubt)
                 running.engine = await self._start(self.engine, self.kind, self._why, progress, models)
             if scores and not self.runs_in.scores and running.scorer is None:
                 progress.say(f"{self.kind} in process does not score texts: the model is loaded once more, to do that")

@@ -12,7 +12,7 @@ import pytest
 
 import synth
 from synth.chat.format import ChatFormat
-from synth.engines.adapters import adapter_for, read_adapter
+from synth.engines.adapters import adapter_for, doubt_of, read_adapter
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.open import open_engine
 from synth.errors import UsageError
@@ -185,3 +185,59 @@ def test_vllm_arguments_that_undo_what_synth_sets_are_refused() -> None:
     for name in ("kv_cache_memory_bytes", "lora_target_modules", "hf_config_path", "watermark_config"):
         with pytest.raises(UsageError, match=f"`engine_args` {name}: "):
             synth.load(MODEL, engine="vllm", engine_args={name: 1})
+
+
+def saved_again(tmp_path: Path, changed: float = 0, **settings: Any) -> Path:
+    """The sample model, saved in another way, perhaps with other weights in its head."""
+    import torch
+
+    from synth.engines.loading import load_causal_model
+
+    model = load_causal_model(MODEL, settings.pop("dtype", torch.float32))
+    model.lm_head.weight.data += changed
+    model.save_pretrained(tmp_path, **settings)
+    return tmp_path
+
+
+def test_the_base_may_be_stored_in_other_shards_or_formats(copied: Path, tmp_path: Path) -> None:
+    import torch
+
+    sharded = saved_again(tmp_path / "sharded", max_shard_size="1MB")
+    assert len(list(sharded.glob("*.safetensors"))) > 1
+    rounded = saved_again(tmp_path / "rounded", dtype=torch.bfloat16)
+    for base in (sharded, rounded):
+        adapter_for(changed(copied, base_model_name_or_path=str(base)), MODEL)
+        assert doubt_of(str(copied), MODEL) is None
+    other = saved_again(tmp_path / "other", 0.1, max_shard_size="1MB")
+    with pytest.raises(UsageError, match="whose weights are not those of"):
+        adapter_for(changed(copied, base_model_name_or_path=str(other)), MODEL)
+
+
+def test_bases_of_bin_files_are_compared(copied: Path, tmp_path: Path) -> None:
+    """Files written by PyTorch itself, as models of some years ago are."""
+    import torch
+
+    for name, place in (("one", 0.0), ("other", 0.1)):
+        folder = saved_again(tmp_path / name, place)
+        (weights,) = folder.glob("*.safetensors")
+        from safetensors.torch import load_file
+
+        torch.save(load_file(weights), folder / "pytorch_model.bin")
+        weights.unlink()
+    one = tmp_path / "one"
+    with pytest.raises(UsageError, match="whose weights are not those of"):
+        adapter_for(changed(copied, base_model_name_or_path=str(tmp_path / "other")), str(one))
+    shutil.copytree(one, tmp_path / "same")
+    adapter_for(changed(copied, base_model_name_or_path=str(tmp_path / "same")), str(one))
+    assert doubt_of(str(copied), str(one)) is None and "could not be compared" in str(doubt_of(str(copied), MODEL))
+
+
+def test_a_base_that_cannot_be_compared_is_said_once(
+    copied: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    folder = changed(copied, base_model_name_or_path="acme/base-1b")
+    with synth.load(MODEL, engine="transformers", device="cpu", adapter=folder) as model:
+        list(synth.magpie(model, rows=1, output=tmp_path / "d"))
+        list(synth.magpie(model, rows=1, output=tmp_path / "e"))
+    said = capfd.readouterr().err
+    assert said.count(f"made for acme/base-1b, which could not be compared with {MODEL}") == 1
