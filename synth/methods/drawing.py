@@ -32,6 +32,9 @@ from synth.quiet import debugging
 _OF_A_RUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "LOCAL_WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 """What the environment says of a run of several processes, of which the one that draws is none."""
 
+_DEAF = "import signal; [signal.signal(number, signal.SIG_IGN) for number in (signal.SIGINT, signal.SIGTERM)]"
+"""A job that is told to end is told in all its processes: the owner finishes its step, for which it may need rows."""
+
 _SECONDS = 10.0
 """How long it may take to end."""
 
@@ -78,11 +81,12 @@ class Drawer:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives with the process)
         debug = debugging()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", "from synth.methods.drawing import main; main()"],
+            [sys.executable, "-c", f"{_DEAF}; from synth.methods.drawing import main; main()"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debug else self._log,
             env=_environment(),
+            start_new_session=True,
         )
         assert self._process.stdin is not None
         self._pipe: IO[bytes] = self._process.stdin
@@ -152,7 +156,6 @@ def _environment() -> dict[str, str]:
 
 def main() -> None:
     """The process that draws: is given a `Drawing` and then groups of numbers, and answers with their rows."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it here, too; the owner ends the process
     # An engine's thread that is woken by the first row of a group waits until all of them are there: how many rows are
     # drawn side by side decides how numbers are rounded.
     sys.setswitchinterval(1.0)
@@ -170,7 +173,12 @@ def main() -> None:
         answer(error)
     except Exception as error:
         answer(RunError(f"{type(error).__name__}: {error}"))
-    os._exit(0)
+    _end()
+
+
+def _end() -> None:
+    """End this process and all that it has started, such as those of vLLM, which else keep a GPU's memory."""
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 async def _serve(drawing: Drawing, answer: Callable[[object], None]) -> None:
@@ -181,7 +189,7 @@ async def _serve(drawing: Drawing, answer: Callable[[object], None]) -> None:
             while True:
                 loop.call_soon_threadsafe(asked.put_nowait, pickle.load(sys.stdin.buffer))
         except (EOFError, OSError):
-            os._exit(0)  # the owner has ended, or closed the pipe
+            _end()  # the owner has ended, or closed the pipe
 
     threading.Thread(target=read, name="asked", daemon=True).start()
     with remote_code(allowed=drawing.trust_remote_code):

@@ -105,7 +105,11 @@ class Failing:
         return found
 
 
+SLEEPS = ["sleep", "98765.4321"]
+
+
 async def failing(model: str, tokenizer: Any, options: EngineOptions) -> Any:
+    subprocess.Popen(SLEEPS)  # as vLLM has processes of its own
     return Failing(await open_transformers(model, tokenizer, options))
 
 
@@ -119,6 +123,7 @@ def test_an_engine_that_fails_ends_the_training_with_its_checkpoint(
     assert (out / "checkpoints" / "checkpoint-3" / "trainer_state.json").exists() and len(log_of(out)) >= 3
     assert len(load(out / "fresh")) >= 3 * ROWS
     assert not beside_of(psutil.Process())
+    assert not [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == SLEEPS]
     assert synth(*options, "-o", out) == 2
     assert f'replay_engine: "{engine}", now "transformers"' in capfd.readouterr().err
 

@@ -1,5 +1,7 @@
 """Rows of replay that are drawn while a model is trained: the file that they are kept in."""
 
+import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from itertools import chain
@@ -43,6 +45,18 @@ def whole(drawer: Drawer, tmp_path_factory: pytest.TempPathFactory) -> tuple[byt
     file = tmp_path_factory.mktemp("fresh") / "0.jsonl"
     found = taken(drawer, file)
     return file.read_bytes(), found
+
+
+def test_who_ends_a_job_does_not_end_the_drawing(drawer: Drawer, whole: tuple[bytes, list[list[int]]]) -> None:
+    """`timeout` and Slurm send SIGTERM to a group, or to all processes of a job; the owner is to finish its step."""
+    pid = drawer._process.pid
+    assert os.getpgid(pid) == pid
+    for number in (signal.SIGTERM, signal.SIGINT):
+        os.kill(pid, number)
+    group = [*BATCHES[0], *BATCHES[1]]
+    drawer.ask(group)
+    found = drawer.rows()
+    assert [*chain(*(row["input_ids"] for row in found))] == [*chain(*whole[1][:2])]
 
 
 @pytest.mark.parametrize(
