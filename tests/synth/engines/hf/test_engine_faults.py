@@ -153,7 +153,7 @@ def test_a_sequence_too_large_for_memory_fails_alone() -> None:
 
     async def main() -> list[Any]:
         engine = TransformersEngine(model, byte_tokenizer())
-        model.register_forward_pre_hook(refuse_long, with_kwargs=True)
+        model.base_model.register_forward_pre_hook(refuse_long, with_kwargs=True)  # scores call it alone
         answers = await asyncio.gather(*[engine.generate(p, GREEDY) for p in asked], return_exceptions=True)
         scores = await asyncio.gather(*[engine.logprobs(p) for p in asked], return_exceptions=True)
         assert [isinstance(score, RequestError) for score in scores] == [False] * 6 + [True]
