@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, BackboneAndHead, on_device
+from synth.engines.hf.forward import BATCH_TOKENS, CHUNK_LOGITS, BackboneAndHead, on_device, padded
 from synth.engines.length_batches import LengthBatches
 from synth.scoring.losses import divergences
 
@@ -45,11 +45,7 @@ def _batch_means(
     both: Sequence[BackboneAndHead], sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
 ) -> list[float]:
     """Mean divergences of sequences in one forward pass of each model."""
-    shape = len(sequences), max(map(len, sequences))
-    ids, chosen = np.zeros(shape, np.int64), np.zeros(shape, bool)
-    for row, (tokens, mask) in enumerate(zip(sequences, wanted, strict=True)):
-        ids[row, : len(tokens)] = tokens
-        chosen[row, : len(tokens)] = mask
+    ids, chosen = padded(sequences, wanted)
     device = both[1].device
     rows, columns = (on_device(part, device) for part in np.nonzero(chosen))
     states = [parts.states(on_device(ids, device)) for parts in both]
@@ -57,7 +53,7 @@ def _batch_means(
     for begin in range(0, len(rows), both[0].chunk):
         part = slice(begin, begin + both[0].chunk)
         before, now = (
-            parts.logits(state[rows[part], columns[part] - 1]) for parts, state in zip(both, states, strict=True)
+            parts.before(state, rows[part], columns[part]) for parts, state in zip(both, states, strict=True)
         )
         values[part] = divergences(before, now)
     ends = np.cumsum(chosen.sum(1))

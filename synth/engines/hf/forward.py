@@ -95,12 +95,8 @@ class Scorer:
         wanted: list[NDArray[np.bool_]] | None,
         figures: Figures,
     ) -> "_Scored":
-        """Score sequences in one forward pass, padded on the right, where causal attention never looks."""
-        shape = len(batch), max(map(len, batch))
-        ids, chosen = np.zeros(shape, np.int64), np.zeros(shape, bool)
-        for row, tokens in enumerate(batch):
-            ids[row, : len(tokens)] = tokens
-            chosen[row, : len(tokens)] = True if wanted is None else wanted[row]
+        """Score sequences in one forward pass."""
+        ids, chosen = padded(batch, wanted)
         chosen[:, 0] = False
         scores = self._parts.score(figures, on_device(ids, self._device), *np.nonzero(chosen))
         return _Scored(scores, chosen, [len(tokens) for tokens in batch])
@@ -172,7 +168,7 @@ class BackboneAndHead:
         scores = torch.empty((count, len(rows)), dtype=torch.float32, device=ids.device)
         for begin in range(0, len(rows), self.chunk):
             part = slice(begin, begin + self.chunk)
-            logits = self.logits(states[row[part], column[part] - 1])
+            logits = self.before(states, row[part], column[part])
             tokens, some = ids[row[part], column[part]], self._at_once
             for place, few, theirs in zip(
                 scores[:, part].split(some, 1), logits.split(some), tokens.split(some), strict=True
@@ -187,6 +183,29 @@ class BackboneAndHead:
     def logits(self, states: torch.Tensor) -> torch.Tensor:
         """Logits `[n, vocabulary]` of states `[n, width]`; ask for `chunk` of them at a time."""
         return self._split.logits(states)
+
+    def before(self, states: torch.Tensor, rows: torch.Tensor, columns: torch.Tensor) -> torch.Tensor:
+        """Logits `[n, vocabulary]` that predict the n tokens at `[rows, columns]`, of `states` of a whole batch."""
+        return self.logits(states[rows, columns - 1])
+
+
+def padded(
+    batch: Sequence[Sequence[int] | NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]] | None
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Sequences padded on the right, where causal attention never looks, and which tokens are wanted.
+
+    Both are of the shape `[rows, columns]`.
+
+    Args:
+        batch: token ids.
+        wanted: for each sequence which of its tokens are; all by default.
+    """
+    shape = len(batch), max(map(len, batch))
+    ids, chosen = np.zeros(shape, np.int64), np.zeros(shape, bool)
+    for row, tokens in enumerate(batch):
+        ids[row, : len(tokens)] = tokens
+        chosen[row, : len(tokens)] = True if wanted is None else wanted[row]
+    return ids, chosen
 
 
 def check_causal(model: Any) -> None:
