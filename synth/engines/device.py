@@ -4,6 +4,7 @@ import os
 
 import torch
 
+from synth.engines.base import GPU_MEMORY
 from synth.errors import UsageError
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -40,15 +41,23 @@ def pick_dtype(name: str, device: torch.device) -> "torch.dtype | str":
     return _DTYPES[name]
 
 
-def cache_memory(device: torch.device, share: float) -> int:
+def cache_memory(device: torch.device, share: float | None, weights: int) -> int:
     """Bytes for the key-value cache, once the model is loaded.
 
-    On CUDA what is left of `share` of the device's memory, less a fifth for activations. Elsewhere, where memory is
-    shared with everything else, a quarter of the machine's.
+    On CUDA four fifths, as activations take the rest, of what the model leaves of its share of the device's memory:
+    whatever else is there by then, so that as many rows run side by side each time, on which rounding depends. Without
+    a share it is of what is free, less a tenth of the device's. Elsewhere, where memory is shared with everything else,
+    a quarter of the machine's.
+
+    Args:
+        device: the model's.
+        share: of the device's memory that the model is given, if it is.
+        weights: bytes of the model itself.
     """
     if device.type == "cuda":
         free, total = torch.cuda.mem_get_info(device)
-        return max(0, int(0.8 * (free - (1 - share) * total)))
+        left = free - (1 - GPU_MEMORY) * total if share is None else share * total - weights
+        return max(0, int(0.8 * left))
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4
 
 

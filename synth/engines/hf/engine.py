@@ -18,7 +18,7 @@ import torch
 from numpy.typing import NDArray
 
 from synth.engines.adapters import merged, read_adapter, said_of
-from synth.engines.base import GPU_MEMORY, Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
+from synth.engines.base import Completion, Engine, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
 from synth.engines.device import cache_memory, pick_device, pick_dtype
 from synth.engines.hf.decoding import Decoder, SequenceState
 from synth.engines.hf.forward import Scorer
@@ -93,7 +93,7 @@ class TransformersEngine:
         # A fast tokenizer that encodes in one thread while it decodes in another raises "Already borrowed".
         self._tokenizer = copy.deepcopy(tokenizer)
         self._vocabulary = model.get_input_embeddings().num_embeddings
-        memory = cache_memory(model.device, options.gpu_memory or GPU_MEMORY)
+        memory = cache_memory(model.device, options.gpu_memory, model.get_memory_footprint())
         self._decoder = Decoder(model, self._tokenizer, self.usage, options.concurrency, memory)
         self._scorer = Scorer(model)
         self._to_score: list[_Request] = []
