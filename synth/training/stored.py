@@ -10,6 +10,7 @@ others, and only their sum would tell. tests/benchmarks/bench_reference.py measu
 import hashlib
 import os
 import shutil
+from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,9 @@ from synth.training.batches import Batch, Collator
 from synth.training.head import rows_at_once, through
 from synth.training.reference import Compare
 from synth.values import Divergence
+
+_OPENED = 128
+"""Parts that are held open, each with a descriptor or a mapping of memory."""
 
 
 class StoredReference:
@@ -77,6 +81,7 @@ class StoredReference:
         for values in (collator.rows.starts, collator.rows.tokens, collator.compared, *self.parts):
             digest.update(np.ascontiguousarray(values).data)
         self.folder = folder / digest.hexdigest()
+        self._opened: OrderedDict[int, NDArray[Any]] = OrderedDict()  # the parts last read
 
     def _file(self, part: int) -> Path:
         return self.folder / f"{part:06d}.npy"
@@ -153,9 +158,15 @@ class StoredReference:
         return {"likeliest": records["tokens"].astype(np.int64), "likeliest_logs": logs}
 
     def _of_row(self, row: int) -> NDArray[Any]:
-        records = self._open(int(self._part[row]))
+        part = int(self._part[row])
+        records = self._opened.pop(part, None)
+        if records is None:  # not again for every row: that would take longer than to read it
+            records = self._open(part)
         if records is None:
-            raise RunError(f"{self._file(int(self._part[row]))} has gone: run this again, and it is computed once more")
+            raise RunError(f"{self._file(part)} has gone: run this again, and it is computed once more")
+        self._opened[part] = records
+        if len(self._opened) > _OPENED:
+            self._opened.popitem(last=False)
         return records[self._start[row] : self._start[row] + self._counts[row]]
 
     def compare(self, batch: Batch, model: Any) -> Compare:

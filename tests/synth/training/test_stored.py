@@ -157,3 +157,32 @@ def test_it_is_refused_where_nothing_is_compared_or_the_disk_is_full(
     monkeypatch.setattr("shutil.disk_usage", lambda _: type("Usage", (), {"free": 1000}))
     with pytest.raises(UsageError, match=r"`reference_top_k`: [\d,]+ predictions take .* has room for"):
         run("out", replace(THREE, reference_top_k=8), rows=first_rows(rows, 12))
+
+
+def test_files_are_not_opened_for_every_row(
+    rows: TrainingRows, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    collator = Collator(rows, packed=True, compared=rows.weights > 0)
+    used = np.arange(12)
+    store = StoredReference(tmp_path, collator, used, top_k=8, tokens=300, vocabulary=VOCABULARY, model="one")
+    store.folder.mkdir(parents=True)
+    draw = np.random.default_rng(0)
+    counts = np.add.reduceat((rows.weights > 0).astype(int), rows.starts[:-1])
+    for part, inside in enumerate(store.parts):
+        records = np.zeros(counts[inside].sum(), store._type)
+        records["rest"] = draw.random(len(records))
+        np.save(store._file(part), records)
+    assert len(store.parts) >= 3 and not store.missing()
+    opened: list[int] = []
+    reopen = StoredReference._open
+
+    def counted(store: StoredReference, part: int) -> Any:
+        opened.append(part)
+        return reopen(store, part)
+
+    monkeypatch.setattr(StoredReference, "_open", counted)
+    found = [store.likeliest([row])["likeliest_logs"] for row in [*used, *used]]
+    assert sorted(opened) == list(range(len(store.parts)))
+    monkeypatch.setattr("synth.training.stored._OPENED", 1)
+    again = [store.likeliest([row])["likeliest_logs"] for row in [*used, *used]]
+    assert all(np.array_equal(one, other) for one, other in zip(found, again, strict=True))
