@@ -101,6 +101,7 @@ def setup_of(
     longest: int,
     device: str,
     shards: int = 1,
+    replicas: int = 1,
     teacher: int = 0,
     evaluates: bool = False,
 ) -> Setup:
@@ -114,6 +115,7 @@ def setup_of(
         longest: tokens of the longest row.
         device: as for `pick_device`.
         shards: processes that share the model.
+        replicas: processes that each hold all of it.
         teacher: weights of a teacher, where there is one.
         evaluates: whether the model is measured meanwhile.
     """
@@ -129,6 +131,9 @@ def setup_of(
         reference=settings.holds_reference,  # of a method it is computed before the first step
         teacher=teacher,
         shards=shards,
+        replicas=replicas,
+        losses=(*settings.divergences, "nll and kl" if settings.kl_coef else "nll"),
+        whole_logits=method is not None and method.method == "simpo",
         fixed=frozenset(_fixed(settings, trained, method, shards > 1, evaluates=evaluates)),
     )
 

@@ -34,6 +34,15 @@ _HELD = {  # (whole or an adapter, computed in bfloat16, weights in bfloat16): b
     (True, True, True): (18, 6, 4, 8),
 }
 
+_A_LOGIT = {  # computed in float32, in bfloat16
+    "nll": (16, 14),
+    "kl": (28, 24),
+    "reverse-kl": (28, 24),
+    "js": (36, 34),
+    "nll and kl": (32, 28),
+}
+"""Bytes that a loss takes of each logit, with its gradient and the logits of a reference; a test counts again."""
+
 
 @dataclass(frozen=True, slots=True)
 class Shape:
@@ -87,6 +96,9 @@ class Setup:
         reference: whether the model before training is held, too.
         teacher: weights of another model that is held beside it, whole on every device.
         shards: processes that share the model (FSDP).
+        replicas: processes that each hold all of it (DDP).
+        losses: on tokens, by their names in `_A_LOGIT`.
+        whole_logits: whether a batch has all of its logits at once.
         fixed: settings (`Change.setting`) that are refused beside others that were given.
     """
 
@@ -101,6 +113,9 @@ class Setup:
     reference: bool = False
     teacher: int = 0
     shards: int = 1
+    replicas: int = 1
+    losses: tuple[str, ...] = ("nll",)
+    whole_logits: bool = False
     fixed: frozenset[str] = frozenset()
 
 
@@ -113,7 +128,8 @@ class Memory:
         gradients: of what is trained.
         optimiser: AdamW's two moments.
         reference: the model before training, and a teacher; each whole on every device.
-        logits: of as many tokens as have theirs at once, and their gradients.
+        logits: of as many tokens as have theirs at once, what a loss makes of them, and gradients of the head that are
+            not yet added to the others.
         activations: what the backward pass needs.
     """
 
@@ -140,16 +156,27 @@ def memory(shape: Shape, setup: Setup) -> Memory:
     learnt = setup.adapter or shape.learnt
     wide = 2 if setup.weights == "bfloat16" else 4
     moments = _MOMENTS_IN_8_BITS if setup.optimizer == "adamw-8bit" else _MOMENTS[setup.weights]
-    used = min(CHUNK_LOGITS["accelerator"], setup.tokens * shape.vocabulary)
     computed = 2 if setup.half else 4
     return Memory(
         weights=_weights(shape, setup),
-        gradients=wide * learnt / setup.shards,
+        gradients=wide * learnt / setup.shards * (2 if setup.replicas > 1 else 1),  # DDP's buckets are a second copy
         optimiser=moments * learnt / setup.shards,
         reference=computed * ((shape.weights if setup.reference and not setup.adapter else 0) + setup.teacher),
-        logits=used * (2 * computed + 8),  # as they come, in float32, and the gradients of both
+        logits=_logits(shape, setup),
         activations=_activations(shape, setup),
     )
+
+
+def _logits(shape: Shape, setup: Setup) -> float:
+    """Bytes of the logits that exist at once, of a loss on them, and of its gradients."""
+    there = setup.tokens * shape.vocabulary
+    used = there if setup.whole_logits else min(CHUNK_LOGITS["accelerator"], there)
+    taken = used * max(_A_LOGIT[loss][setup.half] for loss in setup.losses)
+    if setup.adapter:
+        return taken
+    # The head's gradient of a chunk, and in float32 the sum of those before, of which there are none where all is one.
+    wide = 2 if setup.weights == "bfloat16" else 4
+    return taken + shape.vocabulary * shape.hidden * (wide + (4 if used < there else 0))
 
 
 def _weights(shape: Shape, setup: Setup) -> float:
@@ -251,4 +278,6 @@ def _changes(shape: Shape, setup: Setup) -> Iterator[Change]:
     for shards in (2, 4, 8, 16, 32, 64):
         if shards > setup.shards:
             name = f"{shards} such devices (accelerate launch --use_fsdp)"
-            yield Change("shards", name, partial(replace, shards=shards), ("shards", "optimizer", "quantise"))
+            yield Change(
+                "shards", name, partial(replace, shards=shards, replicas=1), ("shards", "optimizer", "quantise")
+            )

@@ -177,6 +177,7 @@ def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "Training
         longest=int(source.rows.room.max()),
         device=job.device,
         shards=processes() if is_sharded() else 1,
+        replicas=1 if is_sharded() else processes(),
         teacher=size.teacher,
         evaluates=job.curve is not None,
     )

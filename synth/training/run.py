@@ -306,6 +306,7 @@ class _Run:
             longest=int(self._rows.room.max()),
             device=str(model.place),
             shards=self.trainer.args.world_size if self.trainer.is_fsdp_enabled else 1,
+            replicas=1 if self.trainer.is_fsdp_enabled else self.trainer.args.world_size,
             teacher=shape_of(outline(self._method.teacher)).weights if self._method and self._method.teacher else 0,
             evaluates=self._callbacks.evaluates,
         )

@@ -198,7 +198,12 @@ class TrainingSettings:
     @property
     def needs_reference(self) -> bool:
         """Whether a loss compares the model with the one before training."""
-        return self.kl_coef > 0 or (self.replay is not None and self.replay.loss != "nll")
+        return self.kl_coef > 0 or bool(self.divergences)
+
+    @property
+    def divergences(self) -> tuple[str, ...]:
+        """What is taken on replay from the model before training."""
+        return (self.replay.loss,) if self.replay is not None and self.replay.loss != "nll" else ()
 
     @property
     def holds_reference(self) -> bool:
