@@ -73,6 +73,16 @@ class Named(click.ParamType[tuple[str, Any]]):
             return name, text
 
 
+def _by_name(ctx: click.Context, param: click.Parameter, pairs: tuple[tuple[str, Any], ...]) -> dict[str, Any]:
+    """The values of a repeated NAME=VALUE."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise click.BadParameter(f"{name} is given twice", ctx, param)
+        found[name] = value
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class Option:
     """What only a shell knows of a parameter that is an option.
@@ -177,7 +187,7 @@ def option_of(parameter: Parameter, shell: Option) -> click.Option:
         metavar=shell.metavar or _metavar(parameter, kind),
         help=(shell.help or parameter.said) + " May be repeated." * repeated,
         envvar=shell.envvar,
-        callback=(lambda _, __, pairs: dict(pairs)) if named else None,
+        callback=_by_name if named else None,
         **default,
     )
 

@@ -34,6 +34,11 @@ MAGPIE = ["magpie", "--model", "samples/model", "-n", 2]
         (["--engine-arg", "quantization=fp8"], "--engine-arg quantization: they are vLLM's, in process"),
         (["--engine", "vllm", "--engine-arg", "max-model-len=64"], "max_model_len: it is --max-length"),
         (["--engine", "vllm", "--engine-arg", "hf_token=hf_a"], "set HF_TOKEN in the environment"),
+        (["--engine-arg", "seed=1", "--engine-arg", "seed=2"], "seed is given twice"),
+        (
+            ["--engine", "vllm", "--engine-arg", "block-size=1", "--engine-arg", "block_size=2"],
+            "block_size is given twice",
+        ),
         (["--adapter", "samples/none"], "--adapter samples/none"),
         (["--adapter", "samples/model"], "is no adapter: it has no adapter_config.json"),
     ],
