@@ -214,6 +214,28 @@ def train(
     place = _place(output, dry_run)
     adapts = lora is not None or peft is not None
     name = os.fspath(model)
+    chosen = method_settings(
+        method,
+        beta=beta,
+        teacher=None if teacher is None else os.fspath(teacher),
+        temperature=temperature,
+        max_tokens=max_tokens,
+    )
+    if chosen is not None:  # before they are refused for want of others, which do not go with it either
+        chosen.refuse(
+            reference_top_k=reference_top_k is not None,
+            quantise=quantise is not None,
+            kl_sources=bool(kl_sources),
+            eaft_alpha=eaft_alpha != 1.0,
+            replay=replay is not None,
+            replay_sources=bool(replay_sources),
+            replay_tokens_per_batch=replay_tokens_per_batch is not None,
+            replay_weight=replay_weight != 1.0,
+            replay_loss=replay_loss != "nll",
+            replay_positions=replay_positions is not None,
+            replay_length=replay_length is not None,
+            replay_engine=replay_engine != DRAWS,
+        )
     replay_tokens = max(2, tokens_per_batch // 4) if replay_tokens_per_batch is None else replay_tokens_per_batch
     if is_fresh(replay) and replay_length is None:
         replay_length = fresh_length(name, replay_tokens, max_length, trust_remote_code=trust_remote_code)
@@ -233,13 +255,6 @@ def train(
             replay_engine,
         ),
         chosen=replay_tokens_per_batch is not None,
-    )
-    chosen = method_settings(
-        method,
-        beta=beta,
-        teacher=None if teacher is None else os.fspath(teacher),
-        temperature=temperature,
-        max_tokens=max_tokens,
     )
     whole, adapter = (1e-5, 2e-4) if chosen is None else (LEARNING_RATE, 10 * LEARNING_RATE)
     job = TrainingJob(

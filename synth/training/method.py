@@ -82,9 +82,20 @@ class MethodSettings:
         Raises:
             UsageError: one has no meaning for it, or TRL is not installed.
         """
-        if other := next((name for one in settings for name in _set(one) if name not in _TAKEN), None):
-            raise UsageError(f"`{other}` does not go with `method` {self.method}")
+        self.refuse(**{name: name not in _TAKEN for one in settings for name in _set(one)})
         require("trl", "trl", f"`method` {self.method}")
+
+    def refuse(self, **given: bool) -> None:
+        """Refuse settings that have no meaning for the method.
+
+        Args:
+            given: whether each is given.
+
+        Raises:
+            UsageError: one is.
+        """
+        if other := next((name for name, is_given in given.items() if is_given), None):
+            raise UsageError(f"`{other}` does not go with `method` {self.method}")
 
 
 def method_settings(

@@ -58,6 +58,8 @@ def test_refusals_name_options_before_anything_is_read(here: Here, files: Path, 
     for options, said in (
         (("--method", "dpo", "--kl", 0.1), "--kl does not go with --method dpo"),
         (("--method", "ipo", "--replay", suite), "--replay does not go with --method ipo"),
+        (("--method", "dpo", "--reference-top-k", 8), "--reference-top-k does not go with --method dpo"),
+        (("--method", "dpo", "--replay-loss", "kl"), "--replay-loss does not go with --method dpo"),
         (("--method", "distil"), "name it with --teacher"),
         (("--beta", 0.1), "--beta does not go with --method sft"),
         ((), "holds preference pairs (`chosen`, `rejected`): --method dpo, ipo or simpo"),
