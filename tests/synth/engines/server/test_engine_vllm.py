@@ -227,7 +227,7 @@ def test_two_hundred_at_once(ask: Ask, prompts: list[list[int]], greedy: list[li
     ask(use)
 
 
-def test_the_tokenizer_of_another_model_is_noticed(vllm_url: str, tiny_tokenizer: Any) -> None:
+def test_the_tokenizer_of_another_model_is_noticed(vllm_url: str, model_dir: Path, tiny_tokenizer: Any) -> None:
     import copy
 
     from tokenizers import pre_tokenizers
@@ -237,4 +237,4 @@ def test_the_tokenizer_of_another_model_is_noticed(vllm_url: str, tiny_tokenizer
         [pre_tokenizers.Split("o", "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
     )
     with pytest.raises(UsageError, match="tokenizer is not that of `model`"):
-        asyncio.run(open_server(vllm_url, None, other, EngineOptions()))
+        asyncio.run(open_server(vllm_url, str(model_dir), other, EngineOptions()))
