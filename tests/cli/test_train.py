@@ -37,7 +37,7 @@ def replay(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for question, answer in skills.suite("strings", "train", 20):
             turns = [{"role": "user", "content": question}, {"role": "assistant", "content": answer}]
             lines.write(json.dumps({"messages": turns}) + "\n")
-        lines.write(json.dumps({"messages": turns[:1]}) + "\n")
+        lines.write(json.dumps({"messages": [{"role": "user", "content": "Where<|end|> is it?"}, turns[1]]}) + "\n")
     return file
 
 
@@ -98,7 +98,7 @@ def test_a_dry_run_trains_nothing(run: Run, tasks: Path, model: str, tmp_path: P
 def test_replay_beside_the_task(run: Run, tasks: Path, replay: Path, model: str, tmp_path: Path) -> None:
     options = (tasks, "--model", model, *FAST, "--steps", 2, "--replay", replay, "--replay-loss", "kl")
     status, out, _ = run(*options, "--dry-run")
-    assert status == 0 and "all rows" in out and "left out: 1 rows, no assistant turn" in out
+    assert status == 0 and "all rows" in out and "left out: 1 rows, message 1 (user) holds" in out
     [line] = [line for line in out.splitlines() if line.startswith("words")]
     name, rows, tokens, with_loss, _, objective = line.split()
     assert (name, rows, objective) == ("words", "20", "replay") and int(with_loss) == int(tokens) - 20
@@ -115,7 +115,7 @@ def test_replay_beside_the_task(run: Run, tasks: Path, replay: Path, model: str,
         **{"tokens": int(tokens), "trained": int(with_loss), "seen": 0},
     }
     [rejected] = map(json.loads, (tmp_path / "out" / "rejected.jsonl").read_text().splitlines())
-    assert rejected == {"id": "replay row 20", "reason": "no assistant turn to train on"}
+    assert rejected["id"] == "replay row 20" and "a control token of this model" in rejected["reason"]
     for entry in map(json.loads, (tmp_path / "out" / "log.jsonl").read_text().splitlines()):
         assert entry["loss"] == pytest.approx(entry["task_loss"] + entry["replay_loss"], rel=1e-6)
     card = (tmp_path / "out" / "README.md").read_text()

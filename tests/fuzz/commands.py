@@ -116,6 +116,7 @@ OF_A_MODEL: list[list[str]] = [
     ["merge", "SAMPLE", "MODEL", "--ratio", "0.5", "-o", "OUT"],
     ["merge", "MODEL", "SAMPLE", "--add", "SAMPLE", "-o", "OUT"],
     ["magpie", *MODEL, "-n", "1"],
+    ["sample", *MODEL, "-n", "1", "--length", "4"],
     ["lamol", *MODEL, "-n", "1", "--max-tokens", "2"],
     ["self-output", "IN", "--model", "SAMPLE", "--answer-model", "MODEL", *ASKED, *EXACT],
     ["run", f"{METHODS}:answered", "IN", *MODEL],

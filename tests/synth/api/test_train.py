@@ -107,7 +107,7 @@ def test_a_run_of_an_earlier_release_is_gone_on_with(tmp_path: Path) -> None:
 
 def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
     rows = [row | {"source": "tasks" if index < 20 else "replay"} for index, row in enumerate(ROWS)]
-    rows.append({"question": "Why?", "answer": "", "source": "replay"})
+    rows.append({"question": "Why<|end|>?", "answer": "So.", "source": "replay"})
     dry = synth.train(rows, MODEL, output=tmp_path / "none", epochs=2, dry_run=True, **FAST)
     plan = dry.plan
     assert not (tmp_path / "none").exists()
@@ -117,7 +117,7 @@ def test_a_dry_run_says_what_would_be_done(tmp_path: Path) -> None:
     assert plan.examples[0].spans[-1] == (f"{ROWS[0]['answer']}<|end|>", True) and plan.replay is None
     beside: dict[str, Any] = {"epochs": 2, "dry_run": True, "replay_loss": "kl"} | FAST
     split = synth.train(rows, MODEL, replay_sources="replay", **beside).plan
-    unnamed = [*ROWS[20:], {"question": "Why?", "answer": ""}]
+    unnamed = [*ROWS[20:], {"question": "Why<|end|>?", "answer": "So."}]
     apart = synth.train(polars.DataFrame(rows[:20]), MODEL, replay=polars.DataFrame(unnamed), **beside).plan
     for found in (split, apart):
         counts = [(one.source, one.rows, one.replay) for one in found.sources]

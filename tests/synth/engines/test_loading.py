@@ -65,7 +65,7 @@ def test_nothing_of_a_model_is_loaded_elsewhere() -> None:
                     told += any(word.arg == "trust_remote_code" for word in getattr(node, "keywords", []))
                 else:
                     found += [f"{file.relative_to(ROOT)}: {name}" for name in names]
-    assert not found
+    assert found == ["synth/engines/adapters.py: from_pretrained"]  # of peft: weights of an adapter, no code
     assert (ways["from_pretrained"], ways["from_config"], ways["SentenceTransformer"]) == (5, 1, 1)
     assert told == 5  # all but GenerationConfig and model2vec, which know no code of models'
 

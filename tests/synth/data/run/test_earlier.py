@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from synth.data.run.earlier import DROPPED, RENAMED, flattened
+from synth.data.run.earlier import DROPPED, RENAMED
 from synth.data.run.record import RunRecord, differences, read_record
 from synth.engines.base import Sampling
 from synth.methods.magpie import MagpieSettings
@@ -86,24 +86,16 @@ CASES: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
             **{"seed": 0, "exam": {"suites": {"rate": "5d0a"}, "new": []}},
         },
         {
-            **flattened(
-                {
-                    name: getattr(
-                        TrainingSettings(
-                            steps=4,
-                            tokens_per_batch=512,
-                            gradient_accumulation_steps=2,
-                            weight_decay=0.01,
-                            max_grad_norm=0.5,
-                            kl_coef=0.1,
-                            kl_sources=("replay",),
-                            eval_every=2,
-                        ),
-                        name,
-                    )
-                    for name in TrainingSettings.__slots__
-                }
-            ),
+            **TrainingSettings(
+                steps=4,
+                tokens_per_batch=512,
+                gradient_accumulation_steps=2,
+                weight_decay=0.01,
+                max_grad_norm=0.5,
+                kl_coef=0.1,
+                kl_sources=("replay",),
+                eval_every=2,
+            ).record(),
             "kl_sources": ["replay"],
             "evaluation": {"suites": {"rate": "5d0a"}, "new": []},
         },
