@@ -49,7 +49,9 @@ def log_of(folder: Path) -> list[dict[str, Any]]:
 
 def beside_of(process: psutil.Process) -> list[psutil.Process]:
     """The processes that draw for one that trains."""
-    return [one for one in process.children() if "synth.methods.drawing" in " ".join(one.cmdline())]
+    # Processes of other tests may have ended without being waited for.
+    living = [one for one in process.children() if one.status() != psutil.STATUS_ZOMBIE]
+    return [one for one in living if "synth.methods.drawing" in " ".join(one.cmdline())]
 
 
 def test_rows_are_those_of_sample_and_are_kept(whole: Path, model: str, tmp_path: Path) -> None:

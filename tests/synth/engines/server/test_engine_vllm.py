@@ -101,12 +101,19 @@ def test_greedy_tokens_are_those_of_the_model(
 
 
 def test_an_adapter_is_another_model_of_the_server(
-    vllm_url: str, model_dir: Path, tuned: Path, tokenizer: Any, prompts: list[list[int]], greedy: list[list[int]]
+    vllm_url_with_adapter: str,
+    model_dir: Path,
+    tuned: Path,
+    tokenizer: Any,
+    prompts: list[list[int]],
+    greedy: list[list[int]],
 ) -> None:
     merged = load_causal_model(str(tuned), torch.float32)
 
     async def answered(adapter: str) -> list[list[int]]:
-        engine = await open_server(vllm_url, str(model_dir), tokenizer, EngineOptions(timeout=120, adapter=adapter))
+        engine = await open_server(
+            vllm_url_with_adapter, str(model_dir), tokenizer, EngineOptions(timeout=120, adapter=adapter)
+        )
         assert engine.max_length == WINDOW
         sampling = Sampling(max_tokens=20, temperature=0)
         try:
