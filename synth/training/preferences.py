@@ -30,9 +30,9 @@ LOGGED = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class DPOCollator:
-    """Lays pairs out as TRL's `DataCollatorForPreference` does: all better answers, then all worse ones.
+@dataclass(frozen=True)
+class PairCollator:
+    """Lays out the pairs that examples name by `row`; how, a trainer's own says.
 
     Attributes:
         rows: all pairs.
@@ -41,6 +41,10 @@ class DPOCollator:
 
     rows: TrainingPairs
     padding: int
+
+
+class DPOCollator(PairCollator):
+    """Lays pairs out as TRL's `DataCollatorForPreference` does: all better answers, then all worse ones."""
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The batch of the pairs that the examples name by `row`."""

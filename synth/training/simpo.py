@@ -1,7 +1,6 @@
 """SimPO on planned batches, by TRL's trainer for contrastive preference optimisation, of which it is a loss there."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,24 +12,15 @@ from synth.data.pairs import SIDES
 from synth.data.row import IGNORED
 from synth.training.method import MethodSettings
 from synth.training.method_rows import TrainingPairs, padded
-from synth.training.preferences import PairSteps
+from synth.training.preferences import PairCollator, PairSteps
 from synth.training.settings import TrainingSettings
 
 MARGIN = 0.5
 """The target margin of the rewards, γ, as a share of β: where its authors begin."""
 
 
-@dataclass(frozen=True, slots=True)
-class SimPOCollator:
-    """Lays pairs out as that trainer takes them: either side by itself.
-
-    Attributes:
-        rows: all pairs.
-        padding: the token id to pad with.
-    """
-
-    rows: TrainingPairs
-    padding: int
+class SimPOCollator(PairCollator):
+    """Lays pairs out as that trainer takes them: either side by itself."""
 
     def __call__(self, examples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """The batch of the pairs that the examples name by `row`."""

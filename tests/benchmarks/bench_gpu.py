@@ -17,6 +17,7 @@ All may take 13 minutes. Where a machine runs one command for ten, there are two
 
 import argparse
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -33,125 +34,56 @@ class Measurement:
 
     Attributes:
         name: what is measured.
-        command: the benchmark and its arguments.
+        command: the benchmark and its arguments, as after `python` in a shell.
         small: arguments instead of these, to try it on a CPU.
         seconds: it may take, start-up included.
     """
 
     name: str
-    command: tuple[str, ...]
-    small: tuple[str, ...]
+    command: str
+    small: str
     seconds: int
 
 
 def measurements(model: str) -> list[Measurement]:
     """All of them, the weightiest first; the seconds of the first five come to 520."""
-    cuda = ("--device", "cuda", "--rounds", "1")
-    once = ("--rounds", "1")
-    both = ("--sides", "synth,trl packing")
+    bench, model = "-m tests.benchmarks.bench_", shlex.quote(model)
+    sides = "--sides 'synth,trl packing'"
+    little = f"{bench}train --model sample --steps 1 --tokens 512 {sides} --rounds 1"
+    cuda = "--device cuda --rounds 1"
+    attention, graphs = "tests/synth/training/test_attention.py", "tests/synth/engines/hf/test_fixed_step.py"
+    scored = f"{bench}score_tokens --sides synth,limit,vllm"
+    magpie = f"{bench}magpie --model {model} --no-seeds --rounds 1"
+    seeds = f"{bench}seeds --model {model} --rounds 1"
+    engine = f"{bench}transformers_engine --model {model}"
     return [
-        Measurement(
-            "train, 1B Llama",
-            ("-m", "tests.benchmarks.bench_train", "--model", "1B", "--steps", "30", *both, *cuda),
-            (
-                "-m",
-                "tests.benchmarks.bench_train",
-                "--model",
-                "sample",
-                "--steps",
-                "1",
-                "--tokens",
-                "512",
-                *both,
-                *once,
-            ),
-            120,
-        ),
-        Measurement(
-            "magpie on vLLM",
-            ("-m", "tests.benchmarks.bench_magpie", "--model", model, "--concurrency", "512", "--no-seeds", *once),
-            (
-                "-m",
-                "tests.benchmarks.bench_magpie",
-                "--model",
-                model,
-                "--rows",
-                "16",
-                "--limit",
-                "8",
-                "--no-seeds",
-                *once,
-            ),
-            170,
-        ),
+        Measurement("train, 1B Llama", f"{bench}train --model 1B --steps 30 {sides} {cuda}", little, 120),
+        Measurement("magpie on vLLM", f"{magpie} --concurrency 512", f"{magpie} --rows 16 --limit 8", 170),
         Measurement(
             "train, 135M Llama",
-            (
-                "-m",
-                "tests.benchmarks.bench_train",
-                "--model",
-                "135M",
-                "--steps",
-                "60",
-                "--tokens",
-                "32768",
-                *both,
-                *cuda,
-            ),
-            (
-                "-m",
-                "tests.benchmarks.bench_train",
-                "--model",
-                "sample",
-                "--steps",
-                "1",
-                "--tokens",
-                "512",
-                *both,
-                *once,
-            ),
+            f"{bench}train --model 135M --steps 60 --tokens 32768 {sides} {cuda}",
+            little,
             50,
         ),
         Measurement(
             "exactness of packed attention and of graphs",
-            (
-                *("-m", "pytest", "-q", "-rs", "tests/synth/training/test_attention.py"),
-                "tests/synth/engines/hf/test_fixed_step.py",
-            ),
-            ("-m", "pytest", "-q", "tests/synth/training/test_attention.py", "-k", "deep_model"),
+            f"-m pytest -q -rs {attention} {graphs}",
+            f"-m pytest -q {attention} -k deep_model",
             40,
         ),
         Measurement(
             "score-tokens, 1B Llama",
-            (
-                *("-m", "tests.benchmarks.bench_score_tokens", "--size", "1B", "--rows", "4000", "--dtype", "bfloat16"),
-                *("--sides", "synth,limit,vllm", *cuda),
-            ),
-            (
-                "-m",
-                "tests.benchmarks.bench_score_tokens",
-                "--size",
-                "2M",
-                "--rows",
-                "20",
-                "--sides",
-                "synth,limit,vllm",
-                *once,
-            ),
+            f"{scored} --size 1B --rows 4000 --dtype bfloat16 {cuda}",
+            f"{scored} --size 2M --rows 20 --rounds 1",
             140,
         ),
         Measurement(
             "a step of vLLM: seeds, text, log-probabilities, synth",
-            ("-m", "tests.benchmarks.bench_seeds", "--model", model, "--rows", "512", "--tokens", "64", *once),
-            ("-m", "tests.benchmarks.bench_seeds", "--model", model, "--rows", "4", "--tokens", "4", *once),
+            f"{seeds} --rows 512 --tokens 64",
+            f"{seeds} --rows 4 --tokens 4",
             150,
         ),
-        Measurement(
-            "transformers engine",
-            ("-m", "tests.benchmarks.bench_transformers_engine", "--device", "cuda", "--model", model),
-            ("-m", "tests.benchmarks.bench_transformers_engine", "--rows", "4", "--model", model),
-            90,
-        ),
+        Measurement("transformers engine", f"{engine} --device cuda", f"{engine} --rows 4", 90),
     ]
 
 
@@ -159,7 +91,7 @@ def measure(one: Measurement, small: bool, seconds: float) -> str:
     """What a measurement printed, or why there is none."""
     path = os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])])
     process = subprocess.Popen(
-        [sys.executable, "-u", *(one.small if small else one.command)],
+        [sys.executable, "-u", *shlex.split(one.small if small else one.command)],
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"},
         stdout=subprocess.PIPE,

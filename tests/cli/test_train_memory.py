@@ -2,21 +2,20 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 
-from cli.main import main
 from synth.errors import RunError
 from synth.training.settings import TrainingSettings
 from synth.training.trainer import TokenTrainer
+from tests.cli.test_train import Run as Command
+from tests.cli.test_train import run as train
 from tests.synth.training.conftest import Train, rows, run, tasks
 
-__all__ = ["rows", "run", "tasks"]  # fixtures
+__all__ = ["rows", "run", "tasks", "train"]  # fixtures
 
-Command = Callable[..., tuple[int, str, str]]
 ROOT = Path(__file__).parents[2]
 QWEN = {
     "model_type": "qwen2",
@@ -29,17 +28,6 @@ QWEN = {
     "num_key_value_heads": 4,
     "tie_word_embeddings": False,
 }
-
-
-@pytest.fixture
-def train(capsys: pytest.CaptureFixture[str]) -> Command:
-    def call(*arguments: object) -> tuple[int, str, str]:
-        with pytest.raises(SystemExit) as stop:
-            main(["train", *map(str, arguments)])
-        out, err = capsys.readouterr()
-        return int(stop.value.code or 0), out, err
-
-    return call
 
 
 @pytest.fixture
