@@ -55,6 +55,11 @@ case " $want " in
     # What the extra `memory` has: transformers imports it wherever it finds it, which every test of a command would
     # wait for.
     pip install --no-deps --target "$venv/memory" --upgrade bitsandbytes==0.50.2 torchao==0.18.0
+    # A store of objects for the tests of addresses such as s3://…: the driver, and moto's server (104 MB, half a minute).
+    pip install --no-deps --target "$venv/stores" --upgrade \
+        s3fs==2026.9.0 aiobotocore==3.10.0 botocore==1.43.117 aioitertools==0.13.0 jmespath==1.1.0 wrapt==2.5.2 \
+        moto==5.2.5 boto3==1.43.117 s3transfer==0.19.3 cryptography==50.0.2 responses==0.26.3 xmltodict==1.0.4 \
+        py-partiql-parser==0.6.3 flask==3.1.3 flask-cors==6.0.5 werkzeug==3.1.9 blinker==1.9.0 itsdangerous==2.2.0
     ;;
 esac
 touch "$stamp"

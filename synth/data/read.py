@@ -7,11 +7,11 @@ FILE.jsonl .ndjson .json  JSON lines, or one JSON array or object of columns; se
 FILE.csv .tsv             with a header; every column is text
 FILE.jsonl.gz .zst .bz2   and other text likewise
 'DIR/*.jsonl'             all that match; see `synth.data.files.sources`
+s3://bucket/…             any of these elsewhere, file by file; see `synth.data.store`
 org/name[/config][@revision][:split]   a data set of the Hugging Face Hub; also after hf://datasets/
 nothing, -                standard input: JSON lines, or an Arrow stream, as its first bytes say
 """
 
-import json
 import os
 import shutil
 import sys
@@ -21,13 +21,22 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import pyarrow as pa
 
+from synth.data.files.directories import kind_of, only_split, shards_of
 from synth.data.files.jsonlines import JsonRows, open_json
 from synth.data.files.memory import called
-from synth.data.files.sources import files_in, files_matching, format_of, hub_name, is_pattern, known_suffixes
+from synth.data.files.sources import (
+    HUB_ADDRESS,
+    files_in,
+    files_matching,
+    format_of,
+    hub_name,
+    is_pattern,
+    known_suffixes,
+)
 from synth.data.files.tables import BATCH_ROWS, Table, open_arrow, open_csv, open_parquet
 from synth.data.files.unify import conformed, one_schema
 from synth.data.row import BASE, FAULT, MESSAGES, PARTED
@@ -36,6 +45,7 @@ from synth.data.schema.benchmarks import benchmark_of, published
 from synth.data.schema.openings import may_think
 from synth.data.schema.shapes import LOOKED_AT, recognise
 from synth.data.schema.turn_columns import may_have_parts
+from synth.data.store.path import File, StoredPath, path_at
 from synth.errors import UsageError
 from synth.nearest import near_paths, path_hint
 
@@ -235,15 +245,19 @@ def open_source(source: str | None) -> Rows:
     try:
         if source is None or source == "-":
             return _standard_input()
-        path = Path(source)
+        if source.startswith(HUB_ADDRESS) and (named := hub_name(source)):
+            return _hub(source, named)
+        if is_pattern(source):
+            return _files(files_matching(source), called(source))
+        path = path_at(source)
         if path.is_dir():
             return _directory(path, called(source))
         if path.exists():
             return _files([path], called(source))
-        if is_pattern(source):
-            return _files(files_matching(source), source)
     except OSError as error:
         raise UsageError(f"cannot read {source or 'standard input'}: {error.strerror or error}") from error
+    if isinstance(path, StoredPath):
+        raise UsageError(f"{path} does not exist{_beside(path)}")
     if path.is_symlink():
         raise UsageError(f"{source} is a link to {os.readlink(path)}, which does not exist")
     if named := hub_name(source):
@@ -251,7 +265,7 @@ def open_source(source: str | None) -> Rows:
     raise UsageError(f"{source} does not exist{_nearest(path)}")
 
 
-def _files(paths: Sequence[Path], name: str) -> Rows:
+def _files(paths: Sequence[File], name: str) -> Rows:
     """Files of one format."""
     opener = _OPENERS.get(format_of(paths[0]) or "")
     if opener is None:
@@ -260,65 +274,29 @@ def _files(paths: Sequence[Path], name: str) -> Rows:
     return opener(paths, name)
 
 
-def _regular(paths: Sequence[Path]) -> None:
+def _regular(paths: Sequence[File]) -> None:
     """Refuse a pipe, which blocks and can be read only once, and a device, which may have no end."""
     for path in paths:
-        if path.exists() and not path.is_file():
+        if isinstance(path, Path) and path.exists() and not path.is_file():
             raise UsageError(f"{path} is no file; what comes through a pipe is read from standard input")
 
 
-def _directory(path: Path, name: str) -> Rows:
-    if (path / "dataset_dict.json").is_file():
-        found = _json_object(path / "dataset_dict.json").get("splits")
-        splits = [str(split) for split in found] if isinstance(found, list) and found else ["train"]
-        if len(splits) == 1 and _is_file_name(splits[0]) and (path / splits[0]).is_dir():
-            return _directory(path / splits[0], name)
-        raise UsageError(f"{path} holds several data sets: {', '.join(splits)}; name one, as in {path / splits[0]}")
-    if (path / "state.json").is_file():
-        try:
-            names = [item["filename"] for item in _json_object(path / "state.json")["_data_files"]]
-            shards = [path / name for name in names if _is_file_name(name)]
-        except (TypeError, KeyError) as error:
-            raise UsageError(f"{path / 'state.json'} does not list the data files") from error
-        if len(shards) < len(names):
-            raise UsageError(f"{path / 'state.json'} names data files that are not in its directory")
-        if not shards:
-            return Rows(name, pa.schema([]), lambda: iter(()))
-        _regular(shards)
-        rows = Rows(name, *open_arrow(shards, alike=True))
-        if (path / "progress.json").exists():
-            rows.notes.append(f"{path} is still being written, or its run was stopped: these are its rows so far")
-        return rows
-    if kind := _kind(path):
-        raise UsageError(f"{path} {kind}")
-    return _files(files_in(path), str(path))
+def _directory(path: File, name: str) -> Rows:
+    path = only_split(path)
+    if (shards := shards_of(path)) is None:
+        if kind := kind_of(path):
+            raise UsageError(f"{path} {kind}")
+        return _files(files_in(path), str(path))
+    if not shards:
+        return Rows(name, pa.schema([]), lambda: iter(()))
+    _regular(shards)
+    rows = Rows(name, *open_arrow(shards, alike=True))
+    if (path / "progress.json").exists():
+        rows.notes.append(f"{path} is still being written, or its run was stopped: these are its rows so far")
+    return rows
 
 
-def _is_file_name(name: str) -> bool:
-    """Whether text from a file names a file of its directory: it may be anything."""
-    return Path(name).name == name and name.isprintable()
-
-
-def _kind(path: Path) -> str:
-    """What a directory that is no data set holds, and which command takes it; empty where that is unknown."""
-    if (path / "scores.json").is_file():
-        return f"holds an evaluation, not rows: see synth show {path} or synth report {path}"
-    if (path / "log.jsonl").is_file():
-        return f"holds a training run, not rows: synth show {path} describes it; to use its model, `model` {path}"
-    if (path / "config.json").is_file() or (path / "adapter_config.json").is_file():
-        return f"holds a model, not rows: give it as `model` {path}"
-    return ""
-
-
-def _json_object(path: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise UsageError(f"{path} is damaged: {error}") from error
-    return value if isinstance(value, dict) else {}
-
-
-def _json(paths: Sequence[Path], name: str) -> Rows:
+def _json(paths: Sequence[File], name: str) -> Rows:
     found = open_json(paths, name)
 
     def rows(found: JsonRows) -> Rows:
@@ -330,8 +308,8 @@ def _json(paths: Sequence[Path], name: str) -> Rows:
     return rows(found)
 
 
-def _tables(opener: Callable[[Sequence[Path]], Table]) -> Callable[[Sequence[Path], str], Rows]:
-    def rows(paths: Sequence[Path], name: str) -> Rows:
+def _tables(opener: Callable[[Sequence[File]], Table]) -> Callable[[Sequence[File], str], Rows]:
+    def rows(paths: Sequence[File], name: str) -> Rows:
         schema, batches = opener(paths)
         return Rows(name, schema, batches)
 
@@ -378,18 +356,27 @@ def _standard_input() -> Rows:
 def _nearest(path: Path) -> str:
     if near_paths(path):
         return path_hint(path, _readable)
-    if not path.parent.is_dir():
-        return f": there is no directory {path.parent}"
-    there = sorted(item.name for item in islice(path.parent.iterdir(), _LOOKED_AT) if _readable(item))
+    return _beside(path)
+
+
+def _beside(path: File) -> str:
+    """What else is in the folder that a path is not in."""
+    if isinstance(path, StoredPath) and not path.lists:
+        return ""
+    folder: File = path.parent
+    if not folder.is_dir():
+        return f": there is no {'directory ' if isinstance(folder, Path) else ''}{folder}"
+    entries: Iterator[File] = iter(folder.iterdir())
+    there = sorted(item.name for item in islice(entries, _LOOKED_AT) if _readable(item))
     return f"; there are: {', '.join(there[:_TOLD])}{', …' if len(there) > _TOLD else ''}" if there else ""
 
 
-def _readable(path: Path) -> bool:
+def _readable(path: File) -> bool:
     """Whether rows can be read from a path, as far as its name and its files tell."""
     return (path / "state.json").is_file() if path.is_dir() else format_of(path) is not None
 
 
-_OPENERS: dict[str, Callable[[Sequence[Path], str], Rows]] = {
+_OPENERS: dict[str, Callable[[Sequence[File], str], Rows]] = {
     "json": _json,
     "parquet": _tables(open_parquet),
     "arrow": _tables(open_arrow),

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from synth.data.files.names import short_name
 from synth.data.pairs import SIDES, is_pairs
 from synth.data.run.record import RunRecord, read_record
+from synth.data.store.address import is_address
+from synth.data.store.path import File, last_part, path_at
 from synth.data.views import open_views
 from synth.errors import UsageError
 from synth.reports.datasets import (
@@ -76,14 +78,15 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
         RunError: the disk is full.
     """
     path = Path(output)
-    check_output(path, [*sources, *(str(Path(source) / file) for source in sources for file in (SCORES, LOG))], force)
+    here = [source for source in sources if not is_address(source)]
+    check_output(path, [*here, *(str(Path(source) / file) for source in here for file in (SCORES, LOG))], force)
     for file, build in ((SCORES, build_scores_report), (LOG, build_training_report)):
-        if with_page := next((source for source in sources if (Path(source) / file).is_file()), None):
+        if with_page := next((source for source in sources if _has(source, file)), None):
             if len(sources) > 1 or model:
                 raise UsageError(
                     f"{with_page} is no data set, but has a page of its own: report it alone, without `model`"
                 )
-            return build(Path(with_page), path)
+            return build(path_at(with_page), path)
     notes: list[str] = []
     sets = [_open(source, name, notes) for source, name in zip(sources, _names(sources), strict=True)]
     choice = choose([scan for item in sets for _, scan in item.tables])
@@ -95,16 +98,22 @@ def build_report(sources: Sequence[str], output: str, *, model: str | None = Non
     return Made(f"{rows:,} rows", size, notes)
 
 
+def _has(source: str, file: str) -> bool:
+    """Whether a source is a directory with a file of that name."""
+    folder = path_at(source)
+    return folder.is_dir() and (folder / file).is_file()
+
+
 def _names(sources: Sequence[str]) -> list[str]:
     """A name for each source, all different."""
     names: list[str] = []
     for source in sources:
-        path = Path(source)
-        name = source
+        path = path_at(source)
+        name = str(path)
         if source == "-":
             name = "standard input"
         elif path.exists():
-            path = Path(os.path.abspath(path))
+            path = Path(os.path.abspath(path)) if isinstance(path, Path) else path
             is_rejected = path.is_dir() and path.name == "rejected"
             name = f"{path.parent.name}/rejected" if is_rejected else short_name(source)
         name = name.encode("utf-8", "replace").decode()
@@ -115,9 +124,9 @@ def _names(sources: Sequence[str]) -> list[str]:
 
 def _open(source: str, name: str, notes: list[str]) -> DataSet:
     """The figures of a source and, where it is the directory of a run, of its rejected rows."""
-    path = Path(source)
+    path = path_at(source)
     rows = open_views(source)
-    is_rejected = path.is_dir() and Path(os.path.abspath(path)).name == "rejected"
+    is_rejected = path.is_dir() and last_part(path) == "rejected"
     opened = DataSet(name, [(rows, scan_rows(rows, rejected=is_rejected))], _record(path, notes))
     if (path / "rejected" / "state.json").is_file():
         side = open_views(str(path / "rejected"))
@@ -129,7 +138,7 @@ def _open(source: str, name: str, notes: list[str]) -> DataSet:
     return opened
 
 
-def _record(path: Path, notes: list[str]) -> RunRecord | None:
+def _record(path: File, notes: list[str]) -> RunRecord | None:
     try:
         return read_record(path)
     except UsageError as error:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.data.store.path import File
 from synth.errors import UsageError
 from synth.evaluation.scores import abilities_of, harness_lines, share_of, thought_lines
 from synth.reports.datasets import COLOURS, percent, points, retention_colour, short
@@ -84,7 +85,7 @@ class Move:
     sure: bool
 
 
-def build_scores_report(folder: Path, output: Path) -> Made:
+def build_scores_report(folder: File, output: Path) -> Made:
     """Write the page of an evaluation, as `synth eval -o FOLDER` leaves it.
 
     Args:
@@ -122,7 +123,7 @@ def build_scores_report(folder: Path, output: Path) -> Made:
     return Made(holds, save(output, page), notes)
 
 
-def read_scores(folder: Path) -> dict[str, Any]:
+def read_scores(folder: File) -> dict[str, Any]:
     """The scores that `synth eval -o FOLDER` wrote.
 
     Raises:
@@ -141,7 +142,7 @@ def _count(number: int, thing: str) -> str:
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
-def _items(folder: Path, models: Sequence[Model], notes: list[str]) -> Items | None:
+def _items(folder: File, models: Sequence[Model], notes: list[str]) -> Items | None:
     """The items with all models' answers; None where nothing was asked or no answers are there."""
     suites = list(models[0]["suites"])
     if not suites:

@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from synth.data.read import Rows, open_source
+from synth.data.store.path import File
 from synth.errors import UsageError
 from synth.reports.figures import Ints, Turn, column, conversations, small_batches, split_answer
 from synth.reports.heat_maps import cut, evenly
@@ -49,7 +49,7 @@ class Items:
     limit: int
 
 
-def take_items(folders: Sequence[Path], suites: Sequence[str]) -> Items:
+def take_items(folders: Sequence[File], suites: Sequence[str]) -> Items:
     """Read some models' answers to the same items.
 
     Where there are more than MOST_ITEMS, those that tell most come first: the ones on which models differ.

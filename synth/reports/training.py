@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.data.run.record import RunRecord, read_record
+from synth.data.store.path import File, last_part
 from synth.errors import UsageError
 from synth.reports.datasets import Tile, figure, percent, points, retention_colour, short
 from synth.reports.page import Made, render, save
@@ -27,7 +28,7 @@ METHOD_LOG = {
 Entry = dict[str, Any]
 
 
-def build_training_report(folder: Path, output: Path) -> Made:
+def build_training_report(folder: File, output: Path) -> Made:
     """Write the page of a training run, finished or under way.
 
     Args:
@@ -45,7 +46,8 @@ def build_training_report(folder: Path, output: Path) -> Made:
         values = _values(record, list(_entries(folder)))
     except (OSError, ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise UsageError(f"{folder} is damaged ({error})") from error
-    page = render("training", title=short(folder.resolve().name, 60), name=short(folder.resolve().name, 60), **values)
+    name = short(last_part(folder), 60)
+    page = render("training", title=name, name=name, **values)
     return Made(f"{values['steps']:,} steps", save(output, page), [])
 
 
@@ -68,7 +70,7 @@ def draw_training_curve(folder: Path, log: Sequence[Entry], keep: float | None =
         draw_curve(points, folder / f"curve{suffix}", floor)
 
 
-def _entries(folder: Path) -> Iterator[Entry]:
+def _entries(folder: File) -> Iterator[Entry]:
     """The log, up to where a kill cut it short."""
     for line in (folder / LOG).read_text(encoding="utf-8", errors="replace").splitlines():
         try:

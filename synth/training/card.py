@@ -7,6 +7,7 @@ from typing import Any
 
 from synth.data.run.card import fenced, untrained_line
 from synth.data.run.record import RunRecord, read_record
+from synth.data.store.path import File
 from synth.errors import UsageError
 from synth.training.folder import TrainingFolder
 
@@ -97,7 +98,7 @@ def _told(record: RunRecord, log: Sequence[dict[str, Any]]) -> list[tuple[str, s
     return told
 
 
-def told_of(folder: Path) -> str:
+def told_of(folder: File) -> str:
     """The card of a model that was trained or merged here, without its front matter; of a training under way, so far.
 
     Raises:

@@ -1,11 +1,11 @@
 """Files of text: UTF-8, perhaps packed by gzip, zstandard or bzip2, as the first bytes say, whatever the name is."""
 
 import io
-from pathlib import Path
 from typing import BinaryIO, cast
 
 import pyarrow as pa
 
+from synth.data.store.path import File
 from synth.errors import UsageError
 
 SUFFIXES = (".gz", ".zst", ".bz2")
@@ -13,7 +13,7 @@ SUFFIXES = (".gz", ".zst", ".bz2")
 _MAGIC = {b"\x1f\x8b": "gzip", b"\x28\xb5\x2f\xfd": "zstd", b"BZh": "bz2"}
 
 
-def open_bytes(path: Path) -> BinaryIO:
+def open_bytes(path: File) -> BinaryIO:
     """A file to read from start to end, unpacked.
 
     Raises:
@@ -28,7 +28,7 @@ def open_bytes(path: Path) -> BinaryIO:
     return cast(BinaryIO, io.BufferedReader(pa.CompressedInputStream(file, packing), 2**20))
 
 
-def check_encoding(path: Path, name: str) -> None:
+def check_encoding(path: File, name: str) -> None:
     """Refuse a file that says to be UTF-16.
 
     Raises:

@@ -32,6 +32,7 @@ from synth.data.files.json_types import (
 from synth.data.row import FAULT
 from synth.data.schema.openings import may_think
 from synth.data.schema.turns import HALF, half_character, is_conversation
+from synth.data.store.path import File
 from synth.errors import UsageError
 
 BLOCK_BYTES = 8 * 2**20
@@ -88,7 +89,7 @@ class JsonRows:
                 yield from _parse(block, schema, self.as_written).combine_chunks().to_batches()
 
 
-def open_json(paths: Sequence[Path], name: str) -> JsonRows:
+def open_json(paths: Sequence[File], name: str) -> JsonRows:
     """Open files of JSON lines, or of one JSON array of objects, or of one object of equally long columns.
 
     `name` is the file's name in error messages, if it has one.
@@ -111,7 +112,7 @@ def open_json(paths: Sequence[Path], name: str) -> JsonRows:
 class _Lines:
     """A file of JSON lines. `unit` is what messages call a line, as the file may be converted from another (`keep`)."""
 
-    path: Path
+    path: File
     name: str
     unit: str = "line"
     keep: object = field(default=None, repr=False)
@@ -257,7 +258,7 @@ def _is_deeper(text: bytes, levels: int) -> bool:
     return False
 
 
-def _lines(path: Path, name: str) -> _Lines:
+def _lines(path: File, name: str) -> _Lines:
     """A file as JSON lines, which it is or which are written to a temporary file."""
     check_encoding(path, name)
     if not _is_folded(path):
@@ -266,7 +267,7 @@ def _lines(path: Path, name: str) -> _Lines:
     return _Lines(Path(unfolded.name), name, "value", unfolded)
 
 
-def _is_folded(path: Path) -> bool:
+def _is_folded(path: File) -> bool:
     """Whether the file is one JSON text (an array, an indented object, the one object of a .json file), no lines."""
     with open_bytes(path) as file:
         lines = (text for line in file if (text := line.removeprefix(b"\xef\xbb\xbf").strip()))
@@ -276,7 +277,7 @@ def _is_folded(path: Path) -> bool:
         return ".json" in path.suffixes and start.startswith(b"{") and next(lines, None) is None
 
 
-def _unfold(path: Path, name: str) -> Any:
+def _unfold(path: File, name: str) -> Any:
     """The same rows as JSON lines in a temporary file, which is removed with the returned object."""
     lines = tempfile.NamedTemporaryFile("w", encoding="utf-8", suffix=".jsonl")  # noqa: SIM115
     count, value = 0, None
@@ -306,7 +307,7 @@ def _rows_of_columns(value: dict[str, Any]) -> list[dict[str, Any]]:
     return [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
 
 
-def _values(path: Path, name: str) -> Iterator[tuple[str, Any]]:
+def _values(path: File, name: str) -> Iterator[tuple[str, Any]]:
     """Each value of a JSON array (or of values in a row), with its text; holds one chunk of the file at a time."""
     decode = json.JSONDecoder().raw_decode
     line = 1

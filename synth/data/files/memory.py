@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, Protocol, runtime_checkable
 
+from synth.data.store.address import is_address, shown
 from synth.errors import UsageError
 
 _names: dict[str, str] = {}
@@ -57,8 +58,8 @@ def temporary(source: str) -> str | None:
 
 
 def called(source: str) -> str:
-    """What a source is called in messages and records: by its path, where it is not temporary."""
-    return temporary(source) or source
+    """What a source is called in messages and records: by its path or address, or by what it is if it is temporary."""
+    return shown(source) if is_address(source) else temporary(source) or source
 
 
 def _write_rows(rows: Any, file: IO[bytes]) -> int:

@@ -1,6 +1,7 @@
 """What a source is called in tables and columns: after what its rows are, not after their part or format.
 
 gsm8k/main/train-00000-of-00001.parquet   gsm8k
+s3://bucket/math/train.jsonl.gz           math
 mbpp/full.jsonl.gz                        mbpp
 math-1.5b.jsonl                           math-1.5b
 'replay/data-*.arrow'                     replay
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from synth.data.files.compressed import SUFFIXES as PACKINGS
 from synth.data.files.sources import FORMATS, NUMBERED, SPLITS, is_pattern
+from synth.data.store.address import here, is_address
 
 _VAGUE = frozenset(
     {*SPLITS, "all", "data", "dataset", "default", "full", "main", "part", "plain", "questions", "sanitized", "shard"}
@@ -54,9 +56,11 @@ def source_name(source: str) -> SourceName:
     """What a source (as `synth.data.read.open_source` takes it) is called."""
     if source == "-":
         return SourceName("input", "", tells=True)
-    path = Path(source)
-    if path.exists() or is_pattern(source) or source.startswith(("/", ".")):
-        parts = Path(os.path.abspath(source)).parts[1:]
+    path = Path(here(source))
+    if is_address(source):
+        parts = tuple(filter(None, re.split(r"[?@]|:(?!//)", source.partition("://")[2])[0].split("/")))
+    elif path.exists() or is_pattern(source) or source.startswith(("/", ".")):
+        parts = Path(os.path.abspath(path)).parts[1:]
     else:  # of the Hub: what follows its name is a revision or a split
         parts = tuple(re.split("[:@]", source)[0].split("/"))
     *folders, last = parts or (source,)

@@ -7,9 +7,11 @@ because it lies beside the other.
 import glob
 import re
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from synth.data.files.compressed import SUFFIXES as PACKINGS
+from synth.data.store.address import is_address
+from synth.data.store.path import File, path_at
 from synth.errors import UsageError
 
 FORMATS = {
@@ -40,7 +42,7 @@ SPLITS = {
 }
 """Names of splits, as the Hub understands them, each with the split's own."""
 
-_HUB_ADDRESS = "hf://datasets/"
+HUB_ADDRESS = "hf://datasets/"
 _HUB = re.compile(
     r"(?P<path>[\w.-]+/[\w.-]+)(/(?P<name>[\w.-]+))?(@(?P<revision>[^:@]+))?(:(?P<split>[\w.:%+\[\]-]+))?"
 )
@@ -48,7 +50,7 @@ _HUB = re.compile(
 NUMBERED = re.compile(r"(?P<name>.+?)[-_.]\d{5}-of-\d{5}\b")
 
 
-def format_of(path: Path) -> str | None:
+def format_of(path: File | PurePath) -> str | None:
     """The format of a file by its name; None where it is not known."""
     suffix = path.suffix.lower()
     if suffix not in PACKINGS:
@@ -58,16 +60,10 @@ def format_of(path: Path) -> str | None:
 
 
 def hub_name(source: str) -> dict[str, str | None] | None:
-    """What a source that is no file names on the Hub: path, name, revision and split; None where it may be a file.
-
-    Raises:
-        UsageError: it is the address of something else.
-    """
-    on_hub = source.removeprefix(_HUB_ADDRESS)
-    if "://" in on_hub:
-        raise UsageError(f"{source} is an address, which is not read: name a file, or a data set of the Hub: org/name")
+    """What a source that is no file names on the Hub: path, name, revision and split; None where it may be a file."""
+    on_hub = source.removeprefix(HUB_ADDRESS)
     path = Path(source)
-    may_be_file = on_hub == source and (format_of(path) is not None or path.parent.exists())
+    may_be_file = format_of(path) is not None or (on_hub == source and path.parent.exists())
     named = None if may_be_file else _HUB.fullmatch(on_hub)
     return named.groupdict() if named else None
 
@@ -79,16 +75,23 @@ def known_suffixes() -> str:
 
 def is_pattern(source: str) -> bool:
     """Whether a source is a pattern of names, not a name."""
+    if is_address(source):
+        return "*" in source or ("?" in source and not source.startswith("http"))
     return glob.has_magic(source) and not Path(source).exists() and ("*" in source or "?" in source)
 
 
-def files_matching(pattern: str) -> list[Path]:
+def files_matching(pattern: str) -> list[File]:
     """The data files that match a pattern (`**` stands for any folders), sorted by name.
 
     Raises:
         UsageError: there are none, or they are of several formats.
     """
-    found = [Path(name) for name in sorted(glob.glob(pattern, recursive=True))]
+    found: list[File]
+    if isinstance(place := path_at(pattern), Path):
+        found = [Path(name) for name in sorted(glob.glob(str(place), recursive=True))]
+    else:
+        found = [*sorted(place.matching())]
+    pattern = str(place)
     files = [path for path in found if path.is_file() and format_of(path) and path.name not in _NO_DATA]
     if not files:
         there = f"none of the {len(found):,} that do is a data file" if found else "no file matches"
@@ -97,29 +100,35 @@ def files_matching(pattern: str) -> list[Path]:
     return files
 
 
-def files_in(folder: Path) -> list[Path]:
+def files_in(folder: File) -> list[File]:
     """The data files in a folder and its subfolders, sorted by name.
 
     Raises:
         UsageError: there are none, or they are of several formats, splits or data sets.
     """
-    files = [path for path in sorted(folder.rglob("*")) if _is_data(path.relative_to(folder)) and path.is_file()]
+    found: list[tuple[File, PurePath]]
+    if isinstance(folder, Path):
+        found = [(path, path.relative_to(folder)) for path in sorted(folder.rglob("*"))]
+    else:
+        found = [(path, path.relative_to(folder)) for path in sorted(folder.rglob())]
+    names = {path: name for path, name in found if _is_data(name) and path.is_file()}
+    files = list(names)
     if not files:
         raise UsageError(f"{folder} is not a data set: it has neither state.json nor data files ({known_suffixes()})")
-    sets: dict[Path, list[Path]] = {}
+    sets: dict[Path, list[File]] = {}
     for path in files:
-        inner = [part for part in path.relative_to(folder).parts[:-1] if part != "data" and part.lower() not in SPLITS]
+        inner = [part for part in names[path].parts[:-1] if part != "data" and part.lower() not in SPLITS]
         sets.setdefault(Path(*inner), []).append(path)
     if len(sets) > 1:
-        names = [str(name) for name in sets]
+        sets_there = [str(name) for name in sets]
         raise UsageError(
-            f"{folder} holds several data sets: {_listed(names)}; name one, as in {folder / names[-1]}, or all files "
-            f"with a pattern: '{folder}/**/*{_suffix(files[0])}'"
+            f"{folder} holds several data sets: {_listed(sets_there)}; name one, as in {folder / sets_there[-1]}, or "
+            f"all files with a pattern: '{folder}/**/*{_suffix(files[0])}'"
         )
     _one_format(files, str(folder))
-    splits: dict[str, list[Path]] = {}
+    splits: dict[str, list[File]] = {}
     for path in files:
-        splits.setdefault(_split(path.relative_to(folder)), []).append(path)
+        splits.setdefault(_split(names[path]), []).append(path)
     named = [name for name in splits if name]
     if len(named) > 1:
         raise UsageError(
@@ -128,13 +137,13 @@ def files_in(folder: Path) -> list[Path]:
     return files
 
 
-def _is_data(path: Path) -> bool:
+def _is_data(path: PurePath) -> bool:
     if any(part.startswith((".", "_")) for part in path.parts) or path.name in _NO_DATA:
         return False
     return format_of(path) is not None
 
 
-def _split(path: Path) -> str:
+def _split(path: PurePath) -> str:
     """The split that a file belongs to; "" where its name does not say."""
     if numbered := NUMBERED.match(path.name):
         return SPLITS.get(numbered["name"].lower(), numbered["name"])
@@ -145,7 +154,7 @@ def _split(path: Path) -> str:
     return ""
 
 
-def _example(files: Sequence[Path]) -> str:
+def _example(files: Sequence[File]) -> str:
     """How to name the files of one split."""
     first = files[0]
     if len(files) == 1:
@@ -155,8 +164,8 @@ def _example(files: Sequence[Path]) -> str:
     return str(first.parent) if len({path.parent for path in files}) == 1 else f"'{first.parent}/*{_suffix(first)}'"
 
 
-def _one_format(files: Sequence[Path], source: str) -> None:
-    formats: dict[str | None, Path] = {}
+def _one_format(files: Sequence[File], source: str) -> None:
+    formats: dict[str | None, File] = {}
     for path in files:
         formats.setdefault(format_of(path), path)
     if len(formats) > 1:
@@ -168,7 +177,7 @@ def _one_format(files: Sequence[Path], source: str) -> None:
         )
 
 
-def _suffix(path: Path) -> str:
+def _suffix(path: File) -> str:
     packing = path.suffix if path.suffix.lower() in PACKINGS else ""
     return Path(path.name.removesuffix(packing)).suffix + packing
 

@@ -1,15 +1,15 @@
 """One schema for files written separately: differing types are promoted, missing columns are null."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import pyarrow as pa
 
 from synth.data.columns import cast_to
+from synth.data.store.path import File
 from synth.errors import UsageError
 
 
-def one_schema(files: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
+def one_schema(files: Sequence[tuple[File, pa.Schema]]) -> pa.Schema:
     """The schema that holds the rows of all files.
 
     Null becomes the type of the others, narrow numbers wider ones, dictionaries and views text; a list or a struct
@@ -35,7 +35,7 @@ def one_schema(files: Sequence[tuple[Path, pa.Schema]]) -> pa.Schema:
     return schema
 
 
-def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.RecordBatch:
+def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: File) -> pa.RecordBatch:
     """A batch of a file, converted to the schema.
 
     Raises:
@@ -61,7 +61,7 @@ def conformed(batch: pa.RecordBatch, schema: pa.Schema, path: Path) -> pa.Record
     return pa.record_batch(columns, schema=schema)
 
 
-def _difference(schema: pa.Schema, other: pa.Schema, origins: dict[str, Path], path: Path) -> str:
+def _difference(schema: pa.Schema, other: pa.Schema, origins: dict[str, File], path: File) -> str:
     """Names the column in which two schemas are incompatible."""
     for name in other.names:
         if schema.names.count(name) > 1 or other.names.count(name) > 1:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, get_args, get_origin, get_type_hints
 from synth.data.row import Outcome
 from synth.data.run.earlier import UNKNOWN, flattened, todays_settings
 from synth.data.run.invocation import command_line
+from synth.data.store.path import File
 from synth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -113,7 +114,7 @@ def _increase(counts: dict[str, int], name: str) -> None:
     counts[name] = counts.get(name, 0) + 1
 
 
-def read_record(path: Path) -> RunRecord | None:
+def read_record(path: File) -> RunRecord | None:
     """The record of the run in a directory, finished or not; None if there is none.
 
     One that an earlier release wrote has its settings by today's names.

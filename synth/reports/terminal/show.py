@@ -1,9 +1,8 @@
 """What `synth show` prints: rows, or what an evaluation, a training or a merge came to."""
 
-from pathlib import Path
-
 from rich.console import Console
 
+from synth.data.store.path import File, path_at
 from synth.errors import UsageError
 from synth.progress import Progress, printable
 from synth.reports.terminal.rows import print_rows
@@ -23,7 +22,7 @@ def show(source: str, rows: int, model: str | None, *, plain: bool, progress: Pr
     Raises:
         UsageError: it cannot be read.
     """
-    folder = Path(source)
+    folder = path_at(source)
     if folder.is_dir() and (folder / "scores.json").is_file():
         _show_scores(folder)
     elif folder.is_dir() and _holds_a_run_of_models(folder):
@@ -34,7 +33,7 @@ def show(source: str, rows: int, model: str | None, *, plain: bool, progress: Pr
         print_rows(source, rows, model, plain=plain, progress=progress)
 
 
-def _show_scores(folder: Path) -> None:
+def _show_scores(folder: File) -> None:
     from synth.reports.evaluation import read_scores  # with all that draws charts
 
     scores = read_scores(folder)
@@ -46,7 +45,7 @@ def _show_scores(folder: Path) -> None:
     Console(highlight=False).print(hint, markup=False, soft_wrap=True)
 
 
-def _holds_a_run_of_models(folder: Path) -> bool:
+def _holds_a_run_of_models(folder: File) -> bool:
     """Whether a directory is a training's or a merge's."""
     if (folder / "log.jsonl").is_file():
         return True

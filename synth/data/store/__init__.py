@@ -1,0 +1,1 @@
+"""Data sets elsewhere: object stores and whatever else fsspec knows an address of."""
