@@ -199,4 +199,4 @@ def _models(trained: Model, scorer: Model | ModelName | None, *, entropy: bool) 
         settings["engine"] = SCORES_HERE
     address = "" if scoring.runs_in.here else f"@{scoring.engine}"
     revision = scoring.record()["revision"]
-    return ScoringModel(trained.title, settings, f"{scoring.name}{address}", revision, chat, opened)
+    return ScoringModel(trained.title, settings, f"{scoring.name}{address}", scoring.title, revision, chat, opened)

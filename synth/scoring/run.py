@@ -82,6 +82,7 @@ class ScoringModel:
         given: the name of the one that is trained.
         settings: what `run.json` says of it.
         scorer: the name of the one that scores.
+        title: what people are told that it is, its adapter included.
         revision: of its weights.
         chat: reads the chat format of the one that is trained; of a base model there is one for plain texts alone, for
             which the argument is true. Raises UsageError.
@@ -92,6 +93,7 @@ class ScoringModel:
     given: str
     settings: dict[str, Any]
     scorer: str
+    title: str
     revision: str
     chat: Callable[[bool], ChatFormat]
     open: Callable[[ChatFormat, bool], TokenScorer]
@@ -312,7 +314,7 @@ class _Work:
         if all_scored(scores.prompts, scores.name, entropy=scores.entropy):
             self._progress.say("scored before by the same model: nothing is loaded")
             return
-        self._progress.say(f"loading {model.scorer}")
+        self._progress.say(f"loading {model.title}")
         began = time.monotonic()
         scores.scorer = model.open(scores.encoder.chat, scores.entropy)
         self._stack.callback(scores.scorer.close)

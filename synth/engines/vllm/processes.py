@@ -1,6 +1,7 @@
 """vLLM's processes: started apart from the terminal, ended with this one, and what they said where they fail."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -13,6 +14,11 @@ from typing import IO
 from synth.quiet import debugging
 
 Watchdog = subprocess.Popen[bytes]
+
+_PREFIX = re.compile(r"^(\(.*?\) )?[A-Z]+ [\d-]+ [\d:]+ \[.*?\] ")
+"""Of a line that vLLM logs: the process, the level, the time, the place in its code."""
+_OF_PYDANTIC = re.compile(r"^(?:(\S.*)\n)?  (\S(?:.|\n)*?) \[type=", re.MULTILINE)
+"""A setting, unless it is about all of them together, and what is wrong; its type, the value and a link follow."""
 
 
 def new_log() -> IO[str]:
@@ -77,15 +83,17 @@ def watchdog(before: set[int]) -> Watchdog:
 
 
 def last_error(log: IO[str]) -> str:
-    """The last line of vLLM's output that names an error."""
+    """What vLLM's output says of the last error that it names."""
     log.seek(0)
-    errors = [line for line in log if "Error" in line]
-    return gist(errors[-1].partition("] ")[2] or errors[-1]) if errors else "it left no message"
+    lines = [_PREFIX.sub("", line) for line in log]
+    named = [number for number, line in enumerate(lines) if "Error" in line]
+    return gist("".join(lines[named[-1] :])) if named else "it left no message"
 
 
 def gist(message: str) -> str:
-    """The telling line of a message that may be a page long; in pydantic's it is the third."""
-    lines = [line.strip() for line in message.splitlines() if line.strip()]
-    if not lines:
-        return "no message"
-    return (lines[2] if "validation error" in lines[0] and len(lines) > 2 else lines[0])[:300]
+    """A message that may be a page long in a line: its first, and of pydantic's each setting with what is wrong."""
+    head, _, rest = message.strip().partition("\n")
+    if "validation error" in head:
+        wrong = [": ".join(filter(None, found)) for found in _OF_PYDANTIC.findall(rest)]
+        head = "; ".join(wrong) or head
+    return " ".join(head.split())[:300] or "no message"

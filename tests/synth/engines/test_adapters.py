@@ -70,7 +70,9 @@ def test_scores_and_rows_say_which_adapter(tuned: Path, tmp_path: Path, capfd: p
         scored, expected = (synth.score_tokens(one, rows) for one in (model, whole))
         [row] = synth.magpie(model, rows=1, output=tmp_path / "d")
         assert row["model"] == f"{MODEL} + {tuned / 'adapter'}"
-    assert f"adapter {tuned / 'adapter'} (trained on {MODEL})" in capfd.readouterr().err
+    said = capfd.readouterr().err
+    assert f"loading {MODEL} + {tuned / 'adapter'}\n" in said
+    assert f"adapter {tuned / 'adapter'} (trained on {MODEL})" in said
     for one, other in zip(scored, expected, strict=True):
         mine, theirs = (np.array(row["logprobs"], float) for row in (one, other))
         assert np.isfinite(mine).any() and np.allclose(mine, theirs, atol=1e-4, equal_nan=True)
