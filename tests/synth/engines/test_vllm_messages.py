@@ -8,9 +8,9 @@ import pytest
 
 pytest.importorskip("vllm", reason="vLLM is not installed")
 
-from vllm.config import CacheConfig, SchedulerConfig  # noqa: E402
+from vllm.config import CacheConfig, SchedulerConfig
 
-from synth.engines.vllm.processes import gist, last_error  # noqa: E402
+from synth.engines.vllm.processes import gist, last_error
 
 
 def scheduler(**more: Any) -> Any:
