@@ -36,6 +36,7 @@ GROUPS = {
         "continue": "The model continues passages: chat data without instructions.",
         "describe": "A text model answers about recordings or images that are described in words.",
         "run": "A method of your own, row by row.",
+        "join": "One data set from the shards of a run.",
     },
     "Curation": {
         "verify": "Judge answers, or references: right, wrong or unscorable.",

@@ -147,6 +147,7 @@ COMMON: Mapping[str, Option | Argument] = {
         "known benchmarks do]",
     ),
     "judge_prompt": Option(metavar="FILE"),
+    "shard": Option(metavar="I/N"),
     "schema": Option(metavar="FILE"),
     "pattern": Option(metavar="REGEX"),
     "language": Option(metavar="NAME"),

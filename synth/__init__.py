@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from synth.api.evaluation import Evaluation
     from synth.api.export import Export, export
     from synth.api.filter import Filtered, filter
+    from synth.api.join import join
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
     from synth.api.merge import merge
@@ -94,6 +95,7 @@ __all__ = [
     "export",
     "filter",
     "filters",
+    "join",
     "lamol",
     "load",
     "magpie",

@@ -2,7 +2,7 @@
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
 from synth.generation.models import Model, ModelName, Roles
@@ -27,6 +27,7 @@ def continuation(
     top_p: TopP = 0.95,
     max_tokens: Tokens = 2048,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -44,6 +45,8 @@ def continuation(
         top_p: of the continuations.
         max_tokens: most tokens of a continuation.
         limit: documents of the source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -58,7 +61,7 @@ def continuation(
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
     )
     recorded = settings.record()
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with source_at(source) as name, used(model, instead=answer_model) as opened:
         cut = halving(opened.chat.tokenizer, settings)
         prompts = read_passages(name, progress, HALVES, cut, text_column=text_column, limit=limit)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, several, source_at
+from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.data.media.manifest import open_manifest
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -35,6 +35,7 @@ def describe(
     top_p: TopP = 0.95,
     max_tokens: Tokens = 2048,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -57,6 +58,8 @@ def describe(
         top_p: of the answers.
         max_tokens: most tokens of an answer.
         limit: rows of the manifest to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -65,7 +68,7 @@ def describe(
         RunError: the run broke off; what was finished is kept.
         Stopped: a person stopped it.
     """
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     if Path(place.path or "").suffix.lower() == ".jsonl":
         raise UsageError("JSON lines cannot hold files: give `output` a directory, or FILE.parquet")
     spoken = None if attributes is None else several(attributes)

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from synth.api.dataset import Dataset
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.errors import Stopped, UsageError
@@ -36,6 +36,7 @@ def distil(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -61,6 +62,8 @@ def distil(
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows of the source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -75,7 +78,7 @@ def distil(
     priced = price_in is not None or price_out is not None
     prices = Prices(price_in or 0.0, price_out or 0.0) if priced else None
     ledger = Ledger(prices, most)
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with source_at(source) as name:
         prompts = read_prompts(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit

@@ -8,20 +8,19 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, several, source_at
+from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.data.output import Output
 from synth.data.read import open_source
 from synth.data.row import BASE
 from synth.engines.base import Sampling
 from synth.errors import UsageError
+from synth.generation.acceptance import Quota, Rules
 from synth.generation.inputs import read_prompts
 from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import Job, generate
-from synth.generation.runner import Quota
 from synth.methods.lamol import COLUMNS, TOKEN, LamolSettings, before_answer, before_question, lamol_rows
 from synth.methods.lamol import lamol as method
 from synth.methods.lamol_preparing import preparing_job
-from synth.methods.magpie import magpie_key
 from synth.progress import Progress
 from synth.values import CountFromZero, Limit, Rows, Seed, Share, Temperature, Tokens, checked
 
@@ -44,6 +43,7 @@ def lamol(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -66,6 +66,8 @@ def lamol(
         prompt_column: for `prepare`: the column with the question, if it is not recognised.
         reference_column: for `prepare`: the column with the answer.
         limit: for `prepare`: rows to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -80,7 +82,7 @@ def lamol(
         answer_token=answer_token,
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_k=top_k or None),
     )
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with ExitStack() as stack:
         opened = stack.enter_context(used(model))
         if prepare is None:
@@ -109,8 +111,7 @@ def _sampled(model: Model, settings: LamolSettings, wanted: int, place: Output, 
         rows=lamol_rows(settings.tokens),
         schema=pa.schema([*BASE, *COLUMNS]),
         target=wanted,
-        key=magpie_key,
-        quota=Quota(TOKEN, settings.tokens),
+        rules=Rules(unique=True, quota=Quota(TOKEN, settings.tokens)),
         answers=False,
     )
     writer = model.written(before_question(settings.tokens[0]), before_answer(settings.answer_token))

@@ -7,13 +7,14 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, output_at, several
+from synth.api.places import Place, ShardName, output_at, several
 from synth.data.row import BASE, RENDERING
 from synth.engines.base import Sampling
+from synth.generation.acceptance import Rules
 from synth.generation.models import Model, ModelName, Roles
 from synth.generation.pipeline import Job, generate
 from synth.generation.tools import open_tools
-from synth.methods.magpie import MagpieSettings, System, magpie_key, magpie_rows, system_prompts
+from synth.methods.magpie import MagpieSettings, System, magpie_rows, system_prompts
 from synth.methods.magpie import magpie as method
 from synth.progress import Progress
 from synth.values import Rows, Seed, Temperature, Tokens, TopP, Turns, checked
@@ -38,6 +39,7 @@ def magpie(
     answer_top_p: TopP = 1.0,
     max_tokens: Tokens = 2048,
     logprob: bool = False,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -63,6 +65,8 @@ def magpie(
         answer_top_p: for answers.
         max_tokens: most tokens of an answer.
         logprob: record each last answer's log-probability (slower on vLLM).
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -89,8 +93,8 @@ def magpie(
         rows=magpie_rows,
         schema=pa.schema([*BASE, RENDERING.field("tools")]) if functions else BASE,
         target=rows,
-        key=magpie_key,
+        rules=Rules(unique=True),
     )
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with used(model) as opened:
         return Dataset.of(place, generate(job, Roles({"model": opened}), place, progress=progress))

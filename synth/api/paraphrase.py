@@ -1,7 +1,7 @@
 """`synth.paraphrase`: human answers, restated by the model in its own words."""
 
 from synth.api.dataset import Dataset
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.generation.inputs import need_references, read_prompts
@@ -31,6 +31,7 @@ def paraphrase(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -56,6 +57,8 @@ def paraphrase(
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows of the source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -70,7 +73,7 @@ def paraphrase(
         tries=tries,
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
     )
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with source_at(source) as name:
         prompts = read_prompts(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit

@@ -5,28 +5,41 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, BinaryIO
 
-from synth.data.destination import check_rows
+from synth.data.destination import check_directory, check_rows
 from synth.data.files.memory import ArrowTable, rows_in_memory, temporary
 from synth.data.output import Output, TemporaryFolder
+from synth.data.run.shard import Shard
+from synth.errors import UsageError
 
 Place = str | os.PathLike[str] | BinaryIO | None
 """A dataset directory or a file (.jsonl, .parquet, .arrow); a stream for JSON lines; None for a temporary directory,
 which lasts as long as the data set that is returned. Of a run that is stopped or fails it stays: the error names it."""
 
 
-def output_at(place: Place, *, restart: bool = False) -> Output:
+ShardName = str | Shard
+"""One of N parts of a run, as I/N: 1/8, 2/8, … 8/8."""
+
+
+def output_at(place: Place, *, restart: bool = False, shard: ShardName | None = None) -> Output:
     """The output at a place.
 
     Raises:
-        UsageError: rows are not written in a file of that name.
+        UsageError: rows are not written in a file of that name, or a shard not there; or it is no shard.
     """
+    part = Shard.parse(shard) if isinstance(shard, str) else shard
     if place is None:
         folder = TemporaryFolder("synth-")
-        return Output(str(folder.path / "rows"), keep=folder)
+        return Output(str(folder.path / "rows"), keep=folder, shard=part)
     if isinstance(place, str | os.PathLike):
         path = os.fspath(place)
         check_rows(path)
-        return Output(path, restart=restart)
+        if part is not None:
+            check_directory(path, "a shard")
+        return Output(path, restart=restart, shard=part)
+    if part is not None:
+        raise UsageError(
+            "`shard`: a part that is joined with others goes into a directory of its own: give `output` DIR"
+        )
     return Output(stream=place, restart=restart)
 
 

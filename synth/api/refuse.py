@@ -7,7 +7,7 @@ from dataclasses import replace
 from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at, sources_of
+from synth.api.places import Place, ShardName, Source, output_at, source_at, sources_of
 from synth.engines.base import Sampling
 from synth.generation.inputs import prompts_of
 from synth.generation.models import Model, ModelName, Roles
@@ -31,6 +31,7 @@ def refuse(
     max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -50,6 +51,8 @@ def refuse(
         max_tokens: most tokens of an answer.
         prompt_column: the column with the prompt, if it is not recognised.
         limit: rows of each source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -63,7 +66,7 @@ def refuse(
         samples=samples,
         sampling=Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p),
     )
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with ExitStack() as stack, used(model) as opened:
         names = [stack.enter_context(source_at(source)) for source in sources_of(sources)]
         prompts = prompts_of(open_labelled(names, prompt_column=prompt_column, limit=limit), progress)

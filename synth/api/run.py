@@ -8,7 +8,7 @@ import pyarrow as pa
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.data.prompts import PromptSet
 from synth.data.row import BASE
@@ -41,6 +41,7 @@ def run(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -70,6 +71,8 @@ def run(
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows of the source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -82,7 +85,7 @@ def run(
         raise UsageError("give either a source, whose rows are worked on, or `rows`, to make so many from nothing")
     sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
     own_settings(method, verifier=True, seed=seed, sampling=sampling)  # refused before the rows are read
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with ExitStack() as stack:
         prompts = None
         if source is not None:

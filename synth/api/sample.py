@@ -2,7 +2,7 @@
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, output_at
+from synth.api.places import Place, ShardName, output_at
 from synth.engines.base import Sampling
 from synth.engines.loading import load_begin_id, load_config, load_end_ids, window_of
 from synth.errors import UsageError
@@ -26,6 +26,7 @@ def sample(
     seed: Seed = 0,
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -46,6 +47,8 @@ def sample(
         seed: decides every draw of the run.
         temperature: of the samples; at 1 they are from the model's own distribution.
         top_p: of the samples.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -54,7 +57,7 @@ def sample(
         RunError: the run broke off, or too few rows can be used; what was finished is kept.
         Stopped: a person stopped it.
     """
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with used(model) as opened:
         writer = opened.of_texts()
         settings = SampleSettings(

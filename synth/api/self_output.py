@@ -6,7 +6,7 @@ from dataclasses import replace
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, several, source_at
+from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -44,6 +44,7 @@ def self_output(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -70,6 +71,8 @@ def self_output(
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows of the source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -89,7 +92,7 @@ def self_output(
         paraphrase=ParaphraseSettings(seed=seed, sampling=sampling),
         minimum_change=MinimumChangeSettings(seed=seed, sampling=sampling),
     )
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     if pairs and place.path is None:
         raise UsageError("`pairs` writes a second table beside the rows: give `output` DIR or FILE")
     if answer_model and "minimum-change" in settings.fallback:

@@ -19,6 +19,7 @@ from synth.data.files.encode import JsonLines
 from synth.data.row import Outcome
 from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
 from synth.data.run.record import RunRecord, read_record, refuse_other_run, without
+from synth.data.run.shard import Shard
 from synth.data.run.shards import read_shards
 from synth.data.write import FORMATS, open_writer
 from synth.errors import Stopped, UsageError
@@ -159,12 +160,20 @@ class Output:
         keep: the temporary directory that the rows are in, which has to live as long as they do; None otherwise.
         restart: whether what an earlier run left is thrown away; a file that exists is replaced then, too, not before
             there is a row.
+        shard: the part of the run whose rows go there, in a directory; None is all of it.
     """
 
     path: str | None = None
     stream: BinaryIO | None = None
     restart: bool = False
     keep: TemporaryFolder | None = None
+    shard: Shard | None = None
+
+    @property
+    def folder(self) -> Path:
+        """The directory of the run, where there is a `path`: for a file one beside it."""
+        path = Path(self.path or "")
+        return path.with_name(path.name + PARTIAL) if _is_file(path) else path
 
     def refuse_early(self, record: Callable[[], RunRecord]) -> None:
         """Refuse a run of other settings, as `open` does, before anything is imported or loaded.
@@ -176,8 +185,7 @@ class Output:
             UsageError: there is a run of other settings.
         """
         if self.path is not None and not self.restart:
-            path = Path(self.path)
-            refuse_other_run(path.with_name(path.name + PARTIAL) if _is_file(path) else path, record)
+            refuse_other_run(self.folder, record)
 
     def open(self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()) -> StreamSink | RunDirectory:
         """The run, begun or continued; the caller finishes or pauses it, as `opened` does.
@@ -198,7 +206,7 @@ class Output:
             _refuse_to_replace(path, Path(source), is_file)
         if not is_file:
             return RunDirectory.open(path, record, schema, restart=self.restart)
-        run = FileRun.open(path.with_name(path.name + PARTIAL), record, schema, restart=self.restart)
+        run = FileRun.open(self.folder, record, schema, restart=self.restart)
         try:
             run.refuse_to_replace()
         except BaseException:

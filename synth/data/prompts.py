@@ -22,6 +22,7 @@ from synth.data.row import (
     digest,
     records_of,
 )
+from synth.data.run.shard import INDEX
 from synth.data.schema.names import free_name
 
 _OBJECTS = 256
@@ -217,6 +218,6 @@ def _passthrough(schema: pa.Schema, ours: list[str], without: Collection[str] = 
     it is not carried. `reason` is kept for why a row is rejected.
     """
     columns, taken = dict.fromkeys(schema.names), {*ours, REASON.name}
-    left = {*BASE.names, *without, *(name for name in RENDERING.names if name in ours)}
+    left = {*BASE.names, INDEX.name, *without, *(name for name in RENDERING.names if name in ours)}
     kept = [name for name in columns if name not in left]
     return {name: free_name(name, taken, columns) for name in kept}

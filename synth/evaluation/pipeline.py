@@ -25,6 +25,7 @@ from synth.evaluation.run import EvaluationRun, Verifiers, open_verifiers
 from synth.evaluation.scores import Results, as_json, pick, results_of
 from synth.evaluation.sweep import merged_models
 from synth.evaluation.switch import modes_for
+from synth.generation.acceptance import Acceptance
 from synth.generation.chat_model import ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
 from synth.generation.models import Model, Roles
@@ -281,7 +282,8 @@ async def _ask(
         sink,
         [chat_model.engine.usage],
         model.options.concurrency,
-        total=job.run.total,
+        Acceptance(sink),
+        job.run.total,
     )
     began = time.monotonic()
     await drive(run, f"eval {name}", progress, stop)

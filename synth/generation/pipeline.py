@@ -14,13 +14,15 @@ from synth.background import wait_for
 from synth.data.output import Output, closing_lines
 from synth.data.row import ANSWERED, BASE, RENDERING, Row, with_parts
 from synth.data.run.record import RunRecord
+from synth.data.run.shard import Shard
 from synth.data.run.versions import versions
 from synth.engines.base import EngineOptions
 from synth.errors import RunError, Stopped
+from synth.generation.acceptance import ANYTHING, Acceptance, Rules
 from synth.generation.asking import by_row
 from synth.generation.chat_model import renders
 from synth.generation.models import OpenRoles, Roles
-from synth.generation.runner import Method, Quota, Run, Sink
+from synth.generation.runner import Method, Run, Sink
 from synth.generation.verification import Verifier, check_references, open_verifier
 from synth.progress import Meter, Progress, clock
 from synth.stop import Stop
@@ -44,8 +46,7 @@ class Job:
         schema: the columns of what comes out.
         target: accepted rows wanted, or None.
         prompts: the input rows, or None where there are none.
-        key: names what must be unique, or None.
-        quota: rows of which equally many are wanted, or None.
+        rules: what rows are taken by.
         check_references: whether the references of `prompts` are looked at before a model is loaded.
         started: is told of the run before its first row.
         answers: whether the model answers rows (`ChatModel.put`), so that they say what was drawn and how it was asked.
@@ -59,8 +60,7 @@ class Job:
     schema: pa.Schema = BASE
     target: int | None = None
     prompts: "PromptSet | None" = None
-    key: Callable[[Row], int] | None = None
-    quota: Quota | None = None
+    rules: Rules = ANYTHING
     check_references: bool = True
     started: Callable[[Run], None] = lambda _: None
     also_read: Sequence[str] = ()
@@ -121,6 +121,7 @@ def generate(
         RunError: the run broke off, or fell short of its target; what was finished is kept.
         Stopped: a person stopped it.
     """
+    shard = output.shard and output.shard.over(job.total if job.target is None else None, job.rules.kinds)
 
     def fresh() -> RunRecord:
         return RunRecord(
@@ -130,13 +131,17 @@ def generate(
             versions(*roles.packages()),
             source=job.prompts.source.source if job.prompts else None,
             asked=job.target,
+            shard=shard.record() | job.rules.record() if shard else None,
         )
 
     output.refuse_early(fresh)
     method_of(job, roles, roles.unopened())  # wrong settings are found before a model is loaded
     with output.opened(fresh(), schema_of(job, roles), also_read=job.also_read) as sink:
         record = sink.record
-        if (job.target is not None and record.accepted >= job.target) or sink.next == job.total:
+        target = shard.goal(job.target) if shard else job.target
+        acceptance = Acceptance(sink, target, job.rules, counts_only=shard is not None)
+        total = shard.size if shard else job.total
+        if acceptance.reached or sink.next == total:
             more = "; give a larger `rows` for more" if job.target is not None else ""
             progress.say(f"{output.path or 'done'} already holds {record.accepted:,} rows{more}")
             return record
@@ -144,11 +149,11 @@ def generate(
             progress.say(f"continuing {output.path}: {done:,} attempts are done")
         stop = Stop()
         with stop.on_signals():
-            run = wait_for(_run(job, roles, sink, progress, stop))
+            run = wait_for(_run(job, roles, sink, acceptance, shard, progress, stop))
         summary(run, output, progress)
         if run.stopping and not run.complete:
             raise Stopped(output.stopped())
-    if run.gave_up:
+    if acceptance.gave_up:
         raise RunError(str(record.note))
     return record
 
@@ -180,7 +185,15 @@ def schema_of(job: Job, roles: Roles) -> pa.Schema:
     return pa.schema([*known, *(item for item in added if item.name not in known.names)])
 
 
-async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Stop) -> Run:
+async def _run(
+    job: Job,
+    roles: Roles,
+    sink: Sink,
+    acceptance: Acceptance,
+    shard: Shard | None,
+    progress: Progress,
+    stop: Stop,
+) -> Run:
     async with AsyncExitStack() as stack:
         verifier = await _verifier(stack, job, roles, progress)
         opened = await roles.opened(verifier, progress)
@@ -189,9 +202,10 @@ async def _run(job: Job, roles: Roles, sink: Sink, progress: Progress, stop: Sto
         rows = job.rows(sink.record.settings, main.title if main else "")
         usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
         concurrency = (first.options if first else EngineOptions()).concurrency
-        run = Run(
-            method_of(job, roles, opened), rows, sink, usages, concurrency, job.target, job.key, job.quota, job.total
-        )
+        total = job.total
+        if shard is not None:
+            rows, total = shard.rows(rows), shard.size
+        run = Run(method_of(job, roles, opened), rows, sink, usages, concurrency, acceptance, total)
         job.started(run)
         await drive(run, job.command, progress, stop)
         return run
@@ -255,7 +269,7 @@ class _Rates:
         into = run.prompt_tokens / seconds
         out = run.completion_tokens / seconds
         goal, done = self.goal()
-        pace = (done - (self.usable if run.target is not None else self.finished)) / seconds
+        pace = (done - (self.usable if run.acceptance.target is not None else self.finished)) / seconds
         left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []
         return " · ".join(
             [*left, f"{rows:,.1f} rows/s", f"{record.rejected:,} rejected", f"tokens/s {into:,.0f} in, {out:,.0f} out"]
@@ -263,8 +277,8 @@ class _Rates:
 
     def goal(self) -> tuple[int | None, int]:
         """The goal of the run (accepted rows, or all rows), and how much of it is done."""
-        if self.run.target is not None:
-            return self.run.target, min(self.run.usable, self.run.target)
+        if self.run.acceptance.target is not None:
+            return self.run.acceptance.target, min(self.run.usable, self.run.acceptance.target)
         return self.run.total, self.run.finished
 
 

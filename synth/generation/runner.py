@@ -8,18 +8,15 @@ committed in row order, so what a run writes does not depend on the concurrency,
 import asyncio
 import math
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
 
-import pyarrow as pa
-
-from synth.data.row import Outcome, Row, conversations_of, digest
-from synth.data.run.record import RunRecord
+from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Usage
 from synth.errors import RequestError
+from synth.generation.acceptance import Acceptance, Taken
 
 Method = Callable[[Row], Awaitable[Outcome]]
 """Completes the row it is given. What it has filled in when a request fails is kept with the rejected row."""
@@ -31,22 +28,12 @@ leave its place empty."""
 AHEAD = 8
 """At most this many times the concurrency may be started beyond the first unfinished row: it bounds memory."""
 
-PATIENCE = 200
-LEAST_YIELD = 0.05
-"""With a target, a run gives up when fewer than this share of at least `PATIENCE` attempts was accepted."""
 
+class Sink(Taken, Protocol):
+    """The destination of outcomes: a run's directory, or standard output. `next` is the index of the next to commit."""
 
-class Sink(Protocol):
-    """The destination of outcomes: a run's directory, or standard output."""
-
-    record: RunRecord
     ahead: dict[int, Outcome]
     """Outcomes of an earlier, interrupted run beyond `next`, by index."""
-
-    @property
-    def next(self) -> int:
-        """Index of the next row to commit."""
-        ...
 
     def keep(self, index: int, outcome: Outcome) -> None:
         """Make a finished row survive a kill."""
@@ -56,10 +43,6 @@ class Sink(Protocol):
         """Take the outcome of row `next`."""
         ...
 
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        """The rows accepted so far, in order."""
-        ...
-
     def pause(self) -> None:
         """Leave an unfinished run so that it can be continued."""
         ...
@@ -67,22 +50,6 @@ class Sink(Protocol):
     def finish(self, note: str | None = None) -> None:
         """Complete the run."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Quota:
-    """Kinds of rows of which a run takes equally many, such as the old tasks of pseudo-replay.
-
-    A row of a kind that is ahead of another is rejected, not put back for later: so what is taken depends on the order
-    of rows alone, and a larger target extends a run.
-
-    Attributes:
-        column: of ours (`Row.extra`), names a row's kind.
-        names: of all kinds.
-    """
-
-    column: str
-    names: tuple[str, ...]
 
 
 def empty_rows(method: str, settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
@@ -108,13 +75,11 @@ class Run:
 
     Attributes:
         method: what is done to each row.
-        rows: makes the rows from a given index on; they may be endless where there is a `target`.
+        rows: makes the rows from a given index on; they may be endless where there is a target.
         sink: where outcomes go.
         usages: the token counts of the engines at work.
         concurrency: requests the engine works on at once; `OVERLAP` times as many rows are in flight.
-        target: accepted rows wanted; None takes every row once.
-        key: names what must be unique among accepted rows; a later row with the same key is rejected.
-        quota: rows of which equally many are taken, or None.
+        acceptance: decides which rows are taken, and when there are enough.
         total: how many rows there are, where known.
     """
 
@@ -123,12 +88,9 @@ class Run:
     sink: Sink
     usages: Sequence[Usage]
     concurrency: int
-    target: int | None = None
-    key: Callable[[Row], int] | None = None
-    quota: Quota | None = None
+    acceptance: Acceptance
     total: int | None = None
     stopping: bool = False
-    gave_up: bool = False
     complete: bool = False
     surplus: int = 0
     seconds: float = 0.0
@@ -137,8 +99,6 @@ class Run:
     _flying: dict["asyncio.Task[Outcome]", tuple[int, Row]] = field(default_factory=dict)
     _landed: list["asyncio.Task[Outcome]"] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
-    _seen: set[int] = field(default_factory=set)
-    _taken: Counter[str] = field(default_factory=Counter)
     _started: int = 0
     _good: int = 0
     _before: tuple[int, int] = (0, 0)
@@ -160,7 +120,7 @@ class Run:
     @property
     def usable(self) -> int:
         """Rows accepted so far, those included that wait for an earlier row to finish (duplicates among them)."""
-        return self.sink.record.accepted + self._good
+        return self.acceptance.accepted + self._good
 
     @property
     def prompt_tokens(self) -> int:
@@ -179,7 +139,6 @@ class Run:
             RunError: the engine or the disk failed; what was finished is kept.
         """
         began, before, rows = time.monotonic(), self._counters(), self.sink.record.accepted
-        self._recall()
         source = iter(self.rows(self.sink.next))
         self._started = self.sink.next
         try:
@@ -211,7 +170,7 @@ class Run:
                 else:
                     self._start(row)
             self._commit_ready()
-            if self._reached() or self.gave_up:
+            if self.acceptance.reached or self.acceptance.gave_up:
                 return True
             if not self._flying and not self._landed:
                 if self.stopping:
@@ -271,57 +230,27 @@ class Run:
 
     def _commit_ready(self) -> None:
         """Commit, in order, the outcomes that have no unfinished row before them."""
-        while not self._reached() and not self.gave_up:
+        while not self.acceptance.reached and not self.acceptance.gave_up:
             outcome = self._waiting.pop(self.sink.next, None)
             if outcome is None:
                 return
             self._good -= outcome.reason is None
-            outcome.reason = outcome.reason or self._unwanted(outcome.row)
+            self.acceptance.judge(outcome)
             self.sink.commit(outcome)
-            if self.target is not None and self.sink.next >= PATIENCE:
-                self.gave_up = self.sink.record.accepted < LEAST_YIELD * self.sink.next and not self._reached()
-
-    def _unwanted(self, row: Row) -> str | None:
-        """Why an accepted row is surplus, or None; then it counts among those taken."""
-        kind = row.extra[self.quota.column] if self.quota else ""
-        if self.quota and self._taken[kind] > min(self._taken[name] for name in self.quota.names):
-            return f"surplus: there are fewer rows of another {self.quota.column} than of {kind}"
-        if self.key is not None:
-            name = self.key(row)
-            if name in self._seen:
-                return "duplicate"
-            self._seen.add(name)
-        self._taken[kind] += 1
-        return None
-
-    def _reached(self) -> bool:
-        return self.target is not None and self.sink.record.accepted >= self.target
 
     def _may_start(self) -> bool:
         if self.stopping or len(self._flying) >= OVERLAP * self.concurrency:
             return False
         if self._started - self.sink.next >= AHEAD * self.concurrency:
             return False
-        if self.target is None:
+        if self.acceptance.target is None:
             return True
         # No more attempts than are likely to be needed, plus one standard deviation: waiting for certainty would
         # leave the engine idle at the end, at a few rows at a time.
-        record = self.sink.record
-        share = (record.accepted + 1) / (record.accepted + record.rejected + 1)
+        accepted = self.acceptance.accepted
+        share = (accepted + 1) / (self.sink.record.rejected + self.sink.record.accepted + 1)
         likely = len(self._flying) * share - math.sqrt(len(self._flying) * share * (1 - share))
-        return self.usable + likely < self.target
-
-    def _recall(self) -> None:
-        """Collect the keys and the counts by kind from the rows of an earlier, interrupted run."""
-        if self.key is None and self.quota is None:
-            return
-        for batch in self.sink.rows():
-            if self.key is not None:
-                self._seen.update(
-                    self.key(Row("", turns or [], "")) for turns in conversations_of(batch.column("messages"))
-                )
-            if self.quota is not None:
-                self._taken.update(batch.column(self.quota.column).to_pylist())
+        return self.usable + likely < self.acceptance.target
 
     async def _abandon(self, *, keep: bool) -> None:
         """Cancel what is still in flight: rows beyond the target, or all of them when the run breaks off.
@@ -346,13 +275,4 @@ class Run:
         )
 
     def _shortfall(self) -> str | None:
-        if not self.gave_up:
-            return None
-        record = self.sink.record
-        reasons = ", ".join(
-            f"{count} {reason}" for reason, count in sorted(record.reasons.items(), key=lambda r: -r[1])
-        )
-        return (
-            f"gave up after {self.sink.next:,} attempts: {record.accepted:,} of the {self.target:,} rows asked for "
-            f"were accepted ({reasons})"
-        )
+        return self.acceptance.shortfall(self.sink.record.reasons) if self.acceptance.gave_up else None

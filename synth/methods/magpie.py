@@ -9,7 +9,6 @@ tokenizer's chat template (`synth.chat.format`) rather than listed by model fami
 kept as drawn or rejected.
 """
 
-import hashlib
 import json
 import math
 import random
@@ -164,12 +163,6 @@ def magpie(chat_model: ChatModel, settings: MagpieSettings) -> Callable[[Row], A
 def magpie_rows(settings: dict[str, Any], model: str) -> Callable[[int], Iterator[Row]]:
     """Endless empty rows; see `empty_rows`."""
     return empty_rows("magpie", settings, model)
-
-
-def magpie_key(row: Row) -> int:
-    """Names a conversation by its user turns: exact duplicates (case and white space aside) share it."""
-    asked = (" ".join(turn["content"].split()).casefold() for turn in row.messages if turn["role"] == "user")
-    return int.from_bytes(hashlib.blake2b("\x00".join(asked).encode("utf-8", "replace"), digest_size=8).digest())
 
 
 def _offering(chat_model: ChatModel, tools: Functions) -> ChatModel:

@@ -13,9 +13,9 @@ from synth.data.row import BASE, digest, records_of
 from synth.data.run.record import RunRecord, read_record
 from synth.engines.loading import remote_code
 from synth.errors import RunError
+from synth.generation.acceptance import Rules
 from synth.generation.models import Model, Roles
 from synth.generation.pipeline import Job, generate
-from synth.methods.magpie import magpie_key
 from synth.methods.ssr import (
     COLUMNS,
     Chosen,
@@ -62,7 +62,7 @@ def write_inputs(
         method=lambda roles: inputs(roles.chat_model, examples, settings),
         rows=input_rows,
         target=candidates,
-        key=magpie_key,
+        rules=Rules(unique=True),
         answers=False,
     )
     progress.say(f"{len(examples)} examples; writing {candidates:,} inputs")

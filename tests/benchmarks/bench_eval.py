@@ -28,6 +28,7 @@ from synth.engines.base import EngineOptions, Sampling
 from synth.engines.open import open_engine
 from synth.evaluation.run import COLUMNS, EvaluationRun, Verifiers, open_verifiers
 from synth.evaluation.suites import open_suites
+from synth.generation.acceptance import Acceptance
 from synth.generation.chat_model import ChatModel
 from synth.generation.runner import Run
 
@@ -49,9 +50,8 @@ async def evaluated(evaluation: EvaluationRun, chat_model: ChatModel, verifiers:
         schema = pa.schema([*BASE, *COLUMNS])
         sink = RunDirectory.open(Path(folder, "out"), RunRecord("eval", evaluation.settings()), schema)
         usages = [chat_model.engine.usage]
-        run = Run(
-            evaluation.method(chat_model, verifiers), evaluation.rows, sink, usages, concurrency, total=evaluation.total
-        )
+        method = evaluation.method(chat_model, verifiers)
+        run = Run(method, evaluation.rows, sink, usages, concurrency, Acceptance(sink), evaluation.total)
         began = time.perf_counter()
         await run.go()
         sink.finish()

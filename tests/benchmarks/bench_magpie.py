@@ -41,9 +41,10 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
     from synth.data.run.record import RunRecord
     from synth.engines.base import EngineOptions
     from synth.engines.vllm.engine import open_vllm
+    from synth.generation.acceptance import Acceptance, Rules
     from synth.generation.chat_model import ChatModel
     from synth.generation.runner import Run
-    from synth.methods.magpie import magpie, magpie_key, magpie_rows
+    from synth.methods.magpie import magpie, magpie_rows
 
     async def main() -> dict[str, float]:
         chat = format_for(model)
@@ -62,7 +63,7 @@ def synth_side(model: str, rows: int, limit: int, concurrency: int) -> dict[str,
                 sink,
                 [engine.usage],
                 concurrency,
-                key=magpie_key,
+                Acceptance(sink, rules=Rules(unique=True)),
             ).go()
             sink.finish()
             seconds = time.perf_counter() - began

@@ -19,8 +19,9 @@ from synth.background import wait_for
 from synth.data.row import BASE, Outcome, Row
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
+from synth.generation.acceptance import Acceptance, Rules
 from synth.generation.runner import Run
-from synth.methods.magpie import magpie_key, magpie_rows
+from synth.methods.magpie import magpie_rows
 
 
 async def invent(row: Row) -> Outcome:
@@ -43,7 +44,8 @@ def run(rows: int) -> dict[str, float]:
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         sink = RunDirectory.open(Path(folder, "d"), RunRecord("magpie", {}), BASE)
         source = magpie_rows({}, "m")
-        whole = Run(invent, lambda at: islice(source(at), rows * 2), sink, [], 256, rows, magpie_key)
+        wanted = Acceptance(sink, rows, Rules(unique=True))
+        whole = Run(invent, lambda at: islice(source(at), rows * 2), sink, [], 256, wanted)
         wait_for(whole.go())
         sink.finish()
         assert sink.record.accepted == rows

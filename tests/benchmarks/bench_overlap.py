@@ -23,6 +23,7 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.engines.base import EngineOptions, Sampling
 from synth.engines.open import open_engine
+from synth.generation.acceptance import Acceptance
 from synth.generation.chat_model import ChatModel
 from synth.generation.runner import Run
 from synth.generation.verification import Verifier, open_verifier
@@ -42,7 +43,8 @@ async def timed_run(chat_model: ChatModel, verifier: Verifier, tasks: PromptSet,
     with tempfile.TemporaryDirectory() as folder:
         sink = RunDirectory.open(Path(folder, "d"), RunRecord("self-output", {}), tasks.schema(COLUMNS))
         method = self_output(chat_model, verifier, SETTINGS)
-        run = Run(method, tasks.rows("self-output", {}, COLUMNS), sink, [chat_model.engine.usage], concurrency)
+        rows, usages = tasks.rows("self-output", {}, COLUMNS), [chat_model.engine.usage]
+        run = Run(method, rows, sink, usages, concurrency, Acceptance(sink))
         began = time.perf_counter()
         await run.go()
         sink.finish()

@@ -4,7 +4,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
@@ -13,6 +13,10 @@ from synth.data.write import replace_text
 
 if TYPE_CHECKING:
     from synth.data.run.record import RunRecord
+
+
+MOST_SHARDS = 64
+"""Lines of a table of shards."""
 
 
 def write_card(path: Path, record: "RunRecord", sample: pa.RecordBatch | None) -> None:
@@ -41,6 +45,8 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         + (f" from `{Path(record.source).name}`" if record.source else "")
         + (f" with the model `{record.model}`." if record.model else "."),
     ]
+    if record.shard:
+        lines += ["", "**One shard of a run; `synth join` makes the data set of all.**"]
     if record.note:
         lines += ["", f"**{record.note}**"]
     if record.command_line:
@@ -56,6 +62,8 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
             "",
             *_table(("reason", "rows"), _by_count(record.reasons)),
         ]
+    if record.joined:
+        lines += _shards(record.joined)
     if record.parts:
         names = ("name", "available", "duplicates", "rows", "tokens")
         lines += _table(("set", *names[1:]), ([part[name] for name in names] for part in record.parts))
@@ -84,6 +92,15 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _shards(joined: Sequence[dict[str, Any]]) -> list[str]:
+    """The shards that a data set was joined from."""
+    names = ("rows", "attempts", "seconds", "prompt_tokens", "completion_tokens")
+    lines = [f"Joined from {len(joined):,} shards:", ""]
+    rows = ([one["shard"], *(round(one[name]) for name in names)] for one in joined[:MOST_SHARDS])
+    lines += _table(("shard", "rows", "attempts", "seconds", "tokens in", "tokens out"), rows)
+    return lines if len(joined) <= MOST_SHARDS else [*lines, "The others are in `run.json`.", ""]
 
 
 def token_line(tokens: dict[str, float]) -> str:

@@ -39,6 +39,7 @@ from synth.data.run.card import write_card
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed, refuse_foreign
+from synth.data.run.shard import INDEX, Shard
 from synth.data.run.shards import Side, read_shards
 from synth.data.write import finish_dataset_dir, replace_text, write_shard
 from synth.errors import RunError, UsageError
@@ -99,9 +100,11 @@ class RunDirectory:
                 self.record = self._going_on(earlier)
         record = self.record
         self.schema = schema = _as_begun(path, record, schema)
-        self.accepted = Side(path, schema, record.shards)
-        self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
-        self.pairs = Side(path / "pairs", pairs_schema(schema), record.pair_shards)
+        self.shard = None if record.shard is None else Shard.read(record.shard)
+        indexed = [] if self.shard is None else [INDEX]
+        self.accepted = Side(path, pa.schema([*schema, *indexed]), record.shards)
+        self.rejected = Side(path / "rejected", pa.schema([*schema, REASON, *indexed]), record.rejected_shards)
+        self.pairs = Side(path / "pairs", pa.schema([*pairs_schema(schema), *indexed]), record.pair_shards)
         self._committed = record.next
         self._landed = time.monotonic()
         batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
@@ -175,13 +178,14 @@ class RunDirectory:
             RunError: the disk is full or not writable.
         """
         self._begin()
+        index = {} if self.shard is None else {INDEX.name: self.shard.row(self._committed)}
         if outcome.reason is None:
             for row in (outcome.row, *outcome.more):
-                self.accepted.add(row.record())
+                self.accepted.add(row.record() | index)
         else:
-            self.rejected.add(outcome.row.record() | {"reason": outcome.reason})
+            self.rejected.add(outcome.row.record() | {"reason": outcome.reason} | index)
         for pair in outcome.pairs:
-            self.pairs.add(pair)
+            self.pairs.add(pair | index)
         self.record.count(outcome)
         self._lines.pop(self._committed, None)
         self._committed += 1
@@ -256,9 +260,9 @@ class RunDirectory:
         self.land()
         with self._guard():
             if not self.record.shards:  # `datasets` cannot load a directory without a shard
-                write_shard(self.path / "data-00000.arrow", [], self.schema)
+                write_shard(self.path / "data-00000.arrow", [], self.accepted.schema)
                 self.record.shards.append("data-00000.arrow")
-                finish_dataset_dir(self.path, self.record.shards, self.schema)
+                finish_dataset_dir(self.path, self.record.shards, self.accepted.schema)
             self.record.finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self.record.note = note
             write_card(self.path, self.record, next(self.rows(), None))

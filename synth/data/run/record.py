@@ -37,6 +37,11 @@ class RunRecord:
     """The input's name, where there is one; the settings hold a fingerprint of its content."""
     asked: int | None = None
     """Rows wanted, where the command has a target."""
+    shard: dict[str, Any] | None = None
+    """Of a shard: which part of the whole run it is (`synth.data.run.shard.Shard`), and by what rows are to be taken
+    when it is joined with the others."""
+    joined: list[dict[str, Any]] = field(default_factory=list)
+    """Of a data set that was joined: for each shard its name, rows, attempts, seconds and tokens."""
     command_line: str | None = field(default_factory=command_line)
     """The command line, without secrets."""
     next: int = 0
@@ -223,7 +228,8 @@ def differences(earlier: RunRecord, now: RunRecord) -> str:
     """The settings in which two runs differ, by name, with both values; empty if they agree."""
     if earlier.command != now.command:
         return f"command: {earlier.command}, now {now.command}"
-    before, after = flattened(earlier.settings), flattened(now.settings)
+    before = flattened(earlier.settings | {"shard": earlier.shard})
+    after = flattened(now.settings | {"shard": now.shard})
     changed = sorted(
         name for name in before.keys() | after.keys() if before.get(name) not in (after.get(name), UNKNOWN)
     )

@@ -75,8 +75,16 @@ class Side:
                 file.unlink()
 
 
-def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
+GIVE_UP = "the run cannot be continued. Choose another `output`, or add `restart` to throw this one away"
+
+
+def read_shards(folder: Path, names: Iterable[str], mend: str = GIVE_UP) -> Iterator[pa.RecordBatch]:
     """The rows of a run's shards, in order, memory-mapped.
+
+    Args:
+        folder: where they are.
+        names: of the shards.
+        mend: what can be done about one that is missing or damaged, for the message.
 
     Raises:
         UsageError: a shard is missing or damaged.
@@ -91,6 +99,5 @@ def read_shards(folder: Path, names: Iterable[str]) -> Iterator[pa.RecordBatch]:
                     yield batch
         except (pa.ArrowException, OSError) as error:
             raise UsageError(
-                f"{folder / name} is missing or damaged ({error}); the run cannot be continued. Choose another "
-                "`output`, or add `restart` to throw this one away"
+                f"{folder / name} is missing or damaged ({' '.join(str(error).split())}); {mend}"
             ) from error

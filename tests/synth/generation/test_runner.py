@@ -20,7 +20,8 @@ from synth.data.row import BASE, Outcome, Row
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.errors import RequestError, RunError
-from synth.generation.runner import Method, Quota, Run
+from synth.generation.acceptance import ANYTHING, Acceptance, Quota, Rules
+from synth.generation.runner import Method, Run
 
 
 def rows(start: int) -> Iterator[Row]:
@@ -42,13 +43,18 @@ async def method(row: Row) -> Outcome:
     return Outcome(row, "bad" if index % 5 == 4 else None)
 
 
-def key(row: Row) -> int:
-    return hash(row.messages[0]["content"])
-
-
-def run_at(path: Path, *, work: Method = method, source: Any = rows, schema: Any = BASE, **given: Any) -> Run:
+def run_at(
+    path: Path,
+    *,
+    work: Method = method,
+    source: Any = rows,
+    schema: Any = BASE,
+    target: int | None = None,
+    rules: Rules = ANYTHING,
+    **given: Any,
+) -> Run:
     sink = RunDirectory.open(path, RunRecord("test", {}), schema)
-    return Run(work, source, sink, [], **{"concurrency": 16, **given})
+    return Run(work, source, sink, [], acceptance=Acceptance(sink, target, rules), **{"concurrency": 16, **given})
 
 
 def ids(path: Path) -> list[str]:
@@ -84,7 +90,7 @@ async def to_the_end(run: Run) -> None:
 
 @pytest.mark.parametrize("concurrency", [1, 7, 300])
 def test_result_does_not_depend_on_concurrency(tmp_path: Path, concurrency: int) -> None:
-    run = run_at(tmp_path / "d", concurrency=concurrency, target=100, key=key)
+    run = run_at(tmp_path / "d", concurrency=concurrency, target=100, rules=Rules(unique=True))
     asyncio.run(to_the_end(run))
     assert ids(tmp_path / "d") == accepted(400, unique=True)[:100]
     reasons = run.sink.record.reasons
@@ -101,7 +107,7 @@ def test_equally_many_of_each_kind_are_taken_whatever_the_target_was_before(tmp_
         row.messages = [{"role": "user", "content": f"question {index % 60}"}]
         return Outcome(row, "bad" if index % 6 in (1, 3) else None)
 
-    given: dict[str, Any] = {"work": work, "quota": Quota("kind", ("easy", "hard")), "key": key}
+    given: dict[str, Any] = {"work": work, "rules": Rules(unique=True, quota=Quota("kind", ("easy", "hard")))}
     given["schema"] = pa.schema([*BASE, ("kind", pa.string())])
     asyncio.run(to_the_end(run_at(tmp_path / "at once", target=17, concurrency=3, **given)))
     for target in (5, 12, 17):
@@ -135,7 +141,7 @@ def test_gives_up_when_nothing_is_accepted(tmp_path: Path) -> None:
 
     run = run_at(tmp_path / "d", work=never, target=10)
     asyncio.run(to_the_end(run))
-    assert run.gave_up
+    assert run.acceptance.gave_up
     note = run.sink.record.note or ""
     assert "0 of the 10 rows" in note and "200 empty" in note
     assert (tmp_path / "d" / "run.json").exists()
@@ -219,8 +225,8 @@ def test_second_stop_abandons_what_is_in_flight(tmp_path: Path) -> None:
 
 
 def test_larger_target_extends_a_finished_run(tmp_path: Path) -> None:
-    asyncio.run(to_the_end(run_at(tmp_path / "d", target=30, key=key)))
-    asyncio.run(to_the_end(run_at(tmp_path / "d", target=70, key=key)))
+    asyncio.run(to_the_end(run_at(tmp_path / "d", target=30, rules=Rules(unique=True))))
+    asyncio.run(to_the_end(run_at(tmp_path / "d", target=70, rules=Rules(unique=True))))
     assert ids(tmp_path / "d") == accepted(400, unique=True)[:70]
 
 

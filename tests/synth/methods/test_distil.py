@@ -16,6 +16,7 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
+from synth.generation.acceptance import Acceptance
 from synth.generation.chat_model import ChatModel
 from synth.generation.runner import Run
 from synth.methods.distil import COLUMNS, DistilSettings, Ledger, Prices, distil
@@ -121,7 +122,7 @@ def go(loop: Any, tasks: PromptSet, chat: ChatFormat, path: Path, most: float | 
         method = distil(ChatModel(engine, chat, "slow"), Says(), DistilSettings(sampling=Sampling(50)), ledger)
         sink = RunDirectory.open(path, RunRecord("distil", {}), tasks.schema(COLUMNS))
         rows = tasks.rows("distil", {}, COLUMNS)
-        run = Run(method, rows, sink, [engine.usage], 8, total=tasks.total)
+        run = Run(method, rows, sink, [engine.usage], 8, Acceptance(sink), tasks.total)
         ledger.watch(run)
         await run.go()
         sink.finish() if run.complete else sink.pause()

@@ -16,9 +16,10 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.engines.base import Engine, Sampling
 from synth.errors import UsageError
+from synth.generation.acceptance import Acceptance, Rules, asked
 from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.runner import Run
-from synth.methods.magpie import MagpieSettings, System, magpie, magpie_key, magpie_rows
+from synth.methods.magpie import MagpieSettings, System, magpie, magpie_rows
 
 SETTINGS = MagpieSettings(seed=3, question=Sampling(max_tokens=120), answer=Sampling(max_tokens=120, temperature=0))
 
@@ -101,8 +102,8 @@ def test_key_ignores_case_and_space() -> None:
     def row(text: str) -> Row:
         return Row("", [{"role": "user", "content": text}, {"role": "assistant", "content": "a"}], "magpie")
 
-    assert magpie_key(row("What  is it?")) == magpie_key(row("what is\nIT?"))
-    assert magpie_key(row("What is it?")) != magpie_key(row("What is he?"))
+    assert asked(row("What  is it?")) == asked(row("what is\nIT?"))
+    assert asked(row("What is it?")) != asked(row("What is he?"))
 
 
 def test_logprob_of_the_answer(loop: Any, engine: Engine, transformers_engine: Engine, chat: ChatFormat) -> None:
@@ -131,7 +132,8 @@ def test_same_texts_whatever_the_concurrency(
             sink = RunDirectory.open(path, RunRecord("magpie", {}), BASE)
             rows = magpie_rows(SETTINGS.record(), "m")
             method = magpie(ChatModel(transformers_engine, chat, "m"), SETTINGS)
-            await Run(method, rows, sink, [transformers_engine.usage], concurrency, 120, magpie_key).go()
+            wanted = Acceptance(sink, 120, Rules(unique=True))
+            await Run(method, rows, sink, [transformers_engine.usage], concurrency, wanted).go()
             sink.finish()
 
         loop.run(go())

@@ -1,0 +1,47 @@
+"""`synth.join`: one data set from the shards of a run."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from synth.api.dataset import Dataset
+from synth.api.places import Place, output_at
+from synth.errors import UsageError
+from synth.generation.joining import join_rows
+from synth.progress import Progress
+from synth.values import Rows, checked
+
+
+@checked
+def join(
+    shards: Sequence[str | os.PathLike[str]],
+    *,
+    output: Place = None,
+    rows: Rows | None = None,
+    restart: bool = False,
+    progress: Progress = Progress(),  # noqa: B008 (it is frozen)
+) -> Dataset:
+    """Make one data set of the shards of a run: the same, byte for byte, that one process makes of all its rows.
+
+    What depends on other rows is decided here, in the order of rows: duplicates, equal shares of several tasks, and
+    the end of a run that is to have so many rows after rejection. Each shard of such a run makes a little more than
+    its part (2% and three times its square root), and what is over is cut. Where there is too little all the same,
+    the message says with which `rows` the shards go on.
+
+    Args:
+        shards: the directories of all shards, in any order.
+        output: where the rows go.
+        rows: rows wanted, of a run that has a target; as many as the shards were asked for, if None.
+        restart: throw away what is in the output.
+        progress: is told how it goes.
+
+    Raises:
+        UsageError: they are not all the shards of one run, one is unfinished or damaged, or the output exists.
+        RunError: there are too few rows, or the disk failed.
+        Stopped: a person stopped it.
+    """
+    if isinstance(shards, str | os.PathLike):
+        raise UsageError("`shards` are several directories: give a list")
+    place = output_at(output, restart=restart)
+    record = join_rows([Path(shard) for shard in shards], place, rows, progress)
+    return Dataset.of(place, record)

@@ -1,0 +1,283 @@
+"""Shards of a run, joined, are what one process writes, byte for byte; what cannot be joined is refused."""
+
+import asyncio
+import json
+import random
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import count
+from pathlib import Path
+
+import datasets
+import pyarrow as pa
+import pytest
+
+import synth
+from synth.data.output import Output
+from synth.data.prompts import open_prompts
+from synth.data.read import open_rows
+from synth.data.row import BASE, Outcome, Row
+from synth.data.run.record import read_record
+from synth.data.run.shard import INDEX, Shard
+from synth.errors import RequestError, RunError, UsageError
+from synth.generation.acceptance import Quota, Rules
+from synth.generation.models import Roles
+from synth.generation.pipeline import Job, generate, prompt_job
+from synth.progress import SILENT
+
+ADDED = pa.schema([("kind", pa.string()), ("cost", pa.float64())])
+
+
+async def answered(row: Row) -> Outcome:
+    """Takes its time, in no order; some rows fail, some are bad, some repeat each other, some bring pairs."""
+    index = row.passthrough["n"]
+    await asyncio.sleep(random.random() * 0.002)
+    dice = random.Random(index)
+    number = dice.randrange(50) if dice.random() < row.passthrough.get("common", 0.2) else index
+    row.messages = [{"role": "user", "content": f"question {number}"}]
+    row.extra = {"kind": "easy" if index % 2 else "hard", "cost": index / 7}
+    if dice.random() < 0.1:
+        raise RequestError("the server said no")
+    turn = [{"role": "assistant", "content": str(index)}]
+    pairs = [{"id": row.id, "prompt": row.messages, "chosen": turn, "rejected": turn}] if index % 4 == 0 else []
+    return Outcome(row, "bad: very" if dice.random() < 0.2 else None, pairs=pairs)
+
+
+async def doubled(row: Row) -> Outcome:
+    """As `answered`, and some rows become two."""
+    outcome = await answered(row)
+    if outcome.reason is None and row.passthrough["n"] % 4 == 0:
+        outcome.more = [replace(row, id=f"{row.id}-b", extra=row.extra | {"cost": None})]
+    return outcome
+
+
+def endless(target: int, *, seed: int = 1, bad: int = 0, common: float = 0.2) -> Job:
+    """Rows from nothing until there are enough, no question twice, as many easy ones as hard ones."""
+
+    def rows(start: int) -> Iterator[Row]:
+        for index in count(start):
+            fault = "unreadable" if index % 31 == 30 or index < bad else None
+            yield Row(f"row-{index}", [], "test", passthrough={"n": index, "common": common}, fault=fault)
+
+    rules = Rules(unique=True, quota=Quota("kind", ("easy", "hard")))
+    schema = pa.schema([*BASE, *ADDED, ("n", pa.int64()), ("common", pa.float64())])
+    return Job("test", {"seed": seed}, lambda _: answered, lambda *_: rows, schema, target, rules=rules)
+
+
+def over(source: Path, rows: int) -> Job:
+    """Every row of a file once, of which some cannot be read; it has columns of its own by all kinds of names."""
+    lines = [json.dumps({"prompt": f"task {n}", "n": n, "cost": n, "synth:index": n, "index": -n}) for n in range(rows)]
+    source.write_text("\n".join(lines))
+    prompts = open_prompts(open_rows(str(source)))
+    return prompt_job("test", prompts, ADDED, {"seed": 1}, lambda _: doubled)
+
+
+def make(job: Job, path: Path, shard: str | Shard | None = None) -> None:
+    part = Shard.parse(shard) if isinstance(shard, str) else shard
+    generate(job, Roles({}), Output(str(path), shard=part), progress=SILENT)
+
+
+def sharded(job: Job, folder: Path, of: int) -> list[Path]:
+    for number in range(1, of + 1):
+        make(job, folder / str(number), f"{number}/{of}")
+    return [folder / str(number) for number in range(1, of + 1)]
+
+
+def same(one: Path, other: Path) -> None:
+    """The tables of two runs are the same bytes, and their records the same but for times and tokens."""
+    names = [sorted(str(file.relative_to(path)) for file in path.rglob("*") if file.is_file()) for path in (one, other)]
+    assert names[0] == names[1]
+    for name in names[0]:
+        if name.endswith(("arrow", "dataset_info.json")):
+            assert (one / name).read_bytes() == (other / name).read_bytes(), name
+    records = [json.loads((path / "run.json").read_text()) for path in (one, other)]
+    for record in records:
+        for name in ("joined", "command_line", "seconds", "prompt_tokens", "completion_tokens", "finished", "versions"):
+            record.pop(name)
+    assert records[0] == records[1]
+
+
+@pytest.mark.parametrize("of", [1, 2, 8])
+def test_shards_of_a_run_with_a_target_join_exactly(tmp_path: Path, of: int) -> None:
+    make(endless(150), tmp_path / "whole")
+    shards = sharded(endless(150), tmp_path / "parts", of)
+    random.shuffle(shards)
+    joined = synth.join(shards, output=tmp_path / "joined", progress=SILENT)
+    same(tmp_path / "whole", tmp_path / "joined")
+    assert len(joined) == 150 and joined.record is not None
+    assert [one["shard"] for one in joined.record.joined] == [f"{number}/{of}" for number in range(1, of + 1)]
+    assert INDEX.name not in datasets.load_from_disk(str(tmp_path / "joined")).column_names
+    assert "Joined from" in (tmp_path / "joined" / "README.md").read_text()
+    make(endless(170), tmp_path / "whole")  # a joined run is one like any other, which a larger target extends
+    make(endless(170), tmp_path / "joined")
+    assert [*synth.Dataset(tmp_path / "whole")] == [*synth.Dataset(tmp_path / "joined")]
+
+
+@pytest.mark.parametrize(("rows", "of"), [(103, 1), (103, 2), (103, 8), (5, 8)])
+def test_shards_of_a_data_set_join_exactly(tmp_path: Path, rows: int, of: int) -> None:
+    job = over(tmp_path / "in.jsonl", rows)
+    make(job, tmp_path / "whole")
+    synth.join(sharded(job, tmp_path / "parts", of), output=tmp_path / "joined", progress=SILENT)
+    same(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_blocks_of_an_open_number_join_exactly(tmp_path: Path) -> None:
+    """Whoever hands out blocks until there are enough, or all, does not know beforehand how many."""
+    job = over(tmp_path / "in.jsonl", 45)
+    for number in range(1, 6):
+        make(job, tmp_path / "a" / str(number), Shard(number, None, 10))
+        make(endless(14), tmp_path / "b" / str(number), Shard(number, None, 10))
+    make(job, tmp_path / "whole")
+    make(endless(14), tmp_path / "enough")
+    blocks = [*(tmp_path / "a").iterdir()]
+    synth.join(blocks, output=tmp_path / "all", progress=SILENT)
+    same(tmp_path / "whole", tmp_path / "all")
+    synth.join([*(tmp_path / "b").iterdir()], output=tmp_path / "cut", progress=SILENT)
+    same(tmp_path / "enough", tmp_path / "cut")
+    with pytest.raises(UsageError, match="40 of 45 rows"):
+        synth.join([block for block in blocks if block.name != "5"], output=tmp_path / "few", progress=SILENT)
+
+
+def test_too_few_rows_are_told_and_the_shards_go_on(tmp_path: Path) -> None:
+    """Far more duplicates between the shards than the margin has room for."""
+    make(endless(300, common=0.6), tmp_path / "whole")
+    shards = sharded(endless(300, common=0.6), tmp_path / "parts", 8)
+    with pytest.raises(RunError, match="of the 300 rows wanted") as told:
+        synth.join(shards, output=tmp_path / "joined", progress=SILENT)
+    assert not (tmp_path / "joined").exists()
+    said = str(told.value)
+    while not (tmp_path / "joined").exists():
+        more = int(said.split("`rows` ")[1].split(",")[0])
+        sharded(endless(more, common=0.6), tmp_path / "parts", 8)
+        try:
+            synth.join(shards, rows=300, output=tmp_path / "joined", progress=SILENT)
+        except RunError as error:
+            assert said != str(error)
+            said = str(error)
+    same(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_a_run_that_gives_up_gives_up_in_shards(tmp_path: Path) -> None:
+    with pytest.raises(RunError, match="gave up after 200 attempts") as alone:
+        make(endless(100, bad=10**6), tmp_path / "whole")
+    for number in (1, 2):
+        with pytest.raises(RunError, match="gave up after 200 attempts"):
+            make(endless(100, bad=10**6), tmp_path / "parts" / str(number), f"{number}/2")
+    with pytest.raises(RunError) as joined:
+        synth.join([*(tmp_path / "parts").iterdir()], output=tmp_path / "joined", progress=SILENT)
+    assert str(joined.value) == str(alone.value)
+    same(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_what_cannot_be_joined_is_refused_in_one_line(tmp_path: Path) -> None:
+    shards = sharded(endless(30), tmp_path / "parts", 3)
+    make(endless(30), tmp_path / "whole")
+    make(endless(30), tmp_path / "other cut", "2/4")
+    make(endless(31), tmp_path / "other target", "2/3")
+    make(endless(30, seed=2), tmp_path / "other seed", "2/3")
+    shutil.copytree(shards[1], tmp_path / "unfinished")
+    record = json.loads((tmp_path / "unfinished" / "run.json").read_text()) | {"finished": None}
+    (tmp_path / "unfinished" / "progress.json").write_text(json.dumps(record))
+    (tmp_path / "unfinished" / "run.json").unlink()
+    shutil.copytree(shards[1], tmp_path / "lost")
+    (tmp_path / "lost" / "rejected" / "data-00000.arrow").unlink()
+    shutil.copytree(shards[1], tmp_path / "torn")
+    table = tmp_path / "torn" / "data-00000.arrow"
+    table.write_bytes(table.read_bytes()[:-2000])
+    shutil.copytree(shards[1], tmp_path / "lies")
+    lying = record | {"finished": "now", "rejected_shards": []}
+    (tmp_path / "lies" / "run.json").write_text(json.dumps(lying))
+    shutil.copytree(shards[1], tmp_path / "no shard")
+    (tmp_path / "no shard" / "run.json").write_text(json.dumps(record | {"shard": {"number": "2"}}))
+    (tmp_path / "nothing").mkdir()
+    for second, said in {
+        "whole": "is no shard, but a whole run of synth test",
+        "other cut": "do not belong together: shard 1/3 and shard 2/4",
+        "other target": "made for different `rows`",
+        "other seed": r"different runs \(seed: 1, now 2",
+        "unfinished": "shard 2/3 is not finished; make it with the same call again",
+        "lost": "is missing or damaged .* make shard 2/3 again, with `restart`",
+        "torn": "is missing or damaged .* make shard 2/3 again, with `restart`",
+        "lies": "is damaged .*make shard 2/3 again, with `restart`",
+        "no shard": "is damaged .*what it says of its shard is wrong",
+        "nothing": "holds no shard",
+        "parts/1": "shard 1/3 is there twice",
+        "parts/4": "holds no shard",
+    }.items():
+        with pytest.raises(UsageError, match=said) as refused:
+            synth.join([shards[0], tmp_path / second, shards[2]], output=tmp_path / "joined", progress=SILENT)
+        assert "\n" not in str(refused.value) and not (tmp_path / "joined").exists()
+    with pytest.raises(UsageError, match="1 shards are missing: 2/3"):
+        synth.join([shards[0], shards[2]], output=tmp_path / "joined", progress=SILENT)
+    with pytest.raises(UsageError, match="exists"):
+        synth.join(shards, output=tmp_path / "whole", progress=SILENT)
+    with pytest.raises(UsageError, match=r"other settings \(shard\.number"):
+        make(endless(30), shards[0], "2/3")
+    with pytest.raises(UsageError, match=r"other settings \(shard"):
+        make(endless(30), shards[0])
+
+
+def test_an_output_stays_until_the_shards_are_known_to_join(tmp_path: Path) -> None:
+    shards = sharded(endless(30), tmp_path / "parts", 2)
+    make(endless(20), tmp_path / "old")
+    before = (tmp_path / "old" / "run.json").read_bytes()
+    (shards[1] / "data-00000.arrow").unlink()
+    with pytest.raises(UsageError, match="missing or damaged"):
+        synth.join(shards, output=tmp_path / "old", restart=True, progress=SILENT)
+    assert (tmp_path / "old" / "run.json").read_bytes() == before
+
+
+@pytest.mark.parametrize("suffix", [".jsonl", ".parquet"])
+def test_joined_into_a_file(tmp_path: Path, suffix: str) -> None:
+    shards = sharded(endless(30), tmp_path / "parts", 2)
+    generate(endless(30), Roles({}), Output(str(tmp_path / f"whole{suffix}")), progress=SILENT)
+    synth.join(shards, output=tmp_path / f"joined{suffix}", progress=SILENT)
+    for name in (suffix, f".rejected{suffix}", f".pairs{suffix}"):
+        assert (tmp_path / f"whole{name}").read_bytes() == (tmp_path / f"joined{name}").read_bytes()
+    with pytest.raises(UsageError, match="exists"):
+        synth.join(shards, output=tmp_path / f"joined{suffix}", progress=SILENT)
+
+
+def test_a_joining_that_was_killed_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shards = sharded(endless(30), tmp_path / "parts", 2)
+    make(endless(30), tmp_path / "whole")
+    make(endless(10), tmp_path / "joined")
+    unfinished = json.loads((tmp_path / "joined" / "run.json").read_text()) | {"joined": [{}], "finished": None}
+    (tmp_path / "joined" / "progress.json").write_text(json.dumps(unfinished))
+    (tmp_path / "joined" / "run.json").unlink()
+    synth.join(shards, output=tmp_path / "joined", progress=SILENT)
+    same(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_shards_are_written_i_of_n() -> None:
+    assert Shard.parse(" 03/8") == Shard(3, 8)
+    for text in ("", "3", "0/8", "9/8", "3/0", "-1/8", "3/8/1", "a/b", "1.5/3", "٣/٨", "1/" + "9" * 5000):
+        with pytest.raises(UsageError, match="1/8"):
+            Shard.parse(text)
+
+
+@pytest.mark.parametrize("of", [1, 2, 3, 8])
+@pytest.mark.parametrize("total", [None, 0, 1, 7, 8, 9, 64])
+def test_every_row_is_in_one_shard(of: int, total: int | None) -> None:
+    found: list[int] = []
+    for number in range(1, of + 1):
+        shard = Shard(number, of).over(total, turn=2)
+        size = 40 if shard.size is None else shard.size
+        rows = [
+            row for _, row in zip(range(size), shard.rows(lambda start: iter(range(start, 10**6)))(0), strict=False)
+        ]
+        assert rows == [shard.row(index) for index in range(size)]
+        for start in (0, size // 2, size):
+            assert [row for _, row in zip(range(size - start), shard.rows(count)(start), strict=False)] == rows[start:]
+        found += rows
+    assert sorted(found) == [*range(40 * of if total is None else total)]
+    assert Shard.read(json.loads(json.dumps(shard.record()))) == shard
+
+
+def test_a_shard_says_so(tmp_path: Path) -> None:
+    make(endless(30), tmp_path / "one", "2/3")
+    record = read_record(tmp_path / "one")
+    assert record is not None and record.shard is not None and (record.asked, record.shard["number"]) == (30, 2)
+    assert datasets.load_from_disk(str(tmp_path / "one"))[INDEX.name][:2] == [3, 14]  # 2 and 15 are bad
+    assert "`synth join`" in (tmp_path / "one" / "README.md").read_text()
