@@ -20,8 +20,8 @@ import synth
 from cli.main import cli
 
 ROOT = Path(__file__).parent.parent
-README, GUIDE = ROOT / "README.md", ROOT / "samples" / "guide.md"
-DOCS = (README, GUIDE)
+README, GUIDE, SCALE = ROOT / "README.md", ROOT / "samples" / "guide.md", ROOT / "samples" / "scale.md"
+DOCS = (README, GUIDE, SCALE)
 
 
 def blocks(language: str) -> list[str]:
