@@ -96,20 +96,33 @@ def contaminated(
     Raises:
         ValueError: for `short` under 1 or above `long`.
     """
-    check_widths(long, short)
-    texts = [*items, *answers]
-    index = _build(texts, len(items), long, short)
-    reasons: list[str | None] = [None] * len(frame)
-    for column in ("prompt", "answer"):
-        for piece in split(frame[column]):
-            owners, widths = _match(piece, index)
-            for row, at in _first_found(owners, piece.starts):
-                if reasons[piece.first + row] is None:
-                    benchmark, number, _ = texts[owners[at]]
-                    part = "" if owners[at] < len(items) else "answer of "
-                    shown = _shown(piece, owners, at, int(widths[at]), int(piece.starts[row + 1]))
-                    reasons[piece.first + row] = f"contaminated: {part}{benchmark} item {number}: “{shown}”"
-    return pl.Series("reason", reasons, pl.String)
+    return Benchmarks(items, answers, long, short).find(frame)
+
+
+class Benchmarks:
+    """Items of benchmarks, ready to be looked for; the arguments are those of `contaminated`."""
+
+    def __init__(
+        self, items: Sequence[Item], answers: Sequence[Item] = (), long: int = LONG, short: int = SHORT
+    ) -> None:
+        check_widths(long, short)
+        self._asked = len(items)
+        self._texts = [*items, *answers]
+        self._index = _build(self._texts, len(items), long, short)
+
+    def find(self, frame: pl.DataFrame) -> pl.Series:
+        """The reasons of some rows, as `contaminated` gives them."""
+        reasons: list[str | None] = [None] * len(frame)
+        for column in ("prompt", "answer"):
+            for piece in split(frame[column]):
+                owners, widths = _match(piece, self._index)
+                for row, at in _first_found(owners, piece.starts):
+                    if reasons[piece.first + row] is None:
+                        benchmark, number, _ = self._texts[owners[at]]
+                        part = "" if owners[at] < self._asked else "answer of "
+                        shown = _shown(piece, owners, at, int(widths[at]), int(piece.starts[row + 1]))
+                        reasons[piece.first + row] = f"contaminated: {part}{benchmark} item {number}: “{shown}”"
+        return pl.Series("reason", reasons, pl.String)
 
 
 @dataclass(frozen=True, slots=True)

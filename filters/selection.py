@@ -35,18 +35,15 @@ def shortest_right(frame: pl.DataFrame) -> pl.Series:
     """The shortest right answer to each prompt (Munkhbat et al. 2025, arXiv 2502.20122), in characters.
 
     Args:
-        frame: rows with `prompt`, `answer`, `id` and `verdict` (right, wrong or unscorable).
+        frame: rows with `prompt` (or what tells prompts apart), `length` of the answer, `id` and `verdict` (right,
+            wrong or unscorable).
 
     Returns:
         Reasons, `not right: wrong` and `longer: than the right answer of ID`.
     """
     ids = frame["id"].to_list()
-    found = frame.select(
-        pl.col("verdict").fill_null("not judged"),
-        pl.col("prompt").fill_null(""),
-        pl.col("answer").fill_null("").str.len_chars().alias("length"),
-    )
-    shortest: dict[str, tuple[int, int]] = {}
+    found = frame.select(pl.col("verdict").fill_null("not judged"), "prompt", "length")
+    shortest: dict[Any, tuple[int, int]] = {}
     for row, (verdict, prompt, length) in enumerate(found.iter_rows()):
         if verdict == "right" and (prompt not in shortest or length < shortest[prompt][0]):
             shortest[prompt] = (length, row)

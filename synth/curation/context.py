@@ -1,5 +1,6 @@
 """The context in which filters are made: columns of the set, files to read, embedding models."""
 
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
@@ -14,7 +15,7 @@ from filters.names import near_or_all
 from synth.chat.derive import format_for
 from synth.chat.format import ChatFormat
 from synth.curation.embeddings import Embedder, open_embedder
-from synth.curation.pipeline import frame_of
+from synth.curation.frames import blocks_of
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import Rows, conversations, open_source
 from synth.data.schema.benchmarks import benchmark_of
@@ -49,7 +50,7 @@ class FilterContext:
     inputs: dict[str, str | None] = field(default_factory=dict)
     piped: bool = False
     _embedders: dict[str, Embedder] = field(default_factory=dict)
-    _vectors: dict[tuple[str, str], tuple[pl.Series, NDArray[np.float32]]] = field(default_factory=dict)
+    _vectors: dict[tuple[str, str], list[tuple[NDArray[np.int64], NDArray[np.float32]]]] = field(default_factory=dict)
 
     def column(self, name: str) -> str:
         """The name of a column, if there is one.
@@ -81,20 +82,24 @@ class FilterContext:
             self.piped = True
         return open_source(source)
 
-    def embedding(self, model: str, of: Text) -> Callable[[pl.DataFrame], NDArray[np.float32]]:
-        """A function that embeds the texts of a frame as unit vectors. The model is loaded at the first call.
+    def embedding(self, model: str, of: Text) -> Callable[[pl.DataFrame], pl.Series]:
+        """A function that embeds the texts of a frame: unit vectors, as a column `vector`.
 
-        Rows keep their vectors: the next filter, which sees some of them, need not make them again.
+        The model is loaded at the first call. Rows keep their vectors: the next filter, which sees some of them, need
+        not make them again.
         """
         if ":" not in model:  # models of other libraries are recorded by their name in the step
             self.inputs[model] = model_revision(model)
+        known = self._vectors.setdefault((model, of), [])
 
-        def embed(frame: pl.DataFrame) -> NDArray[np.float32]:
-            if (model, of) not in self._vectors:
-                self._vectors[model, of] = frame["row"], self.vectors(model, frame[of])
-            rows, vectors = self._vectors[model, of]
-            known: NDArray[np.float32] = vectors[rows.search_sorted(frame["row"]).to_numpy()]
-            return known
+        def embed(frame: pl.DataFrame) -> pl.Series:
+            rows = frame["row"].to_numpy()
+            made = bisect_right(known, rows[0], key=lambda block: block[0][0]) - 1
+            if made < 0 or rows[0] > known[made][0][-1]:
+                made = len(known)
+                known.append((rows, self.vectors(model, frame[of])))
+            theirs, vectors = known[made]
+            return pl.Series("vector", vectors[np.searchsorted(theirs, rows)])
 
         return embed
 
@@ -147,7 +152,8 @@ class FilterContext:
         try:
             asked = question_column(texts)
         except ValueError:
-            return frame_of(self._conversations(source, prompts.source)).select("prompt", "answer").rows()
+            rows = self._conversations(source, prompts.source)
+            return [pair for block in blocks_of(rows) for pair in block.frame().select("prompt", "answer").iter_rows()]
         self.inputs[source] = prompts.fingerprint
         answered = answer_column(name for name in texts if name != asked)
         items: list[tuple[str | None, str | None]] = []

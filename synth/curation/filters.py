@@ -1,6 +1,7 @@
 """The filters that `synth filter` knows by name, each marked as `synth.curation.registry` says."""
 
 import os
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Literal
 
@@ -12,7 +13,8 @@ from filters import heuristics, personal
 from filters import language as languages
 from filters.semantic_duplicates import semantic_duplicates
 from synth.curation.context import FilterContext, Text
-from synth.curation.pipeline import Filter, frame_of
+from synth.curation.frames import blocks_of
+from synth.curation.pipeline import Compared, Filter, held
 from synth.curation.registry import removes
 from synth.data.files.names import short_name, source_name
 from synth.errors import UsageError
@@ -114,10 +116,10 @@ def Secrets(_: FilterContext) -> Filter:
 
 
 @removes
-def Duplicates(context: FilterContext, of: Text = "text", against: DataPath | None = None) -> Filter:
+def Duplicates(context: FilterContext, of: Text = "text", against: DataPath | None = None) -> Compared:
     """Rows with the same words as an earlier row, or as one of another set, against=SET."""
-    others = None if against is None else _named(context, against, of)
-    return lambda frame: twins.exact_duplicates(frame, of, others)
+    others = _named(context, of, against)
+    return Compared(lambda: twins.ExactDuplicates(of, others and others()))
 
 
 @removes
@@ -127,41 +129,42 @@ def NearDuplicates(
     of: Text = "text",
     n: int = twins.SHINGLE_WORDS,
     against: DataPath | None = None,
-) -> Filter:
+) -> Compared:
     """Rows similar to an earlier row, or to one of another set: Jaccard index of their word n-grams."""
     twins.check_threshold(threshold)
     twins.check_shingle(n)
-    others = None if against is None else _named(context, against, of)
-    return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
+    others = _named(context, of, against)
+    return Compared(lambda: twins.NearDuplicates(of, threshold, others and others(), n))
 
 
 @removes
 def SemanticDuplicates(
     context: FilterContext, model: str, threshold: float = 0.95, of: Text = "text", against: DataPath | None = None
-) -> Filter:
+) -> Compared:
     """Rows with the meaning of an earlier row, or of one of another set: cosine of embeddings; see below for MODEL."""
     twins.check_threshold(threshold)
     embed = context.embedding(model, of)
-    others = None if against is None else _named(context, against, of)
+    others = _named(context, of, against)
 
-    def find(frame: pl.DataFrame) -> pl.Series:
-        theirs = None if others is None else (others, context.vectors(model, others[of]))
-        return semantic_duplicates(frame, embed(frame), threshold, theirs)
+    def find(whole: pl.DataFrame) -> pl.Series:
+        theirs = others and pl.concat(others())
+        compared = None if theirs is None else (theirs, context.vectors(model, theirs[of]))
+        return semantic_duplicates(whole, whole["vector"].to_numpy(), threshold, compared)
 
-    return find
+    return held(lambda frame: frame.select("id", embed(frame)), find)
 
 
 @removes
 def Against(
     context: FilterContext, *sets: DataPath, threshold: float = 0.7, of: Text = "prompt", n: int = twins.SHINGLE_WORDS
-) -> Filter:
+) -> Compared:
     """Rows that ask nearly the same as a row of other data sets: against:target.jsonl."""
     if not sets:
         raise UsageError("name the data sets to stay clear of, as in against:target.jsonl")
     twins.check_threshold(threshold)
     twins.check_shingle(n)
-    others = pl.concat([_named(context, source, of) for source in sets])
-    return lambda frame: twins.near_duplicates(frame, of, threshold, others, n)
+    others = _named(context, of, *sets)
+    return Compared(lambda: twins.NearDuplicates(of, threshold, others and others(), n))
 
 
 @removes
@@ -180,7 +183,7 @@ def Contamination(
             if question is not None:
                 asked.append((name, number, question))
             answers += [(name, number, text) for text in benchmarks.as_written(answer or "")]
-    return lambda frame: benchmarks.contaminated(frame, asked, answers, words, short)
+    return benchmarks.Benchmarks(asked, answers, words, short).find
 
 
 @removes
@@ -262,10 +265,15 @@ def _with_thoughts(of: Text, find: Filter, too_long: Filter) -> Filter:
     return both
 
 
-def _named(context: FilterContext, source: DataPath, of: Text) -> pl.DataFrame:
-    """A set to stay clear of: a text of each row, and which row it is."""
-    name = pl.format(f"{_braceless(short_name(source))} row {{}}", "row").alias("id")
-    return frame_of(context.open(os.fspath(source))).select(name, of)
+def _named(context: FilterContext, of: Text, *sources: DataPath | None) -> Callable[[], Iterator[pl.DataFrame]] | None:
+    """Sets to stay clear of, if any is named: a text of each row, and which row it is, some at a time."""
+    sets = [
+        (pl.format(f"{_braceless(short_name(source))} row {{}}", "row").alias("id"), context.open(os.fspath(source)))
+        for source in sources
+        if source is not None
+    ]
+    frames = lambda: (block.frame().select(name, of) for name, rows in sets for block in blocks_of(rows))  # noqa: E731
+    return frames if sets else None
 
 
 def _benchmark(file: str) -> str:

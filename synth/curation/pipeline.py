@@ -1,34 +1,74 @@
 """Curation: filters in the order given, each seeing only the rows that those before it left.
 
-A filter is a function from a frame to a series of reasons, null where a row passes; see `frame_of` for its columns.
-Choosing rows (the best 1,000, one of each cluster) is a filter like any other: it gives a reason to those not chosen.
+A filter gives a reason to each row that it removes (see `synth.curation.frames` for what it sees of a row). Most judge
+each row by itself: they are handed some rows at a time. A comparison has to know all rows before it can judge one: it
+is handed them some at a time as well, keeps what it needs, and judges in the end. Choosing rows (the best 1,000, one of
+each cluster) is a comparison like any other: it gives a reason to those not chosen.
+
+So the rows are gone through once for each comparison, together with the filters before it, and once more to write them.
+No more than a few blocks of rows are in memory beside what comparisons keep, and two bytes a row for what became of it;
+reasons are on disk until they are written.
 """
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from types import MappingProxyType
+from typing import Any, Protocol
 
+import numpy as np
 import polars as pl
 import pyarrow as pa
+from numpy.typing import NDArray
 
-from synth.data.plain import TEXT, has_texts
+from filters.spill import SpillError, Texts
+from synth.curation.frames import Block, blocks_of
 from synth.data.prompts import PromptSet
 from synth.data.row import REASON
-from synth.data.schema.names import free_name
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 
 Filter = Callable[[pl.DataFrame], pl.Series]
-
-TEXTS = ("prompt", "answer", "text", "system", "thoughts", "calls")
-"""Columns of text that every frame has."""
+"""Reasons for rows that are judged one by one, null where one passes."""
 
 REASON_LENGTH = 400
 """Characters of a reason that are kept: a filter of a user's may quote a whole row."""
 
-_OURS = (*TEXTS, "row", "roles")
-_BETWEEN_TURNS = "\n\n"
+EXAMPLES = 3
+"""Rows of each category that are remembered to be shown."""
+
+
+class Comparison(Protocol):
+    """A filter at work that must know all rows."""
+
+    def add(self, frame: pl.DataFrame) -> None:
+        """Take the next rows."""
+        ...
+
+    def reasons(self) -> Iterable[Any]:
+        """Series of reasons, together one for each row in their order, null where it passes."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Compared:
+    """A filter that must know all rows.
+
+    Attributes:
+        begin: begins a comparison.
+    """
+
+    begin: Callable[[], Comparison]
+
+
+def held(keep: Callable[[pl.DataFrame], pl.DataFrame], find: Callable[[pl.DataFrame], Any]) -> Compared:
+    """A filter that looks at all rows at once.
+
+    Args:
+        keep: what is held of some rows until then, a row for each of them.
+        find: the reasons, from what was held of all.
+    """
+    return Compared(lambda: _Held(keep, find))
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,202 +84,220 @@ class OpenStep:
 
     text: str
     name: str
-    find: Filter
+    find: Filter | Compared
     keeps: bool = False
 
+    def said(self, reason: str) -> str:
+        """A reason as it stands beside a row: `filter / category: particulars`."""
+        same = reason.split(":", 1)[0] == self.name.replace("-", " ")
+        return reason if same else f"{self.name} / {reason}"
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(slots=True)
 class Removal:
-    """The rows that one step removed.
+    """What one step removed.
 
     Attributes:
         step: the step.
         seen: rows that were left for it.
-        rows: indices of the rows that it removed, in order.
-        reasons: why, row by row, without the step's name.
+        removed: rows that it removed.
+        categories: how many for each category of reasons: the part before the colon.
+        examples: of each category the first rows by their index, and the particulars of their reasons.
     """
 
     step: OpenStep
-    seen: int
-    rows: list[int]
-    reasons: list[str]
+    seen: int = 0
+    removed: int = 0
+    categories: Counter[str] = field(default_factory=Counter)
+    examples: dict[str, list[tuple[int, str]]] = field(default_factory=dict)
 
-    @property
-    def categories(self) -> Counter[str]:
-        """The number of rows in each category of reasons: the part before the colon."""
-        return Counter(reason.split(":", 1)[0] for reason in self.reasons)
+    def add(self, rows: Iterable[int], reasons: Sequence[str]) -> None:
+        """Count rows that it removed, by their index and with its reasons."""
+        self.removed += len(reasons)
+        for row, reason in zip(rows, reasons, strict=True):
+            category, _, particulars = reason.partition(":")
+            self.categories[category] += 1
+            examples = self.examples.setdefault(category, [])
+            if len(examples) < EXAMPLES:
+                examples.append((row, particulars.strip()))
 
 
-@dataclass(frozen=True, slots=True)
+Judges = Sequence[tuple[Removal, Filter]]
+"""Filters of single rows that follow one another, and what they have removed."""
+
+
 class Curation:
-    """What became of every row.
+    """What becomes of the rows of a set.
 
     Attributes:
-        reasons: of every row, null where it stays: `filter / category: particulars`.
-        removals: what each step did, in order.
+        removals: what each step removed, in their order; complete when `rows` has been gone through.
     """
 
-    reasons: list[str | None]
-    removals: list[Removal] = field(default_factory=list)
+    def __init__(self, prompts: PromptSet, steps: Sequence[OpenStep]) -> None:
+        self.removals = [Removal(step) for step in steps]
+        self._prompts = prompts
+        # of each row 0 while it is left, else the number of the log, counted from 1, that has its reason
+        self._gone = np.zeros(prompts.total, np.uint16)
+        self._logs: list[Texts] = []
+
+    def rows(
+        self, start: int = 0, told: Callable[[int], None] = lambda _: None
+    ) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """The rows from index `start` on: those that stay, and those that do not with their `reason`, batch by batch.
+
+        Args:
+            start: rows before it are judged, too, and not given.
+            told: is told how many rows have been handed to a comparison.
+
+        Raises:
+            UsageError: a filter failed, or gave something else than a reason for each row.
+            RunError: the disk for temporary files failed.
+        """
+        judges: list[tuple[Removal, Filter]] = []
+        try:
+            for removal in self.removals:
+                find = removal.step.find
+                if isinstance(find, Compared):
+                    self._compare(judges, removal, find, told)
+                    judges = []
+                else:
+                    judges.append((removal, find))
+            yield from self._curated(judges, start)
+        except SpillError as error:
+            raise RunError(str(error.strerror)) from error
+
+    def _compare(self, judges: Judges, removal: Removal, compared: Compared, told: Callable[[int], None]) -> None:
+        """Go through the rows once: those that judges leave are compared."""
+        log = self._new_log()
+        comparison: Comparison | None = None
+        for block, left, reasons in self._judged(judges):
+            gone = np.flatnonzero([reason is not None for reason in reasons])
+            self._note(log, block.start + gone, [reason for reason in reasons if reason is not None])
+            removal.seen += len(left)
+            if len(left):
+                with _naming(removal.step):
+                    comparison = comparison or compared.begin()
+                    comparison.add(left)
+            told(block.end)
+        if comparison is None:
+            return
+        log, rows, at = self._new_log(), np.flatnonzero(self._gone == 0), 0
+        with _naming(removal.step):
+            for given in comparison.reasons():
+                found = _lines(removal.step, given, len(rows) - at, some=True)
+                gone = rows[at : at + len(found)][found.is_not_null().to_numpy()]
+                texts = found.drop_nulls().to_list()
+                removal.add(gone.tolist(), texts)
+                self._note(log, gone, [removal.step.said(text) for text in texts])
+                at += len(found)
+            if at < len(rows):
+                raise _refused(removal.step, given, len(rows))
+
+    def _curated(self, judges: Judges, start: int) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
+        """Go through the rows for the last time."""
+        read = [0] * len(self._logs)
+        for block, _, reasons in self._judged(judges):
+            gone = self._gone[block.start : block.end]
+            for number, log in enumerate(self._logs):
+                rows = np.flatnonzero(gone == number + 1)
+                for row, reason in zip(rows, log.read(read[number] + np.arange(len(rows))), strict=True):
+                    reasons[row] = reason
+                read[number] += len(rows)
+            at = block.start
+            for batch in block.batches:
+                skip = min(max(0, start - at), batch.num_rows)
+                said = pa.array(reasons[at - block.start + skip : at - block.start + batch.num_rows], pa.string())
+                at += batch.num_rows
+                if some := batch.slice(skip):
+                    rejected = pa.record_batch([*some.columns, said], schema=some.schema.append(REASON))
+                    yield some.filter(said.is_null()), rejected.filter(said.is_valid())
+
+    def _judged(self, judges: Judges) -> Iterator[tuple[Block, pl.DataFrame, list[str | None]]]:
+        """Each block, of its rows those that judges leave, and the reasons of those that they remove or cannot read."""
+        for block in blocks_of(self._prompts):
+            left, outcomes = self._judge(judges, block)
+            gone = self._gone[block.start : block.end] != 0
+            reasons = [None if known else fault for known, fault in zip(gone.tolist(), block.faults, strict=True)]
+            for (removal, _), (seen, rows, texts) in zip(judges, outcomes, strict=True):
+                removal.seen += seen
+                removal.add(rows, texts)
+                for row, text in zip(rows, texts, strict=True):
+                    reasons[row - block.start] = removal.step.said(text)
+            yield block, left, reasons
+
+    def _judge(self, judges: Judges, block: Block) -> tuple[pl.DataFrame, list[tuple[int, list[int], list[str]]]]:
+        """Of a block the rows that are left, and of each judge the rows it saw, and removed, and why."""
+        readable = np.array([fault is None for fault in block.faults], bool)
+        left = block.frame().filter(readable & (self._gone[block.start : block.end] == 0))
+        outcomes = []
+        for removal, find in judges:
+            found = pl.Series("reason", [], pl.String)
+            if len(left):
+                with _naming(removal.step):
+                    found = _lines(removal.step, find(left), len(left))
+            removed = found.is_not_null()
+            outcomes.append((len(left), left["row"].filter(removed).to_list(), found.drop_nulls().to_list()))
+            left = left.filter(~removed)
+        return left, outcomes
+
+    def _new_log(self) -> int:
+        self._logs.append(Texts())
+        return len(self._logs)
+
+    def _note(self, log: int, rows: NDArray[np.int64], reasons: Sequence[str]) -> None:
+        """Keep the reasons of rows that are gone, in their order."""
+        self._logs[log - 1].add(reasons)
+        self._gone[rows] = log
 
 
-def schema_of(prompts: PromptSet) -> pa.Schema:
-    """The columns of the output: those of the input. One named `reason` is renamed `input_reason`."""
-    whole = prompts.schema(pa.schema([REASON]))
-    return whole.remove(whole.get_field_index(REASON.name))
+class _Held:
+    """A comparison of all rows at once."""
+
+    def __init__(self, keep: Callable[[pl.DataFrame], pl.DataFrame], find: Callable[[pl.DataFrame], Any]) -> None:
+        self._keep = keep
+        self._find = find
+        self._frames: list[pl.DataFrame] = []
+
+    def add(self, frame: pl.DataFrame) -> None:
+        self._frames.append(self._keep(frame))
+
+    def reasons(self) -> Iterator[Any]:
+        whole = pl.concat(self._frames)
+        self._frames = []
+        yield self._find(whole)
 
 
-def frame_of(prompts: PromptSet) -> pl.DataFrame:
-    """The rows as filters see them.
-
-    `id`      names the row
-    `row`     its index
-    `prompt`  the user's turns, an empty line between two
-    `answer`  the assistant's turns likewise; a plain text; where there is neither the reference; else null
-    `text`    all turns but the system's, and an answer that is the reference; or a plain text
-    `system`  the system's turns; null without any
-    `thoughts`  what the assistant thought before its turns; null without any
-    `calls`   the tools that it called, with their arguments, each on a line; null without any
-    `roles`   the roles of the turns
-
-    A turn's text is its content: thoughts and calls stand in no other column.
-
-    Beside these are the set's own columns; one that bears a name of the above goes by `input_NAME`. Scored tokens
-    give two more, unless the set has such columns: `tokens`, and `perplexity` of those that are scored.
-    """
-    batches = [completed for _, completed in prompts.completed(pa.schema([REASON]))]
-    frame = pl.DataFrame(pa.Table.from_batches(batches, schema=schema_of(prompts)))
-    renamed = _renamed(frame.columns)
-    frame = frame.rename(renamed)
-    plain = _plain(renamed[TEXT]) if has_texts(prompts.source.schema) else pl.lit(None, pl.String)
-    frame = frame.with_columns(
-        _turns("user").alias("prompt"),
-        pl.coalesce(_turns("assistant"), plain, "reference").alias("answer"),
-        _turns("system", "developer").alias("system"),
-        _thoughts(frame).alias("thoughts"),
-        _calls(frame).alias("calls"),
-        pl.col("messages").list.eval(pl.element().struct.field("role")).alias("roles"),
-        pl.int_range(pl.len()).alias("row"),
-    )
-    said = _turns("system", "developer", others=True)
-    unsaid = pl.when(_turns("assistant").is_null()).then(pl.col("reference"))
-    whole = pl.concat_str(said, unsaid, separator=_BETWEEN_TURNS, ignore_nulls=True)
-    frame = frame.with_columns(pl.coalesce(plain, whole).alias("text"))
-    return frame.with_columns(**_of_tokens(frame))
-
-
-def columns_of(prompts: PromptSet) -> list[str]:
-    """The names of the columns that `frame_of` gives, without reading a row."""
-    nothing = PromptSet(prompts.source, 0, prompts.fingerprint, limit=0)
-    return frame_of(nothing).columns
-
-
-def curate(
-    frame: pl.DataFrame, steps: Sequence[OpenStep], faults: Mapping[int, str] = MappingProxyType({})
-) -> Curation:
-    """Run the steps one after another. Rows that cannot be read (`faults`, by their index) come before no filter.
+@contextmanager
+def _naming(step: OpenStep) -> Iterator[None]:
+    """Say which step failed.
 
     Raises:
-        UsageError: a filter failed, or gave something else than a reason for each row.
+        UsageError: it did.
     """
-    curation = Curation([faults.get(row) for row in range(len(frame))])
-    left = frame.filter(~pl.col("row").is_in(list(faults))) if faults else frame
-    for step in steps:
-        reasons = _reasons(step, left)
-        removed = reasons.is_not_null()
-        removal = Removal(step, len(left), left["row"].filter(removed).to_list(), reasons.filter(removed).to_list())
-        for row, reason in zip(removal.rows, removal.reasons, strict=True):
-            same = reason.split(":", 1)[0] == step.name.replace("-", " ")
-            curation.reasons[row] = reason if same else f"{step.name} / {reason}"
-        curation.removals.append(removal)
-        left = left.filter(~removed)
-    return curation
-
-
-def curated(
-    prompts: PromptSet, reasons: Sequence[str | None], start: int = 0
-) -> Iterator[tuple[pa.RecordBatch, pa.RecordBatch]]:
-    """The rows from index `start` on: those that stay, and those that do not with their `reason`, batch by batch."""
-    for _, batch in prompts.completed(pa.schema([REASON]), start):
-        said = pa.array(reasons[start : start + batch.num_rows], pa.string())
-        start += batch.num_rows
-        gone = said.is_valid()
-        rejected = pa.record_batch([*batch.columns, said], schema=batch.schema.append(REASON)).filter(gone)
-        yield batch.filter(said.is_null()), rejected
-
-
-def _renamed(columns: Sequence[str]) -> dict[str, str]:
-    """New names for columns that bear one of ours."""
-    return {name: free_name(name, {name}, columns) for name in _OURS if name in columns}
-
-
-def _plain(column: str) -> pl.Expr:
-    """The texts of a column where rows are no conversations; null for all others."""
-    return pl.when(pl.col("messages").list.len().fill_null(0) == 0).then(pl.col(column).cast(pl.String))
-
-
-def _turns(*roles: str, others: bool = False) -> pl.Expr:
-    """The turns of these roles, or of all others, as one text; null where there are none."""
-    role = pl.element().struct.field("role").fill_null("")
-    wanted = ~role.is_in(roles) if others else role.is_in(roles)
-    content = pl.when(wanted).then(pl.element().struct.field("content").fill_null(""))
-    contents = pl.col("messages").list.eval(content).list.drop_nulls()
-    return pl.when(contents.list.len() > 0).then(contents.list.join(_BETWEEN_TURNS))
-
-
-def _thoughts(frame: pl.DataFrame) -> pl.Expr:
-    """The thoughts of all turns as one text; null where there are none."""
-    if not _has(frame, "reasoning_content"):
-        return pl.lit(None, pl.String)
-    found = pl.col("messages").list.eval(pl.element().struct.field("reasoning_content")).list.drop_nulls()
-    return pl.when(found.list.len() > 0).then(found.list.join(_BETWEEN_TURNS))
-
-
-def _calls(frame: pl.DataFrame) -> pl.Expr:
-    """The calls of all turns, each on a line; null where there are none."""
-    if not _has(frame, "tool_calls"):
-        return pl.lit(None, pl.String)
-    calls = pl.col("messages").list.eval(pl.element().struct.field("tool_calls").list.explode()).list.drop_nulls()
-    function = pl.element().struct.field("function").struct
-    found = calls.list.eval(pl.format("{}({})", function.field("name"), function.field("arguments")))
-    return pl.when(found.list.len() > 0).then(found.list.join("\n"))
-
-
-def _has(frame: pl.DataFrame, part: str) -> bool:
-    """Whether turns have a place for a part."""
-    kind = frame.schema["messages"]
-    turn = kind.inner if isinstance(kind, pl.List) else None
-    return isinstance(turn, pl.Struct) and any(item.name == part for item in turn.fields)
-
-
-def _of_tokens(frame: pl.DataFrame) -> dict[str, pl.Expr]:
-    """What scored tokens tell of a row."""
-    columns = {}
-    if isinstance(frame.schema.get("input_ids"), pl.List) and "tokens" not in frame.columns:
-        columns["tokens"] = pl.col("input_ids").list.len()
-    if frame.schema.get("logprobs") in (pl.List(pl.Float32), pl.List(pl.Float64)) and "perplexity" not in frame.columns:
-        columns["perplexity"] = (-pl.col("logprobs").list.mean().cast(pl.Float64)).exp()
-    return columns
-
-
-def _reasons(step: OpenStep, frame: pl.DataFrame) -> pl.Series:
-    """A step's reasons: one line each, of bounded length."""
-    if not len(frame):
-        return pl.Series("reason", [], pl.String)
     try:
-        reasons = step.find(frame)
+        yield
     except (ValueError, pl.exceptions.PolarsError) as error:
         first = str(error).partition("\n")[0]  # the rest of polars' message is the whole expression
         raise UsageError(f"{step.text}: {first}") from error
-    if not isinstance(reasons, pl.Series) or len(reasons) != len(frame) or reasons.dtype not in (pl.String, pl.Null):
-        raise UsageError(
-            f"{step.text}: it gave {_described(reasons)}, not a reason or null for each of {len(frame)} rows"
-        )
-    lines = reasons.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars().str.head(REASON_LENGTH)
+
+
+def _lines(step: OpenStep, given: Any, rows: int, *, some: bool = False) -> pl.Series:
+    """A step's reasons for so many rows, or for `some` of them: one line each, of bounded length.
+
+    Raises:
+        UsageError: it gave something else.
+    """
+    if not isinstance(given, pl.Series) or given.dtype not in (pl.String, pl.Null) or len(given) > rows:
+        raise _refused(step, given, rows)
+    if len(given) < rows and not some:
+        raise _refused(step, given, rows)
+    lines = given.cast(pl.String).str.replace_all(r"\s+", " ").str.strip_chars().str.head(REASON_LENGTH)
     return lines.replace("", "no reason given").alias("reason")
 
 
-def _described(given: object) -> str:
+def _refused(step: OpenStep, given: object, rows: int) -> UsageError:
     if isinstance(given, pl.Series):
-        return f"{len(given)} values of type {given.dtype}"
-    return re.sub(r"\s+", " ", f"{type(given).__name__} {given!r:.80}")
+        described = f"{len(given)} values of type {given.dtype}"
+    else:
+        described = re.sub(r"\s+", " ", f"{type(given).__name__} {given!r:.80}")
+    return UsageError(f"{step.text}: it gave {described}, not a reason or null for each of {rows} rows")

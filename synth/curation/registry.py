@@ -13,7 +13,7 @@ from functools import wraps
 from typing import Concatenate, Literal, ParamSpec
 
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import Filter
+from synth.curation.pipeline import Compared, Filter
 
 P = ParamSpec("P")
 StepKind = Literal["filter", "keep"]
@@ -34,24 +34,24 @@ class Step:
     kind: StepKind
     text: str
     name: str
-    make: Callable[[FilterContext], Filter] = field(repr=False, compare=False)
+    make: Callable[[FilterContext], Filter | Compared] = field(repr=False, compare=False)
 
 
 MAKERS: dict[StepKind, dict[str, Callable[..., Step]]] = {"filter": {}, "keep": {}}
 """All filters and selections, by their names on the command line."""
 
 
-def removes(make: Callable[Concatenate[FilterContext, P], Filter]) -> Callable[P, Step]:
+def removes(make: Callable[Concatenate[FilterContext, P], Filter | Compared]) -> Callable[P, Step]:
     """Mark a function that makes a filter."""
     return _registered("filter", make)
 
 
-def keeps(make: Callable[Concatenate[FilterContext, P], Filter]) -> Callable[P, Step]:
+def keeps(make: Callable[Concatenate[FilterContext, P], Filter | Compared]) -> Callable[P, Step]:
     """Mark a function that makes a selection: a filter that gives a reason to each row that is not chosen."""
     return _registered("keep", make)
 
 
-def _registered(kind: StepKind, make: Callable[Concatenate[FilterContext, P], Filter]) -> Callable[P, Step]:
+def _registered(kind: StepKind, make: Callable[Concatenate[FilterContext, P], Filter | Compared]) -> Callable[P, Step]:
     name = re.sub(r"(?<!^)(?=[A-Z])", "-", make.__name__).lower()
     signature = inspect.signature(make)
     settings = list(signature.parameters.values())[1:]

@@ -3,7 +3,8 @@
 from collections.abc import Sequence
 
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import columns_of, curate, curated, frame_of, schema_of
+from synth.curation.frames import blocks_of, columns_of, schema_of
+from synth.curation.pipeline import Curation
 from synth.curation.registry import Step
 from synth.curation.steps import open_steps
 from synth.curation.summary import StepSummary, summaries
@@ -61,14 +62,14 @@ def run_steps(
             record.note = _note(record, prompts)
             progress.say(f"{output.path} already holds {record.accepted:,} rows")
             return record, []
-        frame = frame_of(prompts)
-        curation = curate(frame, opened, prompts.faults())
+        curation = Curation(prompts, opened)
         with progress.meter("filter") as meter:
-            for accepted, rejected in curated(prompts, curation.reasons, sink.next):
+            told = lambda rows: meter.show(rows, prompts.total, "compared")  # noqa: E731
+            for accepted, rejected in curation.rows(sink.next, told):
                 sink.extend(accepted, rejected)
                 meter.show(sink.next, prompts.total, "")
         record.note = _note(record, prompts)
-    did = summaries(curation, frame if explain else None)
+    did = summaries(curation.removals, (block.frame() for block in blocks_of(prompts)) if explain else ())
     if not explain:
         for number, step in enumerate(did, 1):
             for line in step.lines(number):

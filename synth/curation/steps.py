@@ -16,7 +16,7 @@ import polars as pl
 from filters.names import ImportPathError, function_at, is_import_path, near_or_all
 from synth.curation import filters, selections
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import Filter, OpenStep
+from synth.curation.pipeline import Compared, OpenStep, held
 from synth.curation.registry import MAKERS, Step, StepKind
 from synth.errors import UsageError
 
@@ -186,7 +186,7 @@ def _pattern(maker: Callable[..., Step], name: str) -> str:
     return f"{name}:{settings}" if settings else name
 
 
-def _own_filter(function: Callable[[pl.DataFrame], Any]) -> Filter:
+def _own_filter(function: Callable[[pl.DataFrame], Any]) -> Compared:
     """A user's function of the frame: it returns reasons, or whether each row stays, as a series or an expression."""
 
     def find(frame: pl.DataFrame) -> Any:
@@ -200,4 +200,4 @@ def _own_filter(function: Callable[[pl.DataFrame], Any]) -> Filter:
             return pl.select(pl.when(answer.fill_null(False)).then(None).otherwise(pl.lit("false"))).to_series()
         return answer
 
-    return find
+    return held(lambda frame: frame, find)

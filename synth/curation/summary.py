@@ -1,15 +1,12 @@
 """Summarises a curation step by step: how many rows each step removed, why, with examples."""
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
 
-from synth.curation.pipeline import Curation, Removal
-
-EXAMPLES = 3
-"""Rows that are shown of each category."""
+from synth.curation.pipeline import Removal
 
 TEXT_LENGTH = 320
 """Characters of a prompt or an answer that an example has; more than people are shown of it."""
@@ -82,46 +79,52 @@ class StepSummary:
                 yield f"  {category.count:>9,}  {category.name}"
 
 
-def summaries(curation: Curation, frame: pl.DataFrame | None = None) -> list[StepSummary]:
+def summaries(removals: Iterable[Removal], frames: Iterable[pl.DataFrame] = ()) -> list[StepSummary]:
     """What each step did.
 
     Args:
-        curation: what became of the rows.
-        frame: the rows, for examples; without it there are none.
+        removals: what the steps removed.
+        frames: all rows, for examples; without them there are none.
     """
-    places = {} if frame is None else {name: row for row, name in enumerate(frame["id"].to_list())}
+    shown = [one for removal in removals for named in removal.examples.items() for one in _named(*named)]
+    rows = _Shown(frames, {row for row, _, _ in shown}, {other for _, _, other in shown if other is not None})
     return [
         StepSummary(
             removal.step.text,
             removal.step.keeps,
             removal.seen,
-            len(removal.rows),
+            removal.removed,
             tuple(
-                Category(name, count, () if frame is None else _examples(name, removal, frame, places))
+                Category(name, count, tuple(rows.examples(_named(name, removal.examples[name]))))
                 for name, count in removal.categories.most_common()
             ),
         )
-        for removal in curation.removals
+        for removal in removals
     ]
 
 
-def _examples(category: str, removal: Removal, frame: pl.DataFrame, places: Mapping[str, int]) -> tuple[Example, ...]:
-    examples: list[Example] = []
-    for row, reason in zip(removal.rows, removal.reasons, strict=True):
-        name, _, rest = reason.partition(":")
-        if name != category:
-            continue
-        particulars = rest.strip()
-        other = places.get(_NAMED.sub(r"\1", particulars)) if category in _OF_ANOTHER else None
-        beside = None if other is None else _example(frame, other, "the other")
-        examples.append(_example(frame, row, particulars, beside))
-        if len(examples) == EXAMPLES:
-            break
-    return tuple(examples)
+def _named(category: str, examples: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str, str | None]]:
+    """Examples of a category, each with the id of the other row that its reason names, if it names one."""
+    for row, particulars in examples:
+        yield row, particulars, _NAMED.sub(r"\1", particulars) if category in _OF_ANOTHER else None
 
 
-def _example(frame: pl.DataFrame, row: int, particulars: str, other: Example | None = None) -> Example:
-    prompt, answer = (
-        text if text is None else text[:TEXT_LENGTH] for text in frame.select("prompt", "answer").row(row)
-    )
-    return Example(row, particulars, prompt, answer, other)
+class _Shown:
+    """The texts of some rows, found by their index or their id (the last that bears it)."""
+
+    def __init__(self, frames: Iterable[pl.DataFrame], rows: set[int], ids: set[str]) -> None:
+        self._texts: dict[int, tuple[str | None, str | None]] = {}
+        self._places: dict[str, int] = {}
+        wanted = pl.col("row").is_in(list(rows)) | pl.col("id").is_in(list(ids))
+        for frame in frames:
+            texts = pl.col("prompt", "answer").str.head(TEXT_LENGTH)
+            for row, name, prompt, answer in frame.filter(wanted).select("row", "id", texts).iter_rows():
+                self._texts[row] = prompt, answer
+                self._places[name] = row
+
+    def examples(self, named: Iterable[tuple[int, str, str | None]]) -> Iterator[Example]:
+        for row, particulars, other in named:
+            if row in self._texts:
+                at = None if other is None else self._places.get(other)
+                beside = None if at is None else Example(at, "the other", *self._texts[at])
+                yield Example(row, particulars, *self._texts[row], beside)

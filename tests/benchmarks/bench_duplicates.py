@@ -31,7 +31,8 @@ import numpy as np
 import polars as pl
 
 from filters.contamination import Item, answer_column, as_written, contaminated, question_column
-from filters.duplicates import SHINGLE_WORDS, _band_keys, _shingle_sets, bands, near_duplicates
+from filters.duplicates import SHINGLE_WORDS, near_duplicates
+from filters.minhash import band_keys, bands, shingle_sets
 from filters.words import split
 
 TARGETS = {  # seconds, MiB
@@ -128,7 +129,7 @@ def power_of_two(count: int) -> int:
 def signatures(rows: pl.DataFrame, library: str) -> tuple[float, float]:
     """Seconds, and processor seconds, for the signatures of all rows, their shingles being there."""
     count, width = bands(0.7)
-    pieces = [_shingle_sets(piece, SHINGLE_WORDS) for piece in split(rows["text"], operators=True)]
+    pieces = [shingle_sets(piece, SHINGLE_WORDS) for piece in split(rows["text"], operators=True)]
     factors = np.random.default_rng(0).integers(0, 1 << 63, (count, width), np.uint64) * np.uint64(2) + np.uint64(1)
     began, before = time.perf_counter(), time.process_time()
     for hashes, lengths in pieces:
@@ -139,7 +140,7 @@ def signatures(rows: pl.DataFrame, library: str) -> tuple[float, float]:
             matrix = RMinHash.digest_matrix_from_flat_token_hashes(hashes.tolist(), offsets.tolist(), 128, 0)
             np.array(matrix.to_rows(), np.uint64)
         else:
-            _band_keys(hashes, lengths, factors)
+            band_keys(hashes, lengths, factors)
     return time.perf_counter() - began, time.process_time() - before
 
 

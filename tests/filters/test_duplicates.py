@@ -8,7 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from filters.duplicates import SHINGLE_WORDS, bands, exact_duplicates, near_duplicates
+from filters.duplicates import SHINGLE_WORDS, exact_duplicates, near_duplicates
+from filters.minhash import bands
 from filters.semantic_duplicates import semantic_duplicates
 
 

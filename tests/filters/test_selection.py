@@ -47,7 +47,7 @@ def test_the_shortest_right_answer() -> None:
     frame = frame_of(
         7,
         prompt=["a", "a", "a", "b", None, None, "a"],
-        answer=["long answer", "short", "s", "b", "", None, "brief"],
+        length=[11, 5, 1, 1, 0, 0, 5],
         verdict=["right", "right", "wrong", "unscorable", "right", "right", "right"],
     )
     reasons = selection.shortest_right(frame)

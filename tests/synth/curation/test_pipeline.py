@@ -3,6 +3,7 @@
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,8 @@ import pytest
 from pyarrow import parquet
 
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import REASON_LENGTH, Curation, OpenStep, columns_of, curate, curated, frame_of, schema_of
+from synth.curation.frames import blocks_of, columns_of, schema_of
+from synth.curation.pipeline import REASON_LENGTH, Curation, OpenStep, Removal
 from synth.curation.registry import StepKind
 from synth.curation.steps import described, open_steps, read_step
 from synth.data.prompts import PromptSet, open_prompts
@@ -39,8 +41,29 @@ def opened(asked: Sequence[tuple[StepKind, str]], context: FilterContext) -> lis
     return open_steps([read_step(kind, text) for kind, text in asked], context)
 
 
-def run(tasks: PromptSet, *asked: tuple[StepKind, str], seed: int = 0) -> Curation:
-    return curate(frame_of(tasks), opened(asked, FilterContext(columns_of(tasks), seed)))
+def frame_of(tasks: PromptSet) -> pl.DataFrame:
+    return pl.concat([block.frame() for block in blocks_of(tasks)])
+
+
+@dataclass
+class Curated:
+    """What became of all rows."""
+
+    reasons: list[str | None]
+    removals: list[Removal]
+
+
+def curate(tasks: PromptSet, steps: Sequence[OpenStep]) -> Curated:
+    curation = Curation(tasks, steps)
+    reasons: dict[str, str | None] = {}
+    for accepted, rejected in curation.rows():
+        reasons |= dict.fromkeys(accepted["id"].to_pylist())
+        reasons |= dict(zip(rejected["id"].to_pylist(), rejected["reason"].to_pylist(), strict=True))
+    return Curated([reasons[name] for name in frame_of(tasks)["id"]], curation.removals)
+
+
+def run(tasks: PromptSet, *asked: tuple[StepKind, str], seed: int = 0) -> Curated:
+    return curate(tasks, opened(asked, FilterContext(columns_of(tasks), seed)))
 
 
 def test_the_frame(tmp_path: Path) -> None:
@@ -158,7 +181,7 @@ def test_other_sets_and_benchmarks(tmp_path: Path) -> None:
     other.write_text(json.dumps({"question": question + "!", "answer": "none"}) + "\n")
     for text, words in (("contamination", "other item 0"), ("against", "other row 0")):
         context = FilterContext(columns_of(tasks))
-        found = curate(frame_of(tasks), opened([("filter", f"{text}:{other}")], context))
+        found = curate(tasks, opened([("filter", f"{text}:{other}")], context))
         assert words in (found.reasons[0] or "") and found.reasons[1] is None
         assert list(context.inputs) == [str(other)]
 
@@ -278,11 +301,11 @@ def test_everything_known_is_described() -> None:
 
 def test_what_comes_out_has_the_columns_of_what_went_in(tmp_path: Path) -> None:
     tasks = tasks_of(tmp_path, [pair(f"q {n}", "a", reason="own", row=n) for n in range(5)])
-    found = run(tasks, ("keep", "top:input_row,2"))
+    steps = opened([("keep", "top:input_row,2")], FilterContext(columns_of(tasks)))
     schema = schema_of(tasks)
     assert "input_reason" in schema.names and "reason" not in schema.names
     for start in (0, 3):
-        [(accepted, rejected)] = curated(tasks, found.reasons, start)
+        [(accepted, rejected)] = Curation(tasks, steps).rows(start)
         assert accepted.schema == schema and rejected.schema.names == [*schema.names, "reason"]
         assert accepted["row"].to_pylist() == [3, 4]
         assert rejected["row"].to_pylist() == [0, 1, 2][start:] and rejected["input_reason"].null_count == 0
@@ -321,10 +344,11 @@ def test_odd_rows(tmp_path: Path, step: tuple[StepKind, str]) -> None:
         pair("q", huge),
         pair("Say hello, please.", "Hello to you, and a fine morning."),
     ]
-    one, none = tasks_of(tmp_path, rows[-1:], "one.jsonl"), tasks_of(tmp_path, rows, "none.jsonl")
+    one = tasks_of(tmp_path, rows[-1:], "one.jsonl")
+    none = open_prompts(open_rows(one.source.source), limit=0)
     assert run(one, step).reasons == [None]
     assert run(tasks_of(tmp_path, rows), step).reasons[-1] is None
-    assert curate(frame_of(none).clear(), opened([step], FilterContext(columns_of(none)))).reasons == []
+    assert run(none, step).reasons == []
 
 
 def test_broken_unicode(tmp_path: Path) -> None:
@@ -345,7 +369,7 @@ def test_a_step_after_nothing_is_left(tmp_path: Path) -> None:
     tasks = tasks_of(tmp_path, [pair("q", "a")])
     never = OpenStep("never", "never", lambda frame: pytest.fail("it was called"))
     everything = OpenStep("all", "all", lambda frame: pl.Series(["gone"] * len(frame)))
-    assert curate(frame_of(tasks), [everything, never]).removals[1].seen == 0
+    assert curate(tasks, [everything, never]).removals[1].seen == 0
 
 
 def test_duplicates_of_another_set(tmp_path: Path) -> None:
