@@ -179,6 +179,8 @@ def option_of(parameter: Parameter, shell: Option) -> click.Option:
         default = {"default": f"{100 * parameter.default:g}%" if isinstance(kind, Share) else parameter.default}
     named = isinstance(kind, Named)
     repeated = named or (parameter.several and not shell.listed and not shell.once)
+    if repeated and isinstance(default.get("default"), str):
+        default = {"default": [parameter.default]}
     return _Shown(
         words,
         type=kind,

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import MappingProxyType
 from typing import Any
@@ -20,7 +20,7 @@ from synth.values import Asked, Concurrency, Devices, DType, Fraction, MemorySha
 def load(
     name: ModelName,
     *,
-    engine: str | OwnEngine = "auto",
+    engine: str | Sequence[str] | OwnEngine = "auto",
     prefix: str | None = None,
     stop: str | None = None,
     template_args: Mapping[str, Any] = MappingProxyType({}),
@@ -45,7 +45,8 @@ def load(
     Args:
         name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
         engine: "auto", "vllm", "transformers", the address of a server with `/v1/completions`, or an engine of your own
-            as "module:function" or as the function itself.
+            as "module:function" or as the function itself. Several addresses, or a file with one a line, which is read
+            again when it changes, are servers that share the work.
         prefix: what precedes a user message, instead of what the chat template says.
         stop: what ends a user message, with `prefix`.
         template_args: variables of the model's chat template, by name, such as `reasoning_effort`; `synth template`
@@ -57,7 +58,7 @@ def load(
         dtype: number format; by default the model's own on a GPU, float32 on a CPU.
         device: for transformers: "cuda", "mps" or "cpu".
         max_length: the window, in tokens; the model's by default.
-        concurrency: requests at once: the engine's batch.
+        concurrency: requests at once: the engine's batch; of several servers together, the most.
         tensor_parallel: for vLLM: GPUs a model.
         gpu_memory: for vLLM: share of the GPU's memory that the model takes; 0.9 by default, shared by the models that
             are open.
@@ -72,7 +73,7 @@ def load(
         UsageError: there is no such model, engine, device or mode, its window is smaller than `max_length`, the adapter
             is none of this model's, or the engine does not take an argument.
     """
-    if not isinstance(engine, str):
+    if not isinstance(engine, str | Sequence):
         try:
             engine = import_path_of(engine)
         except ImportPathError as error:

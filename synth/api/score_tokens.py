@@ -1,6 +1,7 @@
 """`synth.score_tokens`: the log-probability of every token under a model, and which tokens are trained on."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any, Literal, TypedDict, Unpack, overload
 
 from synth.api.dataset import Dataset
@@ -10,7 +11,7 @@ from synth.chat.derive import format_for_texts
 from synth.chat.format import ChatFormat
 from synth.engines.adapters import doubt_of
 from synth.engines.loading import remote_code
-from synth.engines.open import SCORES_HERE
+from synth.engines.open import ADDRESS, SCORES_HERE, EngineChoice, shown
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts, read_text_column
 from synth.generation.models import Model, ModelName
@@ -148,7 +149,7 @@ def score_tokens(
     )
     place = output_at(output, restart=restart)
     with used(model) as trained, source_at(source) as name:
-        models = _models(trained, scorer, entropy=settings.entropy)
+        models = _models(trained, scorer, progress, entropy=settings.entropy)
         if trained.runs_in.here and (doubt := doubt_of(trained.options.adapter, trained.name)):
             progress.say(doubt)
         if text_column is not None:
@@ -162,8 +163,8 @@ def score_tokens(
         return Dataset.of(place, write_scores(job, place, progress))
 
 
-def _models(trained: Model, scorer: Model | ModelName | None, *, entropy: bool) -> ScoringModel:
-    """The models of a run, nothing of them loaded.
+def _models(trained: Model, scorer: Model | ModelName | None, progress: Progress, *, entropy: bool) -> ScoringModel:
+    """The models of a run, nothing of them loaded; `progress` is told what becomes of servers.
 
     Raises:
         UsageError: there is no such scorer, or it is to run in an engine that does not score, or gives no entropies.
@@ -171,7 +172,7 @@ def _models(trained: Model, scorer: Model | ModelName | None, *, entropy: bool) 
     scoring = scorer if isinstance(scorer, Model) else trained.other(scorer) if scorer else trained
     scoring = scoring.that_scores("token scores")
     if entropy and scoring.runs_in.name != SCORES_HERE:
-        raise UsageError(NO_ENTROPY.format(engine=scoring.engine))
+        raise UsageError(NO_ENTROPY.format(engine=shown(scoring.engine)))
 
     def chat(plain: bool) -> ChatFormat:
         if plain:
@@ -188,15 +189,19 @@ def _models(trained: Model, scorer: Model | ModelName | None, *, entropy: bool) 
     def opened(chat_format: ChatFormat, entropy: bool) -> TokenScorer:
         loaded = getattr(scoring.running, "model", None)  # of transformers, where it is in memory already
         with remote_code(allowed=scoring.trust_remote_code):
-            return open_scorer(
-                scoring.engine, scoring.name, chat_format.tokenizer, scoring.options, loaded, entropy=entropy
-            )
+            options = replace(scoring.options, say=progress.say)
+            return open_scorer(scoring.engine, scoring.name, chat_format.tokenizer, options, loaded, entropy=entropy)
 
     options = trained.options
     settings: dict[str, Any] = {"prefix": trained.prefix, "stop": trained.stop}
     settings |= {"dtype": options.dtype, "max_length": options.max_length} | trained.record()
     if not trained.runs_in.scores:
         settings["engine"] = SCORES_HERE
-    address = "" if scoring.runs_in.here else f"@{scoring.engine}"
+    address = "" if scoring.runs_in.here else f"@{_place(scoring.engine)}"
     revision = scoring.record()["revision"]
     return ScoringModel(trained.title, settings, f"{scoring.name}{address}", scoring.title, revision, chat, opened)
+
+
+def _place(engine: EngineChoice) -> str:
+    """Where scores come from, for the column `scorer`: which of several servers gave them is of no account."""
+    return engine if isinstance(engine, str) and engine.startswith(ADDRESS) else "servers"

@@ -5,7 +5,7 @@ process, transformers on a laptop, or a server elsewhere.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -79,12 +79,33 @@ class Completion:
 
 
 @dataclass(slots=True)
+class ServerUsage:
+    """What one server has done of the work of an engine.
+
+    `state` is "well" where it gets requests. `requests` were answered; `errors` are tries that failed, or were
+    overtaken by another. `seconds` are those in which it had something to do.
+    """
+
+    url: str
+    state: str = "new"
+    requests: int = 0
+    errors: int = 0
+    prompt_tokens: int = 0
+    completion_tokens: int = 0
+    seconds: float = 0.0
+
+
+@dataclass(slots=True)
 class Usage:
-    """Counts the tokens that an engine has processed, for the progress line and the summary."""
+    """Counts the tokens that an engine has processed, for the progress line and the summary.
+
+    `servers` counts them by server, where there are any.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
     completion_tokens: int = 0
+    servers: list[ServerUsage] = field(default_factory=list)
 
 
 class Engine(Protocol):
@@ -125,12 +146,18 @@ class Engine(Protocol):
         ...
 
 
+def unheard(line: str) -> None:
+    """Tells nobody."""
+
+
 @dataclass(frozen=True, slots=True)
 class EngineOptions:
     """How an engine runs a model; each engine uses the options that it knows.
 
     `dtype` "auto" is the model's own on an accelerator and float32 on a CPU. `timeout` (seconds of silence, more
-    for long completions) and `retries` (tries in all) are those of one request to a server. `adapter` is the directory
+    for long completions) and `retries` (failures with which a request is given up, more where servers fail by chance)
+    are those of one request to a server; after `patience` seconds without an answer of any server the run ends. `say`
+    is told, in one line each, what becomes of servers. `adapter` is the directory
     of an adapter of peft that is applied to the model, or, on a server, what the model is called there with it.
     `engine_args` are arguments of vLLM's own, or of a user's engine.
     """
@@ -144,6 +171,8 @@ class EngineOptions:
     api_key: str | None = field(default=None, repr=False)
     timeout: float = 600.0
     retries: int = 6
+    patience: float = 300.0
+    say: Callable[[str], None] = field(default=unheard, repr=False, compare=False)
     adapter: str | None = None
     engine_args: Mapping[str, Any] = field(default_factory=dict)
 

@@ -11,7 +11,7 @@ import inspect
 import json
 import math
 import re
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,7 +78,7 @@ ENGINES = {
         EngineEntry(
             "server",
             "synth.engines.server.engine:open_server",
-            "any server with /v1/completions",
+            "any server with /v1/completions; several, or a file with one URL a line, share the work",
             ("httpx",),
             written="URL",
             here=False,
@@ -90,8 +90,14 @@ ENGINES = {
 SCORES_HERE = next(name for name, entry in ENGINES.items() if entry.here and entry.scores)
 """The engine for models of this machine that is to score texts."""
 
+ADDRESS = ("http://", "https://")
+"""How the address of a server begins."""
+
 WAYS = ("auto", *(entry.written or entry.name for entry in ENGINES.values()), "MODULE:FUNCTION")
 """How an engine can be asked for."""
+
+EngineChoice = str | tuple[str, ...]
+"""One of `WAYS`, or the addresses of several servers."""
 
 OwnEngine = Callable[[str, Tokenizer, EngineOptions], Awaitable[Engine]]
 """A user's own: an async function that opens an engine for a model."""
@@ -115,7 +121,29 @@ def engine_entry(kind: str) -> EngineEntry:
     return ENGINES[kind]
 
 
-def choose_engine(engine: str) -> tuple[str, str]:
+def engine_choice(given: str | Sequence[str]) -> EngineChoice:
+    """An engine as it is asked for: one alone by itself, several servers together.
+
+    Raises:
+        UsageError: there are several, and one is no server's address; or none.
+    """
+    several = (given,) if isinstance(given, str) else tuple(given)
+    if not several:
+        raise UsageError("`engine` is empty; take " + ", ".join(WAYS))
+    if len(several) == 1:
+        return several[0]
+    for one in several:
+        if not one.startswith(ADDRESS):
+            raise UsageError(f"`engine` {one}: several are addresses of servers alone, http://HOST:PORT or https://…")
+    return several
+
+
+def shown(engine: EngineChoice) -> str:
+    """An engine as it was asked for, for people."""
+    return engine if isinstance(engine, str) else ", ".join(engine)
+
+
+def choose_engine(engine: EngineChoice) -> tuple[str, str]:
     """The kind of engine (a name in `ENGINES`, or a user's import path) that is chosen, and why, for progress lines.
 
     "auto" takes vLLM where it is installed and there is a GPU, else transformers: on a CPU vLLM takes longer to start
@@ -124,13 +152,17 @@ def choose_engine(engine: str) -> tuple[str, str]:
     Raises:
         UsageError: there is no such engine, or it cannot be imported.
     """
-    if engine.startswith(("http://", "https://")):
+    if isinstance(engine, tuple):
+        return "server", f"{len(engine)} addresses were given"
+    if engine.startswith(ADDRESS):
         return "server", "an address was given"
     if engine in ENGINES and not ENGINES[engine].written:
         return engine, "asked for"
     if is_import_path(engine):
         _own(engine)
         return engine, "asked for"
+    if engine != "auto" and Path(engine).is_file():
+        return "server", "a file of addresses was given"
     if engine != "auto":
         near = did_you_mean(engine, (way for way in WAYS if way.islower()))
         raise UsageError(f"`engine` {engine} is unknown{near or '; take ' + ', '.join(WAYS)}")
@@ -223,11 +255,11 @@ def shared_memory(models: int) -> float:
     return math.floor(100 * GPU_MEMORY / models) / 100
 
 
-async def open_engine(engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
+async def open_engine(engine: EngineChoice, model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
     """Load `model` into an engine.
 
     Args:
-        engine: one of `WAYS`.
+        engine: one of `WAYS`, a file of servers' addresses, or several of them.
         model: a directory or a Hub id; on a server, what it is called there.
         tokenizer: of the model.
         options: how it is run.

@@ -301,7 +301,8 @@ def _perplexities(job: EvaluationJob, name: str, model: Model, progress: Progres
     progress.say(f"loading {model.title} to score {', '.join(text.name for text in texts)}")
     values: dict[str, float] = {}
     with remote_code(allowed=model.trust_remote_code):
-        scorer = open_scorer(model.engine, model.name, model.chat.tokenizer, model.options)
+        options = replace(model.options, say=progress.say)
+        scorer = open_scorer(model.engine, model.name, model.chat.tokenizer, options)
     try:
         for text in texts:
             result = perplexity(text, scorer)

@@ -8,6 +8,7 @@ import copy
 import os
 import re
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,13 +24,16 @@ from synth.engines.base import Engine, EngineOptions
 from synth.engines.loading import load_config, load_tokenizer, locate, remote_code, window_of
 from synth.engines.open import (
     SCORES_HERE,
+    EngineChoice,
     check_options,
     choose_engine,
+    engine_choice,
     engine_entry,
     fingerprint,
     model_revision,
     open_engine,
     shared_memory,
+    shown,
 )
 from synth.errors import UsageError
 from synth.generation.asking import Asking
@@ -63,7 +67,7 @@ class Model:
         self,
         name: ModelName,
         *,
-        engine: str = "auto",
+        engine: str | Sequence[str] = "auto",
         prefix: str | None = None,
         stop: str | None = None,
         options: EngineOptions | None = None,
@@ -74,7 +78,7 @@ class Model:
 
         Args:
             name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
-            engine: one of `synth.engines.open.WAYS`.
+            engine: one of `synth.engines.open.WAYS`, a file of servers' addresses, or several of them.
             prefix: what precedes a user message, instead of what the chat template says.
             stop: what ends a user message, with `prefix`.
             options: how it is run; with an adapter, which may be the name of one on the Hub.
@@ -89,8 +93,8 @@ class Model:
         """MODEL or MODEL@URL."""
         address = _ADDRESS.search(self.given)
         self.name = self.given[: address.start()] if address else self.given
-        self._asked = engine
-        self.engine = address[1] if address else engine
+        self._asked = engine_choice(engine)
+        self.engine = address[1] if address else self._asked
         self.kind, self._why = choose_engine(self.engine)
         self.runs_in = engine_entry(self.kind)
         self.options = options or EngineOptions()
@@ -258,8 +262,8 @@ class Model:
         thought_tokens = self.asking.thought_tokens
         return ChatModel(running.engine, self.chat, self._of_rows, running.scorer, thought_tokens=thought_tokens)
 
-    async def _start(self, address: str, kind: str, why: str, progress: Progress, models: int) -> Engine:
-        options = self.options
+    async def _start(self, address: EngineChoice, kind: str, why: str, progress: Progress, models: int) -> Engine:
+        options = replace(self.options, say=progress.say)
         if engine_entry(kind).reserves_memory and models > 1 and options.gpu_memory is None:
             options = replace(options, gpu_memory=shared_memory(models))
             why += f"; {options.gpu_memory:.0%} of a GPU's memory, as {models} models share it: `gpu_memory`"
@@ -288,7 +292,7 @@ class Model:
         self.close()
 
     def __repr__(self) -> str:
-        return f"<synth model {self.name} ({self.engine})>"
+        return f"<synth model {self.name} ({shown(self.engine)})>"
 
 
 @dataclass(frozen=True, slots=True)

@@ -270,9 +270,16 @@ class _Rates:
         out = run.completion_tokens / seconds
         goal, done = self.goal()
         pace = (done - (self.usable if run.acceptance.target is not None else self.finished)) / seconds
+        servers = run.servers.line(seconds)
         left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []
         return " · ".join(
-            [*left, f"{rows:,.1f} rows/s", f"{record.rejected:,} rejected", f"tokens/s {into:,.0f} in, {out:,.0f} out"]
+            [
+                *left,
+                f"{rows:,.1f} rows/s",
+                f"{record.rejected:,} rejected",
+                f"tokens/s {into:,.0f} in, {out:,.0f} out",
+                *servers,
+            ]
         )
 
     def goal(self) -> tuple[int | None, int]:

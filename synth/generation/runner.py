@@ -15,6 +15,7 @@ from typing import Any, Protocol
 
 from synth.data.row import Outcome, Row, digest
 from synth.engines.base import Usage
+from synth.engines.server_work import ServerWork
 from synth.errors import RequestError
 from synth.generation.acceptance import Acceptance, Taken
 
@@ -102,10 +103,12 @@ class Run:
     _started: int = 0
     _good: int = 0
     _before: tuple[int, int] = (0, 0)
+    servers: ServerWork = field(init=False)
 
     def __post_init__(self) -> None:
         """Remember the token counts that the engines have from earlier runs."""
         self._before = self.prompt_tokens, self.completion_tokens
+        self.servers = ServerWork(self.usages)
 
     @property
     def in_flight(self) -> int:
@@ -139,6 +142,7 @@ class Run:
             RunError: the engine or the disk failed; what was finished is kept.
         """
         began, before, rows = time.monotonic(), self._counters(), self.sink.record.accepted
+        served = self.sink.record.servers
         source = iter(self.rows(self.sink.next))
         self._started = self.sink.next
         try:
@@ -150,6 +154,7 @@ class Run:
             record.seconds = before[0] + self.seconds
             record.prompt_tokens = before[1] + self.prompt_tokens
             record.completion_tokens = before[2] + self.completion_tokens
+            record.servers = self.servers.record(served)
             record.note = self._shortfall()
 
     def stop(self) -> None:

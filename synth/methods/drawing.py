@@ -24,7 +24,7 @@ from typing import IO, Any
 from synth.data.row import Row
 from synth.engines.base import EngineOptions
 from synth.engines.loading import load_tokenizer, remote_code
-from synth.engines.open import open_engine
+from synth.engines.open import EngineChoice, open_engine
 from synth.errors import RequestError, RunError, SynthError
 from synth.methods.sample import SampleSettings, sample, sample_rows
 from synth.quiet import debugging
@@ -53,7 +53,7 @@ class Drawing:
     """
 
     model: str
-    engine: str
+    engine: EngineChoice
     options: EngineOptions
     settings: SampleSettings
     recorded: dict[str, Any]

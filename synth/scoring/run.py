@@ -21,6 +21,7 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
 from synth.data.run.shards import read_shards
 from synth.data.run.versions import versions
+from synth.engines.server_work import ServerWork
 from synth.errors import Stopped, UsageError
 from synth.progress import Meter, Progress, clock
 from synth.scoring.encoding import Protection, RowEncoder
@@ -221,6 +222,7 @@ class _Work:
     def __init__(self, job: ScoringJob, progress: Progress, stack: ExitStack) -> None:
         self.scores = job.scores()
         self._job, self._progress, self._stack = job, progress, stack
+        self._servers = ServerWork([])
 
     def preview(self, masks: list[Mask]) -> Preview:
         """What each of the masks would do."""
@@ -288,8 +290,10 @@ class _Work:
         self._load()
         began, scores = time.monotonic(), self.scores
         cut, rejected = (staged.cut, staged.rejected) if staged else (None, None)
+        served = sink.record.servers
         with self._watched(before) as show:
             write_scored(scores, sink, mask, cut, rejected, report=show)
+        sink.record.servers = self._servers.record(served)
         if sink.next < scores.prompts.total:
             raise Stopped((again or output).stopped())
         closing_lines(sink.record, sink.next, output, self._progress)
@@ -319,6 +323,7 @@ class _Work:
         scores.scorer = model.open(scores.encoder.chat, scores.entropy)
         self._stack.callback(scores.scorer.close)
         scores.encoder = replace(scores.encoder, window=scores.scorer.max_length)
+        self._servers = ServerWork([scores.scorer.usage])
         self._progress.say(f"{scores.scorer.description}, ready in {clock(time.monotonic() - began)}")
 
     @contextmanager
@@ -336,19 +341,19 @@ class _Work:
             self._progress.say("finishing the current rows; once more to abandon them")
 
         with stop.on_signals(), stop.answered_by(answer), self._progress.meter("score-tokens") as meter:
-            _show(meter, scores, before, began)
-            yield lambda: _show(meter, scores, before, began)
+            self._show(meter, before, began)
+            yield lambda: self._show(meter, before, began)
 
-
-def _show(meter: Meter, scores: TokenScores, before: int, began: float) -> None:
-    seconds = max(time.monotonic() - began, 1e-6)
-    done, total = before + scores.rows_done, scores.prompts.total
-    if not scores.rows_done:
-        meter.show(done, total, "")
-        return
-    left = (total - done) * seconds / scores.rows_done
-    rates = f"{scores.rows_done / seconds:,.1f} rows/s · {scores.tokens_done / seconds:,.0f} tokens/s"
-    meter.show(done, total, f"{clock(left)} left · {rates}")
+    def _show(self, meter: Meter, before: int, began: float) -> None:
+        scores = self.scores
+        seconds = max(time.monotonic() - began, 1e-6)
+        done, total = before + scores.rows_done, scores.prompts.total
+        if not scores.rows_done:
+            meter.show(done, total, "")
+            return
+        left = (total - done) * seconds / scores.rows_done
+        rates = f"{scores.rows_done / seconds:,.1f} rows/s · {scores.tokens_done / seconds:,.0f} tokens/s"
+        meter.show(done, total, " · ".join([f"{clock(left)} left", rates, *self._servers.line(seconds)]))
 
 
 def _untrained(block: Block) -> int:

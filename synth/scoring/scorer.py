@@ -8,16 +8,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from filters.names import is_import_path
-from synth.engines.base import Engine, EngineOptions, Tokenizer
+from synth.engines.base import Engine, EngineOptions, Tokenizer, Usage
 from synth.engines.loading import load_config
+from synth.engines.open import ENGINES, EngineChoice, choose_engine, open_engine, shown
 from synth.errors import RequestError, UsageError
 
 if TYPE_CHECKING:
     from synth.scoring.token_scores import TokenScorer
 
 Result = TypeVar("Result")
-SERVERS = ("http://", "https://")
 NO_ENTROPY = (
     "`entropy` and `mask_confident_conflicts` need the model's whole distribution, of which {engine} gives the tokens' "
     "log-probabilities alone: leave `engine` at auto, so that the model runs here"
@@ -25,7 +24,7 @@ NO_ENTROPY = (
 
 
 def open_scorer(
-    engine: str,
+    engine: EngineChoice,
     model: str,
     tokenizer: Tokenizer,
     options: EngineOptions,
@@ -36,7 +35,7 @@ def open_scorer(
     """Load a model with transformers, or reach it on a server, for scoring alone.
 
     Args:
-        engine: "auto" or "transformers" for a model that is loaded here, the address of a server, or an engine of a
+        engine: "auto" or "transformers" for a model that is loaded here, addresses of servers, or an engine of a
             user's as "module:function".
         model: a directory, or an id on the Hub.
         tokenizer: of the model.
@@ -48,11 +47,11 @@ def open_scorer(
         UsageError: there is no such engine or model, the tokenizer is not the model's, or the engine gives no
             entropies.
     """
-    elsewhere = engine.startswith(SERVERS) or is_import_path(engine)
-    if elsewhere and entropy:
-        raise UsageError(NO_ENTROPY.format(engine=engine))
-    if elsewhere:
-        return _EngineScorer(engine, model, tokenizer, options)
+    kind, _ = choose_engine(engine)
+    if kind not in ENGINES or not ENGINES[kind].here:
+        if entropy:
+            raise UsageError(NO_ENTROPY.format(engine=shown(engine)))
+        return _EngineScorer(engine, kind, model, tokenizer, options)
     return _LocalScorer(model, tokenizer, options, loaded, entropy)
 
 
@@ -68,6 +67,7 @@ class _LocalScorer:
         self.max_length = window(loaded, options.max_length)
         dtype = str(loaded.dtype).removeprefix("torch.")
         self.description = f"{type(loaded).__name__} on {loaded.device}, {dtype}{said_of(options.adapter)}"
+        self.usage = Usage()
         self._vocabulary: int = loaded.get_input_embeddings().num_embeddings
         scorer = Scorer(loaded)
         self._score = scorer.predictions if entropy else scorer.score
@@ -93,9 +93,9 @@ class _LocalScorer:
 class _EngineScorer:
     """A server, or an engine of a user's, driven on an event loop of its own."""
 
-    def __init__(self, engine: str, model: str, tokenizer: Tokenizer, options: EngineOptions) -> None:
-        from synth.engines.open import open_engine
-
+    def __init__(
+        self, engine: EngineChoice, kind: str, model: str, tokenizer: Tokenizer, options: EngineOptions
+    ) -> None:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="engine-scorer", daemon=True)
         self._thread.start()
@@ -105,9 +105,10 @@ class _EngineScorer:
         except BaseException:
             self._loop.call_soon_threadsafe(self._loop.stop)
             raise
-        spare = engine.startswith(SERVERS)  # servers score a prompt only where one more token has room
+        spare = kind in ENGINES  # servers score a prompt only where one more token has room
         self.max_length = self._engine.max_length - spare
         self.description = self._engine.description
+        self.usage = self._engine.usage
 
     def score(
         self, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]

@@ -18,6 +18,7 @@ from synth.data.columns import lists_of
 from synth.data.prompts import PromptSet
 from synth.data.read import faults_of
 from synth.data.row import PREDICTIONS, RENDERING, SCORES, batch_of, conversations_of, digest, records_of
+from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
 from synth.scoring.encoding import EncodedRow, RowEncoder, rendering, windows
 from synth.scoring.masks import Tokens
@@ -40,6 +41,7 @@ class TokenScorer(Protocol):
 
     description: str
     max_length: int
+    usage: Usage
 
     def score(
         self, sequences: Sequence[NDArray[np.int32]], wanted: Sequence[NDArray[np.bool_]]
@@ -338,4 +340,4 @@ def scorer_name(model: str, revision: str, train_on: str) -> str:
 
 def scorer_model(name: str) -> str:
     """The model of a `scorer_name`; on a server, what the server's model was called."""
-    return name.rsplit(" ", 2)[0].partition("@http")[0]
+    return name.rsplit(" ", 2)[0].partition("@http")[0].removesuffix("@servers")

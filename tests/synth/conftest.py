@@ -110,7 +110,7 @@ def _serving(model: Path, log: Path, *more: str) -> Iterator[str]:
 @pytest.fixture
 def short_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     """Waits and time-outs of the server engine in hundredths of seconds, and no API key from outside."""
-    monkeypatch.setattr("synth.engines.server.http.FIRST_WAIT", 0.01)
+    monkeypatch.setattr("synth.engines.server.retries.FIRST_WAIT", 0.01)
     monkeypatch.setattr("synth.engines.server.engine.SECONDS_PER_TOKEN", 0.0)
     for name in ("SYNTH_API_KEY", "OPENAI_API_KEY"):
         monkeypatch.delenv(name, raising=False)

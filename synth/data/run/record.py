@@ -67,6 +67,9 @@ class RunRecord:
     """What the answers of all attempts cost, where prices were given."""
     attention: str | None = None
     """Of a training: by which attention rows were packed; None where they were padded."""
+    servers: list[dict[str, Any]] | None = None
+    """Of a run on several servers, what each did: requests answered, tries that failed, tokens, the seconds in which it
+    had something to do, the rate of these, and its state at the end ("well" where it was in use)."""
     finished: str | None = None
     note: str | None = None
 
@@ -83,7 +86,10 @@ class RunRecord:
 
     def as_json(self) -> str:
         """Indented JSON, for people too."""
-        return json.dumps(asdict(self), indent=2, ensure_ascii=False) + "\n"
+        fields = asdict(self)
+        if self.servers is None:
+            del fields["servers"]
+        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
     def count(self, outcome: Outcome) -> None:
         """Count one outcome in. Reasons are counted by their part before a colon."""

@@ -1,43 +1,29 @@
-"""HTTP to a server that may be busy, broken or hostile: attempts, time and memory are bounded.
+"""HTTP to one server that may be busy, broken or hostile: the time and the memory of a try are bounded.
 
-One attempt (`Http.once`) ends in an answer, in `PermanentError` (the server refused) or in `TransientError`
-(another attempt may succeed). `Http.post` retries, and distinguishes a bad request from a dead server.
+One try ends in an answer, in `PermanentError` (the server refused) or in `TransientError` (another try may succeed).
 """
 
 import asyncio
 import json
-import random
+import ssl
 import unicodedata
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
-from datetime import UTC, datetime
-from email.utils import parsedate_to_datetime
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, NamedTuple
 
 import httpx
 
-from synth.engines.base import EngineOptions
-from synth.errors import RequestError, RunError
+from synth.engines.server.limits import pause_asked
 
-FIRST_WAIT = 1.0
-"""Seconds before the second try; each further wait is `WAIT_GROWTH` times longer, up to `LONGEST_WAIT`, give or
-take half at random. Six tries thus span about 100 s of waiting: a server may restart meanwhile."""
-WAIT_GROWTH = 3.0
-LONGEST_WAIT = 60.0
-LONGEST_RETRY_AFTER = 120.0
-"""Most seconds to wait on a server's request (Retry-After)."""
 CONNECT_SECONDS = 15.0
 TRICKLE_FACTOR = 2.0
 """An answer is cut off after this many times the time-out for silence, however it trickles in."""
-DEAD_AFTER = 8
-"""Requests in a row that failed at all attempts, after which the server is taken to be down."""
 MAX_MESSAGE = 300
 MAX_ERROR_BODY = 64 * 1024
+LARGEST_LOOKUP = 1 << 22
+"""Bytes of an answer to a question about the server."""
 
 REFUSALS_FOR_ALL = frozenset({401, 403, 404})
-PASSING_STATUSES = frozenset({408, 425, 429, 502, 503, 504})
-
-T = TypeVar("T")
+PASSING_STATUSES = frozenset({408, 425, 429, 502, 503, 504, 529})
 
 
 class PermanentError(Exception):
@@ -51,14 +37,24 @@ class PermanentError(Exception):
 class TransientError(Exception):
     """This attempt failed; another may succeed.
 
-    `status` is that of the answer, None where none came (refused connection, time-out, connection cut).
-    `wait`: the seconds that the server asked for (Retry-After).
+    `status` is that of the answer, None where none came (refused connection, time-out, connection cut); `late` is
+    whether it did not come in time. `wait`: the seconds that the server wants to be left alone.
     """
 
-    def __init__(self, reason: str, *, status: int | None = None, wait: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, status: int | None = None, wait: float | None = None, late: bool = False
+    ) -> None:
         super().__init__(reason)
         self.status = status
         self.wait = wait
+        self.late = late
+
+
+class Answer(NamedTuple):
+    """The JSON of a 2xx answer, and the seconds for which the server wants no further request, where it says so."""
+
+    body: Any
+    wait: float | None
 
 
 def printable(text: object, limit: int = MAX_MESSAGE) -> str:
@@ -69,99 +65,79 @@ def printable(text: object, limit: int = MAX_MESSAGE) -> str:
     return folded if len(folded) <= limit else folded[: limit - 1] + "…"
 
 
+def shown_url(url: str) -> str:
+    """An address without its password, for people."""
+    return str(httpx.URL(url).copy_with(username=None, password=None))
+
+
 class Http:
-    """Requests to the server at one root URL, at most `options.concurrency` at a time.
+    """Requests to the server at one root URL. `url` is that URL without a password, for people."""
 
-    `url` is that URL without a password, for people.
-    """
-
-    def __init__(self, url: str, headers: dict[str, str], options: EngineOptions) -> None:
-        self.url = str(httpx.URL(url).copy_with(username=None, password=None))
+    def __init__(self, url: str, headers: dict[str, str]) -> None:
+        self.url = shown_url(url)
         self._base = url
-        self._tries = options.retries
-        context = httpx.create_ssl_context()
+        # Bodies are read raw so that their size can be bounded: a compressed one could unfold without limit.
+        self._headers = {"Accept-Encoding": "identity", **headers}
         # One client per connection: the time httpx spends in a pool grows with the square of its connections.
         # The client used last is taken first, so that few connections are idle for long.
-        self._idle: asyncio.LifoQueue[httpx.AsyncClient] = asyncio.LifoQueue()
-        self._clients = [
-            httpx.AsyncClient(
-                # Bodies are read raw so that their size can be bounded: a compressed one could unfold without limit.
-                headers={"Accept-Encoding": "identity", **headers},
-                verify=context,
-                # Below the 5 s after which uvicorn closes idle connections: never write to one it just closed.
-                limits=httpx.Limits(max_connections=1, keepalive_expiry=3.0),
-            )
-            for _ in range(options.concurrency)
-        ]
-        for client in self._clients:
-            self._idle.put_nowait(client)
-        self._jitter = random.Random()
-        self._lost_in_a_row = 0
-        self._ended: str | None = None
+        self._idle: list[httpx.AsyncClient] = []
+        self._clients: list[httpx.AsyncClient] = []
 
     async def close(self) -> None:
-        """Close all connections; requests under way fail with RunError."""
-        self._ended = f"the connection to {self.url} was closed"
+        """Close all connections."""
         for client in self._clients:
             await client.aclose()
 
-    async def once(self, method: str, path: str, payload: object = None, *, silence: float) -> Any:
-        """One try, as `post` makes several.
+    async def once(
+        self, method: str, path: str, payload: object = None, *, silence: float, max_bytes: int = LARGEST_LOOKUP
+    ) -> Answer:
+        """One try.
+
+        Args:
+            method: GET or POST.
+            path: what follows the server's root.
+            payload: sent as JSON.
+            silence: seconds without a byte after which the try is given up.
+            max_bytes: the largest answer that is read.
 
         Raises:
             PermanentError: a status that stays (3xx, most of 4xx).
             TransientError: no answer, a cut or over-long one, 408/425/429/5xx, or a body that is not JSON.
         """
-        async with self._client() as client:
-            return await self._try(client, method, path, payload, silence, max_bytes=1 << 20)
-
-    async def post(self, path: str, payload: object, read: Callable[[Any], T], *, silence: float, max_bytes: int) -> T:
-        """Send `payload` until `read` makes something of the answer, at most `options.retries` times.
-
-        Args:
-            path: what follows the server's root.
-            payload: sent as JSON.
-            read: parses the answer; raises Failed where it makes no sense, and the request is sent again.
-            silence: seconds without a byte after which a try is given up.
-            max_bytes: the largest answer that is read.
-
-        Raises:
-            RequestError: the server refused this request, or all tries failed.
-            RunError: the server refuses every request (401, 403, 404), or `DEAD_AFTER` requests in a row failed.
-        """
-        async with self._client() as client:
-            for attempt in range(self._tries):
-                self._refuse_if_ended()
-                try:
-                    answer = read(await self._try(client, "POST", path, payload, silence, max_bytes))
-                except TransientError as error:
-                    failure = error
-                except PermanentError as error:
-                    self._lost_in_a_row = 0
-                    if error.status in REFUSALS_FOR_ALL:
-                        raise RunError(f"the server at {self.url} refuses requests: {error}") from error
-                    raise RequestError(f"the server refused the request: {error}") from error
-                else:
-                    self._lost_in_a_row = 0
-                    return answer
-                self._refuse_if_ended()
-                if attempt + 1 < self._tries:
-                    await asyncio.sleep(self.wait(attempt, failure.wait))
-            raise self._give_up(failure)
-
-    @asynccontextmanager
-    async def _client(self) -> AsyncIterator[httpx.AsyncClient]:
-        """A client of one's own, waited for in order."""
-        client = await self._idle.get()
+        response, body = await self._try(method, path, payload, silence, max_bytes)
         try:
-            yield client
-        finally:
-            self._idle.put_nowait(client)
+            return Answer(json.loads(body), pause_asked(response.headers, turned_away=False))
+        except (ValueError, RecursionError) as error:
+            start = printable(body[:120].decode("utf-8", "replace"))
+            raise TransientError(f"the answer is not JSON: {start}", status=response.status_code) from error
+
+    async def text(self, path: str, *, silence: float) -> str:
+        """One try to read what is no JSON; raises as `once` does."""
+        _, body = await self._try("GET", path, None, silence, LARGEST_LOOKUP)
+        return body.decode("utf-8", "replace")
 
     async def _try(
+        self, method: str, path: str, payload: object, silence: float, max_bytes: int
+    ) -> tuple[httpx.Response, bytes]:
+        """The body of a 2xx answer; the connection is closed where it was not read to its end."""
+        client = self._idle.pop() if self._idle else self._connection()
+        try:
+            response, body = await self._exchange(client, method, path, payload, silence, max_bytes)
+        finally:
+            self._idle.append(client)
+        status = response.status_code
+        if status in PASSING_STATUSES or status >= 500:
+            wait = pause_asked(response.headers, turned_away=True)
+            raise TransientError(f"HTTP {status}: {_message(body)}", status=status, wait=wait)
+        if not response.is_success:
+            raise PermanentError(status, _message(body))
+        if len(body) > max_bytes:
+            raise TransientError(f"the answer is larger than {max_bytes} bytes", status=status)
+        return response, body
+
+    async def _exchange(
         self, client: httpx.AsyncClient, method: str, path: str, payload: object, silence: float, max_bytes: int
-    ) -> Any:
-        """The parsed JSON of a 2xx answer; the connection is closed where it was not read to its end."""
+    ) -> tuple[httpx.Response, bytes]:
         request = client.build_request(
             method,
             self._base + path,
@@ -172,48 +148,31 @@ class Http:
             async with asyncio.timeout(TRICKLE_FACTOR * silence):
                 response = await client.send(request, stream=True)
                 try:
-                    body = await _read(response, max_bytes if response.is_success else MAX_ERROR_BODY)
+                    return response, await _read(response, max_bytes if response.is_success else MAX_ERROR_BODY)
                 finally:
                     await response.aclose()
         except httpx.ConnectTimeout as error:
-            raise TransientError("no connection in time") from error
+            raise TransientError("no connection in time", late=True) from error
         except (TimeoutError, httpx.TimeoutException) as error:
-            raise TransientError(f"no answer within {silence:.0f} s") from error
+            raise TransientError(f"no answer within {silence:.0f} s", late=True) from error
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise TransientError(printable(error) or type(error).__name__) from error
-        status = response.status_code
-        if status in PASSING_STATUSES or status >= 500:
-            raise TransientError(f"HTTP {status}: {_message(body)}", status=status, wait=_retry_after(response))
-        if not response.is_success:
-            raise PermanentError(status, _message(body))
-        if len(body) > max_bytes:
-            raise TransientError(f"the answer is larger than {max_bytes} bytes", status=status)
-        try:
-            return json.loads(body)
-        except (ValueError, RecursionError) as error:
-            start = printable(body[:120].decode("utf-8", "replace"))
-            raise TransientError(f"the answer is not JSON: {start}", status=status) from error
 
-    def _refuse_if_ended(self) -> None:
-        if self._ended:
-            raise RunError(self._ended)
-
-    def _give_up(self, failure: TransientError) -> RequestError | RunError:
-        self._lost_in_a_row += 1
-        lost = f"{self._tries} tries failed, the last: {failure}"
-        if self._lost_in_a_row < DEAD_AFTER:
-            return RequestError(f"the server did not serve the request: {lost}")
-        self._ended = (
-            f"the server at {self.url} stopped answering ({self._lost_in_a_row} requests in a row; {lost}); "
-            "restart it, then run this again (without `restart`)"
+    def _connection(self) -> httpx.AsyncClient:
+        client = httpx.AsyncClient(
+            headers=self._headers,
+            verify=_certificates(),
+            # Below the 5 s after which uvicorn closes idle connections: never write to one it just closed.
+            limits=httpx.Limits(max_connections=1, keepalive_expiry=3.0),
         )
-        return RunError(self._ended)
+        self._clients.append(client)
+        return client
 
-    def wait(self, attempt: int, asked: float | None) -> float:
-        """Seconds before the next try, spread so that requests that failed together do not return together."""
-        if asked is not None:
-            return min(asked, LONGEST_RETRY_AFTER) * self._jitter.uniform(1.0, 1.25)
-        return min(FIRST_WAIT * WAIT_GROWTH**attempt, LONGEST_WAIT) * self._jitter.uniform(0.5, 1.5)
+
+@cache
+def _certificates() -> ssl.SSLContext:
+    """What certificates are checked against; reading them takes a while."""
+    return httpx.create_ssl_context()
 
 
 async def _read(response: httpx.Response, limit: int) -> bytes:
@@ -237,17 +196,3 @@ def _message(body: bytes) -> str:
         if isinstance(said, dict) and said.get(key):
             said = said[key]
     return printable(said)
-
-
-def _retry_after(response: httpx.Response) -> float | None:
-    """Seconds to wait by the Retry-After header, which holds seconds or a date (RFC 9110, 10.2.3)."""
-    asked = response.headers.get("retry-after", "")
-    if asked.isdecimal():
-        return float(asked[:9])
-    try:
-        date = parsedate_to_datetime(asked)
-    except (ValueError, OverflowError):
-        return None
-    if date.tzinfo is None:
-        date = date.replace(tzinfo=UTC)
-    return max(0.0, (date - datetime.now(UTC)).total_seconds())

@@ -1,11 +1,11 @@
 """Find out what a server's `/v1/completions` understands, with a few one-token requests when it is opened."""
 
-import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 
 from synth.engines.base import Sampling, Tokenizer
-from synth.engines.server.http import PASSING_STATUSES, Http, PermanentError, TransientError
+from synth.engines.server.http import Http, PermanentError, TransientError
+from synth.engines.server.retries import insisted
 from synth.engines.server.wire import Dialect, Reply, read_reply, request_body
 from synth.errors import UsageError
 
@@ -18,13 +18,22 @@ LADDER = (
 """From the most capable dialect to what every server takes; the first that works is used."""
 PROBE_TEXT = "One, two, three: the quick brown fox jumps over 12 lazy dogs"
 ONE_TOKEN = Sampling(max_tokens=1)
-TRIES = 3
+MARKS = 10
+"""Log-probabilities by which the weights of two servers are compared."""
+PLAIN_ANSWERS = 16
+"""No server reads more tokens than so many times those sent, even where it takes the ids for text: it miscounts."""
 SAME_LOGPROB = 0.02
 """Nats by which a number may differ between two requests because of rounding."""
+SAME_WEIGHTS = 0.05
+"""Nats by which the `MARKS` of the same weights may differ in the mean: other hardware, other number formats."""
 
 
 class Probe:
-    """Questions to one server about one model."""
+    """Questions to one server about one model.
+
+    Attributes:
+        says: what the answers call the model, where they name it.
+    """
 
     def __init__(self, http: Http, model: str, tokenizer: Tokenizer, silence: float) -> None:
         self._http = http
@@ -32,9 +41,13 @@ class Probe:
         self._tokenizer = tokenizer
         self._silence = silence
         self._ids: list[int] = tokenizer.encode(PROBE_TEXT, add_special_tokens=False)
+        self.says: str | None = None
 
-    async def dialect(self) -> Dialect:
+    async def dialect(self, *, scores: bool) -> Dialect:
         """What the server understands.
+
+        Args:
+            scores: whether it may be asked to score a prompt.
 
         Raises:
             UsageError: it has no usable `/v1/completions`, or runs a model with another tokenizer.
@@ -45,7 +58,44 @@ class Probe:
         if not dialect.token_ids:
             dialect = replace(dialect, adds_bos=await self._adds_bos(dialect))
         dialect = await self._with_logprobs(dialect)
-        return replace(dialect, echo=await self._echo(dialect) if dialect.logprobs else None)
+        return replace(dialect, echo=await self._echo(dialect) if dialect.logprobs and scores else None)
+
+    async def speaks(self, dialect: Dialect) -> bool:
+        """Whether the server takes requests of a dialect that was found out of another server.
+
+        Raises:
+            UsageError: it runs a model with another tokenizer.
+        """
+        try:
+            reply = await self._ask(dialect)
+            if dialect.echo is not None and await self._echo(dialect) != dialect.echo:
+                return False
+        except PermanentError as error:
+            if error.status in (401, 403):
+                raise
+            return False
+        if (reply.choices[0].token_ids is not None) != dialect.returns_ids:
+            return False
+        if dialect.returns_ids:
+            await self._compare_tokenizers(dialect)
+        return True
+
+    async def alive(self, dialect: Dialect) -> None:
+        """One question, to know that the server answers."""
+        await self._ask(dialect)
+
+    async def marks(self, dialect: Dialect) -> tuple[float, ...] | None:
+        """The log-probabilities of the likeliest next tokens after `MARKS` prompts; None where it gives none."""
+        if dialect.logprobs is None:
+            return None
+        words = PROBE_TEXT.split()
+        texts = [" ".join(words[:count]) for count in range(len(words) - MARKS + 1, len(words) + 1)]
+        encode = self._tokenizer.encode
+        prompts = [encode(text, add_special_tokens=False) if dialect.token_ids else text for text in texts]
+        ask = replace(ONE_TOKEN, logprob=True)
+        tops = [(await self._ask(dialect, prompt, sampling=ask)).choices[0].top_logprob for prompt in prompts]
+        known = tuple(top for top in tops if top is not None)
+        return known if len(known) == MARKS else None
 
     async def _first_that_works(self) -> Dialect:
         refusal: Exception | None = None
@@ -63,13 +113,19 @@ class Probe:
                     raise
                 refusal = error
                 continue
-            # A server that takes the ids for something else (one prompt each, text) counts them differently.
-            if not dialect.token_ids or reply.prompt_tokens in (None, len(self._ids)):
+            if not dialect.token_ids or self._read_as_ids(reply):
                 return replace(dialect, returns_ids=reply.choices[0].token_ids is not None)
         raise UsageError(
             f"the server at {self._http.url} does not complete a prompt with model {self._model!r} ({refusal}). "
             "It must have /v1/completions: a server with chat completions alone cannot be used"
         )
+
+    def _read_as_ids(self, reply: Reply) -> bool:
+        """Whether ids were taken for ids: for something else (one prompt each, text) they are counted differently."""
+        read, count = reply.choices[0].prompt_token_ids, reply.prompt_tokens
+        if read is not None:
+            return True  # they are compared afterwards
+        return count in (None, len(self._ids)) or count == 0 or count > PLAIN_ANSWERS * len(self._ids)
 
     async def _compare_tokenizers(self, dialect: Dialect) -> None:
         """Check the tokenizer now: token ids of another vocabulary would be accepted and answered with rubbish."""
@@ -127,20 +183,27 @@ class Probe:
         sampling: Sampling = ONE_TOKEN,
         echo: int | None = None,
     ) -> Reply:
-        """One request, sent again where the server is only busy (it may be loading its model)."""
+        """One request, sent again where the server is busy (it may be loading its model), or an answer was lost."""
         if prompt is None:
             prompt = self._ids if dialect.token_ids else PROBE_TEXT
         if echo is not None:
             sampling = replace(sampling, logprob=True)
-        body = request_body(self._model, prompt, sampling, dialect)
+        body = request_body(prompt, sampling, dialect) | {"model": self._model}
         if echo is not None:
             body |= {"echo": True, "max_tokens": echo}
-        attempt = 0
-        while True:
-            try:
-                return read_reply(await self._http.once("POST", "/v1/completions", body, silence=self._silence))
-            except TransientError as error:
-                if error.status not in PASSING_STATUSES or attempt + 1 == TRIES:
-                    raise
-                await asyncio.sleep(self._http.wait(attempt, error.wait))
-                attempt += 1
+
+        async def ask(silence: float) -> Reply:
+            return read_reply((await self._http.once("POST", "/v1/completions", body, silence=silence)).body)
+
+        reply = await insisted(ask, self._silence)
+        self.says = reply.model
+        return reply
+
+
+def same_weights(first: Sequence[float] | None, other: Sequence[float] | None) -> bool:
+    """Whether two servers run the same weights, as far as their marks tell; without marks of the first they may."""
+    if first is None:
+        return True
+    if other is None:
+        return False
+    return sum(abs(a - b) for a, b in zip(first, other, strict=True)) / len(first) <= SAME_WEIGHTS

@@ -48,8 +48,6 @@ def prompt_scores(
     check_prompt(reply, token_ids)
     choice, sent = reply.choices[0], len(token_ids)
     values, texts = choice.token_logprobs or (), choice.texts
-    if reply.prompt_tokens not in (None, sent):
-        raise RequestError(f"the server counted {reply.prompt_tokens} tokens where {sent} were sent")
     if texts is not None and len(texts) != len(values):
         raise RequestError(f"the server sent {len(values)} log-probabilities of {len(texts)} tokens")
     if not sent <= len(values) <= sent + drawn:
@@ -57,13 +55,18 @@ def prompt_scores(
     if None in values[1:sent]:
         raise RequestError(f"the server gave no log-probability of token {values.index(None, 1)} of {sent}")
     told = choice.prompt_token_ids is not None
+    certain = told or texts is not None
     if texts is not None and not told:
         for at, token in enumerate(token_ids):
-            if not _same(texts[at], decode([token])):
+            ours = decode([token])
+            if not _same(texts[at], ours):
                 raise RequestError(
                     f"the server scored other tokens than were sent: token {at} is {printable(texts[at], 40)!r} there, "
-                    f"{printable(decode([token]), 40)!r} here"
+                    f"{printable(ours, 40)!r} here"
                 )
+            certain &= _tells(texts[at], ours)
+    if reply.prompt_tokens not in (None, sent) and not certain:
+        raise RequestError(f"the server counted {reply.prompt_tokens} tokens where {sent} were sent")
     # One number more than was sent is that of a token drawn, or of one put first: the prompt's count tells.
     placed = told or texts is not None or (as_ids and (drawn == 0 or reply.prompt_tokens == sent))
     if not placed or (texts is None and len(values) < sent + drawn and values[0] is not None):
@@ -73,6 +76,11 @@ def prompt_scores(
 
 def _same(theirs: str, ours: str) -> bool:
     """Whether two spellings may be of one token. Parts of a character, and special tokens, have no text to compare."""
-    if not theirs or "\ufffd" in theirs + ours or theirs.startswith(("bytes:", "token_id:")):
+    if not _tells(theirs, ours):
         return True
     return theirs.translate(_SPACES).strip() == ours.translate(_SPACES).strip()
+
+
+def _tells(theirs: str, ours: str) -> bool:
+    """Whether both spellings are texts, which can be compared."""
+    return bool(theirs) and "\ufffd" not in theirs + ours and not theirs.startswith(("bytes:", "token_id:"))

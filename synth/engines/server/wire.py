@@ -80,22 +80,22 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """A parsed answer: at least one choice, and the tokens that the server counted, where it does."""
+    """A parsed answer: at least one choice; the tokens that the server counted and the model, where it says them."""
 
     choices: tuple[Choice, ...]
     prompt_tokens: int | None
     completion_tokens: int | None
+    model: str | None = None
 
 
 def request_body(
-    model: str,
     prompt: str | Sequence[int],
     sampling: Sampling,
     dialect: Dialect,
     *,
     stop_texts: tuple[str, ...] = (),
 ) -> dict[str, Any]:
-    """The JSON of one request for `sampling.n` completions.
+    """The JSON of one request for `sampling.n` completions; the model's name is added by each server's own.
 
     `stop_texts` are the stop ids as text, for a server that may not know them as ids. Without extensions only
     fields that differ from OpenAI's defaults are sent: some servers refuse the others (TGI: top_p 1).
@@ -111,7 +111,6 @@ def request_body(
             "this server takes no top_k: go without (`top_k` 0), or use `engine` vllm or `engine` transformers"
         )
     body: dict[str, Any] = {
-        "model": model,
         "prompt": prompt if isinstance(prompt, str) else list(prompt),
         "max_tokens": sampling.max_tokens,
         "temperature": sampling.temperature,
@@ -155,6 +154,7 @@ def read_reply(body: Any) -> Reply:
         choices=tuple(_read_choice(choice) for choice in choices),
         prompt_tokens=_count(usage.get("prompt_tokens")),
         completion_tokens=_count(usage.get("completion_tokens")),
+        model=body["model"] if isinstance(body.get("model"), str) else None,
     )
 
 

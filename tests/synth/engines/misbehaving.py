@@ -55,9 +55,13 @@ class MisbehavingServer:
         return sum(body.get("seed") == seed for body in self.bodies)
 
     async def __aenter__(self) -> Self:
-        self._server = await asyncio.start_server(self._connection, "127.0.0.1", 0, limit=1 << 24)
+        await self.listen()
         self.url = f"http://127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
         return self
+
+    async def listen(self, port: int = 0) -> None:
+        """Listen at a port; again, where it had stopped."""
+        self._server = await asyncio.start_server(self._connection, "127.0.0.1", port, limit=1 << 24)
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -1,7 +1,8 @@
 """Open the server engine on a misbehaving server, use it, and close both."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
 from typing import Any
 
 from synth.engines.base import EngineOptions
@@ -19,12 +20,16 @@ def with_engine(
     *,
     options: EngineOptions = QUICK,
     model: str | None = "tiny",
+    beside: Sequence[MisbehavingServer] = (),
 ) -> None:
-    """Run `use` with an engine opened on `server`, both on a loop of their own."""
+    """Run `use` with an engine opened on `server`, and on those `beside` it, all on a loop of their own."""
 
     async def run() -> None:
-        async with server:
-            engine = await open_server(server.url, model, tokenizer, options)
+        async with AsyncExitStack() as stack:
+            for one in (server, *beside):
+                await stack.enter_async_context(one)
+            urls = [one.url for one in (server, *beside)]
+            engine = await open_server(urls, model, tokenizer, options)
             assert isinstance(engine, ServerEngine)
             try:
                 await use(engine)

@@ -72,7 +72,7 @@ async def here(model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engi
 
 
 def test_an_engine_may_be_given_as_the_function_itself(model: str) -> None:
-    assert synth.load(model, engine=here).engine.endswith("test_open:here")
+    assert str(synth.load(model, engine=here).engine).endswith("test_open:here")
 
     async def inner(model: str, tokenizer: Tokenizer, options: EngineOptions) -> Engine:
         raise OSError

@@ -197,7 +197,7 @@ def test_log_probabilities_are_the_models_own_or_none(
 
 def test_a_server_that_does_not_score_prompts_says_so(tiny_tokenizer: Any) -> None:
     async def use(engine: ServerEngine) -> None:
-        with pytest.raises(RequestError, match="use `engine` transformers"):
+        with pytest.raises(UsageError, match="use `engine` transformers"):
             await engine.logprobs(PROMPT)
 
     with_engine(MisbehavingServer(), tiny_tokenizer, use)
