@@ -1,6 +1,5 @@
 """`synth.evaluate`: accuracies of models, and what was kept and lost between them."""
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
@@ -8,12 +7,11 @@ from dataclasses import replace
 
 from filters.verdict import VerifierSettings
 from synth.api.evaluation import Evaluation
-from synth.api.places import Source, path_of, several, source_at, sources_of
+from synth.api.places import ShardName, Source, path_of, several, source_at, sources_of
 from synth.api.roles import VerifierChoice
 from synth.data.destination import check_directory
 from synth.data.output import Output, TemporaryFolder
-from synth.data.run.invocation import command_line
-from synth.data.write import replace_text
+from synth.data.run.shard import Shard
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.evaluation.names import AnyModel, name_adapters, name_models
@@ -53,6 +51,7 @@ def evaluate(
     verifier: VerifierChoice = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Evaluation:
@@ -86,6 +85,8 @@ def evaluate(
         verifier: what judges the answers to all suites; by default what their rows name.
         judge: another model that judges, where `verifier` is judge.
         judge_prompt: the file of a prompt of your own, where `verifier` is judge.
+        shard: the part of the items to ask, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the evaluation of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -118,7 +119,7 @@ def evaluate(
             sweep=ratios,
             keep=keep,
         )
-        place = _place(output, restart)
+        place = replace(_place(output, restart), shard=Shard.parse(shard) if isinstance(shard, str) else shard)
         job = EvaluationJob(
             EvaluationRun(opened, Sampling(max_tokens=max_tokens, temperature=temperature, seed=seed), mode),
             measures,
@@ -126,13 +127,8 @@ def evaluate(
             judge=judge if judge is None or isinstance(judge, Model) else next(iter(named.values())).other(judge),
             judge_prompt=judge_prompt,
         )
-        scores = {"command_line": command_line(), **evaluate_models(job, named, progress)}
-    job.folder.mkdir(parents=True, exist_ok=True)
-    replace_text(job.folder / "scores.json", json.dumps(scores, indent=2, ensure_ascii=False) + "\n")
-    found = Evaluation(job.folder, keep=place.keep)
-    if output is not None:
-        found.plots()
-    return found
+        scores = evaluate_models(job, named, progress)
+    return Evaluation.written(scores, job.folder, keep=place.keep)
 
 
 def _place(output: str | os.PathLike[str] | None, restart: bool) -> Output:

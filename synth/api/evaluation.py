@@ -1,11 +1,14 @@
 """The result of `synth.evaluate`: scores, and the answers they were counted from."""
 
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from synth.api.dataset import Dataset
+from synth.data.run.invocation import command_line
+from synth.data.write import replace_text
 from synth.evaluation.pipeline import ANSWERS
 from synth.evaluation.table import score_table
 from synth.reports.evaluation import read_scores
@@ -32,6 +35,17 @@ class Evaluation:
         self.path = Path(path)
         self.scores: dict[str, Any] = read_scores(self.path)
         self._keep = keep
+
+    @classmethod
+    def written(cls, scores: dict[str, Any], folder: Path, *, keep: object = None) -> Self:
+        """Scores, written into a directory; with plots, where it is to stay."""
+        folder.mkdir(parents=True, exist_ok=True)
+        told = {"command_line": command_line(), **scores}
+        replace_text(folder / "scores.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
+        found = cls(folder, keep=keep)
+        if keep is None:
+            found.plots()
+        return found
 
     def __fspath__(self) -> str:
         return str(self.path)

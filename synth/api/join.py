@@ -5,10 +5,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synth.api.dataset import Dataset
+from synth.api.evaluation import Evaluation
 from synth.api.places import Place, output_at
+from synth.data.destination import check_directory
 from synth.errors import UsageError
-from synth.generation.joining import join_rows
+from synth.evaluation.joining import is_evaluation, join_evaluations
+from synth.generation.joining import joining
 from synth.progress import Progress
+from synth.reports.evaluation import read_scores
 from synth.values import Rows, checked
 
 
@@ -20,7 +24,7 @@ def join(
     rows: Rows | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
-) -> Dataset:
+) -> Dataset | Evaluation:
     """Make one data set of the shards of a run: the same, byte for byte, that one process makes of all its rows.
 
     What depends on other rows is decided here, in the order of rows: duplicates, equal shares of several tasks, and
@@ -35,6 +39,9 @@ def join(
         restart: throw away what is in the output.
         progress: is told how it goes.
 
+    Returns:
+        The data set; of an evaluation its scores, counted from all answers.
+
     Raises:
         UsageError: they are not all the shards of one run, one is unfinished or damaged, or the output exists.
         RunError: there are too few rows, or the disk failed.
@@ -42,6 +49,12 @@ def join(
     """
     if isinstance(shards, str | os.PathLike):
         raise UsageError("`shards` are several directories: give a list")
+    paths = [Path(shard) for shard in shards]
     place = output_at(output, restart=restart)
-    record = join_rows([Path(shard) for shard in shards], place, rows, progress)
-    return Dataset.of(place, record)
+    if not any(map(is_evaluation, paths)):
+        return Dataset.of(place, joining(paths, place, rows, progress).write(progress))
+    if rows is not None or place.path is None:
+        raise UsageError("the shards of an evaluation are joined into a directory, `output` DIR, and without `rows`")
+    check_directory(place.path, "an evaluation")
+    names = [model["name"] for model in read_scores(paths[0])["models"]]
+    return Evaluation.written(join_evaluations(paths, names, place, progress), Path(place.path), keep=place.keep)

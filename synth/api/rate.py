@@ -6,7 +6,7 @@ from contextlib import ExitStack
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, several, source_at
+from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.curation.rewards import COLUMNS
 from synth.data.output import Output
 from synth.data.prompts import PromptSet
@@ -33,6 +33,7 @@ def rate(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -52,6 +53,8 @@ def rate(
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the answer, likewise.
         limit: rows of the source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -64,7 +67,7 @@ def rate(
     if "reward" in aspects and aspects != ("reward",):
         raise UsageError("`by` reward goes alone: `model` is a reward model then")
     settings = None if "reward" in aspects else RateSettings(aspects, max_tokens)
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     missing: Counter[str] = Counter()
     with ExitStack() as stack:
         opened = stack.enter_context(used(model))

@@ -6,7 +6,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.chat.derive import format_for_texts
 from synth.chat.format import ChatFormat
 from synth.engines.adapters import doubt_of
@@ -45,6 +45,7 @@ class _Settings(TypedDict, total=False):
     prompt_column: str | None
     reference_column: str | None
     limit: int | None
+    shard: ShardName | None
     restart: bool
     progress: Progress
 
@@ -84,6 +85,7 @@ def score_tokens(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset | Preview:
@@ -119,6 +121,8 @@ def score_tokens(
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
         limit: rows of the source to take.
+        shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
+            the one data set of all.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -132,6 +136,8 @@ def score_tokens(
     """
     if mask_easiest and mask_random:
         raise UsageError("`mask_easiest` and `mask_random` are two controls: give one of them")
+    if preview and shard is not None:
+        raise UsageError("`preview` tells of all rows: leave `shard` out, or take the first rows with `limit`")
     settings = ScoringSettings(
         mask=Mask(
             above=mask_above,
@@ -147,7 +153,7 @@ def score_tokens(
         overlong=overlong,
         entropy=entropy or mask_confident_conflicts is not None,
     )
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with used(model) as trained, source_at(source) as name:
         models = _models(trained, scorer, progress, entropy=settings.entropy)
         if trained.runs_in.here and (doubt := doubt_of(trained.options.adapter, trained.name)):

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pyarrow as pa
@@ -13,6 +13,7 @@ from synth.data.read import Rows, Tally, faults_of
 from synth.data.row import (
     BASE,
     FAULT,
+    INDEX,
     REASON,
     RENDERING,
     Message,
@@ -22,7 +23,7 @@ from synth.data.row import (
     digest,
     records_of,
 )
-from synth.data.run.shard import INDEX
+from synth.data.run.shard import Shard
 from synth.data.schema.names import free_name
 
 _OBJECTS = 256
@@ -39,6 +40,7 @@ class PromptSet:
         fingerprint: of their content; part of a run's settings, so that a run is continued on the same rows only.
         limit: rows to take; None takes all.
         unreadable: rows among them that are to be rejected, as they cannot be read.
+        first: rows of the source before the first that is taken.
     """
 
     source: Rows
@@ -46,6 +48,14 @@ class PromptSet:
     fingerprint: str
     limit: int | None = None
     unreadable: int = 0
+    first: int = 0
+
+    def part(self, shard: Shard | None) -> "PromptSet":
+        """The rows of a shard over these rows, a range of them; all for None. Each keeps its id."""
+        if shard is None or shard.size is None:
+            return self
+        begin = min(shard.row(0), self.total)
+        return replace(self, first=begin, total=shard.size, limit=begin + shard.size)
 
     @property
     def base(self) -> pa.Schema:
@@ -175,8 +185,8 @@ class PromptSet:
             yield from enumerate(_records(batch), at)
 
     def _batches(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
-        """The rows from index `start` on, with the index of each batch's first."""
-        at = 0
+        """The rows from index `start` on, with the index in the source of each batch's first."""
+        at, start = 0, start + self.first
         for batch in self.source.judged(self.limit):
             if at + batch.num_rows > start:
                 skip = max(0, start - at)

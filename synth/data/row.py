@@ -107,6 +107,10 @@ IGNORED = -100
 REASON = pa.field("reason", pa.string())
 """Rejected rows have the columns of the accepted ones, and why."""
 
+INDEX = pa.field("synth:index", pa.int64())
+"""Of a row, a rejected row or a pair of a shard: which row of the whole run it came from. A joined data set has no such
+column."""
+
 FAULT = "synth:fault"
 """Why a row could not be read, null where it could; a column that rows have on their way in, and that is never written.
 Such a row has no messages, and every command rejects it with this reason."""
@@ -170,7 +174,7 @@ def digest(*parts: object) -> str:
 def pairs_schema(schema: pa.Schema) -> pa.Schema:
     """The columns of preference pairs found by a run whose rows have a schema: with parts and tools if those have."""
     plain = schema.field("messages").type != PARTED if "messages" in schema.names else True
-    more = [item for item in RENDERING if item.name in schema.names and item.name != "drawn"]
+    more = [item for item in (*RENDERING, INDEX) if item.name in schema.names and item.name != "drawn"]
     return pa.schema([*(PAIRS if plain else with_parts(PAIRS)), *more])
 
 

@@ -12,9 +12,10 @@ from filters.verifiers.registry import entry_of
 from synth.background import wait_for
 from synth.data.output import Output, StreamSink
 from synth.data.read import open_source
-from synth.data.row import records_of
+from synth.data.row import INDEX, records_of
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
+from synth.data.run.shard import Shard
 from synth.data.run.versions import versions
 from synth.engines.loading import remote_code
 from synth.errors import Stopped, UsageError
@@ -89,6 +90,11 @@ class EvaluationJob:
         return Path(str(self.output.path))
 
     @property
+    def total(self) -> int:
+        """Items that are asked."""
+        return self.run.total if self.shard is None else self.shard.size or 0
+
+    @property
     def judges(self) -> bool:
         """Whether a suite asks for a judge."""
         return any(entry_of(item.verifier.name).asks_model for suite in self.run.suites for item in suite.items)
@@ -99,7 +105,12 @@ class EvaluationJob:
 
     def answers(self, name: str) -> Output:
         """Where the answers of the model of that name go."""
-        return Output(str(self.folder / ANSWERS / name), restart=self.output.restart)
+        return Output(str(self.folder / ANSWERS / name), restart=self.output.restart, shard=self.shard)
+
+    @property
+    def shard(self) -> Shard | None:
+        """The part of the items that are asked: shards take turns, so that each has some of every suite."""
+        return self.output.shard and replace(self.output.shard.over(self.run.total), block=1)
 
     def record(self, model: Model) -> RunRecord:
         """The record of a model's answers, none of which are there yet."""
@@ -107,7 +118,8 @@ class EvaluationJob:
         settings = roles.record() | self.run.settings()
         if self.judges and self.judge_prompt != OWN_PROMPT:
             settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
-        return RunRecord("eval", settings, model.title, versions(*roles.packages()))
+        shard = self.shard.record() if self.shard else None
+        return RunRecord("eval", settings, model.title, versions(*roles.packages()), shard=shard)
 
 
 def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> dict[str, Any]:
@@ -130,7 +142,8 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
     """
     measures = job.measures
     _check(job, models)
-    _refuse_other_runs(job, models)  # needs no tokenizer, unlike what follows
+    if job.shard is None:  # how many items a shard has depends on the modes
+        _refuse_other_runs(job, models)  # needs no tokenizer, unlike what follows
     for model in models.values() if job.run.suites else ():
         model.unopened()
     if job.run.suites:
@@ -163,6 +176,11 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
 def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
     """Refuse settings that contradict each other, before any work is done."""
     measures, suites = job.measures, job.run.suites
+    if job.shard is not None and (measures.texts or measures.kl or measures.lm_eval or measures.sweep):
+        raise UsageError(
+            "`texts`, `kl`, `lm_eval` and `sweep` are not done in shards: join these without them, then evaluate with "
+            "them into the joined directory, where nothing is asked again"
+        )
     if not suites and not measures.lm_eval and not measures.texts:
         raise UsageError("nothing to ask: name a suite, or `new`, `texts` or `lm_eval`")
     has_new = any(suite.new for suite in suites)
@@ -252,10 +270,11 @@ def _results(
     """One model's answers, continued where an earlier run was stopped, and the perplexity of texts under it."""
     answers: AbstractContextManager[StreamSink | RunDirectory | None] = nullcontext()
     if job.run.total:
-        answers = job.answers(name).opened(job.record(model), job.run.schema)
+        schema = job.run.schema if job.shard is None else job.run.schema.append(INDEX)
+        answers = job.answers(name).opened(job.record(model), schema)
     with answers as sink:
         perplexities = _perplexities(job, name, model, progress)
-        if sink is not None and sink.next < job.run.total:
+        if sink is not None and sink.next < job.total:
             with _opened(model, job.roles(model).models_here(), progress) as chat_model:
                 run = wait_for(_ask(job, name, model, chat_model, verifiers, sink, progress, stop))
             if not run.complete:
@@ -278,12 +297,12 @@ async def _ask(
 ) -> Run:
     run = Run(
         job.run.method(chat_model, verifiers),
-        job.run.rows,
+        job.shard.rows(job.run.rows) if job.shard else job.run.rows,
         sink,
         [chat_model.engine.usage],
         model.options.concurrency,
         Acceptance(sink),
-        job.run.total,
+        job.total,
     )
     began = time.monotonic()
     await drive(run, f"eval {name}", progress, stop)

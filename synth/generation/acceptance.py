@@ -74,14 +74,16 @@ class Rules:
 
     @classmethod
     def read(cls, recorded: dict[str, Any]) -> Self:
-        """The rules that a record describes.
+        """The rules that a record describes; without any, every row is taken.
 
         Raises:
             ValueError: it does not describe any.
         """
         try:
-            quota = recorded["quota"]
-            return cls(bool(recorded["unique"]), quota and Quota(str(quota["column"]), tuple(map(str, quota["names"]))))
+            quota = recorded.get("quota")
+            return cls(
+                recorded.get("unique") is True, quota and Quota(str(quota["column"]), tuple(map(str, quota["names"])))
+            )
         except (KeyError, TypeError) as error:
             raise ValueError("what it says of how rows are taken is wrong") from error
 

@@ -2,28 +2,25 @@
 
 The outcomes of all shards go, in the order of the whole run, through the code that a run in one process uses: its
 `Acceptance`, and its directory. All is read and decided once before anything is written, so shards that cannot be
-joined leave the output as it is.
+joined leave the output as it is. Rows that came in whole batches, each shard a range of them, follow each other.
 """
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from heapq import merge
-from itertools import groupby, pairwise
-from operator import itemgetter
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 
 from synth.data.output import Output, StreamSink, closing_lines
-from synth.data.row import BASE, REASON, Outcome, Row, records_of
-from synth.data.run.record import RunRecord, differences, read_record
-from synth.data.run.shard import INDEX, Shard
-from synth.data.run.shards import BATCH_ROWS, read_shards
+from synth.data.row import INDEX, REASON
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord, read_record
+from synth.data.run.shards import read_shards
 from synth.errors import RunError, UsageError
-from synth.generation.acceptance import Acceptance, Rules
-from synth.progress import Progress
+from synth.generation.acceptance import Acceptance
+from synth.generation.parts import Part, open_parts, outcomes_of
+from synth.progress import Meter, Progress
 from synth.stop import Stop
 
 SHOWN = 1000
@@ -31,174 +28,141 @@ SHOWN = 1000
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """A shard of a run on disk, finished.
+class Joining:
+    """The shards of a run, read and found to be whole, that are to be written as one data set.
 
     Attributes:
-        path: its directory.
-        record: what is known of it.
-        shard: which part of the run it is.
-        rules: by what rows are to be taken.
+        parts: the shards, by number.
+        target: rows that are wanted, or None.
+        output: where they go.
+        schema: their columns.
+        attempts: outcomes that the run has, and what comes after them is cut; None where rows came in whole batches.
     """
 
-    path: Path
-    record: RunRecord
-    shard: Shard
-    rules: Rules
+    parts: Sequence[Part]
+    target: int | None
+    output: Output
+    schema: pa.Schema
+    attempts: int | None
 
-    def whole(self) -> RunRecord:
-        """Its record without what tells it from the other shards of its run."""
-        return replace(self.record, shard=None)
+    def write(self, progress: Progress) -> RunRecord:
+        """Write the data set.
 
-    def schema(self) -> pa.Schema:
-        """The columns of its rows.
-
-        Raises:
-            UsageError: its first file is missing or damaged.
-        """
-        try:
-            with pa.memory_map(str(self.path / self.record.shards[0])) as file:
-                schema = pa.ipc.open_stream(file).schema
-            return pa.schema([item for item in schema if item.name != INDEX.name])
-        except (pa.ArrowException, OSError, IndexError) as error:
-            raise UsageError(f"{self.path} is damaged ({error}); {self._again()}") from error
-
-    def outcomes(self) -> Iterator[Outcome]:
-        """What became of its rows, in order.
+        Returns:
+            What is known of the run, as if one process had made it.
 
         Raises:
-            UsageError: a file is missing or damaged, or a row is not there.
+            UsageError: the output holds something else, or a shard was damaged meanwhile.
+            RunError: the run gave up, as it would have in one process; or the disk failed.
+            Stopped: a person stopped it.
         """
-        record = self.record
-        sides = (
-            self._rows(self.path, record.shards, "accepted"),
-            self._rows(self.path / "rejected", record.rejected_shards, "rejected"),
-            self._rows(self.path / "pairs", record.pair_shards, "pairs"),
-        )
-        done = 0
-        for index, entries in groupby(merge(*sides, key=itemgetter(0)), key=itemgetter(0)):
-            found: dict[str, list[dict[str, Any]]] = {"accepted": [], "rejected": [], "pairs": []}
-            for _, side, entry in entries:
-                found[side].append(entry)
-            if index != self.shard.row(done) or len(found["rejected"]) != (not found["accepted"]):
-                raise UsageError(f"{self.path} is damaged (row {index:,} of the run is out of place); {self._again()}")
-            reasons = [entry.pop(REASON.name) for entry in found["rejected"]]
-            first, *more = (self._row(entry) for entry in (*found["accepted"], *found["rejected"]))
-            yield Outcome(first, reasons[0] if reasons else None, more, found["pairs"])
-            done += 1
-        if done != record.next:
-            raise UsageError(
-                f"{self.path} is damaged ({done:,} of its {record.next:,} rows are there); {self._again()}"
-            )
+        read = [str(part.path) for part in self.parts]
+        with (
+            Stop().on_signals(),
+            progress.meter("join") as meter,
+            self.output.opened(_record(self.parts, self.target), self.schema, also_read=read) as sink,
+        ):
+            if self.attempts is None:
+                self._write_batches(sink, meter)
+            else:
+                self._write_rows(sink, meter, self.attempts)
+        record = sink.record
+        closing_lines(record, record.next, self.output, progress)
+        if unused := sum(part.record.next for part in self.parts) - record.next:
+            progress.say(f"  {unused:,} more rows of the shards were not needed")
+        if record.note is not None:
+            raise RunError(record.note)
+        return record
 
-    def _rows(self, folder: Path, names: Iterable[str], side: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
-        for batch in read_shards(folder, names, self._again()):
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                for entry in records_of(batch.slice(start, BATCH_ROWS)):
-                    yield entry.pop(INDEX.name), side, entry
+    def _write_rows(self, sink: RunDirectory | StreamSink, meter: Meter, attempts: int) -> None:
+        acceptance = Acceptance(sink, self.target, self.parts[0].rules)
+        for outcome in outcomes_of(self.parts):
+            if sink.next == attempts:
+                break
+            acceptance.judge(outcome)
+            sink.commit(outcome)
+            if sink.next % SHOWN == 0:
+                meter.show(sink.next, attempts, "written")
+        record = sink.record
+        record.note = acceptance.shortfall(record.reasons) if acceptance.gave_up else None
 
-    def _row(self, entry: dict[str, Any]) -> Row:
-        """A row as its method made it. A column `cost` that no method made came with the input, and is not summed."""
-        own = {name: entry.pop(name, None) for name in BASE.names}
-        carried = {"cost": entry.pop("cost")} if self.record.cost is None and "cost" in entry else {}
-        return Row(**own | {"messages": own["messages"] or []}, extra=entry, passthrough=carried)
+    def _write_batches(self, sink: RunDirectory | StreamSink, meter: Meter) -> None:
+        none, none_rejected = (pa.RecordBatch.from_pylist([], one) for one in (self.schema, self.schema.append(REASON)))
+        tokens = sink.record.tokens
+        for part in self.parts:
+            (names, folder, _), (rejected_names, rejected_folder, _) = part.tables()
+            for batch in read_shards(folder, names, part.again):
+                sink.extend(batch, none_rejected, 0)
+            for batch in read_shards(rejected_folder, rejected_names, part.again):
+                sink.extend(none, batch, 0)
+            sink.extend(none, none_rejected, part.record.next)
+            for name, value in part.record.tokens.items():
+                tokens[name] = tokens.get(name, 0) + value
+            meter.show(sink.next, None, "written")
 
-    def _again(self) -> str:
-        return f"make shard {self.shard} again, with `restart`"
 
-
-def join_rows(paths: Sequence[Path], output: Output, rows: int | None, progress: Progress) -> RunRecord:
-    """Join shards of a run whose rows came one by one.
+def joining(paths: Sequence[Path], output: Output, rows: int | None, progress: Progress) -> Joining:
+    """Read the shards of a run, and decide what of them is taken; nothing is written.
 
     Args:
         paths: their directories, in any order.
-        output: where the rows go.
+        output: where the rows are to go.
         rows: rows wanted, of a run that has a target; None is as many as the shards were asked for.
         progress: is told how it goes.
 
-    Returns:
-        What is known of the run, as if one process had made it.
-
     Raises:
-        UsageError: they are no shards of one run, or not all of them, or the output exists.
-        RunError: there are too few rows, or the disk failed.
-        Stopped: a person stopped it.
+        UsageError: they are no shards of one run, or not all of them, or one is damaged, or the output exists.
+        RunError: there are too few rows.
     """
     parts = open_parts(paths)
-    first = parts[0]
     target = _target(parts, rows)
-    schema = first.schema()
-    fresh = joined_record(parts, target)
-    output = free_output(output)
-    with Stop().on_signals(), progress.meter("join") as meter:
-        counted = Acceptance(StreamSink(io.BytesIO(), replace(fresh)), target, first.rules)
-        for outcome in _outcomes(parts):
-            if counted.reached or counted.gave_up:
-                break
-            counted.judge(outcome)
-            if counted.attempts % SHOWN == 0:
-                meter.show(counted.accepted, target, "read")
-        _check_enough(parts, counted)
-        with output.opened(fresh, schema, also_read=map(str, paths)) as sink:
-            accepted = Acceptance(sink, target, first.rules)
-            for outcome in _outcomes(parts):
-                if sink.next == counted.attempts:
-                    break
-                accepted.judge(outcome)
-                sink.commit(outcome)
-                if sink.next % SHOWN == 0:
-                    meter.show(accepted.accepted, counted.accepted, "written")
-            record = sink.record
-            record.note = accepted.shortfall(record.reasons) if accepted.gave_up else None
-    tell_joined(record, output, progress)
-    if record.note is not None:
-        raise RunError(record.note)
-    return record
+    schemas = [part.schema() for part in parts]
+    for part, schema in zip(parts, schemas, strict=True):
+        if schema != schemas[0]:
+            raise UsageError(f"{parts[0].path} and {part.path} have different columns: made by different releases?")
+    output = _free(output)
+    attempts = None
+    with progress.meter("join") as meter:
+        if INDEX.name in schemas[0].names:
+            attempts = _counted(parts, target, meter)
+        else:
+            _check_batches(parts)
+    schema = pa.schema([item for item in schemas[0] if item.name != INDEX.name])
+    return Joining(parts, target, output, schema, attempts)
 
 
-def open_parts(paths: Sequence[Path]) -> list[Part]:
-    """The shards in these directories, in their order.
+def _counted(parts: Sequence[Part], target: int | None, meter: Meter) -> int:
+    """How many outcomes the run has, of shards whose rows came one by one.
 
     Raises:
-        UsageError: they are no shards of one run, one is not finished, there twice or missing.
+        UsageError: a shard is damaged or missing.
+        RunError: there are fewer rows than are wanted.
     """
-    parts = sorted(map(_opened, paths), key=lambda part: part.shard.number)
-    if not parts:
-        raise UsageError("there is nothing to join: name the directories of the shards")
-    first = parts[0]
-    for part in parts[1:]:
-        if differing := differences(first.whole(), part.whole()):
-            raise UsageError(f"{first.path} and {part.path} are of different runs ({differing}, in {part.path})")
-        cut = replace(part.shard, number=first.shard.number)
-        if cut != first.shard or part.rules != first.rules:
-            raise UsageError(
-                f"{first.path} and {part.path} do not belong together: shard {first.shard} and shard {part.shard}"
-            )
-    for one, next_one in pairwise(parts):
-        if one.shard == next_one.shard:
-            raise UsageError(f"shard {one.shard} is there twice: {one.path} and {next_one.path}")
-    there = {part.shard.number for part in parts}
-    missing = [number for number in range(1, (first.shard.of or max(there)) + 1) if number not in there]
-    if missing:
-        named = ", ".join(str(replace(first.shard, number=number)) for number in missing[:8])
-        raise UsageError(f"{len(missing):,} shards are missing: {named}{', …' if len(missing) > 8 else ''}")
-    return parts
+    found = Acceptance(StreamSink(io.BytesIO(), _record(parts, target)), target, parts[0].rules)
+    for outcome in outcomes_of(parts):
+        if found.reached or found.gave_up:
+            break
+        found.judge(outcome)
+        if found.attempts % SHOWN == 0:
+            meter.show(found.accepted, target, "read")
+    _check_enough(parts, found)
+    return found.attempts
 
 
-def _opened(path: Path) -> Part:
-    record = read_record(path)
-    if record is None:
-        raise UsageError(f"{path} holds no shard: name the directories that were made with `shard`")
-    if record.shard is None:
-        raise UsageError(f"{path} is no shard, but a whole run of synth {record.command}")
-    try:
-        part = Part(path, record, Shard.read(record.shard), Rules.read(record.shard))
-    except ValueError as error:
-        raise UsageError(f"{path} is damaged ({error}); make it again, with `restart`") from error
-    if record.finished is None:
-        again = f"go on with {record.command_line}" if record.command_line else "make it with the same call again"
-        raise UsageError(f"{path}: shard {part.shard} is not finished; {again}")
-    return part
+def _check_batches(parts: Sequence[Part]) -> None:
+    """Check shards that are ranges of rows, which came in whole batches.
+
+    Raises:
+        UsageError: one is damaged or missing.
+    """
+    for part in parts:
+        for names, folder, count in part.tables():
+            found = sum(batch.num_rows for batch in read_shards(folder, names, part.again))
+            if found != count:
+                raise UsageError(f"{folder} is damaged ({found:,} of its {count:,} rows are there); {part.again}")
+    total = sum(part.record.next for part in parts)
+    if total != parts[0].shard.total:
+        raise UsageError(f"shards are missing: those given have {total:,} of {parts[0].shard.total:,} rows")
 
 
 def _target(parts: Sequence[Part], rows: int | None) -> int | None:
@@ -216,21 +180,6 @@ def _target(parts: Sequence[Part], rows: int | None) -> int | None:
         said = ", ".join(f"{target:,} in {part.path}" for target, part in asked.items() if target is not None)
         raise UsageError(f"the shards were made for different `rows` ({said}): say how many are wanted with `rows`")
     return parts[0].record.asked
-
-
-def _outcomes(parts: Sequence[Part]) -> Iterator[Outcome]:
-    """The outcomes of a whole run, in order, as far as there is no gap."""
-    block = parts[0].shard.block
-    sources = [part.outcomes() for part in parts]
-    of = parts[0].shard.of
-    index = 0
-    while True:
-        number = index // block if of is None else index // block % of
-        outcome = next(sources[number], None) if number < len(sources) else None
-        if outcome is None:
-            return
-        yield outcome
-        index += 1
 
 
 def _check_enough(parts: Sequence[Part], found: Acceptance) -> None:
@@ -255,7 +204,7 @@ def _check_enough(parts: Sequence[Part], found: Acceptance) -> None:
     )
 
 
-def joined_record(parts: Sequence[Part], target: int | None) -> RunRecord:
+def _record(parts: Sequence[Part], target: int | None) -> RunRecord:
     """The record of a run in shards before its first row: what they took is summed."""
     first = parts[0].record
     records = [part.record for part in parts]
@@ -287,7 +236,7 @@ def joined_record(parts: Sequence[Part], target: int | None) -> RunRecord:
     )
 
 
-def free_output(output: Output) -> Output:
+def _free(output: Output) -> Output:
     """The output, where a joining that was killed begins anew.
 
     Raises:
@@ -299,11 +248,3 @@ def free_output(output: Output) -> Output:
     if Path(output.path).is_file() or (earlier is not None and (earlier.finished or not earlier.joined)):
         raise UsageError(f"{output.path} exists; choose another `output`, or add `restart` to replace it")
     return replace(output, restart=earlier is not None)
-
-
-def tell_joined(record: RunRecord, output: Output, progress: Progress) -> None:
-    """The closing lines."""
-    closing_lines(record, record.next, output, progress)
-    attempts = sum(one["attempts"] for one in record.joined)
-    if unused := attempts - record.next:
-        progress.say(f"  {unused:,} more rows of the shards were not needed")

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from synth.background import wait_for
 from synth.data.output import Output, closing_lines
-from synth.data.row import ANSWERED, BASE, RENDERING, Row, with_parts
+from synth.data.row import ANSWERED, BASE, INDEX, RENDERING, Row, with_parts
 from synth.data.run.record import RunRecord
 from synth.data.run.shard import Shard
 from synth.data.run.versions import versions
@@ -136,7 +136,8 @@ def generate(
 
     output.refuse_early(fresh)
     method_of(job, roles, roles.unopened())  # wrong settings are found before a model is loaded
-    with output.opened(fresh(), schema_of(job, roles), also_read=job.also_read) as sink:
+    schema = schema_of(job, roles)
+    with output.opened(fresh(), schema.append(INDEX) if shard else schema, also_read=job.also_read) as sink:
         record = sink.record
         target = shard.goal(job.target) if shard else job.target
         acceptance = Acceptance(sink, target, job.rules, counts_only=shard is not None)

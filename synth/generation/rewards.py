@@ -48,6 +48,9 @@ def rate_rewards(
         "input": prompts.fingerprint,
     }
     record = RunRecord("rate", settings, model.given, versions("transformers", "torch"), source=prompts.source.source)
+    if output.shard is not None:
+        shard = output.shard.over(prompts.total)
+        record.shard, prompts = shard.record(), prompts.part(shard)
     stop = Stop()
     with stop.on_signals(), output.opened(record, prompts.schema(COLUMNS)) as sink:
         if sink.next >= prompts.total:

@@ -19,6 +19,7 @@ from synth.data.read import open_rows
 from synth.data.run.card import token_line, untrained_line
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
+from synth.data.run.shard import Shard
 from synth.data.run.shards import read_shards
 from synth.data.run.versions import versions
 from synth.engines.server_work import ServerWork
@@ -118,6 +119,7 @@ class ScoringJob:
         if "answer" in settings.protect and "answer" not in schema.names:
             raise UsageError("`protect` answer needs the column `answer`, which `synth verify` writes")
         self.prompts, self.settings, self.model = prompts, settings, model
+        self.shard: Shard | None = None
         self._column = column or (TEXT if has_texts(schema) else None)
         self._plain = column is not None or only_texts(prompts.source)
         self._prepared = column is None and self._plain and prepared_tokens(prompts)
@@ -142,7 +144,14 @@ class ScoringJob:
         if self.entropy:
             settings["entropy"] = True
         source = self.prompts.source.source
-        return RunRecord("score-tokens", settings, self.model.given, versions("transformers", "torch"), source=source)
+        return RunRecord(
+            "score-tokens",
+            settings,
+            self.model.given,
+            versions("transformers", "torch"),
+            source=source,
+            shard=self.shard.record() if self.shard else None,
+        )
 
     def scores(self) -> TokenScores:
         """The rows, to be scored by a model that is not loaded yet.
@@ -153,9 +162,8 @@ class ScoringJob:
         settings, chat = self.settings, self.model.chat(self._plain)
         encoder = RowEncoder(chat, settings.train_on, settings.protect, settings.overlong)
         texts_alone = settings.text_column is not None
-        return TokenScores(
-            self.prompts, encoder, None, self.name, self._column, texts_alone, self._prepared, self.entropy
-        )
+        prompts = self.prompts.part(self.shard)
+        return TokenScores(prompts, encoder, None, self.name, self._column, texts_alone, self._prepared, self.entropy)
 
 
 def write_scores(job: ScoringJob, output: Output, progress: Progress) -> RunRecord:
@@ -172,6 +180,13 @@ def write_scores(job: ScoringJob, output: Output, progress: Progress) -> RunReco
         Stopped: a person stopped it.
     """
     mask = job.settings.mask
+    if output.shard is not None:
+        if mask.needs_corpus:
+            raise UsageError(
+                "`mask_over` corpus counts over all rows, which no shard has: score in shards without masks, join "
+                "them, and mask the joined rows, for which no model is loaded"
+            )
+        job.shard = output.shard.over(job.prompts.total)
     output.refuse_early(lambda: job.record(mask))
     with ExitStack() as stack:
         work = _Work(job, progress, stack)
@@ -305,7 +320,7 @@ class _Work:
 
     def is_done(self, sink: RunDirectory | StreamSink, output: Output) -> bool:
         """Whether a finished run is there already; then it is left as it was."""
-        if not sink.next or sink.next < self._job.prompts.total:
+        if not sink.next or sink.next < self._job.prompts.part(self._job.shard).total:
             return False
         self._progress.say(f"{output.path} already holds {sink.record.accepted:,} rows")
         return True

@@ -46,16 +46,15 @@ def machines(tmp_path: Path) -> dict[str, str]:
     for name, text in {"sbatch": SBATCH, "ssh": SSH, "synth": f'#!/bin/bash\nexec {python} "$@"\n'}.items():
         (tmp_path / "bin" / name).write_text(text)
         (tmp_path / "bin" / name).chmod(0o755)
-    turns = ({"question": f"What is {n} + 1?", "answer": str(n + 1 + (n % 5 == 0)), "n": n} for n in range(25))
     rows = [
         {
             "messages": [
-                {"role": "user", "content": row["question"]},
-                {"role": "assistant", "content": f"The answer is {row['n'] + 1}."},
+                {"role": "user", "content": f"What is {number} + 1?"},
+                {"role": "assistant", "content": f"The answer is {number + 1}."},
             ],
-            "reference": row["answer"],
+            "reference": str(number + 1 + (number % 5 == 0)),
         }
-        for row in turns
+        for number in range(25)
     ]
     (tmp_path / "the tasks.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     return os.environ | {"PATH": f"{tmp_path / 'bin'}:{os.environ['PATH']}", "HOSTS": "one two"}

@@ -34,12 +34,12 @@ from typing import Any, BinaryIO, Self
 
 import pyarrow as pa
 
-from synth.data.row import BASE, REASON, Outcome, Row, batch_of, pairs_schema
+from synth.data.row import BASE, INDEX, REASON, Outcome, Row, batch_of, pairs_schema
 from synth.data.run.card import write_card
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed, refuse_foreign
-from synth.data.run.shard import INDEX, Shard
+from synth.data.run.shard import Shard
 from synth.data.run.shards import Side, read_shards
 from synth.data.write import finish_dataset_dir, replace_text, write_shard
 from synth.errors import RunError, UsageError
@@ -67,7 +67,7 @@ class RunDirectory:
             path: the directory; made if missing.
             fresh: the record of a run that has no rows yet. Its target, model name and versions may differ from those
                 of the run that is there; its command and settings may not.
-            schema: the accepted rows' columns.
+            schema: the accepted rows' columns; of a shard whose rows come one by one with `INDEX`.
             restart: throw away what an earlier run left there, once there is a row of this one.
 
         Raises:
@@ -101,10 +101,9 @@ class RunDirectory:
         record = self.record
         self.schema = schema = _as_begun(path, record, schema)
         self.shard = None if record.shard is None else Shard.read(record.shard)
-        indexed = [] if self.shard is None else [INDEX]
-        self.accepted = Side(path, pa.schema([*schema, *indexed]), record.shards)
-        self.rejected = Side(path / "rejected", pa.schema([*schema, REASON, *indexed]), record.rejected_shards)
-        self.pairs = Side(path / "pairs", pa.schema([*pairs_schema(schema), *indexed]), record.pair_shards)
+        self.accepted = Side(path, schema, record.shards)
+        self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
+        self.pairs = Side(path / "pairs", pairs_schema(schema), record.pair_shards)
         self._committed = record.next
         self._landed = time.monotonic()
         batch_of([], schema)  # pyarrow imports pandas at its first conversion: now, not while rows are in flight
@@ -260,9 +259,9 @@ class RunDirectory:
         self.land()
         with self._guard():
             if not self.record.shards:  # `datasets` cannot load a directory without a shard
-                write_shard(self.path / "data-00000.arrow", [], self.accepted.schema)
+                write_shard(self.path / "data-00000.arrow", [], self.schema)
                 self.record.shards.append("data-00000.arrow")
-                finish_dataset_dir(self.path, self.record.shards, self.accepted.schema)
+                finish_dataset_dir(self.path, self.record.shards, self.schema)
             self.record.finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self.record.note = note
             write_card(self.path, self.record, next(self.rows(), None))

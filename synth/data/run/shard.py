@@ -1,7 +1,8 @@
 """A shard: the part of a run's rows that one of several machines makes.
 
 A row's seeds depend on its id alone, so any machine may make any row. A shard is a run of its own, in a directory of
-its own, whose tables say of each row which one of the whole run it is (`INDEX`); `synth join` puts them together.
+its own; `synth join` puts them together. Rows that come one by one say which of the whole run they are (`INDEX`); those
+that come in whole batches are a range of them.
 Nothing that depends on other rows (duplicates, quotas, the end at a target) is decided before that.
 """
 
@@ -12,14 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from itertools import islice
 from typing import Any, Self, TypeVar
 
-import pyarrow as pa
-
 from synth.errors import UsageError
 
 T = TypeVar("T")
-
-INDEX = pa.field("synth:index", pa.int64())
-"""Of a row in the tables of a shard: which one of the whole run it came from. A joined data set has no such column."""
 
 MOST = 1_000_000
 """More shards than this are a slip of the finger."""

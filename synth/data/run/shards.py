@@ -28,6 +28,7 @@ class Side:
         self.batches: list[pa.RecordBatch] = []
         self.rows = 0
         self.bytes = 0
+        self._uneven = False
 
     def add(self, record: dict[str, Any]) -> None:
         """Take one row."""
@@ -43,6 +44,7 @@ class Side:
             self.batches.append(batch)
             self.rows += batch.num_rows
             self.bytes += batch.nbytes
+            self._uneven = True
 
     def pack(self) -> None:
         """Turn the rows that are still Python objects into a batch."""
@@ -64,6 +66,9 @@ class Side:
             return
         self.folder.mkdir(exist_ok=True)
         name = f"data-{len(self.shards):05d}.arrow"
+        if self._uneven:  # what is written does not depend on how the rows came
+            whole = pa.Table.from_batches(self.batches, self.schema).combine_chunks()
+            self.batches = whole.to_batches(max_chunksize=BATCH_ROWS)
         write_shard(self.folder / name, self.batches, self.schema)
         self.batches, self.rows, self.bytes = [], 0, 0
         self.shards.append(name)
