@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from cli.help import Command
+from cli.hub import ToHub, hub_options
 from cli.options import COMMON, Argument, Option, argument_of, in_a_shell, option_of
 from cli.parameters import Parameter, parameters_of
 from cli.standard import claimed_stdout
 
 if TYPE_CHECKING:
+    from synth.hub.repository import Kind
     from synth.progress import Progress
 
 LOAD = "synth.api.models:load"
@@ -95,6 +97,7 @@ def command_of(
     *more: click.Parameter,
     of_model: Collection[str] | None = None,
     kind: type[Command] = Command,
+    pushed: "Kind" = "dataset",
     **shell: Option | Argument | None,
 ) -> Callable[[Callable[..., None]], Command]:
     """Make a command of a function. What is decorated is given the `Call`, and makes it; its docstring is the help.
@@ -104,6 +107,7 @@ def command_of(
         more: options that the function has no parameter for; what is decorated is given their values, too.
         of_model: parameters of `synth.load` that are options of the command; all of them by default.
         kind: the command's class.
+        pushed: the kind of repository that its output is pushed to.
         shell: by parameter what only a shell knows of it; None is no option.
     """
     own = parameters_of(function)
@@ -113,6 +117,8 @@ def command_of(
     judging = {name: one for name, one in parameters_of(VERIFIER).items() if "verifier" in own and name != "name"}
     reports = "progress" in own
     streams = "output" in own and "Place" in own["output"].names
+    place = shell.get("output", COMMON["output"]) if "output" in own else None
+    pushes = place is not None and str(place.metavar).startswith("DIR")
     beside = [str(option.name) for option in more if option.expose_value]
 
     def decorate(body: Callable[..., None]) -> Command:
@@ -122,9 +128,14 @@ def command_of(
             options = {name: given.pop(name) for name in beside}
             of_model = {name: given.pop(name) for name in loading}
             of_verifier = {name: given.pop(name) for name in judging}
+            hub = ToHub.of(given, pushed, quiet=quiet) if pushes else None
             body(Call(function, given, model, of_model, of_verifier, streams, reports, quiet), **options)
+            if hub is not None:
+                hub.push()
 
         params = [*_params(own, judging, shell), *more, *_params(loading, {}, shell)]
+        if pushes:
+            params += hub_options()
         if reports:
             params.append(option_of(QUIET, Option()))
         command = kind(None, params=params, callback=run, help=body.__doc__)

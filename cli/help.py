@@ -41,7 +41,7 @@ GROUPS = {
         "api_key",
         "engine_args",
     ),
-    "Output": ("output", "restart", "force", "quiet"),
+    "Output": ("output", "restart", "force", "push", "public", "quiet"),
 }
 """Settings by group. All others are the command's own."""
 

@@ -55,6 +55,7 @@ GROUPS = {
         "report": "An HTML page: token heat maps, perplexity by method, reasons, rows.",
         "template": "Show what is derived from a model's chat template: prefix, stop, spans.",
         "export": "Copy a data set to another format.",
+        "push": "Send a finished data set, evaluation or model to the Hugging Face Hub.",
     },
 }
 """The commands as README lists them, and what each does."""

@@ -8,6 +8,7 @@ from cli.options import DIRECTORY, Argument, Option
     "synth.api.merge:merge",
     base=Argument("BASE"),
     tuned=Argument("TUNED"),
+    pushed="model",
     output=DIRECTORY,
     add=Option(metavar="CHAT"),
 )
@@ -20,6 +21,7 @@ def command(call: Call) -> None:
     \b
     Examples:
       synth merge Qwen/Qwen2.5-7B-Instruct tuned --ratio 0.7 -o merged
+      synth merge Qwen/Qwen2.5-7B-Instruct tuned -o merged --push USER/merged
       synth merge meta-llama/Llama-3.1-8B my-pretrained --add meta-llama/Llama-3.1-8B-Instruct -o merged
     """  # noqa: D301 (\b is click's)
     call()

@@ -6,6 +6,7 @@ from cli.options import DIRECTORY, Option
 
 @command_of(
     "synth.api.train:train",
+    pushed="model",
     output=DIRECTORY,
     teacher=Option(metavar="MODEL"),
     learning_rate=Option(("--lr", "--learning-rate")),

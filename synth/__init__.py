@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from synth.api.mix import mix
     from synth.api.models import load
     from synth.api.paraphrase import paraphrase
+    from synth.api.push import push
     from synth.api.rate import rate
     from synth.api.reason import reason
     from synth.api.refuse import refuse
@@ -103,6 +104,7 @@ __all__ = [
     "minimum_change",
     "mix",
     "paraphrase",
+    "push",
     "rate",
     "reason",
     "refuse",

@@ -24,6 +24,7 @@ ROOMS = (
     "evaluation",
     "exports",
     "reports",
+    "hub",
     "api",
 )
 """The rooms of the library, the lowest first. Beneath them are the modules at its root but for `synth` itself."""

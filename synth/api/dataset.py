@@ -135,6 +135,12 @@ class Dataset:
         """
         return self.to_dataset().to_pandas()
 
+    def push(self, name: str, *, public: bool = False, license: str | None = None, force: bool = False) -> str:
+        """Send the rows to the Hugging Face Hub, as `synth.push` does; the address of the repository."""
+        from synth.api.push import push
+
+        return push(self, name, public=public, license=license, force=force)
+
     def report(self, output: str | os.PathLike[str] | None = None) -> "Report":
         """The page of `synth report`, which a notebook shows.
 

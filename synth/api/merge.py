@@ -6,7 +6,7 @@ from pathlib import Path
 from synth.data.destination import check_directory
 from synth.generation.models import ModelName
 from synth.progress import Progress
-from synth.training.merge import Merged
+from synth.training.merge import Merged, merged_before
 from synth.training.merge import merge as merge_weights
 from synth.values import NonNegative, checked
 
@@ -30,7 +30,7 @@ def merge(
     Args:
         base: the model before training, a directory or a Hub id.
         tuned: the model after it, of the same family.
-        output: the directory for the merged model; it does not exist yet, and appears whole.
+        output: the directory for the merged model, which appears whole; not there yet, or with this very merge.
         ratio: how much of `tuned` (or of the chat vector); by default 0.5, and 1 with `add`.
         add: add what made this chat model of `base` to `tuned`: a chat vector.
         progress: is told what was merged.
@@ -42,6 +42,9 @@ def merge(
     check_directory(os.fspath(output), "the merged model")
     share = ratio if ratio is not None else 0.5 if add is None else 1.0
     chat = None if add is None else os.fspath(add)
+    if merged := merged_before(Path(output), os.fspath(base), os.fspath(tuned), share, chat):
+        progress.say(f"{output} already holds this merge")
+        return merged
     merged = merge_weights(os.fspath(base), os.fspath(tuned), Path(output), ratio=share, add=chat)
     progress.say(f"{merged.tensors:,} tensors merged → {output}")
     for name in merged.kept:

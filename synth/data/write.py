@@ -253,13 +253,18 @@ def open_writer(
     return Writer(target, open_target)
 
 
-def write_shard(path: Path, batches: Iterable[pa.RecordBatch], schema: pa.Schema) -> None:
-    """Write one shard of a dataset directory (Arrow IPC stream); it lands whole, synced.
+def write_shard(
+    path: Path,
+    batches: Iterable[pa.RecordBatch],
+    schema: pa.Schema,
+    encoder: Callable[[BinaryIO, pa.Schema], Encoder] = pa.ipc.new_stream,
+) -> None:
+    """Write one shard of a dataset directory, by default as an Arrow IPC stream; it lands whole, synced.
 
     Raises:
         OSError: the disk is full or not writable; nothing is left behind.
     """
-    shard = _File(path, schema, pa.ipc.new_stream)
+    shard = _File(path, schema, encoder)
     try:
         for batch in batches:
             shard.write(batch)

@@ -24,19 +24,9 @@ from synth.data.run.record import RunRecord, read_record, refuse_changed, refuse
 from synth.data.write import replace_text
 from synth.errors import UsageError
 
-_OURS = {
-    ".lock",
-    ".saving",
-    "progress.json",
-    "run.json",
-    "log.jsonl",
-    "rejected.jsonl",
-    "checkpoints",
-    "reference",
-    "fresh",
-    "curve.svg",
-    "curve.png",
-}
+UNDER_WAY = (".lock", ".saving", "progress.json", "checkpoints", "reference", "fresh")
+"""What is there for the run itself; the rest is the model, and what is told of it."""
+_OURS = {*UNDER_WAY, "run.json", "log.jsonl", "rejected.jsonl", "curve.svg", "curve.png"}
 
 
 class TrainingFolder:

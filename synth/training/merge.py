@@ -157,19 +157,33 @@ def _card(facts: dict[str, Any], merged: Merged) -> str:
     )
 
 
-def is_merge_of(merged: Path, base: str, tuned: str, ratio: float) -> bool:
+def is_merge_of(merged: Path, base: str, tuned: str, ratio: float, add: str | None = None) -> bool:
     """Whether a directory holds the merge of these very models (their weights, not their names) at a ratio.
 
     Raises:
         UsageError: a model cannot be found.
     """
+    models = {"base": base, "tuned": tuned, "add": add}
     try:
         settings = json.loads((merged / "run.json").read_text(encoding="utf-8"))["settings"]
-        revisions = [settings["revisions"][settings[part]] for part in ("base", "tuned")]
-        kind = settings["add"], settings["ratio"], revisions
-    except (OSError, ValueError, KeyError, TypeError):
+        revisions = [settings["revisions"].get(settings[part]) for part in models]
+        kind = settings["ratio"], revisions
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return False
-    return bool(kind == (None, ratio, [model_revision(str(_folder(name))) for name in (base, tuned)]))
+    now = [None if name is None else model_revision(str(_folder(name))) for name in models.values()]
+    return bool(kind == (ratio, now))
+
+
+def merged_before(output: Path, base: str, tuned: str, ratio: float, add: str | None) -> Merged | None:
+    """The merge of these models that a directory holds; None where it holds something else.
+
+    Raises:
+        UsageError: a model cannot be found.
+    """
+    if not (output / "run.json").is_file() or not is_merge_of(output, base, tuned, ratio, add):
+        return None
+    kept = json.loads((output / "run.json").read_text(encoding="utf-8"))["settings"].get("kept", [])
+    return Merged(output, len(_weights(output, str(output))) - len(kept), kept)
 
 
 def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, into: Merged) -> None:

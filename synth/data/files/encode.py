@@ -3,7 +3,7 @@
 import io
 import json
 from collections.abc import Sequence
-from typing import BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol
 
 import pyarrow as pa
 
@@ -61,12 +61,12 @@ class JsonLines:
 
 
 class Parquet:
-    """Row groups of `ROW_GROUP_BYTES`, whatever the size of the batches."""
+    """Row groups of `ROW_GROUP_BYTES`, whatever the size of the batches; with options of pyarrow's ParquetWriter."""
 
-    def __init__(self, file: BinaryIO, schema: pa.Schema) -> None:
+    def __init__(self, file: BinaryIO, schema: pa.Schema, **options: Any) -> None:
         from pyarrow import parquet
 
-        self._file = parquet.ParquetWriter(file, schema)
+        self._file = parquet.ParquetWriter(file, schema, **options)
         self._waiting: list[pa.RecordBatch] = []
         self._bytes = 0
 

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -27,23 +28,31 @@ def write_card(path: Path, record: "RunRecord", sample: pa.RecordBatch | None) -
         record: the run's record.
         sample: accepted rows, of which the first is shown; None if there are none.
     """
-    replace_text(path / "README.md", _card(path.name, record, sample))
+    header = f"configs:\n- config_name: default\n  data_files: data-*.arrow\ntags: [synthetic, {record.command}]"
+    loading = f"rows = datasets.load_from_disk({json.dumps(path.name, ensure_ascii=False)})"
+    replace_text(path / "README.md", card(path.name, header, loading, record, sample))
 
 
-def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
+def card(name: str, header: str, loading: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
+    """The text of a dataset card.
+
+    Args:
+        name: what the set is called.
+        header: YAML for the Hub.
+        loading: the lines of Python that load the rows.
+        record: the run's record.
+        sample: accepted rows, of which the first is shown; None if there are none.
+    """
     attempts = record.accepted + record.rejected
     lines = [
         "---",
-        "configs:",
-        "- config_name: default",
-        "  data_files: data-*.arrow",
-        f"tags: [synthetic, {record.command}]",
+        header,
         "---",
-        f"# {name}",
+        f"# {inline(name)}",
         "",
         f"{record.accepted:,} rows made by `synth {record.command}`"
-        + (f" from `{Path(record.source).name}`" if record.source else "")
-        + (f" with the model `{record.model}`." if record.model else "."),
+        + (f" from {code(Path(record.source).name)}" if record.source else "")
+        + (f" with the model {code(record.model)}." if record.model else "."),
     ]
     if record.shard:
         lines += ["", "**One shard of a run; `synth join` makes the data set of all.**"]
@@ -51,7 +60,7 @@ def _card(name: str, record: "RunRecord", sample: pa.RecordBatch | None) -> str:
         lines += ["", f"**{record.note}**"]
     if record.command_line:
         lines += ["", *fenced(record.command_line, "sh")]
-    lines += ["", "```python", "import datasets", f'rows = datasets.load_from_disk("{name}")', "```", ""]
+    lines += ["", *fenced(f"import datasets\n{loading}", "python"), ""]
     for kind, counts in (("method", record.methods), ("verdict", record.verdicts)):
         if len(counts) > 1:
             lines += _table((kind, "rows"), _by_count(counts))
@@ -121,7 +130,7 @@ def token_line(tokens: dict[str, float]) -> str:
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[str | int]]) -> list[str]:
     """The lines of a table: names first, numbers after them."""
-    cells = ([f"{value:,}" if isinstance(value, int) else value for value in row] for row in rows)
+    cells = ([f"{value:,}" if isinstance(value, int) else inline(value) for value in row] for row in rows)
     first, *rest = (f"| {' | '.join(line)} |" for line in (header, *cells))
     return [first, "|---|" + "---:|" * (len(header) - 1), *rest, ""]
 
@@ -136,6 +145,21 @@ def fenced(text: str, language: str) -> list[str]:
     while fence in text:
         fence += "`"
     return [fence + language, text, fence]
+
+
+def inline(text: str) -> str:
+    """A text as one line of a card that is nothing but text there: no table ends, no link, no HTML begins."""
+    return re.sub(r"([\\`*_{}\[\]<>()#|~!$&])", r"\\\1", " ".join(text.split()))
+
+
+def code(text: str) -> str:
+    """A text as code within a line, with a fence that it cannot close."""
+    line = " ".join(text.split())
+    fence = "`"
+    while fence in line:
+        fence += "`"
+    space = " " if "`" in line else ""
+    return f"{fence}{space}{line}{space}{fence}"
 
 
 def _by_count(reasons: dict[str, int]) -> list[tuple[str, int]]:

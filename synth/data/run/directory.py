@@ -94,6 +94,8 @@ class RunDirectory:
         self._replaces = restart
         self.record = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
         earlier = None if restart else read_record(path)
+        self._ended = earlier.finished if earlier is not None else None
+        self._ended_with = earlier.note if earlier is not None else None
         if earlier is not None:
             self._read_journal(earlier.next)
             if earlier.binding or self._lines:
@@ -256,6 +258,9 @@ class RunDirectory:
 
     @uninterrupted()
     def _complete(self, note: str | None) -> None:
+        if self._ended is not None and self._journal is None:  # nothing came to it: it stays as it is
+            self.record.finished, self.record.note = self._ended, self._ended_with
+            return
         self.land()
         with self._guard():
             if not self.record.shards:  # `datasets` cannot load a directory without a shard

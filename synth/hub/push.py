@@ -1,0 +1,229 @@
+"""Sends a finished data set, evaluation or model to the Hub, in an order that may be cut off anywhere.
+
+First a card that says how many rows there are to be, and the record as `progress.json`; then the files, in commits of
+their own; last the record as `run.json`, which means that all is there. What the Hub has is not sent again.
+"""
+
+import hashlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from synth.data.run.lock import lock_directory, unlock_directory
+from synth.data.run.record import RunRecord, differences, read_record
+from synth.data.write import replace_text
+from synth.errors import RunError, UsageError
+from synth.hub.cards import Metadata, metadata_of
+from synth.hub.contents import PROGRESS, RECORD, Contents, contents_of
+from synth.hub.repository import Held, Repository
+from synth.progress import Progress
+
+BATCH_BYTES, BATCH_FILES = 2 * 2**30, 50
+"""Files are made, sent in one commit and removed, so many at a time; the temporary directory holds no more."""
+CARD = "README.md"
+_BESIDE = frozenset({CARD, ".gitattributes", ".gitignore", "LICENSE", "LICENSE.md"})
+"""What a repository may hold before anything is pushed to it; none of it is removed."""
+_READ_BYTES = 2**24
+"""Bytes of a card or record on the Hub that are read at most."""
+
+
+@dataclass(slots=True)
+class _There:
+    """What a repository holds before a push.
+
+    Attributes:
+        held: its files.
+        record: of the run that was pushed there, or begun to be; None where there is none that can be read.
+        metadata: of its card.
+    """
+
+    held: Mapping[str, Held]
+    record: RunRecord | None
+    metadata: Metadata
+
+
+class Push:
+    """One push: what a directory holds, and the repository that it goes to."""
+
+    def __init__(self, contents: Contents, repository: Repository, progress: Progress, work: Path) -> None:
+        """Of a repository that may be written to.
+
+        Args:
+            contents: what is pushed.
+            repository: where.
+            progress: is told how it goes.
+            work: a temporary directory.
+        """
+        self._contents, self._repository, self._progress, self._work = contents, repository, progress, work
+        self._there = self._look()
+        self.sent = 0
+
+    def _look(self) -> _There:
+        held = self._repository.files()
+
+        def fetched(path: str) -> Path | None:
+            if path not in held or held[path].size > _READ_BYTES:
+                return None
+            return self._repository.fetch(path, self._work / "there")
+
+        card = fetched(CARD)
+        metadata = metadata_of(card.read_text(encoding="utf-8", errors="replace")) if card is not None else {}
+        record = None
+        if fetched(RECORD) or fetched(PROGRESS):
+            with suppress(UsageError):  # not a record of ours
+                record = read_record(self._work / "there")
+        return _There(held, record, metadata)
+
+    def other(self) -> str:
+        """What the repository holds instead; "" where it is empty, or holds this run, whole or in part."""
+        ours, there = self._contents.record, self._there
+        if not there.held.keys() - _BESIDE:
+            return ""
+        if ours is not None and there.record is not None:
+            found = differences(there.record, ours)
+            return f"another run ({found})" if found else ""
+        return "" if ours is None and {self._contents.marker, PROGRESS} & there.held.keys() else "something else"
+
+    def run(self, *, license: str | None, replace: bool) -> None:
+        """Send what is missing.
+
+        Args:
+            license: for the card.
+            replace: whether what is there goes first.
+
+        Raises:
+            UsageError: a shard is damaged; or the Hub refuses something.
+            RunError: the disk is full, the connection broke off, or the Hub fails.
+            Stopped: a person stopped it.
+        """
+        contents = self._contents
+        card = contents.card(self._repository.name, license, self._there.metadata)
+        gone = sorted(self._there.held.keys() - _BESIDE) if replace else []
+        if gone:
+            self._there.held = {path: one for path, one in self._there.held.items() if path not in gone}
+        if contents.marker not in self._there.held:
+            self._commit({CARD: card, PROGRESS: contents.said}, "begin", gone)
+        planned = {path for table in contents.tables for path in table.paths}
+        total = len(planned) + len(contents.files)
+        with self._progress.meter("push", "files") as meter:
+            for done, said in self._files():
+                meter.show(done, total, said)
+        folders = tuple(f"{table.folder}/" for table in contents.tables)
+        stale = [path for path in self._there.held if path.startswith(folders) and path not in planned]
+        self._commit({CARD: card, contents.marker: contents.said}, "finish", [PROGRESS, *stale])
+
+    def _files(self) -> Iterator[tuple[int, str]]:
+        """Send the files; how many are there after each commit, and the last one's name."""
+        contents = self._contents
+        missing = [path for path in contents.files if not self._has(path, contents.folder / path)]
+        if missing:
+            self._repository.send(contents.folder, self._says("files"), only=missing)
+            self.sent += len(missing)
+        done = len(contents.files)
+        batch = self._work / "batch"
+        waiting, held = 0, 0
+        for table in contents.tables:
+            for number, path in enumerate(table.paths):
+                made = batch / path
+                with _disk():
+                    table.write(number, made)
+                if self._has(path, made):
+                    made.unlink()
+                else:
+                    waiting, held = waiting + 1, held + made.stat().st_size
+                done += 1
+                if waiting == BATCH_FILES or held >= BATCH_BYTES:
+                    self._land(batch, waiting)
+                    waiting, held = 0, 0
+                yield done, path
+        if waiting:
+            self._land(batch, waiting)
+            yield done, ""
+
+    def _land(self, batch: Path, files: int) -> None:
+        self._repository.send(batch, self._says("rows"))
+        shutil.rmtree(batch)
+        self.sent += files
+
+    def _has(self, path: str, file: Path) -> bool:
+        """Whether the Hub has this very file; of small ones the library looks by itself."""
+        held = self._there.held.get(path)
+        if held is None or held.sha256 is None or held.size != file.stat().st_size:
+            return False
+        with open(file, "rb") as content:
+            return hashlib.file_digest(content, "sha256").hexdigest() == held.sha256
+
+    def _commit(self, texts: Mapping[str, str], said: str, delete: list[str]) -> None:
+        folder = self._work / said
+        folder.mkdir()
+        with _disk():
+            for name, text in texts.items():
+                replace_text(folder / name, text)
+        self._repository.send(folder, self._says(said), delete=delete)
+
+    def _says(self, step: str) -> str:
+        """What a commit says."""
+        return f"synth push: {step}"
+
+
+def push(
+    folder: Path,
+    name: str,
+    *,
+    public: bool = False,
+    license: str | None = None,
+    force: bool = False,
+    progress: Progress,
+) -> str:
+    """Send what a directory holds to a repository of the Hub. Its parameters are those of `synth.push`, one for one.
+
+    Returns:
+        The address of the repository.
+
+    Raises:
+        UsageError: the directory holds nothing that is finished; or the token, the name or what is there does not do.
+        RunError: the disk is full, the connection broke off, or the Hub fails; what was sent stays there.
+        Stopped: a person stopped it.
+    """
+    with _alone(folder), tempfile.TemporaryDirectory(prefix="synth-push-") as work:
+        contents = contents_of(folder)
+        repository = Repository.open(name, contents.kind, public=public)
+        progress.say(f"pushing {folder} to {repository.url}")
+        pushed = Push(contents, repository, progress, Path(work))
+        if (other := pushed.other()) and not force:
+            raise UsageError(
+                f"{name} holds {other}; choose another name, or replace that, whose history stays, with "
+                f"synth push {folder} {name} --force"
+            )
+        pushed.run(license=license, replace=bool(other))
+        progress.say(f"{repository.url} has it all; {pushed.sent:,} files were sent now")
+    return repository.url
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Keep runs from writing to a directory meanwhile, where it can be locked at all."""
+    lock = None
+    if folder.is_dir():
+        with suppress(OSError):  # of someone else, or on a medium that is read only
+            lock = lock_directory(folder)
+    try:
+        yield
+    finally:
+        if lock is not None:
+            unlock_directory(folder, lock)
+
+
+@contextmanager
+def _disk() -> Iterator[None]:
+    """Say in one line that the temporary directory is full."""
+    try:
+        yield
+    except OSError as error:
+        raise RunError(
+            f"cannot write to {tempfile.gettempdir()}: {error.strerror or error}. Free some space or set TMPDIR, and "
+            "run this again: what was sent stays there"
+        ) from error
