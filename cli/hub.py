@@ -60,6 +60,8 @@ class ToHub:
         folder = given["output"]
         if folder in (None, "-") or (Path(folder).suffix[1:].isalpha() and not Path(folder).is_dir()):
             raise UsageError("`push` sends a directory: say where the rows go with `output` DIR")
+        if given.get("shard"):
+            raise UsageError("`push` sends a whole set, and a shard is a part: give it to synth join")
         if given.get("dry_run") or given.get("preview"):
             raise UsageError("`push` sends what is made, and nothing is made here: leave it out")
         from synth.api.push import prepare

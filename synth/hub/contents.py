@@ -73,6 +73,8 @@ def _finished(folder: Path) -> RunRecord | None:
     record = read_record(folder)
     if record is not None and not (folder / RECORD).is_file():
         raise UsageError(f"the run in {folder} is not finished: run synth {record.command} again, and push it then")
+    if record is not None and record.shard is not None:
+        raise UsageError(f"{folder} is a shard: put all of them together with synth join, and push what that makes")
     return record
 
 

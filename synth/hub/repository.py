@@ -176,7 +176,7 @@ class Repository:
         return UsageError(f"the Hub refuses {self.name} ({status}{because})")
 
     def _unanswered(self, chain: Sequence[BaseException]) -> SynthError:
-        from huggingface_hub.errors import HTTPError  # of whichever client that release uses
+        from huggingface_hub.errors import HTTPError  # type: ignore[attr-defined]  # of the client that release has
 
         said = _shown(str(chain[-1])) or type(chain[-1]).__name__
         if any(isinstance(one, ValueError) for one in chain):  # what the library itself refuses: a name, metadata

@@ -94,8 +94,8 @@ class RunDirectory:
         self._replaces = restart
         self.record = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
         earlier = None if restart else read_record(path)
-        self._ended = earlier.finished if earlier is not None else None
-        self._ended_with = earlier.note if earlier is not None else None
+        same = earlier is not None and (earlier.asked, earlier.shard) == (fresh.asked, fresh.shard)
+        self._ended = earlier if same else None
         if earlier is not None:
             self._read_journal(earlier.next)
             if earlier.binding or self._lines:
@@ -258,8 +258,8 @@ class RunDirectory:
 
     @uninterrupted()
     def _complete(self, note: str | None) -> None:
-        if self._ended is not None and self._journal is None:  # nothing came to it: it stays as it is
-            self.record.finished, self.record.note = self._ended, self._ended_with
+        if self._journal is None and self._ended is not None and self._ended.finished:  # nothing came to it: it stays
+            self.record.finished, self.record.note = self._ended.finished, self._ended.note
             return
         self.land()
         with self._guard():

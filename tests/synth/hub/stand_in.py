@@ -46,7 +46,7 @@ class Fault:
     status: int
     times: int
     after: int
-    headers: dict[str, str]
+    said: str
 
 
 class Hub:
@@ -73,9 +73,9 @@ class Hub:
             self._server.server_close()
             thread.join()
 
-    def fail(self, pattern: str, status: int, times: int = 10**6, after: int = 0, **headers: str) -> None:
+    def fail(self, pattern: str, status: int, times: int = 10**6, after: int = 0, said: str | None = None) -> None:
         """From now on, answer requests such as "POST /api/…/commit" with a status, or `CUT`."""
-        self.faults.append(Fault(pattern, status, times, after, headers))
+        self.faults.append(Fault(pattern, status, times, after, said or f"made to fail with {status}"))
 
     def fault(self, asked: str) -> Fault | None:
         """What this request comes to instead of an answer."""
@@ -122,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.connection.close()
             return
         if fault is not None:
-            self._refuse(fault.status, f"made to fail with {fault.status}", **fault.headers)
+            self._refuse(fault.status, fault.said)
             return
         with self.hub.lock:
             self._route(content)
@@ -280,7 +280,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.write(content)
 
     def _refuse(self, status: int, said: str, **headers: str) -> None:
-        self._json({"error": said}, status, **{"X-Error-Message": said, **headers})
+        self._json({"error": said}, status, **{"X-Error-Message": ascii(said)[1:-1], **headers})
 
 
 def _blob(content: bytes) -> str:

@@ -116,6 +116,8 @@ def test_settings_are_refused_before_anything_is_made(hub: Hub, here: Here, tmp_
         done = here(*command, *options)
         assert done.returncode == 2 and words in done.stderr and done.stderr.count("\n") == 1, done.stderr
         assert not (tmp_path / "x").exists() and not (tmp_path / "x.jsonl").exists()
+    part = here("magpie", "--model", MODEL, "-n", 5, "--shard", "1/2", "-o", tmp_path / "x", "--push", "ann/x")
+    assert part.returncode == 2 and "give it to synth join" in part.stderr
     assert not hub.repos
 
 
