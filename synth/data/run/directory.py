@@ -95,7 +95,7 @@ class RunDirectory:
         self.record = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
         earlier = None if restart else read_record(path)
         same = earlier is not None and (earlier.asked, earlier.shard) == (fresh.asked, fresh.shard)
-        self._ended = earlier if same else None
+        self._ended = earlier if earlier is not None and same and earlier.finished else None
         if earlier is not None:
             self._read_journal(earlier.next)
             if earlier.binding or self._lines:
@@ -258,7 +258,7 @@ class RunDirectory:
 
     @uninterrupted()
     def _complete(self, note: str | None) -> None:
-        if self._journal is None and self._ended is not None and self._ended.finished:  # nothing came to it: it stays
+        if self._journal is None and self._ended is not None and (self.path / "README.md").is_file():
             self.record.finished, self.record.note = self._ended.finished, self._ended.note
             return
         self.land()
