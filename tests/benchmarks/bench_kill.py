@@ -1,6 +1,8 @@
 """`kill -9` at random moments of a real `synth magpie` run, each time continued, against an uninterrupted run.
 
-python tests/benchmarks/bench_kill.py [--kills 20] [--rows 1500] [--engine transformers]
+With `--shards`, of a run in so many shards, which are joined at the end.
+
+python tests/benchmarks/bench_kill.py [--kills 20] [--rows 1500] [--engine transformers] [--shards 4]
 """
 
 import argparse
@@ -16,7 +18,8 @@ from pathlib import Path
 import datasets
 import pyarrow as pa
 
-COMMAND = [sys.executable, "-c", "from cli.main import main; main()", "magpie", "--quiet", "--question-tokens", "120"]
+SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
+COMMAND = [*SYNTH, "magpie", "--quiet", "--question-tokens", "120"]
 
 
 def rows_of(path: Path) -> dict[str, str]:
@@ -51,6 +54,7 @@ def main() -> None:
     parser.add_argument("--engine", default="transformers")
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--rows", type=int, default=1500)
+    parser.add_argument("--shards", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
     moments = random.Random(arguments.seed)
@@ -60,9 +64,17 @@ def main() -> None:
     began = time.monotonic()
     subprocess.run([*command, str(folder / "whole")], check=True)
     whole = time.monotonic() - began
-    killed, kills, seen = folder / "killed", 0, 0
-    for _ in range(arguments.kills):
-        child = subprocess.Popen([*command, str(killed), "--concurrency", str(moments.choice((16, 64, 256)))])
+    of = arguments.shards
+    shards = {folder / f"killed-{number}": ["--shard", f"{number}/{of}"] for number in range(1, of + 1)}
+    if of == 1:
+        shards = {folder / "killed": []}
+    kills, seen = 0, 0
+    for number in range(arguments.kills):
+        killed = [*shards][number % of]
+        if (killed / "run.json").exists():
+            continue
+        again = [*command, str(killed), *shards[killed]]
+        child = subprocess.Popen([*again, "--concurrency", str(moments.choice((16, 64, 256)))])
         wait_for_rows(killed / "journal.jsonl", child)
         time.sleep(moments.uniform(0, 1.5) * whole / (arguments.kills + 5))
         child.send_signal(signal.SIGKILL)
@@ -72,14 +84,16 @@ def main() -> None:
             journal = killed / "journal.jsonl"
             kept = journal.read_bytes().count(b"\n") if journal.exists() else 0
             print(f"kill {kills}: {seen} shards, {kept} rows in the journal", flush=True)
-        if (killed / "run.json").exists():
-            break
-    subprocess.run([*command, str(killed)], check=True)
-    expected, found = rows_of(folder / "whole"), rows_of(killed)
+    for killed, part in shards.items():
+        subprocess.run([*command, str(killed), *part], check=True)
+    joined = folder / "killed"
+    if of > 1:
+        subprocess.run([*SYNTH, "join", *map(str, shards), "--quiet", "-o", str(joined)], check=True)
+    expected, found = rows_of(folder / "whole"), rows_of(joined)
     same_ids = list(expected) == list(found)
     texts = sum(expected[name] != found.get(name) for name in expected)
     print(
-        f"{kills} kills over {arguments.rows} rows ({arguments.engine}): "
+        f"{kills} kills over {arguments.rows} rows, {of} shards ({arguments.engine}): "
         f"{'the same ids in the same order' if same_ids else 'IDS DIFFER'}, {texts} texts differ"
     )
     shutil.rmtree(folder)

@@ -234,12 +234,20 @@ def differences(earlier: RunRecord, now: RunRecord) -> str:
     """The settings in which two runs differ, by name, with both values; empty if they agree."""
     if earlier.command != now.command:
         return f"command: {earlier.command}, now {now.command}"
-    before = flattened(earlier.settings | {"shard": earlier.shard})
-    after = flattened(now.settings | {"shard": now.shard})
+    before = flattened(earlier.settings | {"shard": _part(earlier)})
+    after = flattened(now.settings | {"shard": _part(now)})
     changed = sorted(
         name for name in before.keys() | after.keys() if before.get(name) not in (after.get(name), UNKNOWN)
     )
     return "; ".join(f"{name}: {_short(before.get(name))}, now {_short(after.get(name))}" for name in changed)
+
+
+def _part(record: RunRecord) -> str:
+    """Which part of a run it is, for people."""
+    if record.shard is None:
+        return "none"
+    number, of, block = (record.shard.get(name) for name in ("number", "of", "block"))
+    return f"{number}/{of}" if of is not None else f"block {number} of {block} rows"
 
 
 def _short(value: object) -> str:

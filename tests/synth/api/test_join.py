@@ -25,8 +25,8 @@ def check(make: Make, folder: Path, of: int) -> list[dict[str, Any]]:
     synth.join(shards, output=folder / "joined", progress=synth.SILENT)
     tables = sorted(file.relative_to(folder / "whole") for file in (folder / "whole").rglob("*.arrow"))
     assert tables == sorted(file.relative_to(folder / "joined") for file in (folder / "joined").rglob("*.arrow"))
-    for name in tables:
-        assert (folder / "whole" / name).read_bytes() == (folder / "joined" / name).read_bytes(), name
+    for table in tables:
+        assert (folder / "whole" / table).read_bytes() == (folder / "joined" / table).read_bytes(), table
     records = [json.loads((folder / name / "run.json").read_text()) for name in ("whole", "joined")]
     for name in (
         "settings",
@@ -73,7 +73,7 @@ def test_answers_pairs_and_fallbacks(sums: list[dict[str, str]], tmp_path: Path)
 
 def test_tools_and_both_modes(tmp_path: Path, sums: list[dict[str, str]]) -> None:
     offered = [{"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}]
-    rows = [row | {"tools": json.dumps(offered) if number % 2 else None} for number, row in enumerate(sums[:8])]
+    rows = [{**row, "tools": json.dumps(offered) if number % 2 else None} for number, row in enumerate(sums[:8])]
     with synth.load(HYBRID, mode="both", thought_tokens=40, **ONE_BY_ONE) as hybrid:
 
         def make(output: Path, shard: str | None) -> None:

@@ -4,6 +4,10 @@ import asyncio
 import json
 import random
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import count
@@ -25,14 +29,17 @@ from synth.generation.acceptance import Quota, Rules
 from synth.generation.models import Roles
 from synth.generation.pipeline import Job, generate, prompt_job
 from synth.progress import SILENT
+from tests.conftest import ROOT
 
+PACE = 0.002
+"""Seconds that a row takes at most."""
 ADDED = pa.schema([("kind", pa.string()), ("cost", pa.float64())])
 
 
 async def answered(row: Row) -> Outcome:
     """Takes its time, in no order; some rows fail, some are bad, some repeat each other, some bring pairs."""
     index = row.passthrough["n"]
-    await asyncio.sleep(random.random() * 0.002)
+    await asyncio.sleep(random.random() * PACE)
     dice = random.Random(index)
     number = dice.randrange(50) if dice.random() < row.passthrough.get("common", 0.2) else index
     row.messages = [{"role": "user", "content": f"question {number}"}]
@@ -212,9 +219,9 @@ def test_what_cannot_be_joined_is_refused_in_one_line(tmp_path: Path) -> None:
         synth.join([shards[0], shards[2]], output=tmp_path / "joined", progress=SILENT)
     with pytest.raises(UsageError, match="exists"):
         synth.join(shards, output=tmp_path / "whole", progress=SILENT)
-    with pytest.raises(UsageError, match=r"other settings \(shard\.number"):
+    with pytest.raises(UsageError, match=r"other settings \(shard: \"1/3\", now \"2/3\"\)"):
         make(endless(30), shards[0], "2/3")
-    with pytest.raises(UsageError, match=r"other settings \(shard"):
+    with pytest.raises(UsageError, match=r"other settings \(shard: \"1/3\", now \"none\"\)"):
         make(endless(30), shards[0])
 
 
@@ -248,6 +255,32 @@ def test_a_joining_that_was_killed_begins_anew(tmp_path: Path, monkeypatch: pyte
     (tmp_path / "joined" / "run.json").unlink()
     synth.join(shards, output=tmp_path / "joined", progress=SILENT)
     same(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_shards_killed_at_any_moment_join_exactly(tmp_path: Path) -> None:
+    make(endless(150), tmp_path / "whole")
+    moments = random.Random(5)
+    for number in (1, 2, 3):
+        shard = tmp_path / "parts" / str(number)
+        code = (
+            f"from tests.synth.generation import test_joining as t; t.PACE = 1; t.killed({str(shard)!r}, '{number}/3')"
+        )
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
+        journal, rows = shard / "journal.jsonl", moments.randrange(1, 40)
+        while child.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= rows):
+            time.sleep(0.01)
+        child.kill()
+        assert child.wait() == -signal.SIGKILL, "it was done before it could be killed"
+        with pytest.raises(UsageError, match="not finished"):
+            synth.join([shard], output=tmp_path / "joined", progress=SILENT)
+        make(endless(150), shard, f"{number}/3")
+    synth.join([*(tmp_path / "parts").iterdir()], output=tmp_path / "joined", progress=SILENT)
+    same(tmp_path / "whole", tmp_path / "joined")
+
+
+def killed(path: str, shard: str) -> None:
+    """What the process does that is killed."""
+    make(endless(150), Path(path), shard)
 
 
 def test_shards_are_written_i_of_n() -> None:
