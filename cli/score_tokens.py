@@ -23,7 +23,7 @@ from cli.options import Option
     ),
     engine=Option(
         metavar="auto|transformers|URL|MODULE:FUNCTION",
-        help="Where the model runs: here; on a server, whose log-probabilities are taken; in an engine of yours.",
+        help="Where the model runs: here; on servers, whose log-probabilities are taken; in an engine of yours.",
     ),
     scorer=Option(metavar="MODEL"),
     mask_above=Option(metavar="P"),
@@ -49,6 +49,7 @@ def command(call: Call) -> None:
       synth score-tokens rephrased --model M -o scored
       synth score-tokens pages.parquet --model M --text-column body --overlong window -o pages
       synth score-tokens own --model M --engine http://localhost:8000 -o scored
+      synth score-tokens own --model M --engine servers.txt -o scored    # a file with a server a line
     """  # noqa: D301 (\b is click's)
     scored = call()
     if call.given["preview"]:

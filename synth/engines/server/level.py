@@ -11,7 +11,9 @@ from collections import deque
 FIRST = 64
 """Requests at once before anything is known."""
 STEPS = 64
-"""Rounds in which additive increase goes from nothing to the ceiling."""
+"""Rounds in which additive increase goes from nothing to the ceiling; where a server can do less, the step is no more
+than the `LEAST_STEPS`-th part of that, but one request at least."""
+LEAST_STEPS = 8
 DECREASE = 0.5
 SLOWER = 2.0
 """How many times as long a token takes where a server has grown slow."""
@@ -46,9 +48,9 @@ class Level:
             beside: how many requests were at the server, this one included.
         """
         self._recent.append((now, now - sent))
-        if beside + 1 >= self.limit:
-            gain = 1.0 if self._first_rise else max(1.0, self._ceiling / STEPS) / self.limit
-            self.limit = min(self.limit + gain, self._ceiling)
+        if 2 * beside >= self.limit:  # else more room would be of no use, and nothing is known of it
+            step = max(1.0, min(self._ceiling / STEPS, self.limit / LEAST_STEPS))
+            self.limit = min(self.limit + (1.0 if self._first_rise else step / self.limit), self._ceiling)
         self._round.append(((now - sent) / max(tokens, 1), beside))
         if len(self._round) >= max(LEAST_ROUND, self.limit):
             self._end_round(sent, now)

@@ -26,6 +26,7 @@ class MisbehavingServer:
         refuse: status and message for a request that the server does not take, None for one it does.
         models: the JSON of `/v1/models`, or the status with which it is refused.
         key: the API key that it wants.
+        metrics: the text of `/metrics`, where it has them.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class MisbehavingServer:
         refuse: Callable[[Body], tuple[int, str] | None] = lambda body: None,
         models: Any = None,
         key: str | None = None,
+        metrics: str | None = None,
     ) -> None:
         self.answer = answer or answer_text(" fine")
         self.refuse = refuse
         self.models = models or {"data": [{"id": "tiny", "max_model_len": 512}]}
         self.key = key
+        self.metrics = metrics
         self.script: dict[int, list[Behaviour]] = defaultdict(list)
         self.always: Behaviour | None = None
         self.bodies: list[Body] = []
@@ -103,6 +106,8 @@ class MisbehavingServer:
                 await reply(writer, {}, status=self.models)
             else:
                 await reply(writer, self.models)
+        elif " /metrics " in line and self.metrics is not None:
+            await reply(writer, self.metrics.encode())
         elif " /v1/completions " in line:
             body = json.loads(content)
             self.bodies.append(body)

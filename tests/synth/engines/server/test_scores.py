@@ -7,7 +7,7 @@ import pytest
 
 from synth.engines.base import Sampling
 from synth.engines.server.engine import ServerEngine
-from synth.errors import RequestError
+from synth.errors import RequestError, UsageError
 from tests.synth.engines.misbehaving import Body, MisbehavingServer, answer_text, strict
 from tests.synth.engines.serving import with_engine
 
@@ -151,3 +151,34 @@ def test_nor_does_a_server_go_on_with_another_prompt(tiny_tokenizer: Any) -> Non
             await engine.generate(prompt, Sampling())
 
     with_engine(MisbehavingServer(answer=scoring(tiny_tokenizer, reads=begun, ids=True)), tiny_tokenizer, use)
+
+
+VLLM = {"id": "tiny", "max_model_len": 512, "owned_by": "vllm"}
+METRICS = "# HELP vllm:lora_requests_info Running stats on lora requests.\n# TYPE vllm:lora_requests_info gauge\n"
+
+
+@pytest.mark.parametrize(
+    ("models", "metrics"), [([VLLM], METRICS), ([VLLM, VLLM | {"id": "tuned", "parent": "tiny"}], None)]
+)
+def test_vllm_with_adapters_is_never_asked(
+    models: list[dict[str, Any]], metrics: str | None, tiny_tokenizer: Any
+) -> None:
+    server = MisbehavingServer(answer=scoring(tiny_tokenizer), models={"data": models}, metrics=metrics)
+
+    async def use(engine: ServerEngine) -> None:
+        with pytest.raises(UsageError, match="--enable-lora"):
+            await engine.logprobs([10, 20, 30])
+        await engine.generate([10, 20, 30], Sampling())
+        assert not any(body.get("echo") for body in server.bodies)
+
+    with_engine(server, tiny_tokenizer, use)
+
+
+def test_vllm_without_them_is(tiny_tokenizer: Any) -> None:
+    metrics = METRICS.replace("lora_requests_info", "num_requests_running")
+    server = MisbehavingServer(answer=scoring(tiny_tokenizer), models={"data": [VLLM]}, metrics=metrics)
+
+    async def use(engine: ServerEngine) -> None:
+        assert (await engine.logprobs([10, 20, 30]))[1:].tolist() == [-20, -30]
+
+    with_engine(server, tiny_tokenizer, use)
