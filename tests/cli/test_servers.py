@@ -44,7 +44,7 @@ def engines(servers: list[MisbehavingServer]) -> list[str]:
 def test_three_servers_make_the_rows_of_one_though_one_of_them_fails(
     here: Here, servers: list[MisbehavingServer], tmp_path: Path
 ) -> None:
-    command = ("sample", "--model", MODEL, "-n", "60", "--length", "40", "--concurrency", "12")
+    command = ("sample", "--model", MODEL, "-n", "60", "--length", "60", "--stop-at-end", "--concurrency", "12")
     one = here(*command, "--engine", servers[0].url, "-o", tmp_path / "one")
     assert one.returncode == 0, one.stderr
     servers[1].always = drop

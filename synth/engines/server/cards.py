@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from synth.engines.server.http import Http, PermanentError, TransientError, printable
+from synth.engines.server.retries import insisted
 from synth.errors import UsageError
 from synth.values import LARGEST_WINDOW
 
@@ -100,6 +101,6 @@ async def takes_adapters(http: Http, cards: list[ModelCard]) -> bool:
     if any(card.parent is not None for card in cards):
         return True
     try:
-        return LORA_METRIC in await http.text("/metrics", silence=LOOKUP_SECONDS)
+        return LORA_METRIC in await insisted(lambda silence: http.text("/metrics", silence=silence), LOOKUP_SECONDS)
     except (PermanentError, TransientError):
         return False

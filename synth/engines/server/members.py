@@ -7,6 +7,7 @@ from synth.engines.base import Usage
 from synth.engines.server.addresses import Addresses
 from synth.engines.server.http import PermanentError, TransientError
 from synth.engines.server.identity import API_KEYS, Identity, Wanted
+from synth.engines.server.limits import BUSY_STATUSES
 from synth.engines.server.member import Server, State
 from synth.engines.server.probe import Probe
 from synth.engines.server.retries import wait_of
@@ -152,6 +153,8 @@ class Members:
                 else:
                     identity = await self._wanted.same(server.http, self.first)
             except TransientError as error:
+                if error.status in BUSY_STATUSES and server.state == "doubted":
+                    continue  # it is there, and what it runs need not be looked at again
                 self._leave_out(server, "away", str(error))
             except (UsageError, PermanentError) as error:
                 self._leave_out(server, "refused", str(error))

@@ -57,6 +57,7 @@ class Pool:
         self._seconds: deque[float] = deque(maxlen=256)
         self._beside = max(2, options.concurrency // FIRST_BESIDE)
         self._trouble: float | None = None
+        self._last_failure = "no answer"
         self._ended: str | None = None
         self._tending: asyncio.Task[None] | None = None
 
@@ -224,7 +225,7 @@ class Pool:
             order.first_failed = True
             self._luck.tried(failed=True)
         order.failures.append((server, one.sent))
-        order.last = error
+        order.last, self._last_failure = error, str(error)
         busy = error.late or error.status in BUSY_STATUSES
         if busy:
             server.level.cut(one.sent, now)
@@ -346,7 +347,7 @@ class Pool:
         if self._trouble is None:
             self._trouble = now
         left_out = [server for server in self._members.servers if server.state != "left"]
-        why = "; ".join(server.why or "no answer" for server in left_out[:3])
+        why = "; ".join(server.why or self._last_failure for server in left_out[:3])
         if self._members.all_refused():
             self._end(f"{why}; mend that, then run this again (without `restart`)")
         elif now - self._trouble > self._patience:
