@@ -7,15 +7,19 @@ from typing import Any
 
 import torch
 
-from synth.engines.device import pick_device
-from synth.engines.loading import attention_of
+from synth.engines.device import pick_device, pick_dtype
+from synth.engines.loading import attention_of, load_config
+from synth.engines.open import choose_engine, engine_entry
 from synth.errors import UsageError
+from synth.methods.drawing import Drawing
 from synth.training.memory import Memory, Setup, Shape, memory, ways_to_fit
 from synth.training.method import MethodSettings
 from synth.training.settings import TrainedParts, TrainingSettings
 
 _SPARE = 0.05
 """Share of a GPU's memory that is left to CUDA itself, and lost between blocks."""
+_SLACK = 1.25
+"""Of the cache that rows are drawn with, which grows by a quarter at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +50,7 @@ class Fit:
     def __str__(self) -> str:
         """What it takes, in a line."""
         beside = ", and for the model beside it" if self.taken.reference else ""
+        beside += f", {gib(self.taken.drawing)} of them for drawing replay" if self.taken.drawing else ""
         rest = gib(self.taken.logits + self.taken.activations)
         return (
             f"{gib(self.taken.states)} for weights, gradients and optimiser{beside}, up to {rest} for activations and "
@@ -62,16 +67,53 @@ def fit(shape: Shape, setup: Setup, device: str) -> Fit:
         device: as for `pick_device`.
     """
     place = pick_device(device)
-    if place.type == "cuda":
-        there = torch.cuda.get_device_properties(place).total_memory
-        room = (1 - _SPARE) * there
-    else:
-        room = there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    there = _memory_of(place)
+    room = (1 - _SPARE) * there if place.type == "cuda" else there
     taken = memory(shape, setup)
     if taken.total <= room:
         return Fit(taken, str(place), there, True)
     ways = ways_to_fit(shape, setup, room)
     return Fit(taken, str(place), there, False, *((tuple(ways[0]), ways[1]) if ways else ()))
+
+
+def _memory_of(place: torch.device) -> int:
+    """Bytes that a device has, or the machine where it has none of its own."""
+    if place.type == "cuda":
+        return int(torch.cuda.get_device_properties(place).total_memory)
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def memory_to_draw(drawing: Drawing | None, shape: Shape, device: str) -> float:
+    """Bytes that the process takes that draws fresh replay: the model before training, and a cache for its rows.
+
+    vLLM takes its whole share of a GPU. Nothing is taken where none draws, or a server does.
+
+    Args:
+        drawing: what is drawn, if anything is.
+        shape: of the model.
+        device: as for `pick_device`.
+
+    Raises:
+        UsageError: the model alone is larger than that share.
+    """
+    entry = engine_entry(choose_engine(drawing.engine)[0]) if drawing else None
+    if drawing is None or entry is None or not entry.here:
+        return 0.0
+    place = pick_device(device)
+    dtype = pick_dtype(drawing.options.dtype, place)
+    own = load_config(drawing.model).dtype or torch.float32
+    wide = (own if isinstance(dtype, str) else dtype).itemsize
+    cached = drawing.options.concurrency * drawing.settings.length * shape.layers * 2 * shape.keys
+    if place.type != "cuda" or not drawing.options.gpu_memory:
+        return float(wide * (shape.weights + _SLACK * cached))
+    share = drawing.options.gpu_memory * _memory_of(place)
+    if wide * shape.weights >= share:
+        raise UsageError(
+            f"`replay` fresh: what draws may take {gib(share)} of {place}, and the model alone takes "
+            f"{gib(wide * shape.weights)}: have a server draw (`replay_engine` its address), or give rows that "
+            "`synth sample` has drawn as `replay`"
+        )
+    return share if entry.reserves_memory else min(share, wide * (shape.weights + _SLACK * cached))
 
 
 def check_states(name: str, fitted: Fit) -> None:
@@ -103,6 +145,7 @@ def setup_of(
     shards: int = 1,
     replicas: int = 1,
     teacher: int = 0,
+    drawing: float = 0.0,
     evaluates: bool = False,
 ) -> Setup:
     """What the memory of a training depends on.
@@ -117,6 +160,7 @@ def setup_of(
         shards: processes that share the model.
         replicas: processes that each hold all of it.
         teacher: weights of a teacher, where there is one.
+        drawing: bytes of the process that draws fresh replay.
         evaluates: whether the model is measured meanwhile.
     """
     return Setup(
@@ -130,6 +174,7 @@ def setup_of(
         checkpointing=settings.gradient_checkpointing,
         reference=settings.holds_reference,  # of a method it is computed before the first step
         teacher=teacher,
+        drawing=drawing,
         shards=shards,
         replicas=replicas,
         losses=(*settings.divergences, "nll and kl" if settings.kl_coef else "nll"),

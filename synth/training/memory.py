@@ -95,6 +95,7 @@ class Setup:
         checkpointing: whether activations are computed again in the backward pass.
         reference: whether the model before training is held, too.
         teacher: weights of another model that is held beside it, whole on every device.
+        drawing: bytes of the process that draws fresh replay on the same device.
         shards: processes that share the model (FSDP).
         replicas: processes that each hold all of it (DDP).
         losses: on tokens, by their names in `_A_LOGIT`.
@@ -112,6 +113,7 @@ class Setup:
     checkpointing: bool = False
     reference: bool = False
     teacher: int = 0
+    drawing: float = 0.0
     shards: int = 1
     replicas: int = 1
     losses: tuple[str, ...] = ("nll",)
@@ -128,6 +130,7 @@ class Memory:
         gradients: of what is trained.
         optimiser: AdamW's two moments.
         reference: the model before training, and a teacher; each whole on every device.
+        drawing: what the process takes that draws fresh replay beside.
         logits: of as many tokens as have theirs at once, what a loss makes of them, and gradients of the head that are
             not yet added to the others.
         activations: what the backward pass needs.
@@ -137,13 +140,14 @@ class Memory:
     gradients: float
     optimiser: float
     reference: float
+    drawing: float
     logits: float
     activations: float
 
     @property
     def states(self) -> float:
         """What does not depend on the batch."""
-        return self.weights + self.gradients + self.optimiser + self.reference
+        return self.weights + self.gradients + self.optimiser + self.reference + self.drawing
 
     @property
     def total(self) -> float:
@@ -162,6 +166,7 @@ def memory(shape: Shape, setup: Setup) -> Memory:
         gradients=wide * learnt / setup.shards * (2 if setup.replicas > 1 else 1),  # DDP's buckets are a second copy
         optimiser=moments * learnt / setup.shards,
         reference=computed * ((shape.weights if setup.reference and not setup.adapter else 0) + setup.teacher),
+        drawing=setup.drawing,
         logits=_logits(shape, setup),
         activations=_activations(shape, setup),
     )
@@ -269,6 +274,9 @@ def _changes(shape: Shape, setup: Setup) -> Iterator[Change]:
             yield Change("reference_top_k", "`reference_top_k` 64", partial(replace, reference=False))
         yield Change("optimizer", "`optimizer` adamw-8bit", partial(replace, optimizer="adamw-8bit"))
         yield Change("weights", "`weights` bfloat16", partial(replace, weights="bfloat16", half=True))
+    if setup.drawing:
+        yield Change("replay_engine", "`replay_engine` at the address of a server", partial(replace, drawing=0.0))
+    if not setup.adapter:
         lora = "`lora` 16"
         if setup.weights == "bfloat16":
             lora += " with `dtype` bfloat16 in place of `weights` bfloat16"

@@ -165,7 +165,7 @@ def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "Training
     Raises:
         UsageError: there are too few rows, or none of a source that the settings name.
     """
-    from synth.training.fit import fit, setup_of
+    from synth.training.fit import fit, memory_to_draw, setup_of
     from synth.training.plan import plan_training
 
     require_sources(source.rows, job.settings.kl_sources)
@@ -179,6 +179,7 @@ def plan_job(job: TrainingJob, source: TrainingInput, size: "Size") -> "Training
         shards=processes() if is_sharded() else 1,
         replicas=1 if is_sharded() else processes(),
         teacher=size.teacher,
+        drawing=memory_to_draw(job.drawing, size.shape, job.device),
         evaluates=job.curve is not None,
     )
     return plan_training(source, job.settings, processes(), fit(size.shape, setup, job.device))

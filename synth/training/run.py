@@ -25,7 +25,7 @@ from synth.training.attention import Way
 from synth.training.batches import Collator, hardest
 from synth.training.callbacks import Callbacks
 from synth.training.card import training_card
-from synth.training.fit import advice_after_failure, setup_of, shape_of
+from synth.training.fit import advice_after_failure, memory_to_draw, setup_of, shape_of
 from synth.training.folder import TrainingFolder
 from synth.training.fresh import FreshReplay, KeepsFresh, fresh_replay
 from synth.training.method import MethodSettings
@@ -298,6 +298,7 @@ class _Run:
 
     def _less_memory(self) -> str:
         model = self._model
+        drawing = self._drawer.drawing if self._drawer is not None else None
         setup = setup_of(
             self._settings,
             model.trained,
@@ -308,6 +309,7 @@ class _Run:
             shards=self.trainer.args.world_size if self.trainer.is_fsdp_enabled else 1,
             replicas=1 if self.trainer.is_fsdp_enabled else self.trainer.args.world_size,
             teacher=shape_of(outline(self._method.teacher)).weights if self._method and self._method.teacher else 0,
+            drawing=memory_to_draw(drawing, shape_of(model.base), str(model.place)),
             evaluates=self._callbacks.evaluates,
         )
         return advice_after_failure(shape_of(model.base), setup)

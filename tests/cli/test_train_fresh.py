@@ -1,6 +1,7 @@
 """`synth train --replay fresh`: rows of replay that a process beside draws while the model is trained."""
 
 import json
+import re
 import subprocess
 import time
 from pathlib import Path
@@ -13,7 +14,7 @@ from samples import skills
 from synth.engines.base import Completion, EngineOptions, Sampling
 from synth.engines.hf.engine import open_transformers
 from synth.errors import RunError
-from tests.cli.running import SYNTH, load, synth
+from tests.cli.running import Command, load, synth
 from tests.cli.test_train import same
 
 STEPS, ROWS = 10, 32
@@ -73,13 +74,11 @@ def test_killed_it_leaves_no_process_and_ends_where_it_would_have(
     options: list[object], whole: Path, tmp_path: Path
 ) -> None:
     out, options = tmp_path / "out", [*options[:-1], 1]
-    child = subprocess.Popen([*SYNTH, *map(str, options), "-o", str(out)], stderr=subprocess.DEVNULL)
-    while child.poll() is None and not list(out.glob("checkpoints/checkpoint-*/trainer_state.json")):
-        time.sleep(0.01)
-    beside = beside_of(psutil.Process(child.pid))
-    assert len(beside) == 1
-    child.kill()
-    child.wait()
+    with Command(*options, "-o", out) as child:
+        while child.is_alive() and not list(out.glob("checkpoints/checkpoint-*/trainer_state.json")):
+            time.sleep(0.01)
+        beside = beside_of(psutil.Process(child.pid))
+        assert len(beside) == 1
     _, left = psutil.wait_procs(beside, timeout=20)
     assert not left
     [*_, last] = sorted(int(one.parent.name[11:]) for one in out.glob("checkpoints/*/trainer_state.json"))
@@ -134,6 +133,11 @@ def test_a_dry_run_draws_nothing(options: list[object], capfd: pytest.CaptureFix
     assert synth(*options, "--dry-run") == 0
     said = capfd.readouterr().out
     assert f"fresh {STEPS * ROWS} " in " ".join(said.split()) and "nll on every token, weight 1" in said
+    drawing = re.search(r"^drawing +(\d+) MiB$", said, re.MULTILINE)
+    held = 1_967_808 + 1.25 * 128 * 8 * 4 * 2 * 192  # weights; of 128 rows each token's keys and values in four layers
+    assert drawing and int(drawing[1]) == round(4 * held / 2**20)
+    assert synth(*options, "--replay-engine", "http://127.0.0.1:9/v1", "--dry-run") == 0
+    assert "drawing" not in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 import torch
 
+from synth.errors import UsageError
 from synth.scoring.losses import divergences, token_losses
-from synth.training.fit import setup_of, shape_of
+from synth.training.fit import memory_to_draw, setup_of, shape_of
+from synth.training.fresh import MEMORY, fresh_drawing
 from synth.training.head import summed
 from synth.training.memory import Memory, Setup, Shape, memory, ways_to_fit
 from synth.training.method import method_settings
@@ -274,6 +276,28 @@ def test_advice_can_be_followed(
         assert memory(QWEN, setup(asked, shards)).total == found[1].total, found[0]
         seen.update(found[0])
     assert seen
+
+
+@pytest.mark.parametrize("engine", ["transformers", "vllm"])
+def test_what_draws_beside_takes_its_share_of_a_gpu(engine: str, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As there is a GPU of 80 GB: vLLM takes all of its share, transformers what it needs, and neither has more."""
+    monkeypatch.setattr("synth.training.fit.pick_device", lambda _: torch.device("cuda"))
+    monkeypatch.setattr("synth.training.fit._memory_of", lambda _: 80 * GIB)
+    replay = ReplaySettings(4096, length=512, engine=engine)
+    drawing = fresh_drawing(model, replay, 0, "auto", trust_remote_code=False)
+    assert drawing is not None
+    drawing = replace(drawing, options=replace(drawing.options, dtype="bfloat16"))
+    taken = memory_to_draw(drawing, QWEN, "auto")
+    if engine == "vllm":
+        assert taken == MEMORY * 80 * GIB
+    else:
+        assert taken == 2 * (QWEN.weights + 1.25 * 128 * 512 * 28 * 2 * 512) < MEMORY * 80 * GIB
+    room = memory(QWEN, replace(BATCH, drawing=taken)).total - 1
+    fixed = replace(BATCH, drawing=taken, fixed=frozenset({"tokens_per_batch", "optimizer", "weights"}))
+    found = ways_to_fit(QWEN, fixed, room)
+    assert found == (["`replay_engine` at the address of a server"], memory(QWEN, BATCH))
+    with pytest.raises(UsageError, match=r"may take 24\.0 GiB of cuda, and the model alone takes 141\.9 GiB: have a"):
+        memory_to_draw(drawing, replace(QWEN, weights=10 * QWEN.weights), "auto")
 
 
 def test_a_large_model_is_shared_among_devices() -> None:
