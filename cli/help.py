@@ -1,6 +1,7 @@
 """The layout of help texts: options in groups, the command's own first."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 import click
 
@@ -49,6 +50,8 @@ GROUPS = {
 class Command(click.Command):
     """A command whose help shows its options in groups."""
 
+    groups: ClassVar[Mapping[str, Sequence[str]]] = GROUPS
+
     def written(self) -> Mapping[str, str]:
         """How its settings are written: `max_tokens` is --max-tokens, `rows` is -n."""
         found = {"debug": "--debug"}
@@ -60,8 +63,8 @@ class Command(click.Command):
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the groups, the command's own options first."""
-        groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{name: [] for name in GROUPS}}
-        titles = {name: title for title, names in GROUPS.items() for name in names}
+        groups: dict[str, list[tuple[str, str]]] = {"Options": [], **{name: [] for name in self.groups}}
+        titles = {name: title for title, names in self.groups.items() for name in names}
         if any(param.name == "verifier" for param in self.params):
             titles["language"] = "Verifier"
         for param in self.get_params(ctx):

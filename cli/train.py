@@ -1,7 +1,31 @@
 """`synth train`."""
 
+from collections.abc import Mapping, Sequence
+from typing import ClassVar
+
 from cli.command import Call, command_of, told
+from cli.help import GROUPS, Command
 from cli.options import DIRECTORY, Option
+
+
+class Training(Command):
+    """Has more options of its own than the others, in groups, too."""
+
+    groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Steps and batches": (
+            *("steps", "epochs", "learning_rate", "schedule", "warmup", "tokens_per_batch", "overlong"),
+            *("gradient_accumulation_steps", "max_grad_norm", "weight_decay", "dropout", "save_every", "seed"),
+        ),
+        "What is trained": ("freeze", "lora", "lora_alpha", "lora_dropout", "peft"),
+        "Losses": ("loss", "eaft_alpha", "lm_loss_coef", "kl_coef", "kl_sources", "reference_top_k"),
+        "Replay as an objective of its own": (
+            *("replay", "replay_sources", "replay_tokens_per_batch", "replay_weight", "replay_loss"),
+            *("replay_positions", "replay_length", "replay_engine"),
+        ),
+        "Memory": ("quantise", "gradient_checkpointing", "weights", "optimizer"),
+        "Evaluation meanwhile": ("suites", "new_suites", "eval_every", "eval_limit", "eval_tokens", "keep"),
+        **GROUPS,
+    }
 
 
 @command_of(
@@ -24,6 +48,7 @@ from cli.options import DIRECTORY, Option
     replay_tokens_per_batch=Option(("--replay-batch-tokens", "--replay-tokens-per-batch")),
     suites=Option(("--eval",), metavar="SUITE"),
     new_suites=Option(("--new",), metavar="SUITE"),
+    kind=Training,
 )
 def command(call: Call) -> None:
     """Train a model on a data set, and measure what it learns and forgets.

@@ -5,7 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from cli.help import GROUPS
 from cli.main import main
+from cli.train import Training
+from cli.train import command as training
 from synth.errors import UsageError
 from tests.cli import running
 
@@ -29,6 +32,19 @@ def test_version() -> None:
     command = [sys.executable, "-c", unknown + "from cli.main import main; main()", "--version"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0 and done.stdout == "synth, version unknown: it is not installed\n"
+
+
+def test_the_options_of_a_training_are_in_groups() -> None:
+    """Each of a name that there is, and few are left over."""
+    said = synth("train", "--help").stdout
+    own = {name for title, names in Training.groups.items() if title not in GROUPS for name in names}
+    assert own <= {param.name for param in training.params}
+    assert said.partition("Options:\n")[2].partition("\n\n")[0].count("\n  -") < 9
+    assert (
+        said.index("\nReplay as an objective of its own:\n")
+        < said.index("  --replay-loss ")
+        < said.index("\nMemory:\n")
+    )
 
 
 def test_misspelt_command_names_the_nearest() -> None:
