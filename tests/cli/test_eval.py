@@ -1,12 +1,7 @@
 import importlib.util
 import json
 import math
-import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,10 +13,10 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 from cli.main import main
 from samples import skills
 from synth.data.read import open_source
+from tests.cli.running import Command, start_and_kill
 
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--engine", "transformers", "--device", "cpu", "--max-tokens", 80)
-START = (sys.executable, "-c", "from cli.main import main; main()", "eval")
 
 
 @pytest.fixture
@@ -231,36 +226,19 @@ def test_a_task_of_lm_eval(model: str, tmp_path: Path) -> None:
         "output_type: multiple_choice\ndoc_to_text: '{{q}} ='\ndoc_to_choice: ['{{good}}', ' apple']\n"
         "doc_to_target: 0\nmetric_list: [{metric: acc}]\n"
     )
-    arguments = [*START, "--lm-eval", task, "--model", model, *FAST, "--json"]
-    done = subprocess.run([str(part) for part in arguments], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert 0 <= json.loads(done.stdout)["models"][0]["lm_eval"]["sums"]["acc"] <= 1
+    with Command("eval", "--lm-eval", task, "--model", model, *FAST, "-o", tmp_path / "scores") as process:
+        assert process.wait() == 0, process.said
+    scores = json.loads((tmp_path / "scores" / "scores.json").read_text())
+    assert 0 <= scores["models"][0]["lm_eval"]["sums"]["acc"] <= 1
 
 
-def test_killed_and_continued(suites: Path, model: str, tmp_path: Path) -> None:
-    command = [
-        *START,
-        suites / "world.jsonl",
-        suites / "tools.jsonl",
-        "--model",
-        model,
-        *FAST,
-        "--concurrency",
-        1,
-        "-o",
-        tmp_path / "out",
-    ]
-    arguments = [str(part) for part in command]
-    process = subprocess.Popen(arguments, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
-    journal = tmp_path / "out" / "answers" / "model" / "journal.jsonl"
-    until = time.monotonic() + 60
-    while not (journal.exists() and journal.read_bytes().count(b"\n") >= 5):
-        assert time.monotonic() < until and process.poll() is None
-        time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    done = subprocess.run(arguments, capture_output=True, text=True, check=True)
-    assert "100.0%" in done.stdout
+def test_killed_and_continued(run: Run, suites: Path, model: str, tmp_path: Path) -> None:
+    options = (suites / "world.jsonl", suites / "tools.jsonl", "--model", model, *FAST, "--concurrency", 1)
+    out = tmp_path / "out"
+    journal = out / "answers" / "model" / "journal.jsonl"
+    start_and_kill(["eval", *options, "-o", out], journal, rows=5)
+    status, said, err = run(*options, "-o", out)
+    assert status == 0 and "100.0%" in said, err
     rows = [row for batch in open_source(str(journal.parent)).batches() for row in batch.to_pylist()]
     assert [(row["suite"], row["item"]) for row in rows] == [(s, n) for s in ("world", "tools") for n in range(12)]
 

@@ -3,7 +3,6 @@
 import json
 import random
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -13,10 +12,10 @@ import datasets
 import pyarrow.parquet as pq
 import pytest
 
-from tests.cli.running import SYNTH, synth
+from tests.cli.running import SYNTH, Command, synth
 from tests.conftest import Here
 
-MAGPIE = [*SYNTH, "magpie", "--engine", "transformers"]
+MAGPIE = ["magpie", "--engine", "transformers"]
 SHORT = ["--question-tokens", "300", "--max-tokens", "120"]
 """No question of these runs reaches so many tokens: at a limit, rounding would decide which row is cut off."""
 
@@ -101,24 +100,21 @@ def test_larger_n_extends_and_smaller_is_done_already(magpie: Here, tmp_path: Pa
 
 def test_interrupted_runs_end_up_the_same(tmp_path: Path, reference: Path) -> None:
     """Ctrl-C, then two kills, at another concurrency each time; the same rows but for rounding."""
-    command = [*MAGPIE, "--model", "samples/model", *SHORT, "-n", "300", "-o", str(tmp_path / "d")]
-    stopped = subprocess.Popen([*command, "--concurrency", "16", "--restart"], stderr=subprocess.PIPE, text=True)
+    command = [*MAGPIE, "--model", "samples/model", *SHORT, "-n", 300, "-o", tmp_path / "d"]
     journal = tmp_path / "d" / "journal.jsonl"
-    wait_for_rows(journal, 20)
-    stopped.send_signal(signal.SIGINT)
-    _, said = stopped.communicate(timeout=120)
-    assert stopped.returncode == 1
-    assert "finishing" in said and "run this again, without --restart, to continue" in said
+    with Command(*command, "--concurrency", 16, "--restart") as stopped:
+        wait_for_rows(journal, 20)
+        stopped.interrupt()
+        assert stopped.wait() == 1
+        assert "finishing" in stopped.said and "run this again, without --restart, to continue" in stopped.said
     assert len(texts(tmp_path / "d")) >= 15  # what is finished can be opened at once
 
     moments = random.Random(2)
     for concurrency in ("7", "100"):
-        child = subprocess.Popen([*command, "--concurrency", concurrency], stderr=subprocess.DEVNULL)
-        wait_for_rows(journal, 10)
-        time.sleep(moments.random() * 0.5)
-        child.send_signal(signal.SIGKILL)
-        child.wait()
-    assert synth(*command[len(SYNTH) :], "--quiet") == 0
+        with Command(*command, "--concurrency", concurrency):
+            wait_for_rows(journal, 10)
+            time.sleep(moments.random() * 0.5)
+    assert synth(*command, "--quiet") == 0
     found, expected = dict(texts(tmp_path / "d")), dict(texts(reference))
     assert len(found) == len(expected) == 300
     assert list(found) == list(expected)
@@ -140,7 +136,7 @@ def wait_for_rows(journal: Path, more: int) -> None:
 
 
 def test_reader_that_goes_away_is_no_error() -> None:
-    command = " ".join(f"'{part}'" for part in [*MAGPIE, "--model", "samples/model", *SHORT, "-n", "300"])
+    command = " ".join(f"'{part}'" for part in [*SYNTH, *MAGPIE, "--model", "samples/model", *SHORT, "-n", "300"])
     done = subprocess.run(f"{command} --quiet | head -n 2", shell=True, capture_output=True, text=True, timeout=300)
     assert len(done.stdout.splitlines()) == 2
     assert done.stderr == ""
@@ -213,14 +209,9 @@ def test_model_that_delivers_nothing_says_so(magpie: Here, tmp_path: Path) -> No
 
 
 def test_two_at_once_in_one_place(magpie: Here, tmp_path: Path) -> None:
-    command = [*MAGPIE, "--model", "samples/model", *SHORT, "-n", "5000", "-o", str(tmp_path / "d")]
-    first = subprocess.Popen(command, stderr=subprocess.DEVNULL)
-    try:
+    with Command(*MAGPIE, "--model", "samples/model", *SHORT, "-n", 5000, "-o", tmp_path / "d"):
         wait_for_rows(tmp_path / "d" / "journal.jsonl", 1)
         assert "another run is writing to" in refused(magpie("-n", "5000", "-o", tmp_path / "d"))
-    finally:
-        first.kill()
-        first.wait()
 
 
 def test_port_without_an_http_server() -> None:
@@ -229,15 +220,10 @@ def test_port_without_an_http_server() -> None:
         listener.bind(("127.0.0.1", 0))
         listener.listen()
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        child = subprocess.Popen(
-            [*MAGPIE[:-2], "--engine", address, "--model", "samples/model", "-n", "5"],
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        connection, _ = listener.accept()
-        connection.sendall(b"220 mail.example.org ESMTP\r\n")
-        connection.close()
-        listener.close()
-        _, said = child.communicate(timeout=120)
-    assert child.returncode == 2 and "Traceback" not in said
-    assert address.removeprefix("http://") in said.strip().splitlines()[-1]
+        with Command("magpie", "--engine", address, "--model", "samples/model", "-n", 5) as child:
+            connection, _ = listener.accept()
+            connection.sendall(b"220 mail.example.org ESMTP\r\n")
+            connection.close()
+            listener.close()
+            assert child.wait() == 2 and "Traceback" not in child.said
+            assert address.removeprefix("http://") in child.said.strip().splitlines()[-1]

@@ -4,8 +4,6 @@ import json
 import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,9 @@ from pyarrow import parquet
 from cli.main import main
 from samples import skills
 from synth.chat.format import ChatFormat
+from synth.data.run import directory
+from synth.scoring import token_scores
+from tests.cli.running import Command
 
 Synth = Callable[..., tuple[int, str, str]]
 
@@ -368,24 +369,23 @@ def test_bad_settings_fail_at_once(
     assert status == 2 and words in err and not (tmp_path / "out").exists()
 
 
+def in_small_steps(arguments: list[str]) -> None:
+    """A command that lets rows land after every block, of which it takes many."""
+    directory.BATCH_SECONDS, token_scores.BLOCK_ROWS, token_scores.BLOCK_SECONDS = 0.0, 128, 0.05
+    main(arguments)
+
+
 def test_killed_and_continued(synth: Synth, model: str, tmp_path: Path) -> None:
     source = write(tmp_path / "many.jsonl", conversations(400) * 3)
-    program = "import synth.data.run.directory as directory; directory.BATCH_SECONDS = 0.0;"
-    program += "import synth.scoring.token_scores as scores; scores.BLOCK_ROWS = 128;"
-    program += "scores.BLOCK_SECONDS = 0.05; from cli.main import main; main()"
     command = ["score-tokens", source, "--model", model, "--mask-hardest", "20%", "--mask-random"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-
     assert synth(*command, "-o", tmp_path / "whole")[0] == 0
     for number in (signal.SIGKILL, signal.SIGINT):
-        words = [sys.executable, "-c", program, *map(str, command), "-o", str(tmp_path / "out")]
-        run = subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 120
         before = len(list((tmp_path / "out").glob("data-*.arrow")))
-        while len(list((tmp_path / "out").glob("data-*.arrow"))) < before + 2 and time.monotonic() < deadline:
-            time.sleep(0.02)
-        run.send_signal(number)
-        assert run.wait() == (-signal.SIGKILL if number == signal.SIGKILL else 1)
+        with Command(*command, "-o", tmp_path / "out", program=in_small_steps) as run:
+            while len(list((tmp_path / "out").glob("data-*.arrow"))) < before + 2 and run.is_alive():
+                time.sleep(0.02)
+            os.kill(run.pid, number)
+            assert run.wait() == (-signal.SIGKILL if number == signal.SIGKILL else 1)
         assert not (tmp_path / "out" / "run.json").exists()
     assert synth(*command, "-o", tmp_path / "out")[0] == 0
     whole, parts = load(tmp_path / "whole"), load(tmp_path / "out")

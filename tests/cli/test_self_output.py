@@ -10,7 +10,7 @@ import datasets
 import pytest
 
 from filters.execution.sandbox import isolation_missing
-from tests.cli.running import SYNTH, start_and_kill
+from tests.cli.running import SYNTH, Command, start_and_kill
 from tests.conftest import Here
 
 ENGINE = ["--engine", "transformers", "--max-tokens", "100"]
@@ -189,13 +189,9 @@ def test_a_users_own_verifier(tasks: Path, model: str, tmp_path: Path) -> None:
         "    return reference.split()[-1] in response\n"
     )
     command = ["self-output", tasks, "--model", model, *ENGINE, "--verifier", "checks:short", "--limit", 12]
-    done = subprocess.run(
-        [*SYNTH, *map(str, command), "-o", str(tmp_path / "own")], capture_output=True, text=True, cwd=tmp_path
-    )
-    assert done.returncode == 0, done.stderr
-    assert (
-        "1 reference unscorable (the first: row 3, reference unscorable: checks:short raised RuntimeError"
-        in done.stderr
-    )
+    with Command(*command, "-o", tmp_path / "own", folder=tmp_path) as process:
+        assert process.wait() == 0, process.said
+        wrong = "1 reference unscorable (the first: row 3, reference unscorable: checks:short raised RuntimeError"
+        assert wrong in process.said
     rejected = load(tmp_path / "own" / "rejected")
     assert any("RuntimeError: no three" in row["reason"] for row in rejected)

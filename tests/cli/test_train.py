@@ -1,6 +1,5 @@
 import json
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -13,6 +12,8 @@ from safetensors.torch import load_file
 
 from cli.main import main
 from samples import skills
+from tests.cli.running import Command
+from tests.synth.training.sharded import launched
 
 Run = Callable[..., tuple[int, str, str]]
 FAST = ("--device", "cpu", "--dtype", "float32", "--batch-tokens", 700, "--lr", 1e-3)
@@ -50,10 +51,6 @@ def run(capsys: pytest.CaptureFixture[str]) -> Run:
         return int(stop.value.code or 0), out, err
 
     return call
-
-
-def command(*arguments: object) -> list[str]:
-    return [sys.executable, "-c", "from cli.main import main; main()", "train", *map(str, arguments)]
 
 
 def same(one: Path, other: Path) -> float:
@@ -188,13 +185,11 @@ def test_killed_anywhere_it_ends_where_it_would_have(run: Run, tasks: Path, mode
     parts = tmp_path / "parts"
     chance = Random(time.time_ns())  # anywhere: another place each time
     for _ in range(2):
-        process = subprocess.Popen(command(*options, "-o", parts), stderr=subprocess.DEVNULL)
         log, wanted = parts / "log.jsonl", chance.randint(1, 9)
-        while process.poll() is None and (not log.exists() or log.read_text().count("\n") < wanted):
-            time.sleep(0.01)
-        time.sleep(chance.random() * 0.3)
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+        with Command("train", *options, "-o", parts) as process:
+            while process.is_alive() and (not log.exists() or log.read_text().count("\n") < wanted):
+                time.sleep(0.01)
+            time.sleep(chance.random() * 0.3)
     assert run(*options, "-o", parts)[0] == 0
     assert same(tmp_path / "whole", parts) <= 1e-6
     assert [json.loads(line)["step"] for line in log.read_text().splitlines()] == list(range(1, 13))
@@ -202,16 +197,13 @@ def test_killed_anywhere_it_ends_where_it_would_have(run: Run, tasks: Path, mode
 
 def test_an_interrupt_saves_and_says_how_to_go_on(tasks: Path, model: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    process = subprocess.Popen(
-        command(tasks, "--model", model, *FAST, "--steps", 400, "-o", out), stderr=subprocess.PIPE, text=True
-    )
     log = out / "log.jsonl"
-    while process.poll() is None and (not log.exists() or not log.read_text()):
-        time.sleep(0.05)
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert process.returncode == 1
-    assert "finishing this step" in err and "run this again to continue" in err
+    with Command("train", tasks, "--model", model, *FAST, "--steps", 400, "-o", out) as process:
+        while process.is_alive() and (not log.exists() or not log.read_text()):
+            time.sleep(0.05)
+        process.interrupt()
+        assert process.wait() == 1
+        assert "finishing this step" in process.said and "run this again to continue" in process.said
     step = json.loads(log.read_text().splitlines()[-1])["step"]
     assert (out / "checkpoints" / f"checkpoint-{step}" / "trainer_state.json").exists()
 
@@ -248,14 +240,9 @@ def test_a_model_shared_among_processes_is_saved_whole(
     beside = ("--kl", 0.1, "--replay", replay, "--replay-loss", "kl")
     options = (tasks, "--model", model, *FAST, "--steps", 2, "--save-every", 1, *beside, *adapter)
     assert run(*options, "--accumulate", 2, "-o", tmp_path / "one")[0] == 0
-    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
-    done = subprocess.run(
-        [*torchrun, "-m", "tests.synth.training.sharded", "train", *map(str, options), "-o", str(tmp_path / "shared")],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
-    assert done.returncode == 0, done.stderr[-2000:]
+    with launched("train", *options, "-o", tmp_path / "shared") as processes:
+        for process in processes:
+            assert process.wait() == 0, process.said[-2000:]
     losses = [
         [json.loads(line)["loss"] for line in (tmp_path / name / "log.jsonl").read_text().splitlines()]
         for name in ("one", "shared")

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from samples.skills.registry import suite
-from tests.cli.running import SYNTH
+from tests.cli.running import Command
 
 ROOT = Path(__file__).parents[2]
 MOST_LINES = 20
@@ -61,12 +61,9 @@ def test_an_example_is_short_and_runs(what: str, folder: Path) -> None:
     assert len([line for line in block(text, "python").splitlines() if line.strip()]) <= MOST_LINES
     command = shlex.split(block(text, "sh").partition(" > ")[0])
     assert command[0] == "synth"
-    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(
-        [*SYNTH, *command[1:]], cwd=folder, env=environment, capture_output=True, text=True, timeout=300
-    )
-    assert done.returncode == 0, done.stderr
-    assert re.search(r"^[1-9]\d*( of \d+)? rows (in|as) ", done.stderr, flags=re.MULTILINE), done.stderr
+    with Command(*command[1:], folder=folder) as process:
+        assert process.wait() == 0, process.said
+        assert re.search(r"^[1-9]\d*( of \d+)? rows (in|as) ", process.said, flags=re.MULTILINE), process.said
 
 
 def test_each_is_given_as_a_function_from_python(folder: Path) -> None:
