@@ -38,6 +38,7 @@ GROUPS = {
         "device",
         "max_length",
         "tensor_parallel",
+        "data_parallel",
         "gpu_memory",
         "api_key",
         "engine_args",

@@ -32,6 +32,7 @@ def load(
     max_length: Window | None = None,
     concurrency: Concurrency = 256,
     tensor_parallel: Devices = 1,
+    data_parallel: Devices = 1,
     gpu_memory: MemoryShare | None = None,
     api_key: str | None = None,
     adapter: str | os.PathLike[str] | None = None,
@@ -59,7 +60,9 @@ def load(
         device: for transformers: "cuda", "mps" or "cpu".
         max_length: the window, in tokens; the model's by default.
         concurrency: requests at once: the engine's batch; of several servers together, the most.
-        tensor_parallel: for vLLM: GPUs a model.
+        tensor_parallel: for vLLM: GPUs an engine.
+        data_parallel: for vLLM: engines side by side, each with the whole model on GPUs of its own and with
+            `concurrency` requests at once.
         gpu_memory: for vLLM: share of the GPU's memory that the model takes; 0.9 by default, shared by the models that
             are open.
         api_key: for a server.
@@ -85,6 +88,7 @@ def load(
         max_length=max_length,
         concurrency=concurrency,
         tensor_parallel=tensor_parallel,
+        data_parallel=data_parallel,
         gpu_memory=gpu_memory,
         api_key=api_key,
         adapter=None if adapter is None else os.fspath(adapter),

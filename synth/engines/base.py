@@ -6,8 +6,8 @@ process, transformers on a laptop, or a server elsewhere.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 
 from synth.errors import RequestError, UsageError
 
@@ -159,7 +159,8 @@ class EngineOptions:
     are those of one request to a server; after `patience` seconds without an answer of any server the run ends. `say`
     is told, in one line each, what becomes of servers. `adapter` is the directory
     of an adapter of peft that is applied to the model, or, on a server, what the model is called there with it.
-    `engine_args` are arguments of vLLM's own, or of a user's engine.
+    `engine_args` are arguments of vLLM's own, or of a user's engine. `concurrency` is that of one engine; there are
+    `data_parallel` of them, each on `tensor_parallel` GPUs.
     """
 
     dtype: str = "auto"
@@ -167,6 +168,7 @@ class EngineOptions:
     max_length: int | None = None
     concurrency: int = 256
     tensor_parallel: int = 1
+    data_parallel: int = 1
     gpu_memory: float | None = None
     api_key: str | None = field(default=None, repr=False)
     timeout: float = 600.0
@@ -175,6 +177,15 @@ class EngineOptions:
     say: Callable[[str], None] = field(default=unheard, repr=False, compare=False)
     adapter: str | None = None
     engine_args: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def at_once(self) -> int:
+        """Requests that all engines of a model work on at once."""
+        return self.concurrency * self.data_parallel
+
+    def single(self) -> Self:
+        """The same options where one engine has one device."""
+        return replace(self, tensor_parallel=1, data_parallel=1)
 
 
 GPU_MEMORY = 0.9

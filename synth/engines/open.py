@@ -213,6 +213,9 @@ def check_options(kind: str, options: EngineOptions) -> None:
         UsageError: the engine does not take them, or an argument holds a secret, which runs would record.
     """
     entry = engine_entry(kind)
+    for name in ("tensor_parallel", "data_parallel"):
+        if (wanted := getattr(options, name)) > 1 and kind != "vllm" and not is_import_path(kind):
+            raise UsageError(f"`{name}` {wanted}: it is for vLLM in process, and the engine is {kind}")
     if entry.checks:
         _at(entry.checks)(options)
     elif options.engine_args and not is_import_path(kind):

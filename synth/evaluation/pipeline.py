@@ -300,7 +300,7 @@ async def _ask(
         job.shard.rows(job.run.rows) if job.shard else job.run.rows,
         sink,
         [chat_model.engine.usage],
-        model.options.concurrency,
+        model.options.at_once,
         Acceptance(sink),
         job.total,
     )

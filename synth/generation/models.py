@@ -144,7 +144,7 @@ class Model:
     def other(self, name: ModelName, *, prefix: str | None = None, stop: str | None = None) -> "Model":
         """Another model for a role beside this one, run with the same options; this one itself if it has that name.
 
-        An adapter is of this model alone, and arguments of its engine are not for a server.
+        An adapter is of this model alone; arguments of its engine, and on how many GPUs it runs, are not for a server.
 
         Args:
             name: MODEL or MODEL@URL.
@@ -156,8 +156,9 @@ class Model:
         """
         if self.is_called(name):
             return self.written(prefix, stop) if prefix is not None else self
-        arguments = {} if _ADDRESS.search(os.fspath(name)) else self.options.engine_args
-        options = replace(self.options, adapter=None, engine_args=arguments)
+        options = replace(self.options, adapter=None)
+        if _ADDRESS.search(os.fspath(name)):
+            options = replace(options.single(), engine_args={})
         return self._again(name, prefix=prefix, stop=stop, options=options, asking=None)
 
     def with_adapter(self, adapter: str) -> "Model":
@@ -206,7 +207,7 @@ class Model:
         """This model in an engine of that kind: itself where it runs there, else loaded once more."""
         if self.kind == engine:
             return self
-        return self._again(self.name, engine=engine, options=replace(self.options, engine_args={}))
+        return self._again(self.name, engine=engine, options=replace(self.options.single(), engine_args={}))
 
     def that_scores(self, why: str) -> "Model":
         """This model in an engine that scores texts: itself, or, where nothing else was asked for, loaded once more.

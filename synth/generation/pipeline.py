@@ -202,7 +202,7 @@ async def _run(
         first = next(iter(roles.models.values()), None)
         rows = job.rows(sink.record.settings, main.title if main else "")
         usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
-        concurrency = (first.options if first else EngineOptions()).concurrency
+        concurrency = (first.options if first else EngineOptions()).at_once
         total = job.total
         if shard is not None:
             rows, total = shard.rows(rows), shard.size

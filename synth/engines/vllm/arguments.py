@@ -18,6 +18,7 @@ _GENERATES = "the model generates text"
 _NEWEST = "models are taken as they are on the Hub now; download that revision and give its directory as `model`"
 _ADAPTER = "`adapter` sets it"
 _CHANGES = "it would change what is drawn, and the log-probabilities of rows would not say so"
+_ALL_ENGINES = "requests go to all engines of `data_parallel`"
 _RATES = "synth shows the rates itself"
 
 SET_BY_SYNTH = {
@@ -34,6 +35,12 @@ SET_BY_SYNTH = {
     "dtype": "it is `dtype`",
     "max_model_len": "it is `max_length`",
     "tensor_parallel_size": "it is `tensor_parallel`",
+    "data_parallel_size": "it is `data_parallel`",
+    "data_parallel_rank": _ALL_ENGINES,
+    "data_parallel_start_rank": _ALL_ENGINES,
+    "data_parallel_external_lb": _ALL_ENGINES,
+    "data_parallel_multi_port_external_lb": _ALL_ENGINES,
+    "data_parallel_hybrid_lb": _ALL_ENGINES,
     "gpu_memory_utilization": "it is `gpu_memory`",
     "kv_cache_memory_bytes": "`gpu_memory` sets it",
     "max_num_seqs": "it is `concurrency`",
@@ -57,6 +64,9 @@ SET_BY_SYNTH = {
     "use_tqdm_on_load": _RATES,
 }
 """vLLM's arguments that contradict what synth sets, or depends on, and why, or by which setting they are given."""
+
+_ELSEWHERE = ("data_parallel_backend", "distributed_executor_backend", "data_parallel_size_local", "nnodes")
+"""vLLM's arguments with which it may take GPUs of other machines."""
 
 _RANKS = (8, 16, 32, 64, 128, 256, 320, 512)
 """Highest ranks of adapters that vLLM can be started for."""
@@ -89,6 +99,7 @@ def check_options(options: EngineOptions) -> None:
             raise UsageError(f"`engine_args` {name}: {SET_BY_SYNTH[name]}")
     if options.engine_args:
         _check_names(options.engine_args)
+    _check_devices(options)
     if options.adapter is not None:
         _check_adapter(read_adapter(options.adapter))
 
@@ -107,6 +118,7 @@ def arguments_of(model: str, options: EngineOptions, *, on_cpu: bool) -> dict[st
         "dtype": "float32" if options.dtype == "auto" and on_cpu else options.dtype,
         "max_model_len": options.max_length,
         "tensor_parallel_size": options.tensor_parallel,
+        "data_parallel_size": options.data_parallel,
         "gpu_memory_utilization": options.gpu_memory or GPU_MEMORY,
         "max_num_seqs": options.concurrency,
         # vLLM's CPU worker dies when a prompt with a seed of its own is prefilled in parts (it rewinds the
@@ -131,6 +143,21 @@ def _check_names(given: Mapping[str, Any]) -> None:
         if name not in known:
             near = did_you_mean(name, (one for one in known if one not in SET_BY_SYNTH))
             raise UsageError(f"`engine_args` {name}: vLLM has no such engine argument{near}")
+
+
+def _check_devices(options: EngineOptions) -> None:
+    """Refuse more GPUs than there are. Where there is none, vLLM runs on the CPU."""
+    wanted = options.tensor_parallel * options.data_parallel
+    if wanted == 1 or any(name in options.engine_args for name in _ELSEWHERE):
+        return
+    import torch
+
+    there = torch.cuda.device_count()
+    if 0 < there < wanted:
+        raise UsageError(
+            f"`tensor_parallel` {options.tensor_parallel} and `data_parallel` {options.data_parallel} take {wanted:,} "
+            f"GPUs; {there:,} are here"
+        )
 
 
 def _check_adapter(adapter: Adapter) -> None:

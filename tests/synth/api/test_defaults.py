@@ -14,7 +14,17 @@ from cli.parameters import parameters_of
 NAMES = {"eval": "evaluate", "continue": "continuation"}
 """Functions that are not called like their commands: `eval` is Python's own, `continue` no name."""
 
-OF_MODEL = {"engine", "prefix", "stop", "dtype", "device", "max_length", "concurrency", "tensor_parallel"}
+OF_MODEL = {
+    "engine",
+    "prefix",
+    "stop",
+    "dtype",
+    "device",
+    "max_length",
+    "concurrency",
+    "tensor_parallel",
+    "data_parallel",
+}
 OF_MODEL |= {"gpu_memory", "api_key", "trust_remote_code", "template_args", "mode", "thinking_share", "thought_tokens"}
 OF_MODEL |= {"adapter", "engine_args"}
 """Options that say how a model is run: the function is given a `Model`, made by `synth.load` with the same settings."""

@@ -1,6 +1,7 @@
 """Real vLLM on the sample model, against a plain transformers forward."""
 
 import asyncio
+import json
 import subprocess
 import sys
 import time
@@ -173,27 +174,39 @@ def test_model_vllm_cannot_run_is_a_usage_error(loop: Any, chat: ChatFormat, mod
 
 
 KILLED = """
-import asyncio, os, signal, sys, psutil
+import asyncio, json, os, signal, sys, psutil
 from synth.engines.loading import load_tokenizer
-from synth.engines.base import EngineOptions
+from synth.engines.base import EngineOptions, Sampling
 from synth.engines.vllm.engine import open_vllm
 
-async def main():
-    await open_vllm("samples/model", load_tokenizer("samples/model"), EngineOptions())
-    print(*(child.pid for child in psutil.Process().children(recursive=True)), flush=True)
+async def main(samplings, prompts):
+    engine = await open_vllm("samples/model", load_tokenizer("samples/model"), EngineOptions(data_parallel=2))
+    asked = (engine.generate(prompt, Sampling(**one)) for prompt in prompts for one in samplings)
+    print(json.dumps([[drawn.token_ids for drawn in completions] for completions in await asyncio.gather(*asked)]))
+    for child in psutil.Process().children(recursive=True):
+        print(child.pid, child.name(), flush=True)
     os.kill(os.getpid(), signal.SIGKILL)
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(*json.loads(sys.argv[1])))
 """
 
 
-def test_killed_parent_leaves_no_engine_behind(tmp_path: Path) -> None:
+def test_two_engines_draw_what_one_does_and_end_with_a_killed_parent(
+    loop: Any, vllm_engine: Engine, chat: ChatFormat, tmp_path: Path
+) -> None:
+    """One start for both: two engines, and what is left of them after a SIGKILL."""
+    prompts = [ask(chat, question) for question in QUESTIONS]
+    samplings = [{"max_tokens": 30, "temperature": 0.0}, {"max_tokens": 30, "seed": 7, "n": 2}]
     (tmp_path / "killed.py").write_text(KILLED)
-    done = subprocess.run([sys.executable, str(tmp_path / "killed.py")], capture_output=True, text=True, timeout=300)
-    pids = [int(pid) for pid in done.stdout.split()]
-    assert done.returncode == -9 and len(pids) >= 2, done.stderr
-    deadline = time.monotonic() + 20
+    command = [sys.executable, str(tmp_path / "killed.py"), json.dumps([samplings, prompts])]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=900)
+    drawn, *children = done.stdout.splitlines() or [""]
+    assert done.returncode == -9 and sum("EngineCor" in child for child in children) == 2, done.stderr
+    wanted = generate(loop, vllm_engine, prompts, *(Sampling(**one) for one in samplings))  # type: ignore[arg-type]
+    assert json.loads(drawn) == [[list(one.token_ids) for one in completions] for completions in wanted]
+    pids = [int(child.split()[0]) for child in children]
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(alive(pid) for pid in pids):
         time.sleep(0.1)
     assert [pid for pid in pids if alive(pid)] == []

@@ -21,7 +21,7 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.errors import RequestError, RunError
 from synth.generation.acceptance import ANYTHING, Acceptance, Quota, Rules
-from synth.generation.runner import Method, Run
+from synth.generation.runner import AHEAD, Method, Run
 
 
 def rows(start: int) -> Iterator[Row]:
@@ -162,7 +162,7 @@ def test_window_bounds_what_is_started_beyond_a_slow_row(tmp_path: Path) -> None
         run = run_at(tmp_path / "d", work=first_is_slow, concurrency=4, target=500)
         task = asyncio.ensure_future(to_the_end(run))
         await asyncio.sleep(0.3)
-        assert 4 < started <= 8 * 4
+        assert 4 < started <= AHEAD * 4
         release.set()
         await task
 
