@@ -22,6 +22,12 @@ LOAD = "synth.api.models:load"
 VERIFIER = "synth.generation.inputs:verifier_of"
 """Whose parameters are options of every command with a model, or a verifier: its function is given what they make."""
 QUIET = Parameter("quiet", frozenset({"bool"}), False, "print errors only.")
+PREVIEW = Parameter(
+    "preview",
+    frozenset({"Rows"}),
+    None,
+    "make so many attempts, show their rows and what the whole run will take, and end; nothing is written.",
+)
 MODELS = frozenset({"Model", "ModelName", "AnyModel"})
 
 
@@ -38,6 +44,7 @@ class Call:
         streams: whether rows go to standard output where no other place is given.
         reports: whether the function says how it goes.
         quiet: whether nothing of that is shown.
+        preview: attempts that are made and shown in place of the run; None makes the run.
     """
 
     function: str
@@ -48,6 +55,7 @@ class Call:
     streams: bool
     reports: bool
     quiet: bool
+    preview: int | None = None
 
     def __call__(self, **changed: Any) -> Any:
         """What the function returns. What was not given is left to the function's own default.
@@ -67,11 +75,20 @@ class Call:
                 from synth.generation.inputs import verifier_of
 
                 arguments["verifier"] = verifier_of(arguments.get("verifier"), **self.of_verifier)
-            if self.streams and arguments.get("output", "-") == "-":
+            if self.preview is not None:
+                from synth.api.places import FirstRows
+
+                arguments["output"] = FirstRows(self.preview)
+            elif self.streams and arguments.get("output", "-") == "-":
                 arguments["output"] = stack.enter_context(claimed_stdout())
             if self.reports:
                 arguments["progress"] = told(quiet=self.quiet)
-            return getattr(importlib.import_module(module), name)(**arguments)
+            result = getattr(importlib.import_module(module), name)(**arguments)
+        if self.preview is not None:
+            from cli.plan import print_preview
+
+            print_preview(result, progress=told(quiet=self.quiet))
+        return result
 
     def _loaded(self, given: Any, stack: ExitStack) -> Any:
         from synth.api.models import load
@@ -119,6 +136,7 @@ def command_of(
     streams = "output" in own and "Place" in own["output"].names
     place = shell.get("output", COMMON["output"]) if "output" in own else None
     pushes = place is not None and str(place.metavar).startswith("DIR")
+    previews = streams and bool(model) and "shard" in own and "preview" not in own
     beside = [str(option.name) for option in more if option.expose_value]
 
     def decorate(body: Callable[..., None]) -> Command:
@@ -126,16 +144,19 @@ def command_of(
             if not quiet and any(given.get(name) for name, one in own.items() if one.names & MODELS):
                 click.echo("starting …", err=True)  # libraries of models take many seconds to load
             options = {name: given.pop(name) for name in beside}
+            preview = given.pop("preview") if previews else None
             of_model = {name: given.pop(name) for name in loading}
             of_verifier = {name: given.pop(name) for name in judging}
-            hub = ToHub.of(given, pushed, quiet=quiet) if pushes else None
-            body(Call(function, given, model, of_model, of_verifier, streams, reports, quiet), **options)
+            hub = ToHub.of(given, pushed, quiet=quiet) if pushes and preview is None else None
+            body(Call(function, given, model, of_model, of_verifier, streams, reports, quiet, preview), **options)
             if hub is not None:
                 hub.push()
 
         params = [*_params(own, judging, shell), *more, *_params(loading, {}, shell)]
         if pushes:
             params += hub_options()
+        if previews:
+            params.append(option_of(PREVIEW, Option()))
         if reports:
             params.append(option_of(QUIET, Option()))
         command = kind(None, params=params, callback=run, help=body.__doc__)

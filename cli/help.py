@@ -43,7 +43,7 @@ GROUPS = {
         "api_key",
         "engine_args",
     ),
-    "Output": ("output", "restart", "force", "push", "public", "quiet"),
+    "Output": ("output", "preview", "restart", "force", "push", "public", "quiet"),
 }
 """Settings by group. All others are the command's own."""
 

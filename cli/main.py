@@ -51,6 +51,7 @@ GROUPS = {
         "merge": "Interpolate between the weights before and after training.",
     },
     "Inspection": {
+        "plan": "What a run of any size takes: attempts, tokens, GPU hours, money.",
         "show": "Show rows of a data set in the terminal.",
         "report": "An HTML page: token heat maps, perplexity by method, reasons, rows.",
         "template": "Show what is derived from a model's chat template: prefix, stop, spans.",

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from synth.api.mix import mix
     from synth.api.models import load
     from synth.api.paraphrase import paraphrase
+    from synth.api.places import FirstRows
+    from synth.api.plan import plan
     from synth.api.push import push
     from synth.api.rate import rate
     from synth.api.reason import reason
@@ -61,6 +63,7 @@ _HOMES = {
     "Evaluation": "synth.api.evaluation",
     "Export": "synth.api.export",
     "Filtered": "synth.api.filter",
+    "FirstRows": "synth.api.places",
     "Merged": "synth.training.merge",
     "Model": "synth.generation.models",
     "Preview": "synth.scoring.thresholds",
@@ -78,6 +81,7 @@ __all__ = [
     "Evaluation",
     "Export",
     "Filtered",
+    "FirstRows",
     "Merged",
     "Model",
     "Preview",
@@ -104,6 +108,7 @@ __all__ = [
     "minimum_change",
     "mix",
     "paraphrase",
+    "plan",
     "push",
     "rate",
     "reason",

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from synth.data.destination import check_directory, check_rows
@@ -11,9 +12,24 @@ from synth.data.output import Output, TemporaryFolder
 from synth.data.run.shard import Shard
 from synth.errors import UsageError
 
-Place = str | os.PathLike[str] | BinaryIO | None
-"""A dataset directory or a file (.jsonl, .parquet, .arrow); a stream for JSON lines; None for a temporary directory,
-which lasts as long as the data set that is returned. Of a run that is stopped or fails it stays: the error names it."""
+
+@dataclass(frozen=True, slots=True)
+class FirstRows:
+    """As `output` of a run: only its first attempts are made, in a temporary directory, to look at before it starts.
+
+    They are the very rows that the whole run begins with; `synth.plan` tells from them what that takes.
+
+    Attributes:
+        attempts: how many.
+    """
+
+    attempts: int = 50
+
+
+Place = str | os.PathLike[str] | BinaryIO | FirstRows | None
+"""A dataset directory or a file (.jsonl, .parquet, .arrow); a stream for JSON lines; `FirstRows` for a preview; None
+for a temporary directory, which lasts as long as the data set that is returned. Of a run that is stopped or fails it
+stays: the error names it."""
 
 
 ShardName = str | Shard
@@ -27,9 +43,12 @@ def output_at(place: Place, *, restart: bool = False, shard: ShardName | None = 
         UsageError: rows are not written in a file of that name, or a shard not there; or it is no shard.
     """
     part = Shard.parse(shard) if isinstance(shard, str) else shard
-    if place is None:
+    if isinstance(place, FirstRows) and part is not None:
+        raise UsageError("`shard`: a preview is one of the whole run")
+    if place is None or isinstance(place, FirstRows):
         folder = TemporaryFolder("synth-")
-        return Output(str(folder.path / "rows"), keep=folder, shard=part)
+        first = None if place is None else place.attempts
+        return Output(str(folder.path / "rows"), keep=folder, shard=part, first=first)
     if isinstance(place, str | os.PathLike):
         path = os.fspath(place)
         check_rows(path)

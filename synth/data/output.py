@@ -161,6 +161,7 @@ class Output:
         restart: whether what an earlier run left is thrown away; a file that exists is replaced then, too, not before
             there is a row.
         shard: the part of the run whose rows go there, in a directory; None is all of it.
+        first: so many attempts are made, to preview the run; None is all of it.
     """
 
     path: str | None = None
@@ -168,6 +169,7 @@ class Output:
     restart: bool = False
     keep: TemporaryFolder | None = None
     shard: Shard | None = None
+    first: int | None = None
 
     @property
     def folder(self) -> Path:
@@ -198,6 +200,8 @@ class Output:
         Raises:
             UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
         """
+        if self.first is not None:
+            raise UsageError("`output`: first rows are shown of runs that a model makes row by row, not of this one")
         if self.path is None:
             return StreamSink(self.stream or sys.stdout.buffer, record)
         path = Path(self.path)

@@ -219,6 +219,7 @@ def _record(parts: Sequence[Part], target: int | None) -> RunRecord:
         {name: ", ".join(several) for name, several in found.items()},
         source=first.source,
         asked=target,
+        devices=first.devices,
         seconds=sum(record.seconds for record in records),
         prompt_tokens=sum(record.prompt_tokens for record in records),
         completion_tokens=sum(record.completion_tokens for record in records),

@@ -381,6 +381,11 @@ class Roles:
         again = self.scores and not self.models["model"].runs_in.scores
         return len(here) + again + self.beside
 
+    def devices(self) -> int:
+        """GPUs, or engines on a CPU, that are taken here; models share them."""
+        here = [model.options for model in self.models.values() if model.runs_in.here]
+        return max((options.tensor_parallel * options.data_parallel for options in here), default=1)
+
     async def opened(self, verifier: Verifier | None, progress: Progress) -> OpenRoles:
         """The models loaded, each once, whatever the roles it plays.
 

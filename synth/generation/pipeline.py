@@ -4,7 +4,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -34,6 +34,10 @@ FIRST = 200
 """References that are checked before a model is loaded."""
 
 
+Rows = Callable[[int], Iterator[Row]]
+"""Rows from any index on."""
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """What one generating command does, beside running models.
@@ -56,7 +60,7 @@ class Job:
     command: str
     settings: dict[str, Any]
     method: Callable[[OpenRoles], Method]
-    rows: Callable[[dict[str, Any], str], Callable[[int], Iterator[Row]]]
+    rows: Callable[[dict[str, Any], str], Rows]
     schema: pa.Schema = BASE
     target: int | None = None
     prompts: "PromptSet | None" = None
@@ -121,6 +125,7 @@ def generate(
         RunError: the run broke off, or fell short of its target; what was finished is kept.
         Stopped: a person stopped it.
     """
+    first, output = output.first, replace(output, first=None)
     shard = output.shard and output.shard.over(job.total if job.target is None else None, job.rules.kinds)
 
     def fresh() -> RunRecord:
@@ -131,6 +136,8 @@ def generate(
             versions(*roles.packages()),
             source=job.prompts.source.source if job.prompts else None,
             asked=job.target,
+            total=None if first is None else job.total,
+            devices=roles.devices(),
             shard=shard.record() | job.rules.record() if shard else None,
         )
 
@@ -140,6 +147,8 @@ def generate(
     with output.opened(fresh(), schema.append(INDEX) if shard else schema, also_read=job.also_read) as sink:
         record = sink.record
         target = shard.goal(job.target) if shard else job.target
+        if first is not None:
+            job, target = replace(job, rows=_only(first, job.rows)), None
         acceptance = Acceptance(sink, target, job.rules, counts_only=shard is not None)
         total = shard.size if shard else job.total
         if acceptance.reached or sink.next == total:
@@ -151,12 +160,23 @@ def generate(
         stop = Stop()
         with stop.on_signals():
             run = wait_for(_run(job, roles, sink, acceptance, shard, progress, stop))
-        summary(run, output, progress)
+        if first is None:
+            summary(run, output, progress)
         if run.stopping and not run.complete:
             raise Stopped(output.stopped())
     if acceptance.gave_up:
         raise RunError(str(record.note))
     return record
+
+
+def _only(first: int, rows: Callable[[dict[str, Any], str], Rows]) -> Callable[[dict[str, Any], str], Rows]:
+    """The first of a job's rows."""
+
+    def begun(settings: dict[str, Any], model: str) -> Rows:
+        whole = rows(settings, model)
+        return lambda start: islice(whole(start), max(0, first - start))
+
+    return begun
 
 
 def method_of(job: Job, roles: Roles, opened: OpenRoles) -> Method:

@@ -118,6 +118,7 @@ class RunDirectory:
             settings=fresh.settings,  # they agree; an earlier release recorded them in another form
             source=fresh.source,
             asked=fresh.asked,
+            devices=fresh.devices,
             command_line=fresh.command_line,
             model=fresh.model,
             versions=fresh.versions,

@@ -37,6 +37,10 @@ class RunRecord:
     """The input's name, where there is one; the settings hold a fingerprint of its content."""
     asked: int | None = None
     """Rows wanted, where the command has a target."""
+    total: int | None = None
+    """Of a preview: rows of the whole input, where there is one."""
+    devices: int = 1
+    """GPUs, or engines on a CPU, that the model runs on in this process."""
     shard: dict[str, Any] | None = None
     """Of a shard: which part of the whole run it is (`synth.data.run.shard.Shard`), and by what rows are to be taken
     when it is joined with the others."""

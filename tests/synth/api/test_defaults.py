@@ -73,7 +73,7 @@ def settings(function: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("command", FUNCTIONS)
 def test_options_are_settings_with_the_same_defaults(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given, known = options(command, monkeypatch), settings(getattr(synth, FUNCTIONS[command]))
-    expected = given.keys() - PRINTING.get(command, set()) - {"quiet"}
+    expected = given.keys() - PRINTING.get(command, set()) - {"quiet"} - ({"preview"} - known.keys())
     expected -= (OF_MODEL | (OF_VERIFIER if "verifier" in given else set())) - known.keys()
     reports = {"progress"} if "quiet" in given and "progress" in known else set()
     assert known.keys() - reports - OF_MODEL == expected - OF_MODEL
