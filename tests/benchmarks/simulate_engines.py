@@ -188,8 +188,8 @@ class Fleet:
 
     def busy(self) -> float:
         """The share of the time of all places that was worked until now."""
-        worked, could = zip(*(engine.worked() for engine in self.engines), strict=True)
-        return sum(worked) / sum(could)
+        each = [engine.worked() for engine in self.engines]
+        return sum(worked for worked, _ in each) / sum(could for _, could in each)
 
 
 @dataclass(frozen=True)

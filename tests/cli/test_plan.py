@@ -28,7 +28,7 @@ def test_a_preview_shows_the_first_rows_of_the_run_and_what_it_takes(here: Here,
 def test_no_preview_of_what_no_model_makes(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
     with pytest.raises(synth.UsageError, match="first rows are shown of runs that a model makes"):
-        synth.filter(rows, [synth.filters.Dedup()], output=synth.FirstRows(1))
+        synth.filter(rows, [synth.filters.Duplicates()], output=synth.FirstRows(1))
     with pytest.raises(synth.UsageError, match="`shard`: a preview is one of the whole run"):
         synth.verify(rows, verifier="math", shard="1/2", output=synth.FirstRows(1))
 
