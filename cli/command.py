@@ -144,10 +144,10 @@ def command_of(
             if not quiet and any(given.get(name) for name, one in own.items() if one.names & MODELS):
                 click.echo("starting …", err=True)  # libraries of models take many seconds to load
             options = {name: given.pop(name) for name in beside}
-            preview = given.pop("preview") if previews else None
             of_model = {name: given.pop(name) for name in loading}
             of_verifier = {name: given.pop(name) for name in judging}
-            hub = ToHub.of(given, pushed, quiet=quiet) if pushes and preview is None else None
+            hub = ToHub.of(given, pushed, quiet=quiet) if pushes else None
+            preview = given.pop("preview") if previews else None
             body(Call(function, given, model, of_model, of_verifier, streams, reports, quiet, preview), **options)
             if hub is not None:
                 hub.push()
