@@ -28,6 +28,8 @@ LOOKS = 10
 """Looks between two at the file of addresses."""
 OVERDUE = 2.0
 """How many times as long as nearly all others (`NEARLY_ALL`) a try takes where it is overdue."""
+OVERDUE_AT_THE_END = 1.2
+"""The same where no request waits for a place: a second try then takes room from none."""
 NEARLY_ALL = 0.95
 SOONEST_OVERDUE = 0.5
 KNOWN = 16
@@ -325,7 +327,7 @@ class Pool:
         if allowed <= 0:
             return
         usual = sorted(self._seconds)[int(NEARLY_ALL * (len(self._seconds) - 1))]
-        limit = max(OVERDUE * usual, SOONEST_OVERDUE)
+        limit = max((OVERDUE if self._queue else OVERDUE_AT_THE_END) * usual, SOONEST_OVERDUE)
         late = [one for one in running if not one.overdue and now - one.sent > limit]
         for one in sorted(late, key=lambda one: one.sent)[:allowed]:
             if one.order.done.done() or not self._budget.take():
