@@ -70,6 +70,9 @@ def command(call: Call, listing: bool) -> None:
     With -o DIR the rows removed are kept in DIR/rejected, each with its reason. `prompt`, `answer` and `text` in a
     setting are the user's turns, the assistant's, and all but the system's.
 
+    Rows are gone through some at a time, and may be more than memory holds; temporary files go to the folder that the
+    environment variable TMPDIR names.
+
     A function of yours, module:function, takes a polars data frame (--list says of which columns) and returns a reason
     or null for each row, or whether it stays; as a series, or as an expression.
 
@@ -81,6 +84,7 @@ def command(call: Call, listing: bool) -> None:
           --filter personal-data --keep top:quality,1000 -o clean
       synth filter replay --dedup near --against target.jsonl \\
           --decontaminate gsm8k/test.jsonl,HumanEval.jsonl -o clean
+      synth filter rows.parquet --language en --filter personal-data --processes 4 -o clean
       synth filter own --filter my_module:my_function -o clean
     """  # noqa: D301 (\b is click's)
     from synth.curation.steps import read_step

@@ -102,6 +102,7 @@ Seed = Annotated[int, Range(0, 2**32 - 1)]
 """What every library takes as a seed."""
 Turns = Annotated[int, Range(1, 1000)]
 Devices = Annotated[int, Range(1, 1024)]
+Processes = Annotated[int, Range(1, 1024)]
 Steps = Annotated[int, Range(1, 10**9)]
 """More optimizer steps than anyone takes."""
 Count = Annotated[int, Range(1, 1 << 20)]

@@ -13,7 +13,7 @@ from synth.engines.loading import remote_code
 from synth.engines.open import check_device
 from synth.errors import UsageError
 from synth.progress import Progress
-from synth.values import Limit, Seed, checked
+from synth.values import Limit, Processes, Seed, checked
 
 
 class Filtered(Dataset):
@@ -35,6 +35,7 @@ def filter(
     explain: bool = False,
     seed: Seed = 0,
     device: str = "auto",
+    processes: Processes = 1,
     trust_remote_code: bool = False,
     limit: Limit | None = None,
     prompt_column: str | None = None,
@@ -49,11 +50,14 @@ def filter(
         steps: filters and selections of `synth.filters`, in their order: each sees the rows that are left. A function
             of your own takes a polars data frame (columns id, row, prompt, answer, text, system, thoughts, calls,
             roles, and those of the set) and gives a reason or null for each row, or whether it stays: a series, or an
-            expression.
+            expression. It sees all rows that are left, at once; other steps take rows some at a time, so that there
+            may be more than memory holds.
         output: where the rows go; an interrupted run there is continued.
         explain: show what each step removed, with examples.
         seed: for random choices.
         device: where models run that turn texts into vectors: "auto", "cuda", "mps" or "cpu".
+        processes: how many judge rows by filters of single rows (length, language, personal data, …); what comes out is
+            the same. Each takes some 300 MiB.
         trust_remote_code: let such a model run code that comes with it; without this it never does.
         limit: rows of the source to take.
         prompt_column: the column with the prompt, if it is not recognised.
@@ -81,6 +85,7 @@ def filter(
             place,
             seed=seed,
             device=device,
+            processes=processes,
             piped=name == "-",
             explain=explain,
             progress=progress,

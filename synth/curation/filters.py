@@ -14,7 +14,7 @@ from filters import language as languages
 from filters.semantic_duplicates import semantic_duplicates
 from synth.curation.context import FilterContext, Text
 from synth.curation.frames import blocks_of
-from synth.curation.pipeline import Compared, Filter, held
+from synth.curation.judging import Compared, Filter, held
 from synth.curation.registry import removes
 from synth.data.files.names import short_name, source_name
 from synth.errors import UsageError

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -34,14 +35,16 @@ class Block:
     """Some rows, one after another.
 
     Attributes:
-        prompts: the set they are of.
         start: index of the first.
+        schema: of the batches, as `schema_of` gives it.
+        texts: whether some rows may be plain texts.
         batches: the rows with the columns of `schema_of`, in the batches they came in.
         faults: why a row cannot be read, null for those that can.
     """
 
-    prompts: PromptSet
     start: int
+    schema: pa.Schema
+    texts: bool
     batches: list[pa.RecordBatch]
     faults: list[str | None]
 
@@ -49,6 +52,14 @@ class Block:
     def end(self) -> int:
         """Index of the first row behind them."""
         return self.start + len(self.faults)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """What goes to another process: of a slice of rows, no more than the slice."""
+        packed = pa.BufferOutputStream()
+        with pa.ipc.new_stream(packed, self.schema) as stream:
+            for batch in self.batches:
+                stream.write_batch(batch)
+        return _unpacked, (self.start, self.texts, packed.getvalue().to_pybytes(), self.faults)
 
     def frame(self) -> pl.DataFrame:
         """The rows as filters see them.
@@ -68,10 +79,10 @@ class Block:
         Beside these are the set's own columns; one that bears a name of the above goes by `input_NAME`. Scored tokens
         give two more, unless the set has such columns: `tokens`, and `perplexity` of those that are scored.
         """
-        frame = pl.DataFrame(pa.Table.from_batches(self.batches, schema=schema_of(self.prompts)))
+        frame = pl.DataFrame(pa.Table.from_batches(self.batches, schema=self.schema))
         renamed = _renamed(frame.columns)
         frame = frame.rename(renamed)
-        plain = _plain(renamed[TEXT]) if has_texts(self.prompts.source.schema) else pl.lit(None, pl.String)
+        plain = _plain(renamed[TEXT]) if self.texts else pl.lit(None, pl.String)
         frame = frame.with_columns(
             _turns("user").alias("prompt"),
             pl.coalesce(_turns("assistant"), plain, "reference").alias("answer"),
@@ -88,8 +99,14 @@ class Block:
         return frame.with_columns(**_of_tokens(frame))
 
 
+def _unpacked(start: int, texts: bool, packed: bytes, faults: list[str | None]) -> Block:
+    stream = pa.ipc.open_stream(packed)
+    return Block(start, stream.schema, texts, list(stream), faults)
+
+
 def blocks_of(prompts: PromptSet) -> Iterator[Block]:
     """All rows, block by block; a set without rows has one block."""
+    schema, texts = schema_of(prompts), has_texts(prompts.source.schema)
     start, rows, size = 0, 0, 0
     batches: list[pa.RecordBatch] = []
     faults: list[str | None] = []
@@ -99,15 +116,15 @@ def blocks_of(prompts: PromptSet) -> Iterator[Block]:
         rows += batch.num_rows
         size += batch.nbytes
         if rows >= BLOCK_ROWS or size >= BLOCK_BYTES:
-            yield Block(prompts, start, batches, faults)
+            yield Block(start, schema, texts, batches, faults)
             start, rows, size, batches, faults = start + rows, 0, 0, [], []
     if rows or not start:
-        yield Block(prompts, start, batches, faults)
+        yield Block(start, schema, texts, batches, faults)
 
 
 def columns_of(prompts: PromptSet) -> list[str]:
     """The names of the columns of a frame, without reading a row."""
-    return Block(prompts, 0, [], []).frame().columns
+    return Block(0, schema_of(prompts), has_texts(prompts.source.schema), [], []).frame().columns
 
 
 def _renamed(columns: Sequence[str]) -> dict[str, str]:

@@ -6,14 +6,15 @@ a `Step`; the mark puts it into the registry that the command line and `synth.fi
 """
 
 import inspect
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import wraps
-from typing import Concatenate, Literal, ParamSpec
+from functools import partial, wraps
+from typing import Any, Concatenate, Literal, ParamSpec
 
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import Compared, Filter
+from synth.curation.judging import Compared, Filter
 
 P = ParamSpec("P")
 StepKind = Literal["filter", "keep"]
@@ -40,6 +41,8 @@ class Step:
 MAKERS: dict[StepKind, dict[str, Callable[..., Step]]] = {"filter": {}, "keep": {}}
 """All filters and selections, by their names on the command line."""
 
+_MARKED: dict[tuple[StepKind, str], Callable[..., Filter | Compared]] = {}
+
 
 def removes(make: Callable[Concatenate[FilterContext, P], Filter | Compared]) -> Callable[P, Step]:
     """Mark a function that makes a filter."""
@@ -61,12 +64,21 @@ def _registered(kind: StepKind, make: Callable[Concatenate[FilterContext, P], Fi
         written = [*map(_written, values), *(f"{setting}={_written(value)}" for setting, value in named.items())]
         text = f"{name}:{','.join(written)}" if written else name
         public.bind(*values, **named)  # a TypeError where a setting is missing or unknown
-        return Step(kind, text, name, lambda context: make(context, *values, **named))
+        paths = [os.fspath(value) if isinstance(value, os.PathLike) else value for value in values]
+        return Step(kind, text, name, partial(_made, kind, name, paths, named))
 
     public = signature.replace(parameters=settings, return_annotation=Step)
     step.__signature__ = public  # type: ignore[attr-defined]
     MAKERS[kind][name] = step
+    _MARKED[kind, name] = make
     return step
+
+
+def _made(
+    kind: StepKind, name: str, values: Sequence[Any], named: Mapping[str, Any], context: FilterContext
+) -> Filter | Compared:
+    """What a marked function makes, found by its name: so a step can go to another process."""
+    return _MARKED[kind, name](context, *values, **named)
 
 
 def _written(value: object) -> str:

@@ -1,10 +1,13 @@
 """Runs a curation: prepares the steps, applies them, writes the remaining rows."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 from synth.curation.context import FilterContext
 from synth.curation.frames import blocks_of, columns_of, schema_of
+from synth.curation.judging import judge_here
 from synth.curation.pipeline import Curation
+from synth.curation.processes import Processes
 from synth.curation.registry import Step
 from synth.curation.steps import open_steps
 from synth.curation.summary import StepSummary, summaries
@@ -12,6 +15,7 @@ from synth.data.output import Output
 from synth.data.prompts import PromptSet
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
+from synth.errors import UsageError
 from synth.progress import Progress
 from synth.stop import Stop
 
@@ -23,6 +27,7 @@ def run_steps(
     *,
     seed: int,
     device: str,
+    processes: int,
     piped: bool,
     explain: bool,
     progress: Progress,
@@ -35,6 +40,7 @@ def run_steps(
         output: where the rows go; those removed go beside them, each with its reason.
         seed: of what is drawn at random.
         device: where models run.
+        processes: how many judge rows by filters of single rows.
         piped: whether the rows came from standard input, so that no step can read it.
         explain: give examples of what each step removed, instead of telling `progress` how many.
         progress: is told how it goes.
@@ -49,6 +55,8 @@ def run_steps(
     """
     context = FilterContext(columns_of(prompts), seed, device, piped=piped)
     opened = open_steps(steps, context)
+    if processes > 1 and "-" in context.inputs:
+        raise UsageError("`processes`: each reads what filters compare rows with; save what comes from standard input")
     settings = {
         "steps": [f"{step.kind} {step.text}" for step in steps],
         "seed": seed,
@@ -56,13 +64,15 @@ def run_steps(
         "read": context.inputs,
     }
     record = RunRecord("filter", settings, versions=versions(), source=prompts.source.source)
-    with Stop().on_signals(), output.opened(record, schema_of(prompts), also_read=context.inputs) as sink:
+    opening = output.opened(record, schema_of(prompts), also_read=context.inputs)
+    with Stop().on_signals(), opening as sink, ExitStack() as work:
         record = sink.record
         if sink.next and sink.next >= prompts.total:
             record.note = _note(record, prompts)
             progress.say(f"{output.path} already holds {record.accepted:,} rows")
             return record, []
-        curation = Curation(prompts, opened)
+        judge = work.enter_context(Processes(processes, context)).judge if processes > 1 else judge_here
+        curation = Curation(prompts, opened, judge)
         with progress.meter("filter") as meter:
             told = lambda rows: meter.show(rows, prompts.total, "compared")  # noqa: E731
             for accepted, rejected in curation.rows(sink.next, told):

@@ -9,7 +9,7 @@ from filters import selection
 from synth.chat.format import ChatFormat
 from synth.curation.clusters import k_means
 from synth.curation.context import FilterContext, Text
-from synth.curation.pipeline import Compared, held
+from synth.curation.judging import Compared, held
 from synth.curation.registry import keeps
 from synth.data.row import RENDERING, as_messages
 from synth.errors import RequestError, UsageError

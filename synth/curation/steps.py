@@ -16,7 +16,7 @@ import polars as pl
 from filters.names import ImportPathError, function_at, is_import_path, near_or_all
 from synth.curation import filters, selections
 from synth.curation.context import FilterContext
-from synth.curation.pipeline import Compared, OpenStep, held
+from synth.curation.judging import Compared, OpenStep, held
 from synth.curation.registry import MAKERS, Step, StepKind
 from synth.errors import UsageError
 
@@ -109,7 +109,7 @@ def open_steps(steps: Sequence[Step], context: FilterContext) -> list[OpenStep]:
             raise UsageError(f"`{step.kind}` {step.text}: {error}") from error
         number = 1 + sum(before.name.partition(" (")[0] == step.name for before in opened)
         name = step.name if number == 1 else f"{step.name} ({number})"
-        opened.append(OpenStep(step.text, name, find, step.kind == "keep"))
+        opened.append(OpenStep(step.text, name, find, step.kind == "keep", step.make))
     return opened
 
 

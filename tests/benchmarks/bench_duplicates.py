@@ -8,6 +8,10 @@ signatures alone, from the hashes of shingles that ours are made of, as rows tha
 `signatures` does so with numpy.
 
 python tests/benchmarks/bench_duplicates.py [--rows 52000] [--rounds 3] [--large] [--data FOLDER]
+python tests/benchmarks/bench_duplicates.py --filter 1000000,3000000,10000000 [--folder /tmp]
+
+With --filter, `synth filter --dedup near` as a whole is measured instead, from a Parquet file to a dataset directory,
+by the number of rows: they are made on the fly, and need 2 KiB of disk each, temporary files among it.
 
 rensa and datasketch are not among the project's dependencies: `pip install rensa datasketch`.
 
@@ -25,16 +29,19 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from pyarrow import parquet
 
 from filters.contamination import Item, answer_column, as_written, contaminated, question_column
 from filters.duplicates import SHINGLE_WORDS, near_duplicates
 from filters.minhash import band_keys, bands, shingle_sets
 from filters.words import split
 
+MILLION = 1_000_000
 TARGETS = {  # seconds, MiB
     "near duplicates 52,000": (15, 1536),
     "near duplicates 1,000,000": (300, 8192),
@@ -44,8 +51,28 @@ BENCHMARKS = {"gsm8k": "test", "math500": "test", "humaneval": "HumanEval", "mbp
 
 
 def make_rows(count: int, file: Path) -> None:
-    """Rows with a prompt, an answer and their text; every twentieth repeats an earlier one, three words changed."""
-    chance = np.random.default_rng(0)
+    """Rows with a prompt, an answer and their text."""
+    rows = some_rows(count, 0, [])
+    rows.with_columns(text=pl.col("prompt") + "\n" + pl.col("answer")).write_parquet(file)
+
+
+def make_many_rows(count: int, file: Path) -> None:
+    """Rows with a prompt and an answer, a million at a time; they repeat rows of earlier millions, too."""
+    earlier: list[tuple[str, str]] = []
+    with ExitStack() as stack:
+        writer: parquet.ParquetWriter | None = None
+        for number in range(-(-count // MILLION)):
+            table = some_rows(min(MILLION, count - number * MILLION), number, earlier).to_arrow()
+            writer = writer or stack.enter_context(parquet.ParquetWriter(file, table.schema, compression="zstd"))
+            writer.write_table(table)
+
+
+def some_rows(count: int, seed: int, earlier: list[tuple[str, str]]) -> pl.DataFrame:
+    """Rows with a prompt and an answer; every twentieth repeats an earlier one, three words changed.
+
+    Every second of these repeats one of `earlier` where there are any, to which some of the rows are added.
+    """
+    chance = np.random.default_rng(seed)
     words = np.array([f"word{number:x}" for number in range(30_000)], dtype=object)
     weight = 1 / np.arange(10, 30_010)
     instructions = [" ".join(chance.choice(words[:500], 8)) for _ in range(40)]
@@ -56,18 +83,22 @@ def make_rows(count: int, file: Path) -> None:
     answers: list[str] = []
     for row in range(count):
         if row % 20 == 19:
-            earlier = int(chance.integers(0, row))
-            changed = answers[earlier].split()
+            number = int(chance.integers(0, row))
+            prompt, answer = prompts[number], answers[number]
+            if row % 40 == 39 and earlier:
+                prompt, answer = earlier[int(chance.integers(0, len(earlier)))]
+            changed = answer.split()
             for _ in range(min(3, len(changed) // 12)):
                 changed[int(chance.integers(len(changed)))] = "changed"
-            prompts.append(prompts[earlier].upper())
+            prompts.append(prompt.upper())
             answers.append(" ".join(changed))
         else:
             mine = drawn[ends[row] - lengths[row] : ends[row]]
             prompts.append(f"{instructions[int(chance.integers(40))]}: {' '.join(mine[:8])}?")
             answers.append(" ".join(mine[8:]))
-    rows = pl.DataFrame({"id": [str(row) for row in range(count)], "prompt": prompts, "answer": answers})
-    rows.with_columns(text=pl.col("prompt") + "\n" + pl.col("answer")).write_parquet(file)
+    earlier += zip(prompts[::50], answers[::50], strict=True)
+    ids = [f"{seed}-{row}" if seed else str(row) for row in range(count)]
+    return pl.DataFrame({"id": ids, "prompt": prompts, "answer": answers})
 
 
 def make_items(data: Path | None) -> tuple[list[Item], list[Item]]:
@@ -164,6 +195,27 @@ def measure(task: str, file: Path, data: Path | None) -> dict[str, float]:
     return {"rows": len(rows), "failed": failed, "seconds": seconds, "processor": processor, "peak": peak}
 
 
+def measure_filter(rows: int, file: Path) -> dict[str, float]:
+    """As `measure`, of the whole command on the first rows of a file."""
+    import synth
+
+    with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        began, before = time.perf_counter(), time.process_time()
+        kept = synth.filter(
+            file,
+            [synth.filters.NearDuplicates()],
+            output=Path(folder, "out"),
+            limit=rows,
+            prompt_column="prompt",
+            reference_column="answer",
+            progress=synth.SILENT,
+        )
+        seconds, processor = time.perf_counter() - began, time.process_time() - before
+        failed = rows - len(kept)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return {"rows": rows, "failed": failed, "seconds": seconds, "processor": processor, "peak": peak}
+
+
 def in_its_own_process(task: str, rows: int, file: Path, data: Path | None) -> dict[str, float]:
     """One measurement, of rows that are made if they are not there."""
     call = [sys.executable, __file__, "--rows", str(rows), *(["--data", str(data)] if data else []), "--one"]
@@ -174,26 +226,58 @@ def in_its_own_process(task: str, rows: int, file: Path, data: Path | None) -> d
     return result
 
 
+def filter_many(counts: list[int], folder: Path | None) -> None:
+    """`synth filter` on ever more rows of one file."""
+    print(HEADER)
+    with tempfile.TemporaryDirectory(dir=folder) as made:
+        file = Path(made, "rows.parquet")
+        make = ["--rows", str(max(counts)), "--one", "make many", str(file)]
+        subprocess.run([sys.executable, __file__, *make], check=True)
+        for rows in counts:
+            result = in_its_own_process("filter", rows, file, None)
+            print(line("synth filter", **result), flush=True)
+            if result["peak"] > 8192:
+                sys.exit(f"{rows:,} rows: more than 8,192 MiB")
+
+
+HEADER = f"{'task':<16} {'rows':>10} {'failed':>7} {'seconds':>8} {'processor':>10} {'rows/s':>9} {'peak MiB':>9}"
+
+
+def line(task: str, rows: float, failed: float, seconds: float, processor: float, peak: float) -> str:
+    return (
+        f"{task:<16} {rows:>10,} {failed:>7,} {seconds:>8.2f} {processor:>10.2f} {rows / seconds:>9,.0f} {peak:>9,.0f}"
+    )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", type=int, default=52_000)
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--large", action="store_true", help="also a million rows")
     parser.add_argument("--data", type=Path)
+    parser.add_argument("--filter", type=lambda text: [int(part) for part in text.split(",")], metavar="ROWS,…")
+    parser.add_argument("--folder", type=Path, help="where the rows of --filter go; temporary files go to TMPDIR")
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.one:
         task, file = arguments.one
         if task == "make":
             make_rows(arguments.rows, Path(file))
+        elif task == "make many":
+            make_many_rows(arguments.rows, Path(file))
+        elif task == "filter":
+            print(json.dumps(measure_filter(arguments.rows, Path(file))))
         else:
             print(json.dumps(measure(task, Path(file), arguments.data)))
+        return
+    if arguments.filter:
+        filter_many(arguments.filter, arguments.folder)
         return
     others = ("datasketch", "rensa", "signatures", "rensa signatures")
     plan = [(task, arguments.rows) for task in ("near duplicates", *others)]
     plan += [("decontamination", 100_000)] + [("near duplicates", 1_000_000)] * arguments.large
     print(f"{os.cpu_count()} cores")
-    print(f"{'task':<16} {'rows':>9} {'failed':>7} {'seconds':>8} {'processor':>10} {'rows/s':>9} {'peak MiB':>9}")
+    print(HEADER)
     processors: dict[tuple[str, int], float] = {}
     missed = []
     with tempfile.TemporaryDirectory() as folder:
@@ -208,10 +292,7 @@ def main() -> None:
                 statistics.median(result[name] for result in results) for name in ("seconds", "processor", "peak")
             )
             processors[task, rows] = processor
-            print(
-                f"{task:<16} {rows:>9,} {results[0]['failed']:>7,} {seconds:>8.2f} {processor:>10.2f}"
-                f" {rows / seconds:>9,.0f} {peak:>9,.0f}"
-            )
+            print(line(task, rows, results[0]["failed"], seconds, processor, peak))
             most_seconds, most_peak = TARGETS.get(f"{task} {rows:,}", (None, None))
             if (most_seconds and seconds > most_seconds) or (most_peak and peak > most_peak):
                 missed.append(f"{task} of {rows:,} rows: more than {most_seconds} s or {most_peak} MiB")

@@ -17,7 +17,9 @@ import synth
 from synth.curation import frames
 from synth.curation.context import FilterContext
 from synth.curation.frames import blocks_of, columns_of
+from synth.curation.judging import Judge, judge_here
 from synth.curation.pipeline import Curation
+from synth.curation.processes import Processes
 from synth.curation.steps import open_steps, steps_of
 from synth.curation.summary import StepSummary, summaries
 from synth.data.prompts import PromptSet, open_prompts
@@ -58,9 +60,11 @@ def in_batches(table: pa.Table, file: Path, rows: int) -> Path:
     return file
 
 
-def curated(prompts: PromptSet, start: int = 0) -> tuple[list[str], list[tuple[str, str]], list[StepSummary]]:
+def curated(
+    prompts: PromptSet, start: int = 0, judge: Judge = judge_here
+) -> tuple[list[str], list[tuple[str, str]], list[StepSummary]]:
     """The ids that stay, those that do not with their reasons, and what each step did."""
-    curation = Curation(prompts, open_steps(steps_of(STEPS), FilterContext(columns_of(prompts), seed=3)))
+    curation = Curation(prompts, open_steps(steps_of(STEPS), FilterContext(columns_of(prompts), seed=3)), judge)
     stay: list[str] = []
     gone: list[tuple[str, str]] = []
     for accepted, rejected in curation.rows(start):
@@ -80,6 +84,8 @@ def test_blocks_make_no_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(frames, "BLOCK_ROWS", 60)
     assert len(list(blocks_of(prompts))) == 12
     assert curated(prompts) == whole
+    with Processes(2, FilterContext(columns_of(prompts), seed=3)) as processes:
+        assert curated(prompts, judge=processes.judge) == whole
     stay, gone, did = curated(prompts, 301)
     assert did == whole[2] and len(stay) + len(gone) == 399
     assert stay == whole[0][-len(stay) :] and gone == whole[1][-len(gone) :]
@@ -148,3 +154,20 @@ def test_a_folder_for_temporary_files_that_cannot_be_written(tmp_path: Path, mon
     (tmp_path / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
     with pytest.raises(synth.RunError, match=r"cannot write temporary files to .*nowhere.*TMPDIR"):
         synth.filter(tmp_path / "rows.jsonl", "duplicates", output=tmp_path / "out", progress=synth.SILENT)
+
+
+def test_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They say what goes wrong in them, and end with the run."""
+    monkeypatch.setattr(frames, "BLOCK_ROWS", 20)
+    (tmp_path / "test.jsonl").write_text(json.dumps({"question": "w1 w2 w3", "answer": "none"}) + "\n")
+    source = in_batches(rows_of(100), tmp_path / "rows.arrow", 20)
+    steps: list[Any] = ["length:min=12", synth.filters.Contamination(tmp_path / "test.jsonl"), "column:quality,min=2"]
+    one = synth.filter(source, steps, progress=synth.SILENT)
+    several = synth.filter(source, steps, processes=2, progress=synth.SILENT)
+    assert list(several) == list(one) and several.record is not None and one.record is not None
+    assert several.record.reasons == one.record.reasons and several.record.settings == one.record.settings
+    with pytest.raises(synth.UsageError, match=r"column:verdict,min=1: "):
+        synth.filter(source, "column:verdict,min=1", processes=2, progress=synth.SILENT)
+    monkeypatch.setattr(sys, "executable", "/bin/false")
+    with pytest.raises(synth.RunError, match=r"ended \(exit status 1\).*fewer `processes`"):
+        synth.filter(source, "length:min=12", processes=2, progress=synth.SILENT)

@@ -14,7 +14,8 @@ from pyarrow import parquet
 
 from synth.curation.context import FilterContext
 from synth.curation.frames import blocks_of, columns_of, schema_of
-from synth.curation.pipeline import REASON_LENGTH, Curation, OpenStep, Removal
+from synth.curation.judging import REASON_LENGTH, OpenStep
+from synth.curation.pipeline import Curation, Removal
 from synth.curation.registry import StepKind
 from synth.curation.steps import described, open_steps, read_step
 from synth.data.prompts import PromptSet, open_prompts
