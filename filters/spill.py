@@ -25,6 +25,10 @@ _MAPPED = 1 << 28
 """Bytes read through a map, after which its pages are given back: they count as memory of the process until then."""
 
 
+_AROUND = 1 << 16
+"""Bytes around what is read that Linux maps as well."""
+
+
 class Spill:
     """Arrays in a file, appended and read again by their place."""
 
@@ -111,7 +115,7 @@ class Ragged:
         values: NDArray[Any] = np.frombuffer(self._map, self._dtype)[
             np.arange(count) + np.repeat(self._starts[rows] - ends + lengths, lengths)
         ]
-        self._read += values.nbytes
+        self._read += values.nbytes + len(rows) * _AROUND
         if self._read > _MAPPED:
             self._map.madvise(mmap.MADV_DONTNEED)
             self._read = 0
