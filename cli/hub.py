@@ -58,6 +58,8 @@ class ToHub:
                 raise UsageError("`public` is of what is pushed: give `push` USER/NAME, too")
             return None
         folder = given["output"]
+        if "://" in str(folder):
+            raise UsageError(f"`push` sends a directory of this machine, and {folder} is elsewhere")
         if folder in (None, "-") or (Path(folder).suffix[1:].isalpha() and not Path(folder).is_dir()):
             raise UsageError("`push` sends a directory: say where the rows go with `output` DIR")
         if given.get("shard"):

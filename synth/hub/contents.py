@@ -94,14 +94,17 @@ def _data_set(folder: Path, record: RunRecord | None) -> Contents:
 
 def _evaluation(folder: Path) -> Contents:
     scores = read_scores(folder)
-    tables = list(_answers(folder, [str(model["name"]) for model in scores["models"]]))
-    shown = str(score_table(scores))
+    try:
+        names, shown = [str(model["name"]) for model in scores["models"]], str(score_table(scores))
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        raise UsageError(f"{folder / SCORES} is damaged ({error}); run synth eval again") from error
+    tables = list(_answers(folder, names))
 
     def card(name: str, license: str | None, held: Metadata) -> str:
         return evaluation_card(name, tables, shown, license, held)
 
     plots = sorted(path.name for kind in ("*.svg", "*.png") for path in folder.glob(kind))
-    said = (folder / SCORES).read_text(encoding="utf-8")
+    said = (folder / SCORES).read_text(encoding="utf-8", errors="replace")
     return Contents(folder, "dataset", None, SCORES, said, card, tables, plots)
 
 

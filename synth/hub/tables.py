@@ -26,6 +26,8 @@ FILE_BYTES = 500 * 2**20
 BATCH_ROWS, BATCH_ROWS_WITH_FILES = 1_000, 20
 """Rows that are read at once."""
 SPLIT = "train"
+_DAMAGED = (pa.ArrowException, OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError)
+"""What reading a directory that is no longer whole ends with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Table:
         try:
             source = datasets.load_from_disk(str(directory))
             sizes = list(_sizes(directory, source))
-        except (pa.ArrowException, OSError, ValueError, LookupError, TypeError) as error:
+        except _DAMAGED as error:
             raise UsageError(f"{directory} is damaged: {' '.join(str(error).split())}") from error
         ends, rows, held = [], 0, 0
         for count, size in sizes:

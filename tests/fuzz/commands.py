@@ -29,6 +29,7 @@ CHEAP: list[list[str]] = [
     ["export", "IN", "--as", "alpaca", "--for", "jsonl", "-o", "OUT.jsonl"],
     ["export", "IN", "-o", "OUT"],
     ["report", "IN", "-o", "OUT.html"],
+    ["push", "IN", "user/name"],
     ["filter", "IN", "--dedup", "exact"],
     ["filter", "IN", "--dedup", "near", "--filter", "length:min=3", "-o", "OUT"],
     ["filter", "IN", "--filter", "column:score,min=1", "--filter", "language:en", "--filter", "personal-data"],

@@ -109,6 +109,7 @@ def test_settings_are_refused_before_anything_is_made(hub: Hub, here: Here, tmp_
     for options, words in [
         (("--push", "ann/x"), "with -o DIR"),
         (("--push", "ann/x", "-o", tmp_path / "x.jsonl"), "with -o DIR"),
+        (("--push", "ann/x", "-o", "s3://bucket/x"), "is elsewhere"),
         (("--push", "bare", "-o", tmp_path / "x"), "USER/NAME"),
         (("--push", "bob/x", "-o", tmp_path / "x"), "no right to write to bob/x"),
         (("--public", "-o", tmp_path / "x"), "give --push USER/NAME"),
