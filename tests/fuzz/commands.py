@@ -30,6 +30,8 @@ CHEAP: list[list[str]] = [
     ["export", "IN", "-o", "OUT"],
     ["report", "IN", "-o", "OUT.html"],
     ["push", "IN", "user/name"],
+    ["join", "IN", "-o", "OUT"],
+    ["plan", "IN"],
     ["filter", "IN", "--dedup", "exact"],
     ["filter", "IN", "--dedup", "near", "--filter", "length:min=3", "-o", "OUT"],
     ["filter", "IN", "--filter", "column:score,min=1", "--filter", "language:en", "--filter", "personal-data"],
