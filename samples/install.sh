@@ -20,6 +20,27 @@ python=${PYTHON:-python3}
 pip() { "$venv/bin/python" -m pip --disable-pip-version-check --quiet --quiet "$@"; }  # errors, but no warnings
 pip install --upgrade pip
 
+apart() {
+    # Trainers that the tests load exported data with, apart from the rest: they pin other versions of what both need.
+    pip install --no-deps --target "$venv/trainers" --upgrade \
+        llamafactory==0.9.5 axolotl==0.19.0 addict colorama distro posthog
+    # What the extra `memory` has: transformers imports it wherever it finds it, which every test of a command would
+    # wait for.
+    pip install --no-deps --target "$venv/memory" --upgrade bitsandbytes==0.50.2 torchao==0.18.0
+    # A store of objects for the tests of addresses such as s3://…: the driver, and moto's server (104 MB, half a minute).
+    pip install --no-deps --target "$venv/stores" --upgrade \
+        s3fs==2026.9.0 aiobotocore==3.10.0 botocore==1.43.117 aioitertools==0.13.0 jmespath==1.1.0 wrapt==2.5.2 \
+        moto==5.2.5 boto3==1.43.117 s3transfer==0.19.3 cryptography==50.0.2 responses==0.26.3 xmltodict==1.0.4 \
+        py-partiql-parser==0.6.3 flask==3.1.3 flask-cors==6.0.5 werkzeug==3.1.9 blinker==1.9.0 itsdangerous==2.2.0
+}
+apart=
+case " $want " in
+*" dev "*)
+    apart &  # while all else is installed, as it mostly waits for downloads
+    apart=$!
+    ;;
+esac
+
 gpu=no
 if command -v nvidia-smi >/dev/null && nvidia-smi >/dev/null 2>&1 || [ "$(uname)" = Darwin ]; then gpu=yes; fi
 if [ $gpu = no ] && ! "$venv/bin/python" -c 'import torch' 2>/dev/null; then
@@ -47,19 +68,5 @@ case " $want " in
     ;;
 *) editable "$want" ;;
 esac
-case " $want " in
-*" dev "*)
-    # Trainers that the tests load exported data with, apart from the rest: they pin other versions of what both need.
-    pip install --no-deps --target "$venv/trainers" --upgrade \
-        llamafactory==0.9.5 axolotl==0.19.0 addict colorama distro posthog
-    # What the extra `memory` has: transformers imports it wherever it finds it, which every test of a command would
-    # wait for.
-    pip install --no-deps --target "$venv/memory" --upgrade bitsandbytes==0.50.2 torchao==0.18.0
-    # A store of objects for the tests of addresses such as s3://…: the driver, and moto's server (104 MB, half a minute).
-    pip install --no-deps --target "$venv/stores" --upgrade \
-        s3fs==2026.9.0 aiobotocore==3.10.0 botocore==1.43.117 aioitertools==0.13.0 jmespath==1.1.0 wrapt==2.5.2 \
-        moto==5.2.5 boto3==1.43.117 s3transfer==0.19.3 cryptography==50.0.2 responses==0.26.3 xmltodict==1.0.4 \
-        py-partiql-parser==0.6.3 flask==3.1.3 flask-cors==6.0.5 werkzeug==3.1.9 blinker==1.9.0 itsdangerous==2.2.0
-    ;;
-esac
+[ -z "$apart" ] || wait "$apart"
 touch "$stamp"

@@ -4,17 +4,22 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(realpath -m "${SYNTH_VENV:-.venv}")  # tests start Python from other directories
-samples/install.sh "$venv" dev vllm
-export PATH="$venv/bin:$PATH"
 # The sandbox of model-written programs, a browser to look at the report with, a voice for recordings; tests that need
 # what cannot be had are skipped.
-for package in bubblewrap:bwrap chromium:chromium espeak-ng:espeak-ng; do
-    if ! command -v "${package#*:}" >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
-        name=${package%:*}
-        apt-get install --yes --quiet=2 "$name" >/dev/null 2>&1 ||
-            { apt-get update --quiet=2 && apt-get install --yes --quiet=2 "$name"; } >/dev/null 2>&1 || true
-    fi
-done
+programs() {
+    for package in bubblewrap:bwrap chromium:chromium espeak-ng:espeak-ng; do
+        if ! command -v "${package#*:}" >/dev/null && [ "$(id -u)" = 0 ] && command -v apt-get >/dev/null; then
+            name=${package%:*}
+            apt-get install --yes --quiet=2 "$name" >/dev/null 2>&1 ||
+                { apt-get update --quiet=2 && apt-get install --yes --quiet=2 "$name"; } >/dev/null 2>&1 || true
+        fi
+    done
+}
+programs &  # while Python's packages are installed, most of which time is downloads, too
+programs=$!
+samples/install.sh "$venv" dev vllm
+wait $programs
+export PATH="$venv/bin:$PATH"
 if [ $# -gt 0 ]; then
     exec python -m pytest "$@"
 fi
