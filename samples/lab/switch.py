@@ -156,7 +156,8 @@ class Lab:
         data = self.target(arm.target)
         if arm.replay:
             mixed = place.with_name(f"{place.name}-data")
-            data = synth.mix(data, {self.replay(arm.replay): SHARE}, seed=seed, output=mixed).path
+            synth.mix(data, {self.replay(arm.replay): SHARE}, seed=seed, output=mixed)
+            data = mixed
         training = synth.train(
             data,
             MODEL,

@@ -6,11 +6,12 @@ from collections.abc import Iterator
 from functools import cached_property
 from html import escape
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from synth.data.output import Output, side_file
+from synth.data.inputs import side_name
+from synth.data.output import Output
 from synth.data.run.record import RunRecord, read_record
+from synth.data.store.path import File, StoredPath, path_at
 from synth.data.write import FORMATS
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ class Dataset:
     It can be given wherever a function of `synth` takes a data set, and is the key of one in `synth.mix`.
 
     Attributes:
-        path: the dataset directory, or the file.
+        path: the dataset directory, or the file; elsewhere (`s3://…`) what stands for it there.
         record: the content of `run.json`: settings, counts, reasons, rates. None for a file.
     """
 
@@ -40,7 +41,7 @@ class Dataset:
         Raises:
             UsageError: its record cannot be read.
         """
-        self.path = Path(path)
+        self.path: File = path if isinstance(path, StoredPath) else path_at(os.fspath(path))
         self.record = record or (read_record(self.path) if self.path.is_dir() else None)
         self._keep = keep
 
@@ -50,7 +51,7 @@ class Dataset:
         return cls(output.path or "", record=record, keep=output.keep)
 
     def __fspath__(self) -> str:
-        return str(self.path)
+        return self.path.address if isinstance(self.path, StoredPath) else str(self.path)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -71,7 +72,7 @@ class Dataset:
     def _source(self) -> "Rows":
         from synth.data.read import open_source  # a run that makes rows reads none
 
-        return open_source(str(self.path))
+        return open_source(os.fspath(self))
 
     def __len__(self) -> int:
         """Rows."""
@@ -109,7 +110,8 @@ class Dataset:
         return self._side("pairs")
 
     def _side(self, name: str) -> "Dataset | None":
-        path = side_file(self.path, name) if self.path.suffix.lower() in FORMATS else self.path / name
+        is_file = self.path.suffix.lower() in FORMATS
+        path: File = self.path.parent / side_name(self.path, name) if is_file else self.path / name
         return Dataset(path, keep=self._keep) if path.exists() else None
 
     def to_dataset(self) -> "datasets.Dataset":
@@ -121,7 +123,7 @@ class Dataset:
         import datasets
 
         if self.path.is_dir():
-            return datasets.load_from_disk(str(self.path))
+            return datasets.load_from_disk(os.fspath(self))
         rows = self._source()
         return datasets.Dataset.from_generator(
             lambda: iter(self), features=datasets.Features.from_arrow_schema(rows.schema)

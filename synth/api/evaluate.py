@@ -128,7 +128,7 @@ def evaluate(
             judge_prompt=judge_prompt,
         )
         scores = evaluate_models(job, named, progress)
-    return Evaluation.written(scores, job.folder, keep=place.keep)
+    return Evaluation.written(scores, place)
 
 
 def _place(output: str | os.PathLike[str] | None, restart: bool) -> Output:

@@ -7,8 +7,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from synth.api.dataset import Dataset
+from synth.data.output import Output
 from synth.data.run.invocation import command_line
+from synth.data.store.path import File, StoredPath, path_at
 from synth.data.write import replace_text
+from synth.errors import UsageError
 from synth.evaluation.pipeline import ANSWERS
 from synth.evaluation.table import score_table
 from synth.reports.evaluation import read_scores
@@ -32,23 +35,24 @@ class Evaluation:
         Raises:
             UsageError: there are no scores, or they cannot be read.
         """
-        self.path = Path(path)
+        self.path: File = path if isinstance(path, StoredPath) else path_at(os.fspath(path))
         self.scores: dict[str, Any] = read_scores(self.path)
         self._keep = keep
 
     @classmethod
-    def written(cls, scores: dict[str, Any], folder: Path, *, keep: object = None) -> Self:
+    def written(cls, scores: dict[str, Any], output: Output) -> Self:
         """Scores, written into a directory; with plots, where it is to stay."""
+        folder, keep = output.local, output.keep
         folder.mkdir(parents=True, exist_ok=True)
         told = {"command_line": command_line(), **scores}
         replace_text(folder / "scores.json", json.dumps(told, indent=2, ensure_ascii=False) + "\n")
         found = cls(folder, keep=keep)
         if keep is None:
             found.plots()
-        return found
+        return cls(output.carried(), keep=keep)
 
     def __fspath__(self) -> str:
-        return str(self.path)
+        return self.path.address if isinstance(self.path, StoredPath) else str(self.path)
 
     def __str__(self) -> str:
         return self.table()
@@ -94,7 +98,9 @@ class Evaluation:
         Args:
             output: the directory for the files, SVG and PNG; that of the evaluation by default.
         """
-        folder = Path(output or self.path)
+        if output is None and not isinstance(self.path, Path):
+            raise UsageError("the evaluation is elsewhere: say where its plots go with `output`")
+        folder = Path(os.fspath(output or self.path))
         folder.mkdir(parents=True, exist_ok=True)
         return [file for suffix in (".svg", ".png") for file in draw_scores(self.scores, folder, suffix)]
 

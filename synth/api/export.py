@@ -1,7 +1,5 @@
 """`synth.export`: a data set as a trainer loads it, or in another format of files."""
 
-from pathlib import Path
-
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
 from synth.data.output import Output
@@ -24,7 +22,7 @@ class Export(Dataset):
     """
 
     def __init__(self, written: Written, output: Output) -> None:
-        super().__init__(written.path or Path(), keep=output.keep)
+        super().__init__(written.path or "", keep=output.keep)
         self._rows = written.rows
         self.form, self.config = written.form, written.config
         self.left_out, self.masked = written.left_out, written.masked

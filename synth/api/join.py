@@ -57,4 +57,4 @@ def join(
         raise UsageError("the shards of an evaluation are joined into a directory, `output` DIR, and without `rows`")
     check_directory(place.path, "an evaluation")
     names = [model["name"] for model in read_scores(paths[0])["models"]]
-    return Evaluation.written(join_evaluations(paths, names, place, progress), Path(place.path), keep=place.keep)
+    return Evaluation.written(join_evaluations(paths, names, place, progress), place)

@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from synth.data.destination import check_directory
+from synth.data.destination import check_here
 from synth.generation.models import ModelName
 from synth.progress import Progress
 from synth.training.merge import Merged, merged_before
@@ -39,7 +39,7 @@ def merge(
         UsageError: a model cannot be found, holds no safetensors, or they are not of one family; the output exists.
         RunError: the disk is full.
     """
-    check_directory(os.fspath(output), "the merged model")
+    check_here(os.fspath(output), "the merged model")
     share = ratio if ratio is not None else 0.5 if add is None else 1.0
     chat = None if add is None else os.fspath(add)
     if merged := merged_before(Path(output), os.fspath(base), os.fspath(tuned), share, chat):

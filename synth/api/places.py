@@ -27,9 +27,9 @@ class FirstRows:
 
 
 Place = str | os.PathLike[str] | BinaryIO | FirstRows | None
-"""A dataset directory or a file (.jsonl, .parquet, .arrow); a stream for JSON lines; `FirstRows` for a preview; None
-for a temporary directory, which lasts as long as the data set that is returned. Of a run that is stopped or fails it
-stays: the error names it."""
+"""A dataset directory or a file (.jsonl, .parquet, .arrow), here or elsewhere (`s3://bucket/run`); a stream for JSON
+lines; `FirstRows` for a preview; None for a temporary directory, which lasts as long as the data set that is returned.
+Of a run that is stopped or fails it stays: the error names it."""
 
 
 ShardName = str | Shard
@@ -63,8 +63,9 @@ def output_at(place: Place, *, restart: bool = False, shard: ShardName | None = 
 
 
 Source = str | os.PathLike[str] | Iterable[Mapping[str, Any]] | ArrowTable
-"""A dataset directory, a file, a folder or pattern of files, a Hub id, "-" for standard input; or the rows themselves:
-a list of dictionaries, a `datasets.Dataset`, or a table of pyarrow, polars or pandas."""
+"""A dataset directory, a file, a folder or pattern of files, here or elsewhere (`s3://bucket/rows`); a Hub id; "-" for
+standard input; or the rows themselves: a list of dictionaries, a `datasets.Dataset`, or a table of pyarrow,
+polars or pandas."""
 
 
 @contextmanager

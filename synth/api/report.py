@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from synth.data.destination import check_page
+from synth.data.output import Output
 from synth.engines.loading import remote_code
 from synth.progress import Progress
 from synth.reports.build import build_report
@@ -61,13 +62,13 @@ def report(
     """
     names = [os.fspath(one) for one in ([sources] if isinstance(sources, str | os.PathLike) else sources)]
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "report.html" if output is None else Path(output)
-        check_page(str(path))
-        with remote_code(allowed=trust_remote_code):
+        place = Output(str(Path(folder) / "report.html") if output is None else os.fspath(output))
+        check_page(str(place.path))
+        with remote_code(allowed=trust_remote_code), place.made(force=force) as path:
             made = build_report(names, str(path), model=model, force=force)
-        page = Report(path.read_text(encoding="utf-8"), made.holds, made.notes)
+            page = Report(path.read_text(encoding="utf-8"), made.holds, made.notes)
     for note in page.notes:
         progress.say(note)
     if output is not None:
-        progress.say(f"{page.holds} → {path} ({page.size / 1e6:,.1f} MB)")
+        progress.say(f"{page.holds} → {place.called} ({page.size / 1e6:,.1f} MB)")
     return page

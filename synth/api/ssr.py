@@ -98,7 +98,10 @@ def ssr(
         answerer.unopened()  # what cannot work is found before inputs are written
         with remote_code(allowed=main.trust_remote_code):
             check_embedder(embed or main.name)
-        folder = f"{place.path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'rows'}.inputs"
+        if place.path is None:
+            folder = str(Path(stack.enter_context(tempfile.TemporaryDirectory()), "rows.inputs"))
+        else:
+            folder = str(place.beside(".inputs"))
         with used(main, instead=input_model) as writer:
             # Where one model writes and answers it stays open, and one that embeds needs room beside it.
             beside = int(writer.shares_weights(answerer) and embed is None)

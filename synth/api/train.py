@@ -8,7 +8,7 @@ from pathlib import Path
 
 from synth.api.places import Source, several, source_at
 from synth.api.training import Training
-from synth.data.destination import check_directory
+from synth.data.destination import check_here
 from synth.engines.loading import remote_code
 from synth.engines.open import check_device
 from synth.errors import UsageError
@@ -349,7 +349,7 @@ def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> Path | None:
         return None
     if output is None:
         raise UsageError("say where the model goes: `output` DIR (or `dry_run`)")
-    check_directory(os.fspath(output), "the trained model")
+    check_here(os.fspath(output), "the trained model")
     return Path(output)
 
 

@@ -69,7 +69,7 @@ def run_steps(
         record = sink.record
         if sink.next and sink.next >= prompts.total:
             record.note = _note(record, prompts)
-            progress.say(f"{output.path} already holds {record.accepted:,} rows")
+            progress.say(f"{output.called} already holds {record.accepted:,} rows")
             return record, []
         judge = work.enter_context(Processes(processes, context)).judge if processes > 1 else judge_here
         curation = Curation(prompts, opened, judge)
@@ -84,7 +84,7 @@ def run_steps(
         for number, step in enumerate(did, 1):
             for line in step.lines(number):
                 progress.say(line)
-    progress.say(f"{record.accepted:,} of {prompts.total:,} rows{f' in {output.path}' if output.path else ''}")
+    progress.say(f"{record.accepted:,} of {prompts.total:,} rows{f' in {output.called}' if output.path else ''}")
     return record, did
 
 

@@ -115,14 +115,14 @@ def write_mixture(
     with Stop().on_signals(), output.opened(record, mixture.schema, also_read=sources) as sink:
         record = sink.record
         if sink.next >= mixture.total:
-            progress.say(f"{output.path} already holds {record.accepted:,} rows")
+            progress.say(f"{output.called} already holds {record.accepted:,} rows")
             return record
         record.parts = _facts(mixture)
         with progress.meter("mix") as meter:
             for rows, left_out in mixed(mixture, sink.next):
                 sink.extend(rows, left_out)
                 meter.show(sink.next, mixture.total, "")
-    for line in _lines(mixture, output.path):
+    for line in _lines(mixture, output.called):
         progress.say(line)
     return record
 

@@ -7,20 +7,27 @@ import tempfile
 import time
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pyarrow as pa
 
 from synth.data.files import memory
 from synth.data.files.encode import JsonLines
+from synth.data.files.memory import called
+from synth.data.inputs import refuse_to_replace_input, side_file, side_name
 from synth.data.row import Outcome
 from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
 from synth.data.run.record import RunRecord, read_record, refuse_other_run, without
 from synth.data.run.shard import Shard
 from synth.data.run.shards import read_shards
+from synth.data.run.store import HERE, Store
+from synth.data.store.address import here, is_address
+from synth.data.store.copy import WorkingCopy, working_place
+from synth.data.store.path import File, path_at
+from synth.data.store.put import put, refuse_to_replace
 from synth.data.write import FORMATS, open_writer
 from synth.errors import Stopped, UsageError
 from synth.progress import Progress
@@ -121,13 +128,9 @@ class FileRun(RunDirectory):
         for side in (self.rejected, self.pairs, self.accepted):
             if side.shards or side is self.accepted:
                 file = self.file if side is self.accepted else side_file(self.file, side.folder.name)
-                _copy(read_shards(side.folder, side.shards), file, side.schema)
+                _copy(read_shards(side.folder, side.shards, store=self.store), file, side.schema)
+        self.store.settle()
         clear_run(self.path)
-
-
-def side_file(file: Path, side: str) -> Path:
-    """Where a side table (`rejected`, `pairs`) of a run goes that writes to `file`."""
-    return file.with_name(f"{file.stem}.{side}{file.suffix}")
 
 
 class TemporaryFolder:
@@ -155,7 +158,8 @@ class Output:
     """Where a run's rows go.
 
     Attributes:
-        path: a dataset directory, or a file whose name ends in one of `FORMATS`; None for `stream`.
+        path: a dataset directory, or a file whose name ends in one of `FORMATS`, here or elsewhere (`s3://…`); None for
+            `stream`.
         stream: where rows go as JSON lines without a `path`; standard output by default.
         keep: the temporary directory that the rows are in, which has to live as long as they do; None otherwise.
         restart: whether what an earlier run left is thrown away; a file that exists is replaced then, too, not before
@@ -172,10 +176,73 @@ class Output:
     first: int | None = None
 
     @property
-    def folder(self) -> Path:
+    def folder(self) -> File:
         """The directory of the run, where there is a `path`: for a file one beside it."""
-        path = Path(self.path or "")
-        return path.with_name(path.name + PARTIAL) if _is_file(path) else path
+        if (copy := self._copy()) is not None:
+            return copy.stored_run
+        return _run_folder(self.local if self.path else Path())
+
+    @property
+    def called(self) -> str | None:
+        """The path for people: an address without its secrets."""
+        return None if self.path is None else called(self.path)
+
+    @property
+    def local(self) -> Path:
+        """Where files of the output are on this machine, if only until they are carried elsewhere."""
+        path = str(self.path)
+        return working_place(path) if is_address(path) else Path(here(path))
+
+    def beside(self, suffix: str) -> Path:
+        """The directory of a step before this run: on this machine, beside the output if that is here, too."""
+        return self.local.with_name(self.local.name + suffix)
+
+    def carried(self) -> File:
+        """Carry the directory where it belongs, where that is elsewhere, and remove it here.
+
+        Returns:
+            The directory where it belongs.
+
+        Raises:
+            RunError: it cannot be carried; the message says what is kept.
+        """
+        path = str(self.path)
+        if not is_address(path):
+            return self.local
+        put(self.local, path)
+        shutil.rmtree(self.local)
+        return path_at(path)
+
+    @contextmanager
+    def made(self, *, force: bool) -> Iterator[Path]:
+        """Where to write what is made in one go; it is put where it belongs when the body ends.
+
+        Args:
+            force: replace what is there.
+
+        Raises:
+            UsageError: it is elsewhere, and something is there.
+            RunError: it is elsewhere, and cannot be put there.
+        """
+        path = str(self.path)
+        if not is_address(path):
+            yield Path(here(path))
+            return
+        refuse_to_replace(path, force=force)
+        with tempfile.TemporaryDirectory(prefix="synth-") as folder:
+            place = Path(folder, PurePosixPath(path).name)
+            yield place
+            put(place, path)
+
+    def _copy(self) -> WorkingCopy | None:
+        """The copy on this machine that is worked on; None where the output is on this machine itself."""
+        if self.path is None or not is_address(self.path):
+            return None
+        name = PurePosixPath(self.path)
+        if name.suffix.lower() not in FORMATS:
+            return WorkingCopy(self.path, name.name)
+        sides = (side_name(name, side) for side in SIDE_TABLES)
+        return WorkingCopy(self.path, name.name + PARTIAL, (name.name, *sides))
 
     def refuse_early(self, record: Callable[[], RunRecord]) -> None:
         """Refuse a run of other settings, as `open` does, before anything is imported or loaded.
@@ -186,16 +253,20 @@ class Output:
         Raises:
             UsageError: there is a run of other settings.
         """
-        if self.path is not None and not self.restart:
-            refuse_other_run(self.folder, record)
+        if self.path is None or self.restart:
+            return
+        refuse_other_run(self.folder, record)
 
-    def open(self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()) -> StreamSink | RunDirectory:
-        """The run, begun or continued; the caller finishes or pauses it, as `opened` does.
+    def open(
+        self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = (), copy: WorkingCopy | None = None
+    ) -> StreamSink | RunDirectory:
+        """The run, begun or continued; the caller finishes or pauses it.
 
         Args:
             record: command, settings and target, as for `RunDirectory.open`.
             schema: as for `RunDirectory.open`.
             also_read: what the run reads beside the source of its record: files, directories or Hub ids.
+            copy: what is worked on, where the output is elsewhere.
 
         Raises:
             UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
@@ -204,13 +275,17 @@ class Output:
             raise UsageError("`output`: first rows are shown of runs that a model makes row by row, not of this one")
         if self.path is None:
             return StreamSink(self.stream or sys.stdout.buffer, record)
-        path = Path(self.path)
+        path = self.local
         is_file = _is_file(path)
         for source in filter(None, (record.source, *also_read)):
-            _refuse_to_replace(path, Path(source), is_file)
+            refuse_to_replace_input(self.path, path, source, is_file)
+        store: Store = HERE
+        if copy is not None:
+            copy.begin(restart=self.restart)
+            store = copy
         if not is_file:
-            return RunDirectory.open(path, record, schema, restart=self.restart)
-        run = FileRun.open(self.folder, record, schema, restart=self.restart)
+            return RunDirectory.open(path, record, schema, restart=self.restart, store=store)
+        run = FileRun.open(_run_folder(path), record, schema, restart=self.restart, store=store)
         try:
             run.refuse_to_replace()
         except BaseException:
@@ -222,15 +297,28 @@ class Output:
     def opened(
         self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()
     ) -> Iterator[StreamSink | RunDirectory]:
-        """The run that `open` gives: finished when the body ends, left to be continued when it raises.
+        """The run, begun or continued: finished when the body ends, left to be continued when it raises.
+
+        Args:
+            record: command, settings and target, as for `RunDirectory.open`.
+            schema: as for `RunDirectory.open`.
+            also_read: what the run reads beside the source of its record: files, directories or Hub ids.
 
         Raises:
-            UsageError: as for `open`.
+            UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
+            RunError: the disk or the store failed; what was finished is kept.
             Stopped: a person broke off what the body did (KeyboardInterrupt).
         """
-        sink = self.open(record, schema, also_read)
+        with nullcontext() if (copy := self._copy()) is None else copy.used():
+            sink = self.open(record, schema, also_read, copy)
+            with self._finished(sink):
+                yield sink
+
+    @contextmanager
+    def _finished(self, sink: StreamSink | RunDirectory) -> Iterator[None]:
+        """The run of a sink is finished when the body ends, and left to be continued when it raises."""
         try:
-            yield sink
+            yield
         except BaseException as error:
             sink.pause()
             if isinstance(error, KeyboardInterrupt):
@@ -253,12 +341,12 @@ class Output:
         """Where the rows are; a temporary directory is no longer removed."""
         if self.keep is not None:
             self.keep.leave()
-        return self.path
+        return self.called
 
 
 def closing_lines(record: RunRecord, attempts: int, output: Output, progress: Progress) -> None:
     """Tell how many rows there are, by method and verdict, and why the others were rejected."""
-    where = f" in {output.path}" if output.path else ""
+    where = f" in {output.called}" if output.path else ""
     progress.say(f"{record.accepted:,} rows{where}; {record.rejected:,} of {attempts:,} attempts rejected")
     for counts in (record.methods, record.verdicts):
         if len(counts) > 1 or counts is record.verdicts:
@@ -279,21 +367,9 @@ def _is_file(path: Path) -> bool:
     return path.suffix.lower() in FORMATS and not path.is_dir()
 
 
-def _refuse_to_replace(path: Path, source: Path, is_file: bool) -> None:
-    """Refuse an output that is an input, contains one, or whose rejected rows would replace one.
-
-    A file may not be written into a directory that is read either: it may replace a part of it, or become one.
-    """
-    read = source.resolve()
-    if not source.exists():
-        return
-    if read == path.resolve():
-        raise UsageError(f"{path} is the input itself; choose another `output`")
-    if path.resolve() in read.parents or read in (side_file(path, side).resolve() for side in SIDE_TABLES):
-        raise UsageError(f"`output` {path} would replace {source}, which is read; choose another `output`")
-    folder = path.parent.resolve()
-    if is_file and read in (folder, *folder.parents):
-        raise UsageError(f"`output` {path} lies in {source}, which is read; choose another `output`")
+def _run_folder(path: Path) -> Path:
+    """The directory of a run that ends in a directory or in a file."""
+    return path.with_name(path.name + PARTIAL) if _is_file(path) else path
 
 
 def _copy(batches: Iterable[pa.RecordBatch], file: Path, schema: pa.Schema) -> None:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.data.store.address import is_address, shown
 from synth.errors import UsageError
 from synth.nearest import path_hint
 from synth.quiet import quiet_libraries
@@ -66,6 +67,8 @@ def locate(model: str) -> str:
     Raises:
         UsageError: it is the path of something that is not there, or of a file.
     """
+    if is_address(model):
+        raise UsageError(f"`model` {shown(model)}: models are read from this machine or the Hub; fetch it first")
     path = Path(os.path.expanduser(model))
     try:
         if path.is_dir():

@@ -86,8 +86,8 @@ class EvaluationJob:
 
     @property
     def folder(self) -> Path:
-        """The directory of the evaluation."""
-        return Path(str(self.output.path))
+        """The directory of the evaluation, on this machine."""
+        return self.output.local
 
     @property
     def total(self) -> int:
@@ -105,7 +105,8 @@ class EvaluationJob:
 
     def answers(self, name: str) -> Output:
         """Where the answers of the model of that name go."""
-        return Output(str(self.folder / ANSWERS / name), restart=self.output.restart, shard=self.shard)
+        place = f"{str(self.output.path).rstrip('/')}/{ANSWERS}/{name}"
+        return Output(place, restart=self.output.restart, shard=self.shard)
 
     @property
     def shard(self) -> Shard | None:

@@ -1,5 +1,6 @@
 """Exports a source to files: copies rows, or converts them to the format that a trainer loads."""
 
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -7,6 +8,7 @@ from synth.data.output import Output
 from synth.data.pairs import has_pairs, pairs
 from synth.data.plain import open_rows_or_texts, rows_or_texts
 from synth.data.read import Rows, conversations, open_source
+from synth.data.store.path import File, path_at
 from synth.data.write import open_writer
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
@@ -46,7 +48,7 @@ class Written:
         config: the configuration that makes the trainer load them; empty for copies.
     """
 
-    path: Path | None
+    path: File | None
     rows: int
     form: str | None = None
     left_out: int = 0
@@ -70,13 +72,15 @@ def copy_rows(selected: Selected, output: Output, *, force: bool, progress: Prog
     rows = open_rows_or_texts(
         selected.source, prompt_column=selected.prompt_column, reference_column=selected.reference_column
     )
-    with open_writer(output.path or output.stream, rows.schema, source=selected.source, force=force) as writer:
-        for batch in rows.readable(selected.limit):
-            writer.write(batch)
+    with nullcontext(output.stream) if output.path is None else output.made(force=force) as place:
+        target = str(place) if isinstance(place, Path) else place
+        with open_writer(target, rows.schema, source=selected.source, force=force) as writer:
+            for batch in rows.readable(selected.limit):
+                writer.write(batch)
     for note in rows.notes:
         progress.say(note)
-    progress.say(f"{writer.rows:,} rows → {output.path or 'standard output'}")
-    return Written(Path(output.path) if output.path else None, writer.rows)
+    progress.say(f"{writer.rows:,} rows → {output.called or 'standard output'}")
+    return Written(path_at(output.path) if output.path else None, writer.rows)
 
 
 def export_for(
@@ -106,24 +110,24 @@ def export_for(
     name, loads = trainer_of(trainer)
     if output.path is None:
         raise UsageError(f"`trainer` {name} writes files: name them with `output`")
-    path = Path(output.path)
-    suffix = path.suffix.lower()
+    suffix = Path(output.path).suffix.lower()
     if loads.suffix is not None and suffix != loads.suffix and (loads.suffix or suffix[1:].isalpha()):
         what = f"one {loads.suffix} file" if loads.suffix else "a directory"
-        raise UsageError(f"`output` {path}: {name} loads {what}")
+        raise UsageError(f"`output` {output.called}: {name} loads {what}")
     raw = open_source(selected.source)
     format = format_of(form or form_of(raw.schema))
     check(name, loads, format, chosen=form is not None)
     rows = _rows(raw, format, selected)
     exported = in_format(rows, format, attention=loads.attention, style=loads.style)
-    data = data_path(loads, format, path)
-    if data != path:
-        path.mkdir(parents=True, exist_ok=True)
-    with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
-        for batch in exported.batches(selected.limit):
-            writer.write(batch)
-    if data != path and loads.listing is not None:
-        (path / LISTING).write_text(loads.listing(exported), encoding="utf-8")
+    with output.made(force=force) as path:
+        data = data_path(loads, format, path)
+        if data != path:
+            path.mkdir(parents=True, exist_ok=True)
+        with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
+            for batch in exported.batches(selected.limit):
+                writer.write(batch)
+        if data != path and loads.listing is not None:
+            (path / LISTING).write_text(loads.listing(exported), encoding="utf-8")
     model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
     for note in rows.notes:
         progress.say(note)
@@ -132,9 +136,10 @@ def export_for(
     if loads.losses and format.of != "tokens" and Losses.of(rows.schema):
         progress.say(f"{loads.losses}; tokens with labels, which synth score-tokens makes, are exact everywhere")
     masked = f", {exported.masked:,} masked tokens" if exported.masked else ""
-    progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {path}")
-    config = loads.config(exported, path, model)
-    return Written(data, writer.rows, format.name, exported.left_out, exported.masked, config)
+    progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {output.called}")
+    config = loads.config(exported, path, model).replace(str(path), str(output.called))
+    place = path_at(output.path) if data == path else path_at(output.path) / data.name
+    return Written(place, writer.rows, format.name, exported.left_out, exported.masked, config)
 
 
 def _rows(raw: Rows, format: Format, selected: Selected) -> Rows:

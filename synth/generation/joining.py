@@ -17,6 +17,7 @@ from synth.data.row import INDEX, REASON
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
 from synth.data.run.shards import read_shards
+from synth.data.store.path import path_at
 from synth.errors import RunError, UsageError
 from synth.generation.acceptance import Acceptance
 from synth.generation.parts import Part, open_parts, outcomes_of
@@ -246,6 +247,6 @@ def _free(output: Output) -> Output:
     if output.path is None or output.restart:
         return output
     earlier = read_record(output.folder)
-    if Path(output.path).is_file() or (earlier is not None and (earlier.finished or not earlier.joined)):
-        raise UsageError(f"{output.path} exists; choose another `output`, or add `restart` to replace it")
+    if path_at(output.path).is_file() or (earlier is not None and (earlier.finished or not earlier.joined)):
+        raise UsageError(f"{output.called} exists; choose another `output`, or add `restart` to replace it")
     return replace(output, restart=earlier is not None)

@@ -153,10 +153,10 @@ def generate(
         total = shard.size if shard else job.total
         if acceptance.reached or sink.next == total:
             more = "; give a larger `rows` for more" if job.target is not None else ""
-            progress.say(f"{output.path or 'done'} already holds {record.accepted:,} rows{more}")
+            progress.say(f"{output.called or 'done'} already holds {record.accepted:,} rows{more}")
             return record
         if done := sink.next + len(sink.ahead):
-            progress.say(f"continuing {output.path}: {done:,} attempts are done")
+            progress.say(f"continuing {output.called}: {done:,} attempts are done")
         stop = Stop()
         with stop.on_signals():
             run = wait_for(_run(job, roles, sink, acceptance, shard, progress, stop))

@@ -54,7 +54,7 @@ def rate_rewards(
     stop = Stop()
     with stop.on_signals(), output.opened(record, prompts.schema(COLUMNS)) as sink:
         if sink.next >= prompts.total:
-            progress.say(f"{output.path or 'done'} already holds {sink.record.accepted:,} rows")
+            progress.say(f"{output.called or 'done'} already holds {sink.record.accepted:,} rows")
             return sink.record
         loaded = _loaded(model, progress)
         began, before = time.monotonic(), sink.next

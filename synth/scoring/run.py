@@ -266,7 +266,7 @@ class _Work:
         if output.path is None:
             folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()), "scores")
         else:
-            folder = Path(f"{output.path.rstrip('/')}.scores")
+            folder = output.beside(".scores")
         stage = Output(str(folder), restart=output.restart)
         with stage.opened(self._job.record(Mask()), self.scores.schema) as sink:
             if not self.is_done(sink, stage):
@@ -301,7 +301,7 @@ class _Work:
             sink.record.tokens["untrained"] = staged.untrained
         before = sink.next
         if before:
-            self._progress.say(f"continuing {output.path}: {before:,} rows are done")
+            self._progress.say(f"continuing {output.called}: {before:,} rows are done")
         self._load()
         began, scores = time.monotonic(), self.scores
         cut, rejected = (staged.cut, staged.rejected) if staged else (None, None)
@@ -322,7 +322,7 @@ class _Work:
         """Whether a finished run is there already; then it is left as it was."""
         if not sink.next or sink.next < self._job.prompts.part(self._job.shard).total:
             return False
-        self._progress.say(f"{output.path} already holds {sink.record.accepted:,} rows")
+        self._progress.say(f"{output.called} already holds {sink.record.accepted:,} rows")
         return True
 
     def _load(self) -> None:

@@ -41,6 +41,7 @@ from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed, refuse_foreign
 from synth.data.run.shard import Shard
 from synth.data.run.shards import Side, read_shards
+from synth.data.run.store import HERE, Store
 from synth.data.write import finish_dataset_dir, replace_text, write_shard
 from synth.errors import RunError, UsageError
 from synth.interrupts import uninterrupted
@@ -58,7 +59,9 @@ class RunDirectory:
     """One run's rows on disk. `keep` each outcome as it finishes, `commit` them in order, then `finish`."""
 
     @classmethod
-    def open(cls, path: Path, fresh: RunRecord, schema: pa.Schema, *, restart: bool = False) -> Self:
+    def open(
+        cls, path: Path, fresh: RunRecord, schema: pa.Schema, *, restart: bool = False, store: Store = HERE
+    ) -> Self:
         """Begin a run in `path`, or continue the one that is there.
 
         A finished run is opened again too, so that a larger target extends it.
@@ -69,6 +72,7 @@ class RunDirectory:
                 of the run that is there; its command and settings may not.
             schema: the accepted rows' columns; of a shard whose rows come one by one with `INDEX`.
             restart: throw away what an earlier run left there, once there is a row of this one.
+            store: is kept after the directory, where that is the copy of one elsewhere.
 
         Raises:
             UsageError: the path holds something else, a run with other settings, or a run that is under way.
@@ -79,13 +83,14 @@ class RunDirectory:
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
         try:
-            return cls(path, fresh, schema, lock, restart)
+            return cls(path, fresh, schema, lock, restart, store)
         except BaseException:
             unlock_directory(path, lock)
             raise
 
-    def __init__(self, path: Path, fresh: RunRecord, schema: pa.Schema, lock: int, restart: bool) -> None:
+    def __init__(self, path: Path, fresh: RunRecord, schema: pa.Schema, lock: int, restart: bool, store: Store) -> None:
         self.path = path
+        self.store = store
         self.schema = schema
         self.ahead: dict[int, Outcome] = {}
         self._lines: dict[int, bytes] = {}
@@ -101,7 +106,7 @@ class RunDirectory:
             if earlier.binding or self._lines:
                 self.record = self._going_on(earlier)
         record = self.record
-        self.schema = schema = _as_begun(path, record, schema)
+        self.schema = schema = self._as_begun(record, schema)
         self.shard = None if record.shard is None else Shard.read(record.shard)
         self.accepted = Side(path, schema, record.shards)
         self.rejected = Side(path / "rejected", schema.append(REASON), record.rejected_shards)
@@ -126,6 +131,15 @@ class RunDirectory:
             note=None,
         )
 
+    def _as_begun(self, record: RunRecord, schema: pa.Schema) -> pa.Schema:
+        """The schema of a run that goes on: without `drawn` where it began before there was such a column."""
+        for folder, shards in ((self.path, record.shards), (self.path / "rejected", record.rejected_shards)):
+            with suppress(UsageError):  # whoever reads a damaged shard is told of it
+                begun = next(read_shards(folder, shards[:1], store=self.store), None)
+                if begun is not None and "drawn" not in begun.schema.names:
+                    return pa.schema([item for item in schema if item.name != "drawn"])
+        return schema
+
     def _begin(self) -> None:
         """Claim the directory on disk when there is a first row.
 
@@ -140,6 +154,7 @@ class RunDirectory:
                 side.remove_unlisted()
             self._save_progress()
             self._rewrite_journal()
+        self.store.settle()
 
     @property
     def next(self) -> int:
@@ -228,6 +243,7 @@ class RunDirectory:
             self.record.next = self._committed
             self._save_progress()
             self._rewrite_journal()
+        self.store.landed()
 
     def rows(self) -> Iterator[pa.RecordBatch]:
         """The accepted rows landed so far, in order, memory-mapped.
@@ -235,7 +251,7 @@ class RunDirectory:
         Raises:
             UsageError: a shard is missing or damaged.
         """
-        return read_shards(self.path, self.record.shards)
+        return read_shards(self.path, self.record.shards, store=self.store)
 
     def pause(self) -> None:
         """Leave a run that is not done: everything finished is on disk, and the next call continues from there.
@@ -347,13 +363,3 @@ def _row(record: dict[str, Any]) -> Row:
     """A row of the journal; what it carried from the input comes with the input."""
     own = {name: record.pop(name) for name in BASE.names}
     return Row(**own, extra=record)
-
-
-def _as_begun(path: Path, record: RunRecord, schema: pa.Schema) -> pa.Schema:
-    """The schema of a run that goes on: without `drawn` where it began before there was such a column."""
-    for folder, shards in ((path, record.shards), (path / "rejected", record.rejected_shards)):
-        with suppress(UsageError):  # whoever reads a damaged shard is told of it
-            begun = next(read_shards(folder, shards[:1]), None)
-            if begun is not None and "drawn" not in begun.schema.names:
-                return pa.schema([item for item in schema if item.name != "drawn"])
-    return schema

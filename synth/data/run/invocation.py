@@ -11,7 +11,7 @@ SECRET = ("--api-key",)
 HIDDEN = "…"
 _TOKENS = re.compile(r"\b(hf_|sk-|ghp_)[A-Za-z0-9_-]{8,}")
 _PASSWORD = re.compile(r"(?<=://)[^/@\s]+@")
-_KEY = re.compile(r"(?i)([?&](?:api[_-]?)?(?:key|token|secret|password)=)[^&\s]+")
+_KEY = re.compile(r"(?i)([?&](?:[\w-]*[_-])?(?:key|keyid|token|secret|password|sig|signature|credential)=)[^&\s]+")
 
 _arguments: ContextVar[tuple[str, ...] | None] = ContextVar("arguments", default=None)
 

@@ -209,7 +209,7 @@ def refuse_foreign(path: Path, is_ours: Callable[[str], bool], kind: str, direct
         raise UsageError(f"{path} exists and holds no {kind}; choose another `output`")
 
 
-def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
+def refuse_changed(path: File, earlier: RunRecord, now: RunRecord) -> None:
     """Refuse to continue a run that has other settings.
 
     Raises:
@@ -222,7 +222,7 @@ def refuse_changed(path: Path, earlier: RunRecord, now: RunRecord) -> None:
         )
 
 
-def refuse_other_run(path: Path, now: Callable[[], RunRecord]) -> None:
+def refuse_other_run(path: File, now: Callable[[], RunRecord]) -> None:
     """Refuse early what would be refused later: a directory with a run that has other settings.
 
     Raises:

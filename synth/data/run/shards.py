@@ -1,5 +1,6 @@
 """The tables of a run's directory: shards on disk (Arrow streams of bounded size), and rows waiting for the next."""
 
+import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,8 @@ from typing import Any
 import pyarrow as pa
 
 from synth.data.row import batch_of
+from synth.data.run.store import HERE, Store
+from synth.data.store.path import File
 from synth.data.write import write_shard
 from synth.errors import UsageError
 
@@ -83,22 +86,28 @@ class Side:
 GIVE_UP = "the run cannot be continued. Choose another `output`, or add `restart` to throw this one away"
 
 
-def read_shards(folder: Path, names: Iterable[str], mend: str = GIVE_UP) -> Iterator[pa.RecordBatch]:
+def read_shards(
+    folder: File, names: Iterable[str], mend: str = GIVE_UP, *, store: Store = HERE
+) -> Iterator[pa.RecordBatch]:
     """The rows of a run's shards, in order, memory-mapped.
 
     Args:
         folder: where they are.
         names: of the shards.
         mend: what can be done about one that is missing or damaged, for the message.
+        store: has those that are no longer in the folder, where that is the copy of one elsewhere.
 
     Raises:
         UsageError: a shard is missing or damaged.
     """
     for name in names:
         try:
-            if not (folder / name).is_file():  # opening a pipe would block
-                raise FileNotFoundError("no such file")
-            with pa.memory_map(str(folder / name)) as file:
+            shard: os.PathLike[str] = folder / name
+            if isinstance(shard, Path):
+                shard = shard if shard.exists() else store.elsewhere(shard)
+                if isinstance(shard, Path) and not shard.is_file():  # opening a pipe would block
+                    raise FileNotFoundError("no such file")
+            with pa.memory_map(os.fspath(shard)) as file:
                 for batch in pa.ipc.open_stream(file):
                     batch.validate(full=True)  # offsets and UTF-8, which nobody checks again
                     yield batch
