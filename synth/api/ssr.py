@@ -6,8 +6,9 @@ from pathlib import Path
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.places import Place, Source, output_at, source_at
+from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.curation.embeddings import check_embedder
+from synth.data.destination import INPUTS
 from synth.data.output import Output
 from synth.engines.base import Sampling
 from synth.engines.loading import remote_code
@@ -42,6 +43,7 @@ def ssr(
     prompt_column: str | None = None,
     reference_column: str | None = None,
     limit: Limit | None = None,
+    shard: ShardName | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -69,6 +71,8 @@ def ssr(
         prompt_column: the column with the question, if it is not recognised.
         reference_column: the column with the answer, likewise.
         limit: rows of the source to take.
+        shard: write a part of the inputs alone, as I/N (1/8 … 8/8), each into a directory of its own. `synth.join`
+            makes OUTPUT.inputs of all, which a call without `shard` selects from and answers.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -86,7 +90,7 @@ def ssr(
         question=Sampling(max_tokens=question_tokens, temperature=temperature, top_p=top_p),
         answer=Sampling(max_tokens=max_tokens, temperature=0.0),
     )
-    place = output_at(output, restart=restart)
+    place = output_at(output, restart=restart, shard=shard)
     with ExitStack() as stack:
         name = stack.enter_context(source_at(source))
         prompts = read_prompts(
@@ -98,10 +102,15 @@ def ssr(
         answerer.unopened()  # what cannot work is found before inputs are written
         with remote_code(allowed=main.trust_remote_code):
             check_embedder(embed or main.name)
+<<<<<<< HEAD
         if place.path is None:
             folder = str(Path(stack.enter_context(tempfile.TemporaryDirectory()), "rows.inputs"))
         else:
             folder = str(place.beside(".inputs"))
+=======
+        folder = f"{place.path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'rows'}{INPUTS}"
+        inputs = place if place.shard else Output(folder, restart=restart)
+>>>>>>> feed182 (ssr writes its inputs in shards, too; thousands of shards are joined without as many open files)
         with used(main, instead=input_model) as writer:
             # Where one model writes and answers it stays open, and one that embeds needs room beside it.
             beside = int(writer.shares_weights(answerer) and embed is None)
@@ -109,12 +118,14 @@ def ssr(
                 examples,
                 settings,
                 Roles({"model": writer}, beside=beside),
-                Output(folder, restart=restart),
+                inputs,
                 source=prompts.fingerprint,
                 candidates=candidates,
-                least=rows,
+                least=0 if place.shard else rows,
                 progress=progress,
             )
+        if place.shard:
+            return Dataset(str(place.path), keep=place.keep)
         chosen = choose_inputs(folder, answerer, embed, settings)
         roles = Roles({"model": answerer}, beside=beside)
         record = answer_inputs(chosen, settings, roles, place, embed=embed, wanted=rows, progress=progress)

@@ -12,6 +12,8 @@ from synth.errors import UsageError
 ROWS = (".jsonl", ".parquet", ".arrow")
 """Suffixes of files of rows; `synth.data.write.FORMATS` says how each is written."""
 PAGE = (".html", ".htm")
+INPUTS = ".inputs"
+"""Suffix of the directory in which ssr looks for its inputs, beside its output."""
 
 
 def check_rows(output: str) -> None:
@@ -66,4 +68,4 @@ def check_page(output: str) -> None:
 
 def _fits(output: str, suffixes: Sequence[str]) -> bool:
     path = Path(output)
-    return not path.suffix[1:].isalpha() or path.suffix.lower() in suffixes or path.is_dir()
+    return not path.suffix[1:].isalpha() or path.suffix.lower() in (*suffixes, INPUTS) or path.is_dir()

@@ -13,9 +13,12 @@ import pyarrow as pa
 from synth.data.row import BASE, INDEX, REASON, Outcome, Row, records_of
 from synth.data.run.record import RunRecord, differences, read_record
 from synth.data.run.shard import Shard
-from synth.data.run.shards import BATCH_ROWS, read_shards
+from synth.data.run.shards import read_shards
 from synth.errors import UsageError
 from synth.generation.acceptance import Rules
+
+FEW = 32
+"""Rows of each shard that are Python objects at a time: of shards that take turns, all are read at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +81,8 @@ class Part:
 
     def _rows(self, folder: Path, names: Iterable[str], side: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
         for batch in read_shards(folder, names, self.again):
-            for start in range(0, batch.num_rows, BATCH_ROWS):
-                for entry in records_of(batch.slice(start, BATCH_ROWS)):
+            for start in range(0, batch.num_rows, FEW):
+                for entry in records_of(batch.slice(start, FEW)):
                     yield entry.pop(INDEX.name), side, entry
 
     def _row(self, entry: dict[str, Any]) -> Row:
@@ -108,7 +111,7 @@ def open_parts(paths: Sequence[Path]) -> list[Part]:
     Raises:
         UsageError: they are no shards of one run, one is not finished, there twice or missing.
     """
-    parts = sorted(map(_part, paths), key=lambda part: part.shard.number)
+    parts = sorted(map(open_part, paths), key=lambda part: part.shard.number)
     if not parts:
         raise UsageError("there is nothing to join: name the directories of the shards")
     first = parts[0]
@@ -131,7 +134,12 @@ def open_parts(paths: Sequence[Path]) -> list[Part]:
     return parts
 
 
-def _part(path: Path) -> Part:
+def open_part(path: Path) -> Part:
+    """The shard in a directory.
+
+    Raises:
+        UsageError: there is none, or it is not finished or damaged.
+    """
     record = read_record(path)
     if record is None:
         raise UsageError(f"{path} holds no shard: name the directories that were made with `shard`")

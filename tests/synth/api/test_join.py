@@ -148,6 +148,16 @@ def test_evaluations(model: synth.Model, sums: list[dict[str, str]], tmp_path: P
         synth.join([shards[0], tmp_path], output=tmp_path / "y", progress=synth.SILENT)
 
 
+def test_inputs_written_in_shards(model: synth.Model, sums: list[dict[str, str]], tmp_path: Path) -> None:
+    """SSR compares all inputs: a call without a shard finds them joined, selects and answers."""
+    chosen: dict[str, Any] = {"rows": 2, "candidates": 4, "clusters": 2, "temperature": 1.0, "progress": synth.SILENT}
+    chosen |= {"question_tokens": 30, "max_tokens": 30}
+    whole = synth.ssr(model, sums, output=tmp_path / "whole", **chosen)
+    shards = [synth.ssr(model, sums, output=tmp_path / f"{n}", shard=f"{n}/2", **chosen) for n in (1, 2)]
+    synth.join(shards, output=tmp_path / "own.inputs", progress=synth.SILENT)
+    assert list(synth.ssr(model, sums, output=tmp_path / "own", **chosen)) == list(whole)
+
+
 def test_a_shard_needs_a_directory(model: synth.Model, tmp_path: Path) -> None:
     for output in (tmp_path / "a.jsonl", (tmp_path / "stream").open("wb")):
         with pytest.raises(synth.UsageError, match="`output`"):
