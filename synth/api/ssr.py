@@ -102,15 +102,11 @@ def ssr(
         answerer.unopened()  # what cannot work is found before inputs are written
         with remote_code(allowed=main.trust_remote_code):
             check_embedder(embed or main.name)
-<<<<<<< HEAD
         if place.path is None:
-            folder = str(Path(stack.enter_context(tempfile.TemporaryDirectory()), "rows.inputs"))
+            folder = str(Path(stack.enter_context(tempfile.TemporaryDirectory()), f"rows{INPUTS}"))
         else:
-            folder = str(place.beside(".inputs"))
-=======
-        folder = f"{place.path or Path(stack.enter_context(tempfile.TemporaryDirectory())) / 'rows'}{INPUTS}"
+            folder = str(place.beside(INPUTS))
         inputs = place if place.shard else Output(folder, restart=restart)
->>>>>>> feed182 (ssr writes its inputs in shards, too; thousands of shards are joined without as many open files)
         with used(main, instead=input_model) as writer:
             # Where one model writes and answers it stays open, and one that embeds needs room beside it.
             beside = int(writer.shares_weights(answerer) and embed is None)

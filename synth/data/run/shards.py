@@ -102,25 +102,16 @@ def read_shards(
     """
     for name in names:
         try:
-<<<<<<< HEAD
             shard: os.PathLike[str] = folder / name
             if isinstance(shard, Path):
                 shard = shard if shard.exists() else store.elsewhere(shard)
                 if isinstance(shard, Path) and not shard.is_file():  # opening a pipe would block
                     raise FileNotFoundError("no such file")
             with pa.memory_map(os.fspath(shard)) as file:
-                for batch in pa.ipc.open_stream(file):
-                    batch.validate(full=True)  # offsets and UTF-8, which nobody checks again
-                    yield batch
-=======
-            if not (folder / name).is_file():  # opening a pipe would block
-                raise FileNotFoundError("no such file")
-            with pa.memory_map(str(folder / name)) as file:
                 batches = list(pa.ipc.open_stream(file))  # they stay mapped, and the file need not stay open
             for batch in batches:
                 batch.validate(full=True)  # offsets and UTF-8, which nobody checks again
                 yield batch
->>>>>>> feed182 (ssr writes its inputs in shards, too; thousands of shards are joined without as many open files)
         except (pa.ArrowException, OSError) as error:
             raise UsageError(
                 f"{folder / name} is missing or damaged ({' '.join(str(error).split())}); {mend}"
