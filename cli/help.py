@@ -43,6 +43,7 @@ GROUPS = {
         "api_key",
         "engine_args",
     ),
+    "Several machines": ("shard", "ray", "actors"),
     "Output": ("output", "preview", "restart", "force", "push", "public", "quiet"),
 }
 """Settings by group. All others are the command's own."""

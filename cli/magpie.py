@@ -28,6 +28,7 @@ def command(call: Call) -> None:
       synth magpie --model M -n 2000 --tools tools.json -o calls
       synth magpie --model M -n 9000 --engine vllm --engine-arg quantization=fp8 --engine-arg kv_cache_dtype=fp8 -o d
       synth magpie --model M --adapter tuned/adapter -n 1000 -o from-tuned
+      synth magpie --model M -n 1000000 --ray 10.0.0.1:6379 -o /shared/replay
       synth magpie --model M -n 100 --engine http://localhost:8000 | jq -c .messages
       synth magpie --model M -n 100000 --engine http://gpu1:8000 --engine http://gpu2:8000 -o replay
     """  # noqa: D301 (\b is click's)

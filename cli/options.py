@@ -95,6 +95,7 @@ class Option:
         listed: whether several values are one word, between commas; else the option is repeated.
         envvar: the variable of the environment that gives it, too.
         required: whether a shell needs it where the function does not.
+        alone: what it means where it is given without a value.
     """
 
     names: tuple[str, ...] = ()
@@ -104,6 +105,7 @@ class Option:
     listed: bool = False
     envvar: str | None = None
     required: bool = False
+    alone: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,12 @@ COMMON: Mapping[str, Option | Argument] = {
     ),
     "judge_prompt": Option(metavar="FILE"),
     "shard": Option(metavar="I/N"),
+    "ray": Option(
+        metavar="[HOST:PORT]",
+        alone="auto",
+        help="Have actors of a Ray cluster make the rows, block by block, each with an engine of its own; without an "
+        "address the cluster on this machine, which is started where there is none.",
+    ),
     "schema": Option(metavar="FILE"),
     "pattern": Option(metavar="REGEX"),
     "language": Option(metavar="NAME"),
@@ -177,6 +185,8 @@ def option_of(parameter: Parameter, shell: Option) -> click.Option:
     default: dict[str, Any] = {}
     if parameter.default not in (REQUIRED, None, ()):
         default = {"default": f"{100 * parameter.default:g}%" if isinstance(kind, Share) else parameter.default}
+    if shell.alone is not None:
+        default |= {"is_flag": False, "flag_value": shell.alone}
     named = isinstance(kind, Named)
     repeated = named or (parameter.several and not shell.listed and not shell.once)
     if repeated and isinstance(default.get("default"), str):

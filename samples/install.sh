@@ -27,6 +27,8 @@ apart() {
     # What the extra `memory` has: transformers imports it wherever it finds it, which every test of a command would
     # wait for.
     pip install --no-deps --target "$venv/memory" --upgrade bitsandbytes==0.50.2 torchao==0.18.0
+    # What the extra `ray` has, which other libraries would find as well.
+    pip install --no-deps --target "$venv/ray" --upgrade ray==2.60.0 msgpack protobuf
     # A store of objects for the tests of addresses such as s3://…: the driver, and moto's server (104 MB, half a minute).
     pip install --no-deps --target "$venv/stores" --upgrade \
         s3fs==2026.9.0 aiobotocore==3.10.0 botocore==1.43.117 aioitertools==0.13.0 jmespath==1.1.0 wrapt==2.5.2 \

@@ -2,6 +2,7 @@
 
 SynthError
  ├─ UsageError    wrong settings or input; found before any work is done (exit status 2)
+ │   └─ BusyError  another run is writing to the same place
  ├─ RunError      the run cannot go on; what was finished is kept (exit status 1)
  ├─ Stopped       a person, or a budget, stopped the run; what was finished is kept (exit status 1)
  └─ RequestError  one request to a model failed; the row is rejected with this reason, the run goes on
@@ -28,6 +29,10 @@ class SynthError(Exception):
 
 class UsageError(SynthError, ValueError):
     """Wrong settings or wrong input: nothing was started."""
+
+
+class BusyError(UsageError):
+    """Another run is writing to the same place; it may be done soon."""
 
 
 class RunError(SynthError, RuntimeError):

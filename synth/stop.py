@@ -6,6 +6,20 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
 
+_UNDER_WAY: "list[Stop]" = []
+"""Those that something under way in this process answers to."""
+
+
+def ask_all() -> bool:
+    """Request that all that is under way in this process stops, as one signal would; whether anything is.
+
+    For a process that is told so in another way than by a signal.
+    """
+    asked = list(_UNDER_WAY)
+    for stop in asked:
+        stop.ask()
+    return bool(asked)
+
 
 class Stop:
     """A request to end a run early; it may be made from any thread."""
@@ -30,9 +44,11 @@ class Stop:
     def answered_by(self, answer: Callable[[], None]) -> Iterator[None]:
         """While the body runs, `answer` is called at every request."""
         self._answer = answer
+        _UNDER_WAY.append(self)
         try:
             yield
         finally:
+            _UNDER_WAY.remove(self)
             self._answer = None
 
     @contextmanager

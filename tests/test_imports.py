@@ -24,11 +24,12 @@ ROOMS = (
     "evaluation",
     "exports",
     "reports",
+    "distributed",
     "hub",
     "api",
 )
 """The rooms of the library, the lowest first. Beneath them are the modules at its root but for `synth` itself."""
-HEAVY = {"torch", "transformers", "vllm", "datasets", "polars"}
+HEAVY = {"torch", "transformers", "vllm", "datasets", "polars", "ray"}
 
 
 def imported(tree: ast.AST) -> set[str]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.data.media.manifest import open_manifest
 from synth.engines.base import Sampling
@@ -16,10 +17,11 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.describe import ADDED, COLUMNS, DescribeSettings, question_of, questions, style_name
 from synth.methods.describe import describe as method
 from synth.progress import Progress
-from synth.values import Limit, Positive, Seed, Temperature, Tokens, TopP, checked
+from synth.values import Count, Limit, Positive, Seed, Temperature, Tokens, TopP, checked
 
 
 @checked
+@on_ray
 def describe(
     model: Model | ModelName,
     manifest: Source,
@@ -36,6 +38,8 @@ def describe(
     max_tokens: Tokens = 2048,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -60,6 +64,10 @@ def describe(
         limit: rows of the manifest to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

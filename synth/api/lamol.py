@@ -8,6 +8,7 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.data.output import Output
 from synth.data.read import open_source
@@ -22,10 +23,11 @@ from synth.methods.lamol import COLUMNS, TOKEN, LamolSettings, before_answer, be
 from synth.methods.lamol import lamol as method
 from synth.methods.lamol_preparing import preparing_job
 from synth.progress import Progress
-from synth.values import CountFromZero, Limit, Rows, Seed, Share, Temperature, Tokens, checked
+from synth.values import Count, CountFromZero, Limit, Rows, Seed, Share, Temperature, Tokens, checked
 
 
 @checked
+@on_ray
 def lamol(
     model: Model | ModelName,
     *,
@@ -44,6 +46,8 @@ def lamol(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -68,6 +72,10 @@ def lamol(
         limit: for `prepare`: rows to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

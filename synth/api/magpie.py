@@ -7,6 +7,7 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, output_at, several
 from synth.data.row import BASE, RENDERING
 from synth.engines.base import Sampling
@@ -17,10 +18,11 @@ from synth.generation.tools import open_tools
 from synth.methods.magpie import MagpieSettings, System, magpie_rows, system_prompts
 from synth.methods.magpie import magpie as method
 from synth.progress import Progress
-from synth.values import Rows, Seed, Temperature, Tokens, TopP, Turns, checked
+from synth.values import Count, Rows, Seed, Temperature, Tokens, TopP, Turns, checked
 
 
 @checked
+@on_ray
 def magpie(
     model: Model | ModelName,
     *,
@@ -40,6 +42,8 @@ def magpie(
     max_tokens: Tokens = 2048,
     logprob: bool = False,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -67,6 +71,10 @@ def magpie(
         logprob: record each last answer's log-probability (slower on vLLM).
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

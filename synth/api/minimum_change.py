@@ -3,6 +3,7 @@
 from dataclasses import replace
 
 from synth.api.dataset import Dataset
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
@@ -12,10 +13,11 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.minimum_change import COLUMNS, MinimumChangeSettings
 from synth.methods.minimum_change import minimum_change as method
 from synth.progress import Progress
-from synth.values import CountFromZero, Fraction, Limit, Seed, Temperature, Tokens, TopP, checked
+from synth.values import Count, CountFromZero, Fraction, Limit, Seed, Temperature, Tokens, TopP, checked
 
 
 @checked
+@on_ray
 def minimum_change(
     model: Model | ModelName,
     source: Source,
@@ -36,6 +38,8 @@ def minimum_change(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -65,6 +69,10 @@ def minimum_change(
         limit: rows of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

@@ -101,7 +101,7 @@ def load(
         stop=stop,
         options=options,
         trust_remote_code=trust_remote_code,
-        asking=Asking(template_args, mode, thinking_share, thought_tokens),
+        asking=Asking(dict(template_args), mode, thinking_share, thought_tokens),
     )
 
 

@@ -1,6 +1,7 @@
 """`synth.paraphrase`: human answers, restated by the model in its own words."""
 
 from synth.api.dataset import Dataset
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
@@ -10,10 +11,11 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.paraphrase import COLUMNS, ParaphraseSettings, style_name
 from synth.methods.paraphrase import paraphrase as method
 from synth.progress import Progress
-from synth.values import Limit, Samples, Seed, Temperature, Tokens, TopP, checked
+from synth.values import Count, Limit, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
 @checked
+@on_ray
 def paraphrase(
     model: Model | ModelName,
     source: Source,
@@ -32,6 +34,8 @@ def paraphrase(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -59,6 +63,10 @@ def paraphrase(
         limit: rows of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

@@ -36,12 +36,14 @@ ShardName = str | Shard
 """One of N parts of a run, as I/N: 1/8, 2/8, … 8/8."""
 
 
-def output_at(place: Place, *, restart: bool = False, shard: ShardName | None = None) -> Output:
+def output_at(place: Place | Output, *, restart: bool = False, shard: ShardName | None = None) -> Output:
     """The output at a place.
 
     Raises:
         UsageError: rows are not written in a file of that name, or a shard not there; or it is no shard.
     """
+    if isinstance(place, Output):
+        return place
     part = Shard.parse(shard) if isinstance(shard, str) else shard
     if isinstance(place, FirstRows) and part is not None:
         raise UsageError("`shard`: a preview is one of the whole run")

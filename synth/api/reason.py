@@ -2,6 +2,7 @@
 
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
@@ -15,10 +16,11 @@ from synth.methods.reason import COLUMNS, ReasonSettings
 from synth.methods.reason import reason as method
 from synth.methods.thoughts import Markers
 from synth.progress import Progress
-from synth.values import CountFromZero, Fraction, Limit, Samples, Seed, Temperature, Tokens, TopP, checked
+from synth.values import Count, CountFromZero, Fraction, Limit, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
 @checked
+@on_ray
 def reason(
     model: Model | ModelName,
     source: Source,
@@ -45,6 +47,8 @@ def reason(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -81,6 +85,10 @@ def reason(
         limit: rows of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

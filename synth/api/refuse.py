@@ -7,6 +7,7 @@ from dataclasses import replace
 from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at, sources_of
 from synth.engines.base import Sampling
 from synth.generation.inputs import prompts_of
@@ -15,10 +16,11 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.refuse import COLUMNS, RefuseSettings, open_labelled
 from synth.methods.refuse import refuse as method
 from synth.progress import Progress
-from synth.values import Limit, Samples, Seed, Temperature, Tokens, TopP, checked
+from synth.values import Count, Limit, Samples, Seed, Temperature, Tokens, TopP, checked
 
 
 @checked
+@on_ray
 def refuse(
     model: Model | ModelName,
     sources: Source | Sequence[Source],
@@ -32,6 +34,8 @@ def refuse(
     prompt_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -53,6 +57,10 @@ def refuse(
         limit: rows of each source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
@@ -12,10 +13,11 @@ from synth.generation.pipeline import generate, prompt_job
 from synth.methods.rephrase import CHUNKS, COLUMNS, RephraseSettings, chunking, ratio, style_name
 from synth.methods.rephrase import rephrase as method
 from synth.progress import Progress
-from synth.values import Limit, Seed, Temperature, Tokens, TopP, checked
+from synth.values import Count, Limit, Seed, Temperature, Tokens, TopP, checked
 
 
 @checked
+@on_ray
 def rephrase(
     model: Model | ModelName,
     source: Source,
@@ -31,6 +33,8 @@ def rephrase(
     max_tokens: Tokens = 2048,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -53,6 +57,10 @@ def rephrase(
         limit: documents of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

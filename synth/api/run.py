@@ -8,6 +8,7 @@ import pyarrow as pa
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.data.prompts import PromptSet
@@ -20,10 +21,11 @@ from synth.generation.pipeline import Job, generate, prompt_job
 from synth.generation.runner import Method, empty_rows
 from synth.methods.own import OwnMethod, OwnSettings, own_method, own_settings
 from synth.progress import Progress
-from synth.values import Limit, Rows, Seed, Temperature, Tokens, TopP, checked
+from synth.values import Count, Limit, Rows, Seed, Temperature, Tokens, TopP, checked
 
 
 @checked
+@on_ray
 def run(
     method: str | OwnMethod,
     model: Model | ModelName,
@@ -42,6 +44,8 @@ def run(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -73,6 +77,10 @@ def run(
         limit: rows of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

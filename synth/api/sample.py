@@ -2,6 +2,7 @@
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, output_at
 from synth.engines.base import Sampling
 from synth.engines.loading import load_begin_id, load_config, load_end_ids, window_of
@@ -11,10 +12,11 @@ from synth.generation.pipeline import Job, generate
 from synth.methods.sample import COLUMNS, SampleSettings, context_of, sample_rows
 from synth.methods.sample import sample as method
 from synth.progress import Progress
-from synth.values import Rows, Seed, Temperature, TopP, Window, checked
+from synth.values import Count, Rows, Seed, Temperature, TopP, Window, checked
 
 
 @checked
+@on_ray
 def sample(
     model: Model | ModelName,
     *,
@@ -27,6 +29,8 @@ def sample(
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -49,6 +53,10 @@ def sample(
         top_p: of the samples.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

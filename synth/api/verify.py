@@ -1,6 +1,7 @@
 """`synth.verify`: the answers, or the references, that a data set has: right, wrong or unscorable."""
 
 from synth.api.dataset import Dataset
+from synth.api.on_ray import RayAddress, on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.errors import UsageError
@@ -10,10 +11,11 @@ from synth.generation.pipeline import Job, generate
 from synth.methods.verify import COLUMNS, nothing_to_judge
 from synth.methods.verify import verify as method
 from synth.progress import Progress
-from synth.values import Limit, checked
+from synth.values import Count, Limit, checked
 
 
 @checked
+@on_ray
 def verify(
     source: Source,
     *,
@@ -26,6 +28,8 @@ def verify(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: RayAddress | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -47,6 +51,10 @@ def verify(
         limit: rows of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

@@ -10,13 +10,12 @@ import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Self
 
 from filters.verdict import VerifierSettings
 from filters.verifiers.registry import entry_of
-from synth.background import wait_for
 from synth.chat.derive import format_for, format_for_texts
 from synth.chat.format import ChatFormat
 from synth.engines.adapters import adapter_for, doubt_of
@@ -40,17 +39,9 @@ from synth.generation.asking import Asking
 from synth.generation.chat_model import NOT_OPEN, ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
 from synth.generation.prompt_files import load_prompt
+from synth.generation.running import engines_of
 from synth.generation.verification import Verifier
 from synth.progress import SILENT, Progress, clock
-
-
-@dataclass(slots=True)
-class _Running:
-    """The started engines of a model, shared by all objects for the same model."""
-
-    engine: Engine | None = None
-    scorer: Engine | None = None
-
 
 _ADDRESS = re.compile(r"@(https?://.*)$")
 ModelName = str | os.PathLike[str]
@@ -105,13 +96,13 @@ class Model:
         self.prefix, self.stop = prefix, stop
         self.asking = asking or Asking()
         self.trust_remote_code = trust_remote_code
-        self._running = _Running()
         locate(self.name)
         with remote_code(allowed=trust_remote_code):
             self._check_window()
             if self.options.adapter is not None and self.runs_in.here:
                 self.options = replace(self.options, adapter=adapter_for(self.options.adapter, self.name))
         check_options(self.kind, self.options)
+        self._running = engines_of(self.engine, self.name, self.options, trusted=trust_remote_code)
 
     @cached_property
     def tokenizer(self) -> Any:
@@ -175,9 +166,15 @@ class Model:
 
     def _again(self, name: ModelName, **changed: Any) -> "Model":
         """A model with the settings of this one, apart from those changed."""
-        same: dict[str, Any] = {"engine": self._asked, "prefix": self.prefix, "stop": self.stop}
-        same |= {"options": self.options, "trust_remote_code": self.trust_remote_code, "asking": self.asking}
-        return Model(name, **same | changed)
+        return Model(name, **self._settings() | changed)
+
+    def _settings(self) -> dict[str, Any]:
+        found: dict[str, Any] = {"engine": self._asked, "prefix": self.prefix, "stop": self.stop}
+        return found | {"options": self.options, "trust_remote_code": self.trust_remote_code, "asking": self.asking}
+
+    def description(self) -> "partial[Model]":
+        """A call that makes the same model in another process; it can be pickled, as a started engine cannot."""
+        return partial(Model, self.given, **self._settings())
 
     def written(self, prefix: str | None, stop: str | None) -> "Model":
         """This model with another `prefix` and `stop`, sharing its weights."""
@@ -252,16 +249,16 @@ class Model:
             UsageError: the engine or the model cannot be loaded.
         """
         with remote_code(allowed=self.trust_remote_code):
-            running = self._running
-            if running.engine is None:
+            started = self._running
+            if started.engine is None:
                 if self.runs_in.here and (doubt := doubt_of(self.options.adapter, self.name)):
                     progress.say(doubt)
-                running.engine = await self._start(self.engine, self.kind, self._why, progress, models)
-            if scores and not self.runs_in.scores and running.scorer is None:
+                started.engine = await self._start(self.engine, self.kind, self._why, progress, models)
+            if scores and not self.runs_in.scores and started.scorer is None:
                 progress.say(f"{self.kind} in process does not score texts: the model is loaded once more, to do that")
-                running.scorer = await self._start(SCORES_HERE, SCORES_HERE, "to score texts", progress, models)
+                started.scorer = await self._start(SCORES_HERE, SCORES_HERE, "to score texts", progress, models)
         thought_tokens = self.asking.thought_tokens
-        return ChatModel(running.engine, self.chat, self._of_rows, running.scorer, thought_tokens=thought_tokens)
+        return ChatModel(started.engine, self.chat, self._of_rows, started.scorer, thought_tokens=thought_tokens)
 
     async def _start(self, address: EngineChoice, kind: str, why: str, progress: Progress, models: int) -> Engine:
         options = replace(self.options, say=progress.say)
@@ -281,10 +278,7 @@ class Model:
 
     def close(self) -> None:
         """Free its memory. A run that needs it again loads it again."""
-        engines = [engine for engine in (self._running.engine, self._running.scorer) if engine is not None]
-        self._running.engine = self._running.scorer = None
-        for engine in engines:
-            wait_for(engine.close())
+        self._running.close()
 
     def __enter__(self) -> Self:
         return self

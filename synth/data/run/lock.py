@@ -11,7 +11,7 @@ import os
 from contextlib import suppress
 from pathlib import Path
 
-from synth.errors import UsageError
+from synth.errors import BusyError
 
 NAME = ".lock"
 ATTEMPTS = 1_000
@@ -25,7 +25,7 @@ def lock_directory(path: Path) -> int:
     after it is no longer there, so a lock counts only if the file that is locked is the one that bears the name now.
 
     Raises:
-        UsageError: another process has it.
+        BusyError: another process has it.
         OSError: the directory cannot be written.
     """
     for attempts_left in reversed(range(ATTEMPTS)):
@@ -42,12 +42,12 @@ def lock_directory(path: Path) -> int:
                 return handle
         except BlockingIOError as error:
             os.close(handle)
-            raise UsageError(f"another run is writing to {path}; wait for it, or choose another `output`") from error
+            raise BusyError(f"another run is writing to {path}; wait for it, or choose another `output`") from error
         except OSError:
             os.close(handle)
             raise
         os.close(handle)
-    raise UsageError(f"other runs are writing to {path}; wait for them, or choose another `output`")
+    raise BusyError(f"other runs are writing to {path}; wait for them, or choose another `output`")
 
 
 def unlock_directory(path: Path, handle: int) -> None:

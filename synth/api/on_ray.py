@@ -1,0 +1,67 @@
+"""Functions whose rows may be made by actors of Ray."""
+
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
+
+from synth.api.dataset import Dataset
+from synth.errors import UsageError
+from synth.generation.models import Model
+from synth.progress import Progress
+
+if TYPE_CHECKING:
+    from synth.distributed.call import Call
+
+P = ParamSpec("P")
+
+RayAddress = str
+"""Of a Ray cluster: HOST:PORT; or "auto", which is the one on this machine, where one is started if there is none."""
+
+APART = {
+    "shard": "a run on Ray is cut into blocks by itself",
+    "most": "each actor would spend as much; give each its own run, with `shard`",
+}
+"""Settings that do not go with Ray, and why."""
+
+
+def on_ray(function: Callable[P, Dataset]) -> Callable[P, Dataset]:
+    """A function that, where `ray` is given, is called by `actors` actors, each for one block of rows after another.
+
+    It takes `output`, `restart`, `progress` and `shard`, and leaves `ray` and `actors` to this decorator.
+    """
+    signature = inspect.signature(function)
+
+    @wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> Dataset:
+        given: dict[str, Any] = signature.bind(*args, **kwargs).arguments
+        if given.get("ray") is None:
+            if given.get("actors") is not None:
+                raise UsageError("`actors` are of a run on Ray: give `ray`")
+            return function(*args, **kwargs)
+        for name, why in APART.items():
+            if given.get(name) is not None:
+                raise UsageError(f"`{name}` does not go with `ray`: {why}")
+        from synth.api.places import output_at
+        from synth.distributed.run import run_on_ray
+
+        place = output_at(given.get("output"), restart=given.get("restart", False))
+        progress = given.get("progress", Progress())
+        made = _call(f"{function.__module__}:{function.__name__}", given)
+        return Dataset.of(place, run_on_ray(made, place, given["ray"], given.get("actors"), progress))
+
+    return call
+
+
+def _call(function: str, given: dict[str, Any]) -> "Call":
+    """The call that actors make. A model that is given by name alone is one model for all their blocks."""
+    from synth.distributed.call import Call
+
+    mine = {"ray", "actors", "output", "restart", "progress"}
+    arguments = {name: value for name, value in given.items() if name not in mine}
+    if arguments.get("source") == "-":
+        raise UsageError("`ray`: actors do not see this standard input: give the name of a file")
+    for name in ("model", "teacher"):
+        if arguments.get(name) is not None and not isinstance(arguments[name], Model):
+            arguments[name] = Model(arguments[name])
+    return Call(function, arguments)

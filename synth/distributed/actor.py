@@ -1,0 +1,165 @@
+"""The actor: a process that has the models of a run, and makes one block of its rows after another.
+
+Ray starts it, on whichever machine has room, and starts it anew when it dies. What it has made is in the directories of
+blocks, never in the actor: so it may die at any moment.
+"""
+
+import math
+import os
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from synth.data.run.shard import Shard
+from synth.data.run.versions import versions
+from synth.distributed.call import Call
+from synth.errors import BusyError, RunError, SynthError, UsageError
+from synth.generation.running import keep_engines
+from synth.progress import Meter, Progress
+from synth.stop import ask_all
+
+WORD = "driver"
+"""A file in the directory of blocks by which an actor knows that its machine has the same one."""
+
+BUSY_SECONDS = 60
+"""How long a block waits for the process that is writing it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Workplace:
+    """Where and how actors work.
+
+    Attributes:
+        blocks: the directory of blocks, which all machines share.
+        word: what the driver wrote into `WORD` there.
+        folder: the driver's working directory, which relative names are meant from.
+        version: the driver's version of synth.
+        beside: how many actors share a machine, at most.
+        restart: whether blocks that an earlier run left are made again.
+    """
+
+    blocks: str
+    word: str
+    folder: str
+    version: str
+    beside: int
+    restart: bool
+
+
+@dataclass(frozen=True)
+class _Told(Progress):
+    """Keeps what it is told until it is asked."""
+
+    lines: list[str] = field(default_factory=list)
+    at_work: list[int] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        """Keep one line, of those before the first row."""
+        if not self.at_work:
+            self.lines.append(line)
+
+    @contextmanager
+    def meter(self, title: str, unit: str = "rows") -> Iterator[Meter]:
+        """Keep how far it is."""
+        self.at_work.append(0)
+        yield self
+
+    def show(self, done: int, goal: int | None, text: str) -> None:
+        """See `Meter.show`."""
+        self.at_work[-1] = done
+
+    def at(self, done: int, goal: int | None) -> None:
+        """See `Meter.at`."""
+        self.at_work[-1] = done
+
+    def tell(self, text: str) -> None:
+        """See `Meter.tell`."""
+
+
+class EngineActor:
+    """Makes blocks. Errors of ours are returned: Ray would wrap what is raised."""
+
+    def __init__(self, call: bytes, place: Workplace) -> None:
+        self._packed, self._place = call, place
+        self._call: Call | None = None
+        self._told = _Told()
+        threads = max(1, math.floor((os.cpu_count() or 1) / place.beside))
+        os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray sets it to 1; torch reads it when it is imported
+
+    def ready(self) -> str | SynthError:
+        """The name of this machine, once it is seen to have what a run needs."""
+        place, host = self._place, socket.gethostname()
+        try:
+            if (here := versions().get("synth", "unknown")) != place.version:
+                raise UsageError(f"`ray`: {host} has synth {here}, the driver {place.version}: install the same there")
+            if not _reads(Path(place.blocks, WORD), place.word):
+                raise UsageError(
+                    f"{host} does not see {place.blocks}: give an `output` in a folder that all machines share"
+                )
+            with suppress(OSError):
+                os.chdir(place.folder)
+                if place.folder not in sys.path:  # functions of the user's own are imported from there
+                    sys.path.insert(0, place.folder)
+            keep_engines()
+            self._call = Call.unpacked(self._packed)
+            return host
+        except SynthError as error:
+            return error
+
+    def make(self, shard: Shard) -> SynthError | None:
+        """Make one block, or go on with it; returns the error that ended it, if there was one."""
+        try:
+            self._make(shard)
+            return None
+        except SynthError as error:
+            return error
+        except KeyboardInterrupt:
+            return RunError("it was interrupted")
+        except Exception as error:
+            traceback.print_exc()  # into the logs of Ray
+            return RunError(f"{type(error).__name__}: {error}")
+
+    def _make(self, shard: Shard) -> None:
+        assert self._call is not None
+        place = self._place
+        for left in reversed(range(BUSY_SECONDS)):
+            self._told = _Told()
+            try:
+                path = block_path(place.blocks, shard)
+                self._call(output=path, shard=shard, restart=place.restart, progress=self._told)
+                return
+            except BusyError:  # an actor of a driver that was killed has not ended yet
+                if not left:
+                    raise
+                time.sleep(1)
+
+    def report(self) -> tuple[int, list[str]]:
+        """Rows done of the block under way, and what was said before its first row since this was last asked."""
+        lines, told = [], self._told
+        while told.lines:
+            lines.append(told.lines.pop(0))
+        return (told.at_work[-1] if told.at_work else 0), lines
+
+    def stop(self) -> bool:
+        """Finish the rows in flight; whether any are."""
+        try:
+            return ask_all()
+        except KeyboardInterrupt:
+            return False
+
+
+def block_path(blocks: str | os.PathLike[str], shard: Shard) -> str:
+    """The directory of a block."""
+    return os.path.join(blocks, f"{shard.number:06d}")
+
+
+def _reads(path: Path, word: str) -> bool:
+    try:
+        return path.read_text(encoding="utf-8") == word
+    except OSError:
+        return False

@@ -1,0 +1,176 @@
+"""The blocks of a run on disk, and how far they make up the whole without a gap."""
+
+import json
+import math
+import secrets
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+
+from synth.data.output import StreamSink
+from synth.data.run.directory import RunDirectory
+from synth.data.run.record import RunRecord, read_record, refuse_changed
+from synth.data.run.shard import Shard
+from synth.data.write import replace_text
+from synth.distributed.actor import WORD, block_path
+from synth.distributed.plan import Plan
+from synth.errors import UsageError
+from synth.generation.acceptance import Acceptance
+from synth.generation.parts import Part, open_part
+
+SUFFIX = ".blocks"
+"""Of the directory beside an output that has its blocks until they are joined."""
+SHARES = 8
+"""Blocks for each actor, where rows suffice: a slow one makes fewer."""
+BATCHES = 4, 16
+"""Rows of a block, in batches of an engine: with fewer an engine would be half empty most of the time, as a block
+begins and ends; with more the last blocks are long in coming, and there are no more than that to wait for."""
+
+
+def block_rows(wanted: int | None, actors: int, at_once: int) -> int:
+    """How many rows a block has.
+
+    Args:
+        wanted: rows of the run, where known.
+        actors: who make them.
+        at_once: requests that one of them works on at once.
+    """
+    least, most = (batches * at_once for batches in BATCHES)
+    if wanted is None:
+        return least
+    size = min(max(math.ceil(wanted / (SHARES * actors)), least), most)
+    return max(1, min(size, math.ceil(wanted / actors)))
+
+
+class Blocks:
+    """The directory of blocks.
+
+    Attributes:
+        size: rows of a block.
+        finished: the numbers of those that are done and not joined yet.
+    """
+
+    def __init__(self, output: str, plan: Plan, size: int, *, restart: bool) -> None:
+        """Look at what is there; a run that goes on keeps the size of its blocks.
+
+        Raises:
+            UsageError: there are blocks of another run, or the directory cannot be made.
+        """
+        self.path = Path(output.rstrip("/") + SUFFIX)
+        self.word = secrets.token_hex(8)
+        self.finished: set[int] = set()
+        self._plan = plan
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            replace_text(self.path / WORD, self.word)
+        except OSError as error:
+            raise UsageError(f"cannot write to {self.path}: {error.strerror or error}") from error
+        earlier = {} if restart else {shard.number: record for shard, record in self._there()}
+        self.size = next((record.shard["block"] for record in earlier.values() if record.shard), size)
+        for number, record in earlier.items():
+            if record.finished:
+                self.finished.add(number)
+
+    def shard(self, number: int) -> Shard:
+        """A block as a shard of the run."""
+        return Shard(number, None, self.size, self.total)
+
+    @property
+    def total(self) -> int | None:
+        """Rows there are to work on; None where a run goes on until there are enough."""
+        return self._plan.total
+
+    @property
+    def last(self) -> int | None:
+        """The number of the last block; None where a run goes on until there are enough rows."""
+        return None if self.total is None else math.ceil(self.total / self.size)
+
+    def part(self, number: int) -> Part:
+        """A finished block.
+
+        Raises:
+            UsageError: it is damaged.
+        """
+        return open_part(Path(block_path(self.path, self.shard(number))))
+
+    def remove(self, number: int) -> None:
+        """Remove a block whose rows have landed in the output."""
+        shutil.rmtree(block_path(self.path, self.shard(number)), ignore_errors=True)
+
+    def clear(self) -> None:
+        """Remove all of them."""
+        shutil.rmtree(self.path, ignore_errors=True)
+
+    def leave(self) -> None:
+        """Leave what is done to the next call; nothing stays where there is nothing."""
+        (self.path / WORD).unlink(missing_ok=True)
+        with suppress(OSError):  # it is not empty
+            self.path.rmdir()
+
+    def _there(self) -> Iterator[tuple[Shard, RunRecord]]:
+        settings = json.loads(json.dumps(self._plan.record.settings))
+        planned = replace(self._plan.record, settings=settings)
+        for folder in sorted(self.path.iterdir()):
+            record = read_record(folder) if folder.is_dir() else None
+            if record is not None and record.shard is not None:
+                refuse_changed(folder, replace(record, shard=None), planned)
+                yield Shard.read(record.shard), record
+
+
+class Prefix:
+    """The rows of a run, in its output, as far as blocks have made them without a gap.
+
+    Attributes:
+        acceptance: what decides which are taken.
+        block: the number of the block that comes next.
+    """
+
+    def __init__(self, sink: RunDirectory | StreamSink, acceptance: Acceptance, blocks: Blocks) -> None:
+        self.sink, self.acceptance = sink, acceptance
+        self.block = sink.next // blocks.size + 1
+        self._blocks = blocks
+
+    @property
+    def complete(self) -> bool:
+        """Whether the run has all its rows, or gave up."""
+        return self.acceptance.reached or self.acceptance.gave_up or self.sink.next == self._blocks.total
+
+    def take(self, part: Part, maker: str) -> None:
+        """Take the rows of the next block, or those that are still wanted.
+
+        Args:
+            part: the block.
+            maker: who made it, for the record.
+
+        Raises:
+            RunError: the disk failed.
+            UsageError: the block is damaged.
+        """
+        begin = (self.block - 1) * self._blocks.size
+        if self.sink.next == begin:
+            self._count(part, maker)
+        for outcome in islice(part.outcomes(), self.sink.next - begin, None):
+            if self.complete:
+                return
+            self.acceptance.judge(outcome)
+            self.sink.commit(outcome)
+        self.block += 1
+
+    def _count(self, part: Part, maker: str) -> None:
+        """Count what a block took, with its first row: so it is counted once, however often a run is killed."""
+        record = self.sink.record
+        entry = next((one for one in record.joined if one["shard"] == maker), None)
+        if entry is None:
+            entry = {"shard": maker, "blocks": 0, "rows": 0, "attempts": 0, "seconds": 0.0}
+            entry |= {"prompt_tokens": 0, "completion_tokens": 0}
+            record.joined.append(entry)
+        entry["blocks"] += 1
+        entry["rows"] += part.record.accepted
+        entry["attempts"] += part.record.next
+        for name in ("seconds", "prompt_tokens", "completion_tokens"):
+            spent = getattr(part.record, name)
+            entry[name] += spent
+            setattr(record, name, getattr(record, name) + spent)

@@ -1,0 +1,136 @@
+"""A Ray cluster: joined by its address, or started on this machine for one run."""
+
+import importlib.metadata
+import os
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from synth.errors import UsageError
+
+NEEDS = "`ray` needs Ray {range}, not {found}: pip install 'synth[ray]'"
+OLDEST, BEYOND = (2, 60), (3,)
+ANY = "auto"
+"""The Ray that runs on this machine, or that the environment names; where there is none, one is started."""
+ANSWER_SECONDS = 5.0
+"""What answers a connection at all does so within this time; Ray itself would try for two minutes."""
+STORE_BYTES = 128 << 20
+"""Memory for objects of a Ray that is started here: rows go through files, so little is needed."""
+
+_HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
+"""How a client of gRPC, which Ray speaks, begins; the server then says its settings in a frame of type 4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What a Ray cluster has.
+
+    Attributes:
+        nodes: machines that run actors.
+        gpus: of all of them.
+    """
+
+    nodes: int
+    gpus: int
+
+
+@contextmanager
+def connected(address: str) -> Iterator[Cluster]:
+    """The cluster at an address while the body runs; one that the caller has joined before is used as it is, and left.
+
+    Args:
+        address: HOST:PORT, or `ANY`.
+
+    Raises:
+        UsageError: Ray is missing, is too old, or does not answer there, or the cluster has another version.
+    """
+    check_installed()
+    import ray
+
+    if ray.is_initialized():
+        yield _cluster(ray)
+        return
+    where = os.environ.get("RAY_ADDRESS") if address == ANY else address
+    if where and "://" not in where and where not in ("auto", "local"):
+        _check_answers(where)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        _join(ray, None if address == ANY else address)
+        for number, handler in handlers.items():  # Ray takes SIGTERM for itself
+            if handler is not None:
+                signal.signal(number, handler)
+        yield _cluster(ray)
+    finally:
+        ray.shutdown()
+
+
+def check_installed() -> None:
+    """Refuse a Ray that is missing or does not fit, without importing it.
+
+    Raises:
+        UsageError: it is.
+    """
+    span = f"{'.'.join(map(str, OLDEST))} or newer, before {BEYOND[0]}"
+    try:
+        found = importlib.metadata.version("ray")
+    except importlib.metadata.PackageNotFoundError:
+        raise UsageError(NEEDS.format(range=span, found="installed")) from None
+    version = tuple(int(part) for part in found.split(".")[:2] if part.isdecimal())
+    if not OLDEST <= version < BEYOND:
+        raise UsageError(NEEDS.format(range=span, found=found))
+
+
+def _check_answers(address: str) -> None:
+    host, _, port = address.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 1 << 16:
+        raise UsageError(f"`ray` {address} is no address: give HOST:PORT, as `ray start --head` prints it, or {ANY}")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), ANSWER_SECONDS) as connection:
+            connection.settimeout(ANSWER_SECONDS)
+            connection.sendall(_HELLO)
+            if connection.recv(4, socket.MSG_WAITALL)[3:] != b"\4":
+                raise UsageError(f"`ray` {address}: what answers there is no Ray")
+    except OSError as error:
+        raise UsageError(f"`ray` {address} does not answer ({error}): is `ray start --head` running there?") from error
+
+
+def _join(ray: Any, address: str | None) -> None:
+    quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": "ERROR", "configure_logging": True}
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    try:
+        if address is None and not _runs_here():
+            ray.init("local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+        else:
+            ray.init(address or ANY, **quiet)
+    except Exception as error:  # of many kinds, for many reasons
+        where = "on this machine" if address is None else f"at {address}"
+        hint = "" if os.environ.get("RAY_AUTH_MODE") else " (RAY_AUTH_MODE=token, if it asks for a token)"
+        reason = " ".join(str(error).split())
+        raise UsageError(f"`ray`: cannot use Ray {where}: {reason[:500]}{hint}") from error
+    ray._private.worker._worker_logs_enabled = False  # what Ray says of actors that die would go to standard output
+
+
+def _runs_here() -> bool:
+    """Whether the environment names a Ray, or `ray start` has left word of one on this machine that still answers."""
+    if os.environ.get("RAY_ADDRESS"):
+        return True
+    from ray._private.services import find_bootstrap_address
+
+    found = find_bootstrap_address(None)
+    if not found:
+        return False
+    try:
+        _check_answers(found)
+    except UsageError:
+        return False
+    return True
+
+
+def _cluster(ray: Any) -> Cluster:
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    at_work = [found for found in nodes if found.get("CPU", 0) > 0]
+    return Cluster(len(at_work), int(sum(found.get("GPU", 0) for found in at_work)))

@@ -1,0 +1,228 @@
+"""Runs on Ray: what actors make is what one process makes, whoever is killed; what cannot run is said in one line."""
+
+import importlib.metadata
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from synth.data.run.record import RunRecord, read_record
+from synth.distributed.blocks import block_rows
+from tests.cli.running import SYNTH
+from tests.cli.running import synth as run
+from tests.conftest import Here
+
+LIBRARIES = Path(sys.prefix, "ray")
+pytestmark = pytest.mark.skipif(not LIBRARIES.is_dir(), reason=f"{LIBRARIES} is not there: samples/install.sh VENV dev")
+
+
+Head = tuple[psutil.Process, str]
+"""The process whose children all others of a Ray are, and its address."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def libraries() -> Iterator[None]:
+    """Ray for this process, and for those that it starts."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(LIBRARIES))
+        patch.setenv("PYTHONPATH", str(LIBRARIES))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        yield
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """A Ray cluster of this machine, one for all tests."""
+    folder = tempfile.mkdtemp(prefix="ray")  # its sockets' names may not be long
+    for _ in range(3):  # on a busy machine a part of it may not be up when another looks for it
+        with socket.create_server(("", 0)) as free:
+            port = free.getsockname()[1]
+        start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port", str(port)]
+        options = ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", str(80 << 20)]
+        process = psutil.Popen(
+            [*start, *options, "--temp-dir", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        )
+        if any("Ray runtime started" in line for line in process.stdout):
+            break
+        process.wait()
+    drain = threading.Thread(target=process.stdout.read, daemon=True)
+    drain.start()
+    yield process, f"127.0.0.1:{port}"
+    everyone = [process, *process.children(recursive=True)]
+    process.terminate()
+    _, alive = psutil.wait_procs(everyone, 60)
+    shutil.rmtree(folder, ignore_errors=True)
+    assert not alive
+
+
+def actors(head: psutil.Process) -> list[psutil.Process]:
+    """The actors of ours that live."""
+    return [one for one in head.children(recursive=True) if one.name().startswith("ray::Engine")]
+
+
+def until(happens: Callable[[], object], process: "subprocess.Popen[str]", seconds: float = 300) -> None:
+    """Wait until something happens, while a process runs."""
+    end = time.monotonic() + seconds
+    while not happens():
+        assert process.poll() is None and time.monotonic() < end, process.stderr and process.stderr.read()
+        time.sleep(0.02)
+
+
+def journalled(out: Path) -> int:
+    """Rows in the journals of blocks that are under way."""
+    return sum(file.read_bytes().count(b"\n") for file in Path(f"{out}.blocks").glob("*/journal.jsonl"))
+
+
+def same(one: Path, other: Path) -> RunRecord:
+    """Two data sets are the same, byte for byte; the record of the second."""
+    files = sorted(str(file.relative_to(one)) for file in one.rglob("*.arrow"))
+    assert files == sorted(str(file.relative_to(other)) for file in other.rglob("*.arrow"))
+    assert all((one / file).read_bytes() == (other / file).read_bytes() for file in files)
+    first, second = read_record(one), read_record(other)
+    assert first is not None and second is not None and second.finished
+    counts = ("settings", "asked", "next", "accepted", "rejected", "reasons", "methods", "verdicts")
+    assert all(getattr(first, name) == getattr(second, name) for name in counts)
+    assert not Path(f"{other}.blocks").exists()
+    return second
+
+
+def test_two_actors_make_what_one_process_makes(head: Head, model: str, tmp_path: Path) -> None:
+    whole, out = tmp_path / "whole", tmp_path / "out"
+    command = ["magpie", "--model", model, "--engine", "transformers", "--device", "cpu", "--concurrency", 1, "--quiet"]
+    command += ["-n", 12, "--temperature", 0.3, "--max-tokens", 24]
+    assert run(*command, "-o", whole) == 0
+    assert run(*command, "-o", out, "--ray", head[1], "--actors", 2) == 0
+    record = same(whole, out)
+    assert record.reasons["duplicate"] and record.accepted == 12
+    assert sum(one["attempts"] for one in record.joined) >= record.next
+    assert record.completion_tokens == sum(one["completion_tokens"] for one in record.joined) > 0
+    assert "actor 1 on" in (out / "README.md").read_text()
+
+
+def test_whoever_is_killed_nothing_is_lost(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    process, address = head
+    monkeypatch.chdir(tmp_path)
+    lines = [json.dumps({"question": f"{n} + 1?", "answer": str(n + 1)}) for n in range(160)]
+    lines[7], lines[61] = '{"question": "and?"}', '{"question": 5}'
+    Path("rows.jsonl").write_text("\n".join(lines))
+    Path("slow_check.py").write_text(
+        "import time\ndef check(response, reference):\n    time.sleep(0.1)\n    return int(response) % 3 == 0\n"
+    )
+    whole, out = Path("whole"), Path("out")
+    command = ["verify", "rows.jsonl", "--verifier", "slow_check:check"]
+    assert run(*command, "-o", whole, "--quiet") == 0
+    on_ray = [*command, "-o", "out", "--ray", address, "--actors", "2"]
+
+    driver = subprocess.Popen([*SYNTH, *on_ray], stderr=subprocess.PIPE, text=True)
+    assert driver.stderr is not None
+    until(lambda: journalled(out), driver)
+    actors(process)[0].kill()
+    said = next((line for line in driver.stderr if "died" in line), "it was done before")
+    assert "goes on from its journal" in said
+    driver.send_signal(signal.SIGINT)
+    said = driver.stderr.read()
+    assert driver.wait() == 1 and "stopped; run this again to continue" in said, said
+    done = journalled(out)
+    assert done
+
+    driver = subprocess.Popen([*SYNTH, *on_ray], stderr=subprocess.PIPE, text=True)
+    until(lambda: journalled(out) > done, driver)
+    driver.kill()
+    driver.communicate()
+
+    assert run(*on_ray, "--quiet") == 0
+    assert same(whole, out).next == 160
+
+
+def test_an_engine_that_does_not_load_is_said_in_one_line(
+    head: Head, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path("no_engine.py").write_text(
+        "async def opened(model, tokenizer, options):\n    raise OSError('no such device')\n"
+    )
+    done = here("magpie", "--model", model, "-n", 4, "--engine", "no_engine:opened", "-o", "out", "--ray", head[1])
+    assert done.returncode == 2, done.stderr
+    assert "no such device" in done.stderr and "Traceback" not in done.stderr
+    assert [*tmp_path.glob("out*")] == []
+
+
+def test_a_ray_of_another_version(
+    head: Head, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here
+) -> None:
+    import ray
+
+    monkeypatch.setattr(ray, "__version__", "2.59.0")
+    done = here("magpie", "--model", model, "-n", 4, "-o", tmp_path / "out", "--ray", head[1])
+    assert done.returncode == 2 and "2.59.0" in done.stderr and len(done.stderr.splitlines()) == 2, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["-o", "out", "--ray", "rows.jsonl"], "--ray rows.jsonl is no address"),
+        (["-o", "out", "--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1 does not answer"),
+        (["-o", "out", "--ray", "SOMETHING"], "what answers there is no Ray"),
+        (["--ray", "127.0.0.1:1"], "give -o DIR or FILE"),
+        (["-o", "out", "--ray", "127.0.0.1:1", "--shard", "1/2"], "--shard does not go with --ray"),
+        (["-o", "out", "--actors", "2"], "--actors are of a run on Ray"),
+        (["-o", "out", "--ray", "127.0.0.1:1", "--temperature", "0.5", "--template-arg", "tools=1"], "--template-arg"),
+    ],
+)
+def test_what_is_refused_before_anything_starts(
+    options: list[str], said: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=_answer, args=[server], daemon=True).start()
+        options = [option.replace("SOMETHING", f"127.0.0.1:{server.getsockname()[1]}") for option in options]
+        done = here("magpie", "--model", model, "-n", 4, *options)
+    assert done.returncode == 2 and said in done.stderr.splitlines()[-1], done.stderr
+    assert os.listdir() == []
+
+
+def _answer(server: socket.socket) -> None:
+    try:
+        connection, _ = server.accept()
+    except OSError:  # nobody came
+        return
+    with connection:
+        connection.recv(64)
+        connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+
+@pytest.mark.parametrize(("found", "said"), [(None, "not installed"), ("2.9.1", "not 2.9.1"), ("3.0.0", "not 3.0.0")])
+def test_a_ray_that_is_missing_or_does_not_fit(
+    found: str | None, said: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here
+) -> None:
+    def version(_: str) -> str:
+        if found is None:
+            raise importlib.metadata.PackageNotFoundError
+        return found
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    done = here("magpie", "--model", model, "-n", 4, "-o", tmp_path / "out", "--ray")
+    assert done.returncode == 2 and said in done.stderr and "pip install 'synth[ray]'" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("wanted", "actors_there", "at_once", "rows"),
+    [(1_000_000, 4, 256, 4096), (40_000, 4, 256, 1250), (2_000, 4, 256, 500), (3, 8, 256, 1), (None, 4, 256, 1024)],
+)
+def test_the_size_of_blocks(wanted: int | None, actors_there: int, at_once: int, rows: int) -> None:
+    assert block_rows(wanted, actors_there, at_once) == rows
