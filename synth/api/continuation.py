@@ -2,7 +2,7 @@
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
@@ -30,7 +30,7 @@ def continuation(
     max_tokens: Tokens = 2048,
     limit: Limit | None = None,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.data.media.manifest import open_manifest
 from synth.engines.base import Sampling
@@ -38,7 +38,7 @@ def describe(
     max_tokens: Tokens = 2048,
     limit: Limit | None = None,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

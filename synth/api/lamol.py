@@ -8,7 +8,7 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.data.output import Output
 from synth.data.read import open_source
@@ -46,7 +46,7 @@ def lamol(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

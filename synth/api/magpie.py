@@ -7,7 +7,7 @@ import pyarrow as pa
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, output_at, several
 from synth.data.row import BASE, RENDERING
 from synth.engines.base import Sampling
@@ -42,7 +42,7 @@ def magpie(
     max_tokens: Tokens = 2048,
     logprob: bool = False,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

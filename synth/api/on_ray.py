@@ -15,9 +15,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 
-RayAddress = str
-"""Of a Ray cluster: HOST:PORT; or "auto", which is the one on this machine, where one is started if there is none."""
-
 APART = {
     "shard": "a run on Ray is cut into blocks by itself",
     "most": "each actor would spend as much; give each its own run, with `shard`",

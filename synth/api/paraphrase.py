@@ -1,7 +1,7 @@
 """`synth.paraphrase`: human answers, restated by the model in its own words."""
 
 from synth.api.dataset import Dataset
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
@@ -34,7 +34,7 @@ def paraphrase(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at, sources_of
 from synth.engines.base import Sampling
 from synth.generation.inputs import prompts_of
@@ -34,7 +34,7 @@ def refuse(
     prompt_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

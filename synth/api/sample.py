@@ -2,7 +2,7 @@
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, output_at
 from synth.engines.base import Sampling
 from synth.engines.loading import load_begin_id, load_config, load_end_ids, window_of
@@ -29,7 +29,7 @@ def sample(
     temperature: Temperature = 1.0,
     top_p: TopP = 1.0,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

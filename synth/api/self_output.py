@@ -6,7 +6,7 @@ from dataclasses import replace
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
-from synth.api.on_ray import RayAddress, on_ray
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
@@ -47,7 +47,7 @@ def self_output(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
-    ray: RayAddress | None = None,
+    ray: str | None = None,
     actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)

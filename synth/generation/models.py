@@ -102,7 +102,7 @@ class Model:
             if self.options.adapter is not None and self.runs_in.here:
                 self.options = replace(self.options, adapter=adapter_for(self.options.adapter, self.name))
         check_options(self.kind, self.options)
-        self._running = engines_of(self.engine, self.name, self.options, trusted=trust_remote_code)
+        self._running = engines_of(str(self.engine), self.name, self.options, trusted=trust_remote_code)
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -1,0 +1,59 @@
+"""Blocks that are planned, made one by one, and joined, here without Ray: what one process writes, byte for byte."""
+
+from pathlib import Path
+
+import pytest
+
+import synth
+from synth.api.places import output_at
+from synth.distributed.actor import block_path
+from synth.distributed.blocks import Blocks, Prefix
+from synth.distributed.plan import plan_of
+from synth.generation.acceptance import Acceptance
+from synth.progress import SILENT
+
+
+def test_blocks_make_up_the_whole(tmp_path: Path) -> None:
+    tasks = [{"question": f"{n} + 1?", "answer": str(n + n % 3)} for n in range(20)]
+    given = {"source": [*tasks, {"question": "and?"}], "verifier": "number", "progress": SILENT}
+    whole = synth.verify(**given, output=tmp_path / "whole")
+    plan = plan_of(lambda place: synth.verify(**given, output=place))  # type: ignore[arg-type]
+    assert (plan.total, plan.wanted, plan.record.command) == (21, 21, "verify")
+    output = output_at(tmp_path / "out")
+    assert output.path is not None
+    blocks = Blocks(output.path, plan, 6, restart=False)
+    assert blocks.last == 4 and not blocks.finished
+    for number in (2, 1, 4):
+        shard = blocks.shard(number)
+        synth.verify(**given, output=block_path(blocks.path, shard), shard=shard)
+    again = Blocks(output.path, plan, 1000, restart=False)  # the size stays that of the blocks that are there
+    assert (again.size, again.finished, again.shard(4)) == (6, {1, 2, 4}, blocks.shard(4))
+    with output.opened(plan.record, plan.schema) as sink:
+        prefix = Prefix(sink, Acceptance(sink, None, plan.rules), again)
+        for number in (1, 2):
+            prefix.take(again.part(number), f"actor {number}")
+        assert (prefix.block, prefix.complete, sink.next) == (3, False, 12)
+        synth.verify(**given, output=block_path(again.path, again.shard(3)), shard=again.shard(3))
+        for number in (3, 4):
+            prefix.take(again.part(number), "actor 1")
+        assert prefix.complete
+    files = [file.relative_to(whole.path) for file in whole.path.rglob("*.arrow")]
+    assert files
+    assert all((whole.path / file).read_bytes() == (tmp_path / "out" / file).read_bytes() for file in files)
+    joined = {one["shard"]: (one["blocks"], one["attempts"]) for one in sink.record.joined}
+    assert joined == {"actor 1": (3, 15), "actor 2": (1, 6)}
+
+
+def test_blocks_of_another_run_are_refused(tmp_path: Path) -> None:
+    given = {"source": [{"question": "1 + 1?", "answer": "2"}], "progress": SILENT}
+    plans = [
+        plan_of(lambda place, name=name: synth.verify(**given, verifier=name, output=place))  # type: ignore
+        for name in ("number", "exact")
+    ]
+    output = str(tmp_path / "out")
+    blocks = Blocks(output, plans[0], 6, restart=False)
+    shard = blocks.shard(1)
+    synth.verify(**given, verifier="number", output=block_path(blocks.path, shard), shard=shard)  # type: ignore[arg-type]
+    with pytest.raises(synth.UsageError, match=r"verifier\.name"):
+        Blocks(output, plans[1], 6, restart=False)
+    assert Blocks(output, plans[1], 6, restart=True).finished == set()
