@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pyarrow as pa
 
 from synth.data.output import Output
+from synth.data.row import INDEX
 from synth.data.run.record import RunRecord
 from synth.data.run.shard import Shard
 from synth.errors import UsageError
@@ -53,10 +54,11 @@ class _Asking(Output):
         """End the call: all its settings are checked, and no model is loaded."""
         recorded = record.shard or {}
         shard, rules = Shard.read(recorded), Rules.read(recorded)
-        raise _Found(Plan(replace(record, shard=None), schema, tuple(also_read), shard.total, rules))
+        whole = pa.schema([item for item in schema if item.name != INDEX.name])
+        raise _Found(Plan(replace(record, shard=None), whole, tuple(also_read), shard.total, rules))
 
 
-def plan_of(make: Callable[[Output], object]) -> Plan:
+def plan_of(make: Callable[[Any], object]) -> Plan:
     """The plan of a run.
 
     Args:

@@ -1,6 +1,7 @@
 """Blocks that are planned, made one by one, and joined, here without Ray: what one process writes, byte for byte."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -15,9 +16,9 @@ from synth.progress import SILENT
 
 def test_blocks_make_up_the_whole(tmp_path: Path) -> None:
     tasks = [{"question": f"{n} + 1?", "answer": str(n + n % 3)} for n in range(20)]
-    given = {"source": [*tasks, {"question": "and?"}], "verifier": "number", "progress": SILENT}
+    given: dict[str, Any] = {"source": [*tasks, {"question": "and?"}], "verifier": "number", "progress": SILENT}
     whole = synth.verify(**given, output=tmp_path / "whole")
-    plan = plan_of(lambda place: synth.verify(**given, output=place))  # type: ignore[arg-type]
+    plan = plan_of(lambda place: synth.verify(**given, output=place))
     assert (plan.total, plan.wanted, plan.record.command) == (21, 21, "verify")
     output = output_at(tmp_path / "out")
     assert output.path is not None
@@ -45,15 +46,15 @@ def test_blocks_make_up_the_whole(tmp_path: Path) -> None:
 
 
 def test_blocks_of_another_run_are_refused(tmp_path: Path) -> None:
-    given = {"source": [{"question": "1 + 1?", "answer": "2"}], "progress": SILENT}
+    given: dict[str, Any] = {"source": [{"question": "1 + 1?", "answer": "2"}], "progress": SILENT}
     plans = [
-        plan_of(lambda place, name=name: synth.verify(**given, verifier=name, output=place))  # type: ignore
-        for name in ("number", "exact")
+        plan_of(lambda place: synth.verify(**given, verifier="number", output=place)),
+        plan_of(lambda place: synth.verify(**given, verifier="exact", output=place)),
     ]
     output = str(tmp_path / "out")
     blocks = Blocks(output, plans[0], 6, restart=False)
     shard = blocks.shard(1)
-    synth.verify(**given, verifier="number", output=block_path(blocks.path, shard), shard=shard)  # type: ignore[arg-type]
+    synth.verify(**given, verifier="number", output=block_path(blocks.path, shard), shard=shard)
     with pytest.raises(synth.UsageError, match=r"verifier\.name"):
         Blocks(output, plans[1], 6, restart=False)
     assert Blocks(output, plans[1], 6, restart=True).finished == set()
