@@ -50,7 +50,7 @@ class _Asking(Output):
     def refuse_early(self, record: Callable[[], RunRecord]) -> None:
         """Nothing is there."""
 
-    def open(self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()) -> NoReturn:
+    def open(self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = (), *_: Any) -> NoReturn:
         """End the call: all its settings are checked, and no model is loaded."""
         recorded = record.shard or {}
         shard, rules = Shard.read(recorded), Rules.read(recorded)
