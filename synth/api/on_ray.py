@@ -39,9 +39,11 @@ def on_ray(function: Callable[P, Dataset]) -> Callable[P, Dataset]:
         for name, why in APART.items():
             if given.get(name) is not None:
                 raise UsageError(f"`{name}` does not go with `ray`: {why}")
-        from synth.api.places import output_at
+        from synth.api.places import FirstRows, output_at
         from synth.distributed.run import run_on_ray
 
+        if isinstance(given.get("output"), FirstRows):
+            raise UsageError("`ray`: the first rows are made by one engine, here: leave it out of a preview")
         place = output_at(given.get("output"), restart=given.get("restart", False))
         progress = given.get("progress", Progress())
         made = _call(f"{function.__module__}:{function.__name__}", given)

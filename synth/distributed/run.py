@@ -6,6 +6,7 @@ import os
 from synth.data.output import Output, closing_lines
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
+from synth.data.store.address import is_address
 from synth.distributed.actor import Workplace
 from synth.distributed.blocks import Blocks, Prefix, block_rows
 from synth.distributed.call import Call
@@ -38,6 +39,11 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
     """
     if output.path is None:
         raise UsageError("`ray`: rows that several machines make go through files: give `output` DIR or FILE")
+    if is_address(output.path):
+        raise UsageError(
+            f"`ray`: blocks of rows lie beside `output`, and {output.path} is elsewhere: give a folder that all machines "
+            "share"
+        )
     check_installed()
     packed = call.packed()
     plan = plan_of(lambda place: call(output=place, progress=progress))
@@ -91,15 +97,15 @@ def _gpus(call: Call, cluster: Cluster) -> int:
     if not cluster.gpus:
         return 0
     here = [model.options for model in call.models() if model.runs_in.here and model.options.device != "cpu"]
-    wanted = max((options.tensor_parallel * getattr(options, "data_parallel", 1) for options in here), default=0)
+    wanted = max((options.tensor_parallel * options.data_parallel for options in here), default=0)
     if wanted > cluster.gpus:
-        raise UsageError(f"`ray`: one actor takes {wanted} GPUs (`tensor_parallel`), and Ray has {cluster.gpus}")
+        raise UsageError(f"`ray`: one actor takes {wanted} GPUs (`tensor_parallel` × `data_parallel`), and Ray has {cluster.gpus}")
     return wanted
 
 
 def _at_once(call: Call) -> int:
     """Requests that the engine of an actor works on at once."""
-    return next((model.options.concurrency for model in call.models()), EngineOptions().concurrency)
+    return next((model.options.at_once for model in call.models()), EngineOptions().at_once)
 
 
 def _said(cluster: Cluster, actors: int, gpus: int, blocks: Blocks) -> str:

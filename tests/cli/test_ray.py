@@ -103,7 +103,7 @@ def same(one: Path, other: Path) -> RunRecord:
 def test_two_actors_make_what_one_process_makes(head: Head, model: str, tmp_path: Path) -> None:
     whole, out = tmp_path / "whole", tmp_path / "out"
     command = ["magpie", "--model", model, "--engine", "transformers", "--device", "cpu", "--concurrency", 1, "--quiet"]
-    command += ["-n", 12, "--temperature", 0.3, "--max-tokens", 24]
+    command += ["-n", 12, "--temperature", 0.05, "--max-tokens", 24]
     assert run(*command, "-o", whole) == 0
     assert run(*command, "-o", out, "--ray", head[1], "--actors", 2) == 0
     record = same(whole, out)
@@ -179,6 +179,8 @@ def test_a_ray_of_another_version(
         (["-o", "out", "--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1 does not answer"),
         (["-o", "out", "--ray", "SOMETHING"], "what answers there is no Ray"),
         (["--ray", "127.0.0.1:1"], "give -o DIR or FILE"),
+        (["-o", "memory://out", "--ray", "127.0.0.1:1"], "give a folder that all machines share"),
+        (["--preview", "2", "--ray", "127.0.0.1:1"], "leave it out of a preview"),
         (["-o", "out", "--ray", "127.0.0.1:1", "--shard", "1/2"], "--shard does not go with --ray"),
         (["-o", "out", "--actors", "2"], "--actors are of a run on Ray"),
         (["-o", "out", "--ray", "127.0.0.1:1", "--temperature", "0.5", "--template-arg", "tools=1"], "--template-arg"),
