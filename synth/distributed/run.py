@@ -41,8 +41,8 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
         raise UsageError("`ray`: rows that several machines make go through files: give `output` DIR or FILE")
     if is_address(output.path):
         raise UsageError(
-            f"`ray`: blocks of rows lie beside `output`, and {output.path} is elsewhere: give a folder that all machines "
-            "share"
+            f"`ray`: blocks of rows lie beside `output`, and {output.path} is elsewhere: "
+            "give a folder that all machines share"
         )
     check_installed()
     packed = call.packed()
@@ -99,7 +99,9 @@ def _gpus(call: Call, cluster: Cluster) -> int:
     here = [model.options for model in call.models() if model.runs_in.here and model.options.device != "cpu"]
     wanted = max((options.tensor_parallel * options.data_parallel for options in here), default=0)
     if wanted > cluster.gpus:
-        raise UsageError(f"`ray`: one actor takes {wanted} GPUs (`tensor_parallel` × `data_parallel`), and Ray has {cluster.gpus}")
+        raise UsageError(
+            f"`ray`: one actor takes {wanted} GPUs (`tensor_parallel` × `data_parallel`), and Ray has {cluster.gpus}"
+        )
     return wanted
 
 
