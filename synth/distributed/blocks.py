@@ -53,8 +53,15 @@ class Blocks:
         finished: the numbers of those that are done and not joined yet.
     """
 
-    def __init__(self, output: str, plan: Plan, size: int, *, restart: bool) -> None:
+    def __init__(self, output: str, plan: Plan, size: int, *, restart: bool, done: int = 0) -> None:
         """Look at what is there; a run that goes on keeps the size of its blocks.
+
+        Args:
+            output: of the whole run.
+            plan: of the whole run.
+            size: rows of a block, where there is none yet.
+            restart: remove the blocks that an earlier run left.
+            done: rows that are in the output already; blocks of no others are removed.
 
         Raises:
             UsageError: there are blocks of another run, or the directory cannot be made.
@@ -68,11 +75,12 @@ class Blocks:
             replace_text(self.path / WORD, self.word)
         except OSError as error:
             raise UsageError(f"cannot write to {self.path}: {error.strerror or error}") from error
-        earlier = {} if restart else {shard.number: record for shard, record in self._there()}
+        if restart:
+            self._remove_until(None)
+        earlier = {shard.number: record for shard, record in self._there()}
         self.size = next((record.shard["block"] for record in earlier.values() if record.shard), size)
-        for number, record in earlier.items():
-            if record.finished:
-                self.finished.add(number)
+        self._remove_until(done // self.size)
+        self.finished.update(number for number, one in earlier.items() if one.finished and number * self.size > done)
 
     def shard(self, number: int) -> Shard:
         """A block as a shard of the run."""
@@ -103,6 +111,12 @@ class Blocks:
     def clear(self) -> None:
         """Remove all of them."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+    def _remove_until(self, last: int | None) -> None:
+        """Remove the blocks up to a number, or all of them."""
+        for folder in self.path.iterdir():
+            if folder.name.isdecimal() and (last is None or int(folder.name) <= last):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def leave(self) -> None:
         """Leave what is done to the next call; nothing stays where there is nothing."""

@@ -191,7 +191,9 @@ class Driver:
         while self._number in self.blocks.finished:
             self._number += 1
         last = self.blocks.last
-        if self._suffices() or (last is not None and self._number > last):
+        if last is not None and self._number > last:
+            return None
+        if self._number > self.prefix.block and self._suffices():  # without the one that is to be joined next none is
             return None
         self._number += 1
         return self._number - 1

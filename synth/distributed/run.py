@@ -59,7 +59,7 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
             gpus = _gpus(call, cluster)
             actors = actors or (max(1, cluster.gpus // gpus) if gpus else cluster.nodes)
             size = block_rows(plan.wanted, actors, _at_once(call))
-            blocks = Blocks(os.path.abspath(output.path), plan, size, restart=output.restart)
+            blocks = Blocks(os.path.abspath(output.path), plan, size, restart=output.restart, done=sink.next)
             progress.say(_said(cluster, actors, gpus, blocks))
             workplace = Workplace(
                 str(blocks.path),

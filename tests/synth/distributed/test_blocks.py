@@ -7,11 +7,14 @@ import pytest
 
 import synth
 from synth.api.places import output_at
-from synth.distributed.actor import block_path
+from synth.distributed.actor import Workplace, block_path
 from synth.distributed.blocks import Blocks, Prefix
+from synth.distributed.driver import Driver, Team
 from synth.distributed.plan import plan_of
 from synth.generation.acceptance import Acceptance
 from synth.progress import SILENT
+
+PLACE = Workplace("blocks", "word", ".", "1", 1, restart=False)
 
 
 def test_blocks_make_up_the_whole(tmp_path: Path) -> None:
@@ -59,3 +62,22 @@ def test_blocks_of_another_run_are_refused(tmp_path: Path) -> None:
     with pytest.raises(synth.UsageError, match=r"verifier\.name"):
         Blocks(output, plans[1], 6, restart=False)
     assert Blocks(output, plans[1], 6, restart=True).finished == set()
+
+
+def test_blocks_that_were_joined_are_removed_and_the_next_one_is_always_made(tmp_path: Path) -> None:
+    given: dict[str, Any] = {"source": [{"question": f"{n} + 1?", "answer": str(n + 1)} for n in range(20)]}
+    given |= {"verifier": "number", "progress": SILENT}
+    plan = plan_of(lambda place: synth.verify(**given, output=place))
+    output = output_at(tmp_path / "out")
+    assert output.path is not None
+    blocks = Blocks(output.path, plan, 4, restart=False)
+    for number in (1, 2, 4):
+        shard = blocks.shard(number)
+        synth.verify(**given, output=block_path(blocks.path, shard), shard=shard)
+    again = Blocks(output.path, plan, 4, restart=False, done=9)  # it was killed before it removed the first two
+    assert again.finished == {4}
+    assert sorted(folder.name for folder in again.path.iterdir() if folder.is_dir()) == ["000004"]
+    with output.opened(plan.record, plan.schema) as sink:
+        acceptance = Acceptance(sink, 1, plan.rules)
+        driver = Driver(Team(1, 0, b"", PLACE), again, Prefix(sink, acceptance, again), SILENT, ray=None)
+        assert [driver._next(), driver._next()] == [1, None]  # what is done suffices, but for the one that comes next
