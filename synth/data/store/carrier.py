@@ -29,7 +29,8 @@ class Carrier:
 
     Attributes:
         carried: the files that the store has, each with a mark of what it held when it was carried.
-        records: digests of the records that the store may have: the last one that was carried, and one on its way.
+        records: digests of the records that the store is known to have: those found there, then the last one carried.
+        coming: of one that was sent; whether it is there, nobody can tell after a kill.
     """
 
     def __init__(self, fs: Any, root: str, work: Path, run: str, others: tuple[str, ...], state: Path) -> None:
@@ -47,6 +48,7 @@ class Carrier:
         self._run, self._others = run, others
         self.carried: dict[str, str] = {}
         self.records: list[str] = []
+        self.coming: str | None = None
 
     def path(self, name: str) -> str:
         """A file in the store."""
@@ -66,12 +68,13 @@ class Carrier:
         with suppress(OSError, ValueError):
             known = json.loads(self._state.read_text(encoding="utf-8"))
         self.carried, self.records = dict(known.get("carried", {})), list(known.get("records", []))
+        self.coming = known.get("coming")
         token = known.get("token")
         return token if isinstance(token, str) else None
 
     def remember(self, owner: Owner) -> None:
         """Keep what was carried, beside the directory."""
-        known = {"token": owner.token, "carried": self.carried, "records": self.records}
+        known = {"token": owner.token, "carried": self.carried, "records": self.records, "coming": self.coming}
         replace_text(self._state, json.dumps(known))
 
     def look(self) -> dict[str, bytes]:
@@ -83,7 +86,7 @@ class Carrier:
         run = self.path(self._run)
         found = self._fs.find(run) if self._fs.exists(run) else []
         inside = {name.lstrip("/").removeprefix(self._root.lstrip("/") + "/") for name in found}
-        names = {name for name in inside if is_shard(name) or _is_small(name)}
+        names = {name for name in inside if self._is_own(name) and (is_shard(name) or _is_small(name))}
         names |= {name for name in self._others if self._fs.exists(self.path(name))}
         self.carried = {name: self.carried.get(name, "?") for name in names}
         records = {name: self.read(f"{self._run}/{name}") for name in RECORDS}
@@ -123,9 +126,12 @@ class Carrier:
             if self.carried.get(name) != (mark := digest(small[name])):
                 if _is_record(name):
                     owner.check()
-                    self.records = [*self.records[-1:], mark]
+                    self.coming = mark
                     self.remember(owner)
-                self._send(owner, name, mark, partial(self._fs.pipe_file, self.path(name), small[name]))
+                retried(partial(self._fs.pipe_file, self.path(name), small[name]))
+                if _is_record(name):
+                    self.records, self.coming = [mark], None
+                self._sent(owner, name, mark)
         for name in last:
             self._send_file(owner, name, large[name])
         if remove:
@@ -143,10 +149,10 @@ class Carrier:
     def _send_file(self, owner: Owner, name: str, file: Path) -> None:
         stat = file.stat()
         if self.carried.get(name) != (mark := f"{stat.st_size} {stat.st_mtime_ns}"):
-            self._send(owner, name, mark, partial(self._fs.put_file, str(file), self.path(name)))
+            retried(partial(self._fs.put_file, str(file), self.path(name)))
+            self._sent(owner, name, mark)
 
-    def _send(self, owner: Owner, name: str, mark: str, send: Callable[[], Any]) -> None:
-        retried(send)
+    def _sent(self, owner: Owner, name: str, mark: str) -> None:
         self.carried[name] = mark
         self.remember(owner)
 
@@ -166,8 +172,13 @@ class Carrier:
             for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
                 name = file.relative_to(self._work).as_posix()
                 stays = file.name.startswith(".") or file.name.endswith(".tmp") or file.name == "journal.jsonl"
-                if file.is_file() and not stays and wanted(name):
+                if file.is_file() and not stays and self._is_own(name) and wanted(name):
                     yield name, file
+
+    def _is_own(self, name: str) -> bool:
+        """Whether a file is of the run: a folder below it may be another data set, with files of the same names."""
+        folders = {PurePosixPath(self._run, side) for side in _SIDES.values()}
+        return name in self._others or PurePosixPath(name).parent in folders
 
 
 def left_over(name: str) -> bool:

@@ -185,16 +185,14 @@ class WorkingCopy:
         carrier = self._carrier
         found = [digest(content) for content in carrier.look().values()]
         here = any((self._here.parent / self._run / name).is_file() for name in RECORDS)
-        known = any(one in carrier.records for one in found) or not (found or carrier.records)
-        if restart:
-            return
-        if here and known:
+        known = any(one in (*carrier.records, carrier.coming) for one in found) or not (found or carrier.records)
+        if not (here and known):
+            self._remove()
+            if found and not restart:
+                carrier.fetch()
+        elif not restart:
             self._wrote = True  # it may have been killed after it was complete and before it was carried
-            return
-        self._remove()
-        if found:
-            carrier.fetch()
-        carrier.records = found
+        carrier.records, carrier.coming = found, None
         carrier.remember(self._owner)
 
     def _carry_when_due(self) -> None:

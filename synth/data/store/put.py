@@ -2,7 +2,7 @@
 
 import json
 from functools import partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from synth.data.store.address import opened, reason, retried, shown
@@ -13,6 +13,9 @@ _LAST = ("README.md", "run.json", "scores.json", "state.json")
 """What says that a folder is whole, in the order in which it is put."""
 _UNDER_WAY = "progress.json"
 """Says that it is not; synth's readers say so, too."""
+
+_FOLDERS = tuple(map(PurePosixPath, (".", "rejected", "pairs")))
+"""Those of a data set that has shards; what else is in its folder may be another's."""
 
 
 def refuse_to_replace(address: str, *, force: bool) -> None:
@@ -54,7 +57,7 @@ def _put_folder(fs: Any, path: str, local: Path) -> None:
     if replaced:
         retried(partial(fs.pipe_file, f"{path}/{_UNDER_WAY}", b"{}"))
         retried(partial(fs.pipe_file, f"{path}/state.json", json.dumps({"_data_files": []}).encode()))
-        for name in [name for name in old if name.endswith(".arrow")]:
+        for name in [name for name in old if name.endswith(".arrow") and PurePosixPath(name).parent in _FOLDERS]:
             retried(partial(fs.rm_file, f"{path}/{name}"))
     for name in sorted(files, key=lambda name: (_LAST.index(name) if name in _LAST else -1, name)):
         retried(partial(fs.put_file, str(files[name]), f"{path}/{name}"))

@@ -19,7 +19,7 @@ from synth.data.row import BASE
 from synth.data.run import shards
 from synth.data.run.directory import RunDirectory
 from synth.data.run.invocation import command_line, remember
-from synth.data.run.record import RunRecord, read_record
+from synth.data.run.record import RECORDS, RunRecord, read_record
 from synth.data.store import address, cache, carrier, owner
 from synth.data.store.path import path_at
 from synth.errors import RunError, Stopped, UsageError
@@ -314,3 +314,38 @@ def test_commands_read_and_write_elsewhere(bucket: str, tmp_path: Path, here: He
     assert s3.cat_file(f"{bucket}/page.html").startswith(b"<!")
     itself = here("filter", f"{bucket}/mixed", "--dedup", "exact", "-o", f"{bucket}/mixed")
     assert itself.returncode == 2 and "is the input itself" in itself.stderr
+
+
+def test_another_data_set_below_a_run_stays() -> None:
+    place = "memory://below/exp"
+    part_of_a_run(place, 9)
+    whole_run(f"{place}/filtered", 5)
+    before = content(f"{place}/filtered")
+    whole_run(place)
+    whole_run(place, 12, restart=True, seed=2)
+    assert content(f"{place}/filtered") == before
+    assert (ids(place), ids(f"{place}/filtered")) == (expected(12), expected(5))
+
+
+def test_records_that_never_landed_do_not_cost_the_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    place, memory = "memory://never-landed/run", type(fsspec.filesystem("memory"))
+    part_of_a_run(place, 8)
+    pipe = memory.pipe_file
+
+    def die_at_a_record(self: Any, path: str, value: bytes, **more: Any) -> None:
+        if path.endswith(RECORDS):
+            os._exit(9)
+        pipe(self, path, value, **more)
+
+    for rows in (9, 10, 11):
+        if (child := os.fork()) == 0:  # what it does to a store in memory is its own
+            monkeypatch.setattr(memory, "pipe_file", die_at_a_record)
+            with contextlib.suppress(BaseException):
+                whole_run(place, rows)
+            os._exit(0)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    with Output(place).opened(RunRecord("test", {"seed": 1}), BASE) as sink:
+        assert isinstance(sink, RunDirectory)
+        assert sink.next == 9
+        fill(sink, ROWS)
+    assert ids(place) == expected(ROWS)
