@@ -6,6 +6,7 @@ from typing import Any
 
 from synth.data.output import Output
 from synth.data.row import records_of
+from synth.data.run.record import read_record
 from synth.data.run.shards import read_shards
 from synth.errors import UsageError
 from synth.evaluation.pipeline import ANSWERS
@@ -39,10 +40,11 @@ def join_evaluations(paths: Sequence[Path], names: Sequence[str], output: Output
         if asked != sorted(names):
             raise UsageError(f"{paths[0]} and {path} are of different models ({', '.join(asked) or 'none'}, in {path})")
     folder = Path(str(output.path)) / ANSWERS
+    scored = (folder.parent / "scores.json").exists()
     planned = [
         joining(
             [path / ANSWERS / name for path in paths],
-            Output(str(folder / name), restart=output.restart),
+            Output(str(folder / name), restart=output.restart or (not scored and _is_joining(folder / name))),
             None,
             progress,
         )
@@ -54,3 +56,9 @@ def join_evaluations(paths: Sequence[Path], names: Sequence[str], output: Output
         batches = read_shards(folder / name, record.shards)
         results.append(results_of(name, str(record.model), (row for batch in batches for row in records_of(batch))))
     return {"models": as_json(results)}
+
+
+def _is_joining(folder: Path) -> bool:
+    """Whether shards were joined there, by a call that may have been killed before it came to the scores."""
+    earlier = read_record(folder)
+    return earlier is not None and earlier.joining

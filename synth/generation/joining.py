@@ -121,7 +121,7 @@ def joining(paths: Sequence[Path], output: Output, rows: int | None, progress: P
     for part, schema in zip(parts, schemas, strict=True):
         if schema != schemas[0]:
             raise UsageError(f"{parts[0].path} and {part.path} have different columns: made by different releases?")
-    output = _free(output)
+    output = _free(output, _record(parts, target))
     attempts = None
     with progress.meter("join") as meter:
         if INDEX.name in schemas[0].names:
@@ -224,6 +224,7 @@ def _record(parts: Sequence[Part], target: int | None) -> RunRecord:
         seconds=sum(record.seconds for record in records),
         prompt_tokens=sum(record.prompt_tokens for record in records),
         completion_tokens=sum(record.completion_tokens for record in records),
+        joining=True,
         joined=[
             {
                 "shard": str(part.shard),
@@ -238,15 +239,24 @@ def _record(parts: Sequence[Part], target: int | None) -> RunRecord:
     )
 
 
-def _free(output: Output) -> Output:
-    """The output, where a joining that was killed begins anew.
+def _free(output: Output, record: RunRecord) -> Output:
+    """The output, where a joining that was killed begins anew; `record` is that of this one.
 
     Raises:
         UsageError: something else is there.
     """
     if output.path is None or output.restart:
         return output
-    earlier = read_record(output.folder)
-    if path_at(output.path).is_file() or (earlier is not None and (earlier.finished or not earlier.joined)):
-        raise UsageError(f"{output.called} exists; choose another `output`, or add `restart` to replace it")
+    earlier, place = read_record(output.folder), path_at(output.path)
+    killed = earlier is not None and earlier.joining
+    done = earlier is not None and earlier.finished is not None
+    if place.is_file():  # it may be killed when the file is there, and the rows beside it are not removed yet
+        free = killed and done and earlier is not None and earlier.joined == record.joined
+    elif output.folder.name != place.name:  # rows beside a file that is still to come
+        free = earlier is None or killed
+    else:
+        free = earlier is None or (killed and not done)
+    if not free:
+        there = output.called if place.exists() else output.folder
+        raise UsageError(f"{there} exists; choose another `output`, or add `restart` to replace it")
     return replace(output, restart=earlier is not None)

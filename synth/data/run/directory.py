@@ -127,6 +127,7 @@ class RunDirectory:
             command_line=fresh.command_line,
             model=fresh.model,
             versions=fresh.versions,
+            joining=False,
             finished=None,
             note=None,
         )
@@ -270,8 +271,10 @@ class RunDirectory:
         Args:
             note: what people should know of how it ended, such as a target that was not reached.
         """
-        self._complete(note)
-        self._unlock()
+        try:
+            self._complete(note)
+        finally:
+            self._unlock()
 
     @uninterrupted()
     def _complete(self, note: str | None) -> None:

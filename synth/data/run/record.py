@@ -47,6 +47,8 @@ class RunRecord:
     joined: list[dict[str, Any]] = field(default_factory=list)
     """Of a data set that was joined: for each shard its name, rows, attempts, seconds and tokens; of a run on Ray, for
     each actor, and the number of its blocks."""
+    joining: bool = False
+    """Whether shards are joined here, so that all its rows are in them, too; no longer when it goes on as a run."""
     command_line: str | None = field(default_factory=command_line)
     """The command line, without secrets."""
     next: int = 0
@@ -94,6 +96,8 @@ class RunRecord:
         fields = asdict(self)
         if self.servers is None:
             del fields["servers"]
+        if not self.joining:
+            del fields["joining"]
         return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
     def count(self, outcome: Outcome) -> None:

@@ -1,6 +1,7 @@
 """`synth.join`: what several calls with `shard` make, joined, is what one call makes."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -138,6 +139,10 @@ def test_evaluations(model: synth.Model, sums: list[dict[str, str]], tmp_path: P
     for name in ("b", "a"):
         files = [tmp_path / kind / "answers" / name / "data-00000.arrow" for kind in ("whole", "joined")]
         assert files[0].read_bytes() == files[1].read_bytes()
+    (tmp_path / "joined" / "scores.json").unlink()  # as where it was killed after the first model's answers
+    shutil.rmtree(tmp_path / "joined" / "answers" / "a")
+    again = synth.join(shards, output=tmp_path / "joined", progress=synth.SILENT)
+    assert isinstance(again, synth.Evaluation) and again.scores["models"] == whole.scores["models"]
     further = synth.evaluate(suites, output=tmp_path / "joined", **chosen)  # asks nothing
     assert further.scores["models"] == whole.scores["models"]
     with pytest.raises(synth.UsageError, match="are not done in shards"):

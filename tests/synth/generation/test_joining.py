@@ -100,6 +100,7 @@ def same(one: Path, other: Path) -> None:
             assert (one / name).read_bytes() == (other / name).read_bytes(), name
     records = [json.loads((path / "run.json").read_text()) for path in (one, other)]
     for record in records:
+        record.pop("joining", None)
         for name in ("joined", "command_line", "seconds", "prompt_tokens", "completion_tokens", "finished", "versions"):
             record.pop(name)
     assert records[0] == records[1]
@@ -246,15 +247,55 @@ def test_joined_into_a_file(tmp_path: Path, suffix: str) -> None:
         synth.join(shards, output=tmp_path / f"joined{suffix}", progress=SILENT)
 
 
-def test_a_joining_that_was_killed_begins_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def unfinish(path: Path, **fields: object) -> None:
+    """Leave a run as a kill before its end does."""
+    record = json.loads((path / "run.json").read_text()) | {"finished": None} | fields
+    (path / "progress.json").write_text(json.dumps(record))
+    (path / "run.json").unlink()
+
+
+def test_a_joining_that_was_killed_begins_anew(tmp_path: Path) -> None:
     shards = sharded(endless(30), tmp_path / "parts", 2)
     make(endless(30), tmp_path / "whole")
-    make(endless(10), tmp_path / "joined")
-    unfinished = json.loads((tmp_path / "joined" / "run.json").read_text()) | {"joined": [{}], "finished": None}
-    (tmp_path / "joined" / "progress.json").write_text(json.dumps(unfinished))
-    (tmp_path / "joined" / "run.json").unlink()
+    synth.join(shards, output=tmp_path / "joined", progress=SILENT)
+    unfinish(tmp_path / "joined", next=0, accepted=0, shards=[])
     synth.join(shards, output=tmp_path / "joined", progress=SILENT)
     same(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_an_unfinished_run_that_is_no_joining_stays(tmp_path: Path) -> None:
+    """A joined set that is being extended, and a run on Ray, say what they were joined from, too."""
+    shards = sharded(endless(30), tmp_path / "parts", 2)
+    synth.join(shards, output=tmp_path / "extended", progress=SILENT)
+    make(endless(40), tmp_path / "extended")
+    make(endless(30), tmp_path / "ray")
+    unfinish(tmp_path / "extended")
+    unfinish(tmp_path / "ray", joined=[{"shard": "an actor"}])
+    for name in ("extended", "ray"):
+        with pytest.raises(UsageError, match=f"{name} exists"):
+            synth.join(shards, output=tmp_path / name, progress=SILENT)
+
+
+def test_a_joining_into_a_file_that_was_killed_late_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its file is there, and after that, before the rows beside it are removed."""
+    shards = sharded(endless(30), tmp_path / "parts", 2)
+    others = sharded(endless(20), tmp_path / "others", 2)
+    synth.join(shards, output=tmp_path / "whole.jsonl", progress=SILENT)
+    file, beside = tmp_path / "joined.jsonl", tmp_path / "joined.jsonl.partial"
+    for step in ("_copy", "clear_run"):
+        with monkeypatch.context() as broken:
+            broken.setattr(f"synth.data.output.{step}", lambda *_: sys.exit("killed"))
+            with pytest.raises(SystemExit):
+                synth.join(shards, output=file, progress=SILENT)
+        assert (beside / "run.json").exists() and file.exists() == (step == "clear_run")
+    with pytest.raises(UsageError, match=r"joined\.jsonl exists"):
+        synth.join(others, output=file, progress=SILENT)
+    synth.join(shards, output=file, progress=SILENT)
+    assert file.read_bytes() == (tmp_path / "whole.jsonl").read_bytes() and not (beside / "run.json").exists()
+    make(endless(30), beside)
+    file.unlink()
+    with pytest.raises(UsageError, match=r"joined\.jsonl\.partial exists"):
+        synth.join(shards, output=file, progress=SILENT)
 
 
 def test_shards_killed_at_any_moment_join_exactly(tmp_path: Path) -> None:
