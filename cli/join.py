@@ -9,7 +9,8 @@ def command(call: Call) -> None:
     """Make one data set of the shards of a run.
 
     Each DIR is one that a command made with --shard I/N; all N are needed, in any order. The data set is the one that
-    a single process makes of all the rows, byte for byte. Rows over the number that was asked for are cut.
+    a single process makes of all the rows, byte for byte. Rows over the number that was asked for are cut. Of
+    score-tokens and rate --by reward it is the same rows in the same order, where they are more than a file of 5,000.
 
     \b
     Examples:

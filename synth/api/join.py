@@ -30,7 +30,8 @@ def join(
     What depends on other rows is decided here, in the order of rows: duplicates, equal shares of several tasks, and
     the end of a run that is to have so many rows after rejection. Each shard of such a run makes a little more than
     its part (2% and three times its square root), and what is over is cut. Where there is too little all the same,
-    the message says with which `rows` the shards go on.
+    the message says with which `rows` the shards go on. Runs that make rows in batches (`score_tokens`, `rate` by a
+    reward model) cut their files where a batch ends: of more than 5,000 rows these are the same in the same order.
 
     Args:
         shards: the directories of all shards, in any order.

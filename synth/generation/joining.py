@@ -6,6 +6,7 @@ joined leave the output as it is. Rows that came in whole batches, each shard a 
 """
 
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -89,7 +90,6 @@ class Joining:
 
     def _write_batches(self, sink: RunDirectory | StreamSink, meter: Meter) -> None:
         none, none_rejected = (pa.RecordBatch.from_pylist([], one) for one in (self.schema, self.schema.append(REASON)))
-        tokens = sink.record.tokens
         for part in self.parts:
             (names, folder, _), (rejected_names, rejected_folder, _) = part.tables()
             for batch in read_shards(folder, names, part.again):
@@ -97,9 +97,10 @@ class Joining:
             for batch in read_shards(rejected_folder, rejected_names, part.again):
                 sink.extend(none, batch, 0)
             sink.extend(none, none_rejected, part.record.next)
-            for name, value in part.record.tokens.items():
-                tokens[name] = tokens.get(name, 0) + value
             meter.show(sink.next, None, "written")
+        sums = [part.record.tokens for part in self.parts]
+        for name in dict.fromkeys(name for one in sums for name in one):  # the same in any order of adding
+            sink.record.tokens[name] = math.fsum(one.get(name, 0) for one in sums)
 
 
 def joining(paths: Sequence[Path], output: Output, rows: int | None, progress: Progress) -> Joining:
@@ -234,6 +235,7 @@ def _record(parts: Sequence[Part], target: int | None) -> RunRecord:
                 "prompt_tokens": part.record.prompt_tokens,
                 "completion_tokens": part.record.completion_tokens,
             }
+            | ({"servers": part.record.servers} if part.record.servers else {})
             for part in parts
         ],
     )

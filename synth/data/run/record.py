@@ -45,8 +45,8 @@ class RunRecord:
     """Of a shard: which part of the whole run it is (`synth.data.run.shard.Shard`), and by what rows are to be taken
     when it is joined with the others."""
     joined: list[dict[str, Any]] = field(default_factory=list)
-    """Of a data set that was joined: for each shard its name, rows, attempts, seconds and tokens; of a run on Ray, for
-    each actor, and the number of its blocks."""
+    """Of a data set that was joined: for each shard its name, rows, attempts, seconds, tokens and `servers`; of a run
+    on Ray, for each actor, and the number of its blocks."""
     joining: bool = False
     """Whether shards are joined here, so that all its rows are in them, too; no longer when it goes on as a run."""
     command_line: str | None = field(default_factory=command_line)

@@ -130,6 +130,15 @@ def test_shards_of_a_data_set_join_exactly(tmp_path: Path, rows: int, of: int) -
     same(tmp_path / "whole", tmp_path / "joined")
 
 
+def test_what_each_server_did_is_kept(tmp_path: Path) -> None:
+    shards = sharded(over(tmp_path / "in.jsonl", 10), tmp_path / "parts", 2)
+    record, servers = json.loads((shards[1] / "run.json").read_text()), [{"url": "http://gpu2:8000", "requests": 5}]
+    (shards[1] / "run.json").write_text(json.dumps(record | {"servers": servers}))
+    synth.join(shards, output=tmp_path / "joined", progress=SILENT)
+    joined = json.loads((tmp_path / "joined" / "run.json").read_text())["joined"]
+    assert [one.get("servers") for one in joined] == [None, servers]
+
+
 def test_blocks_of_an_open_number_join_exactly(tmp_path: Path) -> None:
     """Whoever hands out blocks until there are enough, or all, does not know beforehand how many."""
     job = over(tmp_path / "in.jsonl", 45)
@@ -170,12 +179,22 @@ def test_a_run_that_gives_up_gives_up_in_shards(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="gave up after 200 attempts") as alone:
         make(endless(100, bad=10**6), tmp_path / "whole")
     for number in (1, 2):
-        with pytest.raises(RunError, match="gave up after 200 attempts"):
+        with pytest.raises(RunError, match="gave up after 321 attempts"):
             make(endless(100, bad=10**6), tmp_path / "parts" / str(number), f"{number}/2")
     with pytest.raises(RunError) as joined:
         synth.join([*(tmp_path / "parts").iterdir()], output=tmp_path / "joined", progress=SILENT)
     assert str(joined.value) == str(alone.value)
     same(tmp_path / "whole", tmp_path / "joined")
+
+
+def test_a_shard_gives_up_late_and_goes_on_when_called_again(tmp_path: Path) -> None:
+    """Few of its first rows are good, fewer than a whole run has patience for, which has other rows besides."""
+    make(endless(10, bad=300), tmp_path / "late", "1/1")
+    with pytest.raises(RunError, match="gave up after 321 attempts"):
+        make(endless(10, bad=400), tmp_path / "later", "1/1")
+    make(endless(11, bad=400), tmp_path / "later", "1/1")
+    record = read_record(tmp_path / "later")
+    assert record is not None and record.accepted >= 11 and record.note is None and 400 < record.next < 521
 
 
 def test_what_cannot_be_joined_is_refused_in_one_line(tmp_path: Path) -> None:
