@@ -101,7 +101,7 @@ class Members:
 
     def refuse(self, server: Server, why: str) -> None:
         """Leave a server out that gives no access, until it does."""
-        if server.state != "refused":
+        if server.state not in ("refused", "left"):
             self._leave_out(server, "refused", why)
             if server.check is None or server.check.done():
                 self._check(server, waits=True)

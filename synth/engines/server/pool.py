@@ -133,25 +133,37 @@ class Pool:
 
     def _dispatch(self) -> None:
         """Give waiting requests to servers, as long as there is room."""
+        elsewhere = []  # orders for which only those have room that refused them
         while self._queue and self._load < self._ceiling:
-            order = self._queue[0]
-            server = None if order.done.done() else self._choose(order)
+            now = self._loop.time()
+            free = [server for server in self._members.servers if server.takes_one(now)]
+            if not free:
+                break
+            order = self._queue.popleft()
+            server = None if order.done.done() else self._choose(order, free)
             if server is None and not order.done.done():
-                return
-            self._queue.popleft()
+                elsewhere.append(order)
+                continue
             order.waiting = False
             if server is not None and not self._given_up(order):
                 self._start(order, server)
+        self._queue.extendleft(reversed(elsewhere))
 
-    def _choose(self, order: Order) -> Server | None:
-        """The server with the fewest requests among those with room, if possible one that has not failed this one."""
-        now = self._loop.time()
-        free = [server for server in self._members.servers if server.takes_one(now)]
-        if len(free) < 2:
-            return free[0] if free else None
+    def _choose(self, order: Order, free: list[Server]) -> Server | None:
+        """The server with the fewest requests among those with room, if possible one that has not failed this one.
+
+        One that refused it is asked again only where there is no other; None where others have no room.
+        """
+        if order.refused and self._others(order):
+            free = [server for server in free if server not in order.refused]
         there = {one.server for one in order.tries}
-        failed = {server for server, _ in order.failures}.union(order.refused)
-        return min(free, key=lambda server: (server in there, server in failed, len(server.tries)))
+        failed = {server for server, _ in order.failures}
+        return min(free, key=lambda server: (server in there, server in failed, len(server.tries)), default=None)
+
+    def _others(self, order: Order) -> bool:
+        """Whether there are servers that have not refused an order, and take it now or soon."""
+        there = (server for server in self._members.servers if server.state in ("well", "doubted"))
+        return any(server not in order.refused for server in there)
 
     def _start(self, order: Order, server: Server) -> None:
         one = Try(order, server, self._loop.time())
@@ -159,6 +171,7 @@ class Pool:
         server.add(one)
         self._load += 1
         one.task = self._loop.create_task(self._make(one))
+        one.task.add_done_callback(lambda _: self._ended_try(one))  # also where it is given up before it has begun
 
     async def _make(self, one: Try) -> None:
         """Make a try to its end."""
@@ -176,9 +189,10 @@ class Pool:
             self._refused(one, error)
         except Exception as error:
             order.fail(error)
-        finally:
-            self._remove(one)
-            self._dispatch()
+
+    def _ended_try(self, one: Try) -> None:
+        self._remove(one)
+        self._dispatch()
 
     def _remove(self, one: Try) -> None:
         """A try has ended: its place is free."""
@@ -250,12 +264,12 @@ class Pool:
     def _refused(self, one: Try, error: RequestError) -> None:
         """The server takes the request for a wrong one; that is so if a second one does, or there is none."""
         order = one.order
-        seconds = [server for server in self._members.servers if server.state == "well" and server is not one.server]
-        if order.refused or not seconds:
+        if one.server not in order.refused:
+            order.refused.append(one.server)
+        if len(order.refused) > 1 or not self._others(order):
             self._trouble = None
             order.fail(error)
             return
-        order.refused.append(one.server)
         self._remove(one)
         self._enqueue(order, first=True)
 
@@ -329,13 +343,12 @@ class Pool:
         usual = sorted(self._seconds)[int(NEARLY_ALL * (len(self._seconds) - 1))]
         limit = max((OVERDUE if self._queue else OVERDUE_AT_THE_END) * usual, SOONEST_OVERDUE)
         late = [one for one in running if not one.overdue and now - one.sent > limit]
+        late = [one for one in late if len(one.order.tries) < MOST_TRIES_AT_ONCE]  # else they are left to time out
         for one in sorted(late, key=lambda one: one.sent)[:allowed]:
             if one.order.done.done() or not self._budget.take():
                 continue
             one.server.put_off(one)
             self._load -= 1
-            if len(one.order.tries) >= MOST_TRIES_AT_ONCE:
-                min(one.order.tries, key=lambda old: old.sent).drop()
             self._enqueue(one.order, first=True)
 
     def _end_if_lost(self) -> None:

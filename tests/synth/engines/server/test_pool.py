@@ -305,6 +305,18 @@ def test_a_request_that_both_refuse_is_wrong(tiny_tokenizer: Any) -> None:
     with_engine(servers[0], tiny_tokenizer, use, options=options(), beside=servers[1:])
 
 
+def test_one_that_refuses_what_another_takes_is_not_the_second_too(tiny_tokenizer: Any) -> None:
+    good, bad = server_of(), server_of()
+
+    async def use(engine: ServerEngine) -> None:
+        await until(lambda: states(engine) == ["well", "well"])
+        good.always, bad.always = slow(0.01), status(400)
+        engine._pool._members.servers[0].level.limit = 1.0
+        assert await rows(engine) == EXPECTED
+
+    with_engine(good, tiny_tokenizer, use, options=options(), beside=[bad])
+
+
 # Addresses in a file.
 
 
