@@ -19,10 +19,11 @@ def hub_options() -> list[click.Parameter]:
         click.Option(
             ["--push"],
             metavar="USER/NAME",
-            help="When all is done, send it with its card to the Hugging Face Hub, too; it is private there. Run "
-            "again, it goes on where it was cut off. The token is that of `hf auth login`, or in HF_TOKEN.",
+            help="When all is done, send it with its card to the Hugging Face Hub, too; it is private there: a public "
+            "repository is refused without --public. Run again, it goes on where it was cut off. The token is that of "
+            "`hf auth login`, or in HF_TOKEN.",
         ),
-        click.Option(["--public"], is_flag=True, help="With --push: let everybody see what is made there."),
+        click.Option(["--public"], is_flag=True, help="With --push: let everybody see what is sent there."),
     ]
 
 
@@ -66,6 +67,11 @@ class ToHub:
             raise UsageError("`push` sends a whole set, and a shard is a part: give it to synth join")
         if given.get("dry_run") or given.get("preview"):
             raise UsageError("`push` sends what is made, and nothing is made here: leave it out")
+        if trainer := given.get("trainer"):
+            from synth.exports.trainers import gives_data_set
+
+            if not gives_data_set(trainer, given.get("form")):
+                raise UsageError(f"`push` sends a data set, and {trainer} loads another format: leave `push` out")
         from synth.api.push import prepare
 
         prepare(name, kind, public=public)

@@ -44,10 +44,10 @@ def push(
         folder: the directory of a data set, an evaluation or a model that is finished.
         name: of the repository, as USER/NAME; it is made where there is none.
         public: let everybody see a repository that is made; without this it is private. One that is there stays as it
-            is.
+            is, and a public one is refused without this.
         license: what the rows or the model may be used for, as the Hub calls it: apache-2.0, cc-by-4.0, … By default
             what the card on the Hub says already.
-        force: replace what the repository holds, if that is something else; its history stays.
+        force: replace what the repository holds, if that is something else, or more rows; its history stays.
         progress: is told how it goes.
 
     Returns:
@@ -55,7 +55,7 @@ def push(
 
     Raises:
         UsageError: the directory holds nothing that is finished; there is no token, or it has no right to write there;
-            or the repository holds something else.
+            or the repository holds something else, or is public and `public` is not given.
         RunError: the Hub cannot be reached or fails, or the disk is full; what was sent stays there.
         Stopped: a person stopped it.
     """

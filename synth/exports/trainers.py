@@ -122,6 +122,16 @@ def check(name: str, trainer: Trainer, format: Format, *, chosen: bool) -> None:
     raise UsageError(f"{name} takes no {format.name} data; it takes {', '.join(takes)}")
 
 
+def gives_data_set(trainer: str | OwnTrainer, form: object) -> bool:
+    """Whether what a trainer loads, in that format, is a dataset directory.
+
+    Raises:
+        UsageError: there is no such trainer.
+    """
+    _, loads = trainer_of(trainer)
+    return not loads.suffix and (loads.listing is None or form == "tokens")
+
+
 def data_path(trainer: Trainer, format: Format, output: Path) -> Path:
     """The file or directory of the data itself."""
     return output / DATA if trainer.listing is not None and format.of != "tokens" else output

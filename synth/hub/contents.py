@@ -1,9 +1,12 @@
 """What a directory holds that can be pushed: a data set, an evaluation, or a model; of each, what goes to the Hub."""
 
+import hashlib
+import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from synth.data.run.directory import SIDE_TABLES
 from synth.data.run.record import RunRecord, read_record
@@ -19,6 +22,8 @@ from synth.training.folder import UNDER_WAY
 Card = Callable[[str, str | None, Metadata], str]
 """Makes a card of the repository's name, a license, and the metadata of the card that is there."""
 RECORD, SCORES, PROGRESS = "run.json", "scores.json", "progress.json"
+PUSHED = "pushed"
+"""Key of the scores on the Hub: for each model a digest of what was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +39,7 @@ class Contents:
         card: makes the card.
         tables: what goes as Parquet.
         files: what goes as it is, by the path in the directory.
+        asked: of an evaluation, for each model a digest of what was asked.
     """
 
     folder: Path
@@ -44,6 +50,7 @@ class Contents:
     card: Card
     tables: list[Table] = field(default_factory=list)
     files: list[str] = field(default_factory=list)
+    asked: Mapping[str, str] = field(default_factory=dict)
 
 
 def contents_of(folder: Path) -> Contents:
@@ -81,8 +88,8 @@ def _finished(folder: Path) -> RunRecord | None:
 def _data_set(folder: Path, record: RunRecord | None) -> Contents:
     tables = [Table.of(folder, "default", "data")]
     tables += [Table.of(folder / side, side, side) for side in SIDE_TABLES if (folder / side / "state.json").is_file()]
-    if record is None:  # `synth export` writes none
-        record = RunRecord("export", {}, command_line=None, accepted=tables[0].rows)
+    if record is None:  # `synth export` writes none: it is known by its content
+        record = RunRecord("export", {"content": _content(folder)}, command_line=None, accepted=tables[0].rows)
 
     def card(name: str, license: str | None, held: Metadata) -> str:
         return dataset_card(name, tables, record, license, held)
@@ -92,10 +99,20 @@ def _data_set(folder: Path, record: RunRecord | None) -> Contents:
     return Contents(folder, "dataset", record, RECORD, said, card, tables)
 
 
+def _content(folder: Path) -> str:
+    """A digest of the rows in a dataset directory."""
+    digest = hashlib.sha256()
+    for entry in json.loads((folder / "state.json").read_text(encoding="utf-8"))["_data_files"]:
+        with open(folder / entry["filename"], "rb") as shard:
+            digest.update(hashlib.file_digest(shard, "sha256").digest())
+    return digest.hexdigest()
+
+
 def _evaluation(folder: Path) -> Contents:
     scores = read_scores(folder)
     try:
         names, shown = [str(model["name"]) for model in scores["models"]], str(score_table(scores))
+        asked = {str(model["name"]): _asked(folder, model) for model in scores["models"]}
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise UsageError(f"{folder / SCORES} is damaged ({error}); run synth eval again") from error
     tables = list(_answers(folder, names))
@@ -104,8 +121,17 @@ def _evaluation(folder: Path) -> Contents:
         return evaluation_card(name, tables, shown, license, held)
 
     plots = sorted(path.name for kind in ("*.svg", "*.png") for path in folder.glob(kind))
-    said = (folder / SCORES).read_text(encoding="utf-8", errors="replace")
-    return Contents(folder, "dataset", None, SCORES, said, card, tables, plots)
+    said = json.dumps(scores | {PUSHED: asked}, indent=2, ensure_ascii=False) + "\n"
+    return Contents(folder, "dataset", None, SCORES, said, card, tables, plots, asked)
+
+
+def _asked(folder: Path, model: Mapping[str, Any]) -> str:
+    """A digest of what a model was asked, and of which model: settings, with fingerprints of the suites."""
+    record = read_record(folder / ANSWERS / str(model["name"]))
+    other = [sorted(model.get(name) or ()) for name in ("perplexity", "lm_eval")]
+    settings = other if record is None else record.settings
+    told = json.dumps([model.get("model"), sorted(model["suites"]), settings], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()
 
 
 def _answers(folder: Path, models: list[str]) -> Iterator[Table]:

@@ -1,25 +1,28 @@
 """Sends a finished data set, evaluation or model to the Hub, in an order that may be cut off anywhere.
 
 First a card that says how many rows there are to be, and the record as `progress.json`; then the files, in commits of
-their own; last the record as `run.json`, which means that all is there. What the Hub has is not sent again.
+their own; last the record as `run.json`, which means that all is there. What the Hub has is not sent again. Before the
+content of a file that it has is replaced, `run.json` goes.
 """
 
 import hashlib
+import json
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RunRecord, differences, read_record
 from synth.data.write import replace_text
 from synth.errors import RunError, UsageError
 from synth.hub.cards import Metadata, metadata_of
-from synth.hub.contents import PROGRESS, RECORD, Contents, contents_of
+from synth.hub.contents import PROGRESS, PUSHED, RECORD, SCORES, Contents, contents_of
 from synth.hub.repository import Held, Repository
-from synth.progress import Progress
+from synth.progress import Progress, printable
 
 BATCH_BYTES, BATCH_FILES = 2 * 2**30, 50
 """Files are made, sent in one commit and removed, so many at a time; the temporary directory holds no more."""
@@ -37,11 +40,13 @@ class _There:
     Attributes:
         held: its files.
         record: of the run that was pushed there, or begun to be; None where there is none that can be read.
+        asked: of the evaluation that was; None likewise.
         metadata: of its card.
     """
 
     held: Mapping[str, Held]
     record: RunRecord | None
+    asked: Mapping[str, Any] | None
     metadata: Metadata
 
 
@@ -59,6 +64,7 @@ class Push:
         """
         self._contents, self._repository, self._progress, self._work = contents, repository, progress, work
         self._there = self._look()
+        self._begun = False
         self.sent = 0
 
     def _look(self) -> _There:
@@ -75,17 +81,28 @@ class Push:
         if fetched(RECORD) or fetched(PROGRESS):
             with suppress(UsageError):  # not a record of ours
                 record = read_record(self._work / "there")
-        return _There(held, record, metadata)
+        asked = None
+        if (scores := fetched(SCORES) or fetched(PROGRESS)) is not None:
+            with suppress(ValueError, LookupError, TypeError, RecursionError):  # not scores of ours
+                found = json.loads(scores.read_text(encoding="utf-8"))[PUSHED]
+                asked = found if isinstance(found, dict) else None
+        return _There(held, record, asked, metadata)
 
     def other(self) -> str:
-        """What the repository holds instead; "" where it is empty, or holds this run, whole or in part."""
+        """What the repository holds instead; "" where it is empty, or holds this run, whole or in part, and no more."""
         ours, there = self._contents.record, self._there
         if not there.held.keys() - _BESIDE:
             return ""
         if ours is not None and there.record is not None:
-            found = differences(there.record, ours)
-            return f"another run ({found})" if found else ""
-        return "" if ours is None and {self._contents.marker, PROGRESS} & there.held.keys() else "something else"
+            if found := differences(there.record, ours):
+                return f"another run ({found})"
+            more = there.record.accepted > ours.accepted
+            return f"more rows of this run ({there.record.accepted:,}, here {ours.accepted:,})" if more else ""
+        if ours is not None or there.asked is None:
+            return "something else"
+        now = self._contents.asked
+        changed = sorted(name for name, digest in there.asked.items() if now.get(name) != digest)
+        return f"another evaluation (of {_listed(changed)})" if changed else ""
 
     def run(self, *, license: str | None, replace: bool) -> None:
         """Send what is missing.
@@ -101,25 +118,38 @@ class Push:
         """
         contents = self._contents
         card = contents.card(self._repository.name, license, self._there.metadata)
+        begun = {CARD: card, PROGRESS: contents.said}
         gone = sorted(self._there.held.keys() - _BESIDE) if replace else []
         if gone:
             self._there.held = {path: one for path, one in self._there.held.items() if path not in gone}
         if contents.marker not in self._there.held:
-            self._commit({CARD: card, PROGRESS: contents.said}, "begin", gone)
+            self._begin(begun, gone)
         planned = {path for table in contents.tables for path in table.paths}
         total = len(planned) + len(contents.files)
         with self._progress.meter("push", "files") as meter:
-            for done, said in self._files():
+            for done, said in self._files(begun):
                 meter.show(done, total, said)
         folders = tuple(f"{table.folder}/" for table in contents.tables)
         stale = [path for path in self._there.held if path.startswith(folders) and path not in planned]
         self._commit({CARD: card, contents.marker: contents.said}, "finish", [PROGRESS, *stale])
 
-    def _files(self) -> Iterator[tuple[int, str]]:
-        """Send the files; how many are there after each commit, and the last one's name."""
+    def _begin(self, texts: Mapping[str, str], delete: list[str]) -> None:
+        """Say that not all is there, once."""
+        if not self._begun:
+            self._commit(texts, "begin", delete)
+            self._begun = True
+
+    def _files(self, begun: Mapping[str, str]) -> Iterator[tuple[int, str]]:
+        """Send the files; how many are there after each commit, and the last one's name.
+
+        Args:
+            begun: what says that not all is there, before the content of a file changes.
+        """
         contents = self._contents
         missing = [path for path in contents.files if not self._has(path, contents.folder / path)]
         if missing:
+            if self._there.held.keys() & missing:
+                self._begin(begun, [contents.marker])
             self._repository.send(contents.folder, self._says("files"), only=missing)
             self.sent += len(missing)
         done = len(contents.files)
@@ -133,6 +163,8 @@ class Push:
                 if self._has(path, made):
                     made.unlink()
                 else:
+                    if path in self._there.held:
+                        self._begin(begun, [contents.marker])
                     waiting, held = waiting + 1, held + made.stat().st_size
                 done += 1
                 if waiting == BATCH_FILES or held >= BATCH_BYTES:
@@ -149,10 +181,12 @@ class Push:
         self.sent += files
 
     def _has(self, path: str, file: Path) -> bool:
-        """Whether the Hub has this very file; of small ones the library looks by itself."""
+        """Whether the Hub has this very file."""
         held = self._there.held.get(path)
-        if held is None or held.sha256 is None or held.size != file.stat().st_size:
+        if held is None or held.size != file.stat().st_size:
             return False
+        if held.sha256 is None:
+            return hashlib.sha1(b"blob %d\0" % held.size + file.read_bytes()).hexdigest() == held.blob
         with open(file, "rb") as content:
             return hashlib.file_digest(content, "sha256").hexdigest() == held.sha256
 
@@ -201,6 +235,12 @@ def push(
         pushed.run(license=license, replace=bool(other))
         progress.say(f"{repository.url} has it all; {pushed.sent:,} files were sent now")
     return repository.url
+
+
+def _listed(names: list[str]) -> str:
+    """Names that come from the Hub, for a message."""
+    text = printable(", ".join(names))
+    return text if len(text) <= 60 else text[:59] + "…"
 
 
 @contextmanager

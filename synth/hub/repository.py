@@ -33,10 +33,12 @@ class Held:
     Attributes:
         size: in bytes.
         sha256: of a large file; None of one that is part of the commit itself.
+        blob: git's name of the content of a small file.
     """
 
     size: int
     sha256: str | None
+    blob: str
 
 
 class Repository:
@@ -64,10 +66,10 @@ class Repository:
             name: as "user/name".
             kind: what it holds.
             public: who sees a new one: everybody, or who made it and their organisation. One that is there stays as it
-                is.
+                is; a public one is refused without this.
 
         Raises:
-            UsageError: there is no token, or it has no right to write there; or such a name is not allowed.
+            UsageError: there is no token, or it has no right to write there; or such a name is not allowed, or public.
             RunError: the Hub cannot be reached, or fails.
         """
         from huggingface_hub import get_token
@@ -79,6 +81,11 @@ class Repository:
         with repository._one_line():
             repository._api.create_repo(name, repo_type=kind, private=not public, exist_ok=True)
             repository._api.auth_check(name, repo_type=kind, write=True)
+            if not public and repository._api.repo_info(name, repo_type=kind).private is False:
+                raise UsageError(
+                    f"{name} is public: everybody would see what is sent there; give `public` if they may, or choose "
+                    "another name"
+                )
         return repository
 
     def files(self) -> dict[str, Held]:
@@ -93,7 +100,7 @@ class Repository:
         with self._one_line():
             found = self._api.list_repo_tree(self.name, repo_type=self.kind, recursive=True)
             return {
-                entry.path: Held(entry.size, entry.lfs.sha256 if entry.lfs else None)
+                entry.path: Held(entry.size, entry.lfs.sha256 if entry.lfs else None, entry.blob_id)
                 for entry in found
                 if isinstance(entry, RepoFile)
             }

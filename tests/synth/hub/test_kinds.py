@@ -60,7 +60,14 @@ def test_models_and_data_of_the_hub_are_named(hub: Hub, tmp_path: Path) -> None:
     assert not repo.private and not [path for path in repo.files if "checkpoint" in path]
     assert "Trained." in hub.text("models/ann/tuned", "README.md")
     with pytest.raises(synth.UsageError, match="license"):
-        synth.push(folder, "ann/tuned", license="my own")
+        synth.push(folder, "ann/tuned", license="my own", public=True)
+    (folder / "config.json").write_text("{}")
+    hub.fail("POST .*/commit", 403, after=1)
+    with pytest.raises(synth.UsageError, match="no right"):
+        synth.push(folder, "ann/tuned", public=True)
+    assert "run.json" not in repo.files and "progress.json" in repo.files, (
+        "what is half replaced does not pass as whole"
+    )
 
 
 def test_an_evaluation(hub: Hub, tmp_path: Path) -> None:
@@ -77,6 +84,14 @@ def test_an_evaluation(hub: Hub, tmp_path: Path) -> None:
     commits = list(repo.commits)
     synth.push(scores, "ann/scores")
     assert repo.commits == commits
+    answers = tmp_path / "e" / "answers" / "a model" / "run.json"
+    answers.write_text(answers.read_text().replace('"seed": 0', '"seed": 7'))
+    with pytest.raises(synth.UsageError, match=r"another evaluation \(of a model\).*--force"):
+        synth.push(scores, "ann/scores")
+    synth.push(tmp_path / "e", "ann/scores", force=True)
+    repo.files["scores.json"] = b'{"models": [{"name": "a model"}]}'
+    with pytest.raises(synth.UsageError, match="something else"):
+        synth.push(scores, "ann/scores")
 
 
 def test_recordings_go_along(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -101,6 +116,23 @@ def test_recordings_go_along(hub: Hub, tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "3.wav").unlink()
     with pytest.raises(synth.UsageError, match=r"3\.wav"):
         synth.push(folder, "ann/sounds")
+
+
+def test_an_export(hub: Hub, here: Here, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.jsonl").write_text(json.dumps({"question": name, "answer": "2"}) + "\n")
+        synth.export(tmp_path / f"{name}.jsonl", tmp_path / name)
+    synth.push(tmp_path / "one", "ann/x")
+    commits = list(hub.repos["datasets/ann/x"].commits)
+    synth.export(tmp_path / "one.jsonl", tmp_path / "one", force=True)
+    synth.push(tmp_path / "one", "ann/x")
+    assert hub.repos["datasets/ann/x"].commits == commits, "the same rows"
+    with pytest.raises(synth.UsageError, match=r"another run \(content: .*--force"):
+        synth.push(tmp_path / "two", "ann/x")
+    for trainer in ("llama-factory", "ms-swift"):
+        done = here("export", tmp_path / "one", "--for", trainer, "-o", tmp_path / "for", "--push", "ann/new")
+        assert done.returncode == 2 and f"{trainer} loads another format" in done.stderr, done.stderr
+    assert not (tmp_path / "for").exists() and list(hub.repos) == ["datasets/ann/x"]
 
 
 def test_settings_are_refused_before_anything_is_made(hub: Hub, here: Here, tmp_path: Path) -> None:

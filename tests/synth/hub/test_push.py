@@ -228,6 +228,40 @@ def test_a_name_that_is_taken(hub: Hub, tmp_path: Path) -> None:
     assert metadata(hub)["license"] == "mit"
 
 
+def test_a_public_repository_is_refused_unless_that_is_asked(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path / "d", 5)
+    push(folder, public=True)
+    commits = list(hub.repos[REPO].commits)
+    with pytest.raises(synth.UsageError, match=r"ann/replay is public.*give `public`"):
+        push(made(folder, 12))
+    assert hub.repos[REPO].commits == commits
+    push(folder, public=True)
+
+
+def test_fewer_rows_do_not_replace_more(hub: Hub, tmp_path: Path) -> None:
+    push(made(tmp_path / "d", 30))
+    fewer = made(tmp_path / "fewer", 12)
+    with pytest.raises(synth.UsageError, match=r"more rows of this run \(24, here \d+\).*--force"):
+        push(fewer)
+    push(fewer, force=True)
+    assert json.loads(hub.text(REPO, "run.json"))["next"] == 12
+
+
+def test_what_is_half_replaced_does_not_pass_as_whole(hub: Hub, tmp_path: Path) -> None:
+    folder = made(tmp_path / "d", 10)
+    push(folder)
+    before = {path for path in hub.repos[REPO].files if path.startswith("data/")}
+    hub.fail("POST .*/commit", 403, after=1)
+    with pytest.raises(synth.UsageError, match="no right"):
+        push(made(folder, 14))  # in a file of the same name
+    there = hub.repos[REPO]
+    assert before <= there.files.keys() and there.commits[-1] == "synth push: begin"
+    assert "run.json" not in there.files and json.loads(hub.text(REPO, "progress.json"))["next"] == 14
+    hub.faults.clear()
+    push(folder)
+    assert "run.json" in there.files and "progress.json" not in there.files
+
+
 def test_a_full_disk(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made(tmp_path / "d", 60)
     monkeypatch.setattr(pushing, "BATCH_BYTES", 1)  # one file a commit
