@@ -18,6 +18,7 @@ from pathlib import Path
 from synth.data.run.shard import Shard
 from synth.data.run.versions import versions
 from synth.distributed.call import Call
+from synth.engines.open import settle_auto
 from synth.errors import BusyError, RunError, SynthError, UsageError
 from synth.generation.running import keep_engines
 from synth.progress import Meter, Progress
@@ -40,7 +41,7 @@ class Workplace:
         folder: the driver's working directory, which relative names are meant from.
         version: the driver's version of synth.
         beside: how many actors share a machine, at most.
-        restart: whether blocks that an earlier run left are made again.
+        engine: what "auto" means, as the driver decided; None where no model is used.
     """
 
     blocks: str
@@ -48,7 +49,7 @@ class Workplace:
     folder: str
     version: str
     beside: int
-    restart: bool
+    engine: str | None
 
 
 @dataclass(frozen=True)
@@ -106,6 +107,7 @@ class EngineActor:
                 if place.folder not in sys.path:  # functions of the user's own are imported from there
                     sys.path.insert(0, place.folder)
             keep_engines()
+            settle_auto(place.engine)
             self._call = Call.unpacked(self._packed)
             return host
         except SynthError as error:
@@ -131,7 +133,7 @@ class EngineActor:
             self._told = _Told()
             try:
                 path = block_path(place.blocks, shard)
-                self._call(output=path, shard=shard, restart=place.restart, progress=self._told)
+                self._call(output=path, shard=shard, progress=self._told)
                 return
             except BusyError:  # an actor of a driver that was killed has not ended yet
                 if not left:

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from synth.data.output import StreamSink
 from synth.data.run.directory import RunDirectory
-from synth.data.run.record import RunRecord, read_record, refuse_changed
+from synth.data.run.record import RunRecord, differences, read_record, refuse_changed
 from synth.data.run.shard import Shard
 from synth.data.write import replace_text
 from synth.distributed.actor import WORD, block_path
 from synth.distributed.plan import Plan
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 from synth.generation.acceptance import Acceptance
 from synth.generation.parts import Part, open_part
 
@@ -101,8 +101,18 @@ class Blocks:
 
         Raises:
             UsageError: it is damaged.
+            RunError: it is not what was to be made.
         """
-        return open_part(Path(block_path(self.path, self.shard(number))))
+        shard = self.shard(number)
+        part = open_part(Path(block_path(self.path, shard)))
+        if part.shard != shard:
+            raise RunError(f"{part.path} holds shard {part.shard}, not {shard}: `restart` makes all blocks again")
+        if differing := differences(part.whole(), self._planned()):
+            raise RunError(
+                f"{part.path} was made with other settings than the run's ({differing}): let all machines have the "
+                "same software and files; what was finished is kept"
+            )
+        return part
 
     def remove(self, number: int) -> None:
         """Remove a block whose rows have landed in the output."""
@@ -124,9 +134,12 @@ class Blocks:
         with suppress(OSError):  # it is not empty
             self.path.rmdir()
 
+    def _planned(self) -> RunRecord:
+        """The record of the whole run, as it is read."""
+        return replace(self._plan.record, settings=json.loads(json.dumps(self._plan.record.settings)))
+
     def _there(self) -> Iterator[tuple[Shard, RunRecord]]:
-        settings = json.loads(json.dumps(self._plan.record.settings))
-        planned = replace(self._plan.record, settings=settings)
+        planned = self._planned()
         for folder in sorted(self.path.iterdir()):
             record = read_record(folder) if folder.is_dir() else None
             if record is not None and record.shard is not None:

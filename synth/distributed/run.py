@@ -14,6 +14,7 @@ from synth.distributed.cluster import Cluster, check_installed, connected
 from synth.distributed.driver import Driver, Team
 from synth.distributed.plan import plan_of
 from synth.engines.base import EngineOptions
+from synth.engines.open import choose_engine
 from synth.errors import RunError, Stopped, UsageError
 from synth.generation.acceptance import Acceptance
 from synth.progress import Progress
@@ -67,7 +68,7 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
                 os.getcwd(),
                 versions().get("synth", "unknown"),
                 math.ceil(actors / cluster.nodes),
-                output.restart,
+                choose_engine("auto")[0] if any(call.models()) else None,
             )
             prefix = Prefix(sink, acceptance, blocks)
             driver = Driver(Team(actors, gpus, packed, workplace), blocks, prefix, progress)

@@ -143,6 +143,10 @@ def shown(engine: EngineChoice) -> str:
     return engine if isinstance(engine, str) else ", ".join(engine)
 
 
+_settled: str | None = None
+"""What "auto" means in this process, where that is settled."""
+
+
 def choose_engine(engine: EngineChoice) -> tuple[str, str]:
     """The kind of engine (a name in `ENGINES`, or a user's import path) that is chosen, and why, for progress lines.
 
@@ -166,6 +170,8 @@ def choose_engine(engine: EngineChoice) -> tuple[str, str]:
     if engine != "auto":
         near = did_you_mean(engine, (way for way in WAYS if way.islower()))
         raise UsageError(f"`engine` {engine} is unknown{near or '; take ' + ', '.join(WAYS)}")
+    if _settled is not None:
+        return _settled, "as the machine decided that plans the run"
     if importlib.util.find_spec("vllm") is None:
         return "transformers", "vLLM is not installed"
     import torch
@@ -173,6 +179,15 @@ def choose_engine(engine: EngineChoice) -> tuple[str, str]:
     if torch.cuda.is_available():
         return "vllm", f"vLLM is installed and there is a GPU ({torch.cuda.get_device_name()})"
     return "transformers", "there is no GPU, and vLLM takes long to start on a CPU; `engine` vllm uses it all the same"
+
+
+def settle_auto(kind: str | None) -> None:
+    """Have "auto" mean one kind of engine in this process, whatever is installed; None has it decided as usual.
+
+    So all machines of a run use the kind that its record names.
+    """
+    global _settled
+    _settled = kind
 
 
 def _own(path: str) -> Any:

@@ -14,7 +14,7 @@ from synth.distributed.plan import plan_of
 from synth.generation.acceptance import Acceptance
 from synth.progress import SILENT
 
-PLACE = Workplace("blocks", "word", ".", "1", 1, restart=False)
+PLACE = Workplace("blocks", "word", ".", "1", 1, None)
 
 
 def test_blocks_make_up_the_whole(tmp_path: Path) -> None:
@@ -61,7 +61,19 @@ def test_blocks_of_another_run_are_refused(tmp_path: Path) -> None:
     synth.verify(**given, verifier="number", output=block_path(blocks.path, shard), shard=shard)
     with pytest.raises(synth.UsageError, match=r"verifier\.name"):
         Blocks(output, plans[1], 6, restart=False)
+    path = Path(block_path(blocks.path, shard))
+    read_again = Blocks(output, plans[0], 6, restart=False)
+    assert read_again.part(1).shard == shard
+    path.rename(path.with_name("000002"))
+    with pytest.raises(synth.RunError, match=r"holds shard 1 \(of 6 rows\), not 2"):
+        read_again.part(2)
+    path.with_name("000002").rename(path)
+    synth.verify(**given, verifier="exact", output=path, shard=shard, restart=True)  # as software elsewhere might
+    with pytest.raises(synth.RunError, match=r"other settings than the run's \(.*verifier\.name"):
+        read_again.part(1)
+    assert path.is_dir()
     assert Blocks(output, plans[1], 6, restart=True).finished == set()
+    assert not path.exists()
 
 
 def test_blocks_that_were_joined_are_removed_and_the_next_one_is_always_made(tmp_path: Path) -> None:
