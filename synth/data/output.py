@@ -29,7 +29,7 @@ from synth.data.store.copy import WorkingCopy, working_place
 from synth.data.store.path import File, path_at
 from synth.data.store.put import put, refuse_to_replace
 from synth.data.write import FORMATS, open_writer
-from synth.errors import Stopped, UsageError
+from synth.errors import RunError, Stopped, UsageError
 from synth.progress import Progress
 
 FLUSH = 0.2
@@ -229,10 +229,18 @@ class Output:
             yield Path(here(path))
             return
         refuse_to_replace(path, force=force)
-        with tempfile.TemporaryDirectory(prefix="synth-") as folder:
-            place = Path(folder, PurePosixPath(path).name)
+        folder = tempfile.mkdtemp(prefix="synth-")
+        place, kept = Path(folder, PurePosixPath(path).name), False
+        try:
             yield place
-            put(place, path)
+            try:
+                put(place, path)
+            except RunError:  # which says where it is
+                kept = True
+                raise
+        finally:
+            if not kept:
+                shutil.rmtree(folder)
 
     def _copy(self) -> WorkingCopy | None:
         """The copy on this machine that is worked on; None where the output is on this machine itself."""
@@ -320,7 +328,12 @@ class Output:
         try:
             yield
         except BaseException as error:
-            sink.pause()
+            try:
+                sink.pause()
+            except RunError as failure:
+                if isinstance(error, KeyboardInterrupt):
+                    raise Stopped(f"{self.stopped()} ({failure})") from error
+                raise
             if isinstance(error, KeyboardInterrupt):
                 raise Stopped(self.stopped()) from error
             if self.keep is not None and not isinstance(error, Stopped | UsageError):

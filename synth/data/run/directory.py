@@ -259,11 +259,13 @@ class RunDirectory:
 
         A run that has finished no row leaves nothing behind: other settings may be tried in the same place.
         """
-        if self._journal is not None:
-            self.land()
-            if self._committed == 0 and not self._lines:
-                clear_run(self.path)
-        self._unlock()
+        try:
+            if self._journal is not None:
+                self.land()
+                if self._committed == 0 and not self._lines:
+                    clear_run(self.path)
+        finally:
+            self._unlock()
 
     def finish(self, note: str | None = None) -> None:
         """Land the rest, write the card and, last of all, `run.json`.

@@ -47,10 +47,14 @@ def working_place(address: str) -> Path:
     scheme, _, path = address.partition("://")
     if (why := _NOT_WRITTEN.get(scheme.lower())) is not None:
         raise UsageError(f"`output` {shown(address)}: {why}")
+    if "?" in path:
+        raise UsageError(f"`output` {shown(address)}: nothing is written to an address with a question mark")
     parts = [part for part in PurePosixPath(path).parts if part != "/"]
     if len(parts) < 2 or ".." in parts:
         raise UsageError(f"`output` {shown(address)} names nothing in a bucket: add a name, as in s3://bucket/run")
-    return _cached() / scheme.lower() / Path(*parts)
+    told = digest("/".join(parts).encode())[:8]  # two addresses may differ in what is not shown
+    first = shown(f"{scheme}://{parts[0]}").partition("://")[2]
+    return _cached() / scheme.lower() / f"{first}-{told}" / Path(*parts[1:])
 
 
 def _cached() -> Path:
@@ -105,7 +109,7 @@ class WorkingCopy:
             failure = self._end(complete=False)
             if isinstance(error, UsageError):
                 raise UsageError(str(error).replace(str(self._here), str(self._there))) from error
-            if failure is not None and isinstance(error, Stopped):
+            if failure is not None and isinstance(error, Stopped) and failure not in str(error):
                 raise Stopped(f"{error} ({failure})") from error
             raise
         self._end(complete=True)

@@ -5,6 +5,7 @@ import json
 import os
 import random
 import signal
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,6 +22,7 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.invocation import command_line, remember
 from synth.data.run.record import RECORDS, RunRecord, read_record
 from synth.data.store import address, cache, carrier, owner
+from synth.data.store.copy import working_place
 from synth.data.store.path import path_at
 from synth.errors import RunError, Stopped, UsageError
 from tests.conftest import Here
@@ -349,3 +351,49 @@ def test_records_that_never_landed_do_not_cost_the_copy(tmp_path: Path, monkeypa
         assert sink.next == 9
         fill(sink, ROWS)
     assert ids(place) == expected(ROWS)
+
+
+def failing_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise PermissionError("the disk of the store is full")
+
+    for name in ("pipe_file", "put_file"):
+        monkeypatch.setattr(type(fsspec.filesystem("memory")), name, fail)
+
+
+def test_what_cannot_be_put_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(ZeroDivisionError), Output("memory://kept/page.html").made(force=False) as place:
+        place.write_text("half")
+        raise ZeroDivisionError
+    assert not list(tmp_path.glob("synth-*"))
+    failing_store(monkeypatch)
+    with (
+        pytest.raises(RunError, match="It is kept there"),
+        Output("memory://kept/page.html").made(force=False) as place,
+    ):
+        place.write_text("whole")
+    assert place.read_text() == "whole"
+
+
+def test_a_password_names_no_folder() -> None:
+    one, two = (working_place(f"sftp://me:{word}@host/dir/run") for word in ("hunter2", "other"))
+    assert "hunter2" not in str(one) and "me" not in one.parts[-3] and one != two and one.name == "run"
+    assert working_place("memory://a/b/") == working_place("memory://a/b")
+    with pytest.raises(UsageError, match="question mark") as error:
+        working_place("abfs://box/run?sig=hunter2")
+    assert "hunter2" not in str(error.value)
+
+
+def test_stopped_while_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    output = Output("memory://stopped/run").opened(RunRecord("test", {"seed": 1}), BASE)
+    with pytest.raises(Stopped, match=r"^stopped; .*full") as error, output as sink:
+        assert isinstance(sink, RunDirectory)
+        fill(sink, 3)
+        failing_store(monkeypatch)
+        sink.land()
+        while sink.store._failure is None:  # type: ignore[attr-defined]
+            threading.Event().wait(0.01)
+        raise KeyboardInterrupt
+    assert str(error.value).count("full") == 1
+    assert isinstance(sink, RunDirectory) and not (sink.path / ".lock").exists()
