@@ -6,10 +6,11 @@ that no row falls to an estimate.
 Rows are many, so their sets, their keys and the pairs of row and bucket are on disk. A band's keys are sorted to find
 the buckets that rows share; the pairs go into ranges of rows; range by range, row by row, the candidates of a row are
 the rows of its buckets that stay. In memory are, a row, 8 bytes for the place of its set, 11 while a band is sorted,
-and 6 for each bucket that it shares.
+and 6 for each bucket that it shares; for each row that falls 24, and up to 85 while these are put in order.
 """
 
 import itertools
+from array import array
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -121,21 +122,20 @@ def _nearest(
     signed: Signatures, buckets: _Buckets, threshold: float, seeds: int, grow: bool
 ) -> tuple[Places, Places, NDArray[np.float64]]:
     """As `find_twins`, of rows with a set of their own."""
-    found: list[tuple[int, int]] = []
-    alike: list[float] = []
+    rows, twins, alike = array("q"), array("q"), array("d")
     for row, mine in buckets.of_rows():
         if row >= seeds:
             candidates = sorted({other for bucket in mine for other in buckets.staying(bucket)})
             twin, similarity = _most_alike(signed, row, candidates, threshold) if candidates else (-1, 0.0)
             if similarity >= threshold:
-                found.append((row, twin))
+                rows.append(row)
+                twins.append(twin)
                 alike.append(similarity)
                 continue
         if row < seeds or grow:
             for bucket in mine:
                 buckets.stays(row, bucket)
-    rows = np.array(found, np.int64).reshape(-1, 2)
-    return rows[:, 0], rows[:, 1], np.array(alike, np.float64)
+    return np.asarray(rows), np.asarray(twins), np.asarray(alike)
 
 
 def _most_alike(signed: Signatures, row: int, candidates: Sequence[int], threshold: float) -> tuple[int, float]:

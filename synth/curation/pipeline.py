@@ -7,7 +7,8 @@ each cluster) is a comparison like any other: it gives a reason to those not cho
 
 So the rows are gone through once for each comparison, together with the filters before it, and once more to write them.
 No more than a few blocks of rows are in memory beside what comparisons keep, and two bytes a row for what became of it;
-reasons are on disk until they are written.
+reasons that comparisons give, and filters before them, are on disk until they are written, and 8 bytes for each in
+memory say where it begins.
 """
 
 from collections import Counter
@@ -23,6 +24,7 @@ from synth.curation.frames import Block, blocks_of
 from synth.curation.judging import Compared, Comparison, Judge, OpenStep, judge_here, lines_of, naming, refused
 from synth.data.prompts import PromptSet
 from synth.data.row import REASON
+from synth.data.run.record import category_of
 from synth.errors import RunError
 
 EXAMPLES = 3
@@ -37,7 +39,7 @@ class Removal:
         step: the step.
         seen: rows that were left for it.
         removed: rows that it removed.
-        categories: how many for each category of reasons: the part before the colon.
+        categories: how many for each category of reasons (`synth.data.run.record.category_of`).
         examples: of each category the first rows by their index, and the particulars of their reasons.
     """
 
@@ -51,11 +53,12 @@ class Removal:
         """Count rows that it removed, by their index and with its reasons."""
         self.removed += len(reasons)
         for row, reason in zip(rows, reasons, strict=True):
-            category, _, particulars = reason.partition(":")
+            category = category_of(reason, self.categories)
             self.categories[category] += 1
             examples = self.examples.setdefault(category, [])
             if len(examples) < EXAMPLES:
-                examples.append((row, particulars.strip()))
+                own = reason.removeprefix(category).removeprefix(":")  # all of it, where that is "other"
+                examples.append((row, own.strip()))
 
 
 class Curation:

@@ -20,6 +20,7 @@ from synth.curation.frames import Block
 from synth.curation.judging import OpenStep, Outcome, Pending, judge
 from synth.engines.loading import remote_code, remote_code_allowed
 from synth.errors import RunError, UsageError
+from synth.interpreter import python
 
 
 class Processes:
@@ -49,6 +50,7 @@ class Processes:
         Raises:
             UsageError: a filter failed, or gave something else than a reason for each row.
             RunError: a process ended.
+            Exception: what else a filter raised.
         """
         if not steps:
             yield from ((block, []) for block, _ in pending)
@@ -76,12 +78,12 @@ class Processes:
                 "this again, with fewer `processes`"
             ) from error
         if fault is not None:
-            raise UsageError(fault)
+            raise fault
         found: list[Outcome] = outcomes
         return found
 
     def _start(self) -> Any:
-        call = [sys.executable, "-c", "from synth.curation.processes import work; work()"]
+        call = python("from synth.curation.processes import work; work()")
         pipe = subprocess.PIPE
         process = subprocess.Popen(call, stdin=pipe, stdout=pipe, start_new_session=True)  # Ctrl-C is for this one
         self._own.process = process
@@ -108,12 +110,24 @@ def _answer(requests: BinaryIO, replies: BinaryIO, context: FilterContext) -> No
             steps, block, left = pickle.load(requests)
         except EOFError:
             return
-        fault, outcomes = None, None
+        fault: Exception | None = None
+        outcomes = None
         try:
             for text, name, make in steps:
                 opened[name] = opened.get(name) or OpenStep(text, name, make(context))
             outcomes = judge([opened[name] for _, name, _ in steps], block, left)
-        except (UsageError, ValueError) as error:
-            fault = str(error)
+        except ValueError as error:
+            fault = UsageError(str(error))
+        except Exception as error:  # a fault of a filter's, which the other process raises as its own
+            fault = _portable(error)
         pickle.dump((fault, outcomes), replies, pickle.HIGHEST_PROTOCOL)
         replies.flush()
+
+
+def _portable(error: Exception) -> Exception:
+    """An exception that another process can read: itself, or what it says."""
+    try:
+        pickle.loads(pickle.dumps(error))
+    except Exception:  # its class may be made in any way
+        return RunError(f"{type(error).__name__}: {error}")
+    return error

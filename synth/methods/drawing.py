@@ -26,6 +26,7 @@ from synth.engines.base import EngineOptions
 from synth.engines.loading import load_tokenizer, remote_code
 from synth.engines.open import EngineChoice, open_engine
 from synth.errors import RequestError, RunError, SynthError
+from synth.interpreter import python
 from synth.methods.sample import SampleSettings, sample, sample_rows
 from synth.quiet import debugging
 
@@ -81,7 +82,7 @@ class Drawer:
         self._log: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 (lives with the process)
         debug = debugging()
         self._process = subprocess.Popen(
-            [sys.executable, "-c", f"{_DEAF}; from synth.methods.drawing import main; main()"],
+            python(f"{_DEAF}; from synth.methods.drawing import main; main()"),
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=None if debug else self._log,

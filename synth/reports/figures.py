@@ -19,7 +19,7 @@ from synth.data.pairs import SIDES, is_pairs
 from synth.data.plain import TEXT
 from synth.data.read import Rows
 from synth.data.row import PARTED, conversations_of
-from synth.data.run.record import RunRecord
+from synth.data.run.record import RunRecord, category_of
 from synth.data.schema.turns import holds_text
 from synth.data.views import CALLS, THOUGHTS, pieces
 from synth.errors import UsageError
@@ -204,7 +204,7 @@ def scan_rows(rows: Rows, *, rejected: bool = False) -> Scan:
             categories[name] = _counted(categories[name], batch.column(name))
         if rejected:
             for reason in column(batch, "reason"):
-                name = (reason or "").split(":", 1)[0]
+                name = category_of(reason or "", scan.reasons)
                 scan.reasons[name] = scan.reasons.get(name, 0) + 1
         if has_tokens and len(scan.scorers) < MOST_SCORERS and "scorer" in rows.schema.names:
             new = {text for text in column(batch, "scorer") if text} - set(scan.scorers)

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import UnionType
@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 RECORDS = ("run.json", "progress.json")
 """The record of a run that is finished, and of one that is not."""
+
+MOST_CATEGORIES = 1_000
+"""Categories of reasons that are counted by name: those of a user's function may be as many as the rows."""
+
+OTHER = "other"
+"""What reasons beyond these are counted under."""
 
 _SHARD = re.compile(r"data-\d{5,}\.arrow")
 
@@ -101,12 +107,12 @@ class RunRecord:
         return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
     def count(self, outcome: Outcome) -> None:
-        """Count one outcome in. Reasons are counted by their part before a colon."""
+        """Count one outcome in; see `category_of` for its reason."""
         if (cost := outcome.row.extra.get("cost")) is not None:
             self.cost = (self.cost or 0.0) + cost
         if outcome.reason is not None:
             self.rejected += 1
-            _increase(self.reasons, outcome.reason.split(":", 1)[0])
+            _increase(self.reasons, category_of(outcome.reason, self.reasons))
             return
         for row in (outcome.row, *outcome.more):
             self.accepted += 1
@@ -122,12 +128,18 @@ class RunRecord:
             for name in column.drop_null().to_pylist():
                 _increase(counts, name)
         for reason in rejected["reason"].to_pylist():
-            _increase(self.reasons, reason.split(":", 1)[0])
+            _increase(self.reasons, category_of(reason, self.reasons))
 
 
 def without(settings: dict[str, Any], *names: str) -> dict[str, Any]:
     """The settings apart from those named, which are recorded in another way."""
     return {name: value for name, value in settings.items() if name not in names}
+
+
+def category_of(reason: str, counts: Mapping[str, int]) -> str:
+    """What a reason is counted by: its part before a colon, or "other" where so many others are counted already."""
+    category = reason.split(":", 1)[0]
+    return category if category in counts or len(counts) < MOST_CATEGORIES else OTHER
 
 
 def _increase(counts: dict[str, int], name: str) -> None:

@@ -2,6 +2,7 @@
 
 import itertools
 import json
+import operator
 import random
 import signal
 import subprocess
@@ -17,7 +18,7 @@ import synth
 from synth.curation import frames
 from synth.curation.context import FilterContext
 from synth.curation.frames import blocks_of, columns_of
-from synth.curation.judging import Judge, judge_here
+from synth.curation.judging import Judge, OpenStep, judge_here
 from synth.curation.pipeline import Curation
 from synth.curation.processes import Processes
 from synth.curation.steps import open_steps, steps_of
@@ -168,6 +169,10 @@ def test_several_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     assert several.record.reasons == one.record.reasons and several.record.settings == one.record.settings
     with pytest.raises(synth.UsageError, match=r"column:verdict,min=1: "):
         synth.filter(source, "column:verdict,min=1", processes=2, progress=synth.SILENT)
+    prompts = open_prompts(open_rows(str(source)))
+    fails = OpenStep("odd", "odd", lambda frame: frame["row"], make=operator.methodcaller("absent"))
+    with Processes(2, FilterContext(columns_of(prompts))) as processes, pytest.raises(AttributeError, match="absent"):
+        list(Curation(prompts, [fails], processes.judge).rows())
     monkeypatch.setattr(sys, "executable", "/bin/false")
     with pytest.raises(synth.RunError, match=r"ended \(exit status 1\).*fewer `processes`"):
         synth.filter(source, "length:min=12", processes=2, progress=synth.SILENT)

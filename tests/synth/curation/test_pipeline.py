@@ -21,6 +21,7 @@ from synth.curation.steps import described, open_steps, read_step
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.row import MESSAGES
+from synth.data.run.record import MOST_CATEGORIES, OTHER, RunRecord
 from synth.errors import UsageError
 
 
@@ -245,6 +246,26 @@ def test_functions_of_the_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     for name, words in (("numbers", "of type Int"), ("broken", "nothing"), ("few", "1 values"), ("absent", "imported")):
         with pytest.raises(UsageError, match=words):
             reasons(name)
+
+
+def test_as_many_reasons_as_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows keep their own; of those that are counted, and shown, no more than so many have names."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    (tmp_path / "mine_of_length.py").write_text(
+        "import polars as pl\ndef over(frame): return pl.format('too long by {}', pl.col('row'))\n"
+    )
+    count = MOST_CATEGORIES + 200
+    found = run(tasks_of(tmp_path, [pair(f"q {n}", "a") for n in range(count)]), ("filter", "mine_of_length:over"))
+    assert found.reasons == [f"over / too long by {n}" for n in range(count)]
+    [removal] = found.removals
+    assert len(removal.categories) == len(removal.examples) == MOST_CATEGORIES + 1
+    assert removal.categories[OTHER] == 200 and removal.categories["too long by 0"] == 1
+    assert removal.examples[OTHER][0] == (MOST_CATEGORIES, f"too long by {MOST_CATEGORIES}")
+    record = RunRecord("filter", {})
+    none = pa.record_batch({"method": pa.nulls(0, pa.string()), "verdict": pa.nulls(0, pa.string())})
+    record.count_batches(none, pa.record_batch({"reason": found.reasons}))
+    assert len(record.reasons) == MOST_CATEGORIES + 1 and record.reasons[OTHER] == 200 and record.rejected == count
 
 
 @pytest.mark.parametrize(
