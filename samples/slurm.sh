@@ -5,7 +5,10 @@
 #
 # makes replay.parts/1 … 8, then replay. The same line again goes on with what was killed, failed or ran out of time;
 # finished shards are left as they are. What the jobs ask Slurm for is in variables that sbatch reads itself:
-# SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_GPUS, … The folder must be one that all nodes share.
+# SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_GPUS, … The folder must be one that all nodes share. Where the shards had
+# too few rows, ROWS is how many are wanted, and -n the larger number that `synth join` tells:
+#
+#   ROWS=1000000 samples/slurm.sh replay 8 magpie --model Qwen/Qwen2.5-7B-Instruct -n 1010000
 set -euo pipefail
 output=$1 shards=$2
 shift 2
@@ -18,4 +21,4 @@ join=(synth join)
 for ((number = 1; number <= shards; number++)); do
     join+=("$output.parts/$number")
 done
-sbatch --dependency="afterok:${array%%;*}" --output="$output.parts/join.log" --wrap "$(printf '%q ' "${join[@]}" -o "$output")"
+sbatch --dependency="afterok:${array%%;*}" --kill-on-invalid-dep=yes --output="$output.parts/join.log" --wrap "$(printf '%q ' "${join[@]}" ${ROWS:+--rows "$ROWS"} -o "$output")"

@@ -3,7 +3,8 @@
 #
 #   HOSTS="gpu1 gpu2 gpu3" samples/ssh.sh replay magpie --model Qwen/Qwen2.5-7B-Instruct -n 1000000
 #
-# makes replay.parts/1 … 3, then replay. The same line again goes on with what was killed or failed.
+# makes replay.parts/1 … 3, then replay. The same line again goes on with what was killed or failed. Where the shards
+# had too few rows, ROWS (as HOSTS) is how many are wanted, and -n the larger number that `synth join` tells.
 set -euo pipefail
 output=$1
 shift
@@ -24,4 +25,4 @@ if [ $failed != 0 ]; then
     echo "a shard did not finish: see $output.parts/*.log; run this again to go on" >&2
     exit 1
 fi
-exec synth join "${shards[@]}" -o "$output"
+exec synth join "${shards[@]}" ${ROWS:+--rows "$ROWS"} -o "$output"

@@ -79,3 +79,6 @@ def test_the_scripts_make_what_one_process_makes(tmp_path: Path, machines: dict[
         for name in ("data-00000.arrow", "dataset_info.json"):
             assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / joined / name).read_bytes()
         assert len(json.loads((tmp_path / joined / "run.json").read_text())["joined"]) == 2
+    machines["ROWS"] = "20"  # is for the joining alone, which says that this run has all rows and no target
+    for script in (slurm, [str(SAMPLES / "ssh.sh"), "by ssh", *command]):
+        assert "-n: a run of synth verify has no target" in run(*script).stderr
