@@ -287,10 +287,8 @@ def _directory(path: File, name: str) -> Rows:
         if kind := kind_of(path):
             raise UsageError(f"{path} {kind}")
         return _files(files_in(path), str(path))
-    if not shards:
-        return Rows(name, pa.schema([]), lambda: iter(()))
     _regular(shards)
-    rows = Rows(name, *open_arrow(shards, alike=True))
+    rows = Rows(name, *open_arrow(shards, alike=True)) if shards else Rows(name, pa.schema([]), lambda: iter(()))
     if (path / "progress.json").exists():
         rows.notes.append(f"{path} is still being written, or its run was stopped: these are its rows so far")
     return rows

@@ -122,7 +122,12 @@ class Carrier:
         begins = not any(
             map(_is_record, self.carried)
         )  # then a record comes first: it says what this is, and lists none
-        for name in sorted(small, key=lambda name: (not (begins and _is_record(name)), *_rank(name))):
+        under_way = f"{self._run}/progress.json"  # a reader is told of it before the list of shards is replaced
+
+        def waits(name: str) -> bool:
+            return not ((begins and _is_record(name)) or (name == under_way and name not in self.carried))
+
+        for name in sorted(small, key=lambda name: (waits(name), *_rank(name))):
             if self.carried.get(name) != (mark := digest(small[name])):
                 if _is_record(name):
                     owner.check()

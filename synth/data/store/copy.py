@@ -15,6 +15,7 @@ store: where it is none that was carried from here, the copy is out of date and 
 Once a run is complete and carried, the copy is removed.
 """
 
+import json
 import os
 import secrets
 import shutil
@@ -187,9 +188,14 @@ class WorkingCopy:
     def _bring_up_to_date(self, restart: bool) -> None:
         """Throw the copy away where it is not what the store's record is of, and fetch that."""
         carrier = self._carrier
-        found = [digest(content) for content in carrier.look().values()]
+        records = carrier.look()
+        found = [digest(content) for content in records.values()]
         here = any((self._here.parent / self._run / name).is_file() for name in RECORDS)
         known = any(one in (*carrier.records, carrier.coming) for one in found) or not (found or carrier.records)
+        torn = [name for name, content in records.items() if not _is_whole(content)]
+        if here:  # one that was cut short says nothing of whose it is: what is here is kept, and carried anew
+            known = known or bool(torn)
+            carrier.carried |= {f"{self._run}/{name}": "?" for name in torn}
         if not (here and known):
             self._remove()
             if found and not restart:
@@ -261,3 +267,10 @@ class WorkingCopy:
                 shutil.rmtree(place)
             else:
                 place.unlink(missing_ok=True)
+
+
+def _is_whole(record: bytes) -> bool:
+    try:
+        return isinstance(json.loads(record), dict)
+    except ValueError:
+        return False

@@ -20,6 +20,9 @@ BEAT_SECONDS = 10.0
 WATCH_SECONDS = 30.0
 """How long another's object must be as it is until that run is taken for dead."""
 
+TORN_READS = 5
+"""How often an object is read that is not whole, as it may be while it is written."""
+
 
 @dataclass(slots=True)
 class Owner:
@@ -39,6 +42,7 @@ class Owner:
     _beats: int = 0
     _lost: bool = False
     _over: threading.Event | None = None
+    _beating: threading.Thread | None = None
 
     def claim(self) -> None:
         """Make the place one's own, once nobody else is seen to write there, and go on saying so.
@@ -60,7 +64,8 @@ class Owner:
         if found is None or found.get("token") != self.token:  # two came at once: the later one has it
             raise self.refusal()
         self._over = threading.Event()
-        threading.Thread(target=self._beat, args=(self._over,), daemon=True).start()
+        self._beating = threading.Thread(target=self._beat, args=(self._over,), daemon=True)
+        self._beating.start()
 
     def refusal(self) -> UsageError:
         """The refusal of whoever comes while the place is another's."""
@@ -73,7 +78,7 @@ class Owner:
             RunError: another run has taken it over, which it does where it has seen nothing of this one for a while.
         """
         found = self._read()
-        self._lost = self._lost or found is None or found.get("token") != self.token
+        self._lost = self._lost or self._is_lost(found)
         if self._lost:
             raise RunError(
                 f"another run has begun to write to {self.place}: this one stops. Wait for it, or choose another "
@@ -85,6 +90,8 @@ class Owner:
         if self._over is not None:
             self._over.set()
             self._over = None
+            if self._beating is not None:  # or it would write the object anew once that is removed
+                self._beating.join(WATCH_SECONDS)
             try:
                 found = self._read()
                 if found is not None and found.get("token") == self.token:
@@ -95,8 +102,7 @@ class Owner:
     def _beat(self, over: threading.Event) -> None:
         while not over.wait(BEAT_SECONDS):
             try:
-                found = self._read()
-                if found is None or found.get("token") != self.token:
+                if self._is_lost(self._read()):
                     self._lost = True
                     return
                 if not over.is_set():
@@ -104,14 +110,23 @@ class Owner:
             except Exception:
                 continue  # the store fails: it is tried again, and whoever carries something says so
 
+    def _is_lost(self, found: dict[str, Any] | None) -> bool:
+        """Whether the place is another's, or nobody's; an object that cannot be read (it is empty) says neither."""
+        return found is None or found.get("token", self.token) != self.token
+
     def _read(self) -> dict[str, Any] | None:
-        try:
-            found = json.loads(retried(lambda: self.fs.cat_file(self.path)))
-        except FileNotFoundError:
-            return None
-        except ValueError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        """What the object says; nothing where it is torn, and stays so: not every store writes in one step."""
+        for attempt in range(TORN_READS):
+            if attempt:
+                time.sleep(0.1)
+            try:
+                found = json.loads(retried(lambda: self.fs.cat_file(self.path)))
+            except FileNotFoundError:
+                return None
+            except ValueError:
+                continue
+            return found if isinstance(found, dict) else {}
+        return {}
 
     def _write(self, *, new: bool) -> None:
         """Count; where nobody was there, only if there still is nobody, which stores can tell in one step."""

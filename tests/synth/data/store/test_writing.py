@@ -397,3 +397,66 @@ def test_stopped_while_the_store_fails(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyboardInterrupt
     assert str(error.value).count("full") == 1
     assert isinstance(sink, RunDirectory) and not (sink.path / ".lock").exists()
+
+
+def test_a_reader_is_told_of_a_replacement(steps: list[Callable[[], object]]) -> None:
+    place, fs = "memory://replaced/run", fsspec.filesystem("memory")
+    whole_run(place)
+    told = []
+
+    def look() -> None:
+        rows = open_source(place)
+        if sum(batch.num_rows for batch in rows.batches()) < len(expected(ROWS)) and not fs.exists(f"{place}/run.json"):
+            assert "still being written" in rows.notes[0]
+            told.append(rows)
+        if not json.loads(fs.cat_file("/replaced/run/state.json"))["_data_files"]:
+            assert rows.notes
+
+    steps.append(look)
+    whole_run(place, 12, restart=True, seed=2)
+    assert told
+
+
+def test_a_torn_claim_is_not_anothers(monkeypatch: pytest.MonkeyPatch) -> None:
+    fs = fsspec.filesystem("memory")
+    claim = owner.Owner(fs, "/torn/.owner", "memory://torn", token="mine")
+    claim.claim()
+    whole, read = fs.cat_file("/torn/.owner"), type(fs).cat_file
+    answers = [whole[:7], b"", whole]
+    monkeypatch.setattr(type(fs), "cat_file", lambda self, path, **_: answers.pop(0) if answers else read(self, path))
+    claim.check()
+    assert not answers
+    fs.pipe_file("/torn/.owner", whole[:7])
+    claim.check()
+    fs.pipe_file("/torn/.owner", b'{"token": "of another", "count": 1}')
+    with pytest.raises(RunError, match="another run has begun"):
+        claim.check()
+
+
+def test_no_beat_follows_the_end_of_a_claim(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(owner, "BEAT_SECONDS", 0.001)
+    monkeypatch.setattr(owner, "WATCH_SECONDS", 30)
+    fs, writing, pipe = fsspec.filesystem("memory"), threading.Event(), type(fsspec.filesystem("memory")).pipe_file
+    claim = owner.Owner(fs, "/beat/.owner", "memory://beat", token="mine")
+    claim.claim()
+
+    def slow(self: Any, path: str, value: bytes, **more: Any) -> None:
+        writing.set()
+        assert claim._over is None or claim._over.wait(30)  # the claim is given back while this is on its way
+        pipe(self, path, value, **more)
+
+    monkeypatch.setattr(type(fs), "pipe_file", slow)
+    assert writing.wait(30)
+    claim.leave()
+    assert claim._beating is not None and not claim._beating.is_alive() and not fs.exists("/beat/.owner")
+
+
+def test_a_torn_record_in_the_store_does_not_cost_the_copy() -> None:
+    place = "memory://torn-record/run"
+    part_of_a_run(place, 9)
+    fs = fsspec.filesystem("memory")
+    fs.pipe_file("/torn-record/run/progress.json", fs.cat_file("/torn-record/run/progress.json")[:20])
+    with Output(place).opened(RunRecord("test", {"seed": 1}), BASE) as sink:
+        assert isinstance(sink, RunDirectory) and sink.next == 9
+        fill(sink, ROWS)
+    assert ids(place) == expected(ROWS)
