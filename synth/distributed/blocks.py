@@ -66,7 +66,7 @@ class Blocks:
         Raises:
             UsageError: there are blocks of another run, or the directory cannot be made.
         """
-        self.path = Path(output.rstrip("/") + SUFFIX)
+        self.path = _folder(output)
         self.word = secrets.token_hex(8)
         self.finished: set[int] = set()
         self._plan = plan
@@ -118,10 +118,6 @@ class Blocks:
         """Remove a block whose rows have landed in the output."""
         shutil.rmtree(block_path(self.path, self.shard(number)), ignore_errors=True)
 
-    def clear(self) -> None:
-        """Remove all of them."""
-        shutil.rmtree(self.path, ignore_errors=True)
-
     def _remove_until(self, last: int | None) -> None:
         """Remove the blocks up to a number, or all of them."""
         for folder in self.path.iterdir():
@@ -145,6 +141,15 @@ class Blocks:
             if record is not None and record.shard is not None:
                 refuse_changed(folder, replace(record, shard=None), planned)
                 yield Shard.read(record.shard), record
+
+
+def clear_blocks(output: str) -> None:
+    """Remove all blocks of a run whose rows are in its output."""
+    shutil.rmtree(_folder(output), ignore_errors=True)
+
+
+def _folder(output: str) -> Path:
+    return Path(output.rstrip("/") + SUFFIX)
 
 
 class Prefix:

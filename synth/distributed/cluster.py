@@ -29,12 +29,29 @@ class Cluster:
     """What a Ray cluster has.
 
     Attributes:
-        nodes: machines that run actors.
-        gpus: of all of them.
+        each: the GPUs of each machine that runs actors.
     """
 
-    nodes: int
-    gpus: int
+    each: tuple[int, ...]
+
+    @property
+    def nodes(self) -> int:
+        """Machines that run actors."""
+        return len(self.each)
+
+    @property
+    def gpus(self) -> int:
+        """GPUs of all of them."""
+        return sum(self.each)
+
+    @property
+    def largest(self) -> int:
+        """GPUs of the machine that has most."""
+        return max(self.each, default=0)
+
+    def room(self, gpus: int) -> int:
+        """How many actors can be placed of which each takes so many GPUs, all on one machine."""
+        return sum(there // gpus for there in self.each)
 
 
 @contextmanager
@@ -132,5 +149,4 @@ def _runs_here() -> bool:
 
 def _cluster(ray: Any) -> Cluster:
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    at_work = [found for found in nodes if found.get("CPU", 0) > 0]
-    return Cluster(len(at_work), int(sum(found.get("GPU", 0) for found in at_work)))
+    return Cluster(tuple(int(found.get("GPU", 0)) for found in nodes if found.get("CPU", 0) > 0))

@@ -15,12 +15,16 @@ from typing import Any
 
 from synth.distributed.actor import EngineActor, Workplace
 from synth.distributed.blocks import Blocks, Prefix
-from synth.errors import RunError, Stopped, SynthError, UsageError
+from synth.errors import BusyError, RunError, Stopped, SynthError, UsageError
 from synth.progress import Progress, clock
 from synth.stop import Stop
 
 TRIES = 3
-"""Times that a block may fail or end its actor before the run does."""
+"""Times that a block may fail or end its actor before the run does; and that an actor may die before it is ready."""
+PATIENCE = 60.0
+"""Seconds without an actor that is ready after which the driver says what they wait for."""
+CPUS = 0.1
+"""Of an actor, as Ray counts them."""
 GLANCE = 0.5
 """Seconds after which the driver looks up where nothing finishes."""
 STOP_SECONDS = 10.0
@@ -67,9 +71,9 @@ class _Worker:
     done: int = 0
 
     def ask_ready(self) -> None:
-        """Have it say when it is ready, however often it dies before."""
+        """Have it say when it is ready, though it may die before."""
         self.block, self.host, self.report, self.done = None, "", None, 0
-        self.task = self.handle.ready.options(max_task_retries=-1).remote()
+        self.task = self.handle.ready.options(max_task_retries=TRIES - 1).remote()
 
 
 @dataclass(slots=True)
@@ -96,6 +100,8 @@ class Driver:
     _joined: list[int] = field(default_factory=list)
     _requests: int = 0
     _told: bool = False
+    _made: bool = False
+    _began: float | None = field(default_factory=time.monotonic)
 
     def go(self, title: str) -> str:
         """Make and join blocks until the run is complete, or a stop is requested.
@@ -105,7 +111,7 @@ class Driver:
 
         Raises:
             UsageError: an actor cannot work: a model that is not there, a machine without the directory of blocks.
-            RunError: a block failed `TRIES` times, or the disk did.
+            RunError: a block failed `TRIES` times, the disk did, or no actor can work any more.
         """
         stop, rates = Stop(), _Rates(self)
         try:
@@ -118,6 +124,7 @@ class Driver:
                     self._collect()
                     self._join()
                     self._listen()
+                    self._say_waiting()
                     meter.show(*rates.goal(), rates.text())
         finally:
             for worker in self._workers:
@@ -142,7 +149,7 @@ class Driver:
     def _start(self) -> None:
         team = self.team
         actor = self.ray.remote(EngineActor).options(
-            num_cpus=0.1,  # a whole one each would leave none for anything else on a small machine
+            num_cpus=CPUS,  # a whole one each would leave none for anything else on a small machine
             num_gpus=team.gpus,
             max_restarts=-1,
             max_task_retries=0,
@@ -225,23 +232,57 @@ class Driver:
             answer = self.ray.get(task)
         except self.ray.exceptions.RayError as error:
             if number is None:
-                raise UsageError(f"`ray`: an actor cannot start: {_last_line(error)}") from error
+                self._leave_out(worker, UsageError(f"`ray`: an actor cannot start: {_last_line(error)}"))
+                return
             self._failed(worker, number, f"actor {worker.number} died")
             return
         worker.task = worker.block = None
         if number is None:
             if isinstance(answer, SynthError):
-                raise answer
-            worker.host = answer
+                self._leave_out(worker, answer)
+            else:
+                worker.host = answer
         elif answer is None:
             self.blocks.finished.add(number)
+            self._made = True
         elif isinstance(answer, Stopped) and self.stopping:
             heapq.heappush(self._again, number)
         elif isinstance(answer, RunError):
             self.ray.kill(worker.handle, no_restart=False)  # its engine may be what failed: it gets another one
             self._failed(worker, number, f"actor {worker.number}: {answer}")
+        elif isinstance(answer, BusyError):
+            self.progress.say(f"block {number} waits for another process that is writing it still: {answer}")
+            heapq.heappush(self._again, number)
+        elif isinstance(answer, UsageError):  # where blocks were made the settings are right: it is its machine
+            heapq.heappush(self._again, number)
+            self._leave_out(worker, answer)
         else:
             raise answer
+
+    def _leave_out(self, worker: _Worker, why: SynthError) -> None:
+        """Go on without an actor that cannot work, unless none can.
+
+        Raises:
+            UsageError: no block has been made yet: it is what all would say.
+            RunError: there is no other actor.
+        """
+        self.ray.kill(worker.handle)
+        self._workers.remove(worker)
+        if not self._made:
+            raise why
+        if not self._workers:
+            raise RunError(f"no actor can work any more: {why}. What was finished is kept")
+        self.progress.say(f"actor {worker.number} is left out: {why}")
+
+    def _say_waiting(self) -> None:
+        """Say, once, what actors wait for where none is ready for long."""
+        if self._began is None or self.ready:
+            self._began = None
+        elif time.monotonic() - self._began > PATIENCE:
+            self._began = None
+            free = self.ray.available_resources()
+            there = f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs are free"
+            self.progress.say(f"no actor is ready yet: each takes {CPUS} CPU and {self.team.gpus} GPUs, and {there}")
 
     def _failed(self, worker: _Worker, number: int, why: str) -> None:
         """Have a block made again, and its actor start anew."""

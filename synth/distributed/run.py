@@ -8,7 +8,7 @@ from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.data.store.address import is_address
 from synth.distributed.actor import Workplace
-from synth.distributed.blocks import Blocks, Prefix, block_rows
+from synth.distributed.blocks import Blocks, Prefix, block_rows, clear_blocks
 from synth.distributed.call import Call
 from synth.distributed.cluster import Cluster, check_installed, connected
 from synth.distributed.driver import Driver, Team
@@ -55,10 +55,11 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
         if acceptance.reached or sink.next == plan.total:
             more = "; give a larger `rows` for more" if record.asked is not None else ""
             progress.say(f"{output.path} already holds {record.accepted:,} rows{more}")
+            clear_blocks(output.path)
             return record
         with connected(address) as cluster:
             gpus = _gpus(call, cluster)
-            actors = actors or (max(1, cluster.gpus // gpus) if gpus else cluster.nodes)
+            actors = actors or (cluster.room(gpus) if gpus else cluster.nodes)
             size = block_rows(plan.wanted, actors, _at_once(call))
             blocks = Blocks(os.path.abspath(output.path), plan, size, restart=output.restart, done=sink.next)
             progress.say(_said(cluster, actors, gpus, blocks))
@@ -83,7 +84,7 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
             progress.say(rates)
             if acceptance.gave_up:
                 record.note = acceptance.shortfall(record.reasons)
-    blocks.clear()
+    clear_blocks(output.path)
     if record.note is not None:
         raise RunError(record.note)
     return record
@@ -93,15 +94,16 @@ def _gpus(call: Call, cluster: Cluster) -> int:
     """GPUs that one actor takes: its models, if there are several, share them.
 
     Raises:
-        UsageError: the cluster has not so many.
+        UsageError: no machine of the cluster has so many.
     """
     if not cluster.gpus:
         return 0
     here = [model.options for model in call.models() if model.runs_in.here and model.options.device != "cpu"]
     wanted = max((options.tensor_parallel * options.data_parallel for options in here), default=0)
-    if wanted > cluster.gpus:
+    if wanted > cluster.largest:
         raise UsageError(
-            f"`ray`: one actor takes {wanted} GPUs (`tensor_parallel` × `data_parallel`), and Ray has {cluster.gpus}"
+            f"`ray`: one actor takes {wanted} GPUs of one machine (`tensor_parallel` × `data_parallel`), and the "
+            f"largest that Ray has offers {cluster.largest}"
         )
     return wanted
 

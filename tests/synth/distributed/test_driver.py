@@ -1,0 +1,89 @@
+"""What the driver does with what actors answer, and with a cluster that has no room, without Ray."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+import synth
+from synth.distributed.actor import Workplace
+from synth.distributed.blocks import Blocks, Prefix
+from synth.distributed.cluster import Cluster
+from synth.distributed.driver import PATIENCE, Driver, Team, _Worker
+from synth.distributed.plan import plan_of
+from synth.errors import BusyError, RunError, SynthError, UsageError
+from synth.generation.acceptance import Acceptance
+from synth.progress import Progress
+
+
+@dataclass(frozen=True)
+class Heard(Progress):
+    """Keeps what is said."""
+
+    lines: list[str] = field(default_factory=list)
+
+    def say(self, line: str) -> None:
+        self.lines.append(line)
+
+
+@pytest.fixture
+def driver(tmp_path: Path) -> Driver:
+    """A driver with two actors, which answer what a test says: a task is its answer."""
+    given: dict[str, Any] = {"source": [{"question": "1?", "answer": "1"}] * 9, "verifier": "number"}
+    plan = plan_of(lambda place: synth.verify(**given, output=place))
+    blocks = Blocks(str(tmp_path / "out"), plan, 3, restart=False)
+    taken: Any = SimpleNamespace(next=0, record=plan.record)
+    ray = SimpleNamespace(
+        get=lambda task: task,
+        kill=lambda handle: None,
+        available_resources=lambda: {"CPU": 1.9},
+        exceptions=SimpleNamespace(RayError=OSError),
+    )
+    team = Team(2, 4, b"", Workplace("blocks", "word", ".", "1", 1, None))
+    made = Driver(team, blocks, Prefix(taken, Acceptance(taken), blocks), Heard(), ray)
+    made._workers += [_Worker(1, None), _Worker(2, None)]
+    return made
+
+
+def answered(driver: Driver, worker: _Worker, answer: SynthError | None) -> int | None:
+    """An actor is given a block, and answers; the number of the block."""
+    worker.block = number = driver._next()
+    driver._take(worker, answer)
+    return number
+
+
+def test_a_block_that_another_process_is_writing_comes_later(driver: Driver) -> None:
+    assert answered(driver, driver._workers[0], BusyError("it is being written")) == 1
+    assert len(driver._workers) == 2 and driver._next() == 1
+    assert "block 1 waits" in driver.progress.lines[0]  # type: ignore[attr-defined]
+
+
+def test_an_actor_that_cannot_work_is_left_out_once_a_block_was_made(driver: Driver) -> None:
+    first, second = driver._workers
+    assert answered(driver, first, None) == 1
+    assert answered(driver, second, UsageError("no such device")) == 2
+    assert driver._workers == [first]
+    with pytest.raises(RunError, match=r"no such device\. What was finished is kept"):
+        answered(driver, first, UsageError("no such device"))
+
+
+def test_the_first_actor_that_cannot_work_ends_a_run_without_a_block(driver: Driver) -> None:
+    with pytest.raises(UsageError, match="no such device"):
+        answered(driver, driver._workers[0], UsageError("no such device"))
+
+
+def test_what_actors_wait_for_is_said_once(driver: Driver) -> None:
+    driver._say_waiting()
+    assert driver._began is not None
+    driver._began -= PATIENCE + 1
+    driver._say_waiting()
+    driver._say_waiting()
+    said = "no actor is ready yet: each takes 0.1 CPU and 4 GPUs, and 1.9 CPUs and 0 GPUs are free"
+    assert driver.progress.lines == [said]  # type: ignore[attr-defined]
+
+
+def test_actors_fit_on_machines_not_on_their_sum() -> None:
+    cluster = Cluster((3, 3, 0))
+    assert (cluster.nodes, cluster.gpus, cluster.largest, cluster.room(2)) == (3, 6, 3, 2)
