@@ -42,6 +42,11 @@ class Addresses:
         if not self.roots:
             raise UsageError("`engine` is no address of a server")
 
+    @property
+    def several(self) -> bool:
+        """Whether there are several servers, or may come to be: they must all run the same."""
+        return self.file is not None or len(self.roots) > 1
+
     def changed(self) -> bool:
         """Whether the file was changed since it was last read; then it has been read again.
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from synth.engines.base import EngineOptions, Tokenizer
 from synth.engines.server.cards import LOOKUP_SECONDS, ModelCard, choose_model, model_cards, software, takes_adapters
-from synth.engines.server.http import Http, printable
+from synth.engines.server.http import Http, TransientError, printable
 from synth.engines.server.probe import Probe, same_weights
 from synth.engines.server.retries import insisted
 from synth.engines.server.wire import Dialect
@@ -62,8 +62,12 @@ class Wanted:
     tokenizer: Tokenizer
     options: EngineOptions
 
-    async def find(self, http: Http) -> Identity:
+    async def find(self, http: Http, *, marks: bool) -> Identity:
         """Find out what a server runs.
+
+        Args:
+            http: the way to it.
+            marks: whether others are to be compared with it, by its log-probabilities too.
 
         Raises:
             UsageError: it does not run the model, has no `/v1/completions`, or another tokenizer.
@@ -73,18 +77,18 @@ class Wanted:
         dies = await takes_adapters(http, cards)
         probe = Probe(http, card.id, self.tokenizer, self.options.timeout)
         dialect = await probe.dialect(scores=not dies)
-        marks = await probe.marks(dialect)
+        seen = await probe.marks(dialect) if marks else None
         named = await software(http, card)
-        return Identity(card, dialect, self._window(card), marks, probe.says, named, dies)
+        return Identity(card, dialect, self._window(card), seen, probe.says, named, dies)
 
     async def same(self, http: Http, first: Identity) -> Identity:
         """Check that a server runs what the first one does.
 
         Raises:
             UsageError: it does not; the message is one line.
-            PermanentError, TransientError: it does not answer.
+            PermanentError, TransientError: it does not answer, or lists no model: it may be loading one.
         """
-        card, cards = await self._card(http)
+        card, cards = await self._card(http, starting=True)
         called = self.model is not None and self.model in (card.id, card.root)
         if not called and not card.names & first.card.names:
             raise UsageError(
@@ -101,8 +105,10 @@ class Wanted:
             raise UsageError(f"the server at {http.url} cannot score: {DIES_OF_SCORES}")
         probe = Probe(http, card.id, self.tokenizer, self.options.timeout)
         if not await probe.speaks(first.dialect):
+            if not cards:
+                raise _no_model(http)
             raise UsageError(f"the server at {http.url} does not take the requests that the first server takes")
-        marks = await probe.marks(first.dialect)
+        marks = await probe.marks(first.dialect) if first.marks is not None else None
         if not same_weights(first.marks, marks):
             raise UsageError(
                 f"the server at {http.url} runs other weights than the first server: after the same prompts its "
@@ -111,9 +117,11 @@ class Wanted:
         named = await software(http, card)
         return Identity(card, first.dialect, first.window, marks, probe.says, named, first.dies_of_scores)
 
-    async def _card(self, http: Http) -> tuple[ModelCard, list[ModelCard]]:
+    async def _card(self, http: Http, *, starting: bool = False) -> tuple[ModelCard, list[ModelCard]]:
         model = self.options.adapter or self.model
         cards = await insisted(lambda silence: model_cards(http, model, silence), LOOKUP_SECONDS)
+        if starting and not cards and model is None:
+            raise _no_model(http)
         return choose_model(http, cards, model, exactly=self.options.adapter is not None), cards
 
     def _window(self, card: ModelCard) -> int:
@@ -123,3 +131,7 @@ class Wanted:
             return min(given)
         limit: int = self.tokenizer.model_max_length
         return limit if limit <= LARGEST_WINDOW else DEFAULT_WINDOW
+
+
+def _no_model(http: Http) -> TransientError:
+    return TransientError(f"the server at {http.url} lists no model")

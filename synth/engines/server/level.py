@@ -91,8 +91,8 @@ class Level:
             self._usual = pace, beside
             return
         usual_pace, usual_beside = self._usual
-        if pace > SLOWER * usual_pace * max(1.0, beside / usual_beside) and sent >= self._cut_at:
-            self.limit, self._cut_at, self._first_rise = max(self.limit * DECREASE, 1.0), now, False
+        if pace > SLOWER * usual_pace * max(1.0, beside / usual_beside):
+            self.cut(sent, now)
         self._usual = (
             usual_pace + SMOOTHING * (pace - usual_pace),
             usual_beside + SMOOTHING * (beside - usual_beside),

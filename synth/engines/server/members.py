@@ -14,7 +14,7 @@ from synth.engines.server.retries import wait_of
 from synth.errors import UsageError
 
 HURRY = 20.0
-"""Seconds that each of several servers has to be the first, before those are asked that hang."""
+"""Seconds that several servers have to be found out, before those are waited for that hang."""
 SIGN_OF_LIFE = 30.0
 """Seconds in which a server that is doubted must complete one token."""
 
@@ -54,24 +54,35 @@ class Members:
         """
         self._on_join = on_join
         self._take_addresses()
+        marks = self.addresses.several
+        finding = {one: asyncio.ensure_future(self._wanted.find(one.http, marks=marks)) for one in self.servers}
+        try:
+            server, self._first = await self._first_of(finding)
+        finally:
+            for task in finding.values():
+                task.cancel()
+            await asyncio.gather(*finding.values(), return_exceptions=True)
+        self._join(server, self._first)
+        for other in self.servers:
+            if other is not server:
+                self._check(other)
+        return server
+
+    async def _first_of(self, finding: "dict[Server, asyncio.Task[Identity]]") -> tuple[Server, Identity]:
+        """The first in order that can be used and is found out in time, else the first of those that are late."""
         faults: dict[Server, UsageError] = {}
-        late = self.servers
-        for limit in [None] if len(late) == 1 else [HURRY, None]:
-            asked, late = late, []
-            for server in asked:
+        in_time = asyncio.get_running_loop().time() + HURRY if len(finding) > 1 else None
+        for limit in (in_time, None):
+            for server, task in finding.items():
+                if server in faults:
+                    continue
                 try:
-                    async with asyncio.timeout(limit):
-                        self._first = await self._wanted.find(server.http)
+                    async with asyncio.timeout_at(limit):
+                        return server, await asyncio.shield(task)
                 except TimeoutError:
-                    late.append(server)
+                    continue
                 except (UsageError, PermanentError, TransientError) as error:
                     faults[server] = _told(server, error)
-                else:
-                    self._join(server, self._first)
-                    for other in self.servers:
-                        if other is not server:
-                            self._check(other)
-                    return server
         if len(faults) == 1:
             raise next(iter(faults.values()))
         reasons = "; ".join(str(fault) for fault in list(faults.values())[:3])
@@ -128,7 +139,9 @@ class Members:
     def _take_addresses(self) -> list[Server]:
         """Servers for addresses that have none; one that left comes back as another."""
         known = {server.root for server in self.servers if server.state != "left"}
-        fresh = [Server(root, self._headers, self._ceiling) for root in self.addresses.roots if root not in known]
+        alone = not self.addresses.several
+        roots = [root for root in self.addresses.roots if root not in known]
+        fresh = [Server(root, self._headers, self._ceiling, alone=alone) for root in roots]
         self.servers += fresh
         self._usage.servers += [server.usage for server in fresh]
         return fresh

@@ -65,10 +65,11 @@ class Probe:
 
         Raises:
             UsageError: it runs a model with another tokenizer.
+            TransientError: it does not answer.
         """
         try:
             reply = await self._ask(dialect)
-            if dialect.echo is not None and await self._echo(dialect) != dialect.echo:
+            if dialect.echo is not None and not self._scored(await self._ask(dialect, echo=dialect.echo)):
                 return False
         except PermanentError as error:
             if error.status in (401, 403):
@@ -170,10 +171,14 @@ class Probe:
                 reply = await self._ask(dialect, echo=max_tokens)
             except (PermanentError, TransientError):
                 continue
-            values = reply.choices[0].token_logprobs or ()
-            if len(values) >= len(self._ids) and None not in values[1 : len(self._ids)]:
+            if self._scored(reply):
                 return max_tokens
         return None
+
+    def _scored(self, reply: Reply) -> bool:
+        """Whether an echoed prompt came with the log-probability of each token but the first."""
+        values = reply.choices[0].token_logprobs or ()
+        return len(values) >= len(self._ids) and None not in values[1 : len(self._ids)]
 
     async def _ask(
         self,

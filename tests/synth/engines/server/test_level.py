@@ -91,6 +91,15 @@ def test_a_server_that_grows_slow_is_given_less_unless_more_is_there(beside: int
     assert (level.limit < 64) == falls
 
 
+def test_shorter_answers_are_no_slower_server() -> None:
+    level = Level(64)
+    for number in range(640):
+        level.answered(number // 64, number // 64 + 1, 50, 64)
+    for number in range(640, 1280):
+        level.answered(number // 64, number // 64 + 1, 5, 64)
+    assert level.limit > 60
+
+
 DATE = datetime.now(UTC) + timedelta(seconds=30)
 
 
