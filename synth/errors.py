@@ -55,3 +55,8 @@ def with_options(message: str, options: Mapping[str, str]) -> str:
         options: how the settings of one command are written, such as `{"max_tokens": "--max-tokens"}`.
     """
     return _SETTING.sub(lambda name: options.get(name[1], name[0]), message)
+
+
+def no_preview(why: str) -> UsageError:
+    """The error that a run has no preview: an option of a command, and in Python `FirstRows` as its output."""
+    return UsageError(f"`preview` (in Python, FirstRows): {why}")

@@ -32,7 +32,8 @@ def plan(
             process, else 1.
 
     Raises:
-        UsageError: there is no record, nothing was attempted, or no row was accepted.
+        UsageError: there is no record, nothing was attempted, no row was accepted, or the record has no seconds, or no
+            tokens of a model.
     """
     data = source if isinstance(source, Dataset) else Dataset(source)
     if data.record is None:

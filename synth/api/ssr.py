@@ -12,7 +12,7 @@ from synth.data.destination import INPUTS
 from synth.data.output import Output
 from synth.engines.base import Sampling
 from synth.engines.loading import remote_code
-from synth.errors import UsageError
+from synth.errors import UsageError, no_preview
 from synth.generation.inputs import read_prompts
 from synth.generation.models import Model, ModelName, Roles
 from synth.methods.ssr import COLUMNS, SsrSettings, kept_examples
@@ -91,6 +91,8 @@ def ssr(
         answer=Sampling(max_tokens=max_tokens, temperature=0.0),
     )
     place = output_at(output, restart=restart, shard=shard)
+    if place.first is not None:
+        raise no_preview("rows are chosen among all inputs, so there is none of this run. Try it with few `rows`")
     with ExitStack() as stack:
         name = stack.enter_context(source_at(source))
         prompts = read_prompts(

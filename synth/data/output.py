@@ -29,7 +29,7 @@ from synth.data.store.copy import WorkingCopy, working_place
 from synth.data.store.path import File, path_at
 from synth.data.store.put import put, refuse_to_replace
 from synth.data.write import FORMATS, open_writer
-from synth.errors import RunError, Stopped, UsageError
+from synth.errors import RunError, Stopped, UsageError, no_preview
 from synth.progress import Progress
 
 FLUSH = 0.2
@@ -146,6 +146,10 @@ class TemporaryFolder:
         self.path = Path(tempfile.mkdtemp(prefix=prefix))
         memory.name(self.path, "a temporary data set")
         self._removal = weakref.finalize(self, _remove, self.path)
+
+    def remove(self) -> None:
+        """Remove it now."""
+        self._removal()
 
     def leave(self) -> None:
         """Do not remove it."""
@@ -279,8 +283,6 @@ class Output:
         Raises:
             UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
         """
-        if self.first is not None:
-            raise UsageError("`output`: first rows are shown of runs that a model makes row by row, not of this one")
         if self.path is None:
             return StreamSink(self.stream or sys.stdout.buffer, record)
         path = self.local
@@ -303,7 +305,7 @@ class Output:
 
     @contextmanager
     def opened(
-        self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = ()
+        self, record: RunRecord, schema: pa.Schema, also_read: Iterable[str] = (), *, previews: bool = False
     ) -> Iterator[StreamSink | RunDirectory]:
         """The run, begun or continued: finished when the body ends, left to be continued when it raises.
 
@@ -311,12 +313,16 @@ class Output:
             record: command, settings and target, as for `RunDirectory.open`.
             schema: as for `RunDirectory.open`.
             also_read: what the run reads beside the source of its record: files, directories or Hub ids.
+            previews: whether the body makes only the `first` attempts, where that is asked for.
 
         Raises:
-            UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read.
+            UsageError: something else is there already (see `RunDirectory.open`), or it is, or holds, what is read; or
+                this run has no preview.
             RunError: the disk or the store failed; what was finished is kept.
             Stopped: a person broke off what the body did (KeyboardInterrupt).
         """
+        if self.first is not None and not previews:
+            raise no_preview("first rows are shown of runs that a model makes row by row, not of this one")
         with nullcontext() if (copy := self._copy()) is None else copy.used():
             sink = self.open(record, schema, also_read, copy)
             with self._finished(sink):
@@ -324,7 +330,7 @@ class Output:
 
     @contextmanager
     def _finished(self, sink: StreamSink | RunDirectory) -> Iterator[None]:
-        """The run of a sink is finished when the body ends, and left to be continued when it raises."""
+        """The run of a sink is finished when the body ends, and left to be continued when it raises; not a preview."""
         try:
             yield
         except BaseException as error:
@@ -334,16 +340,18 @@ class Output:
                 if isinstance(error, KeyboardInterrupt):
                     raise Stopped(f"{self.stopped()} ({failure})") from error
                 raise
+            if self.keep is not None and self.first is not None:
+                self.keep.remove()
             if isinstance(error, KeyboardInterrupt):
                 raise Stopped(self.stopped()) from error
-            if self.keep is not None and not isinstance(error, Stopped | UsageError):
+            if self.keep is not None and self.first is None and not isinstance(error, Stopped | UsageError):
                 error.add_note(f"What was finished is in {self._left()}: give it as `output` to continue.")
             raise
         sink.finish(sink.record.note)
 
     def stopped(self) -> str:
         """The message about a run that a person stopped; `restart`, if it was given, would discard that run."""
-        if self.path is None:
+        if self.path is None or self.first is not None:
             return "stopped"
         if self.keep is not None:
             return f"stopped; what was finished is in {self._left()}: give it as `output` to continue"

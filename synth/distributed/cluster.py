@@ -11,7 +11,7 @@ from typing import Any
 
 from synth.errors import UsageError
 
-NEEDS = "`ray` needs Ray {range}, not {found}: pip install 'synth[ray]'"
+NEEDS = "`ray` needs Ray {range}, not {found}: pip install -e '.[ray]'"
 OLDEST, BEYOND = (2, 60), (3,)
 ANY = "auto"
 """The Ray that runs on this machine, or that the environment names; where there is none, one is started."""

@@ -74,13 +74,23 @@ class Measured:
             devices: on how many it was made; None is what the record says.
 
         Raises:
-            UsageError: nothing was attempted, or no row was accepted.
+            UsageError: nothing was attempted, no row was accepted, or the record has no seconds, or no tokens of a
+                model.
         """
         if record.next == 0:
-            raise UsageError("no row of this run was attempted: there is nothing to reckon with")
+            raise UsageError(
+                "no row of this run was attempted, as far as its record tells: there is nothing to reckon with. If it "
+                "is under way or was killed, go on with it, then give it again"
+            )
         if record.rejected >= record.next:
             raise UsageError(
                 f"none of {record.next:,} attempts was accepted ({_reasons(record)}): there is nothing to reckon with"
+            )
+        tokens = record.prompt_tokens + record.completion_tokens
+        if record.seconds <= 0 or (record.model is not None and tokens == 0):
+            raise UsageError(
+                f"the record of this run ({record.command}) has no {'tokens' if record.seconds > 0 else 'seconds'}: "
+                "give that of a run that asked a model for rows, or a preview of one"
             )
         self.record = record
         self.devices = devices or record.devices

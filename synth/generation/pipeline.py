@@ -125,7 +125,7 @@ def generate(
         RunError: the run broke off, or fell short of its target; what was finished is kept.
         Stopped: a person stopped it.
     """
-    first, output = output.first, replace(output, first=None)
+    first = output.first
     shard = output.shard and output.shard.over(job.total if job.target is None else None, job.rules.kinds)
 
     def fresh() -> RunRecord:
@@ -144,7 +144,8 @@ def generate(
     output.refuse_early(fresh)
     method_of(job, roles, roles.unopened())  # wrong settings are found before a model is loaded
     schema = schema_of(job, roles)
-    with output.opened(fresh(), schema.append(INDEX) if shard else schema, also_read=job.also_read) as sink:
+    columns = schema.append(INDEX) if shard else schema
+    with output.opened(fresh(), columns, also_read=job.also_read, previews=True) as sink:
         record = sink.record
         target = shard.goal(job.target) if shard else job.target
         if first is not None:

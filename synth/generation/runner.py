@@ -106,6 +106,8 @@ class Run:
     _started: int = 0
     _good: int = 0
     _before: tuple[int, int] = (0, 0)
+    _began: float = 0.0
+    _earlier: tuple[float, int, int] = (0.0, 0, 0)
     servers: ServerWork = field(init=False)
 
     def __post_init__(self) -> None:
@@ -144,8 +146,8 @@ class Run:
         Raises:
             RunError: the engine or the disk failed; what was finished is kept.
         """
-        began, before, rows = time.monotonic(), self._counters(), self.sink.record.accepted
-        served = self.sink.record.servers
+        self._began, self._earlier = time.monotonic(), self._counters()
+        rows, served = self.sink.record.accepted, self.sink.record.servers
         source = iter(self.rows(self.sink.next))
         self._started = self.sink.next
         try:
@@ -153,10 +155,8 @@ class Run:
         finally:
             await self._abandon(keep=not self.complete)
             record = self.sink.record
-            self.seconds, self.made = time.monotonic() - began, record.accepted - rows
-            record.seconds = before[0] + self.seconds
-            record.prompt_tokens = before[1] + self.prompt_tokens
-            record.completion_tokens = before[2] + self.completion_tokens
+            self._reckon()
+            self.made = record.accepted - rows
             record.servers = self.servers.record(served)
             record.note = self._shortfall()
 
@@ -213,6 +213,7 @@ class Run:
 
     def _collect(self) -> BaseException | None:
         """Keep what has finished since the last call; returns the error that ends the run, if there was one."""
+        self._reckon()
         landed, self._landed = self._landed, []
         fatal: BaseException | None = None
         for task in landed:
@@ -281,6 +282,14 @@ class Run:
             record.prompt_tokens - self.prompt_tokens,
             record.completion_tokens - self.completion_tokens,
         )
+
+    def _reckon(self) -> None:
+        """Count in what was taken so far, before rows are kept: what is kept survives a kill, and so does this."""
+        record = self.sink.record
+        self.seconds = time.monotonic() - self._began
+        record.seconds = self._earlier[0] + self.seconds
+        record.prompt_tokens = self._earlier[1] + self.prompt_tokens
+        record.completion_tokens = self._earlier[2] + self.completion_tokens
 
     def _shortfall(self) -> str | None:
         return self.acceptance.shortfall(self.sink.record.reasons) if self.acceptance.gave_up else None

@@ -27,10 +27,17 @@ def test_a_preview_shows_the_first_rows_of_the_run_and_what_it_takes(here: Here,
 
 def test_no_preview_of_what_no_model_makes(tmp_path: Path) -> None:
     rows = [{"messages": [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]}]
-    with pytest.raises(synth.UsageError, match="first rows are shown of runs that a model makes"):
+    with pytest.raises(synth.UsageError, match=r"`preview` .*: first rows are shown of runs that a model"):
         synth.filter(rows, [synth.filters.Duplicates()], output=synth.FirstRows(1))
     with pytest.raises(synth.UsageError, match="`shard`: a preview is one of the whole run"):
         synth.verify(rows, verifier="math", shard="1/2", output=synth.FirstRows(1))
+
+
+def test_ssr_has_no_preview_and_says_so_before_an_input_is_written(here: Here, tmp_path: Path) -> None:
+    kept = tmp_path / "kept.jsonl"
+    kept.write_text('{"question": "2 + 2?", "answer": "4"}\n')
+    done = here("ssr", kept, "--model", "samples/model", "-n", 1000, "--preview", 2)
+    assert done.returncode == 2 and "--preview" in done.stderr and "Try it with few" in done.stderr, done.stderr
 
 
 def test_what_is_no_run_cannot_be_planned_from(here: Here, tmp_path: Path) -> None:

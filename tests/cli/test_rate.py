@@ -65,6 +65,8 @@ def test_rewards(tmp_path: Path, rows: Path, model: str, capfd: pytest.CaptureFi
     assert status == 2 and "not a sequence classifier" in err and not (tmp_path / "none").exists()
     status, err = run(capfd, "rate", rows, "--model", model, "--by", "reward,ifd", "-o", tmp_path / "none")
     assert status == 2 and "goes alone" in err
+    status, err = run(capfd, *command[:-1], "--preview", 2)
+    assert status == 2 and "--preview" in err and "not of this one" in err and "-o" not in err, err
 
 
 def test_plain_texts_have_a_perplexity_and_nothing_else(

@@ -219,7 +219,7 @@ def test_a_ray_that_is_missing_or_does_not_fit(
 
     monkeypatch.setattr(importlib.metadata, "version", version)
     done = here("magpie", "--model", model, "-n", 4, "-o", tmp_path / "out", "--ray")
-    assert done.returncode == 2 and said in done.stderr and "pip install 'synth[ray]'" in done.stderr
+    assert done.returncode == 2 and said in done.stderr and "pip install -e '.[ray]'" in done.stderr
 
 
 @pytest.mark.parametrize(

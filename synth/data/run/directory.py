@@ -102,7 +102,7 @@ class RunDirectory:
         same = earlier is not None and (earlier.asked, earlier.shard) == (fresh.asked, fresh.shard)
         self._ended = earlier if earlier is not None and same and earlier.finished else None
         if earlier is not None:
-            self._read_journal(earlier.next)
+            self._read_journal(earlier)
             if earlier.binding or self._lines:
                 self.record = self._going_on(earlier)
         record = self.record
@@ -179,6 +179,7 @@ class RunDirectory:
             "row": outcome.row.own(),
             "more": [row.own() for row in outcome.more],
             "pairs": outcome.pairs,
+            "taken": [self.record.seconds, self.record.prompt_tokens, self.record.completion_tokens],
         }
         line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         self._begin()
@@ -313,8 +314,8 @@ class RunDirectory:
             self._journal.close()
         self._journal = open(path, "ab")  # noqa: SIM115 (lives as long as the run)
 
-    def _read_journal(self, landed: int) -> None:
-        """Read back the rows that were finished after the last landed shard."""
+    def _read_journal(self, earlier: RunRecord) -> None:
+        """Read back the rows that were finished after the last landed shard, and what all rows had taken by then."""
         path = self.path / "journal.jsonl"
         if not path.is_file():
             return
@@ -323,10 +324,14 @@ class RunDirectory:
                 try:
                     entry = json.loads(line)
                     index = entry["index"]
-                    if index >= landed:
+                    if index >= earlier.next:
+                        seconds, *tokens = entry.get("taken", (0.0, 0, 0))  # an earlier release did not say
                         more = [_row(row) for row in entry["more"]]
                         self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"], more, entry["pairs"])
                         self._lines[index] = line
+                        earlier.seconds = max(earlier.seconds, float(seconds))
+                        earlier.prompt_tokens = max(earlier.prompt_tokens, int(tokens[0]))
+                        earlier.completion_tokens = max(earlier.completion_tokens, int(tokens[1]))
                 except (ValueError, TypeError, LookupError, RecursionError):
                     continue  # cut short by a kill: that row is made again
 

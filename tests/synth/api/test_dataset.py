@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import tempfile
 import threading
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,21 @@ def test_rows_in_memory_of_a_run_that_is_stopped_are_kept(model: synth.Model) ->
     found = re.search(r" is in (\S+): ", str(stopped.value))
     assert found is not None
     assert len(synth.run(answered, model, many, output=found[1], **SHORT)) == len(many)
+
+
+def test_a_preview_that_fails_leaves_nothing(
+    model: synth.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def failing(row: Row) -> str:
+        if row.passthrough["level"] == 2:
+            raise ValueError("not yet")
+        return "The answer is 7."
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    many = [one | {"level": number} for number, one in enumerate(ROWS * 4)]
+    with pytest.raises(synth.RunError, match="not yet") as failed:
+        synth.run(failing, model, many, output=synth.FirstRows(4), **SHORT)
+    assert not getattr(failed.value, "__notes__", []) and not [*tmp_path.glob("synth-*")]
 
 
 def test_rows_in_memory_of_a_run_that_fails_are_kept(model: synth.Model) -> None:

@@ -1,5 +1,6 @@
 """`synth.distil`."""
 
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,15 @@ def test_a_budget_stops_the_run_and_a_larger_one_goes_on(
         call("stopped", whole.record.cost / 2)
     assert stopped.value.field == "most"
     assert [row["id"] for row in call("stopped", None)] == [row["id"] for row in whole]
+
+
+def test_a_preview_that_is_stopped_leaves_nothing(
+    questions: Questions, model: synth.Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with pytest.raises(synth.Stopped, match=r"is left of `most` 1e-09; stopped$"):
+        synth.distil(model, questions, output=synth.FirstRows(2), price_in=10, most=1e-9, progress=synth.SILENT)
+    assert not [*tmp_path.glob("synth-*")]
 
 
 def test_settings_that_cannot_work_are_named(model: synth.Model, questions: Questions) -> None:

@@ -66,6 +66,10 @@ def test_nothing_to_reckon_with_is_said() -> None:
         Measured(RunRecord("magpie", {}), [])
     with pytest.raises(UsageError, match=r"none of 50 attempts was accepted \(50 cut off\)"):
         Measured(record(accepted=0, rejected=50, reasons={"cut off": 50}), [])
+    with pytest.raises(UsageError, match=r"\(magpie\) has no seconds: give that of a run"):
+        Measured(record(seconds=0.0), [])
+    with pytest.raises(UsageError, match="has no tokens: give"):
+        Measured(record(model="m", prompt_tokens=0, completion_tokens=0), [])
 
 
 def test_the_table_has_a_line_for_each_size() -> None:

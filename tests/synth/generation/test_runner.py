@@ -17,8 +17,11 @@ import pyarrow as pa
 import pytest
 
 from synth.data.row import BASE, Outcome, Row
+from synth.data.run import shards
 from synth.data.run.directory import RunDirectory
-from synth.data.run.record import RunRecord
+from synth.data.run.lock import unlock_directory
+from synth.data.run.record import RunRecord, read_record
+from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
 from synth.generation.acceptance import ANYTHING, Acceptance, Quota, Rules
 from synth.generation.runner import AHEAD, Method, Run
@@ -234,6 +237,42 @@ def test_few_rows_are_begun_beyond_the_target(tmp_path: Path) -> None:
     run = run_at(tmp_path / "d", target=500, concurrency=100)
     asyncio.run(to_the_end(run))
     assert run.surplus <= 50
+
+
+@pytest.mark.parametrize("shard_rows", [7, 1000])
+def test_what_a_killed_run_took_is_counted(tmp_path: Path, shard_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed before rows landed, and after some did: those of the journal, too, took what they took."""
+    monkeypatch.setattr(shards, "SHARD_ROWS", shard_rows)
+    taken: list[int] = []
+    usage = Usage()
+
+    async def work(row: Row) -> Outcome:
+        usage.prompt_tokens += 10
+        usage.completion_tokens += 3
+        taken.append(int(row.id.removeprefix("row-")))
+        if len(taken) == 21:
+            raise MemoryError
+        return Outcome(row)
+
+    def begun() -> Run:
+        run = run_at(tmp_path / "d", work=work, source=first(40), concurrency=1)
+        return Run(work, run.rows, run.sink, [usage], 1, run.acceptance)
+
+    killed = begun()
+    with pytest.raises(MemoryError):
+        asyncio.run(killed.go())
+    unlock_directory(tmp_path / "d", killed.sink._lock)  # type: ignore[attr-defined]  # as a kill does
+    if shard_rows == 7:
+        landed = read_record(tmp_path / "d")
+        assert landed is not None and landed.next > 0 and landed.seconds > 0
+        assert 10 * landed.next <= landed.prompt_tokens <= 10 * (landed.next + 2)
+    continued = begun()
+    before = continued.sink.record.seconds
+    assert before > 0
+    asyncio.run(to_the_end(continued))
+    record = continued.sink.record
+    assert record.next == 40 and record.seconds > before
+    assert 400 <= record.prompt_tokens <= 10 * len(taken) and 120 <= record.completion_tokens <= 3 * len(taken)
 
 
 KILLED_RUN = """
