@@ -25,7 +25,7 @@ def command(call: Call) -> None:
     \b
     Examples:
       synth magpie --model M -n 2000 -o pilot && synth plan pilot
-      synth plan pilot -n 1000000 -n 20000000
+      synth plan pilot -n 1000000 -n 3000000
       synth magpie --model M -n 1000000 --preview 50
     """  # noqa: D301 (\b is click's)
     click.echo(call())

@@ -6,7 +6,7 @@ called; the command line refuses it in an option, whose help shows what may be g
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import wraps
 from types import UnionType
@@ -175,6 +175,9 @@ def _fault(kind: Any, value: Any) -> str | None:
     """What is wrong with a value of a kind; None where nothing is, or nothing is known of the kind."""
     if get_origin(kind) is Literal:
         return None if value in get_args(kind) else f"is one of {', '.join(get_args(kind))}, not {value}"
+    if get_origin(kind) is Sequence:
+        several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
+        return next((fault for one in several if (fault := _fault(get_args(kind)[0], one))), None)
     if get_origin(kind) is not Annotated:
         return None
     number, allowed = get_args(kind)

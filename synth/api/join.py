@@ -18,7 +18,7 @@ from synth.values import Rows, checked
 
 @checked
 def join(
-    shards: Sequence[str | os.PathLike[str]],
+    shards: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
     output: Place = None,
     rows: Rows | None = None,
@@ -36,7 +36,7 @@ def join(
     Args:
         shards: the directories of all shards, in any order.
         output: where the rows go.
-        rows: rows wanted, of a run that has a target; as many as the shards were asked for, if None.
+        rows: rows wanted, of a run that has a target; by default as many as the shards were asked for.
         restart: throw away what is in the output.
         progress: is told how it goes.
 
@@ -48,9 +48,7 @@ def join(
         RunError: there are too few rows, or the disk failed.
         Stopped: a person stopped it.
     """
-    if isinstance(shards, str | os.PathLike):
-        raise UsageError("`shards` are several directories: give a list")
-    paths = [Path(shard) for shard in shards]
+    paths = [Path(shard) for shard in ([shards] if isinstance(shards, str | os.PathLike) else shards)]
     place = output_at(output, restart=restart)
     if not any(map(is_evaluation, paths)):
         return Dataset.of(place, joining(paths, place, rows, progress).write(progress))

@@ -25,7 +25,8 @@ def magpie(here: Here) -> Here:
     """Runs the command in this process."""
 
     def run(*arguments: object, model: str = "samples/model") -> "subprocess.CompletedProcess[str]":
-        return here("magpie", "--engine", "transformers", "--model", model, *SHORT, *arguments)
+        engine = () if "--engine" in arguments else ("--engine", "transformers")
+        return here("magpie", *engine, "--model", model, *SHORT, *arguments)
 
     return run
 

@@ -39,6 +39,9 @@ PRINTING: dict[str, set[str]] = {
 }
 """By command, options that its function has no setting for."""
 
+OF_COMMANDS = {"quiet", "preview", "push", "public"}
+"""Options that commands have beside their functions: `Progress`, `FirstRows` and `synth.push` do the same."""
+
 WRITTEN: dict[tuple[str, str], tuple[Any, Any]] = {
     ("run", "source"): ("-", None),  # rows may be made from nothing
     ("filter", "steps"): ([], inspect.Parameter.empty),  # options of their own, in the order given
@@ -73,7 +76,7 @@ def settings(function: Any) -> dict[str, Any]:
 @pytest.mark.parametrize("command", FUNCTIONS)
 def test_options_are_settings_with_the_same_defaults(command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given, known = options(command, monkeypatch), settings(getattr(synth, FUNCTIONS[command]))
-    expected = given.keys() - PRINTING.get(command, set()) - {"quiet"} - ({"preview"} - known.keys())
+    expected = given.keys() - PRINTING.get(command, set()) - (OF_COMMANDS - known.keys())
     expected -= (OF_MODEL | (OF_VERIFIER if "verifier" in given else set())) - known.keys()
     reports = {"progress"} if "quiet" in given and "progress" in known else set()
     assert known.keys() - reports - OF_MODEL == expected - OF_MODEL
@@ -92,9 +95,9 @@ def test_options_are_settings_with_the_same_defaults(command: str, monkeypatch: 
 def test_a_model_is_loaded_with_the_options_of_commands(monkeypatch: pytest.MonkeyPatch) -> None:
     given, known = options("self-output", monkeypatch), settings(synth.load)
     assert known.keys() - {"name"} == OF_MODEL
-    assert {name: given[name] for name in OF_MODEL - {"trust_remote_code"}} == {
-        name: known[name] for name in OF_MODEL - {"trust_remote_code"}
-    }
+    same = OF_MODEL - {"trust_remote_code", "engine"}
+    assert {name: given[name] for name in same} == {name: known[name] for name in same}
+    assert given["engine"] == (known["engine"],)  # of several servers, an option each
     assert known["trust_remote_code"] is False
 
 

@@ -204,7 +204,7 @@ def test_what_cannot_be_joined_is_refused_in_one_line(tmp_path: Path) -> None:
     make(endless(31), tmp_path / "other target", "2/3")
     make(endless(30, seed=2), tmp_path / "other seed", "2/3")
     shutil.copytree(shards[1], tmp_path / "unfinished")
-    record = json.loads((tmp_path / "unfinished" / "run.json").read_text()) | {"finished": None}
+    record = json.loads((tmp_path / "unfinished" / "run.json").read_text()) | {"finished": None, "command_line": None}
     (tmp_path / "unfinished" / "progress.json").write_text(json.dumps(record))
     (tmp_path / "unfinished" / "run.json").unlink()
     shutil.copytree(shards[1], tmp_path / "lost")
