@@ -177,7 +177,7 @@ def _fault(kind: Any, value: Any) -> str | None:
         return None if value in get_args(kind) else f"is one of {', '.join(get_args(kind))}, not {value}"
     if get_origin(kind) is Sequence:
         several = value if isinstance(value, Sequence) and not isinstance(value, str) else [value]
-        return next((fault for one in several if (fault := _fault(get_args(kind)[0], one))), None)
+        return next(filter(None, (_fault(get_args(kind)[0], one) for one in several)), None)
     if get_origin(kind) is not Annotated:
         return None
     number, allowed = get_args(kind)

@@ -63,6 +63,14 @@ class Pool:
         if len(response) > LONGEST:
             return Verdict(UNSCORABLE, None, f"longer than {LONGEST:,} characters")
         request = pickle.dumps((response, task), pickle.HIGHEST_PROTOCOL)
+        # A worker may have been killed from outside, which says nothing of the response: when a whole run is, its
+        # workers often go first, and a verdict on that would be kept.
+        return (
+            await self._asked(request) or await self._asked(request) or Verdict(UNSCORABLE, None, "the check crashed")
+        )
+
+    async def _asked(self, request: bytes) -> Verdict | None:
+        """A worker's verdict; None where the worker died meanwhile."""
         worker = await self._take()
         try:
             verdict = await asyncio.wait_for(worker.ask(request), self._longest)
@@ -73,7 +81,7 @@ class Pool:
             if self._failure is not None:
                 raise self._failure from None
             self._replace(worker)
-            return Verdict(UNSCORABLE, None, "the check crashed")
+            return None
         except asyncio.CancelledError:
             self._replace(worker)  # its reply would be taken for the next one's
             raise

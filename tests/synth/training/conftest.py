@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from transformers.utils import import_utils
 
 from samples import skills
 from synth.chat.format import ChatFormat
@@ -50,6 +51,9 @@ def memory_libraries(monkeypatch: pytest.MonkeyPatch) -> None:
     if not place.is_dir():
         pytest.skip(f"{place} is not there: samples/install.sh VENV dev")
     monkeypatch.syspath_prepend(place)
+    # transformers remembers what it has not found for another test of this process.
+    import_utils.is_bitsandbytes_available.cache_clear()
+    import_utils.is_torchao_available.cache_clear()
 
 
 Train = Callable[..., tuple[TrainingResult, TrainingFolder]]
