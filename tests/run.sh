@@ -29,6 +29,6 @@ tests/releases.sh install &  # mostly waits for downloads, and mypy takes one co
 installing=$!
 mypy
 wait $installing
-export OMP_NUM_THREADS=1  # two processes share two cores
-python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 25  # in the order of tests/conftest.py
+export OMP_NUM_THREADS=1  # three processes share two cores, as each waits now and then
+python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25  # in the order of tests/conftest.py
 tests/releases.sh
