@@ -10,6 +10,7 @@ def python(code: str) -> list[str]:
     It imports from where this one does. The working directory, which `python -c` puts first, is last if this one looks
     there at all: so a file of the user's that has the name of a module of ours, or of Python's, does not stand for it.
     """
-    places = [os.path.abspath(place) for place in sys.path]
+    ours = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))  # an editable installation has it in no place
+    places = [ours, *map(os.path.abspath, sys.path)]
     found = f"import sys; sys.path += [place for place in {places!r} if place not in sys.path]"
     return [sys.executable, "-P", "-c", f"{found}; {code}"]

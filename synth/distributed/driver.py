@@ -231,6 +231,10 @@ class Driver:
         try:
             answer = self.ray.get(task)
         except self.ray.exceptions.RayError as error:
+            if number is None and type(error).__name__ == "ActorUnavailableError":
+                time.sleep(GLANCE)
+                worker.ask_ready()  # Ray is starting it anew
+                return
             if number is None:
                 self._leave_out(worker, UsageError(f"`ray`: an actor cannot start: {_last_line(error)}"))
                 return
