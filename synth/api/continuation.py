@@ -6,8 +6,9 @@ from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.engines.base import Sampling
 from synth.generation.inputs import read_passages
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
+from synth.generation.roles import Roles
 from synth.methods.continuation import COLUMNS, HALVES, ContinuationSettings, halving
 from synth.methods.continuation import continuation as method
 from synth.progress import Progress

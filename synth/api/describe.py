@@ -12,8 +12,9 @@ from synth.data.media.manifest import open_manifest
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import prompts_of
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
+from synth.generation.roles import Roles
 from synth.methods.describe import ADDED, COLUMNS, DescribeSettings, question_of, questions, style_name
 from synth.methods.describe import describe as method
 from synth.progress import Progress

@@ -17,8 +17,9 @@ from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.acceptance import Quota, Rules
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import Job, generate
+from synth.generation.roles import Roles
 from synth.methods.lamol import COLUMNS, TOKEN, LamolSettings, before_answer, before_question, lamol_rows
 from synth.methods.lamol import lamol as method
 from synth.methods.lamol_preparing import preparing_job

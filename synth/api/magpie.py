@@ -12,8 +12,9 @@ from synth.api.places import Place, ShardName, output_at, several
 from synth.data.row import BASE, RENDERING
 from synth.engines.base import Sampling
 from synth.generation.acceptance import Rules
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import Job, generate
+from synth.generation.roles import Roles
 from synth.generation.tools import open_tools
 from synth.methods.magpie import MagpieSettings, System, magpie_rows, system_prompts
 from synth.methods.magpie import magpie as method

@@ -13,9 +13,10 @@ from synth.data.prompts import PromptSet
 from synth.data.run.record import RunRecord
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import Job, generate
 from synth.generation.rewards import rate_rewards
+from synth.generation.roles import Roles
 from synth.methods.rate import RateSettings, check_rows
 from synth.methods.rate import rate as method
 from synth.progress import Progress

@@ -11,8 +11,9 @@ from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at, sources_of
 from synth.engines.base import Sampling
 from synth.generation.inputs import prompts_of
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
+from synth.generation.roles import Roles
 from synth.methods.refuse import COLUMNS, RefuseSettings, open_labelled
 from synth.methods.refuse import refuse as method
 from synth.progress import Progress

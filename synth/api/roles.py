@@ -8,7 +8,8 @@ from filters.verifiers.registry import entry_of
 from synth.data.prompts import PromptSet
 from synth.errors import UsageError
 from synth.generation.inputs import verifier_for, verifier_of
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
+from synth.generation.roles import Roles
 
 VerifierChoice = str | VerifierSettings | OwnCheck | None
 """A verifier by name or as "module:function"; with its settings; or a function of (response, reference) or (response,

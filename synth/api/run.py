@@ -16,8 +16,9 @@ from synth.data.row import BASE
 from synth.engines.base import Sampling
 from synth.errors import UsageError
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, ModelName, OpenRoles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import Job, generate, prompt_job
+from synth.generation.roles import OpenRoles
 from synth.generation.runner import Method, empty_rows
 from synth.methods.own import OwnMethod, OwnSettings, own_method, own_settings
 from synth.progress import Progress

@@ -7,8 +7,9 @@ from synth.api.places import Place, ShardName, output_at
 from synth.engines.base import Sampling
 from synth.engines.loading import load_begin_id, load_config, load_end_ids, window_of
 from synth.errors import UsageError
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import Job, generate
+from synth.generation.roles import Roles
 from synth.methods.sample import COLUMNS, SampleSettings, context_of, sample_rows
 from synth.methods.sample import sample as method
 from synth.progress import Progress

@@ -14,7 +14,8 @@ from synth.engines.base import Sampling
 from synth.engines.loading import remote_code
 from synth.errors import UsageError, no_preview
 from synth.generation.inputs import read_prompts
-from synth.generation.models import Model, ModelName, Roles
+from synth.generation.models import Model, ModelName
+from synth.generation.roles import Roles
 from synth.methods.ssr import COLUMNS, SsrSettings, kept_examples
 from synth.methods.ssr_runs import answer_inputs, choose_inputs, write_inputs
 from synth.progress import Progress

@@ -40,10 +40,7 @@ def side_name(file: File | PurePath, side: str) -> str:
 
 
 def _refuse_here(path: Path, source: Path, is_file: bool) -> None:
-    """Refuse an output that is an input, contains one, or whose rejected rows would replace one.
-
-    A file may not be written into a directory that is read either: it may replace a part of it, or become one.
-    """
+    """The same where the output is on this machine."""
     read = source.resolve()
     if not source.exists():
         return

@@ -22,7 +22,8 @@ from synth.stop import Stop
 TRIES = 3
 """Times that a block may fail or end its actor before the run does; and that an actor may die before it is ready."""
 PATIENCE = 60.0
-"""Seconds without an actor that is ready after which the driver says what they wait for."""
+"""Seconds without an actor that is ready after which the driver says what they wait for; and in which an actor that
+died has to be there again."""
 CPUS = 0.1
 """Of an actor, as Ray counts them."""
 GLANCE = 0.5
@@ -60,6 +61,7 @@ class _Worker:
         host: its machine; empty until it is ready.
         report: a question how far it is, that it has not answered.
         done: rows of its block, as it last said.
+        since: when it was asked to be ready, in seconds of a clock.
     """
 
     number: int
@@ -69,10 +71,16 @@ class _Worker:
     host: str = ""
     report: Any = None
     done: int = 0
+    since: float = 0.0
+
+    def start(self) -> None:
+        """Have it begin, or begin anew."""
+        self.block, self.host, self.report, self.done = None, "", None, 0
+        self.since = time.monotonic()
+        self.ask_ready()
 
     def ask_ready(self) -> None:
         """Have it say when it is ready, though it may die before."""
-        self.block, self.host, self.report, self.done = None, "", None, 0
         self.task = self.handle.ready.options(max_task_retries=TRIES - 1).remote()
 
 
@@ -159,7 +167,7 @@ class Driver:
         for number in range(1, team.actors + 1):
             worker = _Worker(number, actor.remote(team.call, team.workplace))
             self._workers.append(worker)
-            worker.ask_ready()
+            worker.start()
 
     def _ended(self) -> bool:
         return self.prefix.complete or self._requests > 1 or (self.stopping and not self.busy)
@@ -231,9 +239,10 @@ class Driver:
         try:
             answer = self.ray.get(task)
         except self.ray.exceptions.RayError as error:
-            if number is None and type(error).__name__ == "ActorUnavailableError":
+            starting = isinstance(error, self.ray.exceptions.ActorUnavailableError)
+            if number is None and starting and time.monotonic() - worker.since < PATIENCE:
                 time.sleep(GLANCE)
-                worker.ask_ready()  # Ray is starting it anew
+                worker.ask_ready()  # Ray starts it anew, as it does one that was killed
                 return
             if number is None:
                 self._leave_out(worker, UsageError(f"`ray`: an actor cannot start: {_last_line(error)}"))
@@ -295,7 +304,7 @@ class Driver:
             raise RunError(f"block {number} failed {TRIES} times: {why}. What was finished is kept")
         self.progress.say(f"{why}; it starts anew, and block {number} goes on from its journal")
         heapq.heappush(self._again, number)
-        worker.ask_ready()
+        worker.start()
 
     def _join(self) -> None:
         """Take the blocks that come next, and remove those whose rows have landed."""

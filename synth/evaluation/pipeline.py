@@ -29,9 +29,10 @@ from synth.evaluation.switch import modes_for
 from synth.generation.acceptance import Acceptance
 from synth.generation.chat_model import ChatModel
 from synth.generation.judge import JUDGE_PLACES, Judge
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model
 from synth.generation.pipeline import drive
 from synth.generation.prompt_files import load_prompt
+from synth.generation.roles import Roles
 from synth.generation.runner import Run
 from synth.progress import Progress, clock
 from synth.scoring.scorer import open_scorer

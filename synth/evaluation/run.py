@@ -139,18 +139,18 @@ class EvaluationRun:
         }
         return settings if self.mode is None else settings | {"mode": self.mode}
 
-    def items(self) -> list[tuple[str, Mode | None, Suite, int, Item]]:
-        """Every item: what its suite is called, the mode, the suite and its place there; in order."""
-        return [
-            (named(suite.name, mode, self.modes), mode, suite, at, item)
-            for suite in self.suites
-            for mode in self.modes or (None,)
-            for at, item in enumerate(suite.items)
-        ]
+    def items(self, start: int = 0) -> Iterator[tuple[str, Mode | None, Suite, int, Item]]:
+        """Every item, from an index on: what its suite is called, the mode, the suite and its place there; in order."""
+        for suite in self.suites:
+            for mode in self.modes or (None,):
+                name = named(suite.name, mode, self.modes)
+                for at in range(start, len(suite.items)):
+                    yield name, mode, suite, at, suite.items[at]
+                start = max(0, start - len(suite.items))
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """The rows to complete, from an index on."""
-        for name, mode, suite, at, item in islice(self.items(), start, None):
+        for name, mode, suite, at, item in self.items(start):
             row_id = digest("eval", name, at, item.messages)
             extra = {"suite": name, "item": at, "new": suite.new} | ({"mode": mode} if mode else {})
             yield Row(row_id, item.messages, "eval", reference=item.task.reference, extra=extra)

@@ -21,7 +21,7 @@ from synth.errors import RunError, Stopped
 from synth.generation.acceptance import ANYTHING, Acceptance, Rules
 from synth.generation.asking import by_row
 from synth.generation.chat_model import renders
-from synth.generation.models import OpenRoles, Roles
+from synth.generation.roles import OpenRoles, Roles
 from synth.generation.runner import Method, Run, Sink
 from synth.generation.verification import Verifier, check_references, open_verifier
 from synth.progress import Meter, Progress, clock

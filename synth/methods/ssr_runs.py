@@ -14,8 +14,9 @@ from synth.data.run.record import RunRecord, read_record
 from synth.engines.loading import remote_code
 from synth.errors import RunError
 from synth.generation.acceptance import Rules
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model
 from synth.generation.pipeline import Job, generate
+from synth.generation.roles import Roles
 from synth.methods.ssr import (
     COLUMNS,
     Chosen,

@@ -23,7 +23,8 @@ from transformers import TrainerCallback
 from synth.engines.base import EngineOptions
 from synth.engines.loading import load_begin_id, load_config, remote_code, window_of
 from synth.errors import RunError, SynthError, UsageError
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model
+from synth.generation.roles import Roles
 from synth.methods.drawing import Drawer, Drawing
 from synth.methods.sample import COLUMNS, SampleSettings, context_of
 from synth.progress import clock

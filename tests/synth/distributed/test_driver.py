@@ -39,7 +39,7 @@ def driver(tmp_path: Path) -> Driver:
         get=lambda task: task,
         kill=lambda handle: None,
         available_resources=lambda: {"CPU": 1.9},
-        exceptions=SimpleNamespace(RayError=OSError),
+        exceptions=SimpleNamespace(RayError=OSError, ActorUnavailableError=ConnectionError),
     )
     team = Team(2, 4, b"", Workplace("blocks", "word", ".", "1", 1, None))
     made = Driver(team, blocks, Prefix(taken, Acceptance(taken), blocks), Heard(), ray)
@@ -87,3 +87,19 @@ def test_what_actors_wait_for_is_said_once(driver: Driver) -> None:
 def test_actors_fit_on_machines_not_on_their_sum() -> None:
     cluster = Cluster((3, 3, 0))
     assert (cluster.nodes, cluster.gpus, cluster.largest, cluster.room(2)) == (3, 6, 3, 2)
+
+
+def test_an_actor_that_starts_anew_is_asked_again_for_a_while(driver: Driver) -> None:
+    def unavailable(task: object) -> None:
+        raise ConnectionError("the actor is restarting")
+
+    handle: Any = SimpleNamespace(ready=SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: "asked")))
+    worker = driver._workers[0]
+    worker.handle, driver.ray.get = handle, unavailable
+    worker.start()
+    worker.task = "first"
+    driver._take(worker, worker.task)
+    assert worker.task == "asked" and worker in driver._workers
+    worker.since -= PATIENCE
+    with pytest.raises(UsageError, match="an actor cannot start: the actor is restarting"):
+        driver._take(worker, worker.task)

@@ -26,8 +26,8 @@ from synth.data.run.record import read_record
 from synth.data.run.shard import Shard
 from synth.errors import RequestError, RunError, UsageError
 from synth.generation.acceptance import Quota, Rules
-from synth.generation.models import Roles
 from synth.generation.pipeline import Job, generate, prompt_job
+from synth.generation.roles import Roles
 from synth.progress import SILENT
 from tests.conftest import ROOT
 

@@ -11,7 +11,8 @@ from synth.background import wait_for
 from synth.engines.base import GPU_MEMORY, EngineOptions
 from synth.engines.open import shared_memory
 from synth.errors import UsageError
-from synth.generation.models import Model, Roles
+from synth.generation.models import Model
+from synth.generation.roles import Roles
 from synth.progress import SILENT, Progress
 
 

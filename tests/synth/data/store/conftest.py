@@ -9,6 +9,10 @@ from typing import Any
 
 import pytest
 
+from synth.data.run import shards
+from synth.data.store import address, carrier, owner
+from tests.synth.data.store.writing import machine
+
 STORES = Path(sys.prefix, "stores")
 """Where samples/install.sh puts the server and the driver."""
 BUCKET = "synth-tests"
@@ -63,3 +67,35 @@ def put() -> Put:
         return address
 
     return put
+
+
+@pytest.fixture
+def small_shards(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Shards of few rows, and a disk of its own for the working copies."""
+    monkeypatch.setattr(shards, "SHARD_ROWS", 7)
+    monkeypatch.setattr(shards, "BATCH_ROWS", 3)
+    monkeypatch.setattr(owner, "WATCH_SECONDS", 0.2)
+    machine(monkeypatch, tmp_path, "one")
+
+
+@pytest.fixture
+def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], object]]]:
+    """What is done before every transfer to or from a store, and every file that is named here."""
+    done: list[Callable[[], object]] = []
+    ask, rename = address.retried, os.replace
+
+    def step() -> None:
+        for one in done:
+            one()
+
+    def counted_rename(*a: Any) -> None:
+        step()
+        rename(*a)
+
+    def counted(work: Callable[[], Any]) -> Any:
+        step()
+        return ask(work)
+
+    monkeypatch.setattr(carrier, "retried", counted)
+    monkeypatch.setattr(os, "replace", counted_rename)
+    yield done
