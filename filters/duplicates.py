@@ -5,7 +5,7 @@ wide, not the five usual for web pages: one word changed in a prompt of 20 words
 0.52 with five.
 
 Rows may be taken some at a time, and may be more than memory holds: what is needed of them lies on disk. Memory holds
-some 30 bytes a row for exact duplicates and 40 for near ones, more where they share many buckets (see `filters.twins`).
+some 30 bytes a row for exact duplicates; for near ones `filters.twins` says what.
 """
 
 from abc import ABC, abstractmethod

@@ -55,6 +55,15 @@ class Level:
         if len(self._round) >= max(LEAST_ROUND, self.limit):
             self._end_round(sent, now)
 
+    def turned_away(self, sent: float, now: float) -> bool:
+        """Take account of an answer that there is no room, as `cut` does.
+
+        One that takes as long as others had a place meanwhile, and was there side by side with them: it is not for want
+        of room. One that comes at once was not.
+        """
+        self._recent.append((now, now - sent))
+        return self.cut(sent, now)
+
     def cut(self, sent: float, now: float) -> bool:
         """Take account of a request that the server had no room or no time for; returns whether the level fell.
 

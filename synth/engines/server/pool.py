@@ -36,7 +36,8 @@ KNOWN = 16
 """Answers before it is known how long they take."""
 FIRST_BESIDE = 16
 """Before it is known whether that helps, one try in so many may be overdue and have another beside it."""
-MOST_TRIES_AT_ONCE = 3
+MOST_TRIES_AT_ONCE = 8
+"""Of a request. Each is made when the one before is overdue; where three in ten hang, so many hardly ever all do."""
 
 
 class Pool:
@@ -243,8 +244,10 @@ class Pool:
         order.failures.append((server, one.sent))
         order.last, self._last_failure = error, str(error)
         busy = error.late or error.status in BUSY_STATUSES
-        if busy:
+        if error.late:
             server.level.cut(one.sent, now)
+        elif busy:
+            server.level.turned_away(one.sent, now)
         if error.wait is not None:
             server.pause(error.wait, now)
         server.usage.errors += 1

@@ -22,7 +22,8 @@ def test_a_try_given_up_before_it_began_takes_no_place(tiny_tokenizer: Any) -> N
     async def use(engine: ServerEngine) -> None:
         [server] = engine._pool._members.servers
         work = [asyncio.ensure_future(engine.generate(PROMPT, Sampling(seed=seed))) for seed in range(1, 17)]
-        await until(lambda: server.tries)
+        while not server.tries:
+            await asyncio.sleep(0)  # one turn of the loop at a time: the next one would begin them
         for one in list(server.tries):
             one.drop()
         for request in work:
@@ -48,7 +49,7 @@ def test_a_request_that_always_hangs_times_out(tiny_tokenizer: Any, monkeypatch:
         assert pool.MOST_TRIES_AT_ONCE <= server.tries(999) <= pool.MOST_TRIES_AT_ONCE + 1
         request.cancel()
 
-    with_engine(server, tiny_tokenizer, use, options=options(timeout=3.0, concurrency=96))
+    with_engine(server, tiny_tokenizer, use, options=options(timeout=5.0, concurrency=160))
 
 
 def test_one_that_left_the_file_stays_away_whatever_it_still_answers(
