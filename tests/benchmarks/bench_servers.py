@@ -109,7 +109,7 @@ def main() -> None:
     parser.add_argument("--requests", type=int, default=512)
     options = parser.parse_args()
     faults = [kind for kind in FAULTS if kind]
-    alone = [kind for kind in faults if kind != OTHER_MODEL]  # a gateway may name what it likes: nothing tells them apart
+    alone = [kind for kind in faults if kind != OTHER_MODEL]  # a gateway may name what it likes
     settings = [("",), ("", "")] + [(kind,) for kind in alone] + [("", kind) for kind in faults]
     print(f"{SLOTS} requests at once, {SERVICE} s each, a server; {options.requests} requests; medians of seconds")
     medians: dict[tuple[str, ...], float] = {}
