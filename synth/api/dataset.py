@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from synth.data.inputs import side_name
 from synth.data.output import Output
 from synth.data.run.record import RunRecord, read_record
-from synth.data.store.path import File, StoredPath, path_at
+from synth.data.store.path import File, StoredPath, name_of, path_at
 from synth.data.write import FORMATS
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class Dataset:
         return cls(output.path or "", record=record, keep=output.keep)
 
     def __fspath__(self) -> str:
-        return self.path.address if isinstance(self.path, StoredPath) else str(self.path)
+        return name_of(self.path)
 
     def __str__(self) -> str:
         return str(self.path)

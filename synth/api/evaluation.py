@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 from synth.api.dataset import Dataset
 from synth.data.output import Output
 from synth.data.run.invocation import command_line
-from synth.data.store.path import File, StoredPath, path_at
+from synth.data.store.path import File, StoredPath, name_of, path_at
 from synth.data.write import replace_text
 from synth.errors import UsageError
 from synth.evaluation.pipeline import ANSWERS
@@ -52,7 +52,7 @@ class Evaluation:
         return cls(output.carried(), keep=keep)
 
     def __fspath__(self) -> str:
-        return self.path.address if isinstance(self.path, StoredPath) else str(self.path)
+        return name_of(self.path)
 
     def __str__(self) -> str:
         return self.table()

@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Sequence
-from pathlib import Path
 
 from synth.api.dataset import Dataset
 from synth.api.evaluation import Evaluation
 from synth.api.places import Place, output_at
 from synth.data.destination import check_directory
+from synth.data.store.path import path_at
 from synth.errors import UsageError
 from synth.evaluation.joining import is_evaluation, join_evaluations
 from synth.generation.joining import joining
@@ -34,7 +34,7 @@ def join(
     reward model) cut their files where a batch ends: of more than 5,000 rows these are the same in the same order.
 
     Args:
-        shards: the directories of all shards, in any order.
+        shards: the directories of all shards, here or elsewhere (`s3://bucket/shards/1`), in any order.
         output: where the rows go.
         rows: rows wanted, of a run that has a target; by default as many as the shards were asked for.
         restart: throw away what is in the output.
@@ -48,7 +48,8 @@ def join(
         RunError: there are too few rows, or the disk failed.
         Stopped: a person stopped it.
     """
-    paths = [Path(shard) for shard in ([shards] if isinstance(shards, str | os.PathLike) else shards)]
+    given = [shards] if isinstance(shards, str | os.PathLike) else shards
+    paths = [path_at(os.fspath(shard)) for shard in given]
     place = output_at(output, restart=restart)
     if not any(map(is_evaluation, paths)):
         return Dataset.of(place, joining(paths, place, rows, progress).write(progress))

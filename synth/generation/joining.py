@@ -9,7 +9,6 @@ import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import pyarrow as pa
 
@@ -18,7 +17,7 @@ from synth.data.row import INDEX, REASON
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
 from synth.data.run.shards import read_shards
-from synth.data.store.path import path_at
+from synth.data.store.path import File, name_of, path_at
 from synth.errors import RunError, UsageError
 from synth.generation.acceptance import Acceptance
 from synth.generation.parts import Part, open_parts, outcomes_of
@@ -58,7 +57,7 @@ class Joining:
             RunError: the run gave up, as it would have in one process; or the disk failed.
             Stopped: a person stopped it.
         """
-        read = [str(part.path) for part in self.parts]
+        read = [name_of(part.path) for part in self.parts]
         with (
             Stop().on_signals(),
             progress.meter("join") as meter,
@@ -103,7 +102,7 @@ class Joining:
             sink.record.tokens[name] = math.fsum(one.get(name, 0) for one in sums)
 
 
-def joining(paths: Sequence[Path], output: Output, rows: int | None, progress: Progress) -> Joining:
+def joining(paths: Sequence[File], output: Output, rows: int | None, progress: Progress) -> Joining:
     """Read the shards of a run, and decide what of them is taken; nothing is written.
 
     Args:

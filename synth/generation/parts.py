@@ -1,11 +1,11 @@
 """The shards of a run on disk, as they are read to be joined."""
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from heapq import merge
 from itertools import groupby, pairwise
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
@@ -14,6 +14,7 @@ from synth.data.row import BASE, INDEX, REASON, Outcome, Row, records_of
 from synth.data.run.record import RunRecord, differences, read_record
 from synth.data.run.shard import Shard
 from synth.data.run.shards import read_shards
+from synth.data.store.path import File
 from synth.errors import UsageError
 from synth.generation.acceptance import Rules
 
@@ -32,7 +33,7 @@ class Part:
         rules: by what rows are to be taken.
     """
 
-    path: Path
+    path: File
     record: RunRecord
     shard: Shard
     rules: Rules
@@ -48,9 +49,9 @@ class Part:
             UsageError: its first file is missing or damaged.
         """
         try:
-            with pa.memory_map(str(self.path / self.record.shards[0])) as file:
+            with pa.memory_map(os.fspath(self.path / self.record.shards[0])) as file:
                 return pa.ipc.open_stream(file).schema
-        except (pa.ArrowException, OSError, IndexError) as error:
+        except (pa.ArrowException, OSError, IndexError, UsageError) as error:
             raise UsageError(f"{self.path} is damaged ({error}); {self.again}") from error
 
     def outcomes(self) -> Iterator[Outcome]:
@@ -79,7 +80,7 @@ class Part:
         if done != record.next:
             raise UsageError(f"{self.path} is damaged ({done:,} of its {record.next:,} rows are there); {self.again}")
 
-    def _rows(self, folder: Path, names: Iterable[str], side: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
+    def _rows(self, folder: File, names: Iterable[str], side: str) -> Iterator[tuple[int, str, dict[str, Any]]]:
         for batch in read_shards(folder, names, self.again):
             for start in range(0, batch.num_rows, FEW):
                 for entry in records_of(batch.slice(start, FEW)):
@@ -91,7 +92,7 @@ class Part:
         carried = {"cost": entry.pop("cost")} if self.record.cost is None and "cost" in entry else {}
         return Row(**own | {"messages": own["messages"] or []}, extra=entry, passthrough=carried)
 
-    def tables(self) -> list[tuple[list[str], Path, int]]:
+    def tables(self) -> list[tuple[list[str], File, int]]:
         """Its accepted rows and its rejected ones: the names of their files, where they are, and how many rows."""
         record = self.record
         return [
@@ -105,7 +106,7 @@ class Part:
         return f"make shard {self.shard} again, with `restart`"
 
 
-def open_parts(paths: Sequence[Path]) -> list[Part]:
+def open_parts(paths: Sequence[File]) -> list[Part]:
     """The shards in these directories, in their order.
 
     Raises:
@@ -134,7 +135,7 @@ def open_parts(paths: Sequence[Path]) -> list[Part]:
     return parts
 
 
-def open_part(path: Path) -> Part:
+def open_part(path: File) -> Part:
     """The shard in a directory.
 
     Raises:

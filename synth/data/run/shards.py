@@ -112,7 +112,7 @@ def read_shards(
             for batch in batches:
                 batch.validate(full=True)  # offsets and UTF-8, which nobody checks again
                 yield batch
-        except (pa.ArrowException, OSError) as error:
+        except (pa.ArrowException, OSError, UsageError) as error:  # the last is of one that is elsewhere
             raise UsageError(
                 f"{folder / name} is missing or damaged ({' '.join(str(error).split())}); {mend}"
             ) from error

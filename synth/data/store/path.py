@@ -242,6 +242,11 @@ def path_at(place: str) -> File:
     return StoredPath(fs, place.split("://")[0].lower(), path)
 
 
+def name_of(path: File) -> str:
+    """What opens a path again by `path_at`: of one elsewhere the whole address, secrets and all."""
+    return path.address if isinstance(path, StoredPath) else str(path)
+
+
 def last_part(path: File) -> str:
     """The name of a file or folder, whose path may be `.` or `a/..`."""
     return path.name if isinstance(path, StoredPath) else os.path.basename(os.path.abspath(path))
