@@ -6,6 +6,11 @@ from cli.options import Option
 
 @command_of(
     "synth.api.self_output:self_output",
+    verifier=Option(
+        metavar="NAME|MODULE:FUNCTION",
+        help="What tells a right answer: one of those below, or a function of yours; or none, which takes answers "
+        "unverified, and marks them so. [default: what all rows name, as known benchmarks do]",
+    ),
     select=Option(metavar="WAY"),
     fallback=Option(metavar="LIST", listed=True),
 )
@@ -25,6 +30,7 @@ def command(call: Call) -> None:
       synth self-output mbpp.jsonl --prompt-column text --reference-column code \\
           --model M --verifier code --pairs -o own
       synth self-output questions.jsonl --model M --verifier majority --samples 16 -o own
+      synth self-output tasks.jsonl --model M --verifier none --temperature 1.6 --top-k 20 -o unverified
       synth self-output tasks.jsonl --model M --verifier checks:is_right | synth show
     """  # noqa: D301 (\b is click's)
     call()

@@ -20,7 +20,7 @@ from synth.evaluation.pipeline import evaluate as evaluate_models
 from synth.evaluation.run import EvaluationRun
 from synth.evaluation.suites import open_suites
 from synth.evaluation.sweep import check_ratios
-from synth.generation.inputs import verifier_of
+from synth.generation.inputs import verifier_for, verifier_of
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
 from synth.values import Asked, Limit, Seed, Share, Temperature, Tokens, checked
@@ -106,10 +106,11 @@ def evaluate(
         named[name] = next(iter(named.values())).with_adapter(adapted)
     ratios = () if sweep is None else check_ratios(sweep, list(named))
     settings = verifier if isinstance(verifier, VerifierSettings) else verifier_of(verifier)
+    chosen = verifier_for(None, settings)
     limits = replace(settings, name="", function=None, language=None, schema=None, pattern=None)
     with ExitStack() as stack:
         old = list(_names(suites, "suite", stack))
-        opened = open_suites(old, list(_names(new, "new", stack)), settings if settings.name else None, limits, limit)
+        opened = open_suites(old, list(_names(new, "new", stack)), chosen, limits, limit)
         measures = Measures(
             texts=list(_names(texts, "text", stack)),
             text_column=text_column,

@@ -25,6 +25,7 @@ def roles_for(
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     required: bool = True,
+    unverified: bool = False,
     **others: Model | ModelName | None,
 ) -> Iterator[Roles]:
     """The roles of a run over prompts that a verifier judges; models that are given by name are freed at the end.
@@ -36,13 +37,14 @@ def roles_for(
         judge: the judge, where the verifier is `judge`; the model itself by default.
         judge_prompt: how it is asked.
         required: whether there has to be a verifier.
+        unverified: whether "none" may be given, so that there is none although one is required.
         others: models in other roles, or None.
 
     Raises:
         UsageError: there is no verifier, no judge, or no such model.
     """
     settings = verifier if verifier is None or isinstance(verifier, VerifierSettings) else verifier_of(verifier)
-    judging = verifier_for(prompts, settings, required=required)
+    judging = verifier_for(prompts, settings, required=required, unverified=unverified)
     asked = {"model": model, **others}
     if judging is not None and entry_of(judging.name).asks_model:
         asked["judge"] = judge

@@ -2,7 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
+from filters.verdict import VerifierSettings
 from filters.verifiers.registry import entry_of
 from synth.api.dataset import Dataset
 from synth.api.models import used
@@ -11,7 +13,7 @@ from synth.api.places import Place, ShardName, Source, output_at, several, sourc
 from synth.api.roles import VerifierChoice, roles_for
 from synth.engines.base import Sampling
 from synth.errors import UsageError
-from synth.generation.inputs import read_prompts
+from synth.generation.inputs import NO_VERIFIER, read_prompts
 from synth.generation.models import Model, ModelName
 from synth.generation.pipeline import generate, prompt_job
 from synth.methods.few_shot import demonstrations
@@ -42,6 +44,7 @@ def self_output(
     seed: Seed = 0,
     temperature: Temperature = 0.7,
     top_p: TopP = 0.95,
+    top_k: CountFromZero = 0,
     max_tokens: Tokens = 2048,
     prompt_column: str | None = None,
     reference_column: str | None = None,
@@ -58,12 +61,14 @@ def self_output(
         model: the model, by name or from `synth.load`.
         source: the tasks.
         output: where the rows go; an interrupted run there is continued.
-        verifier: what judges answers; by default what all rows name, as known benchmarks do.
+        verifier: what judges answers; by default what all rows name, as known benchmarks do. "none" takes answers as
+            they come, right or not, as a baseline (arXiv 2604.01193): their verdict is "unverified". Left out are
+            those that are none: empty, cut off, repetitive.
         judge: another model that judges, where `verifier` is judge.
         judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         samples: answers drawn for each task, at most.
-        select: which right answer is taken: first (stops drawing at it), lowest-perplexity, highest-perplexity,
-            shortest, longest, random, or all of them.
+        select: which right answer is taken, or, with `verifier` none, which of all: first (stops drawing at it),
+            lowest-perplexity, highest-perplexity, shortest, longest, random (by the seed), or all of them.
         fallback: what is tried, in this order, for tasks with no right answer: paraphrase, minimum-change, gold, drop.
         pairs: also write preference pairs, right against wrong, to pairs/.
         few_shot: demonstrations from the data before each task.
@@ -71,6 +76,7 @@ def self_output(
         seed: decides every draw of the run.
         temperature: of the answers; 0 is greedy.
         top_p: of the answers.
+        top_k: likeliest tokens that are drawn from; 0 is all.
         max_tokens: most tokens of an answer.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the human answer, likewise.
@@ -89,7 +95,7 @@ def self_output(
         RunError: the run broke off; what was finished is kept.
         Stopped: a person stopped it.
     """
-    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
+    sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p, top_k=top_k or None)
     settings = SelfOutputSettings(
         seed=seed,
         samples=samples,
@@ -111,20 +117,18 @@ def self_output(
             name, progress, prompt_column=prompt_column, reference_column=reference_column, limit=limit
         )
         answers = None if alone else answer_model
-        with roles_for(main, prompts, verifier, judge=judge, judge_prompt=judge_prompt, answers=answers) as roles:
-            if roles.verifier and entry_of(roles.verifier.name).votes and settings.fallback != ("drop",):
-                raise UsageError(
-                    f"`verifier` {roles.verifier.name} judges samples only together: it goes with `fallback` drop"
-                )
+        judging: dict[str, Any] = {"judge": judge, "judge_prompt": judge_prompt, "unverified": True}
+        with roles_for(main, prompts, verifier, **judging, answers=answers) as roles:
+            _refuse(roles.verifier, settings)
             shots = demonstrations(prompts.rows("self-output", {}, COLUMNS)(0), few_shot, seed)
             job = prompt_job(
                 "self-output",
                 prompts,
                 COLUMNS,
-                settings.record() | {"few_shot": few_shot},
+                settings.record() | {"few_shot": few_shot} | ({} if roles.verifier else {"verifier": NO_VERIFIER}),
                 lambda open_roles: method(
                     open_roles.role("answers"),
-                    open_roles.verifier,
+                    open_roles.verifier if roles.verifier else None,
                     settings,
                     editor=open_roles.chat_model,
                     demonstrations=shots,
@@ -132,3 +136,15 @@ def self_output(
             )
             scored = replace(roles, scores="minimum-change" in settings.fallback)
             return Dataset.of(place, generate(job, scored, place, progress=progress))
+
+
+def _refuse(verifier: VerifierSettings | None, settings: SelfOutputSettings) -> None:
+    """Refuse settings that do not go with a verifier, or with none."""
+    if verifier is None and settings.pairs:
+        raise UsageError("`pairs` are of right and wrong answers, which `verifier` none does not tell")
+    if settings.fallback == ("drop",):
+        return
+    if verifier is None:
+        raise UsageError("`verifier` none finds no task without a right answer: it goes with `fallback` drop")
+    if entry_of(verifier.name).votes:
+        raise UsageError(f"`verifier` {verifier.name} judges samples only together: it goes with `fallback` drop")

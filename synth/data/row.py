@@ -42,6 +42,9 @@ PARTED = pa.list_(
 )
 """Conversations of turns with parts. In Arrow, what a turn has not is null; `as_messages` leaves it out."""
 
+UNVERIFIED = "unverified"
+"""The verdict on an answer that is taken as it came, where a verifier could have judged it and was not to."""
+
 BASE = pa.schema(
     [
         ("id", pa.string()),  # stable digest of source, method, settings and sample number
@@ -51,7 +54,7 @@ BASE = pa.schema(
         ("parent", pa.string()),  # id of the row it came from
         ("reference", pa.string()),  # the human answer, if any
         ("verifier", pa.string()),
-        ("verdict", pa.string()),  # right, wrong or unscorable
+        ("verdict", pa.string()),  # right, wrong or unscorable; `UNVERIFIED`
         ("answer", pa.string()),  # what the verifier extracted
         ("samples", pa.int32()),  # drawn
         ("logprob", pa.float64()),  # sum, nats, of the last answer under the writing model

@@ -17,6 +17,9 @@ from synth.progress import Progress
 from synth.small_text import read_small
 from synth.values import Mebibytes, Seconds, checked
 
+NO_VERIFIER = "none"
+"""What is given as the verifier where answers are to be taken unverified."""
+
 
 def read_prompts(
     source: str,
@@ -134,7 +137,8 @@ def verifier_of(
     """A verifier by name, or a user's own as module:function.
 
     Args:
-        name: of `filters.verifiers.registry`, module:function, or a function; None is whichever the rows name.
+        name: of `filters.verifiers.registry`, module:function, or a function; "none", for what takes answers
+            unverified; None is whichever the rows name.
         time_limit: seconds for one check.
         memory_limit: MiB for a program.
         language: for compile, instead of what the answer's fence says.
@@ -148,7 +152,7 @@ def verifier_of(
     function = None
     if callable(name):
         function, name = name, f"{name.__module__}:{getattr(name, '__qualname__', type(name).__qualname__)}"
-    if name is not None:
+    if name not in (None, NO_VERIFIER):
         _check_name(name)
     text = None
     if schema is not None:
@@ -160,16 +164,23 @@ def verifier_of(
 
 
 def verifier_for(
-    prompts: PromptSet | None, verifier: VerifierSettings | None, *, required: bool = True
+    prompts: PromptSet | None,
+    verifier: VerifierSettings | None,
+    *,
+    required: bool = True,
+    unverified: bool = False,
 ) -> VerifierSettings | None:
     """The verifier given, or else the one that all rows name; None as `prompts` are rows made from nothing.
 
-    One that compares samples, or asks a model, has to be given.
+    One that compares samples, or asks a model, has to be given. `NO_VERIFIER` is None where answers may be taken
+    `unverified`.
 
     Raises:
-        UsageError: a verifier is `required`, and there is none.
+        UsageError: a verifier is `required`, and there is none; or it is `NO_VERIFIER` where that makes no sense.
     """
     limits = verifier or VerifierSettings("")
+    if limits.name == NO_VERIFIER and unverified:
+        return None
     if limits.name:
         _check_name(limits.name)
         return limits
@@ -187,6 +198,8 @@ def verifier_for(
 
 
 def _check_name(name: str) -> None:
+    if name == NO_VERIFIER:
+        raise UsageError(f"`verifier` {name} judges nothing: only self-output takes answers unverified")
     try:
         registry.entry_of(name)
     except VerifierError as error:

@@ -5,6 +5,9 @@ selective self-rehearsal (arXiv 2409.04787), self-output chosen by perplexity am
 (arXiv 2501.14315: 32 samples, temperature 0.7, top-p 0.95, the right one of lowest perplexity), the shortest
 right one (arXiv 2502.20122). Tasks with no right answer fall back, in a chosen order, to a restatement of the human
 answer, to a correction of the model's own answer, or to the human answer itself.
+
+Without a verifier answers are taken as they come, and marked so: the baseline of simple self-distillation
+(arXiv 2604.01193).
 """
 
 import asyncio
@@ -17,7 +20,7 @@ import pyarrow as pa
 
 from filters.verdict import UNSCORABLE, Verdict
 from synth.data.prompts import task_of
-from synth.data.row import Message, Outcome, Row, digest
+from synth.data.row import UNVERIFIED, Message, Outcome, Row, digest
 from synth.data.run.record import without
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -32,7 +35,7 @@ FALLBACKS = ("paraphrase", "minimum-change", "gold", "drop")
 
 COLUMNS = pa.schema(
     [
-        ("samples_right", pa.int32()),  # of the samples drawn
+        ("samples_right", pa.int32()),  # of the samples drawn; null where none was judged
         *edits.COLUMNS,
         ("note", pa.string()),  # why a fallback was taken
     ]
@@ -88,7 +91,7 @@ class SelfOutputSettings:
 
 def self_output(
     chat_model: ChatModel,
-    verifier: Verifier,
+    verifier: Verifier | None,
     settings: SelfOutputSettings,
     *,
     editor: ChatModel | None = None,
@@ -98,12 +101,14 @@ def self_output(
 
     Args:
         chat_model: the model that answers.
-        verifier: judges the answers.
+        verifier: judges the answers; None takes them unverified, and goes with neither fallbacks nor pairs.
         settings: those that determine the rows.
         editor: the model that restates and mends for the fallbacks; `chat_model` if None.
         demonstrations: turns to show before a task, not part of the row.
     """
     editor = editor or chat_model
+    if verifier is None:
+        return _unverified(chat_model, settings, demonstrations)
     restate = restatements.restating(editor, verifier, settings.paraphrase)
     mend = edits.mending(editor, editor, verifier, settings.minimum_change)
 
@@ -145,8 +150,25 @@ def self_output(
     return method
 
 
+def _unverified(
+    chat_model: ChatModel, settings: SelfOutputSettings, demonstrations: Callable[[Row], list[Message]]
+) -> Callable[[Row], Awaitable[Outcome]]:
+    """The method that takes an answer whether it is right or not, as long as it is one (`answer_fault`)."""
+
+    async def method(row: Row) -> Outcome:
+        answers = await _draw_all(row, chat_model, None, settings, demonstrations(row))
+        sound = [answer for answer in answers if answer.right]
+        row.samples = len(answers)
+        if not sound:
+            return Outcome(row, f"no usable answer: of {len(answers)} the first is {answers[0].verdict.reason}")
+        row.verdict = UNVERIFIED
+        return Outcome(row, None, _complete(row, sound, chat_model, settings))
+
+    return method
+
+
 async def _draw_all(
-    row: Row, chat_model: ChatModel, verifier: Verifier, settings: SelfOutputSettings, shown: list[Message]
+    row: Row, chat_model: ChatModel, verifier: Verifier | None, settings: SelfOutputSettings, shown: list[Message]
 ) -> list[Answer]:
     """The answers to a task: up to the first right one, or all of them at once."""
     system = [turn for turn in row.messages if turn["role"] == "system"]
@@ -157,7 +179,7 @@ async def _draw_all(
         seed = seed_of(settings.seed, row.id, "sample", number)
         return draw(chat_model, prompt, task, verifier, replace(settings.sampling, seed=seed))
 
-    if settings.select == "first" and not settings.pairs and not verifier.votes:
+    if settings.select == "first" and not settings.pairs and not (verifier and verifier.votes):
         answers = []
         for number in range(settings.samples):
             answers.append(await sample(number))
@@ -165,6 +187,8 @@ async def _draw_all(
                 break
         return answers
     answers = list(await asyncio.gather(*map(sample, range(settings.samples))))
+    if verifier is None:
+        return answers
     verdicts = verifier.vote([answer.verdict for answer in answers])
     return [replace(answer, verdict=verdict) for answer, verdict in zip(answers, verdicts, strict=True)]
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from synth.data.run.card import fenced, untrained_line
+from synth.data.row import UNVERIFIED
+from synth.data.run.card import fenced, untrained_line, unverified_line
 from synth.data.run.record import RunRecord, read_record
 from synth.data.store.path import File
 from synth.errors import UsageError
@@ -57,6 +58,7 @@ def training_card(folder: TrainingFolder) -> str:
         + ")"
         + "".join(map(_beside, record.parts))
         + ".",
+        *([f"**{unverified_line(unverified)}.**"] if (unverified := record.verdicts.get(UNVERIFIED)) else []),
         *([f"{untrained_line(int(untrained))}."] if (untrained := record.tokens.get("untrained")) else []),
         "",
     ]

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synth.data.row import UNVERIFIED
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.engines.open import choose_engine, engine_entry, model_revision
@@ -134,6 +135,8 @@ class TrainingJob:
         record.tokens = {"tokens": float(task.tokens), "trained": float(task.trained)}
         if replay is not None:
             record.parts = [{"name": source.replay_name, "objective": "replay"} | asdict(replay)]
+        if rows.unverified:
+            record.verdicts = {UNVERIFIED: rows.unverified}
         if rows.untrained:
             record.tokens["untrained"] = float(len(rows.untrained))
         return record

@@ -38,6 +38,7 @@ def join_replay(task: TrainingRows, replay: TrainingRows, name: str) -> Training
         np.concatenate([task.weights, replay.weights]),
         task.rejected + replay.rejected,
         task.untrained + replay.untrained,
+        task.unverified + replay.unverified,
         len(replay),
     )
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from synth.data.columns import lists_of
 from synth.data.read import Rows, conversations
-from synth.data.row import FAULT, IGNORED, RENDERING, records_of
+from synth.data.row import FAULT, IGNORED, RENDERING, UNVERIFIED, records_of
 from synth.data.run.card import untrained_line
 from synth.data.schema.turns import holds_text
 from synth.errors import RequestError, UsageError
@@ -40,6 +40,7 @@ class TrainingRows:
         rejected: (id, reason) of the rows that cannot be trained on.
         untrained: (id, what) of the answers that are not trained on, in rows of which others are: the chat template
             does not write them as they stand.
+        unverified: how many rows have an answer that nothing has judged (`UNVERIFIED`).
         replayed: how many of the rows, the last ones, are replay as an objective of its own. Those that are yet to be
             drawn (`synth.training.fresh`) have sizes, but no tokens.
     """
@@ -52,6 +53,7 @@ class TrainingRows:
     weights: NDArray[np.float32]
     rejected: list[tuple[str, str]] = field(default_factory=list)
     untrained: list[tuple[str, str]] = field(default_factory=list)
+    unverified: int = 0
     replayed: int = 0
 
     def __len__(self) -> int:
@@ -143,6 +145,7 @@ def read_training_rows(
     sources: list[str] = []
     rejected: list[tuple[str, str]] = []
     untrained: list[tuple[str, str]] = []
+    unverified = 0
     of_task, of_every = encoder, replace(encoder, every=True)
     for index, record in enumerate(_records(rows, limit)):
         encoder = of_every if record.get("source") in every_of else of_task
@@ -165,12 +168,13 @@ def read_training_rows(
             continue
         kept += found
         names += [name] * len(found)
+        unverified += record.get("verdict") == UNVERIFIED
         sources += [record.get("source") or ""] * len(found)
     if not kept:
         raise UsageError(f"{rows.source} has nothing to train on{_first_reason(rejected)}")
     if tokenised:
         _check_labels(rows.source, kept)
-    return TrainingRows(names, sources, *_joined(kept), rejected, untrained)
+    return TrainingRows(names, sources, *_joined(kept), rejected, untrained, unverified)
 
 
 def _joined(
@@ -198,7 +202,7 @@ def _check_text_column(rows: Rows, name: str | None) -> None:
 
 
 def _records(rows: Rows, limit: int | None) -> Iterator[dict[str, Any]]:
-    wanted = {"id", "source", "input_ids", "labels", "weights", "messages", "answer", *RENDERING.names}
+    wanted = {"id", "source", "input_ids", "labels", "weights", "messages", "answer", "verdict", *RENDERING.names}
     names = [name for name in rows.schema.names if name in wanted or holds_text(rows.schema.field(name).type)]
     for batch in rows.judged(limit):
         yield from records_of(batch.select([name for name in (*names, FAULT) if name in batch.schema.names]))

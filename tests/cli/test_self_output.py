@@ -100,6 +100,31 @@ def test_files_and_streams(here: Here, tasks: Path, model: str, tmp_path: Path) 
     assert all(json.loads(line)["verdict"] == "right" for line in piped.stdout.splitlines())
 
 
+def test_unverified_answers_are_marked_from_end_to_end(here: Here, tasks: Path, model: str, tmp_path: Path) -> None:
+    """Which of them is taken is decided by the seed; all that is made of them says that they are unverified."""
+    own = ["self-output", tasks, "--model", model, *ENGINE, "--verifier", "none", "--limit", 20, "--samples", 2]
+    own += ["--select", "random", "--temperature", 1.6, "--top-k", 20, "--top-p", 0.8]
+    for name, seed in (("own", 0), ("other", 1)):
+        done = here(*own, "--seed", seed, "-o", tmp_path / name)
+        assert done.returncode == 0, done.stderr
+    rows = load(tmp_path / "own")
+    assert rows != load(tmp_path / "other")
+    assert {(row["verifier"], row["verdict"], row["samples"]) for row in rows} == {(None, "unverified", 2)}
+    judged = here("verify", tmp_path / "own", "--verifier", "number", "--quiet").stdout.splitlines()
+    assert len(judged) == len(rows) and "wrong" in {json.loads(line)["verdict"] for line in judged}
+    marked = f"**{len(rows)} answers are unverified: the model's own, taken without a check.**"
+    (tmp_path / "old.jsonl").write_text(json.dumps({"question": "Say hello.", "answer": "Hello!"}))
+    mixed = here("mix", tmp_path / "own", "--replay", f"{tmp_path / 'old.jsonl'}:0.05", "-o", tmp_path / "mixed")
+    assert mixed.returncode == 0, mixed.stderr
+    trained = here("train", tmp_path / "mixed", "--model", model, "--steps", 1, "-o", tmp_path / "tuned")
+    assert trained.returncode == 0, trained.stderr
+    for name in ("own", "mixed", "tuned"):
+        assert marked in (tmp_path / name / "README.md").read_text(encoding="utf-8"), name
+    assert json.loads((tmp_path / "tuned" / "run.json").read_text())["verdicts"] == {"unverified": len(rows)}
+    again = here(*own, "--verifier", "math", "-o", tmp_path / "own")
+    assert again.returncode == 2 and 'verifier: "none", now' in again.stderr
+
+
 def test_few_shot_majority_and_a_teacher(here: Here, tasks: Path, model: str, tmp_path: Path) -> None:
     common = ["self-output", tasks, *ENGINE, "--limit", 10]
     shown = here(*common, "--model", model, "--verifier", "math", "--few-shot", 2, "-o", tmp_path / "shots")
@@ -170,6 +195,8 @@ def test_verify_reads_the_tests_of_published_data(here: Here, data: Path) -> Non
         (["--verifier", "math", "--pairs"], "give -o DIR"),
         (["--verifier", "math", "--few-shot", "60"], "more than 60 rows"),
         (["--verifier", "majority", "--fallback", "gold"], "--fallback drop"),
+        (["--verifier", "none", "--fallback", "gold"], "it goes with --fallback drop"),
+        (["--verifier", "none", "--pairs", "-o", "x"], "--verifier none does not tell"),
         (["--verifier", "math", "--prompt-column", "nope"], "there is no column 'nope'"),
     ],
 )

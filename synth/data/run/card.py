@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from synth.data.row import PREDICTIONS, SCORES, records_of
+from synth.data.row import PREDICTIONS, SCORES, UNVERIFIED, records_of
 from synth.data.write import replace_text
 
 if TYPE_CHECKING:
@@ -71,6 +71,8 @@ def card(name: str, header: str, loading: str, record: "RunRecord", sample: pa.R
             "",
             *_table(("reason", "rows"), _by_count(record.reasons)),
         ]
+    if unverified := record.verdicts.get(UNVERIFIED):
+        lines += [f"**{unverified_line(unverified)}.**", ""]
     if record.joined:
         lines += _shards(record.joined)
     if record.parts:
@@ -170,3 +172,9 @@ def untrained_line(count: int) -> str:
     """The line about answers that are not trained on."""
     what = "1 answer is" if count == 1 else f"{count:,} answers are"
     return f"{what} context only, not trained on: the chat template rewrites their text"
+
+
+def unverified_line(count: int) -> str:
+    """The line about answers that nothing has judged."""
+    what = "1 answer is" if count == 1 else f"{count:,} answers are"
+    return f"{what} unverified: the model's own, taken without a check"

@@ -13,6 +13,7 @@ import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 import synth
+from filters.verdict import VerifierSettings
 from synth.data.row import Outcome
 from synth.data.run.directory import RunDirectory
 
@@ -136,6 +137,8 @@ def test_stopped_it_is_gone_on_with(
         ({"suites": WORDS}, "verifier", "nothing says how"),
         ({"suites": {"a=b": WORDS}}, None, "no name for a suite"),
         ({"suites": [WORDS], "verifier": "maths"}, "verifier", "did you mean math"),
+        ({"suites": [WORDS], "verifier": "none"}, "verifier", "judges nothing"),
+        ({"suites": [WORDS], "verifier": VerifierSettings("none")}, "verifier", "judges nothing"),
         ({"suites": [WORDS], "verifier": "judge"}, "verifier", "needs a model that judges"),
         ({"suites": [WORDS], "verifier": "exact", "kl": True}, "kl", "compares a further model"),
         ({"suites": [WORDS], "verifier": "exact", "sweep": [0.5]}, "sweep", "say where they go"),

@@ -72,6 +72,16 @@ def test_answers_pairs_and_fallbacks(sums: list[dict[str, str]], tmp_path: Path)
     assert list(synth.Dataset(tmp_path / "joined" / "pairs"))
 
 
+def test_unverified_answers(sums: list[dict[str, str]], tmp_path: Path) -> None:
+    with synth.load(MODEL, **ONE_BY_ONE) as model:
+
+        def make(output: Path, shard: str | None) -> None:
+            chosen: dict[str, Any] = {"verifier": "none", "samples": 2, "select": "random", "max_tokens": 30}
+            synth.self_output(model, sums[:6], output=output, shard=shard, progress=synth.SILENT, **chosen)
+
+        assert {row["verdict"] for row in check(make, tmp_path, 2)} == {"unverified"}
+
+
 def test_tools_and_both_modes(tmp_path: Path, sums: list[dict[str, str]]) -> None:
     offered = [{"name": "add", "parameters": {"type": "object", "properties": {"a": {"type": "integer"}}}}]
     rows = [{**row, "tools": json.dumps(offered) if number % 2 else None} for number, row in enumerate(sums[:8])]

@@ -4,6 +4,7 @@ import asyncio
 import json
 import math
 import random
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -115,6 +116,26 @@ def test_all_right_answers_are_kept_in_the_order_drawn(
     chat_model = scripted.chat_model(chat, lambda *_: next(drawn))
     outcome = loop.run(self_output(chat_model, verifier, SelfOutputSettings(samples=3, select="all"))(row))
     assert [answer(row) for row in (outcome.row, *outcome.more)] == [one, other]
+
+
+@pytest.mark.parametrize(
+    ("select", "taken"),
+    [("first", ["The answer is 1."]), ("all", [f"The answer is {n}." for n in (1, 2, 3)])],
+)
+def test_unverified_answers_are_marked_and_may_be_wrong(
+    loop: Any, tasks: PromptSet, chat: ChatFormat, select: str, taken: list[str]
+) -> None:
+    """A first answer that is none is left out; so the first of those that are is the second drawn."""
+    row, another = islice(tasks.rows("test", {}, NOTHING)(0), 2)
+    drawn = iter(["", "The answer is 1.", "The answer is 2.", "The answer is 3."])
+    settings = SelfOutputSettings(samples=4, select=select)
+    outcome = loop.run(self_output(scripted.chat_model(chat, lambda *_: next(drawn)), None, settings)(row))
+    rows = [outcome.row, *outcome.more]
+    assert outcome.reason is None and [answer(row) for row in rows] == taken
+    assert {(row.verifier, row.verdict, row.answer) for row in rows} == {(None, "unverified", None)}
+    assert {row.samples for row in rows} == {2 if select == "first" else 4}
+    nothing = loop.run(self_output(scripted.always(chat, ""), None, settings)(another))
+    assert nothing.reason == "no usable answer: of 4 the first is empty" and nothing.row.verdict is None
 
 
 @pytest.mark.parametrize("select", ["first", "all"])
