@@ -150,11 +150,15 @@ def repeated_words(n: int = 5, maximum: float = 0.3) -> Heuristic:
     """
     if n < 1:
         raise ValueError(f"an n-gram has at least one word, not {n}")
+    return Heuristic(_over("repeated words", repeated_share(n), maximum, f" of the {n}-grams occurred before"))
+
+
+def repeated_share(n: int = 5) -> pl.Expr:
+    """The share of the answer's word n-grams that occurred earlier in it."""
     text = _text("answer")
     spaced = pl.coalesce(_beyond_ascii(text).str.replace_all(rf"[{_UNSPACED}]", " $0 "), text)
     spaced = spaced.str.replace_many(["\n", "\t", "\r"], [" ", " ", " "])
-    share = spaced.map_batches(lambda texts: _repeated(texts, " ", 1, n), return_dtype=pl.Float64, is_elementwise=True)
-    return Heuristic(_over("repeated words", share, maximum, f" of the {n}-grams occurred before"))
+    return spaced.map_batches(lambda texts: _repeated(texts, " ", 1, n), return_dtype=pl.Float64, is_elementwise=True)
 
 
 def repeated_lines(maximum: float = 0.3, shortest: int = SHORT_LINE) -> Heuristic:

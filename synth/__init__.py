@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from synth.api.refuse import refuse
     from synth.api.rephrase import rephrase
     from synth.api.report import Report, report
+    from synth.api.rewards import rewards
     from synth.api.run import run
     from synth.api.sample import sample
     from synth.api.score_tokens import score_tokens
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
     from synth.api.verify import verify
     from synth.chat.summary import ChatTemplate
     from synth.generation.models import Model
+    from synth.rl.reward import Reward
     from synth.scoring.thresholds import Preview
     from synth.training.merge import Merged
 
@@ -68,6 +70,7 @@ _HOMES = {
     "Model": "synth.generation.models",
     "Preview": "synth.scoring.thresholds",
     "Report": "synth.api.report",
+    "Reward": "synth.rl.reward",
     "Training": "synth.api.training",
     "filters": "synth.filters",
     "load": "synth.api.models",
@@ -88,6 +91,7 @@ __all__ = [
     "Progress",
     "Report",
     "RequestError",
+    "Reward",
     "RunError",
     "Stopped",
     "SynthError",
@@ -115,6 +119,7 @@ __all__ = [
     "refuse",
     "rephrase",
     "report",
+    "rewards",
     "run",
     "sample",
     "score_tokens",

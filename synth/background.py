@@ -6,6 +6,7 @@ notebook.
 """
 
 import asyncio
+import os
 import threading
 from collections.abc import Coroutine
 from functools import cache
@@ -19,6 +20,9 @@ def _loop() -> asyncio.AbstractEventLoop:
     loop = asyncio.new_event_loop()
     threading.Thread(target=loop.run_forever, name="synth", daemon=True).start()
     return loop
+
+
+os.register_at_fork(after_in_child=_loop.cache_clear)  # a fork has no threads but its own
 
 
 def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
@@ -36,6 +40,16 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
     except BaseException:
         asyncio.run_coroutine_threadsafe(_cancelled(task), _loop()).result()
         raise
+
+
+async def awaited(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine on that loop, and await its result from another one."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _loop()))
+
+
+def begin(work: Coroutine[Any, Any, Any]) -> None:
+    """Run a coroutine on the loop, and wait for nothing."""
+    asyncio.run_coroutine_threadsafe(work, _loop())
 
 
 async def _outcome(task: "asyncio.Task[Result]") -> Result:

@@ -19,6 +19,7 @@ ROOMS = (
     "scoring",
     "curation",
     "generation",
+    "rl",
     "methods",
     "training",
     "evaluation",
@@ -53,8 +54,8 @@ def test_layers(layer: str) -> None:
 
 
 def room(name: str) -> int:
-    """How high a module of the library lies; -1 at its root, but for `synth.filters`, which is a part of the API."""
-    if name == "synth.filters":
+    """How high a module of the library lies; -1 at its root, but for two modules that are a part of the API."""
+    if name in ("synth.filters", "synth.reward_functions"):
         return ROOMS.index("api")
     parts = name.split(".")
     return ROOMS.index(parts[1]) if len(parts) > 1 and parts[1] in ROOMS else -1

@@ -23,7 +23,7 @@ from filters.verdict import UNSCORABLE, Task, Verdict, VerifierError, VerifierSe
 from filters.verifiers.registry import entry_of
 
 GRACE = 2.0
-"""Seconds beyond the limit: verifiers that run programs keep the limit themselves, and say more about it."""
+"""Seconds beyond the limit for verifiers that run programs: these keep the limit themselves, and say more about it."""
 
 LONGEST = 1_000_000
 """Characters of a response; a longer one is unscorable unseen."""
@@ -47,7 +47,8 @@ class Pool:
     def __init__(self, settings: VerifierSettings) -> None:
         self._settings = settings
         self._pickled = _pickled(settings)
-        self._longest = settings.time_limit * (PATIENCE if entry_of(settings.name).sandboxed else 1) + GRACE
+        sandboxed = entry_of(settings.name).sandboxed
+        self._longest = PATIENCE * settings.time_limit + GRACE if sandboxed else settings.time_limit
         self._idle: list[_Worker] = []
         self._all: set[_Worker] = set()
         self._waiting: deque[asyncio.Future[_Worker]] = deque()

@@ -77,6 +77,7 @@ _HINTS = (
 """What every marker has one of, in lower case: most texts have none, and are passed at once."""
 
 _OPENING = [(re.compile(form.opens), re.compile(form.closes, re.MULTILINE)) for form in FORMS]
+_BEGUN = re.compile(rf"(?:{'|'.join(form.opens for form in FORMS if form.alone)})\s*\Z")
 _CLOSED_ALONE = re.compile(rf"^[ \t]*</{_NAMED}think>[ \t]*$", re.MULTILINE | re.IGNORECASE)
 _TAG_STARTS = ("<", "[", "◁")
 
@@ -161,6 +162,12 @@ def opening_thoughts(text: str) -> Opening | None:
     if alone is None or _OPENING[0][0].search(text, 0, alone.start()):
         return None
     return Opening(alone[0].strip(), text[: alone.start()].strip(), _bare(text[alone.end() :]).rstrip())
+
+
+def begun_in(prompt: str) -> str:
+    """The marker that a prompt ends with where it has opened the thoughts of its answer; empty where it has not."""
+    begun = _BEGUN.search(prompt, max(0, len(prompt.rstrip()) - 64))
+    return begun[0].strip() if begun else ""
 
 
 def unwrapped(text: str) -> str:

@@ -1,15 +1,12 @@
 """The notation of steps: `NAME`, or `NAME:VALUE,…,SETTING=VALUE,…`; or `module:function`, a function of the user's.
 
-The settings of a name are the parameters of the function that makes it, and what is written is read by their types.
-Values without a setting's name fill the settings in their order.
+`synth.notation` reads the settings.
 """
 
-import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from types import NoneType, UnionType
-from typing import Any, Literal, get_args, get_origin
+from typing import Any
 
 import polars as pl
 
@@ -19,13 +16,11 @@ from synth.curation.context import FilterContext
 from synth.curation.judging import Compared, OpenStep, held
 from synth.curation.registry import MAKERS, Step, StepKind
 from synth.errors import UsageError
+from synth.notation import read_settings, settings_of, written
 
 __all__ = ["filters", "selections"]  # their steps are registered as they are imported
 AnyStep = Step | str | Callable[[pl.DataFrame], Any]
 """A step, its text, or a user's function of the frame: a reason or null for each row, or whether it stays."""
-
-_MOST = 2.0**31
-"""Upper bound of numbers in settings, as filters count in C integers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +35,7 @@ class Described:
 def described(kind: StepKind) -> list[Described]:
     """All filters of a kind."""
     return [
-        Described(name, ",".join(map(_written, _settings(maker))), (maker.__doc__ or "").split("\n", 1)[0])
+        Described(name, ",".join(map(written, settings_of(maker))), (maker.__doc__ or "").split("\n", 1)[0])
         for name, maker in MAKERS[kind].items()
     ]
 
@@ -67,7 +62,7 @@ def read_step(kind: StepKind, text: str) -> Step:
             f"there is no `{kind}` {name}{near_or_all(name, MAKERS[kind])} (synth filter --list says more)"
         )
     try:
-        values, named = _read(maker, name, rest)
+        values, named = read_settings(maker, name, rest)
     except UsageError as error:
         raise UsageError(f"`{kind}` {text}: {error}") from error
     return replace(maker(*values, **named), text=text)
@@ -115,75 +110,6 @@ def open_steps(steps: Sequence[Step], context: FilterContext) -> list[OpenStep]:
 
 def _verb(kind: StepKind) -> str:
     return "keep" if kind == "keep" else "remove"
-
-
-def _read(maker: Callable[..., Step], own_name: str, text: str) -> tuple[list[Any], dict[str, Any]]:
-    """The values that are written, in their order and by name."""
-    settings = _settings(maker)
-    by_name = {setting.name: setting for setting in settings if setting.kind != setting.VAR_POSITIONAL}
-    several = next((setting for setting in settings if setting.kind == setting.VAR_POSITIONAL), None)
-    unnamed = list(by_name.values())
-    values: list[Any] = []
-    named: dict[str, Any] = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        name, equals, value = part.partition("=")
-        if equals and name in by_name:
-            if name in named:
-                raise UsageError(f"{name} is given twice")
-            named[name] = _value(by_name[name], value)
-        elif several is not None:
-            values.append(part)
-        elif equals:
-            known = near_or_all(name, by_name) if by_name else "; it has none"
-            raise UsageError(f"there is no setting {name}{known}")
-        elif left := [setting for setting in unnamed if setting.name not in named]:
-            named[left[0].name] = _value(left[0], part)
-        else:
-            raise UsageError(f"{part} is one value too many; it is written {_pattern(maker, own_name)}")
-    for setting in by_name.values():
-        if setting.default is setting.empty and setting.name not in named:
-            raise UsageError(f"{setting.name} is missing; it is written {_pattern(maker, own_name)}")
-    return values, named
-
-
-def _settings(maker: Callable[..., Step]) -> list[inspect.Parameter]:
-    return list(inspect.signature(maker).parameters.values())
-
-
-def _value(setting: inspect.Parameter, text: str) -> Any:
-    """A value as its setting's type has it."""
-    kind = setting.annotation
-    if get_origin(kind) is UnionType:
-        kinds = [one for one in get_args(kind) if one is not NoneType]
-        kind = str if str in kinds else kinds[0]
-    if get_origin(kind) is Literal:
-        if text not in get_args(kind):
-            raise UsageError(f"{setting.name} is one of {', '.join(get_args(kind))}, not {text}")
-        return text
-    if kind is str:
-        return text
-    try:
-        number = float(text)
-        if not abs(number) < _MOST or (kind is int and not number.is_integer()):  # also false for NaN
-            raise ValueError
-        return kind(number)
-    except ValueError as error:
-        wanted = "a whole number" if kind is int else "a number"
-        raise UsageError(f"{setting.name} is {wanted}, not {text}") from error
-
-
-def _written(setting: inspect.Parameter) -> str:
-    """A setting as one writes it: its default, or its name in capitals where it has none."""
-    if setting.kind == setting.VAR_POSITIONAL:
-        return f"{setting.name.upper().removesuffix('S')},…"
-    if setting.default is setting.empty:
-        return setting.name.upper()
-    return f"{setting.name}={'' if setting.default is None else setting.default}"
-
-
-def _pattern(maker: Callable[..., Step], name: str) -> str:
-    settings = ",".join(map(_written, _settings(maker)))
-    return f"{name}:{settings}" if settings else name
 
 
 def _own_filter(function: Callable[[pl.DataFrame], Any]) -> Compared:

@@ -74,14 +74,14 @@ class PoolVerifier:
         await self._pool.close()
 
 
-async def open_verifier(settings: VerifierSettings) -> Verifier:
-    """Start the worker processes of a verifier.
+async def open_verifier(settings: VerifierSettings, workers: int | None = None) -> Verifier:
+    """Start the worker processes of a verifier: as many as this process may use CPUs, unless said otherwise.
 
     Raises:
         UsageError: there is no such verifier, or it cannot work with these settings.
     """
     try:
-        return PoolVerifier(settings, await open_pool(settings))
+        return PoolVerifier(settings, await open_pool(settings, workers))
     except VerifierError as error:
         raise UsageError(f"`verifier` {settings.name}: {error}") from error
 

@@ -5,8 +5,9 @@ A benchmark brings what models are asked, its answers and the verifier that judg
 """
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -60,7 +61,15 @@ class Benchmark:
         """The bare question and the right answer, as they may stand in other texts."""
         asked = _read(self.question, record)
         question = "\n\n".join(turn["content"] for turn in _turns(asked)) if asked else ""
-        return question, _read(self.reference, record)
+        return question, self.answer(record)
+
+    def answer(self, record: Record) -> str | None:
+        """The right answer, where it has one as text."""
+        return _read(self.reference, record)
+
+    def columns_of(self, record: Record) -> dict[str, Any]:
+        """What its verifier reads in the row beside the reference, and what a published row has not: the options."""
+        return {} if self.choices is None else {"choices": _read(self.choices, record)}
 
 
 def _turns(asked: Asked) -> list[Message]:
@@ -296,15 +305,28 @@ def benchmark_of(schema: pa.Schema, batches: Callable[[], Iterable[pa.RecordBatc
         schema: of the rows as they come.
         batches: gives them, from the start.
     """
-    names = set(schema.names)
+
+    @cache
+    def first() -> Record | None:
+        return next((batch.slice(0, 1).to_pylist()[0] for batch in batches() if batch.num_rows), None)
+
+    return benchmark_with(set(schema.names), first)
+
+
+def benchmark_with(names: Collection[str], first: Callable[[], Record | None]) -> Benchmark | None:
+    """The benchmark with columns of these names; None if it is none.
+
+    Args:
+        names: of the columns.
+        first: gives the first row, where the columns alone are ambiguous; None where there are no rows.
+    """
     # A command of ours may have made conversations of a benchmark; rows that name a verifier are somebody's own.
-    if names.intersection((*TURN_COLUMNS, "verifier")):
+    if set(names).intersection((*TURN_COLUMNS, "verifier")):
         return None
-    first: Record | None = None
     for known in BENCHMARKS:
-        if known.columns <= names:
-            first = first or next((batch.slice(0, 1).to_pylist()[0] for batch in batches() if batch.num_rows), None)
-            if first is None or _read(known.sure, first):
+        if known.columns <= set(names):
+            row = first()
+            if row is None or _read(known.sure, row):
                 return known
     return None
 

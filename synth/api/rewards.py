@@ -1,0 +1,62 @@
+"""`synth.rewards`: verifiers and measures as a reward function for reinforcement learning."""
+
+import math
+from collections.abc import Sequence
+
+from synth.errors import UsageError
+from synth.generation.models import Model, ModelName
+from synth.rl.parts import GivenPart, read_parts
+from synth.rl.reward import Reward
+from synth.values import Mebibytes, Seconds, checked
+
+
+@checked
+def rewards(
+    *parts: GivenPart,
+    weights: Sequence[float] | None = None,
+    name: str | None = None,
+    judge: Model | ModelName | None = None,
+    judge_prompt: str = "judge",
+    reference_column: str | None = None,
+    time_limit: Seconds = 10.0,
+    memory_limit: Mebibytes = 1024,
+) -> Reward:
+    """A reward function of verifiers and measures, as TRL's trainers take it: `reward_funcs=synth.rewards("math")`.
+
+    The reward of a completion is the weighted sum of its parts. A verifier by name, `module:function` or a function as
+    `synth.verify` takes it gives 1 for right and 0 for wrong; "verifier" is whichever verifier each row names. "format"
+    is 1 where the verifier beside it finds an answer, right or wrong, and 0 where it finds none: so a wrong form weighs
+    apart from a wrong answer. "format:PATTERN" is 1 where a regular expression is found in the whole completion,
+    thoughts included.
+
+    "length:target=200" and "length:max=512" are 0 where kept and -1 at twice as much, "length" alone is the number of
+    tokens itself; with `unit=characters` or `unit=words` where a trainer gives no tokens. "language:en,de" is 1, or 0
+    for another language. "repetition" is the share of repeated word 5-grams, below zero.
+
+    Where no verifier can judge a completion, its reward is None, which such trainers leave out. Verifiers run in worker
+    processes, each check under its time limit, programs in a sandbox: one that hangs holds up no other. They look for
+    references, tests and choices in the columns of the data set, by the names that `synth.verify` knows; where there is
+    no `reference`, it is the first of `answer`, `ground_truth`, `solution`, `target` and others that is there.
+
+    Args:
+        parts: what is rewarded; none is `verifier`.
+        weights: of the parts, in their order; 1 each by default.
+        name: what trainers call it; by default the parts' names.
+        judge: the model that judges, where a part is judge.
+        judge_prompt: the file of a prompt of your own, where a part is judge.
+        reference_column: the column with the human answer, if it is not recognised.
+        time_limit: seconds that one check may take.
+        memory_limit: MiB that one program may use.
+
+    Raises:
+        UsageError: there is no such part, or it cannot work with these settings, or here.
+    """
+    asked = judge if isinstance(judge, Model) or judge is None else Model(judge)
+    found = read_parts(parts, time_limit=time_limit, memory_limit=memory_limit, judge=asked, judge_prompt=judge_prompt)
+    if weights is None:
+        weights = [1.0] * len(found)
+    if len(weights) != len(found):
+        raise UsageError(f"`weights`: {len(weights)} for {len(found)} parts of the reward")
+    if not all(math.isfinite(weight) for weight in weights):
+        raise UsageError(f"`weights` are numbers, not {', '.join(map(str, weights))}")
+    return Reward(found, weights, name or "+".join(part.name for part in found), reference_column)
