@@ -2,13 +2,12 @@
 
 import errno
 import os
-from pathlib import Path
 
 MOST_CHARACTERS = 2**24
 """Characters of a file, at most; it bounds endless files such as /dev/zero."""
 
 
-def read_small(path: str | Path) -> str:
+def read_small(path: str | os.PathLike[str]) -> str:
     """The text of a file in UTF-8, with or without a byte-order mark.
 
     A pipe, such as a shell's `<(command)`, is read to its end; one without a writer counts as empty.

@@ -44,7 +44,8 @@ def load(
     Its chat template and its weights are read when a function first needs them.
 
     Args:
-        name: a directory or a Hub id; or MODEL@URL, which is a model on a server.
+        name: a directory, here or elsewhere (`s3://bucket/model`, which is fetched once), or a Hub id (`hf://USER/NAME`
+            as well); or MODEL@URL, which is a model on a server.
         engine: "auto", "vllm", "transformers", the address of a server with `/v1/completions`, or an engine of your own
             as "module:function" or as the function itself. Several addresses, or a file with one a line, which is read
             again when it changes, are servers that share the work.

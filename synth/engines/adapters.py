@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from synth.data.store.address import is_address
+from synth.data.store.folder import fetched
 from synth.engines.loading import locate, outline, reading
 from synth.engines.weights import same_weights
 from synth.errors import UsageError
@@ -87,6 +89,8 @@ def doubt_of(folder: str | None, model: str) -> str | None:
 
 
 def _locate(adapter: str) -> str:
+    if is_address(adapter):
+        return str(fetched(adapter, "`adapter`", (CONFIG,)))
     folder = Path(adapter).expanduser()
     fault = f"`adapter` {adapter[:200]}"
     if folder.is_dir():

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from synth.data.store.address import is_address, shown
+from synth.data.store.folder import fetched
 from synth.errors import UsageError
 from synth.nearest import path_hint
 from synth.quiet import quiet_libraries
@@ -22,6 +23,11 @@ from synth.values import LARGEST_WINDOW
 
 LARGEST_ID = 1 << 24
 """Of a token; vocabularies have a million at most."""
+_HUB = re.compile(r"hf://([\w.-]{1,96}/[\w.-]{1,96})/?")
+_MARKS = ("config.json", "tokenizer.json", "tokenizer_config.json", "modules.json")
+"""Files of a model, or of a tokenizer alone; the last of sentence-transformers."""
+_OF_A_TRAINING = ("checkpoints", "reference", "fresh")
+"""Folders that a training keeps beside its model while it goes on."""
 _BEYOND_SDPA = re.compile(r"att(entio)?n_.*cap.*|(use_)?alibi")
 """Names of settings that cap attention scores (`attn_logit_softcapping` and its like), or that bias them by distance,
 which Falcon's own use of torch's attention gets wrong."""
@@ -62,13 +68,20 @@ def remote_code_fault(model: str) -> str:
 
 
 def locate(model: str) -> str:
-    """The directory of a model as transformers takes it, or its id on the Hub as it stands.
+    """The directory of a model as transformers takes it, or its id on the Hub.
+
+    One in a store (`s3://bucket/model`) is fetched, once; `hf://USER/NAME` is an id of the Hub.
 
     Raises:
-        UsageError: it is the path of something that is not there, or of a file.
+        UsageError: it is the path, or the address, of something that is not there, or of a file.
+        RunError: there is no room for one that is in a store.
     """
+    if (hub := _HUB.fullmatch(model)) is not None:
+        return hub[1]
+    if model.startswith("hf://"):
+        raise UsageError(f"`model` {shown(model)}: a model of the Hub is named hf://USER/NAME")
     if is_address(model):
-        raise UsageError(f"`model` {shown(model)}: models are read from this machine or the Hub; fetch it first")
+        return str(fetched(model, "`model`", _MARKS, _OF_A_TRAINING))
     path = Path(os.path.expanduser(model))
     try:
         if path.is_dir():
@@ -233,7 +246,7 @@ def load_sentence_transformer(library: Any, model: str, device: str) -> Any:
         UsageError: it cannot be found or read, or needs code that may not run.
     """
     with reading(model, f"cannot load {model} with sentence-transformers"):
-        return library.SentenceTransformer(model, device=device, trust_remote_code=_remote_code.given)
+        return library.SentenceTransformer(_fetched(model), device=device, trust_remote_code=_remote_code.given)
 
 
 def load_static_model(library: Any, model: str) -> Any:
@@ -243,7 +256,12 @@ def load_static_model(library: Any, model: str) -> Any:
         UsageError: it cannot be found or read.
     """
     with reading(model, f"cannot load {model} with model2vec"):
-        return library.StaticModel.from_pretrained(model)
+        return library.StaticModel.from_pretrained(_fetched(model))
+
+
+def _fetched(model: str) -> str:
+    """A model of another library, which knows names of its own, on this machine where it is in a store."""
+    return locate(model) if is_address(model) else model
 
 
 def outline(model: str) -> Any:
@@ -305,6 +323,8 @@ def _weights(kind: Any, model: str, dtype: Any, fault: str, **others: Any) -> An
         )
     if missing := sorted(report["missing_keys"]):  # transformers would use random numbers in their place
         raise UsageError(f"{fault}: {len(missing)} of its weights are in none of its files, {missing[0]} among them")
+    if is_address(model):  # what is saved of it names where it came from, not where it was kept meanwhile
+        loaded.name_or_path = loaded.config._name_or_path = shown(model)
     return loaded.eval()
 
 
@@ -323,5 +343,7 @@ def reading(model: str, fault: str) -> Iterator[None]:
         reason = " ".join(lines[:2] if lines and lines[0].endswith(":") else lines[:1]) or type(error).__name__
         if isinstance(error, KeyError | AttributeError | TypeError):  # their messages alone are unclear
             reason = f"{type(error).__name__}: {reason}"
-        near = "" if Path(os.path.expanduser(model)).is_dir() else path_hint(Path(model), Path.is_dir)
+        near = (
+            "" if is_address(model) or Path(os.path.expanduser(model)).is_dir() else path_hint(Path(model), Path.is_dir)
+        )
         raise UsageError(fault + (near or f": {reason[:300]}")) from error

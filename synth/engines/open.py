@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from filters.names import ImportPathError, did_you_mean, function_at, is_import_path
+from synth.data.store.path import path_at
 from synth.engines.base import GPU_MEMORY, Engine, EngineOptions, Tokenizer
 from synth.engines.loading import load_config, locate
 from synth.errors import SynthError, UsageError
@@ -165,7 +166,7 @@ def choose_engine(engine: EngineChoice) -> tuple[str, str]:
     if is_import_path(engine):
         _own(engine)
         return engine, "asked for"
-    if engine != "auto" and Path(engine).is_file():
+    if engine != "auto" and path_at(engine).is_file():
         return "server", "a file of addresses was given"
     if engine != "auto":
         near = did_you_mean(engine, (way for way in WAYS if way.islower()))

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from synth.engines.loading import remote_code_allowed
+from synth.engines.loading import locate, remote_code_allowed
 from synth.errors import UsageError
 
 
@@ -54,7 +54,7 @@ def run(
         output = lm_eval.simple_evaluate(
             model="hf",
             model_args={
-                "pretrained": model,
+                "pretrained": locate(model),
                 "peft": adapter,
                 "dtype": dtype,
                 "trust_remote_code": remote_code_allowed(),

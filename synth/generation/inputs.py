@@ -11,6 +11,7 @@ from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import Rows, open_rows, open_source
 from synth.data.row import BASE
 from synth.data.schema.turns import holds_text
+from synth.data.store.path import path_at
 from synth.errors import UsageError
 from synth.generation.documents import Cut, open_documents
 from synth.progress import Progress
@@ -157,7 +158,7 @@ def verifier_of(
     text = None
     if schema is not None:
         try:
-            text = read_small(schema)
+            text = read_small(path_at(schema))
         except (OSError, UnicodeDecodeError) as error:
             raise UsageError(f"`schema` {schema} cannot be read: {error}") from error
     return VerifierSettings(name or "", time_limit, memory_limit, language, text, pattern, unsafe_no_sandbox, function)

@@ -3,6 +3,7 @@
 import re
 from importlib import resources
 
+from synth.data.store.path import path_at
 from synth.errors import UsageError
 from synth.small_text import read_small
 
@@ -29,7 +30,7 @@ def load_prompt(name: str, needs: set[str], allowed: set[str]) -> str:
     """
     shipped = resources.files("synth.methods") / "prompts" / f"{name}.txt"
     try:
-        text = shipped.read_text("utf-8") if shipped.is_file() else read_small(name)
+        text = shipped.read_text("utf-8") if shipped.is_file() else read_small(path_at(name))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"prompt {name} is none of ours, and cannot be read as a file: {error}") from error
     places = set(_PLACE.findall(text))

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from filters.functions import Functions, read_functions
+from synth.data.store.path import path_at
 from synth.errors import UsageError
 from synth.small_text import read_small
 
@@ -26,7 +27,7 @@ def open_tools(tools: Tools) -> Functions:
         return _read(list(tools), "`tools`")
     where = f"`tools` {os.fspath(tools)}"
     try:
-        text = read_small(os.fspath(tools))
+        text = read_small(path_at(os.fspath(tools)))
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{where} cannot be read: {error}") from error
     try:

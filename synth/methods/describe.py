@@ -28,6 +28,7 @@ from synth.data.media.manifest import FILE, MEASURED, WORDS, Manifest, text_of
 from synth.data.media.picture import measure_picture
 from synth.data.row import Outcome, Row
 from synth.data.run.record import without
+from synth.data.store.path import path_at
 from synth.data.write import MEDIA
 from synth.engines.base import Sampling
 from synth.errors import UsageError
@@ -138,7 +139,7 @@ def questions(given: str | os.PathLike[str] | Sequence[str]) -> tuple[str, ...]:
     if not isinstance(given, str | os.PathLike):
         return tuple(given)
     try:
-        lines = read_small(os.fspath(given)).splitlines()
+        lines = read_small(path_at(os.fspath(given))).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"`prompts`: {os.fspath(given)} cannot be read: {error}") from error
     return tuple(line.strip() for line in lines if line.strip())

@@ -20,6 +20,7 @@ from filters.functions import Functions
 from synth.chat.format import ChatFormat
 from synth.data.row import Message, Outcome, Row, digest
 from synth.data.run.record import without
+from synth.data.store.path import path_at
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
 from synth.generation.chat_model import ChatModel
@@ -53,7 +54,7 @@ def system_prompts(given: str | Sequence[System] | None) -> tuple[System, ...]:
         return (System(given),)
     file = given[1:]
     try:
-        lines = read_small(file).splitlines()
+        lines = read_small(path_at(file)).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"`system`: {file} cannot be read: {error}") from error
     systems = []

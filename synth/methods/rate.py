@@ -20,6 +20,7 @@ from synth.chat.format import Encoded
 from synth.data.plain import only_texts, text_of
 from synth.data.prompts import PromptSet
 from synth.data.row import BASE, Message, Outcome, Row
+from synth.data.store.path import path_at
 from synth.data.views import THOUGHTS, pieces
 from synth.engines.base import Sampling
 from synth.errors import RequestError, UsageError
@@ -239,7 +240,7 @@ def _prompt(aspect: str) -> str:
     shipped = f"rate-{aspect}"
     if shipped in prompt_names("rate"):
         return load_prompt(shipped, {"question"}, _PLACES)
-    if not Path(aspect).is_file():
+    if not path_at(aspect).is_file():
         raise UsageError(f"there is no aspect {aspect}: take {', '.join(known())}, or a prompt file")
     return load_prompt(aspect, set(), _PLACES)
 

@@ -21,6 +21,8 @@ from synth.data.run.card import fenced
 from synth.data.run.invocation import command_line
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
+from synth.data.store.address import is_address
+from synth.engines.loading import locate
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
 from synth.nearest import path_hint
@@ -223,7 +225,9 @@ def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, targ
 
 
 def _folder(name: str) -> Path:
-    """The directory of a model; one of the Hub is fetched."""
+    """The directory of a model; one of the Hub, or of a store, is fetched."""
+    if is_address(name):
+        name = locate(name)
     path = Path(os.path.expanduser(name))
     if path.is_dir():
         return path

@@ -4,6 +4,7 @@ import json
 from dataclasses import asdict, dataclass
 from typing import Any, get_args
 
+from synth.data.store.path import path_at
 from synth.errors import UsageError
 from synth.small_text import read_small
 from synth.values import (
@@ -319,7 +320,7 @@ class TrainedParts:
                 task_type="CAUSAL_LM",
             )
         try:
-            settings = json.loads(read_small(str(self.peft)))
+            settings = json.loads(read_small(path_at(str(self.peft))))
             method = settings.pop("peft_type")
             config = peft.PEFT_TYPE_TO_CONFIG_MAPPING[peft.PeftType(method)](**{"task_type": "CAUSAL_LM"} | settings)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

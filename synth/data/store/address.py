@@ -5,13 +5,14 @@ no option of ours takes them, and what an address holds of them (`https://name:p
 neither shown nor recorded.
 """
 
+import errno
 import re
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from synth.errors import UsageError
+from synth.errors import SynthError, UsageError
 
 _SCHEME = re.compile(r"([a-z][a-z0-9+.-]*)://", re.IGNORECASE)
 _HERE = ("file", "local")
@@ -77,7 +78,7 @@ def told(address: str, doing: str = "cannot be read") -> Iterator[None]:
     """
     try:
         yield
-    except UsageError:
+    except SynthError:
         raise
     except Exception as error:
         raise UsageError(f"{shown(address)} {doing}: {reason(error)}") from error
@@ -98,6 +99,11 @@ def reason(error: Exception) -> str:
     return text if isinstance(error, OSError | ValueError) and text else f"{kind}: {text}"
 
 
+def is_full(error: BaseException) -> bool:
+    """Whether there is no space left on a disk."""
+    return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+
+
 def retried(work: Callable[[], Result], attempts: int = ATTEMPTS, sleep: Callable[[float], Any] = time.sleep) -> Result:
     """What some work with a store gives, tried again where the store may be at fault.
 
@@ -111,6 +117,7 @@ def retried(work: Callable[[], Result], attempts: int = ATTEMPTS, sleep: Callabl
             return work()
         except Exception as error:
             mends_itself = not isinstance(error, FileNotFoundError | FileExistsError | PermissionError | UsageError)
+            mends_itself = mends_itself and not is_full(error)
             if attempt == attempts - 1 or not mends_itself or "Credentials" in type(error).__name__:
                 raise
             sleep(PAUSE * 2**attempt)

@@ -17,6 +17,11 @@ KEPT = 4
 """Files that are kept whatever their size: whoever asked for one is about to open it."""
 
 
+def home() -> Path:
+    """Where synth keeps what it can make or fetch again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "synth")
+
+
 class Cache:
     """A temporary folder of this process, removed as it ends. A file that is open stays readable when it is dropped.
 

@@ -16,7 +16,6 @@ Once a run is complete and carried, the copy is removed.
 """
 
 import json
-import os
 import secrets
 import shutil
 import threading
@@ -27,6 +26,7 @@ from pathlib import Path, PurePosixPath
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RECORDS
 from synth.data.store.address import opened, reason, shown
+from synth.data.store.cache import home
 from synth.data.store.carrier import Carrier, digest, left_over
 from synth.data.store.owner import NAME as OWNER
 from synth.data.store.owner import Owner
@@ -59,7 +59,7 @@ def working_place(address: str) -> Path:
 
 
 def _cached() -> Path:
-    return Path(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "synth", "stores")
+    return home() / "stores"
 
 
 class WorkingCopy:

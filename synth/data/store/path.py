@@ -12,9 +12,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 from urllib.parse import urlsplit
 
-from synth.data.store.address import here, is_address, opened, retried, shown, told
+from synth.data.store.address import here, is_address, is_full, opened, retried, shown, told
 from synth.data.store.cache import CACHE
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 
 _VERSIONS = (
     *("ETag", "etag", "generation", "blob_id", "md5Hash", "content_md5"),
@@ -80,7 +80,7 @@ class StoredPath(os.PathLike[str]):
             UsageError: it is not there, cannot be fetched, or has changed since it was first looked at.
         """
         version = self.version
-        return str(CACHE.file((str(self), self.address, version), int(self._size or 0), self._fetch))
+        return str(CACHE.file((str(self), self.address, version), int(self._size or 0), self.fetch))
 
     @property
     def name(self) -> str:
@@ -152,7 +152,7 @@ class StoredPath(os.PathLike[str]):
             UsageError: it cannot be read, or is not small.
             UnicodeDecodeError: it is no text.
         """
-        if int(self.stored().get("size") or 0) > SMALL:
+        if self.size > SMALL:
             raise UsageError(f"{self} is too large: a description has no more than {SMALL:,} bytes")
         with told(self.address):
             content: bytes = self._fs.cat_file(self._path)
@@ -200,12 +200,35 @@ class StoredPath(os.PathLike[str]):
     def _at(self, info: dict[str, Any]) -> "StoredPath":
         return StoredPath(self._fs, self._scheme, info["name"], info)
 
-    def _fetch(self, place: Path) -> None:
+    def fetch(self, place: Path) -> None:
+        """Bring it to a place on this machine.
+
+        Raises:
+            UsageError: it is not there, cannot be fetched, or has changed since it was first looked at.
+            RunError: the disk is full.
+        """
         expected = self.version
         with told(self.address):
-            retried(lambda: self._fs.get_file(self._path, str(place)))
+            try:
+                retried(lambda: self._fs.get_file(self._path, str(place)))
+            except OSError as error:
+                if is_full(error):
+                    raise RunError(
+                        f"no space is left for {self} in {place.parent}: free some, then run this again"
+                    ) from error
+                raise
         if self._version() != expected or (self._size is not None and place.stat().st_size != self._size):
             raise UsageError(f"{self} has changed since it was first looked at: run this again when nobody writes it")
+
+    @property
+    def size(self) -> int:
+        """In bytes, as far as its store says."""
+        return int(self.stored().get("size") or 0)
+
+    @property
+    def listed_version(self) -> str:
+        """Which version of the file it is, as the listing of its folder says it: comparable with that alone."""
+        return _version_in(self.stored())
 
     @property
     def version(self) -> str:
@@ -222,8 +245,12 @@ class StoredPath(os.PathLike[str]):
         with told(self.address):  # listings are not asked: some drivers write the same in two ways
             info = self._fs.info(self._path)
         self._size = info.get("size")
-        known = next((name for name in _VERSIONS if info.get(name)), None)
-        return f"{self._size} {info[known] if known else ''}"
+        return _version_in(info)
+
+
+def _version_in(info: dict[str, Any]) -> str:
+    known = next((name for name in _VERSIONS if info.get(name)), None)
+    return f"{info.get('size')} {info[known] if known else ''}"
 
 
 File = Path | StoredPath

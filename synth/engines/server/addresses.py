@@ -2,10 +2,10 @@
 
 import re
 from collections.abc import Sequence
-from pathlib import Path
 
 import httpx
 
+from synth.data.store.path import File, StoredPath, path_at
 from synth.engines.server.http import printable
 from synth.errors import UsageError
 
@@ -32,7 +32,7 @@ class Addresses:
             UsageError: one is none, the file cannot be read, or there is none at all.
         """
         several = [given] if isinstance(given, str) else list(given)
-        self.file = None if not several or is_address(several[0]) or len(several) > 1 else Path(several[0])
+        self.file = None if not several or is_address(several[0]) or len(several) > 1 else path_at(several[0])
         self._seen: object = None
         if self.file is not None:
             self._seen = _stamp(self.file)
@@ -84,18 +84,25 @@ def server_root(url: str) -> str:
     return str(parsed.copy_with(path=path or "/")).rstrip("/")
 
 
-def _stamp(file: Path) -> object:
+def _stamp(file: File) -> object:
     """What changes with a file, None where it cannot be looked at."""
     try:
+        if isinstance(file := _anew(file), StoredPath):
+            return file.version
         status = file.stat()
-    except OSError:
+    except (OSError, UsageError):
         return None
     return status.st_mtime_ns, status.st_size, status.st_ino
 
 
-def _roots_in(file: Path) -> list[str]:
+def _anew(file: File) -> File:
+    """A file elsewhere as it is now: what it was when it was first looked at holds for a path."""
+    return path_at(file.address) if isinstance(file, StoredPath) else file
+
+
+def _roots_in(file: File) -> list[str]:
     try:
-        with open(file, "rb") as stream:
+        with open(_anew(file), "rb") as stream:
             text = stream.read(LARGEST_FILE + 1)
         if len(text) > LARGEST_FILE:
             raise UsageError(f"{file} is larger than {LARGEST_FILE:,} bytes: it is to hold one address a line")

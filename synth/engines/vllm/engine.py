@@ -12,7 +12,7 @@ from typing import IO, TYPE_CHECKING, Any, Literal
 
 from synth.engines.adapters import said_of
 from synth.engines.base import Completion, EngineOptions, Sampling, Tokenizer, Usage, sequence_room
-from synth.engines.loading import needs_remote_code, remote_code_fault
+from synth.engines.loading import locate, needs_remote_code, remote_code_fault
 from synth.engines.vllm.arguments import arguments_of, importing
 from synth.engines.vllm.processes import (
     Watchdog,
@@ -167,7 +167,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
         on_cpu = current_platform.is_cpu()
         adapter = LoRARequest("adapter", 1, options.adapter) if options.adapter is not None else None
         try:
-            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments_of(model, options, on_cpu=on_cpu)))
+            llm = AsyncLLM.from_engine_args(AsyncEngineArgs(**arguments_of(locate(model), options, on_cpu=on_cpu)))
             await _add(adapter, llm)
         except Exception as error:
             if needs_remote_code(error):
