@@ -7,6 +7,7 @@ import asyncio
 import json
 import ssl
 import unicodedata
+from contextlib import suppress
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -81,12 +82,12 @@ class Http:
         # One client per connection: the time httpx spends in a pool grows with the square of its connections.
         # The client used last is taken first, so that few connections are idle for long.
         self._idle: list[httpx.AsyncClient] = []
-        self._clients: list[httpx.AsyncClient] = []
+        self._clients: set[httpx.AsyncClient] = set()
+        self._closing: set[asyncio.Task[None]] = set()
 
     async def close(self) -> None:
         """Close all connections."""
-        for client in self._clients:
-            await client.aclose()
+        await asyncio.gather(*map(_closed, self._clients), *self._closing)
 
     async def once(
         self, method: str, path: str, payload: object = None, *, silence: float, max_bytes: int = LARGEST_LOOKUP
@@ -123,8 +124,14 @@ class Http:
         client = self._idle.pop() if self._idle else self._connection()
         try:
             response, body = await self._exchange(client, method, path, payload, silence, max_bytes)
-        finally:
-            self._idle.append(client)
+        except BaseException:
+            # httpx may take the connection of a request that was given up for busy, and have the next one wait for it.
+            self._clients.remove(client)
+            closing = asyncio.ensure_future(_closed(client))
+            self._closing.add(closing)
+            closing.add_done_callback(self._closing.discard)
+            raise
+        self._idle.append(client)
         status = response.status_code
         if status in PASSING_STATUSES or status >= 500:
             wait = pause_asked(response.headers, turned_away=True)
@@ -165,8 +172,13 @@ class Http:
             # Below the 5 s after which uvicorn closes idle connections: never write to one it just closed.
             limits=httpx.Limits(max_connections=1, keepalive_expiry=3.0),
         )
-        self._clients.append(client)
+        self._clients.add(client)
         return client
+
+
+async def _closed(client: httpx.AsyncClient) -> None:
+    with suppress(Exception):  # of a connection that is broken already
+        await client.aclose()
 
 
 @cache
