@@ -7,15 +7,18 @@ from dataclasses import replace
 
 from filters.verdict import VerifierSettings
 from synth.api.evaluation import Evaluation
+from synth.api.on_ray import refuse_apart
 from synth.api.places import ShardName, Source, path_of, several, source_at, sources_of
 from synth.api.roles import VerifierChoice
 from synth.data.destination import check_directory
 from synth.data.output import Output, TemporaryFolder
+from synth.data.run.record import RunRecord
 from synth.data.run.shard import Shard
 from synth.engines.base import Sampling
 from synth.errors import UsageError
+from synth.evaluation.job import EvaluationJob, Measures
 from synth.evaluation.names import AnyModel, name_adapters, name_models
-from synth.evaluation.pipeline import EvaluationJob, Measures
+from synth.evaluation.pipeline import Elsewhere
 from synth.evaluation.pipeline import evaluate as evaluate_models
 from synth.evaluation.run import EvaluationRun
 from synth.evaluation.suites import open_suites
@@ -23,7 +26,7 @@ from synth.evaluation.sweep import check_ratios
 from synth.generation.inputs import verifier_for, verifier_of
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
-from synth.values import Asked, Limit, Seed, Share, Temperature, Tokens, checked
+from synth.values import Asked, Count, Limit, Seed, Share, Temperature, Tokens, checked
 
 Sources = Source | Sequence[Source] | Mapping[str, Source]
 """One or several sources, as FILE or NAME=FILE where they are files; or sources by what they are to be called."""
@@ -52,6 +55,8 @@ def evaluate(
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     shard: ShardName | None = None,
+    ray: str | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Evaluation:
@@ -87,6 +92,11 @@ def evaluate(
         judge_prompt: the file of a prompt of your own, where `verifier` is judge.
         shard: the part of the items to ask, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the evaluation of all.
+        ray: the address of a Ray cluster whose actors ask the models, one model after the other, block by block, each
+            with an engine of its own: HOST:PORT, or "auto" for the one on this machine, which is started where there is
+            none. What is measured beside the answers is done here.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 
@@ -95,10 +105,13 @@ def evaluate(
         RunError: a model or a verifier broke off; what was answered is kept.
         Stopped: a person stopped it.
     """
+    refuse_apart({"ray": ray, "actors": actors, "shard": shard})
     if output is not None:
         check_directory(os.fspath(output), "an evaluation")
     elif sweep is not None:
         raise UsageError("`sweep` makes models: say where they go with `output` DIR")
+    elif ray is not None:
+        raise UsageError("`ray`: answers that several machines give go through files: give `output` DIR")
     named = {name: model if isinstance(model, Model) else Model(model) for name, model in name_models(models).items()}
     for name, adapted in name_adapters(adapter).items():
         if name in named:
@@ -128,7 +141,8 @@ def evaluate(
             judge=judge if judge is None or isinstance(judge, Model) else next(iter(named.values())).other(judge),
             judge_prompt=judge_prompt,
         )
-        scores = evaluate_models(job, named, progress)
+        elsewhere = None if ray is None else _asked_on_ray(ray, actors, stack, progress)
+        scores = evaluate_models(job, named, progress, elsewhere)
     return Evaluation.written(scores, place)
 
 
@@ -137,6 +151,21 @@ def _place(output: str | os.PathLike[str] | None, restart: bool) -> Output:
         return Output(os.fspath(output), restart=restart)
     folder = TemporaryFolder("synth-eval-")
     return Output(str(folder.path), keep=folder)
+
+
+def _asked_on_ray(address: str, actors: int | None, stack: ExitStack, progress: Progress) -> Elsewhere:
+    """Has models answer in actors of a Ray cluster, which is left when the stack is closed."""
+    from synth.distributed.call import Call
+    from synth.distributed.cluster import connected
+    from synth.distributed.run import run_on_ray
+
+    def ask(job: EvaluationJob, name: str, model: Model) -> RunRecord:
+        items = replace(job, judge=None, output=Output())
+        given = {"model": model, "job": items, "name": name, "judge": job.judge}
+        stack.enter_context(connected(address))  # once for all models
+        return run_on_ray(Call("synth.evaluation.asking:answers", given), job.answers(name), address, actors, progress)
+
+    return ask
 
 
 def _names(sources: Sources, kind: str, stack: ExitStack) -> Iterator[str]:

@@ -12,7 +12,7 @@ from synth.data.run.invocation import command_line
 from synth.data.store.path import File, StoredPath, name_of, path_at
 from synth.data.write import replace_text
 from synth.errors import UsageError
-from synth.evaluation.pipeline import ANSWERS
+from synth.evaluation.job import ANSWERS
 from synth.evaluation.table import score_table
 from synth.reports.evaluation import read_scores
 from synth.reports.evaluation_plots import draw_scores

@@ -1,9 +1,9 @@
 """Functions whose rows may be made by actors of Ray."""
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from synth.api.dataset import Dataset
 from synth.errors import UsageError
@@ -14,15 +14,32 @@ if TYPE_CHECKING:
     from synth.distributed.call import Call
 
 P = ParamSpec("P")
+R = TypeVar("R")
 
 APART = {
     "shard": "a run on Ray is cut into blocks by itself",
     "most": "each actor would spend as much; give each its own run, with `shard`",
+    "preview": "it is made by one engine, here",
 }
 """Settings that do not go with Ray, and why."""
 
 
-def on_ray(function: Callable[P, Dataset]) -> Callable[P, Dataset]:
+def refuse_apart(given: Mapping[str, Any]) -> None:
+    """Refuse settings that do not go with Ray, or only with it.
+
+    Raises:
+        UsageError: there are such.
+    """
+    if given.get("ray") is None:
+        if given.get("actors") is not None:
+            raise UsageError("`actors` are of a run on Ray: give `ray`")
+        return
+    for name, why in APART.items():
+        if given.get(name) not in (None, False):
+            raise UsageError(f"`{name}` does not go with `ray`: {why}")
+
+
+def on_ray(function: Callable[P, R]) -> Callable[P, R | Dataset]:
     """A function that, where `ray` is given, is called by `actors` actors, each for one block of rows after another.
 
     It takes `output`, `restart`, `progress` and `shard`, and leaves `ray` and `actors` to this decorator.
@@ -30,15 +47,11 @@ def on_ray(function: Callable[P, Dataset]) -> Callable[P, Dataset]:
     signature = inspect.signature(function)
 
     @wraps(function)
-    def call(*args: P.args, **kwargs: P.kwargs) -> Dataset:
+    def call(*args: P.args, **kwargs: P.kwargs) -> R | Dataset:
         given: dict[str, Any] = signature.bind(*args, **kwargs).arguments
+        refuse_apart(given)
         if given.get("ray") is None:
-            if given.get("actors") is not None:
-                raise UsageError("`actors` are of a run on Ray: give `ray`")
             return function(*args, **kwargs)
-        for name, why in APART.items():
-            if given.get(name) is not None:
-                raise UsageError(f"`{name}` does not go with `ray`: {why}")
         from synth.api.places import FirstRows, output_at
         from synth.distributed.run import run_on_ray
 

@@ -6,6 +6,7 @@ from contextlib import ExitStack
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, several, source_at
 from synth.curation.rewards import COLUMNS
 from synth.data.output import Output
@@ -20,10 +21,11 @@ from synth.generation.roles import Roles
 from synth.methods.rate import RateSettings, check_rows
 from synth.methods.rate import rate as method
 from synth.progress import Progress
-from synth.values import Limit, ReplyTokens, checked
+from synth.values import Count, Limit, ReplyTokens, checked
 
 
 @checked
+@on_ray
 def rate(
     model: Model | ModelName,
     source: Source,
@@ -35,6 +37,8 @@ def rate(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: str | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset:
@@ -56,6 +60,10 @@ def rate(
         limit: rows of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

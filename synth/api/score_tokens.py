@@ -6,6 +6,7 @@ from typing import Any, Literal, TypedDict, Unpack, overload
 
 from synth.api.dataset import Dataset
 from synth.api.models import used
+from synth.api.on_ray import on_ray
 from synth.api.places import Place, ShardName, Source, output_at, source_at
 from synth.chat.derive import format_for_texts
 from synth.chat.format import ChatFormat
@@ -17,12 +18,13 @@ from synth.generation.inputs import read_prompts, read_text_column
 from synth.generation.models import Model, ModelName
 from synth.progress import Progress
 from synth.scoring.encoding import Protection
+from synth.scoring.job import ScoringJob, ScoringModel, ScoringSettings
 from synth.scoring.masks import Mask
-from synth.scoring.run import ScoringJob, ScoringModel, ScoringSettings, preview_masks, write_scores
+from synth.scoring.run import preview_masks, write_scores
 from synth.scoring.scorer import NO_ENTROPY, open_scorer
 from synth.scoring.thresholds import Preview
 from synth.scoring.token_scores import TokenScorer
-from synth.values import Limit, NonNegative, Over, Overlong, Seed, Share, TrainOn, checked
+from synth.values import Count, Limit, NonNegative, Over, Overlong, Seed, Share, TrainOn, checked
 
 
 class _Settings(TypedDict, total=False):
@@ -46,6 +48,8 @@ class _Settings(TypedDict, total=False):
     reference_column: str | None
     limit: int | None
     shard: ShardName | None
+    ray: str | None
+    actors: int | None
     restart: bool
     progress: Progress
 
@@ -63,6 +67,7 @@ def score_tokens(
 
 
 @checked
+@on_ray
 def score_tokens(
     model: Model | ModelName,
     source: Source,
@@ -86,6 +91,8 @@ def score_tokens(
     reference_column: str | None = None,
     limit: Limit | None = None,
     shard: ShardName | None = None,
+    ray: str | None = None,
+    actors: Count | None = None,
     restart: bool = False,
     progress: Progress = Progress(),  # noqa: B008 (it is frozen)
 ) -> Dataset | Preview:
@@ -123,6 +130,10 @@ def score_tokens(
         limit: rows of the source to take.
         shard: the part of the run to make, as I/N (1/8 … 8/8), each into a directory of its own; `synth.join` makes
             the one data set of all.
+        ray: the address of a Ray cluster whose actors make the rows, block by block, each with an engine of its own:
+            HOST:PORT, or "auto" for the one on this machine, which is started where there is none.
+        actors: with `ray`, how many; by default one for each GPU, or group of GPUs that one engine takes, and one a
+            machine where there are none.
         restart: throw away what an earlier run left in the output.
         progress: is told how it goes.
 

@@ -179,6 +179,14 @@ class Output:
     shard: Shard | None = None
     first: int | None = None
 
+    def each(self, make: "Callable[[Output], RunRecord]") -> RunRecord:
+        """Have the rows made that go here, by a function of the output: once.
+
+        An output of many parts has it called for each of them, one after the other, so that what the caller has
+        prepared (the input, models, a verifier) is prepared once for all.
+        """
+        return make(self)
+
     @property
     def folder(self) -> File:
         """The directory of the run, where there is a `path`: for a file one beside it."""

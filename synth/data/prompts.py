@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pyarrow as pa
@@ -30,6 +30,55 @@ _OBJECTS = 256
 """Rows that are Python objects at a time."""
 
 
+class _Reader:
+    """Reads a source from any row on; where the last reading broke off before the row that is wanted, it goes on there.
+
+    So whoever takes one range of rows after another does not read all before them each time.
+    """
+
+    def __init__(self, source: Rows) -> None:
+        self._source = source
+        self._left: list[_Reading] = []
+
+    def batches(self, start: int, limit: int | None) -> Iterator[tuple[int, pa.RecordBatch]]:
+        """The rows from index `start` on, up to a limit, with the index of each batch's first."""
+        reading = self._left.pop() if self._left else None
+        if reading is None or reading.at > start:
+            reading = _Reading(self._source.judged())
+        try:
+            while (limit is None or reading.at < limit) and (batch := reading.batch) is not None:
+                skip = max(0, start - reading.at)
+                if skip < batch.num_rows:
+                    whole = batch if limit is None else batch.slice(0, limit - reading.at)
+                    yield reading.at + skip, whole.slice(skip)
+                reading.advance()
+        except GeneratorExit:
+            self._left[:] = [reading]
+            raise
+        self._left[:] = [reading]
+
+
+class _Reading:
+    """Rows as they are read; `batch` is the one at hand, whose first row has the index `at`."""
+
+    def __init__(self, batches: Iterator[pa.RecordBatch]) -> None:
+        self.at = 0
+        self._batches = batches
+        self._batch: pa.RecordBatch | None = None
+
+    @property
+    def batch(self) -> pa.RecordBatch | None:
+        """The batch at hand; None after the last."""
+        if self._batch is None:
+            self._batch = next(self._batches, None)
+        return self._batch
+
+    def advance(self) -> None:
+        """Go on to the next batch."""
+        self.at += self._batch.num_rows if self._batch is not None else 0
+        self._batch = None
+
+
 @dataclass(frozen=True, slots=True)
 class PromptSet:
     """A source whose rows are processed one by one.
@@ -41,6 +90,7 @@ class PromptSet:
         limit: rows to take; None takes all.
         unreadable: rows among them that are to be rejected, as they cannot be read.
         first: rows of the source before the first that is taken.
+        reader: reads them; parts of a set share it.
     """
 
     source: Rows
@@ -49,6 +99,7 @@ class PromptSet:
     limit: int | None = None
     unreadable: int = 0
     first: int = 0
+    reader: _Reader = field(kw_only=True, repr=False, compare=False)
 
     def part(self, shard: Shard | None) -> "PromptSet":
         """The rows of a shard over these rows, a range of them; all for None. Each keeps its id."""
@@ -186,12 +237,7 @@ class PromptSet:
 
     def _batches(self, start: int) -> Iterator[tuple[int, pa.RecordBatch]]:
         """The rows from index `start` on, with the index in the source of each batch's first."""
-        at, start = 0, start + self.first
-        for batch in self.source.judged(self.limit):
-            if at + batch.num_rows > start:
-                skip = max(0, start - at)
-                yield at + skip, batch.slice(skip)
-            at += batch.num_rows
+        return self.reader.batches(start + self.first, self.limit)
 
 
 def open_prompts(source: Rows, limit: int | None = None) -> PromptSet:
@@ -206,7 +252,7 @@ def open_prompts(source: Rows, limit: int | None = None) -> PromptSet:
         content.update(batch.serialize())
         tally.add(batch)
     tally.tell(source, "rejected")
-    return PromptSet(source, tally.rows, content.hexdigest(), limit, tally.unreadable)
+    return PromptSet(source, tally.rows, content.hexdigest(), limit, tally.unreadable, reader=_Reader(source))
 
 
 def task_of(row: Row) -> Task:

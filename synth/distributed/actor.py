@@ -15,12 +15,13 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from synth.data.output import Output
 from synth.data.run.shard import Shard
 from synth.data.run.versions import versions
 from synth.distributed.call import Call
+from synth.distributed.series import Series
 from synth.engines.open import settle_auto
 from synth.errors import BusyError, RunError, SynthError, UsageError
-from synth.generation.running import keep_engines
 from synth.progress import Meter, Progress
 from synth.stop import ask_all
 
@@ -54,10 +55,15 @@ class Workplace:
 
 @dataclass(frozen=True)
 class _Told(Progress):
-    """Keeps what it is told until it is asked."""
+    """Keeps what it is told of a block until it is asked."""
 
     lines: list[str] = field(default_factory=list)
     at_work: list[int] = field(default_factory=list)
+
+    def begin(self) -> None:
+        """Forget the block before."""
+        self.lines.clear()
+        self.at_work.clear()
 
     def say(self, line: str) -> None:
         """Keep one line, of those before the first row."""
@@ -85,15 +91,19 @@ class _Told(Progress):
 class EngineActor:
     """Makes blocks. Errors of ours are returned: Ray would wrap what is raised."""
 
-    def __init__(self, call: bytes, place: Workplace) -> None:
-        self._packed, self._place = call, place
-        self._call: Call | None = None
+    def __init__(self, place: Workplace) -> None:
+        self._place = place
+        self._series: Series | None = None
         self._told = _Told()
         threads = max(1, math.floor((os.cpu_count() or 1) / place.beside))
         os.environ["OMP_NUM_THREADS"] = str(threads)  # Ray sets it to 1; torch reads it when it is imported
 
-    def ready(self) -> str | SynthError:
-        """The name of this machine, once it is seen to have what a run needs."""
+    def ready(self, packed: bytes) -> str | SynthError:
+        """The name of this machine, once it is seen to have what a run needs.
+
+        Args:
+            packed: the call that makes blocks; no argument of the actor, as that would be lost when it starts anew.
+        """
         place, host = self._place, socket.gethostname()
         try:
             if (here := versions().get("synth", "unknown")) != place.version:
@@ -106,9 +116,9 @@ class EngineActor:
                 os.chdir(place.folder)
                 if place.folder not in sys.path:  # functions of the user's own are imported from there
                     sys.path.insert(0, place.folder)
-            keep_engines()
             settle_auto(place.engine)
-            self._call = Call.unpacked(self._packed)
+            call = Call.unpacked(packed)
+            self._series = Series(lambda output: call(output=output, progress=self._told))
             return host
         except SynthError as error:
             return error
@@ -127,13 +137,12 @@ class EngineActor:
             return RunError(f"{type(error).__name__}: {error}")
 
     def _make(self, shard: Shard) -> None:
-        assert self._call is not None
-        place = self._place
+        assert self._series is not None
+        block = Output(block_path(self._place.blocks, shard), shard=shard)
         for left in reversed(range(BUSY_SECONDS)):
-            self._told = _Told()
+            self._told.begin()
             try:
-                path = block_path(place.blocks, shard)
-                self._call(output=path, shard=shard, progress=self._told)
+                self._series.make(block)
                 return
             except BusyError:  # an actor of a driver that was killed has not ended yet
                 if not left:

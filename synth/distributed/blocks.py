@@ -11,12 +11,14 @@ from itertools import islice
 from pathlib import Path
 
 from synth.data.output import StreamSink
+from synth.data.row import INDEX
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, differences, read_record, refuse_changed
 from synth.data.run.shard import Shard
 from synth.data.write import replace_text
 from synth.distributed.actor import WORD, block_path
 from synth.distributed.plan import Plan
+from synth.engines.server_work import summed_work
 from synth.errors import RunError, UsageError
 from synth.generation.acceptance import Acceptance
 from synth.generation.parts import Part, open_part
@@ -184,11 +186,14 @@ class Prefix:
         begin = (self.block - 1) * self._blocks.size
         if self.sink.next == begin:
             self._count(part, maker)
-        for outcome in islice(part.outcomes(), self.sink.next - begin, None):
-            if self.complete:
-                return
-            self.acceptance.judge(outcome)
-            self.sink.commit(outcome)
+        if INDEX.name in part.schema().names:
+            for outcome in islice(part.outcomes(), self.sink.next - begin, None):
+                if self.complete:
+                    return
+                self.acceptance.judge(outcome)
+                self.sink.commit(outcome)
+        else:
+            self.sink.extend(*part.batches(), part.record.next)  # in one call: all of them land, or none
         self.block += 1
 
     def _count(self, part: Part, maker: str) -> None:
@@ -206,3 +211,7 @@ class Prefix:
             spent = getattr(part.record, name)
             entry[name] += spent
             setattr(record, name, getattr(record, name) + spent)
+        for name, value in part.record.tokens.items():
+            record.tokens[name] = record.tokens.get(name, 0) + value
+        if part.record.servers:
+            record.servers = summed_work([*(record.servers or ()), *part.record.servers])

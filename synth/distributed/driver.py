@@ -56,6 +56,7 @@ class _Worker:
     Attributes:
         number: counted from 1.
         handle: Ray's, of it.
+        call: what it makes blocks by, packed, in Ray's store of objects.
         task: what it was asked and has not answered; None where it waits for a block.
         block: the number of the block that it is making.
         host: its machine; empty until it is ready.
@@ -66,6 +67,7 @@ class _Worker:
 
     number: int
     handle: Any
+    call: Any
     task: Any = None
     block: int | None = None
     host: str = ""
@@ -81,7 +83,7 @@ class _Worker:
 
     def ask_ready(self) -> None:
         """Have it say when it is ready, though it may die before."""
-        self.task = self.handle.ready.options(max_task_retries=TRIES - 1).remote()
+        self.task = self.handle.ready.options(max_task_retries=TRIES - 1).remote(self.call)
 
 
 @dataclass(slots=True)
@@ -155,7 +157,7 @@ class Driver:
         return sum(bool(worker.host) for worker in self._workers)
 
     def _start(self) -> None:
-        team = self.team
+        team, call = self.team, self.ray.put(self.team.call)
         actor = self.ray.remote(EngineActor).options(
             num_cpus=CPUS,  # a whole one each would leave none for anything else on a small machine
             num_gpus=team.gpus,
@@ -165,7 +167,7 @@ class Driver:
             scheduling_strategy="SPREAD",
         )
         for number in range(1, team.actors + 1):
-            worker = _Worker(number, actor.remote(team.call, team.workplace))
+            worker = _Worker(number, actor.remote(team.workplace), call)
             self._workers.append(worker)
             worker.start()
 

@@ -1,6 +1,6 @@
 """What each of several servers did in one run: for the line of progress, and for `run.json`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -44,20 +44,8 @@ class ServerWork:
         Args:
             earlier: the same of the part of the run that was done before this one.
         """
-        found = {str(one.get("url")): dict(one) for one in earlier or ()}
-        for server in self._servers:
-            done = self._done(server)
-            one = found.setdefault(server.url, {"url": server.url})
-            for name in COUNTS:
-                one[name] = one.get(name, 0) + done[name]
-            one["state"] = server.state
-        if len(found) < 2:
-            return None
-        for one in found.values():
-            busy = max(one["seconds"], 1e-6)
-            one["seconds"] = round(one["seconds"], 3)
-            one["tokens_per_second"] = round((one["completion_tokens"] or one["prompt_tokens"]) / busy, 1)
-        return list(found.values())
+        done = [{"url": server.url, **self._done(server), "state": server.state} for server in self._servers]
+        return summed_work([*(earlier or ()), *done])
 
     def _done(self, server: ServerUsage) -> dict[str, Any]:
         before = self._before.get(id(server), {})
@@ -66,3 +54,24 @@ class ServerWork:
 
 def _counts(server: ServerUsage) -> dict[str, Any]:
     return {name: value for name, value in asdict(server).items() if name in COUNTS}
+
+
+def summed_work(parts: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]] | None:
+    """What each server did in several parts of a run, together; None of one server or none.
+
+    Args:
+        parts: what a server did in one of them, in order: the state is that of the last.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    for part in parts:
+        url = str(part.get("url"))
+        one = found.setdefault(url, {"url": url})
+        one |= {name: one.get(name, 0) + part.get(name, 0) for name in COUNTS}
+        one["state"] = part.get("state")
+    if len(found) < 2:
+        return None
+    for one in found.values():
+        busy = max(one["seconds"], 1e-6)
+        one["seconds"] = round(one["seconds"], 3)
+        one["tokens_per_second"] = round((one["completion_tokens"] or one["prompt_tokens"]) / busy, 1)
+    return list(found.values())

@@ -9,7 +9,7 @@ from synth.data.run.record import read_record
 from synth.data.run.shards import read_shards
 from synth.data.store.path import File, path_at
 from synth.errors import UsageError
-from synth.evaluation.pipeline import ANSWERS
+from synth.evaluation.job import ANSWERS
 from synth.evaluation.scores import as_json, results_of
 from synth.generation.joining import joining
 from synth.progress import Progress

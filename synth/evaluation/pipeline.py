@@ -1,130 +1,37 @@
 """The steps of an evaluation: check, ask the models one after the other, count, and take further measures."""
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, AsyncExitStack, contextmanager, nullcontext
-from dataclasses import dataclass, replace
-from functools import partial
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import cache, partial
 from typing import Any
 
-from filters.verifiers.registry import entry_of
-from synth.background import wait_for
-from synth.data.output import Output, StreamSink
 from synth.data.read import open_source
-from synth.data.row import INDEX, records_of
-from synth.data.run.directory import RunDirectory
+from synth.data.row import records_of
 from synth.data.run.record import RunRecord
-from synth.data.run.shard import Shard
-from synth.data.run.versions import versions
+from synth.data.run.shards import read_shards
 from synth.engines.loading import remote_code
-from synth.errors import Stopped, UsageError
+from synth.errors import UsageError
 from synth.evaluation import lm_eval as harness
+from synth.evaluation.asking import Asking
 from synth.evaluation.divergence import add_divergences
+from synth.evaluation.job import MERGED, EvaluationJob
 from synth.evaluation.perplexity import Text, open_texts, perplexity
-from synth.evaluation.run import EvaluationRun, Verifiers, open_verifiers
 from synth.evaluation.scores import Results, as_json, pick, results_of
 from synth.evaluation.sweep import merged_models
 from synth.evaluation.switch import modes_for
-from synth.generation.acceptance import Acceptance
-from synth.generation.chat_model import ChatModel
-from synth.generation.judge import JUDGE_PLACES, Judge
+from synth.generation.judge import Judge
 from synth.generation.models import Model
-from synth.generation.pipeline import drive
-from synth.generation.prompt_files import load_prompt
-from synth.generation.roles import Roles
-from synth.generation.runner import Run
-from synth.progress import Progress, clock
+from synth.progress import Progress
 from synth.scoring.scorer import open_scorer
 from synth.stop import Stop
 
-ANSWERS, MERGED = "answers", "merged"
-"""Subdirectories of an evaluation: the answers of each model, and the models of a sweep."""
-OWN_PROMPT = "judge"
-"""The prompt of a judge that is not a file of the user's."""
+Elsewhere = Callable[[EvaluationJob, str, Model], RunRecord]
+"""Has a model, which has a name, answer the items of an evaluation in other processes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Measures:
-    """What is measured in addition to the answers to suites.
-
-    Attributes:
-        texts: FILE or NAME=FILE: the perplexity of these texts.
-        text_column: the column of plain texts in them; None where they are conversations.
-        kl: how far each model has moved from the first on the prompts of new suites.
-        lm_eval: tasks of lm-eval.
-        limit: items of each of those.
-        sweep: ratios at which models between the first and the second are evaluated, too.
-        keep: share of the old accuracies that the model to take keeps.
-    """
-
-    texts: Sequence[str] = ()
-    text_column: str | None = None
-    kl: bool = False
-    lm_eval: Sequence[str] = ()
-    limit: int | None = None
-    sweep: Sequence[float] = ()
-    keep: float = 0.95
-
-
-@dataclass(frozen=True, slots=True)
-class EvaluationJob:
-    """One evaluation.
-
-    Attributes:
-        run: what all models are asked.
-        measures: what else is measured.
-        output: a directory.
-        judge: who judges where a suite asks for it.
-        judge_prompt: how it is asked: a name of ours, or the user's file.
-    """
-
-    run: EvaluationRun
-    measures: Measures
-    output: Output
-    judge: Model | None = None
-    judge_prompt: str = OWN_PROMPT
-
-    @property
-    def folder(self) -> Path:
-        """The directory of the evaluation, on this machine."""
-        return self.output.local
-
-    @property
-    def total(self) -> int:
-        """Items that are asked."""
-        return self.run.total if self.shard is None else self.shard.size or 0
-
-    @property
-    def judges(self) -> bool:
-        """Whether a suite asks for a judge."""
-        return any(entry_of(item.verifier.name).asks_model for suite in self.run.suites for item in suite.items)
-
-    def roles(self, model: Model) -> Roles:
-        """The models in memory while one of them answers."""
-        return Roles({"model": model, "judge": self.judge} if self.judges and self.judge else {"model": model})
-
-    def answers(self, name: str) -> Output:
-        """Where the answers of the model of that name go."""
-        place = f"{str(self.output.path).rstrip('/')}/{ANSWERS}/{name}"
-        return Output(place, restart=self.output.restart, shard=self.shard)
-
-    @property
-    def shard(self) -> Shard | None:
-        """The part of the items that are asked: shards take turns, so that each has some of every suite."""
-        return self.output.shard and replace(self.output.shard.over(self.run.total), block=1)
-
-    def record(self, model: Model) -> RunRecord:
-        """The record of a model's answers, none of which are there yet."""
-        roles = Roles({"model": model})
-        settings = roles.record() | self.run.settings()
-        if self.judges and self.judge_prompt != OWN_PROMPT:
-            settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
-        shard = self.shard.record() if self.shard else None
-        return RunRecord("eval", settings, model.title, versions(*roles.packages()), shard=shard)
-
-
-def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> dict[str, Any]:
+def evaluate(
+    job: EvaluationJob, models: Mapping[str, Model], progress: Progress, elsewhere: Elsewhere | None = None
+) -> dict[str, Any]:
     """Evaluate some models, or continue where an earlier call was stopped.
 
     A model that is not loaded yet is loaded for its answers alone, and freed before the next one is.
@@ -133,6 +40,7 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
         job: what is done.
         models: by what they are called; the first one is what the others are compared with.
         progress: is told how it goes.
+        elsewhere: has models answer; None is here.
 
     Returns:
         JSON values: `models`, as `synth.evaluation.scores.as_json` gives them, and of a sweep `sweep`, as `pick` does.
@@ -144,7 +52,7 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
     """
     measures = job.measures
     _check(job, models)
-    if job.shard is None:  # how many items a shard has depends on the modes
+    if job.output.shard is None:  # how many items a shard has depends on the modes
         _refuse_other_runs(job, models)  # needs no tokenizer, unlike what follows
     for model in models.values() if job.run.suites else ():
         model.unopened()
@@ -160,8 +68,8 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
         _refuse_other_runs(job, asked)
     stop = Stop()
     with stop.on_signals():
-        with _judge(job, asked, progress) as judge, _verifiers(job, judge) as verifiers:
-            results = [_results(job, name, model, verifiers, progress, stop) for name, model in asked.items()]
+        with Asking(job, asked, progress, stop) as asking:
+            results = [_results(asking, elsewhere, job, name, model, progress) for name, model in asked.items()]
         if measures.kl:
             first = open_source(str(job.answers(results[0].name).path))
             add_divergences(
@@ -178,7 +86,7 @@ def evaluate(job: EvaluationJob, models: Mapping[str, Model], progress: Progress
 def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
     """Refuse settings that contradict each other, before any work is done."""
     measures, suites = job.measures, job.run.suites
-    if job.shard is not None and (measures.texts or measures.kl or measures.lm_eval or measures.sweep):
+    if job.output.shard is not None and (measures.texts or measures.kl or measures.lm_eval or measures.sweep):
         raise UsageError(
             "`texts`, `kl`, `lm_eval` and `sweep` are not done in shards: join these without them, then evaluate with "
             "them into the joined directory, where nothing is asked again"
@@ -205,7 +113,8 @@ def _check(job: EvaluationJob, models: Mapping[str, Model]) -> None:
 def _refuse_other_runs(job: EvaluationJob, models: Mapping[str, Model]) -> None:
     """Refuse answers with other settings at once, not when it is their model's turn."""
     for name, model in models.items() if job.run.total else ():
-        job.answers(name).refuse_early(partial(job.record, model))
+        place = job.answers(name)
+        place.refuse_early(partial(job.record, model, place))
 
 
 def _asked_in_modes(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> EvaluationJob:
@@ -230,88 +139,20 @@ def _texts(job: EvaluationJob, model: Model) -> list[Text]:
     return open_texts(measures.texts, measures.text_column, model.chat) if measures.texts else []
 
 
-@contextmanager
-def _judge(job: EvaluationJob, models: Mapping[str, Model], progress: Progress) -> Iterator[Judge | None]:
-    """The judge, where a suite needs one."""
-    if not job.judges or job.judge is None:
-        yield None
-        return
-    with _opened(job.judge, max(job.roles(model).models_here() for model in models.values()), progress) as chat_model:
-        yield Judge(chat_model, job.judge_prompt)
-
-
-@contextmanager
-def _verifiers(job: EvaluationJob, judge: Judge | None) -> Iterator[Verifiers]:
-    stack = AsyncExitStack()
-    try:
-        yield wait_for(open_verifiers(stack, job.run.suites, judge))
-    finally:
-        wait_for(stack.aclose())
-
-
-@contextmanager
-def _opened(model: Model, models: int, progress: Progress) -> Iterator[ChatModel]:
-    """A model with its engine; one that was not loaded before is freed at the end: the next one needs the room.
-
-    Args:
-        model: the model.
-        models: how many share this machine's GPU meanwhile.
-        progress: is told what is loaded.
-    """
-    loaded = model.running is not None
-    try:
-        yield wait_for(model.opened(progress, models))
-    finally:
-        if not loaded:
-            model.close()
-
-
 def _results(
-    job: EvaluationJob, name: str, model: Model, verifiers: Verifiers, progress: Progress, stop: Stop
+    asking: Asking, elsewhere: Elsewhere | None, job: EvaluationJob, name: str, model: Model, progress: Progress
 ) -> Results:
     """One model's answers, continued where an earlier run was stopped, and the perplexity of texts under it."""
-    answers: AbstractContextManager[StreamSink | RunDirectory | None] = nullcontext()
+    place = job.answers(name)
+    perplexities = cache(lambda: _perplexities(job, name, model, progress))
+    shards: list[str] = []
     if job.run.total:
-        schema = job.run.schema if job.shard is None else job.run.schema.append(INDEX)
-        answers = job.answers(name).opened(job.record(model), schema)
-    with answers as sink:
-        perplexities = _perplexities(job, name, model, progress)
-        if sink is not None and sink.next < job.total:
-            with _opened(model, job.roles(model).models_here(), progress) as chat_model:
-                run = wait_for(_ask(job, name, model, chat_model, verifiers, sink, progress, stop))
-            if not run.complete:
-                raise Stopped(job.output.stopped())
-    batches = sink.rows() if sink is not None else ()
-    results = results_of(name, model.title, (record for batch in batches for record in records_of(batch)))
-    results.perplexity = perplexities
+        record = elsewhere(job, name, model) if elsewhere else asking.ask(name, model, place, before=perplexities)
+        shards = record.shards
+    answers = (row for batch in read_shards(place.folder, shards) for row in records_of(batch))
+    results = results_of(name, model.title, answers)
+    results.perplexity = perplexities()
     return results
-
-
-async def _ask(
-    job: EvaluationJob,
-    name: str,
-    model: Model,
-    chat_model: ChatModel,
-    verifiers: Verifiers,
-    sink: StreamSink | RunDirectory,
-    progress: Progress,
-    stop: Stop,
-) -> Run:
-    run = Run(
-        job.run.method(chat_model, verifiers),
-        job.shard.rows(job.run.rows) if job.shard else job.run.rows,
-        sink,
-        [chat_model.engine.usage],
-        model.options.at_once,
-        Acceptance(sink),
-        job.total,
-    )
-    began = time.monotonic()
-    await drive(run, f"eval {name}", progress, stop)
-    if run.complete:
-        seconds = max(time.monotonic() - began, 1e-6)
-        progress.say(f"{name}: {clock(seconds)}, {run.completion_tokens / seconds:,.0f} tokens/s out")
-    return run
 
 
 def _perplexities(job: EvaluationJob, name: str, model: Model, progress: Progress) -> dict[str, float]:

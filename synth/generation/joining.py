@@ -18,6 +18,7 @@ from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
 from synth.data.run.shards import read_shards
 from synth.data.store.path import File, name_of, path_at
+from synth.engines.server_work import summed_work
 from synth.errors import RunError, UsageError
 from synth.generation.acceptance import Acceptance
 from synth.generation.parts import Part, open_parts, outcomes_of
@@ -224,6 +225,7 @@ def _record(parts: Sequence[Part], target: int | None) -> RunRecord:
         seconds=sum(record.seconds for record in records),
         prompt_tokens=sum(record.prompt_tokens for record in records),
         completion_tokens=sum(record.completion_tokens for record in records),
+        servers=summed_work(one for record in records for one in record.servers or ()),
         joining=True,
         joined=[
             {

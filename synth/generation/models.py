@@ -34,7 +34,7 @@ from synth.engines.open import (
 from synth.errors import UsageError
 from synth.generation.asking import Asking
 from synth.generation.chat_model import NOT_OPEN, ChatModel
-from synth.generation.running import engines_of
+from synth.generation.running import Running
 from synth.progress import SILENT, Progress, clock
 
 _ADDRESS = re.compile(r"@(https?://.*)$")
@@ -96,7 +96,7 @@ class Model:
             if self.options.adapter is not None and self.runs_in.here:
                 self.options = replace(self.options, adapter=adapter_for(self.options.adapter, self.name))
         check_options(self.kind, self.options)
-        self._running = engines_of(str(self.engine), self.name, self.options, trusted=trust_remote_code)
+        self._running = Running()
 
     @cached_property
     def tokenizer(self) -> Any:

@@ -100,6 +100,23 @@ class Part:
             (record.rejected_shards, self.path / "rejected", record.rejected),
         ]
 
+    def batches(self) -> tuple[pa.RecordBatch, pa.RecordBatch]:
+        """Its accepted rows and its rejected ones, where they came in whole batches; all at once.
+
+        Raises:
+            UsageError: a file is missing or damaged, or rows are not there.
+        """
+        schema = self.schema()
+        found = []
+        for (names, folder, count), kind in zip(self.tables(), (schema, schema.append(REASON)), strict=True):
+            none = pa.RecordBatch.from_pylist([], kind)
+            batch = pa.concat_batches([none, *read_shards(folder, names, self.again)])
+            if batch.num_rows != count:
+                there = f"{batch.num_rows:,} of its {count:,} rows are there"
+                raise UsageError(f"{folder} is damaged ({there}); {self.again}")
+            found.append(batch)
+        return found[0], found[1]
+
     @property
     def again(self) -> str:
         """What to do where it is damaged."""

@@ -3,8 +3,9 @@
 import asyncio
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, suppress
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -125,49 +126,116 @@ def generate(
         RunError: the run broke off, or fell short of its target; what was finished is kept.
         Stopped: a person stopped it.
     """
-    first = output.first
-    shard = output.shard and output.shard.over(job.total if job.target is None else None, job.rules.kinds)
+    making = _Making(job, roles, progress)
+    output.refuse_early(lambda: making.record(output))
+    method_of(job, roles, roles.unopened())  # wrong settings are found before a model is loaded
+    try:
+        return output.each(making.make)
+    finally:
+        wait_for(making.close())
 
-    def fresh() -> RunRecord:
+
+@dataclass
+class _Making:
+    """A job under way, with what is prepared once for all outputs of its rows.
+
+    Attributes:
+        job: what is done.
+        roles: the models and the verifier.
+        progress: is told how it goes.
+        verifier: in worker processes, opened when it is first needed; None before, or where there is none.
+    """
+
+    job: Job
+    roles: Roles
+    progress: Progress
+    verifier: Verifier | None = None
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """All that determines the rows."""
+        return self.roles.record() | self.job.settings
+
+    def shard(self, output: Output) -> Shard | None:
+        """The part of the rows that goes to an output; None is all."""
+        job = self.job
+        return output.shard and output.shard.over(job.total if job.target is None else None, job.rules.kinds)
+
+    def record(self, output: Output) -> RunRecord:
+        """The record of a run to an output that has no rows yet."""
+        job, roles, shard = self.job, self.roles, self.shard(output)
         return RunRecord(
             job.command,
-            roles.record() | job.settings,
+            self.settings,
             roles.models["model"].title if "model" in roles.models else None,
             versions(*roles.packages()),
             source=job.prompts.source.source if job.prompts else None,
             asked=job.target,
-            total=None if first is None else job.total,
+            total=None if output.first is None else job.total,
             devices=roles.devices(),
             shard=shard.record() | job.rules.record() if shard else None,
         )
 
-    output.refuse_early(fresh)
-    method_of(job, roles, roles.unopened())  # wrong settings are found before a model is loaded
-    schema = schema_of(job, roles)
-    columns = schema.append(INDEX) if shard else schema
-    with output.opened(fresh(), columns, also_read=job.also_read, previews=True) as sink:
-        record = sink.record
-        target = shard.goal(job.target) if shard else job.target
-        if first is not None:
-            job, target = replace(job, rows=_only(first, job.rows)), None
-        acceptance = Acceptance(sink, target, job.rules, counts_only=shard is not None)
-        total = shard.size if shard else job.total
-        if acceptance.reached or sink.next == total:
-            more = "; give a larger `rows` for more" if job.target is not None else ""
-            progress.say(f"{output.called or 'done'} already holds {record.accepted:,} rows{more}")
-            return record
-        if done := sink.next + len(sink.ahead):
-            progress.say(f"continuing {output.called}: {done:,} attempts are done")
-        stop = Stop()
-        with stop.on_signals():
-            run = wait_for(_run(job, roles, sink, acceptance, shard, progress, stop))
-        if first is None:
-            summary(run, output, progress)
-        if run.stopping and not run.complete:
-            raise Stopped(output.stopped())
-    if acceptance.gave_up:
-        raise RunError(str(record.note))
-    return record
+    def make(self, output: Output) -> RunRecord:
+        """Make the rows of one output; see `generate`."""
+        job, first, shard, progress = self.job, output.first, self.shard(output), self.progress
+        schema = schema_of(job, self.roles)
+        columns = schema.append(INDEX) if shard else schema
+        with output.opened(self.record(output), columns, also_read=job.also_read, previews=True) as sink:
+            record = sink.record
+            target = shard.goal(job.target) if shard else job.target
+            if first is not None:
+                job, target = replace(job, rows=_only(first, job.rows)), None
+            acceptance = Acceptance(sink, target, job.rules, counts_only=shard is not None)
+            total = shard.size if shard else job.total
+            if acceptance.reached or sink.next == total:
+                more = "; give a larger `rows` for more" if job.target is not None else ""
+                progress.say(f"{output.called or 'done'} already holds {record.accepted:,} rows{more}")
+                return record
+            if done := sink.next + len(sink.ahead):
+                progress.say(f"continuing {output.called}: {done:,} attempts are done")
+            stop = Stop()
+            with stop.on_signals():
+                run = wait_for(self._run(job, sink, acceptance, shard, stop))
+            if first is None:
+                summary(run, output, progress)
+            if run.stopping and not run.complete:
+                raise Stopped(output.stopped())
+        if acceptance.gave_up:
+            raise RunError(str(record.note))
+        return record
+
+    async def _run(self, job: Job, sink: Sink, acceptance: Acceptance, shard: Shard | None, stop: Stop) -> Run:
+        await self._open_verifier()
+        roles = self.roles
+        opened = await roles.opened(self.verifier, self.progress)
+        main = roles.models.get("model")
+        first = next(iter(roles.models.values()), None)
+        rows = job.rows(sink.record.settings, main.title if main else "")
+        usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
+        concurrency = (first.options if first else EngineOptions()).at_once
+        total = job.total
+        if shard is not None:
+            rows, total = shard.rows(rows), shard.size
+        run = Run(method_of(job, roles, opened), rows, sink, usages, concurrency, acceptance, total)
+        job.started(run)
+        await drive(run, job.command, self.progress, stop)
+        return run
+
+    async def _open_verifier(self) -> None:
+        """Start the verifier's processes, and check the first references with it, before a model is loaded."""
+        job, settings = self.job, self.roles.verifier
+        if settings is None or self.roles.has_judge or self.verifier is not None:
+            return
+        self.verifier = await open_verifier(settings)
+        if job.prompts is not None and job.check_references:
+            report = await check_references(self.verifier, islice(job.prompts.tasks(), FIRST))
+            self.progress.say(report.told(self.verifier.name))
+
+    async def close(self) -> None:
+        """End the verifier's processes, if there are any."""
+        if self.verifier is not None:
+            await self.verifier.close()
 
 
 def _only(first: int, rows: Callable[[dict[str, Any], str], Rows]) -> Callable[[dict[str, Any], str], Rows]:
@@ -205,44 +273,6 @@ def schema_of(job: Job, roles: Roles) -> pa.Schema:
     known = with_parts(job.schema) if said else job.schema
     added = [item for item in RENDERING if item.name in (ANSWERED if said else ("drawn",))]
     return pa.schema([*known, *(item for item in added if item.name not in known.names)])
-
-
-async def _run(
-    job: Job,
-    roles: Roles,
-    sink: Sink,
-    acceptance: Acceptance,
-    shard: Shard | None,
-    progress: Progress,
-    stop: Stop,
-) -> Run:
-    async with AsyncExitStack() as stack:
-        verifier = await _verifier(stack, job, roles, progress)
-        opened = await roles.opened(verifier, progress)
-        main = roles.models.get("model")
-        first = next(iter(roles.models.values()), None)
-        rows = job.rows(sink.record.settings, main.title if main else "")
-        usages = list({id(one.engine): one.engine.usage for one in opened.chat_models.values()}.values())
-        concurrency = (first.options if first else EngineOptions()).at_once
-        total = job.total
-        if shard is not None:
-            rows, total = shard.rows(rows), shard.size
-        run = Run(method_of(job, roles, opened), rows, sink, usages, concurrency, acceptance, total)
-        job.started(run)
-        await drive(run, job.command, progress, stop)
-        return run
-
-
-async def _verifier(stack: AsyncExitStack, job: Job, roles: Roles, progress: Progress) -> Verifier | None:
-    """The verifier of worker processes, opened, and the first references checked with it before a model is loaded."""
-    if roles.verifier is None or roles.has_judge:
-        return None
-    verifier = await open_verifier(roles.verifier)
-    stack.push_async_callback(verifier.close)
-    if job.prompts is not None and job.check_references:
-        report = await check_references(verifier, islice(job.prompts.tasks(), FIRST))
-        progress.say(report.told(verifier.name))
-    return verifier
 
 
 async def drive(run: Run, title: str, progress: Progress, stop: Stop) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections import Counter
+from functools import cache
 
 from synth.curation.rewards import COLUMNS, RewardModel, open_reward_model, rewarded
 from synth.data.output import Output, StreamSink, closing_lines
@@ -47,24 +48,32 @@ def rate_rewards(
         "max_length": model.options.max_length,
         "input": prompts.fingerprint,
     }
-    record = RunRecord("rate", settings, model.given, versions("transformers", "torch"), source=prompts.source.source)
-    if output.shard is not None:
-        shard = output.shard.over(prompts.total)
-        record.shard, prompts = shard.record(), prompts.part(shard)
-    stop = Stop()
-    with stop.on_signals(), output.opened(record, prompts.schema(COLUMNS)) as sink:
-        if sink.next >= prompts.total:
-            progress.say(f"{output.called or 'done'} already holds {sink.record.accepted:,} rows")
+    loaded = cache(lambda: _loaded(model, progress))
+
+    def make(place: Output) -> RunRecord:
+        record = RunRecord(
+            "rate", settings, model.given, versions("transformers", "torch"), source=prompts.source.source
+        )
+        rows = prompts
+        if place.shard is not None:
+            shard = place.shard.over(prompts.total)
+            record.shard, rows = shard.record(), prompts.part(shard)
+        stop = Stop()
+        with stop.on_signals(), place.opened(record, prompts.schema(COLUMNS)) as sink:
+            if sink.next >= rows.total:
+                progress.say(f"{place.called or 'done'} already holds {sink.record.accepted:,} rows")
+                return sink.record
+            reward_model = loaded()
+            began, before = time.monotonic(), sink.next
+            _rate(reward_model, rows, sink, missing, progress, stop)
+            closing_lines(sink.record, sink.next, place, progress)
+            seconds = max(time.monotonic() - began, 1e-6)
+            progress.say(f"{clock(seconds)}: {(sink.next - before) / seconds:,.1f} rows/s")
+            if sink.next < rows.total:
+                raise Stopped(place.stopped())
             return sink.record
-        loaded = _loaded(model, progress)
-        began, before = time.monotonic(), sink.next
-        _rate(loaded, prompts, sink, missing, progress, stop)
-        closing_lines(sink.record, sink.next, output, progress)
-        seconds = max(time.monotonic() - began, 1e-6)
-        progress.say(f"{clock(seconds)}: {(sink.next - before) / seconds:,.1f} rows/s")
-        if sink.next < prompts.total:
-            raise Stopped(output.stopped())
-        return sink.record
+
+    return output.each(make)
 
 
 def _rate(

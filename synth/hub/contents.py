@@ -11,7 +11,7 @@ from typing import Any
 from synth.data.run.directory import SIDE_TABLES
 from synth.data.run.record import RunRecord, read_record
 from synth.errors import UsageError
-from synth.evaluation.pipeline import ANSWERS
+from synth.evaluation.job import ANSWERS
 from synth.evaluation.table import score_table
 from synth.hub.cards import Metadata, dataset_card, evaluation_card, model_card
 from synth.hub.repository import Kind

@@ -7,163 +7,31 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 
 from synth.chat.format import ChatFormat
 from synth.data.output import Output, StreamSink, closing_lines
-from synth.data.plain import TEXT, has_texts, only_texts
-from synth.data.prompts import PromptSet, open_prompts
+from synth.data.prompts import open_prompts
 from synth.data.read import open_rows
 from synth.data.run.card import token_line, untrained_line
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
-from synth.data.run.shard import Shard
 from synth.data.run.shards import read_shards
-from synth.data.run.versions import versions
 from synth.engines.server_work import ServerWork
 from synth.errors import Stopped, UsageError
 from synth.progress import Meter, Progress, clock
-from synth.scoring.encoding import Protection, RowEncoder
+from synth.scoring.job import ScoringJob, ScoringModel
 from synth.scoring.labels import corpus_cut, write_scored
 from synth.scoring.masks import CorpusCuts, Mask
 from synth.scoring.thresholds import CONFLICTS, PERPLEXITIES, SHARES, Preview, preview
 from synth.scoring.token_scores import (
-    LABELLED,
     Block,
     TokenScorer,
-    TokenScores,
     all_scored,
-    keeps_entropies,
-    prepared_tokens,
-    scorer_name,
 )
 from synth.stop import Stop
-from synth.values import Overlong, TrainOn
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringSettings:
-    """Which tokens of each row are scored, and which are masked.
-
-    Attributes:
-        mask: the mask.
-        train_on: what of a conversation is scored and trained on.
-        text_column: the column with plain texts, where it is not `text`.
-        protect: tokens that are never masked.
-        overlong: what becomes of rows longer than the window.
-        entropy: entropies and ranks are columns, too.
-    """
-
-    mask: Mask
-    train_on: TrainOn = "assistant"
-    text_column: str | None = None
-    protect: frozenset[Protection] = frozenset()
-    overlong: Overlong = "drop"
-    entropy: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse unknown values.
-
-        Raises:
-            UsageError: there is no such value.
-        """
-        for name, kind in (("train_on", TrainOn), ("overlong", Overlong)):
-            if getattr(self, name) not in get_args(kind):
-                raise UsageError(f"`{name}` {getattr(self, name)} is unknown; take {', '.join(get_args(kind))}")
-        if unknown := self.protect - set(get_args(Protection)):
-            raise UsageError(f"`protect` {', '.join(sorted(unknown))} is unknown; take end-of-turn, answer, or both")
-
-
-@dataclass(frozen=True, slots=True)
-class ScoringModel:
-    """The model that is to be trained, and the one that scores, which may be another; neither is loaded yet.
-
-    Attributes:
-        given: the name of the one that is trained.
-        settings: what `run.json` says of it.
-        scorer: the name of the one that scores.
-        title: what people are told that it is, its adapter included.
-        revision: of its weights.
-        chat: reads the chat format of the one that is trained; of a base model there is one for plain texts alone, for
-            which the argument is true. Raises UsageError.
-        open: loads the one that scores, for the tokens of that chat format; entropies are wanted, too, where the second
-            argument is true. Raises UsageError.
-    """
-
-    given: str
-    settings: dict[str, Any]
-    scorer: str
-    title: str
-    revision: str
-    chat: Callable[[bool], ChatFormat]
-    open: Callable[[ChatFormat, bool], TokenScorer]
-
-
-class ScoringJob:
-    """A data set that is to be scored."""
-
-    def __init__(self, prompts: PromptSet, settings: ScoringSettings, model: ScoringModel) -> None:
-        """Determine the kind of the rows, which may read the whole data set.
-
-        Args:
-            prompts: the rows: conversations, plain texts, or tokens that were prepared for training.
-            settings: what of them is scored.
-            model: the models.
-
-        Raises:
-            UsageError: a column is missing, or a part of the source is damaged.
-        """
-        schema, column = prompts.source.schema, settings.text_column
-        if "answer" in settings.protect and "answer" not in schema.names:
-            raise UsageError("`protect` answer needs the column `answer`, which `synth verify` writes")
-        self.prompts, self.settings, self.model = prompts, settings, model
-        self.shard: Shard | None = None
-        self._column = column or (TEXT if has_texts(schema) else None)
-        self._plain = column is not None or only_texts(prompts.source)
-        self._prepared = column is None and self._plain and prepared_tokens(prompts)
-        scored = LABELLED if self._prepared else "all" if self._plain else settings.train_on
-        self.name = scorer_name(model.scorer, model.revision, scored)
-        """What the column `scorer` will say."""
-        self.entropy = settings.entropy or keeps_entropies(prompts, self.name)
-        """Whether entropies and ranks are columns: they are wanted, or all rows have them from before."""
-
-    def record(self, mask: Mask) -> RunRecord:
-        """The record of a run with that mask that has no rows yet."""
-        settings = self.model.settings | {
-            "scorer": self.name,
-            "text_column": self.settings.text_column,
-            "overlong": self.settings.overlong,
-            "input": self.prompts.fingerprint,
-        }
-        if mask.masks:
-            settings |= {"mask": mask.which, "mask_above": mask.above, "mask_hardest": mask.hardest}
-            settings |= {"mask_over": mask.over, "seed": mask.seed, "protect": sorted(self.settings.protect)}
-            settings |= {} if mask.conflicts is None else {"mask_confident_conflicts": mask.conflicts}
-        if self.entropy:
-            settings["entropy"] = True
-        source = self.prompts.source.source
-        return RunRecord(
-            "score-tokens",
-            settings,
-            self.model.given,
-            versions("transformers", "torch"),
-            source=source,
-            shard=self.shard.record() if self.shard else None,
-        )
-
-    def scores(self) -> TokenScores:
-        """The rows, to be scored by a model that is not loaded yet.
-
-        Raises:
-            UsageError: the model's chat format cannot be read, or the one that scores has another tokenizer.
-        """
-        settings, chat = self.settings, self.model.chat(self._plain)
-        encoder = RowEncoder(chat, settings.train_on, settings.protect, settings.overlong)
-        texts_alone = settings.text_column is not None
-        prompts = self.prompts.part(self.shard)
-        return TokenScores(prompts, encoder, None, self.name, self._column, texts_alone, self._prepared, self.entropy)
 
 
 def write_scores(job: ScoringJob, output: Output, progress: Progress) -> RunRecord:
@@ -179,24 +47,23 @@ def write_scores(job: ScoringJob, output: Output, progress: Progress) -> RunReco
         RunError: the run broke off; what has landed is kept.
         Stopped: a person stopped it.
     """
-    mask = job.settings.mask
-    if output.shard is not None:
-        if mask.needs_corpus:
-            raise UsageError(
-                "`mask_over` corpus counts over all rows, which no shard has: score in shards without masks, join "
-                "them, and mask the joined rows, for which no model is loaded"
-            )
-        job.shard = output.shard.over(job.prompts.total)
-    output.refuse_early(lambda: job.record(mask))
+    mask, begun = job.settings.mask, job.part(output.shard)
+    output.refuse_early(lambda: begun.record(mask))
     with ExitStack() as stack:
-        work = _Work(job, progress, stack)
-        with output.opened(job.record(mask), work.scores.schema) as sink:
-            if work.is_done(sink, output):
-                return sink.record
-            staged = work.score_all(output) if mask.needs_corpus else None
-            work.write(sink, output, mask, staged)
-        if staged is not None:
-            shutil.rmtree(staged.folder)
+        model = _Loaded(job.model, progress, stack)
+        return output.each(lambda place: _write_scores(_Work(job.part(place.shard), progress, stack, model), place))
+
+
+def _write_scores(work: "_Work", output: Output) -> RunRecord:
+    """Write the rows of one output; see `write_scores`."""
+    mask = work.job.settings.mask
+    with output.opened(work.job.record(mask), work.scores.schema) as sink:
+        if work.is_done(sink, output):
+            return sink.record
+        staged = work.score_all(output) if mask.needs_corpus else None
+        work.write(sink, output, mask, staged)
+    if staged is not None:
+        shutil.rmtree(staged.folder)
     return sink.record
 
 
@@ -218,7 +85,7 @@ def preview_masks(job: ScoringJob, progress: Progress) -> Preview:
     if mask.masks and mask not in masks:
         masks.append(mask)
     with ExitStack() as stack:
-        return _Work(job, progress, stack).preview(masks)
+        return _Work(job, progress, stack, _Loaded(job.model, progress, stack)).preview(masks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,12 +98,30 @@ class _Staged:
     untrained: float
 
 
-class _Work:
-    """A run in progress: the model is loaded when it is first needed, and freed with `stack`."""
+class _Loaded:
+    """The model that scores: loaded when it is first needed, and freed with `stack`."""
 
-    def __init__(self, job: ScoringJob, progress: Progress, stack: ExitStack) -> None:
-        self.scores = job.scores()
-        self._job, self._progress, self._stack = job, progress, stack
+    def __init__(self, model: ScoringModel, progress: Progress, stack: ExitStack) -> None:
+        self._model, self._progress, self._stack = model, progress, stack
+        self._scorer: TokenScorer | None = None
+
+    def scorer(self, chat: ChatFormat, entropy: bool) -> TokenScorer:
+        """The model, for the tokens of a chat format; see `ScoringModel.open`."""
+        if self._scorer is None:
+            self._progress.say(f"loading {self._model.title}")
+            began = time.monotonic()
+            self._scorer = self._model.open(chat, entropy)
+            self._stack.callback(self._scorer.close)
+            self._progress.say(f"{self._scorer.description}, ready in {clock(time.monotonic() - began)}")
+        return self._scorer
+
+
+class _Work:
+    """A run in progress."""
+
+    def __init__(self, job: ScoringJob, progress: Progress, stack: ExitStack, model: _Loaded) -> None:
+        self.job, self.scores = job, job.scores()
+        self._progress, self._stack, self._model = progress, stack, model
         self._servers = ServerWork([])
 
     def preview(self, masks: list[Mask]) -> Preview:
@@ -268,16 +153,16 @@ class _Work:
         else:
             folder = output.beside(".scores")
         stage = Output(str(folder), restart=output.restart)
-        with stage.opened(self._job.record(Mask()), self.scores.schema) as sink:
+        with stage.opened(self.job.record(Mask()), self.scores.schema) as sink:
             if not self.is_done(sink, stage):
                 self.write(sink, stage, Mask(), again=output)
         if self.scores.stopping:  # requested during its last rows
             raise Stopped(output.stopped())
         prompts = open_prompts(open_rows(str(folder)))
         if not prompts.total:
-            raise UsageError(f"no row of {self._job.prompts.source.source} can be scored; {folder}/rejected says why")
+            raise UsageError(f"no row of {self.job.prompts.source.source} can be scored; {folder}/rejected says why")
         self.scores = replace(self.scores, prompts=prompts, scorer=None, rows_done=0, tokens_done=0)
-        cut = corpus_cut(replace(self.scores), self._job.settings.mask)  # rows that it reads are not done yet
+        cut = corpus_cut(replace(self.scores), self.job.settings.mask)  # rows that it reads are not done yet
         return _Staged(folder, cut, _rejected(folder), sink.record.tokens.get("untrained", 0.0))
 
     def write(
@@ -320,26 +205,22 @@ class _Work:
 
     def is_done(self, sink: RunDirectory | StreamSink, output: Output) -> bool:
         """Whether a finished run is there already; then it is left as it was."""
-        if not sink.next or sink.next < self._job.prompts.part(self._job.shard).total:
+        if not sink.next or sink.next < self.job.prompts.part(self.job.shard).total:
             return False
         self._progress.say(f"{output.called} already holds {sink.record.accepted:,} rows")
         return True
 
     def _load(self) -> None:
         """Load the model, unless that is done, or all rows are scored already."""
-        scores, model = self.scores, self._job.model
+        scores = self.scores
         if scores.scorer is not None:
             return
         if all_scored(scores.prompts, scores.name, entropy=scores.entropy):
             self._progress.say("scored before by the same model: nothing is loaded")
             return
-        self._progress.say(f"loading {model.title}")
-        began = time.monotonic()
-        scores.scorer = model.open(scores.encoder.chat, scores.entropy)
-        self._stack.callback(scores.scorer.close)
+        scores.scorer = self._model.scorer(scores.encoder.chat, scores.entropy)
         scores.encoder = replace(scores.encoder, window=scores.scorer.max_length)
         self._servers = ServerWork([scores.scorer.usage])
-        self._progress.say(f"{scores.scorer.description}, ready in {clock(time.monotonic() - began)}")
 
     @contextmanager
     def _watched(self, before: int) -> Iterator[Callable[[], None]]:

@@ -113,6 +113,19 @@ def test_two_actors_make_what_one_process_makes(head: Head, model: str, tmp_path
     assert "actor 1 on" in (out / "README.md").read_text()
 
 
+def test_models_are_evaluated_by_actors(head: Head, model: str, tmp_path: Path) -> None:
+    suite, whole, out = tmp_path / "sums.jsonl", tmp_path / "whole", tmp_path / "out"
+    rows = [{"question": f"What is {n} + {n}?", "answer": str(2 * n), "verifier": "number"} for n in range(9)]
+    suite.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = ["eval", suite, "--model", f"small={model}", "--engine", "transformers", "--device", "cpu", "--quiet"]
+    command += ["--concurrency", 1, "--max-tokens", 8]
+    assert run(*command, "-o", whole) == 0
+    assert run(*command, "-o", out, "--ray", head[1], "--actors", 1) == 0
+    assert same(whole / "answers" / "small", out / "answers" / "small").joined[0]["blocks"] > 1
+    scores = [json.loads((folder / "scores.json").read_text())["models"] for folder in (whole, out)]
+    assert scores[0] == scores[1] and scores[0][0]["suites"]
+
+
 def test_whoever_is_killed_nothing_is_lost(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process, address = head
     monkeypatch.chdir(tmp_path)

@@ -43,7 +43,7 @@ def driver(tmp_path: Path) -> Driver:
     )
     team = Team(2, 4, b"", Workplace("blocks", "word", ".", "1", 1, None))
     made = Driver(team, blocks, Prefix(taken, Acceptance(taken), blocks), Heard(), ray)
-    made._workers += [_Worker(1, None), _Worker(2, None)]
+    made._workers += [_Worker(1, None, None), _Worker(2, None, None)]
     return made
 
 
@@ -93,7 +93,9 @@ def test_an_actor_that_starts_anew_is_asked_again_for_a_while(driver: Driver) ->
     def unavailable(task: object) -> None:
         raise ConnectionError("the actor is restarting")
 
-    handle: Any = SimpleNamespace(ready=SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda: "asked")))
+    handle: Any = SimpleNamespace(
+        ready=SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda call: "asked"))
+    )
     worker = driver._workers[0]
     worker.handle, driver.ray.get = handle, unavailable
     worker.start()
