@@ -34,7 +34,7 @@ def rows(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def readings(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+def readings(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The sources that are read, each time from the start."""
     found: list[str] = []
     judged = Rows.judged
@@ -107,7 +107,7 @@ def test_scored_rows_and_what_servers_did_are_summed(model: str, rows: Path, tmp
 def test_a_block_that_another_process_writes_ends_no_call_and_an_error_does(rows: Path, tmp_path: Path) -> None:
     calls: list[Output] = []
 
-    def make(output: Output) -> object:
+    def make(output: Any) -> object:
         calls.append(output)
         return synth.verify(rows, verifier="number", output=output, progress=SILENT)
 
