@@ -1,13 +1,12 @@
 """`synth.rewards`: verifiers and measures as a reward function for reinforcement learning."""
 
-import math
 from collections.abc import Sequence
 
-from synth.errors import UsageError
+from filters.verdict import VerifierSettings
 from synth.generation.models import Model, ModelName
-from synth.rl.parts import GivenPart, read_parts
-from synth.rl.reward import Reward
-from synth.values import Mebibytes, Seconds, checked
+from synth.rl.parts import GivenPart, Means
+from synth.rl.reward import Reward, reward_of
+from synth.values import Mebibytes, Processes, Seconds, checked
 
 
 @checked
@@ -17,9 +16,11 @@ def rewards(
     name: str | None = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
+    reference_model: Model | ModelName | None = None,
     reference_column: str | None = None,
     time_limit: Seconds = 10.0,
     memory_limit: Mebibytes = 1024,
+    workers: Processes | None = None,
 ) -> Reward:
     """A reward function of verifiers and measures, as TRL's trainers take it: `reward_funcs=synth.rewards("math")`.
 
@@ -31,7 +32,9 @@ def rewards(
 
     "length:target=200" and "length:max=512" are 0 where kept and -1 at twice as much, "length" alone is the number of
     tokens itself; with `unit=characters` or `unit=words` where a trainer gives no tokens. "language:en,de" is 1, or 0
-    for another language. "repetition" is the share of repeated word 5-grams, below zero.
+    for another language. "repetition" is the share of repeated word 5-grams, below zero. "logprob" is the
+    log-probability of the completion's tokens under `reference_model`, in nats: with a small positive weight it keeps a
+    policy near that model.
 
     Where no verifier can judge a completion, its reward is None, which such trainers leave out. Verifiers run in worker
     processes, each check under its time limit, programs in a sandbox: one that hangs holds up no other. They look for
@@ -44,19 +47,25 @@ def rewards(
         name: what trainers call it; by default the parts' names.
         judge: the model that judges, where a part is judge.
         judge_prompt: the file of a prompt of your own, where a part is judge.
+        reference_model: the model whose log-probabilities count, where a part is logprob.
         reference_column: the column with the human answer, if it is not recognised.
         time_limit: seconds that one check may take.
         memory_limit: MiB that one program may use.
+        workers: processes of each verifier; by default the CPUs, shared by the processes of a training on this machine
+            (`LOCAL_WORLD_SIZE`).
 
     Raises:
         UsageError: there is no such part, or it cannot work with these settings, or here.
     """
-    asked = judge if isinstance(judge, Model) or judge is None else Model(judge)
-    found = read_parts(parts, time_limit=time_limit, memory_limit=memory_limit, judge=asked, judge_prompt=judge_prompt)
-    if weights is None:
-        weights = [1.0] * len(found)
-    if len(weights) != len(found):
-        raise UsageError(f"`weights`: {len(weights)} for {len(found)} parts of the reward")
-    if not all(math.isfinite(weight) for weight in weights):
-        raise UsageError(f"`weights` are numbers, not {', '.join(map(str, weights))}")
-    return Reward(found, weights, name or "+".join(part.name for part in found), reference_column)
+    means = Means(
+        VerifierSettings("", time_limit, memory_limit),
+        workers,
+        _model(judge),
+        judge_prompt,
+        _model(reference_model),
+    )
+    return reward_of(parts, means, weights, name, reference_column)
+
+
+def _model(given: Model | ModelName | None) -> Model | None:
+    return given if isinstance(given, Model) or given is None else Model(given)

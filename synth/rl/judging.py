@@ -6,7 +6,7 @@ Verifiers run in worker processes with a hard time limit (`filters.execution.poo
 import asyncio
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,11 +33,13 @@ class Judged:
         settings: of the verifier; without a name, each row names its own.
         judge: the model that judges, where the verifier asks one.
         judge_prompt: how it is asked.
+        workers: processes of each verifier; None is a share of the CPUs.
     """
 
     settings: VerifierSettings
     judge: Model | None = None
     judge_prompt: str = "judge"
+    workers: int | None = None
 
     @property
     def name(self) -> str:
@@ -61,6 +63,11 @@ class Judged:
         except VerifierError as error:
             raise UsageError(f"`verifier` {self.settings.name}: {error}") from error
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Its judge goes to another process by name."""
+        judge = None if self.judge is None else self.judge.description()
+        return _judged, (self.settings, judge, self.judge_prompt, self.workers)
+
     def started(self) -> "Judging":
         """The part at work in this process. Its verifiers are started with the first completions."""
         return Judging(self)
@@ -72,7 +79,7 @@ class Judging:
     def __init__(self, part: Judged) -> None:
         self._part = part
         self._verifiers: dict[str, asyncio.Task[Verifier]] = {}
-        self._workers = _workers()
+        self._workers = part.workers or _workers()
         self._places = asyncio.Semaphore(AHEAD * self._workers)
 
     async def verdicts(self, batch: Batch) -> list[Verdict]:
@@ -118,6 +125,10 @@ class Judging:
         if part.judge is not None and registry.entry_of(name).asks_model:
             return Judge(await part.judge.opened(), part.judge_prompt)
         return await open_verifier(replace(part.settings, name=name), self._workers)
+
+
+def _judged(settings: VerifierSettings, judge: Callable[[], Model] | None, prompt: str, workers: int | None) -> Judged:
+    return Judged(settings, judge and judge(), prompt, workers)
 
 
 def values_of(verdicts: Sequence[Verdict]) -> Values:

@@ -20,6 +20,7 @@ from synth.generation.inputs import verifier_of
 from synth.generation.models import Model
 from synth.rl.batch import Batch, Values
 from synth.rl.judging import BY_ROW, Judged, Judging, values_of
+from synth.rl.likelihood import LOGPROB, Likelihood, checked_reference
 from synth.rl.measures import MEASURES, Measure, read_measure
 
 FORMAT = "format"
@@ -63,49 +64,45 @@ class Matching:
         await self._judging.close()
 
 
-Part = Judged | AnswerForm | Pattern | Measure
+Part = Judged | AnswerForm | Pattern | Measure | Likelihood
 GivenPart = str | VerifierSettings | OwnCheck
 """A part as it is written; a verifier with its settings; or a function of the user's that judges, as for `verify`."""
 
 
-def read_parts(
-    given: Sequence[GivenPart],
-    *,
-    time_limit: float,
-    memory_limit: int,
-    judge: Model | None,
-    judge_prompt: str,
-) -> list[Part]:
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What parts work with.
+
+    Attributes:
+        limits: of verifiers that have no settings of their own.
+        workers: processes of each verifier; None is a share of the CPUs.
+        judge: the model that judges.
+        judge_prompt: how it is asked.
+        reference_model: the model whose log-probabilities count.
+    """
+
+    limits: VerifierSettings = VerifierSettings("")  # noqa: RUF009 (it is frozen)
+    workers: int | None = None
+    judge: Model | None = None
+    judge_prompt: str = "judge"
+    reference_model: Model | None = None
+
+    def judged(self, settings: VerifierSettings) -> Judged:
+        """The part of a verifier."""
+        return Judged(settings, self.judge, self.judge_prompt, self.workers)
+
+
+def read_parts(given: Sequence[GivenPart], means: Means) -> list[Part]:
     """The parts of a reward.
 
     Args:
         given: as they are written; none is what each row names.
-        time_limit: seconds for one check, where a verifier has no settings of its own.
-        memory_limit: MiB for a program, likewise.
-        judge: the model that judges.
-        judge_prompt: how it is asked.
+        means: what they work with.
 
     Raises:
         UsageError: there is no such part, or it cannot work with these settings.
     """
-
-    def judged(settings: VerifierSettings) -> Judged:
-        return Judged(settings, judge, judge_prompt)
-
-    limits = VerifierSettings("", time_limit, memory_limit)
-    parts: list[Part] = []
-    for one in given or [BY_ROW]:
-        name, _, rest = one.partition(":") if isinstance(one, str) else ("", "", "")
-        if name == FORMAT:
-            parts.append(Pattern(judged(replace(limits, name=PATH)), _compiled(rest)) if rest else AnswerForm())
-        elif name in MEASURES:
-            parts.append(read_measure(str(one)))
-        elif isinstance(one, VerifierSettings):
-            parts.append(judged(one))
-        elif one == BY_ROW:
-            parts.append(judged(limits))
-        else:
-            parts.append(judged(_verifier(one, limits)))
+    parts = [_part(one, means) for one in given or [BY_ROW]]
     verifiers = [part for part in parts if isinstance(part, Judged)]
     for part in verifiers:
         part.check()
@@ -119,7 +116,22 @@ def read_parts(
 
 def known_parts() -> list[str]:
     """The names of all parts."""
-    return [*registry.VERIFIERS, BY_ROW, FORMAT, *MEASURES]
+    return [*registry.VERIFIERS, BY_ROW, FORMAT, LOGPROB, *MEASURES]
+
+
+def _part(one: GivenPart, means: Means) -> Part:
+    name, _, rest = one.partition(":") if isinstance(one, str) else ("", "", "")
+    if name == FORMAT and rest:
+        return Pattern(means.judged(replace(means.limits, name=PATH)), _compiled(rest))
+    if name == FORMAT:
+        return AnswerForm()
+    if name in MEASURES:
+        return read_measure(str(one))
+    if one == LOGPROB:
+        return Likelihood(checked_reference(means.reference_model))
+    if isinstance(one, VerifierSettings):
+        return means.judged(one)
+    return means.judged(means.limits if one == BY_ROW else _verifier(one, means.limits))
 
 
 def _verifier(one: str | OwnCheck, limits: VerifierSettings) -> VerifierSettings:
@@ -127,7 +139,8 @@ def _verifier(one: str | OwnCheck, limits: VerifierSettings) -> VerifierSettings
         raise UsageError(f"`rewards`: there is no reward {one}{near_or_all(one, [*known_parts(), OWN])}")
     if not isinstance(one, str) and not callable(one):
         raise UsageError(f"`rewards`: {one!r:.100} is no reward: a name, a verifier's settings or a function is")
-    return verifier_of(one, time_limit=limits.time_limit, memory_limit=limits.memory_limit)
+    named = verifier_of(one)
+    return replace(limits, name=named.name, function=named.function)
 
 
 def _compiled(pattern: str) -> str:

@@ -7,6 +7,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 from filters.verdict import UNSCORABLE, Verdict
@@ -15,7 +16,8 @@ from synth.errors import UsageError
 from synth.rl.batch import Batch, Values
 from synth.rl.completions import read_completion
 from synth.rl.judging import Judged, Judging, forms_of, values_of
-from synth.rl.parts import AnswerForm, Matching, Part, Pattern
+from synth.rl.likelihood import Likelihood, Scoring
+from synth.rl.parts import AnswerForm, GivenPart, Matching, Means, Part, Pattern, read_parts
 from synth.rl.tasks import tasks_of
 
 LogExtra = Callable[[str, list[Any]], object]
@@ -102,13 +104,18 @@ class Reward:
         **columns: Any,
     ) -> Values:
         """The same, to be awaited on any event loop."""
-        scored = await awaited(self._scored(prompts, completions, completion_ids, columns))
+        scored = await self.scored(prompts, completions, completion_ids, columns)
         return self._logged(scored, log_extra, log_metric)
 
-    def score(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Scored:
-        """The rewards with their parts and the verdicts behind them; arguments and errors as for a call."""
-        ids = columns.pop("completion_ids", None)
-        return wait_for(self._scored(prompts, completions, ids, columns))
+    async def scored(
+        self,
+        prompts: Sequence[Any],
+        completions: Sequence[Any],
+        completion_ids: Sequence[Sequence[int]] | None = None,
+        columns: Mapping[str, Any] = MappingProxyType({}),
+    ) -> Scored:
+        """The rewards with their parts and the verdicts behind them, on any event loop; errors as for a call."""
+        return await awaited(self._scored(prompts, completions, completion_ids, columns))
 
     def asynchronous(self) -> "AsyncReward":
         """The same reward as an async function: trainers that can await run several side by side."""
@@ -121,7 +128,7 @@ class Reward:
             wait_for(work.close())
 
     async def _scored(
-        self, prompts: Sequence[Any], completions: Sequence[Any], ids: Any, columns: dict[str, Any]
+        self, prompts: Sequence[Any], completions: Sequence[Any], ids: Any, columns: Mapping[str, Any]
     ) -> Scored:
         if len(prompts) != len(completions):
             raise UsageError(f"there are {len(prompts):,} prompts for {len(completions):,} completions")
@@ -190,8 +197,8 @@ class _Work:
     def __init__(self, parts: Sequence[Part]) -> None:
         self.process = os.getpid()
         self._parts = parts
-        self._started: dict[int, Judging | Matching] = {
-            at: part.started() for at, part in enumerate(parts) if isinstance(part, Judged | Pattern)
+        self._started: dict[int, Judging | Matching | Scoring] = {
+            at: part.started() for at, part in enumerate(parts) if isinstance(part, Judged | Pattern | Likelihood)
         }
 
     async def values(self, batch: Batch) -> tuple[list[Values], dict[int, list[Verdict]]]:
@@ -211,16 +218,44 @@ class _Work:
             return values_of(await judging[at])
         if isinstance(part, AnswerForm):
             return forms_of(await next(iter(judging.values())))
-        if isinstance(part, Pattern):
-            matching = self._started[at]
-            assert isinstance(matching, Matching)
-            return await matching.values(batch)
+        if isinstance(part, Pattern | Likelihood):
+            started = self._started[at]
+            assert not isinstance(started, Judging)
+            return await started.values(batch)
         return await asyncio.to_thread(part.values, batch)
 
     async def close(self) -> None:
         """End all that was started."""
         for part in self._started.values():
             await part.close()
+
+
+def reward_of(
+    given: Sequence[GivenPart],
+    means: Means,
+    weights: Sequence[float] | None = None,
+    name: str | None = None,
+    reference_column: str | None = None,
+) -> Reward:
+    """A reward of parts as they are written (`synth.rl.parts`).
+
+    Args:
+        given: the parts; none is what each row names.
+        means: what they work with.
+        weights: of the parts, in their order; 1 each by default.
+        name: what trainers call it; by default the parts' names.
+        reference_column: the column with the reference, if it is not recognised.
+
+    Raises:
+        UsageError: there is no such part, or it cannot work with these settings, or here.
+    """
+    parts = read_parts(given, means)
+    weights = [1.0] * len(parts) if weights is None else list(weights)
+    if len(weights) != len(parts):
+        raise UsageError(f"`weights`: {len(weights)} for {len(parts)} parts of the reward")
+    if not all(map(math.isfinite, weights)):
+        raise UsageError(f"`weights` are numbers, not {', '.join(map(str, weights))}")
+    return Reward(parts, weights, name or "+".join(_names(parts)), reference_column)
 
 
 def _names(parts: Sequence[Part]) -> list[str]:

@@ -40,7 +40,7 @@ def tasks_of(prompts: Sequence[Any], columns: Mapping[str, Any], reference_colum
     Raises:
         UsageError: a column has not one value for each prompt, or there is none of that name.
     """
-    there = {name: values for name, values in columns.items() if name not in NO_COLUMNS}
+    there = {name: _listed(values) for name, values in columns.items() if name not in NO_COLUMNS}
     for name, values in there.items():
         if isinstance(values, str | list | tuple) and (isinstance(values, str) or len(values) != len(prompts)):
             given = "one text" if isinstance(values, str) else f"{len(values):,} values"
@@ -72,6 +72,15 @@ def _as_text(value: Any) -> str | None:
         return str(value)
     text: str | None = texts[0].as_py()
     return text
+
+
+def _listed(value: Any) -> Any:
+    """A value without numpy's types, which tables that pandas has read are full of."""
+    if type(value).__module__ == "numpy":
+        value = value.tolist()
+    if isinstance(value, Mapping):
+        return {name: _listed(one) for name, one in value.items()}
+    return list(map(_listed, value)) if isinstance(value, list | tuple) else value
 
 
 def _is_plain(value: Any) -> bool:
