@@ -34,11 +34,11 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
     async def started() -> asyncio.Task[Result]:
         return asyncio.ensure_future(work)
 
-    task = asyncio.run_coroutine_threadsafe(started(), _loop()).result()
+    task = asyncio.run_coroutine_threadsafe(started(), _loop())
     try:
-        return asyncio.run_coroutine_threadsafe(_outcome(task), _loop()).result()
+        return asyncio.run_coroutine_threadsafe(_outcome(task.result()), _loop()).result()
     except BaseException:
-        asyncio.run_coroutine_threadsafe(_cancelled(task), _loop()).result()
+        asyncio.run_coroutine_threadsafe(_cancelled(task.result()), _loop()).result()
         raise
 
 

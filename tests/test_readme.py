@@ -67,7 +67,7 @@ def test_functions_and_arguments_exist(code: str) -> None:
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs(code: str) -> None:
     """And prints what the comments at its end say, where there are any."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     if said := re.findall(r"^# (.*)\n", code, re.MULTILINE):
         assert done.stdout.splitlines() == said

@@ -87,10 +87,14 @@ class Command(_FORKED.Process):  # type: ignore[name-defined, misc]
         self.join()
         Path(self._file).unlink()
 
+    def send(self, number: signal.Signals) -> None:
+        """A signal."""
+        assert self.pid is not None
+        os.kill(self.pid, number)
+
     def interrupt(self) -> None:
         """Ctrl-C."""
-        assert self.pid is not None
-        os.kill(self.pid, signal.SIGINT)
+        self.send(signal.SIGINT)
 
     def wait(self, seconds: float = 300) -> int:
         """Its exit status, that of a signal below zero."""

@@ -45,6 +45,6 @@ def test_changed_settings(
         env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[2])},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=300,
     )
     assert done.returncode == 2 and "other settings" in done.stderr and name in done.stderr, done.stderr

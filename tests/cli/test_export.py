@@ -66,7 +66,7 @@ def test_pipe_and_limit(export: Here, source: Path) -> None:
     first = export(source, "--limit", "7", "--quiet")
     assert first.stderr == ""
     command = [*SYNTH, "export", "--limit", "3"]
-    second = subprocess.run(command, input=first.stdout, capture_output=True, text=True, timeout=120)
+    second = subprocess.run(command, input=first.stdout, capture_output=True, text=True, timeout=300)
     assert lines(second.stdout) == lines(first.stdout)[:3]
     assert len(lines(first.stdout)) == 7
     assert "3 rows → standard output" in second.stderr
@@ -123,7 +123,7 @@ def test_missing_input(export: Here, tmp_path: Path) -> None:
 def test_a_terminal_is_no_input() -> None:
     terminal, side = os.openpty()
     command = [*SYNTH, "export"]
-    done = subprocess.run(command, stdin=side, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, stdin=side, capture_output=True, text=True, timeout=300)
     os.close(terminal)
     os.close(side)
     assert done.returncode == 2
@@ -158,4 +158,4 @@ def test_head_ends_it_quietly(source: Path) -> None:
     process.stdout.close()
     assert process.stderr.read() == ""
     process.stderr.close()
-    assert process.wait(60) in (0, 1)
+    assert process.wait(300) in (0, 1)

@@ -185,7 +185,7 @@ def test_standard_input_is_one_set(rows: Path, command: list[str], status: int, 
         for batch in open_rows(str(rows)).batches()
         for row in batch.to_pylist()
     )
-    done = subprocess.run([*SYNTH, "filter", *arguments], input=piped, capture_output=True, timeout=60)
+    done = subprocess.run([*SYNTH, "filter", *arguments], input=piped, capture_output=True, timeout=300)
     assert done.returncode == status and words in done.stderr.decode(), done.stderr.decode()
 
 

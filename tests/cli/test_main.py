@@ -15,7 +15,7 @@ from tests.cli import running
 
 def synth(*arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-c", "from cli.main import main; main()", *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, timeout=300)
 
 
 def test_help_lists_every_command_with_examples() -> None:
@@ -30,7 +30,7 @@ def test_version() -> None:
     assert synth("--version").stdout.startswith("synth, version ")
     unknown = "import importlib.metadata as m; m.version = lambda name: m.distribution('no such package')\n"
     command = [sys.executable, "-c", unknown + "from cli.main import main; main()", "--version"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0 and done.stdout == "synth, version unknown: it is not installed\n"
 
 
@@ -99,7 +99,7 @@ def test_what_is_to_be_done_at_exit_is_done(tmp_path: Path) -> None:
     rows.write_text('{"question": "Is it?", "answer": "It is."}\n', encoding="utf-8")
     command = [sys.executable, "-c", "from cli.main import main; main()", "filter", "--filter"]
     for arguments, status in (["own:find", str(rows), "-o", f"{tmp_path}/out"], 0), (["own:no", str(rows)], 2):
-        done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        done = subprocess.run([*command, *arguments], cwd=tmp_path, capture_output=True, text=True, timeout=300)
         assert (done.returncode, done.stdout) == (status, "thread\nat exit\n"), done.stderr
 
 
@@ -110,5 +110,5 @@ def test_ctrl_c_while_loading_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     code = "import sys; sys.path.insert(0, '.'); from cli.main import main; main()"
     command = [sys.executable, "-c", code, "filter", "rows.jsonl", "--filter", "slow:find"]
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
     assert done.returncode == 1 and done.stderr.splitlines()[-1] == "synth: interrupted"

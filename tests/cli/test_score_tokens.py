@@ -378,7 +378,8 @@ def in_small_steps(arguments: list[str]) -> None:
 def test_killed_and_continued(synth: Synth, model: str, tmp_path: Path) -> None:
     source = write(tmp_path / "many.jsonl", conversations(400) * 3)
     command = ["score-tokens", source, "--model", model, "--mask-hardest", "20%", "--mask-random"]
-    assert synth(*command, "-o", tmp_path / "whole")[0] == 0
+    status, _, err = synth(*command, "-o", tmp_path / "whole")
+    assert status == 0, err
     for number in (signal.SIGKILL, signal.SIGINT):
         before = len(list((tmp_path / "out").glob("data-*.arrow")))
         with Command(*command, "-o", tmp_path / "out", program=in_small_steps) as run:
@@ -387,7 +388,8 @@ def test_killed_and_continued(synth: Synth, model: str, tmp_path: Path) -> None:
             os.kill(run.pid, number)
             assert run.wait() == (-signal.SIGKILL if number == signal.SIGKILL else 1)
         assert not (tmp_path / "out" / "run.json").exists()
-    assert synth(*command, "-o", tmp_path / "out")[0] == 0
+    status, _, err = synth(*command, "-o", tmp_path / "out")
+    assert status == 0, err
     whole, parts = load(tmp_path / "whole"), load(tmp_path / "out")
     assert [row["id"] for row in parts] == [row["id"] for row in whole] and len(whole) == 1_200
     assert all(one["labels"] == two["labels"] for one, two in zip(whole, parts, strict=True))

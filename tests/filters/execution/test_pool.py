@@ -85,8 +85,8 @@ def verdicts(name: str, pairs: list[tuple[str, str]], *, seconds: float = 1.0, w
 
 
 def gone(*pids: str) -> bool:
-    """Whether the processes end within seconds; one that is dead and not yet waited for has ended."""
-    for _ in range(100):
+    """Whether the processes end soon; one that is dead and not yet waited for has ended."""
+    for _ in range(2_000):
         states = [Path(f"/proc/{pid}/stat").read_text().split()[2] for pid in pids if os.path.exists(f"/proc/{pid}")]
         if set(states) <= {"Z"}:
             return True
@@ -138,7 +138,7 @@ def test_a_pool_whose_workers_cannot_start_any_more_says_so(hostile: str) -> Non
             asyncio.gather(
                 *(pool.check(text, Task("a")) for text in ("unstartable", "a", "a")), return_exceptions=True
             ),
-            20,
+            120,
         )
         assert all(isinstance(one, VerifierError) and "division by zero" in str(one) for one in found)
         with pytest.raises(VerifierError, match="cannot be started any more"):
@@ -154,7 +154,7 @@ def test_closing_leaves_nobody_waiting(hostile: str) -> None:
         checks = [asyncio.ensure_future(pool.check(text, Task("a"))) for text in ("hang", "a")]
         await asyncio.sleep(0.2)
         await pool.close()
-        found = await asyncio.wait_for(asyncio.gather(*checks, return_exceptions=True), 5)
+        found = await asyncio.wait_for(asyncio.gather(*checks, return_exceptions=True), 60)
         assert [type(one) for one in found] == [VerifierError, VerifierError]
 
     asyncio.run(go())
@@ -189,7 +189,7 @@ def test_cancelled_checks_leave_the_pool_usable(hostile: str) -> None:
         hanging.cancel()
         with pytest.raises(asyncio.CancelledError):
             await hanging
-        assert (await asyncio.wait_for(waiting, 10)).kind == "right"
+        assert (await asyncio.wait_for(waiting, 60)).kind == "right"
         await pool.close()
 
     asyncio.run(go())

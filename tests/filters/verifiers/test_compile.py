@@ -46,7 +46,7 @@ def test_compiling_does_not_run_or_read_anything_it_should_not() -> None:
     bomb = "template<int N, int M> struct B { static const int v = B<N-1, M>::v + B<N-1, M+1>::v; };\n"
     bomb += "template<int M> struct B<0, M> { static const int v = 1; };\nint x = B<800, 0>::v;"
     assert check(f"```cpp\n{bomb}\n```", Task()).kind == "wrong"
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 120  # of a bomb that ran, or an endless file: for ever
 
 
 def test_what_cannot_be_compiled_here() -> None:

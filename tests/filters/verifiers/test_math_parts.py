@@ -72,6 +72,6 @@ def test_numbers_are_exact(text: str, value: str | None) -> None:
     ],
 )
 def test_what_is_huge_is_not_evaluated(huge: str) -> None:
-    started = time.perf_counter()
+    started = time.process_time()
     assert not equal_answers("5", huge) and not equal_answers(huge, "5")
-    assert time.perf_counter() - started < 10
+    assert time.process_time() - started < 60

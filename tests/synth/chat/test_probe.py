@@ -52,7 +52,7 @@ def test_refused_in_bounded_time_and_memory(
         assert late or fault not in HUGE or "MiB" in str(error) or "does not end" in str(error)
     else:
         assert late  # a template that refuses further turns takes one turn only
-    assert time.monotonic() - began < 15
+    assert time.monotonic() - began < 60
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before < 500_000  # KiB
 
 

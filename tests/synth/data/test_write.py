@@ -273,7 +273,7 @@ def test_a_reader_that_goes_away_ends_the_run_quietly() -> None:
     process.stdout.close()
     assert process.stderr.read() == b""
     process.stderr.close()
-    assert process.wait(60) == 0
+    assert process.wait(300) == 0
 
 
 def test_memory_does_not_grow_with_the_rows(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any
 
 from synth.engines.base import EngineOptions
@@ -10,7 +11,10 @@ from synth.engines.server.engine import ServerEngine, open_server
 from tests.synth.engines.misbehaving import MisbehavingServer
 
 PROMPT = [10, 20, 30]
-QUICK = EngineOptions(timeout=0.3, retries=3, concurrency=32)
+QUICK = EngineOptions(timeout=10, retries=3, concurrency=32)
+"""For servers that are never silent for long, however busy this machine is."""
+IMPATIENT = replace(QUICK, timeout=1.0)
+"""For those that are."""
 
 
 def with_engine(

@@ -88,7 +88,7 @@ def test_it_loads_back(hub: Hub, tmp_path: Path) -> None:
         env=os.environ | environment | {"HF_HUB_DISABLE_XET": "1", "HF_TOKEN": "hf_writer"},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     assert done.stdout == "SAME\n", done.stderr[-3000:]
 

