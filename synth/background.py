@@ -30,32 +30,23 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
 
     If the wait is interrupted (KeyboardInterrupt), the coroutine is cancelled, and has ended when this raises.
     """
+    # Known wherever the interrupt falls, also while the work is handed over.
+    tasks: list[asyncio.Task[Result]] = []
 
-    async def started() -> asyncio.Task[Result]:
-        return asyncio.ensure_future(work)
+    async def outcome() -> Result:
+        tasks.append(asyncio.ensure_future(work))
+        return await asyncio.shield(tasks[0])
 
-    task = asyncio.run_coroutine_threadsafe(started(), _loop())
     try:
-        return asyncio.run_coroutine_threadsafe(_outcome(task.result()), _loop()).result()
+        return asyncio.run_coroutine_threadsafe(outcome(), _loop()).result()
     except BaseException:
-        asyncio.run_coroutine_threadsafe(_cancelled(task.result()), _loop()).result()
+        asyncio.run_coroutine_threadsafe(_cancelled(tasks), _loop()).result()
         raise
 
 
-async def awaited(work: Coroutine[Any, Any, Result]) -> Result:
-    """Run a coroutine on that loop, and await its result from another one."""
-    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _loop()))
-
-
-def begin(work: Coroutine[Any, Any, Any]) -> None:
-    """Run a coroutine on the loop, and wait for nothing."""
-    asyncio.run_coroutine_threadsafe(work, _loop())
-
-
-async def _outcome(task: "asyncio.Task[Result]") -> Result:
-    return await asyncio.shield(task)
-
-
-async def _cancelled(task: "asyncio.Task[Any]") -> None:
-    task.cancel()
-    await asyncio.wait([task])
+async def _cancelled(tasks: "list[asyncio.Task[Any]]") -> None:
+    """Cancel what has begun, and wait until it has ended."""
+    for task in tasks:
+        task.cancel()
+    if tasks:
+        await asyncio.wait(tasks)
