@@ -13,11 +13,12 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from pathlib import Path
 
+from synth.data.files.memory import called
 from synth.data.output import Output
 from synth.data.run.shard import Shard
 from synth.data.run.versions import versions
+from synth.data.store.path import File, path_at
 from synth.distributed.call import Call
 from synth.distributed.series import Series
 from synth.engines.open import settle_auto
@@ -37,7 +38,7 @@ class Workplace:
     """Where and how actors work.
 
     Attributes:
-        blocks: the directory of blocks, which all machines share.
+        blocks: the directory of blocks, which all machines share, or its address.
         word: what the driver wrote into `WORD` there.
         folder: the driver's working directory, which relative names are meant from.
         version: the driver's version of synth.
@@ -108,9 +109,10 @@ class EngineActor:
         try:
             if (here := versions().get("synth", "unknown")) != place.version:
                 raise UsageError(f"`ray`: {host} has synth {here}, the driver {place.version}: install the same there")
-            if not _reads(Path(place.blocks, WORD), place.word):
+            if not _reads(path_at(place.blocks) / WORD, place.word):
                 raise UsageError(
-                    f"{host} does not see {place.blocks}: give an `output` in a folder that all machines share"
+                    f"{host} does not see {called(place.blocks)}: give an `output` that all see, in a folder or in "
+                    "a store (s3://…)"
                 )
             with suppress(OSError):
                 os.chdir(place.folder)
@@ -169,8 +171,8 @@ def block_path(blocks: str | os.PathLike[str], shard: Shard) -> str:
     return os.path.join(blocks, f"{shard.number:06d}")
 
 
-def _reads(path: Path, word: str) -> bool:
+def _reads(path: File, word: str) -> bool:
     try:
-        return path.read_text(encoding="utf-8") == word
+        return path.exists() and path.read_text(encoding="utf-8") == word
     except OSError:
         return False

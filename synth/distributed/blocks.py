@@ -2,9 +2,10 @@
 
 import json
 import math
+import os
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import replace
 from itertools import islice
@@ -15,6 +16,8 @@ from synth.data.row import INDEX
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, differences, read_record, refuse_changed
 from synth.data.run.shard import Shard
+from synth.data.store.address import here, is_address
+from synth.data.store.path import File, path_at
 from synth.data.write import replace_text
 from synth.distributed.actor import WORD, block_path
 from synth.distributed.plan import Plan
@@ -51,6 +54,7 @@ class Blocks:
     """The directory of blocks.
 
     Attributes:
+        place: its path or address.
         size: rows of a block.
         finished: the numbers of those that are done and not joined yet.
     """
@@ -68,15 +72,12 @@ class Blocks:
         Raises:
             UsageError: there are blocks of another run, or the directory cannot be made.
         """
-        self.path = _folder(output)
+        self.place = _place(output)
+        self.path = path_at(self.place)
         self.word = secrets.token_hex(8)
         self.finished: set[int] = set()
         self._plan = plan
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            replace_text(self.path / WORD, self.word)
-        except OSError as error:
-            raise UsageError(f"cannot write to {self.path}: {error.strerror or error}") from error
+        _write(self.path / WORD, self.word)
         if restart:
             self._remove_until(None)
         earlier = {shard.number: record for shard, record in self._there()}
@@ -106,7 +107,7 @@ class Blocks:
             RunError: it is not what was to be made.
         """
         shard = self.shard(number)
-        part = open_part(Path(block_path(self.path, shard)))
+        part = open_part(path_at(block_path(self.place, shard)))
         if part.shard != shard:
             raise RunError(f"{part.path} holds shard {part.shard}, not {shard}: `restart` makes all blocks again")
         if differing := differences(part.whole(), self._planned()):
@@ -118,19 +119,24 @@ class Blocks:
 
     def remove(self, number: int) -> None:
         """Remove a block whose rows have landed in the output."""
-        shutil.rmtree(block_path(self.path, self.shard(number)), ignore_errors=True)
+        _remove(path_at(block_path(self.place, self.shard(number))))
 
     def _remove_until(self, last: int | None) -> None:
         """Remove the blocks up to a number, or all of them."""
-        for folder in self.path.iterdir():
+        for folder in self._folders():
             if folder.name.isdecimal() and (last is None or int(folder.name) <= last):
-                shutil.rmtree(folder, ignore_errors=True)
+                _remove(folder)
 
     def leave(self) -> None:
         """Leave what is done to the next call; nothing stays where there is nothing."""
-        (self.path / WORD).unlink(missing_ok=True)
-        with suppress(OSError):  # it is not empty
-            self.path.rmdir()
+        _remove(self.path / WORD)
+        if isinstance(self.path, Path):
+            with suppress(OSError):  # it is not empty
+                self.path.rmdir()
+
+    def _folders(self) -> list[File]:
+        found: Iterable[File] = self.path.iterdir()
+        return sorted(found, key=lambda folder: folder.name)
 
     def _planned(self) -> RunRecord:
         """The record of the whole run, as it is read."""
@@ -138,7 +144,7 @@ class Blocks:
 
     def _there(self) -> Iterator[tuple[Shard, RunRecord]]:
         planned = self._planned()
-        for folder in sorted(self.path.iterdir()):
+        for folder in self._folders():
             record = read_record(folder) if folder.is_dir() else None
             if record is not None and record.shard is not None:
                 refuse_changed(folder, replace(record, shard=None), planned)
@@ -147,11 +153,40 @@ class Blocks:
 
 def clear_blocks(output: str) -> None:
     """Remove all blocks of a run whose rows are in its output."""
-    shutil.rmtree(_folder(output), ignore_errors=True)
+    _remove(path_at(_place(output)))
 
 
-def _folder(output: str) -> Path:
-    return Path(output.rstrip("/") + SUFFIX)
+def _place(output: str) -> str:
+    """Where the blocks of a run are: beside its output, here or in its store."""
+    output = output.rstrip("/")
+    return (output if is_address(output) else os.path.abspath(here(output))) + SUFFIX
+
+
+def _write(file: File, content: str) -> None:
+    """Write a small file into the directory of blocks, which is made if it is missing.
+
+    Raises:
+        UsageError: that is not possible.
+    """
+    if not isinstance(file, Path):
+        file.write_text(content)
+        return
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        replace_text(file, content)
+    except OSError as error:
+        raise UsageError(f"cannot write to {file.parent}: {error.strerror or error}") from error
+
+
+def _remove(path: File) -> None:
+    """Remove a file or a directory, if that is possible now."""
+    with suppress(OSError, UsageError):
+        if not isinstance(path, Path):
+            path.remove()
+        elif path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink()
 
 
 class Prefix:

@@ -6,7 +6,6 @@ import os
 from synth.data.output import Output, closing_lines
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
-from synth.data.store.address import is_address
 from synth.distributed.actor import Workplace
 from synth.distributed.blocks import Blocks, Prefix, block_rows, clear_blocks
 from synth.distributed.call import Call
@@ -40,11 +39,6 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
     """
     if output.path is None:
         raise UsageError("`ray`: rows that several machines make go through files: give `output` DIR or FILE")
-    if is_address(output.path):
-        raise UsageError(
-            f"`ray`: blocks of rows lie beside `output`, and {output.path} is elsewhere: "
-            "give a folder that all machines share"
-        )
     check_installed()
     packed = call.packed()
     plan = plan_of(lambda place: call(output=place, progress=progress))
@@ -54,17 +48,17 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
         acceptance = Acceptance(sink, record.asked, plan.rules)
         if acceptance.reached or sink.next == plan.total:
             more = "; give a larger `rows` for more" if record.asked is not None else ""
-            progress.say(f"{output.path} already holds {record.accepted:,} rows{more}")
+            progress.say(f"{output.called} already holds {record.accepted:,} rows{more}")
             clear_blocks(output.path)
             return record
         with connected(address) as cluster:
             gpus = _gpus(call, cluster)
             actors = actors or (cluster.room(gpus) if gpus else cluster.nodes)
             size = block_rows(plan.wanted, actors, _at_once(call))
-            blocks = Blocks(os.path.abspath(output.path), plan, size, restart=output.restart, done=sink.next)
+            blocks = Blocks(output.path, plan, size, restart=output.restart, done=sink.next)
             progress.say(_said(cluster, actors, gpus, blocks))
             workplace = Workplace(
-                str(blocks.path),
+                blocks.place,
                 blocks.word,
                 os.getcwd(),
                 versions().get("synth", "unknown"),

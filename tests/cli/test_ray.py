@@ -191,7 +191,6 @@ def test_a_ray_of_another_version(
         (["-o", "out", "--ray", "127.0.0.1:1"], "--ray 127.0.0.1:1 does not answer"),
         (["-o", "out", "--ray", "SOMETHING"], "what answers there is no Ray"),
         (["--ray", "127.0.0.1:1"], "give -o DIR or FILE"),
-        (["-o", "memory://out", "--ray", "127.0.0.1:1"], "give a folder that all machines share"),
         (["--preview", "2", "--ray", "127.0.0.1:1"], "leave it out of a preview"),
         (["-o", "out", "--ray", "127.0.0.1:1", "--shard", "1/2"], "--shard does not go with --ray"),
         (["-o", "out", "--actors", "2"], "--actors are of a run on Ray"),

@@ -109,7 +109,7 @@ class WorkingCopy:
         except BaseException as error:
             failure = self._end(complete=False)
             if isinstance(error, UsageError):
-                raise UsageError(str(error).replace(str(self._here), str(self._there))) from error
+                raise type(error)(str(error).replace(str(self._here), str(self._there))) from error
             if failure is not None and isinstance(error, Stopped) and failure not in str(error):
                 raise Stopped(f"{error} ({failure})") from error
             raise

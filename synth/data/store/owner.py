@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from synth.data.store.address import retried
-from synth.errors import RunError, UsageError
+from synth.errors import BusyError, RunError
 
 NAME = ".owner"
 BEAT_SECONDS = 10.0
@@ -48,7 +48,7 @@ class Owner:
         """Make the place one's own, once nobody else is seen to write there, and go on saying so.
 
         Raises:
-            UsageError: another run writes there.
+            BusyError: another run writes there.
         """
         began, first = time.monotonic(), self._read()
         seen = first
@@ -67,9 +67,9 @@ class Owner:
         self._beating = threading.Thread(target=self._beat, args=(self._over,), daemon=True)
         self._beating.start()
 
-    def refusal(self) -> UsageError:
+    def refusal(self) -> BusyError:
         """The refusal of whoever comes while the place is another's."""
-        return UsageError(f"another run is writing to {self.place}; wait for it, or choose another `output`")
+        return BusyError(f"another run is writing to {self.place}; wait for it, or choose another `output`")
 
     def check(self) -> None:
         """See that the place is still one's own.

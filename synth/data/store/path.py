@@ -6,7 +6,7 @@ go through a set file by file and never hold more of it than `synth.data.store.c
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import total_ordering
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
@@ -157,6 +157,24 @@ class StoredPath(os.PathLike[str]):
         with told(self.address):
             content: bytes = self._fs.cat_file(self._path)
         return content.decode(encoding, errors)
+
+    def write_text(self, content: str) -> None:
+        """Put a small file there, in place of what is there.
+
+        Raises:
+            UsageError: it cannot be written.
+        """
+        with told(self.address, "cannot be written"):
+            retried(lambda: self._fs.pipe_file(self._path, content.encode()))
+
+    def remove(self) -> None:
+        """Remove the file, or the folder and all that is in it, if there is one.
+
+        Raises:
+            UsageError: it cannot be removed.
+        """
+        with told(self.address, "cannot be removed"), suppress(FileNotFoundError):
+            retried(lambda: self._fs.rm(self._path, recursive=True))
 
     def iterdir(self) -> Iterator["StoredPath"]:
         """What is in the folder.
