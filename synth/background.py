@@ -44,6 +44,16 @@ def wait_for(work: Coroutine[Any, Any, Result]) -> Result:
         raise
 
 
+async def awaited(work: Coroutine[Any, Any, Result]) -> Result:
+    """Run a coroutine on that loop, and await its result from another one."""
+    return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, _loop()))
+
+
+def begin(work: Coroutine[Any, Any, Any]) -> None:
+    """Run a coroutine on the loop, and wait for nothing."""
+    asyncio.run_coroutine_threadsafe(work, _loop())
+
+
 async def _cancelled(tasks: "list[asyncio.Task[Any]]") -> None:
     """Cancel what has begun, and wait until it has ended."""
     for task in tasks:
