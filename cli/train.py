@@ -12,6 +12,10 @@ class Training(Command):
     """Has more options of its own than the others, in groups, too."""
 
     groups: ClassVar[Mapping[str, Sequence[str]]] = {
+        "Methods beside fine-tuning": (
+            *("method", "beta", "teacher", "temperature", "max_tokens", "reward", "reward_weights", "generations"),
+            *("rollout_engine", "time_limit"),
+        ),
         "Steps and batches": (
             *("steps", "epochs", "learning_rate", "schedule", "warmup", "tokens_per_batch", "overlong"),
             *("gradient_accumulation_steps", "max_grad_norm", "weight_decay", "dropout", "save_every", "seed"),
@@ -33,6 +37,7 @@ class Training(Command):
     pushed="model",
     output=DIRECTORY,
     teacher=Option(metavar="MODEL"),
+    reward_weights=Option(("--reward-weight",), metavar="NUMBER"),
     learning_rate=Option(("--lr", "--learning-rate")),
     tokens_per_batch=Option(("--batch-tokens", "--tokens-per-batch")),
     gradient_accumulation_steps=Option(("--accumulate", "--gradient-accumulation-steps")),
@@ -74,6 +79,7 @@ def command(call: Call) -> None:
       synth train pages.parquet --model M -o tuned --text-column body --batch-tokens 32768
       synth train own/pairs --model M -o preferred --method dpo --eval old.jsonl
       synth train replay --model tuned -o healed --method distil --teacher M
+      synth train gsm8k.jsonl --model M -o better --method grpo --reward math --eval old.jsonl --keep 95%
       synth train human --model M -o control --freeze layers:0-11 --weight-decay 0.1 --dropout 0.1
     """  # noqa: D301 (\b is click's)
     from synth.reports.terminal.plan import print_plan

@@ -129,7 +129,7 @@ Unit = Literal["rows", "tokens"]
 Order = Literal["interleave", "shuffle", "append"]
 Schedule = Literal["cosine", "linear", "constant_with_warmup", "constant"]
 TokenLoss = Literal["sft", "dft", "eaft"]
-TrainingMethod = Literal["sft", "dpo", "ipo", "simpo", "distil"]
+TrainingMethod = Literal["sft", "dpo", "ipo", "simpo", "distil", "grpo"]
 TrainingDType = Literal["auto", "float32", "bfloat16"]
 Divergence = Literal["kl", "reverse-kl", "js"]
 """Of the model in training from the reference: KL(reference ‖ model), KL(model ‖ reference), or Jensen-Shannon's."""

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
 
 from synth.api.places import Source, several, source_at
+from synth.api.replaying import replay_at, replay_settings
+from synth.api.rewards import rewards
 from synth.api.training import Training
 from synth.data.destination import check_here
 from synth.engines.loading import remote_code
@@ -14,10 +16,11 @@ from synth.engines.open import check_device
 from synth.errors import UsageError
 from synth.generation.models import ModelName
 from synth.progress import SILENT, Progress
+from synth.rl.reward import Reward
 from synth.training.callbacks import Entry
 from synth.training.fresh import fresh_drawing, fresh_length, is_fresh
 from synth.training.inputs import read_input, with_replay
-from synth.training.method import LEARNING_RATE, method_settings
+from synth.training.method import CHECK, LEARNING_RATE, MethodSettings, method_settings
 from synth.training.pipeline import TrainingJob, is_first_process, plan_job, processes, run_job
 from synth.training.settings import DRAWS, ReplaySettings, RowSettings, TrainedParts, TrainingSettings
 from synth.values import (
@@ -33,6 +36,7 @@ from synth.values import (
     ReplayPositions,
     Rows,
     Schedule,
+    Seconds,
     Seed,
     Share,
     Steps,
@@ -58,6 +62,11 @@ def train(
     teacher: ModelName | None = None,
     temperature: NonNegative | None = None,
     max_tokens: Tokens | None = None,
+    reward: str | Sequence[str] = (),
+    reward_weights: Sequence[float] = (),
+    generations: Count | None = None,
+    rollout_engine: str | None = None,
+    time_limit: Seconds | None = None,
     train_on: TrainOn = "assistant",
     text_column: str | None = None,
     steps: Steps | None = None,
@@ -125,14 +134,22 @@ def train(
         model: the model to begin with, a directory or a Hub id.
         output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`.
         method: sft learns what rows say; dpo, ipo and simpo learn to prefer `chosen` to `rejected` (rows of preference
-            pairs); distil answers the rows' prompts and learns a teacher's distribution at each token. All but the
-            first run on TRL (pip install -e '.[trl]').
+            pairs); distil answers the rows' prompts and learns a teacher's distribution at each token; grpo answers
+            each prompt several times and learns what was rewarded more. All but the first run on TRL
+            (pip install -e '.[trl]').
         beta: of dpo and ipo how near the model stays to the one before training (0.1); of simpo the scale of rewards
             (2); of distil the divergence: 0 is KL(teacher ‖ model), 1 is KL(model ‖ teacher), the default, and 0.5
-            Jensen-Shannon.
+            Jensen-Shannon; of grpo the weight of KL(model ‖ model before training), 0 by default.
         teacher: the model that distil learns from, with the same tokens: a directory or a Hub id.
-        temperature: at which distil draws answers and compares distributions; 1 by default.
-        max_tokens: most tokens of an answer of distil; 512 by default.
+        temperature: at which distil and grpo draw answers, and distil compares distributions; 1 by default.
+        max_tokens: most tokens of an answer of distil or grpo; 512 by default.
+        reward: what grpo rewards answers for, part by part: a verifier, module:function, format, length:max=512, …; by
+            default the verifier that each row names.
+        reward_weights: of these parts, in their order; 1 each by default.
+        generations: answers of grpo to each prompt, which are compared with each other; 8 by default.
+        rollout_engine: what draws the answers of grpo: "transformers" (the default), "vllm" on the same devices, or the
+            address of a server of TRL's (trl vllm-serve).
+        time_limit: seconds that grpo's check of one answer may take; 10 by default.
         train_on: what of a conversation is trained on: all assistant turns, the last one, or every token. Rows with
             labels are trained on as these say; tokens without labels need all.
         text_column: the column with plain texts, if it is not "text".
@@ -220,6 +237,11 @@ def train(
         teacher=None if teacher is None else os.fspath(teacher),
         temperature=temperature,
         max_tokens=max_tokens,
+        reward=several(reward),
+        reward_weights=reward_weights,
+        generations=generations,
+        rollout_engine=rollout_engine,
+        time_limit=time_limit,
     )
     if chosen is not None:  # before they are refused for want of others, which do not go with it either
         chosen.refuse(
@@ -227,22 +249,27 @@ def train(
             quantise=quantise is not None,
             kl_sources=bool(kl_sources),
             eaft_alpha=eaft_alpha != 1.0,
-            replay=replay is not None,
             replay_sources=bool(replay_sources),
-            replay_tokens_per_batch=replay_tokens_per_batch is not None,
-            replay_weight=replay_weight != 1.0,
-            replay_loss=replay_loss != "nll",
-            replay_positions=replay_positions is not None,
             replay_length=replay_length is not None,
             replay_engine=replay_engine != DRAWS,
         )
+        if chosen.takes_replay and is_fresh(replay):
+            raise UsageError(f"`method` {method} takes replay that is there: `replay` SET, as `synth.sample` writes it")
+        if not chosen.takes_replay:
+            chosen.refuse(
+                replay=replay is not None,
+                replay_tokens_per_batch=replay_tokens_per_batch is not None,
+                replay_weight=replay_weight != 1.0,
+                replay_loss=replay_loss != "nll",
+                replay_positions=replay_positions is not None,
+            )
     replay_tokens = max(2, tokens_per_batch // 4) if replay_tokens_per_batch is None else replay_tokens_per_batch
     if is_fresh(replay) and replay_length is None:
         replay_length = fresh_length(name, replay_tokens, max_length, trust_remote_code=trust_remote_code)
     elif not is_fresh(replay) and (replay_length is not None or replay_engine != DRAWS):
         field = "replay_engine" if replay_length is None else "replay_length"
         raise UsageError(f"`{field}` is of rows that are drawn meanwhile: `replay` fresh")
-    beside = _replay(
+    beside = replay_settings(
         source,
         replay,
         ReplaySettings(
@@ -307,7 +334,12 @@ def train(
     if beside is not None:
         drawing = fresh_drawing(name, beside, seed, device, trust_remote_code=trust_remote_code)
         job = replace(job, drawing=drawing)
-    with remote_code(allowed=trust_remote_code), source_at(source) as read, _replay_at(replay) as replayed:
+    with ExitStack() as stack:
+        if chosen is not None and chosen.time_limit is not None:  # grpo
+            rewarding = stack.enter_context(closing(_rewarding(chosen)))
+            job = replace(job, method=replace(chosen, rewarding=rewarding))
+        stack.enter_context(remote_code(allowed=trust_remote_code))
+        read, replayed = stack.enter_context(source_at(source)), stack.enter_context(replay_at(replay))
         if suites or new_suites:
             from synth.evaluation.curve import open_curve
 
@@ -320,7 +352,7 @@ def train(
             job.rows,
             tokens_per_batch,
             progress,
-            method=chosen,
+            method=job.method,
             prompt_column=prompt_column,
             reference_column=reference_column,
             limit=limit,
@@ -353,34 +385,11 @@ def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> Path | None:
     return Path(output)
 
 
-def _replay(source: Source, replay: Source | None, given: ReplaySettings, *, chosen: bool) -> ReplaySettings | None:
-    """How replay is an objective; None where there is none.
-
-    Args:
-        source: the task's rows.
-        replay: those of replay, where they are a set apart.
-        given: the settings.
-        chosen: whether the size of its batches is not the default.
-
-    Raises:
-        UsageError: rows of replay are named twice, or nowhere although a setting is of them.
-    """
-    if replay is not None and given.sources:
-        raise UsageError("`replay` and `replay_sources` are two ways to say what replay is: give one of them")
-    if replay is not None or given.sources:
-        if all(isinstance(one, str) and one == "-" for one in (source, replay)):  # tables compare value by value
-            raise UsageError("standard input is one set: only one of the task and `replay` can be -")
-        return given
-    plain = ReplaySettings(given.tokens_per_batch)
-    set_apart = [name for name in ("weight", "loss", "positions") if getattr(given, name) != getattr(plain, name)]
-    if chosen or set_apart:
-        name = set_apart[0] if set_apart else "tokens_per_batch"
-        raise UsageError(f"`replay_{name}` is of replay, and there is none: give `replay` or `replay_sources`")
-    return None
-
-
-def _replay_at(replay: Source | None) -> AbstractContextManager[str | None]:
-    return nullcontext() if replay is None or is_fresh(replay) else source_at(replay)
+def _rewarding(method: MethodSettings) -> Reward:
+    try:
+        return rewards(*method.reward, weights=method.reward_weights or None, time_limit=method.time_limit or CHECK)
+    except UsageError as error:
+        raise UsageError(str(error).replace("`rewards`", "`reward`").replace("`weights`", "`reward_weights`")) from None
 
 
 def _draw(folder: Path, log: Sequence[Entry], keep: float | None) -> None:

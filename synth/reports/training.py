@@ -21,6 +21,7 @@ APART = {"evaluation", "input", "replay", "revision", "suites"}
 METHOD_LOG = {
     "rewards/margins": "Reward margin",
     "rewards/accuracies": "Pairs told apart",
+    "reward": "Reward",
     "completions/mean_length": "Tokens an answer",
 }
 """What methods on TRL log beside the loss, by the names of their axes."""

@@ -16,6 +16,10 @@ _TOLD = (
     "method",
     "beta",
     "teacher",
+    "reward",
+    "reward_weights",
+    "generations",
+    "rollout_engine",
     "temperature",
     "max_tokens",
     "learning_rate",
@@ -65,6 +69,8 @@ def training_card(folder: TrainingFolder) -> str:
     if record.command_line:
         lines += [*fenced(record.command_line, "sh"), ""]
     lines += [f"- {name}: {value}" for name, value in _told(record, log)]
+    if answers := record.tokens.get("answers"):
+        lines.append(f"- answers that it wrote meanwhile: {_written(record.tokens, answers)}")
     measured = [entry for entry in log if "evaluation" in entry]
     if measured:
         lines += ["", "| step | new task | old abilities | kept |", "|---:|---:|---:|---:|"]
@@ -79,6 +85,11 @@ def training_card(folder: TrainingFolder) -> str:
             lines += ["", f"Stopped at step {at:,}, below {floor:.0%}: the weights are those of step {back:,}."]
         lines += ["", "![learnt against kept](curve.svg)"]
     return "\n".join(lines) + "\n"
+
+
+def _written(tokens: dict[str, float], answers: float) -> str:
+    judged = f", {unscorable:,.0f} of them could not be judged" if (unscorable := tokens.get("unscorable")) else ""
+    return f"{answers:,.0f} of {tokens['generated']:,.0f} tokens{judged}"
 
 
 def _beside(part: dict[str, Any]) -> str:

@@ -172,7 +172,8 @@ def setup_of(
         adapter=adapter,
         quantised=trained.quantise is not None,
         checkpointing=settings.gradient_checkpointing,
-        reference=settings.holds_reference,  # of a method it is computed before the first step
+        # Of a method that learns from pairs it is computed before the first step.
+        reference=settings.holds_reference or (method is not None and method.holds_reference),
         teacher=teacher,
         drawing=drawing,
         shards=shards,

@@ -26,6 +26,7 @@ from synth.training.fresh import FRESH
 from synth.training.method import MethodSettings
 from synth.training.method_rows import read_pairs, read_prompts
 from synth.training.replay import join_fresh, join_replay, split_replay
+from synth.training.rewarding import try_reward
 from synth.training.rows import TrainingRows, read_training_rows
 from synth.training.settings import RowSettings, TrainingSettings
 
@@ -83,9 +84,10 @@ def read_input(
             takes, or none can be trained.
     """
     if method is not None:
-        if reference_column is not None:
+        if reference_column is not None and not method.reward:
             raise UsageError(f"`reference_column` does not go with `method` {method.method}")
-        return _method_input(source, model, method, settings, tokens_per_batch, progress, prompt_column, limit)
+        columns = {"prompt_column": prompt_column, "reference_column": reference_column}
+        return _method_input(source, model, method, settings, tokens_per_batch, progress, columns, limit)
     return _read(
         open_source(source),
         model,
@@ -205,7 +207,7 @@ def _method_input(
     settings: RowSettings,
     tokens_per_batch: int,
     progress: Progress,
-    prompt_column: str | None,
+    columns: dict[str, str | None],
     limit: int | None,
 ) -> TrainingInput:
     """The pairs or the prompts that a method trains a model on."""
@@ -215,7 +217,7 @@ def _method_input(
             f"`method` {method.method} takes preference pairs, and {raw.source} has no columns `chosen` and "
             "`rejected`: `synth self-output --pairs` leaves such rows in DIR/pairs"
         )
-    opened = (pairs if method.prefers else conversations)(raw, prompt_column=prompt_column)
+    opened = pairs(raw, prompt_column=columns["prompt_column"]) if method.prefers else conversations(raw, **columns)
     prompts = open_prompts(opened, limit)
     chat = format_for(model, prefix=settings.prefix, stop=settings.stop)
     config = load_config(model)
@@ -227,7 +229,10 @@ def _method_input(
     if method.prefers:
         rows: TrainingRows = read_pairs(opened, encoder, vocabulary, limit)
     else:
-        rows = read_prompts(opened, encoder, vocabulary, method.max_tokens or 0, limit)
+        drawn = method.generations or 1
+        rows = asking = read_prompts(opened, encoder, vocabulary, method.max_tokens or 0, limit, drawn=drawn)
+        if method.rewarding is not None and (tried := try_reward(method.rewarding, asking.asked)):
+            progress.say(tried)
     for note in opened.notes:
         progress.say(note)
     return TrainingInput(rows, chat, opened.source, prompts.fingerprint)

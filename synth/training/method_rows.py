@@ -1,5 +1,6 @@
 """Rows of the methods beside fine-tuning, as tokens: preference pairs, and prompts that the model answers itself."""
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 
 from synth.data.pairs import SIDES
 from synth.data.read import Rows
-from synth.data.row import FAULT, IGNORED, records_of
+from synth.data.row import BASE, FAULT, IGNORED, records_of
 from synth.errors import RequestError, UsageError
 from synth.scoring.encoding import RowEncoder, rendering
 from synth.training.batches import plan_steps
@@ -73,41 +74,63 @@ class TrainingPrompts(MethodRows):
     Attributes:
         ends: tokens that end an answer.
         max_tokens: most tokens of one.
+        drawn: answers to each prompt in a step.
+        asked: of each prompt its messages, as `prompt`, and the columns that answers are judged by; empty where none
+            are judged.
     """
 
     ends: tuple[int, ...] = ()
     max_tokens: int = 0
+    drawn: int = 1
+    asked: Sequence[dict[str, Any]] = ()
 
     @property
     def room(self) -> NDArray[np.int64]:
-        """Tokens that each prompt takes in a batch of its own, with the longest answer; shape `[rows]`."""
-        return self.sizes + self.max_tokens
+        """Tokens that each prompt takes with the longest answer, and each row of replay; shape `[rows]`."""
+        sizes = self.sizes
+        sizes[: self.tasks] += self.max_tokens
+        return sizes
 
     @property
     def note(self) -> str | None:
         """What to tell a person of them."""
-        return f"the model answers these prompts while it is trained, with up to {self.max_tokens:,} tokens"
+        times = f", each {self.drawn} times," if self.drawn > 1 else ""
+        return f"the model answers these prompts{times} while it is trained, with up to {self.max_tokens:,} tokens"
 
     def plan(self, settings: TrainingSettings, per_step: int) -> list[NDArray[np.int64]]:
-        """As many prompts in every batch as fit with the longest prompt and answer, in a new order each epoch.
+        """The prompts of every batch, one for each answer: as many as fit with the longest prompt and answer.
 
-        Where they do not fill the last step, it takes the first of the next epoch.
+        All answers to a prompt are of one step and one process, though maybe of several batches. Prompts come in a new
+        order each epoch; where they do not fill the last step, it takes the first of the next epoch.
 
         Raises:
-            UsageError: there are fewer prompts than one step has batches.
+            UsageError: a step has no room for the answers to one prompt, or there are fewer prompts than it takes.
         """
-        if len(self) < per_step:
+        batches = settings.gradient_accumulation_steps
+        processes = per_step // batches
+        fewest = batches // math.gcd(batches, self.drawn)  # prompts whose answers fill batches of one size
+        if self.tasks < fewest * processes:
             raise UsageError(
-                f"{len(self):,} prompts are too few for steps of {per_step} batches: lower "
+                f"{self.tasks:,} prompts are too few for steps of {per_step} batches: lower "
                 "`gradient_accumulation_steps`, or the number of processes"
             )
-        fit = max(1, settings.tokens_per_batch // int(self.room.max()))
-        each = min(fit, len(self) // per_step)
-        steps = settings.steps or max(1, -(-round(settings.epochs * len(self)) // (each * per_step)))
+        longest = int(self.room[: self.tasks].max())
+        fit = max(1, settings.tokens_per_batch // longest)
+        if fit * batches < fewest * self.drawn:
+            enough = next(n for n in range(1, self.drawn + 1) if self.drawn % n == 0 and self.drawn // n <= fit)
+            raise UsageError(
+                f"a step has no room for {self.drawn} answers to a prompt, {longest:,} tokens each with it: give "
+                f"`gradient_accumulation_steps` {enough}, raise `tokens_per_batch`, or lower `generations`"
+            )
+        prompts = min(fit * batches // (fewest * self.drawn), self.tasks // (fewest * processes)) * fewest
+        each = prompts * processes
+        steps = settings.steps or max(1, -(-round(settings.epochs * self.tasks) // each))
         orders: list[NDArray[np.int64]] = []
-        while sum(map(len, orders)) < steps * each * per_step:
-            orders.append(np.random.default_rng((settings.seed, len(orders))).permutation(len(self)))
-        return list(np.concatenate(orders)[: steps * each * per_step].reshape(-1, each))
+        while sum(map(len, orders)) < steps * each:
+            orders.append(np.random.default_rng((settings.seed, len(orders))).permutation(self.tasks))
+        taken = np.concatenate(orders)[: steps * each].reshape(steps, processes, prompts)
+        answers = taken.repeat(self.drawn, axis=2).reshape(steps, processes, batches, -1)
+        return list(answers.swapaxes(1, 2).reshape(steps * per_step, -1))
 
 
 def read_pairs(rows: Rows, encoder: RowEncoder, vocabulary: int, limit: int | None = None) -> TrainingPairs:
@@ -161,7 +184,7 @@ def _side(record: dict[str, Any], name: str, encoder: RowEncoder, vocabulary: in
 
 
 def read_prompts(
-    rows: Rows, encoder: RowEncoder, vocabulary: int, max_tokens: int, limit: int | None = None
+    rows: Rows, encoder: RowEncoder, vocabulary: int, max_tokens: int, limit: int | None = None, *, drawn: int = 1
 ) -> TrainingPrompts:
     """Read what is asked in conversations: all before their last answer, whether it is there or not.
 
@@ -171,13 +194,14 @@ def read_prompts(
         vocabulary: token ids that the model knows.
         max_tokens: most tokens of an answer.
         limit: rows to take; None takes all.
+        drawn: answers to each prompt. Where they are several, they are judged by the row's columns.
 
     Raises:
         UsageError: nothing is left.
     """
     ends: dict[int, None] = {}
 
-    def prompt(record: dict[str, Any]) -> NDArray[np.int32]:
+    def prompt(record: dict[str, Any]) -> tuple[NDArray[np.int32], dict[str, Any]]:
         ids, ending = encoder.prompt(record)
         if encoder.window is not None and len(ids) + max_tokens > encoder.window:
             raise RequestError(
@@ -186,21 +210,32 @@ def read_prompts(
             )
         _check_ids(made := np.array(ids, np.int32), vocabulary)
         ends.update(dict.fromkeys(ending))
-        return made
+        return made, _asked(record) if drawn > 1 else {}
 
     names, sources, made, rejected = _read(rows, prompt, limit)
-    tokens = np.concatenate(made)
+    tokens = np.concatenate([ids for ids, _ in made])
     return TrainingPrompts(
         names,
         sources,
-        np.cumsum([0, *map(len, made)]),
+        np.cumsum([0, *(len(ids) for ids, _ in made)]),
         tokens,
         np.full(len(tokens), IGNORED, np.int32),
         np.zeros(len(tokens), np.float32),
         rejected,
         ends=tuple(ends),
         max_tokens=max_tokens,
+        drawn=drawn,
+        asked=[asked for _, asked in made] if drawn > 1 else (),
     )
+
+
+def _asked(record: dict[str, Any]) -> dict[str, Any]:
+    """The messages of a row that ask for its last answer, and its columns, without what was said of another answer."""
+    messages = list(record["messages"] or [])
+    while messages and messages[-1]["role"] == "assistant":
+        messages.pop()
+    said = {*BASE.names} - {"reference", "verifier"}
+    return {name: value for name, value in record.items() if name not in said} | {"prompt": messages}
 
 
 def _read(

@@ -62,7 +62,7 @@ class TrainingJob:
 
     def chosen(self) -> dict[str, Any]:
         """The settings that are known before anything is read, as `run.json` has them."""
-        own = {} if self.method is None else asdict(self.method)
+        own = {} if self.method is None else self.method.record()
         return self.settings.record() | asdict(self.trained) | asdict(self.rows) | own
 
     def refuse_early(self, output: Path | None, *, evaluates: bool = False) -> None:
@@ -310,9 +310,11 @@ class _Reporter:
         left = clock((steps - entry["step"]) * seconds / self._steps)
         loss = f"loss {entry['loss']:.4f}"
         if "replay_loss" in entry:
-            loss = f"loss {entry['task_loss']:.4f}, of replay {entry['replay_loss']:.4f}"
+            loss = f"loss {entry.get('task_loss', entry['loss']):.4f}, of replay {entry['replay_loss']:.4f}"
         if MARGIN in entry:
             loss += f", margin {entry[MARGIN]:.3f}"
+        if entry.get("reward") is not None:
+            loss = f"reward {entry['reward']:.3f}, " + loss
         text = f"{left} left · {loss} · {self._tokens / seconds:,.0f} tokens/s"
         self._meter.show(entry["step"], steps, text)
 

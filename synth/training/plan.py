@@ -119,7 +119,7 @@ def plan_training(source: TrainingInput, settings: TrainingSettings, processes: 
         steps=len(batches) // (settings.batches_per_step * processes),
         tokens_per_step=settings.tokens_per_batch * per_step,
         tokens=tokens,
-        passes=tokens / int(sizes[: rows.tasks].sum()),
+        passes=tokens / (rows.drawn * int(sizes[: rows.tasks].sum())),
         examples=[_example(source, index, replay) for index in shown],
         memory=memory,
         replay=None

@@ -29,17 +29,18 @@ def join_replay(task: TrainingRows, replay: TrainingRows, name: str) -> Training
         replay: the set's.
         name: the source of those that name none.
     """
-    return TrainingRows(
-        task.names + replay.names,
-        task.sources + [source or name for source in replay.sources],
-        np.concatenate([task.starts, task.starts[-1] + replay.starts[1:]]),
-        np.concatenate([task.tokens, replay.tokens]),
-        np.concatenate([task.labels, replay.labels]),
-        np.concatenate([task.weights, replay.weights]),
-        task.rejected + replay.rejected,
-        task.untrained + replay.untrained,
-        task.unverified + replay.unverified,
-        len(replay),
+    return replace(
+        task,
+        names=task.names + replay.names,
+        sources=task.sources + [source or name for source in replay.sources],
+        starts=np.concatenate([task.starts, task.starts[-1] + replay.starts[1:]]),
+        tokens=np.concatenate([task.tokens, replay.tokens]),
+        labels=np.concatenate([task.labels, replay.labels]),
+        weights=np.concatenate([task.weights, replay.weights]),
+        rejected=task.rejected + replay.rejected,
+        untrained=task.untrained + replay.untrained,
+        unverified=task.unverified + replay.unverified,
+        replayed=len(replay),
     )
 
 
@@ -151,16 +152,17 @@ def plan_batches(
     replay = settings.replay
     per_step = settings.gradient_accumulation_steps * processes
     if isinstance(rows, MethodRows):
-        return rows.plan(settings, per_step)
-    tasks = plan_steps(
-        rows.sizes[: rows.tasks],
-        tokens_per_batch=settings.tokens_per_batch,
-        per_step=per_step,
-        steps=settings.steps,
-        epochs=settings.epochs,
-        seed=settings.seed,
-        padded=padded,
-    )
+        tasks = rows.plan(settings, per_step)
+    else:
+        tasks = plan_steps(
+            rows.sizes[: rows.tasks],
+            tokens_per_batch=settings.tokens_per_batch,
+            per_step=per_step,
+            steps=settings.steps,
+            epochs=settings.epochs,
+            seed=settings.seed,
+            padded=padded,
+        )
     if replay is None:
         return tasks
     replays = (

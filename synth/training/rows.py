@@ -75,6 +75,11 @@ class TrainingRows:
         return self.sizes
 
     @property
+    def drawn(self) -> int:
+        """How often each row is in a step: once, but where a model answers it several times."""
+        return 1
+
+    @property
     def trained(self) -> int:
         """Tokens with loss."""
         return int(np.count_nonzero(self.weights))

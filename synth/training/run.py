@@ -129,7 +129,7 @@ class _Run:
         self._stored: StoredReference | None = None
         self._fresh: FreshReplay | None = None
         kind, more = (TrainingArguments, {}) if method is None else method.trainer().arguments(method, rows, settings)
-        arguments = kind(**_arguments(settings, folder, model, kind), **more)
+        arguments = kind(**_arguments(settings, folder, model, kind) | more)
         arguments._n_gpu = min(1, arguments.n_gpu)  # else Trainer spreads one process over all GPUs (nn.DataParallel)
         self._per_step = settings.batches_per_step * arguments.world_size
         self._batches, self._packed = self._plan(arguments.world_size)
@@ -156,9 +156,9 @@ class _Run:
     def _plan(self, processes: int) -> tuple[list[NDArray[int64]], Way | None]:
         """The batches of all steps and processes, and how they attend within packed rows, if those can be packed."""
         rows, settings, model = self._rows, self._settings, self._model
-        batches = plan_batches(rows, settings, processes)
         if self._method is not None:
-            return batches, None
+            return plan_batches(rows, settings, processes, padded=True), None
+        batches = plan_batches(rows, settings, processes)
         way = choose_attention(model.base, hardest(batches, rows.sizes), model.place, half=model.half)
         if way:
             return batches, way
@@ -207,13 +207,16 @@ class _Run:
         tokenizer = copy.deepcopy(model.tokenizer)
         if tokenizer.pad_token_id is None:
             tokenizer.pad_token_id = 0
-        teacher = {"teacher_model": model.beside(method.teacher)} if method.teacher else {}
+        more: dict[str, Any] = {"teacher_model": model.beside(method.teacher)} if method.teacher else {}
+        if method.method == "grpo":
+            more = {"method": method, "settings": self._settings, "reference": lambda: model.reference(None)}
         if method.needs_reference:
             if model.trained.peft is not None:
                 check_adapter_off(model.net)
-            self._callbacks.say("computing how likely the pairs are before training")
+            if method.prefers:
+                self._callbacks.say("computing how likely the pairs are before training")
         return method.trainer()(
-            rows=self._rows, batches=batches, model=model.net, args=arguments, processing_class=tokenizer, **teacher
+            rows=self._rows, batches=batches, model=model.net, args=arguments, processing_class=tokenizer, **more
         )
 
     def _plan_reference(self, collator: Collator, top_k: int) -> StoredReference:
@@ -256,11 +259,17 @@ class _Run:
         return not stored.missing()
 
     def count_seen(self, steps: int) -> None:
-        """Record how many tokens went through the model in the first steps, in all processes."""
-        task, replay = tokens_of(self._rows, self._batches[: steps * self._per_step])
+        """Record how many tokens went through the model in the first steps, in all processes, and which it drew."""
+        batches = self._batches[: steps * self._per_step]
+        task, replay = tokens_of(self._rows, batches)
+        tokens = self._folder.record.tokens
         if self._method is not None and not self._method.prefers:  # it has drawn answers, too
-            task = sum(entry.get("tokens", 0) for entry in self._folder.log if entry["step"] <= steps)
-        self._folder.record.tokens["seen"] = float(task)
+            entries = [entry for entry in self._folder.log if entry["step"] <= steps]
+            seen = sum(entry.get("tokens", 0) for entry in entries)
+            tokens["answers"] = float(sum(len(batch) for batch in batches if batch[0] < self._rows.tasks))
+            tokens["generated"], task = float(seen - task), seen
+            tokens["unscorable"] = float(sum(entry.get("unscorable", 0) for entry in entries))
+        tokens["seen"] = float(task)
         for part in self._folder.record.parts:
             part["seen"] = replay
 

@@ -53,6 +53,10 @@ class PlannedSteps:
         tokens, self._tokens = self._tokens, 0
         return tokens
 
+    def measured(self, logs: dict[str, float]) -> dict[str, float]:
+        """What there is of `logged`, in what a trainer of TRL logs of a step."""
+        return {name: logs[name] for name in self.logged if name in logs}
+
     def end_step(self, learning_rate: float, *, stop: bool) -> None:
         """Begin to read what a step measured, where the trainer does not log by itself, as those of TRL do."""
 

@@ -79,7 +79,7 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
         if logs and "loss" in logs:
             entry = {"step": state.global_step, "loss": logs["loss"], "learning_rate": logs["learning_rate"]}
             entry |= {"grad_norm": logs.get("grad_norm"), "tokens": self._trainer.take_tokens()}
-            self._note(entry | {name: logs[name] for name in self._trainer.logged if name in logs}, state)
+            self._note(entry | self._trainer.measured(logs), state)
 
     def _note(self, entry: Entry, state: Any) -> None:
         """Log a step, whose loss was a number: so the last checkpoint, which was made before it, is good."""

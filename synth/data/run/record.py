@@ -95,7 +95,8 @@ class RunRecord:
     def passes(self) -> float | None:
         """Of a training: how often the rows went through the model, in the mean; None where it does not say."""
         seen, tokens = self.tokens.get("seen"), self.tokens.get("tokens")
-        return seen / tokens if seen and tokens else None
+        drew = self.tokens.get("generated")  # answers to the rows, which went through it, too
+        return seen / tokens if seen and tokens and not drew else None
 
     def as_json(self) -> str:
         """Indented JSON, for people too."""

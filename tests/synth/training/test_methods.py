@@ -271,6 +271,7 @@ def test_rows_that_are_no_pairs_are_rejected(read: Read, told: list[dict[str, An
     ("method", "own", "said"),
     [
         ("sft", {"beta": 0.1}, "`beta` does not go with `method` sft"),
+        ("dpo", {"reward": ["math"]}, "`reward` does not go with `method` dpo"),
         ("dpo", {"teacher": "M"}, "`teacher` does not go with `method` dpo"),
         ("ipo", {"beta": 0.0}, "`beta` of ipo is more than 0"),
         ("distil", {}, "name it with `teacher`"),
