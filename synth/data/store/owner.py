@@ -64,7 +64,9 @@ class Owner:
         if found is None or found.get("token") != self.token:  # two came at once: the later one has it
             raise self.refusal()
         self._over = threading.Event()
-        self._beating = threading.Thread(target=self._beat, args=(self._over,), daemon=True)
+        self._beating = threading.Thread(
+            target=self._beat, args=(self._over,), name=f"owner of {self.place}", daemon=True
+        )
         self._beating.start()
 
     def refusal(self) -> BusyError:

@@ -176,10 +176,12 @@ def test_two_writers_are_told_apart(bucket: str, tmp_path: Path, monkeypatch: py
     machine(monkeypatch, tmp_path, "two")
     with pytest.raises(UsageError, match=f"another run is writing to {bucket}"):
         whole_run(bucket)
-    over.set()
-    while thread.is_alive():  # the first may be counting just then
+    [counting] = [one for one in threading.enumerate() if one.name == f"owner of {bucket}"]
+    while counting.is_alive():  # it may write once more, over this; it ends when it has seen another's
         fsspec.filesystem("s3").pipe_file(f"{bucket}/.owner", b'{"token": "of another", "count": 1}')
-        thread.join(0.05)
+        counting.join(0.05)
+    over.set()
+    thread.join(30)
     assert isinstance(failed[0], RunError) and "another run has begun to write" in str(failed[0])
     monkeypatch.setattr(owner, "WATCH_SECONDS", 0.2)
     whole_run(bucket)  # that other one is dead: its object does not change
