@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -46,7 +46,7 @@ class StreamSink:
 
     def __init__(self, stream: BinaryIO, record: RunRecord) -> None:
         self.record = record
-        self.ahead: dict[int, Outcome] = {}
+        self.ahead: Mapping[int, Outcome] = {}
         self._stream = stream
         self._flushed = time.monotonic()
 

@@ -8,7 +8,7 @@ committed in row order, so what a run writes does not depend on the concurrency,
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from typing import Any, Protocol
@@ -18,6 +18,7 @@ from synth.engines.base import Usage
 from synth.engines.server_work import ServerWork
 from synth.errors import RequestError
 from synth.generation.acceptance import Acceptance, Taken
+from synth.generation.waiting import Waiting
 
 Method = Callable[[Row], Awaitable[Outcome]]
 """Completes the row it is given. What it has filled in when a request fails is kept with the rejected row."""
@@ -27,17 +28,22 @@ OVERLAP = 2
 leave its place empty."""
 
 AHEAD = 64
-"""At most this many times the concurrency may be started beyond the first unfinished row: it bounds memory. A row that
-takes as many times as long as others (an answer that does not end by itself) leaves engines idle: in a simulation with
-1% of answers of up to 45 times the usual length (`tests/benchmarks/simulate_engines.py`), engines were busy 39% of the
-time with 8 in place of 64."""
+"""At most this many times the concurrency may be started beyond the first unfinished row: it bounds what waits. A row
+that takes as many times as long as others (an answer that does not end by itself) leaves engines idle: in a simulation
+with 1% of answers of up to 45 times the usual length (`tests/benchmarks/simulate_engines.py`), engines were busy 39% of
+the time with 8 in place of 64."""
+
+HELD = 4
+"""Finished rows that wait in memory for an earlier one, for each place in the engine's batch; others wait on disk."""
 
 
 class Sink(Taken, Protocol):
     """The destination of outcomes: a run's directory, or standard output. `next` is the index of the next to commit."""
 
-    ahead: dict[int, Outcome]
-    """Outcomes of an earlier, interrupted run beyond `next`, by index."""
+    @property
+    def ahead(self) -> Mapping[int, Outcome]:
+        """When a run begins, what an earlier, interrupted one has finished beyond `next`, by index."""
+        ...
 
     def keep(self, index: int, outcome: Outcome) -> None:
         """Make a finished row survive a kill."""
@@ -99,7 +105,7 @@ class Run:
     surplus: int = 0
     seconds: float = 0.0
     made: int = 0
-    _waiting: dict[int, Outcome] = field(default_factory=dict)
+    _waiting: Waiting = field(init=False)
     _flying: dict["asyncio.Task[Outcome]", tuple[int, Row]] = field(default_factory=dict)
     _landed: list["asyncio.Task[Outcome]"] = field(default_factory=list)
     _wake: asyncio.Event = field(default_factory=asyncio.Event)
@@ -114,6 +120,7 @@ class Run:
         """Remember the token counts that the engines have from earlier runs."""
         self._before = self.prompt_tokens, self.completion_tokens
         self.servers = ServerWork(self.usages)
+        self._waiting = Waiting(HELD * self.concurrency)
 
     @property
     def in_flight(self) -> int:
@@ -194,7 +201,7 @@ class Run:
     def _start(self, row: Row) -> None:
         index = self._started
         self._started += 1
-        recalled = self.sink.ahead.pop(index, None)
+        recalled = self.sink.ahead.get(index)
         if recalled is not None:
             for again in (recalled.row, *recalled.more):
                 again.passthrough = row.passthrough
@@ -234,13 +241,13 @@ class Run:
 
     def _wait(self, index: int, outcome: Outcome) -> None:
         """Hold a finished row until those before it are finished."""
-        self._waiting[index] = outcome
+        self._waiting.put(index, outcome)
         self._good += outcome.reason is None
 
     def _commit_ready(self) -> None:
         """Commit, in order, the outcomes that have no unfinished row before them."""
         while not self.acceptance.reached and not self.acceptance.gave_up:
-            outcome = self._waiting.pop(self.sink.next, None)
+            outcome = self._waiting.take(self.sink.next)
             if outcome is None:
                 return
             self._good -= outcome.reason is None

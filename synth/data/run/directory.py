@@ -23,19 +23,20 @@ model cannot be loaded, leaves the directory as it was.
 
 import errno
 import json
-import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Self
 
 import pyarrow as pa
 
-from synth.data.row import BASE, INDEX, REASON, Outcome, Row, batch_of, pairs_schema
+from synth.data.row import INDEX, REASON, Outcome, batch_of, pairs_schema
 from synth.data.run.card import write_card
+from synth.data.run.journal import NAME as JOURNAL
+from synth.data.run.journal import Journal
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed, refuse_foreign
@@ -92,9 +93,7 @@ class RunDirectory:
         self.path = path
         self.store = store
         self.schema = schema
-        self.ahead: dict[int, Outcome] = {}
-        self._lines: dict[int, bytes] = {}
-        self._journal: BinaryIO | None = None
+        self._journal = Journal(path)
         self._lock = lock
         self._replaces = restart
         self.record = replace(fresh, settings=json.loads(json.dumps(fresh.settings)))
@@ -102,8 +101,11 @@ class RunDirectory:
         same = earlier is not None and (earlier.asked, earlier.shard) == (fresh.asked, fresh.shard)
         self._ended = earlier if earlier is not None and same and earlier.finished else None
         if earlier is not None:
-            self._read_journal(earlier)
-            if earlier.binding or self._lines:
+            taken = self._journal.read(earlier.next)
+            earlier.seconds = max(earlier.seconds, taken[0])
+            earlier.prompt_tokens = max(earlier.prompt_tokens, taken[1])
+            earlier.completion_tokens = max(earlier.completion_tokens, taken[2])
+            if earlier.binding or self._journal:
                 self.record = self._going_on(earlier)
         record = self.record
         self.schema = schema = self._as_begun(record, schema)
@@ -146,7 +148,7 @@ class RunDirectory:
 
         This happens before the row is counted: what is written here is read after a kill, and lists landed rows only.
         """
-        if self._journal is not None:
+        if self._journal.begun:
             return
         with self._guard():
             if self._replaces:
@@ -154,13 +156,18 @@ class RunDirectory:
             for side in self._sides:
                 side.remove_unlisted()
             self._save_progress()
-            self._rewrite_journal()
+            self._journal.rewrite(self._committed)
         self.store.settle()
 
     @property
     def next(self) -> int:
         """Index of the next row to commit."""
         return self._committed
+
+    @property
+    def ahead(self) -> Mapping[int, Outcome]:
+        """Finished rows that are in no shard yet, by index: before this run keeps any, those of an earlier one."""
+        return self._journal
 
     @property
     def _sides(self) -> tuple[Side, ...]:
@@ -173,21 +180,10 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
-        entry = {
-            "index": index,
-            "reason": outcome.reason,
-            "row": outcome.row.own(),
-            "more": [row.own() for row in outcome.more],
-            "pairs": outcome.pairs,
-            "taken": [self.record.seconds, self.record.prompt_tokens, self.record.completion_tokens],
-        }
-        line = json.dumps(entry, ensure_ascii=True, separators=(",", ":")).encode() + b"\n"
         self._begin()
-        assert self._journal is not None
+        record = self.record
         with self._guard():
-            self._journal.write(line)
-            self._journal.flush()
-        self._lines[index] = line
+            self._journal.add(index, outcome, (record.seconds, record.prompt_tokens, record.completion_tokens))
 
     @uninterrupted()
     def commit(self, outcome: Outcome) -> None:
@@ -206,7 +202,6 @@ class RunDirectory:
         for pair in outcome.pairs:
             self.pairs.add(pair | index)
         self.record.count(outcome)
-        self._lines.pop(self._committed, None)
         self._committed += 1
         if any(side.full for side in self._sides) or time.monotonic() - self._landed > SHARD_SECONDS:
             self.land()
@@ -244,7 +239,7 @@ class RunDirectory:
                 side.land()
             self.record.next = self._committed
             self._save_progress()
-            self._rewrite_journal()
+            self._journal.rewrite(self._committed)
         self.store.landed()
 
     def rows(self) -> Iterator[pa.RecordBatch]:
@@ -261,9 +256,9 @@ class RunDirectory:
         A run that has finished no row leaves nothing behind: other settings may be tried in the same place.
         """
         try:
-            if self._journal is not None:
+            if self._journal.begun:
                 self.land()
-                if self._committed == 0 and not self._lines:
+                if self._committed == 0 and not self._journal:
                     clear_run(self.path)
         finally:
             self._unlock()
@@ -281,7 +276,7 @@ class RunDirectory:
 
     @uninterrupted()
     def _complete(self, note: str | None) -> None:
-        if self._journal is None and self._ended is not None and (self.path / "README.md").is_file():
+        if not self._journal.begun and self._ended is not None and (self.path / "README.md").is_file():
             self.record.finished, self.record.note = self._ended.finished, self._ended.note
             return
         self.land()
@@ -295,7 +290,7 @@ class RunDirectory:
             write_card(self.path, self.record, next(self.rows(), None))
             replace_text(self.path / "run.json", self.record.as_json())
             (self.path / "progress.json").unlink()
-            (self.path / "journal.jsonl").unlink()
+            (self.path / JOURNAL).unlink()
 
     def _save_progress(self) -> None:
         replace_text(self.path / "progress.json", self.record.as_json())
@@ -303,37 +298,6 @@ class RunDirectory:
         for side in self._sides:
             if side.shards or side is self.accepted:
                 finish_dataset_dir(side.folder, side.shards, side.schema)
-
-    def _rewrite_journal(self) -> None:
-        path = self.path / "journal.jsonl"
-        fresh = path.with_name(".journal.tmp")
-        with open(fresh, "wb") as file:
-            file.writelines(line for index, line in self._lines.items() if index >= self._committed)
-        os.replace(fresh, path)
-        if self._journal is not None:
-            self._journal.close()
-        self._journal = open(path, "ab")  # noqa: SIM115 (lives as long as the run)
-
-    def _read_journal(self, earlier: RunRecord) -> None:
-        """Read back the rows that were finished after the last landed shard, and what all rows had taken by then."""
-        path = self.path / "journal.jsonl"
-        if not path.is_file():
-            return
-        with open(path, "rb") as file:
-            for line in file:
-                try:
-                    entry = json.loads(line)
-                    index = entry["index"]
-                    if index >= earlier.next:
-                        seconds, *tokens = entry.get("taken", (0.0, 0, 0))  # an earlier release did not say
-                        more = [_row(row) for row in entry["more"]]
-                        self.ahead[index] = Outcome(_row(entry["row"]), entry["reason"], more, entry["pairs"])
-                        self._lines[index] = line
-                        earlier.seconds = max(earlier.seconds, float(seconds))
-                        earlier.prompt_tokens = max(earlier.prompt_tokens, int(tokens[0]))
-                        earlier.completion_tokens = max(earlier.completion_tokens, int(tokens[1]))
-                except (ValueError, TypeError, LookupError, RecursionError):
-                    continue  # cut short by a kill: that row is made again
 
     @contextmanager
     def _guard(self) -> Iterator[None]:
@@ -348,8 +312,7 @@ class RunDirectory:
             ) from error
 
     def _unlock(self) -> None:
-        if self._journal is not None:
-            self._journal.close()
+        self._journal.close()
         unlock_directory(self.path, self._lock)
 
 
@@ -365,11 +328,5 @@ def clear_run(path: Path) -> None:
             shutil.rmtree(path / side)
     for file in path.glob("data-*.arrow"):
         file.unlink()
-    for name in ("journal.jsonl", "state.json", "dataset_info.json", "README.md", *RECORDS):
+    for name in (JOURNAL, "state.json", "dataset_info.json", "README.md", *RECORDS):
         (path / name).unlink(missing_ok=True)
-
-
-def _row(record: dict[str, Any]) -> Row:
-    """A row of the journal; what it carried from the input comes with the input."""
-    own = {name: record.pop(name) for name in BASE.names}
-    return Row(**own, extra=record)

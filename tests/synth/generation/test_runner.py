@@ -1,6 +1,7 @@
 """The runner: what is written depends on the rows alone, not on concurrency, speed, failures or kills."""
 
 import asyncio
+import datetime
 import os
 import random
 import signal
@@ -24,7 +25,7 @@ from synth.data.run.record import RunRecord, read_record
 from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
 from synth.generation.acceptance import ANYTHING, Acceptance, Quota, Rules
-from synth.generation.runner import AHEAD, Method, Run
+from synth.generation.runner import AHEAD, HELD, Method, Run
 
 
 def rows(start: int) -> Iterator[Row]:
@@ -150,29 +151,42 @@ def test_gives_up_when_nothing_is_accepted(tmp_path: Path) -> None:
     assert (tmp_path / "d" / "run.json").exists()
 
 
-def test_window_bounds_what_is_started_beyond_a_slow_row(tmp_path: Path) -> None:
-    started = 0
-    release = asyncio.Event()
+def test_rows_that_wait_for_a_slow_one_are_bounded_and_most_of_them_on_disk(tmp_path: Path) -> None:
+    """What they carry from their input, dates among it, comes back with them."""
+    born = datetime.date(2026, 11, 28)
 
-    async def first_is_slow(row: Row) -> Outcome:
-        nonlocal started
-        started += 1
-        if row.id == "row-0":
-            await release.wait()
-        return Outcome(row)
+    async def main(concurrency: int = 4) -> None:
+        started, full, release = 0, asyncio.Event(), asyncio.Event()
 
-    async def main() -> None:
-        run = run_at(tmp_path / "d", work=first_is_slow, concurrency=4, target=500)
+        async def first_is_slow(row: Row) -> Outcome:
+            nonlocal started
+            started += 1
+            if started == AHEAD * concurrency:
+                full.set()
+            if row.id == "row-0":
+                await release.wait()
+            return Outcome(row)
+
+        def born_rows(start: int) -> Iterator[Row]:
+            for row in rows(start):
+                row.passthrough = {"born": born}
+                yield row
+
+        schema = pa.schema([*BASE, ("born", pa.date32())])
+        given: dict[str, Any] = {"concurrency": concurrency, "target": 500, "schema": schema}
+        run = run_at(tmp_path / "d", work=first_is_slow, source=born_rows, **given)
         task = asyncio.ensure_future(to_the_end(run))
-        while started <= 4:
-            await asyncio.sleep(0.01)
-        await asyncio.sleep(0.3)
-        assert started <= AHEAD * 4
+        await full.wait()
+        while run.in_flight > 1:
+            await asyncio.sleep(0)
+        assert started == AHEAD * concurrency and run.finished == started - 1
+        assert run._waiting.in_memory == HELD * concurrency
         release.set()
         await task
 
     asyncio.run(main())
-    assert len(ids(tmp_path / "d")) == 500
+    assert ids(tmp_path / "d") == [f"row-{index}" for index in range(500)]
+    assert set(datasets.load_from_disk(str(tmp_path / "d"))["born"][:]) == {born}
 
 
 def test_dead_engine_ends_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:

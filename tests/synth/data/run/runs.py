@@ -23,7 +23,7 @@ def open_at(path: Path, *, restart: bool = False, **settings: object) -> RunDire
 def fill(run: RunDirectory, until: int) -> None:
     while run.next < until:
         index = run.next
-        made = run.ahead.pop(index, None)
+        made = run.ahead.get(index)
         if made is None:
             made = outcome(index)
             run.keep(index, made)

@@ -311,8 +311,8 @@ def test_unwritable_place(tmp_path: Path) -> None:
 def test_disk_error_is_a_run_error(tmp_path: Path) -> None:
     run = open_at(tmp_path / "d")
     fill(run, 1)
-    run._journal.close()  # type: ignore[union-attr]
-    run._journal = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
+    run._journal.close()
+    run._journal._file = open("/dev/full", "wb", buffering=0)  # noqa: SIM115
     with pytest.raises(RunError, match="No space left"):
         run.keep(1, outcome(1))
 

@@ -51,7 +51,7 @@ def test_a_kill_soon_after_going_on_counts_no_row_twice_and_loses_none(tmp_path:
     os.close(run._lock)  # as a kill does
     again = open_at(tmp_path / "d")
     for index in range(4):
-        again.commit(again.ahead.pop(index))  # what the journal held lands without being kept again
+        again.commit(again.ahead[index])  # what the journal held lands without being kept again
     again.keep(5, outcome(5))
     os.close(again._lock)
     last = open_at(tmp_path / "d")
@@ -201,7 +201,7 @@ def test_an_outcome_of_several_rows_and_pairs_survives_a_kill(tmp_path: Path) ->
     again = RunDirectory.open(tmp_path / "d", RunRecord("test", {}), schema)
     assert again.next == 1 and sorted(again.ahead) == [1, 2]
     for index in (1, 2):
-        recalled = again.ahead.pop(index)
+        recalled = again.ahead[index]
         for row in (recalled.row, *recalled.more):
             assert row.passthrough == {}  # it comes with the input
             row.passthrough = {"when": when}
