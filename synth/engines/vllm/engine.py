@@ -16,12 +16,10 @@ from synth.engines.loading import locate, needs_remote_code, remote_code_fault
 from synth.engines.vllm.arguments import arguments_of, importing
 from synth.engines.vllm.processes import (
     Watchdog,
-    descendants,
     end_quietly,
     gist,
     last_error,
     new_log,
-    watchdog,
 )
 from synth.errors import RequestError, RunError, UsageError
 from synth.quiet import debugging
@@ -135,7 +133,7 @@ class VllmEngine:
         self._llm.shutdown()
         # Its destructor shuts down once more, and fails noisily if Python itself is being torn down by then.
         self._llm.shutdown = lambda *_: None
-        self._watchdog.communicate(b"done\n")
+        self._watchdog.dismiss()
         self._log.close()
 
 
@@ -155,9 +153,8 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     Raises:
         UsageError: vLLM is not installed, or it cannot run this model with these options.
     """
-    before = descendants()
-    log = new_log()
-    with importing(log):
+    log, watchdog = new_log(), Watchdog()
+    with importing(log), watchdog.told():
         import vllm
         from vllm.engine.arg_utils import AsyncEngineArgs
         from vllm.lora.request import LoRARequest
@@ -181,7 +178,7 @@ async def open_vllm(model: str, tokenizer: Tokenizer, options: EngineOptions) ->
     gc.freeze()  # vLLM's modules hold a million objects: walking them at a full collection takes half a second
     given = "".join(f", {name} {value}" for name, value in options.engine_args.items())
     description = f"vLLM {vllm.__version__} on {where}, {dtype}{given}{said_of(options.adapter)}"
-    return VllmEngine(llm, tokenizer, description, log, watchdog(before), adapter)
+    return VllmEngine(llm, tokenizer, description, log, watchdog, adapter)
 
 
 async def _add(adapter: Any, llm: Any) -> None:

@@ -9,11 +9,28 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from multiprocessing import resource_tracker
+from multiprocessing.process import BaseProcess
+from multiprocessing.util import register_after_fork
 from typing import IO
 
 from synth.quiet import debugging
 
-Watchdog = subprocess.Popen[bytes]
+_WATCH = r"""
+end() {
+    kill -STOP "$1"
+    for child in $(grep -ls "^PPid:.$1\$" /proc/[0-9]*/status); do
+        child=${child#/proc/}
+        end "${child%/status}"
+    done
+    kill -KILL "$1"
+}
+while read -r process; do
+    [ "$process" = done ] && exit
+    started="$started $process"
+done
+for process in $started; do end "$process"; done
+"""
+"""Ends processes and all that these have started: each is stopped first, so that it starts no more meanwhile."""
 
 _PREFIX = re.compile(r"^(\(.*?\) )?[A-Z]+ [\d-]+ [\d:]+ \[.*?\] ")
 """Of a line that vLLM logs: the process, the level, the time, the place in its code."""
@@ -61,25 +78,48 @@ def end_quietly() -> None:
     os.close(nowhere)
 
 
-def descendants() -> set[int]:
-    """The processes that this one has started, and those started by them."""
-    import psutil
-
-    return {child.pid for child in psutil.Process().children(recursive=True)}
-
-
-def watchdog(before: set[int]) -> Watchdog:
+class Watchdog:
     """A process that outlives this one and kills vLLM's if it dies without closing the engine.
 
-    They would otherwise keep running and hold the GPU's memory. It waits for a line, or for the end of the pipe.
-
-    Args:
-        before: the descendants from before vLLM started its own.
+    They would otherwise keep running and hold the GPU's memory. It is there before any of them, and told of each as it
+    is started, for a model may load for minutes. It waits for a line without a number, or for the end of the pipe.
     """
-    started = sorted(descendants() - before)
-    command = ["sh", "-c", 'read -r _ || kill -9 "$@"', "watchdog", *map(str, started)]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True)
+
+    def __init__(self) -> None:
+        """Start it."""
+        quiet = subprocess.DEVNULL
+        self._process = subprocess.Popen(
+            ["sh", "-c", _WATCH], stdin=subprocess.PIPE, stdout=quiet, stderr=quiet, start_new_session=True
+        )
+        assert self._process.stdin is not None
+        self._pipe = self._process.stdin
+        register_after_fork(self, Watchdog._leave)  # a child that holds the pipe, too, would keep it from ending
+
+    @contextmanager
+    def told(self) -> Iterator[None]:
+        """Tell it of each process of `multiprocessing`, as vLLM's are, that the body starts; it ends if that fails."""
+        start = BaseProcess.start
+
+        def told(process: BaseProcess) -> None:
+            start(process)
+            self._pipe.write(b"%d\n" % (process.pid or 0))
+            self._pipe.flush()
+
+        BaseProcess.start = told  # type: ignore[assignment, method-assign]  # the one place that all kinds of them pass
+        try:
+            yield
+        except BaseException:
+            self.dismiss()  # vLLM has ended them itself
+            raise
+        finally:
+            BaseProcess.start = start  # type: ignore[method-assign]
+
+    def dismiss(self) -> None:
+        """End it: nothing is to be killed any more."""
+        self._process.communicate(b"done\n")
+
+    def _leave(self) -> None:
+        self._pipe.close()
 
 
 def last_error(log: IO[str]) -> str:

@@ -205,7 +205,37 @@ def test_two_engines_draw_what_one_does_and_end_with_a_killed_parent(
     assert done.returncode == -9 and sum("EngineCor" in child for child in children) == 2, done.stderr
     wanted = generate(loop, vllm_engine, prompts, *(Sampling(**one) for one in samplings))  # type: ignore[arg-type]
     assert json.loads(drawn) == [[list(one.token_ids) for one in completions] for completions in wanted]
-    pids = [int(child.split()[0]) for child in children]
+    assert_they_end([int(child.split()[0]) for child in children])
+
+
+LOADING = """
+import asyncio, multiprocessing, os, signal, sys, threading, time
+from synth.engines.loading import load_tokenizer
+from synth.engines.base import EngineOptions
+from synth.engines.vllm.engine import open_vllm
+
+def kill():
+    while not (started := multiprocessing.active_children()):
+        time.sleep(0.01)
+    with open(sys.argv[1], "w") as file:  # standard output is vLLM's while it loads
+        print(*(process.pid for process in started), file=file)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+if __name__ == "__main__":
+    tokenizer = load_tokenizer("samples/model")
+    threading.Thread(target=kill, daemon=True).start()
+    asyncio.run(open_vllm("samples/model", tokenizer, EngineOptions()))
+"""
+
+
+def test_killed_while_the_model_loads_nothing_is_left(tmp_path: Path) -> None:
+    (tmp_path / "loading.py").write_text(LOADING)
+    command = [sys.executable, str(tmp_path / "loading.py"), str(tmp_path / "pids")]
+    assert subprocess.run(command, timeout=900).returncode == -9
+    assert_they_end([int(pid) for pid in (tmp_path / "pids").read_text().split()])
+
+
+def assert_they_end(pids: list[int]) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and any(alive(pid) for pid in pids):
         time.sleep(0.1)
