@@ -1,57 +1,42 @@
 """`kill -9` at random moments of real `synth magpie` runs, each given again until it is done, against one in peace.
 
-python tests/benchmarks/bench_kill.py [--kills 50] [--rows 1500] [--forms one,shards,servers]
+python -m tests.benchmarks.bench_kill [--kills 50] [--rows 1500] [--forms one,shards,servers,ray]
 
     one         one process
     shards      two shards and what joins them
     servers     one process on three servers; servers are killed, too, and come back
+    ray         two actors on a Ray of two machines, both here; the driver, actors and a machine's raylet are killed
 
 What answers is a server whose texts depend on prompt and seed alone, so that runs can be compared letter by letter;
 with --engine transformers (or vllm) `one` and `shards` run the sample model, whose texts may differ by rounding.
 """
 
 import argparse
-import asyncio
-import hashlib
+import os
 import random
+import secrets
 import shutil
 import signal
 import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
 
+import psutil
 import pyarrow as pa
 
-from tests.synth.engines.misbehaving import Body, MisbehavingServer, answer_text, slow
-
+LIBRARIES = Path(sys.prefix, "ray")
+SERVE = "import sys, tests.synth.engines.talking as talking; talking.serve(sys.argv[1:])"
 SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
-WORDS = ("river", "stone", "window", "garden", "letter", "market", "winter", "silver", "bridge", "candle", "forest")
 Process = subprocess.Popen[bytes]
-
-
-def answer(body: Body) -> Any:
-    """What the model says: words that prompt and seed decide; and log-probabilities that are the same everywhere."""
-    digest = hashlib.sha256(f"{body['prompt']} {body.get('seed')}".encode()).digest()
-    text = " ".join(WORDS[number % len(WORDS)] for number in digest[:12])
-    logprobs = {"token_logprobs": [-1.0], "top_logprobs": [{"a": -1.0}]} if "logprobs" in body else None
-    return answer_text(f"{text}.", logprobs=logprobs)(body) | {"model": body["model"]}
-
-
-async def serve(port: int, seconds: float) -> None:
-    """Answer on a port for ever, each request after some seconds."""
-    server = MisbehavingServer(answer=answer)
-    server.always = slow(seconds)
-    listening = await asyncio.start_server(server._connection, "127.0.0.1", port, limit=1 << 24)
-    async with listening:
-        await listening.serve_forever()
 
 
 @dataclass
@@ -62,25 +47,26 @@ class Form:
         makers: commands by the directory that each writes.
         join: what makes `output` of them, where that is a command of its own.
         output: the data set.
-        ports: of the servers that may be killed.
+        others: what kills something else that takes part and starts it again; it says what that was, or nothing where
+            there was none.
     """
 
     makers: dict[Path, list[str]]
     output: Path
     join: list[str] | None = None
-    ports: list[int] = field(default_factory=list)
+    others: Sequence[Callable[[], str | None]] = ()
 
 
 class Servers:
     """Servers in processes of their own, which are started again where they were killed."""
 
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
+    def __init__(self, seconds: float, moments: random.Random) -> None:
+        self._seconds, self._moments = seconds, moments
         self._running: dict[int, Process] = {}
 
     def start(self, port: int) -> int:
         """Start one, and wait until it answers."""
-        command = [sys.executable, __file__, "--serve", str(port), "--seconds", str(self._seconds)]
+        command = [sys.executable, "-c", SERVE, str(port), str(self._seconds)]
         self._running[port] = subprocess.Popen(command)
         while True:
             try:
@@ -89,15 +75,79 @@ class Servers:
             except OSError:
                 time.sleep(0.05)
 
-    def kill(self, port: int) -> None:
-        """Kill one."""
-        self._running[port].kill()
-        self._running[port].wait()
+    def kill(self, port: int) -> str:
+        """Kill one, and start it again some moments later."""
+        self._end(port)
+        time.sleep(self._moments.uniform(0, 1))
+        self.start(port)
+        return "server"
 
     def close(self) -> None:
         """Kill all."""
         for port in self._running:
-            self.kill(port)
+            self._end(port)
+
+    def _end(self, port: int) -> None:
+        self._running[port].kill()
+        self._running[port].wait()
+
+
+class Cluster:
+    """A Ray of two machines, both here: the driver is on the head, and the other one may be killed."""
+
+    def __init__(self, folder: Path, moments: random.Random) -> None:
+        os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(LIBRARIES), os.environ.get("PYTHONPATH"))))
+        os.environ |= {
+            "RAY_USAGE_STATS_ENABLED": "0",
+            "RAY_AUTH_MODE": "token",
+            "RAY_AUTH_TOKEN": secrets.token_hex(32),
+        }
+        port = free_port()
+        self.address = f"127.0.0.1:{port}"
+        self._moments = moments
+        head = ["--head", "--port", str(port), "--include-dashboard", "false", "--temp-dir", str(folder)]
+        self._machines = [self._started(*head), self._started("--address", self.address)]
+
+    def kill_actor(self) -> str | None:
+        """Kill an actor, which Ray starts again."""
+        actors = [one for machine in self._machines for one in running_in(machine) if "EngineActor" in one.name()]
+        if not actors:
+            return None
+        self._moments.choice(actors).kill()
+        return "actor"
+
+    def kill_raylet(self) -> str | None:
+        """Kill the raylet of the second machine, with which its actors die, and start the machine again."""
+        [raylet] = [one for one in running_in(self._machines[1]) if one.name() == "raylet"]
+        raylet.kill()
+        self._machines[1].wait()
+        self._machines[1] = self._started("--address", self.address)
+        return "raylet"
+
+    def close(self) -> None:
+        """End both machines."""
+        everyone = [one for machine in self._machines for one in (machine, *running_in(machine))]
+        for one in everyone:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
+        psutil.wait_procs(everyone, 10)
+
+    def _started(self, *options: str) -> psutil.Popen:
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", "1"]
+        more = ["--object-store-memory", str(80 << 20), "--min-worker-port", "0", "--max-worker-port", "0"]
+        machine = psutil.Popen([*command, *more, *options], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        if not any("Ray runtime started" in line for line in machine.stdout):
+            raise RuntimeError("Ray does not start")
+        threading.Thread(target=machine.stdout.read, daemon=True).start()
+        return machine
+
+
+def running_in(machine: psutil.Process) -> list[psutil.Process]:
+    """The processes of a machine that live."""
+    try:
+        return [one for one in machine.children(recursive=True) if one.status() != psutil.STATUS_ZOMBIE]
+    except psutil.NoSuchProcess:
+        return []
 
 
 def free_port() -> int:
@@ -105,7 +155,9 @@ def free_port() -> int:
         return int(free.getsockname()[1])
 
 
-def forms(arguments: argparse.Namespace, ports: list[int]) -> dict[str, Callable[[Path], Form]]:
+def forms(
+    arguments: argparse.Namespace, servers: Servers, ports: list[int], cluster: Cluster | None
+) -> dict[str, Callable[[Path], Form]]:
     """How each form runs in a directory."""
     base = [*SYNTH, "magpie", "--quiet", "--model", arguments.model, "-n", str(arguments.rows), "--max-tokens", "120"]
     base += ["--question-tokens", "120"]
@@ -122,17 +174,23 @@ def forms(arguments: argparse.Namespace, ports: list[int]) -> dict[str, Callable
         join = [*SYNTH, "join", "--quiet", *map(str, parts), "-o", str(folder / "out")]
         return Form(makers, folder / "out", join)
 
-    def servers(folder: Path) -> Form:
-        return Form({folder / "out": [*base, *three, "-o", str(folder / "out")]}, folder / "out", None, ports)
+    def several(folder: Path) -> Form:
+        others = [partial(servers.kill, port) for port in ports]
+        return Form({folder / "out": [*base, *three, "-o", str(folder / "out")]}, folder / "out", None, others)
 
-    return {"one": one, "shards": shards, "servers": servers}
+    def ray(folder: Path) -> Form:
+        assert cluster is not None
+        made = [*base, *engine, "--ray", cluster.address, "--actors", "2", "-o", str(folder / "out")]
+        return Form({folder / "out": made}, folder / "out", None, [cluster.kill_actor, cluster.kill_raylet])
+
+    return {"one": one, "shards": shards, "servers": several, "ray": ray}
 
 
-def wait_for_rows(journals: list[Path], running: list[Process]) -> None:
+def wait_for_rows(folders: list[Path], running: list[Process]) -> None:
     """Until one of them makes rows: a kill while all load their tokenizers would test nothing."""
 
     def sizes() -> list[int]:
-        return [journal.stat().st_size if journal.exists() else 0 for journal in journals]
+        return [sum(map(size, [folder, *folder.with_name(f"{folder.name}.blocks").glob("*")])) for folder in folders]
 
     before = sizes()
     while all(child.poll() is None for child in running):
@@ -143,13 +201,20 @@ def wait_for_rows(journals: list[Path], running: list[Process]) -> None:
         before = list(map(min, now, before))  # rewritten where a shard has landed
 
 
+def size(run: Path) -> int:
+    """Bytes of the journal of a run."""
+    try:
+        return (run / "journal.jsonl").stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 @dataclass
 class Kills:
     """Kills of one form, until there are enough of them."""
 
     wanted: int
     moments: random.Random
-    servers: Servers
     longest: float
     counts: Counter[str] = field(default_factory=Counter)
 
@@ -159,7 +224,7 @@ class Kills:
         while waiting:
             at_once = ["--concurrency", str(self.moments.choice((16, 64, 256)))]
             running = {folder: subprocess.Popen([*command, *at_once]) for folder, command in waiting.items()}
-            victims: list[Path | int] = [*running, *form.ports]
+            victims: list[Path | Callable[[], str | None]] = [*running, *form.others]
             victim = self.moments.choice(victims)
             self._kill(victim, running)
             for folder, child in running.items():
@@ -180,9 +245,8 @@ class Kills:
     def _left(self) -> bool:
         return self.counts.total() < self.wanted
 
-    def _kill(self, victim: Path | int, running: dict[Path, Process]) -> None:
-        journals = [folder / "journal.jsonl" for folder in running]
-        wait_for_rows(journals, list(running.values()))
+    def _kill(self, victim: Path | Callable[[], str | None], running: dict[Path, Process]) -> None:
+        wait_for_rows(list(running), list(running.values()))
         while self._left and any(child.poll() is None for child in running.values()):
             time.sleep(self.moments.uniform(0, self.longest))
             if isinstance(victim, Path):
@@ -190,10 +254,8 @@ class Kills:
                 self.counts["process"] += running[victim].wait() == -signal.SIGKILL
                 readable(victim)
                 return
-            self.servers.kill(victim)
-            self.counts["server"] += 1
-            time.sleep(self.moments.uniform(0, 1))
-            self.servers.start(victim)
+            if (killed := victim()) is not None:
+                self.counts[killed] += 1
 
 
 def readable(folder: Path) -> None:
@@ -232,25 +294,26 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1500)
     parser.add_argument("--seconds", type=float, default=0.2, help="that the server takes for an answer")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--serve", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.serve:
-        asyncio.run(serve(arguments.serve, arguments.seconds))
-        return
     differ = False
     with ExitStack() as stack:
-        servers = Servers(arguments.seconds)
+        moments = random.Random(arguments.seed)
+        servers = Servers(arguments.seconds, moments)
         stack.callback(servers.close)
         ports = [servers.start(free_port()) for _ in range(3)]
         folder = Path(tempfile.mkdtemp(prefix="synth-kill-"))
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        known = forms(arguments, ports)
+        cluster = None
+        if "ray" in arguments.forms.split(","):
+            cluster = Cluster(folder / "ray", moments)
+            stack.callback(cluster.close)
+        known = forms(arguments, servers, ports, cluster)
         whole = known["one"](folder / "whole")
         began = time.monotonic()
         subprocess.run(whole.makers[whole.output], check=True)
         longest = (time.monotonic() - began) / 4
         for name in arguments.forms.split(","):
-            kills = Kills(arguments.kills, random.Random(f"{arguments.seed} {name}"), servers, longest)
+            kills = Kills(arguments.kills, random.Random(f"{arguments.seed} {name}"), longest)
             found: Counter[str] = Counter()
             while kills.counts.total() < arguments.kills:
                 form = known[name](folder / f"{name}-{found.total()}")

@@ -1,34 +1,25 @@
-"""Commands with several servers: the rows of one, each server's part in `run.json`, and what is refused."""
+"""Commands with several servers: the rows of one, though some die, each one's part in `run.json`, what is refused."""
 
+import asyncio
 import json
-import random
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from datasets import load_from_disk
 
 import synth
+from tests.cli.running import Command
 from tests.conftest import MODEL, Here, Loop
-from tests.synth.engines.misbehaving import Body, MisbehavingServer, answer_text, drop, slow
-
-WORDS = ["one", "two", "three", "four", "red", "green", "blue", "small", "large", "old", "new", "long"]
-
-
-def written(body: Body) -> Any:
-    """An answer that depends on the seed alone, with the log-probabilities of an echoed prompt."""
-    dice = random.Random(body["seed"])
-    prompt = list(body["prompt"])
-    scored = [None, *(-float(token % 7) for token in prompt[1:])] if body.get("echo") else []
-    values = [*scored, *[-1.0] * max(body["max_tokens"] > 0, not scored)]
-    logprobs = {"token_logprobs": values, "top_logprobs": [{"a": -len(prompt) / 10}]} if "logprobs" in body else None
-    return answer_text(" ".join(dice.choices(WORDS, k=12)), logprobs=logprobs)(body)
+from tests.synth.engines.misbehaving import Behaviour, Body, MisbehavingServer, drop, slow
+from tests.synth.engines.talking import MODELS, WORDS, serve, written
 
 
 @pytest.fixture
 def servers(loop: Loop) -> Iterator[list[MisbehavingServer]]:
-    three = [MisbehavingServer(answer=written, models={"data": [{"id": "m", "max_model_len": 512}]}) for _ in range(3)]
+    three = [MisbehavingServer(answer=written, models=MODELS) for _ in range(3)]
     for server in three:
         loop.run(server.__aenter__())
         server.always = slow(0.01)
@@ -39,6 +30,20 @@ def servers(loop: Loop) -> Iterator[list[MisbehavingServer]]:
 
 def engines(servers: list[MisbehavingServer]) -> list[str]:
     return [word for server in servers for word in ("--engine", server.url)]
+
+
+def dying(answers: int) -> Behaviour:
+    """Some answers, late; with the next request the server is gone."""
+    ending: list[asyncio.Task[None]] = []
+
+    async def behave(server: MisbehavingServer, writer: asyncio.StreamWriter, body: Body) -> None:
+        nonlocal answers
+        if (answers := answers - 1) < 0:
+            ending.append(asyncio.ensure_future(server.stop()))  # it cuts this very connection
+            await asyncio.Event().wait()
+        await slow(0.01)(server, writer, body)
+
+    return behave
 
 
 def test_three_servers_make_the_rows_of_one_though_one_of_them_fails(
@@ -60,18 +65,97 @@ def test_three_servers_make_the_rows_of_one_though_one_of_them_fails(
     assert "servers" not in json.loads((tmp_path / "one/run.json").read_text())
 
 
-def test_scores_of_several_servers_are_those_of_one(servers: list[MisbehavingServer], tmp_path: Path) -> None:
+def test_scores_of_several_servers_are_those_of_one_though_one_of_them_dies(
+    servers: list[MisbehavingServer], tmp_path: Path
+) -> None:
     texts = [{"text": f"number {number} of many"} for number in range(40)]
     urls = tmp_path / "servers.txt"
     urls.write_text("".join(f"{server.url}\n" for server in servers))
     scored = []
     for name, engine in (("one", servers[0].url), ("three", str(urls))):
+        servers[2].always = dying(5)
         with synth.load(MODEL, engine=engine) as model:
             scored.append(synth.score_tokens(model, texts, output=tmp_path / name))
     assert [row["logprobs"] for row in scored[0]] == [row["logprobs"] for row in scored[1]]
     assert {row["scorer"].split()[0] for row in scored[1]} == {f"{MODEL}@servers"}
     record = json.loads((tmp_path / "three/run.json").read_text())
     assert len(record["servers"]) == 3 and sum(server["requests"] for server in record["servers"]) == 40
+    assert record["servers"][2]["requests"] <= 5 and record["servers"][2]["state"] != "well"
+
+
+def test_an_evaluation_on_several_servers_is_that_on_one_though_one_of_them_dies(
+    here: Here, servers: list[MisbehavingServer], tmp_path: Path
+) -> None:
+    items = [{"prompt": f"Say {word} {n}", "reference": word, "verifier": "exact"} for n in range(8) for word in WORDS]
+    (tmp_path / "words.jsonl").write_text("\n".join(map(json.dumps, items)))
+    command = ("eval", tmp_path / "words.jsonl", "--model", f"m={MODEL}", "--concurrency", "12", "--max-tokens", "40")
+    one = here(*command, "--engine", servers[0].url, "-o", tmp_path / "one")
+    assert one.returncode == 0, one.stderr
+    servers[1].always = dying(5)
+    two = here(*command, *engines(servers[:2]), "-o", tmp_path / "two")
+    assert two.returncode == 0, two.stderr
+    assert any(servers[1].url in line and "it is left out" in line for line in two.stderr.splitlines())
+    rows = [load_from_disk(str(tmp_path / name / "answers/m")).to_list() for name in ("one", "two")]
+    assert rows[0] == rows[1] and len(rows[0]) == len(items)
+    assert one.stdout == two.stdout
+    record = json.loads((tmp_path / "two/answers/m/run.json").read_text())
+    assert record["servers"][1]["requests"] <= 5 and record["servers"][0]["requests"] >= len(items) - 5
+
+
+def started(port: int) -> Command:
+    """The process of a server that answers on a port."""
+    server = Command(port, 0.05, program=serve)
+    server.start()
+    while True:
+        assert server.is_alive(), server.said
+        try:
+            socket.create_connection(("127.0.0.1", port)).close()
+            return server
+        except OSError:
+            time.sleep(0.01)
+
+
+def test_processes_of_servers_are_killed_and_started_again_in_the_middle_of_a_run(
+    here: Here, servers: list[MisbehavingServer], tmp_path: Path
+) -> None:
+    """Each in turn, at moments of the run, once both at once: it waits for one, and goes on."""
+    command = ("sample", "--model", MODEL, "-n", "150", "--length", "60", "--stop-at-end", "--concurrency", "4")
+    assert here(*command, "--engine", servers[0].url, "-o", tmp_path / "whole").returncode == 0
+    ports = [free_port(), free_port()]
+    urls = [word for port in ports for word in ("--engine", f"http://127.0.0.1:{port}")]
+    journal = tmp_path / "killed/journal.jsonl"
+    running = {port: started(port) for port in ports}
+
+    def kill(port: int) -> None:
+        running.pop(port).__exit__()
+
+    try:
+        with Command(*command, *urls, "-o", tmp_path / "killed") as run:
+
+            def until(rows: int) -> None:
+                while run.is_alive() and not (journal.exists() and journal.read_bytes().count(b"\n") >= rows):
+                    time.sleep(0.01)
+                assert run.is_alive(), run.said
+
+            until(10)
+            kill(ports[0])
+            until(40)
+            kill(ports[1])
+            running[ports[0]] = started(ports[0])
+            until(80)
+            running[ports[1]] = started(ports[1])
+            kill(ports[0])
+            assert run.wait() == 0, run.said
+    finally:
+        for port in list(running):
+            kill(port)
+    rows = [load_from_disk(str(tmp_path / name)).to_list() for name in ("whole", "killed")]
+    assert rows[0] == rows[1] and len(rows[0]) == 150
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        return int(free.getsockname()[1])
 
 
 @pytest.mark.parametrize(
