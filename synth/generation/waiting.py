@@ -32,11 +32,6 @@ class Waiting:
         """How many wait."""
         return len(self._here) + len(self._there)
 
-    @property
-    def in_memory(self) -> int:
-        """How many of them are in memory."""
-        return len(self._here)
-
     def put(self, index: int, outcome: Outcome) -> None:
         """Have one wait.
 

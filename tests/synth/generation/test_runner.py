@@ -180,7 +180,7 @@ def test_rows_that_wait_for_a_slow_one_are_bounded_and_most_of_them_on_disk(tmp_
         while run.in_flight > 1:
             await asyncio.sleep(0)
         assert started == AHEAD * concurrency and run.finished == started - 1
-        assert run._waiting.in_memory == HELD * concurrency
+        assert len(run._waiting._here) == HELD * concurrency
         release.set()
         await task
 
