@@ -169,7 +169,7 @@ class Lab:
             device="cpu",
             seed=seed,
         )
-        return training.path
+        return Path(training)
 
     def scores(self, arms: Sequence[Arm], seed: int) -> list[Row]:
         """What the hybrid model and those that the arms make of it can do, in both modes."""

@@ -1,9 +1,10 @@
 """`synth.merge`: interpolation between the weights before and after training."""
 
 import os
-from pathlib import Path
 
-from synth.data.destination import check_here
+from synth.data.destination import check_directory
+from synth.data.output import Output
+from synth.data.store.path import path_at
 from synth.generation.models import ModelName
 from synth.progress import Progress
 from synth.training.merge import Merged, merged_before
@@ -30,7 +31,8 @@ def merge(
     Args:
         base: the model before training, a directory or a Hub id.
         tuned: the model after it, of the same family.
-        output: the directory for the merged model, which appears whole; not there yet, or with this very merge.
+        output: the directory for the merged model, here or elsewhere (`s3://bucket/model`), which appears whole; not
+            there yet, or with this very merge.
         ratio: how much of `tuned` (or of the chat vector); by default 0.5, and 1 with `add`.
         add: add what made this chat model of `base` to `tuned`: a chat vector.
         progress: is told what was merged.
@@ -39,14 +41,18 @@ def merge(
         UsageError: a model cannot be found, holds no safetensors, or they are not of one family; the output exists.
         RunError: the disk is full.
     """
-    check_here(os.fspath(output), "the merged model")
+    place = Output(os.fspath(output))
+    check_directory(str(place.path), "the merged model")
     share = ratio if ratio is not None else 0.5 if add is None else 1.0
     chat = None if add is None else os.fspath(add)
-    if merged := merged_before(Path(output), os.fspath(base), os.fspath(tuned), share, chat):
-        progress.say(f"{output} already holds this merge")
+    there = path_at(str(place.path))
+    if merged := merged_before(there, os.fspath(base), os.fspath(tuned), share, chat):
+        progress.say(f"{place.called} already holds this merge")
         return merged
-    merged = merge_weights(os.fspath(base), os.fspath(tuned), Path(output), ratio=share, add=chat)
-    progress.say(f"{merged.tensors:,} tensors merged → {output}")
+    with place.made(force=False) as folder:
+        merged = merge_weights(os.fspath(base), os.fspath(tuned), folder, ratio=share, add=chat)
+    merged.path = there
+    progress.say(f"{merged.tensors:,} tensors merged → {place.called}")
     for name in merged.kept:
         progress.say(f"  {name} is left as {tuned} has it")
     return merged

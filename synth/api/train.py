@@ -10,7 +10,9 @@ from synth.api.places import Source, several, source_at
 from synth.api.replaying import replay_at, replay_settings
 from synth.api.rewards import rewards
 from synth.api.training import Training
-from synth.data.destination import check_here
+from synth.data.destination import check_directory
+from synth.data.store.address import is_address, shown
+from synth.data.store.path import path_at
 from synth.engines.loading import remote_code
 from synth.engines.open import check_device
 from synth.errors import UsageError
@@ -132,7 +134,8 @@ def train(
     Args:
         source: the rows.
         model: the model to begin with, a directory or a Hub id.
-        output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`.
+        output: the directory for the trained model, an adapter merged into it; needed but for `dry_run`. Elsewhere
+            (`s3://bucket/tuned`) checkpoints are carried to as they are made.
         method: sft learns what rows say; dpo, ipo and simpo learn to prefer `chosen` to `rejected` (rows of preference
             pairs); distil answers the rows' prompts and learns a teacher's distribution at each token; grpo answers
             each prompt several times and learns what was rewarded more. All but the first run on TRL
@@ -330,7 +333,7 @@ def train(
     if keep is not None and not suites:
         raise UsageError("`keep` is a share up to 100% of what `suites` measures: give both")
     progress = progress if is_first_process() else SILENT
-    job.refuse_early(place, evaluates=bool(suites or new_suites))
+    job.refuse_early(None if place is None else path_at(place), evaluates=bool(suites or new_suites))
     if beside is not None:
         drawing = fresh_drawing(name, beside, seed, device, trust_remote_code=trust_remote_code)
         job = replace(job, drawing=drawing)
@@ -373,16 +376,22 @@ def train(
         plan = plan_job(job, rows, size)
         if place is not None:
             run_job(job, rows, plan.memory, place, progress=progress)
-    return Training(plan, place)
+    return Training(plan, None if place is None else path_at(place))
 
 
-def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> Path | None:
+def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> str | None:
     if dry_run:
         return None
     if output is None:
         raise UsageError("say where the model goes: `output` DIR (or `dry_run`)")
-    check_here(os.fspath(output), "the trained model")
-    return Path(output)
+    place = os.fspath(output)
+    check_directory(place, "the trained model")
+    if is_address(place) and processes() > 1:
+        raise UsageError(
+            f"`output` {shown(place)}: {processes()} processes train in one directory, of this machine or of a disk "
+            "that all see; give that, and copy the model there when it is done"
+        )
+    return place
 
 
 def _rewarding(method: MethodSettings) -> Reward:

@@ -3,10 +3,10 @@
 import json
 import os
 from functools import cached_property
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from synth.data.run.record import RunRecord, read_record
+from synth.data.store.path import File, name_of
 from synth.errors import UsageError
 
 if TYPE_CHECKING:
@@ -23,14 +23,14 @@ class Training:
         plan: rows by source, steps, tokens, and examples of what has loss.
     """
 
-    def __init__(self, plan: "TrainingPlan", path: Path | None) -> None:
+    def __init__(self, plan: "TrainingPlan", path: File | None) -> None:
         """Of what is planned, and of the directory that holds the model; None after a dry run."""
         self.plan = plan
         self._path = path
 
     @property
-    def path(self) -> Path:
-        """The directory of the trained model, as `save_pretrained` writes it.
+    def path(self) -> File:
+        """The directory of the trained model, as `save_pretrained` writes it; elsewhere what stands for it there.
 
         Raises:
             UsageError: there is none: it was a dry run.
@@ -40,7 +40,7 @@ class Training:
         return self._path
 
     def __fspath__(self) -> str:
-        return str(self.path)
+        return name_of(self.path)
 
     def __str__(self) -> str:
         return str(self.path) if self._path is not None else repr(self)

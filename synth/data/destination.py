@@ -6,7 +6,6 @@ A suffix of letters alone names a format; `model-v1.5` has none.
 from collections.abc import Sequence
 from pathlib import Path
 
-from synth.data.store.address import is_address, shown
 from synth.errors import UsageError
 
 ROWS = (".jsonl", ".parquet", ".arrow")
@@ -43,17 +42,6 @@ def check_directory(output: str, holds: str) -> None:
         raise UsageError(f"{output} is a file; give `output` a directory")
     if not _fits(output, ()):
         raise UsageError(f"`output` {output}: {holds} goes into a directory; give a name without {Path(output).suffix}")
-
-
-def check_here(output: str, holds: str) -> None:
-    """Check that the name of a directory is of this machine, for what is not carried elsewhere.
-
-    Raises:
-        UsageError: it is an address, or as for `check_directory`.
-    """
-    if is_address(output):
-        raise UsageError(f"`output` {shown(output)}: {holds} is written on this machine; copy it there when it is done")
-    check_directory(output, holds)
 
 
 def check_page(output: str) -> None:

@@ -21,6 +21,8 @@ from typing import Any, Self
 
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RunRecord, read_record, refuse_changed, refuse_foreign
+from synth.data.run.store import HERE, Store
+from synth.data.store.path import File
 from synth.data.write import replace_text
 from synth.errors import UsageError
 
@@ -31,6 +33,8 @@ _OURS = {*UNDER_WAY, "run.json", "log.jsonl", "rejected.jsonl", "curve.svg", "cu
 
 class TrainingFolder:
     """The output directory of one training run. One process writes it; the others only read.
+
+    Where its place is elsewhere, it is a copy of that, which a store is kept after.
 
     Nothing is written, and nothing of an earlier run removed, before the first step is taken: a run that fails before
     that leaves the directory as it found it, but for predictions of the reference model, which the next run takes over.
@@ -43,7 +47,9 @@ class TrainingFolder:
         stored: this run's predictions of the reference model, one of the directories in `reference`; None for none.
     """
 
-    def __init__(self, path: Path, record: RunRecord, *, restart: bool = False, writes: bool = True) -> None:
+    def __init__(
+        self, path: Path, record: RunRecord, *, restart: bool = False, writes: bool = True, store: Store = HERE
+    ) -> None:
         """Begin a run, or continue the one that is there.
 
         Args:
@@ -51,11 +57,12 @@ class TrainingFolder:
             record: of a run that has not begun.
             restart: throw away what an earlier run left there, once the first step of this one is taken.
             writes: whether this process writes.
+            store: is kept after the directory, where that is the copy of one elsewhere.
 
         Raises:
             UsageError: the path holds something else, a run with other settings, or a run that is under way.
         """
-        self.path, self.writes = path, writes
+        self.path, self.writes, self._store = path, writes, store
         self.record = replace(record, settings=json.loads(json.dumps(record.settings)))
         self.finished = self.begun = False
         self.log: list[dict[str, Any]] = []
@@ -103,6 +110,16 @@ class TrainingFolder:
         if self.writes:
             _clear(self.path, self.stored, everything=self._restart)
         self._write()
+        self._store.settle()
+
+    def landed(self) -> None:
+        """A checkpoint is whole: where the directory is elsewhere, it is carried there while training goes on.
+
+        Raises:
+            RunError: the store failed when the one before was carried.
+        """
+        self._store.caught_up()
+        self._store.landed()
 
     def _write(self) -> None:
         if not self.writes:
@@ -129,7 +146,7 @@ class TrainingFolder:
 
     def whole_checkpoints(self) -> list[Path]:
         """All whole checkpoints of this run, the last one last."""
-        return _whole_checkpoints(self.path) if self.begun else []
+        return [self.checkpoints / name for name in _whole_checkpoints(self.path)] if self.begun else []
 
     @property
     def kept(self) -> str:
@@ -138,7 +155,7 @@ class TrainingFolder:
         return f"Kept: {' and '.join(map(str, there))}" if there else "No checkpoint had been made yet"
 
     @staticmethod
-    def steps_of(checkpoint: Path) -> int:
+    def steps_of(checkpoint: File) -> int:
         """The step a checkpoint was made after."""
         return int(checkpoint.name.rpartition("-")[2])
 
@@ -177,6 +194,9 @@ class TrainingFolder:
             saved: a directory in this one that holds the model's files.
             card: the model card.
             finished: the time, as the record has it.
+
+        Raises:
+            RunError: the directory is elsewhere, and cannot be carried there; it is kept here.
         """
         self.begin()
         for item in saved.iterdir():
@@ -192,6 +212,7 @@ class TrainingFolder:
         shutil.rmtree(self.checkpoints, ignore_errors=True)
         shutil.rmtree(self.reference, ignore_errors=True)
         self.finished = True
+        self._store.settle()
 
     def __enter__(self) -> Self:
         return self
@@ -209,7 +230,7 @@ class TrainingFolder:
         unlock_directory(self.path, self._lock)
 
 
-def earlier_run(path: Path) -> RunRecord | None:
+def earlier_run(path: File) -> RunRecord | None:
     """The record of the run in a directory if there is anything of it to go on with: its model, or a checkpoint.
 
     Raises:
@@ -221,13 +242,14 @@ def earlier_run(path: Path) -> RunRecord | None:
     return record
 
 
-def refuse_other_settings(path: Path, settings: Mapping[str, Any]) -> None:
+def refuse_other_settings(path: File, settings: Mapping[str, Any]) -> None:
     """Refuse to go on with a run of other settings, as far as `settings` are known yet: before anything is loaded.
 
     Raises:
         UsageError: they differ, or the directory holds something else.
     """
-    refuse_foreign(path, _is_ours, "training run")
+    if isinstance(path, Path):  # what is elsewhere is looked at as its copy here is begun
+        refuse_foreign(path, _is_ours, "training run")
     if (earlier := earlier_run(path)) is not None:
         now = replace(earlier, command="train", settings=json.loads(json.dumps(settings)))
         known = {name: value for name, value in earlier.settings.items() if name in settings}
@@ -239,17 +261,19 @@ def _is_ours(name: str) -> bool:
     return name in _OURS or (name.startswith(".") and name.endswith(".tmp"))
 
 
-def _whole_checkpoints(path: Path) -> list[Path]:
-    checkpoints = sorted((path / "checkpoints").glob("checkpoint-*"), key=TrainingFolder.steps_of)
-    return [checkpoint for checkpoint in checkpoints if _is_whole(checkpoint)]
+def _whole_checkpoints(path: File) -> list[str]:
+    """The names of the whole checkpoints of a run, the last one last."""
+    folder = path / "checkpoints"
+    found = [item for item in folder.iterdir() if item.name.startswith("checkpoint-")] if folder.is_dir() else []
+    return [item.name for item in sorted(found, key=TrainingFolder.steps_of) if _is_whole(item)]
 
 
-def _is_whole(checkpoint: Path) -> bool:
+def _is_whole(checkpoint: File) -> bool:
     """Whether a checkpoint was written to its end: Trainer writes the state last."""
     state = checkpoint / "trainer_state.json"
     try:
         return state.is_file() and "global_step" in json.loads(state.read_text(encoding="utf-8"))
-    except (OSError, ValueError, TypeError, RecursionError):
+    except (OSError, ValueError, TypeError, RecursionError, UsageError):
         return False
 
 

@@ -22,6 +22,7 @@ from synth.data.run.invocation import command_line
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.store.address import is_address
+from synth.data.store.path import File, name_of
 from synth.engines.loading import locate
 from synth.engines.open import model_revision
 from synth.errors import RunError, UsageError
@@ -44,17 +45,17 @@ class Merged:
     """A merged model; it can be given wherever a function of `synth` takes the name of a model.
 
     Attributes:
-        path: its directory.
+        path: its directory; elsewhere what stands for it there.
         tensors: how many tensors are merged.
         kept: the names of those that are taken from the tuned model as they are.
     """
 
-    path: Path
+    path: File
     tensors: int = 0
     kept: list[str] = field(default_factory=list)
 
     def __fspath__(self) -> str:
-        return str(self.path)
+        return name_of(self.path)
 
     def __str__(self) -> str:
         return str(self.path)
@@ -103,6 +104,7 @@ def merge(
         for shard in dict.fromkeys(weights[1].values()):
             _merge_shard(shard, weights, ratio, fresh / shard.name, merged)
         facts: dict[str, Any] = {"base": base, "tuned": tuned, "add": add, "ratio": ratio, "kept": merged.kept}
+        facts["tensors"] = merged.tensors
         facts["revisions"] = {name: model_revision(str(folder)) for name, folder in zip(names, folders, strict=True)}
         record = {"command": "merge", "command_line": command_line(), "settings": facts, "model": tuned}
         (fresh / "run.json").write_text(json.dumps(record, indent=2) + "\n")
@@ -159,7 +161,7 @@ def _card(facts: dict[str, Any], merged: Merged) -> str:
     )
 
 
-def is_merge_of(merged: Path, base: str, tuned: str, ratio: float, add: str | None = None) -> bool:
+def is_merge_of(merged: File, base: str, tuned: str, ratio: float, add: str | None = None) -> bool:
     """Whether a directory holds the merge of these very models (their weights, not their names) at a ratio.
 
     Raises:
@@ -176,7 +178,7 @@ def is_merge_of(merged: Path, base: str, tuned: str, ratio: float, add: str | No
     return bool(kind == (ratio, now))
 
 
-def merged_before(output: Path, base: str, tuned: str, ratio: float, add: str | None) -> Merged | None:
+def merged_before(output: File, base: str, tuned: str, ratio: float, add: str | None) -> Merged | None:
     """The merge of these models that a directory holds; None where it holds something else.
 
     Raises:
@@ -184,8 +186,11 @@ def merged_before(output: Path, base: str, tuned: str, ratio: float, add: str | 
     """
     if not (output / "run.json").is_file() or not is_merge_of(output, base, tuned, ratio, add):
         return None
-    kept = json.loads((output / "run.json").read_text(encoding="utf-8"))["settings"].get("kept", [])
-    return Merged(output, len(_weights(output, str(output))) - len(kept), kept)
+    settings = json.loads((output / "run.json").read_text(encoding="utf-8"))["settings"]
+    kept, tensors = settings.get("kept", []), settings.get("tensors")
+    if tensors is None and isinstance(output, Path):  # an earlier release did not say
+        tensors = len(_weights(output, str(output))) - len(kept)
+    return Merged(output, int(tensors or 0), kept)
 
 
 def _merge_shard(shard: Path, weights: list[dict[str, Path]], ratio: float, target: Path, into: Merged) -> None:

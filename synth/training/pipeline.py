@@ -8,9 +8,12 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from synth.data.files.memory import called
 from synth.data.row import UNVERIFIED
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
+from synth.data.store.copy import worked_on
+from synth.data.store.path import File
 from synth.engines.open import choose_engine, engine_entry, model_revision
 from synth.errors import Stopped, UsageError
 from synth.methods.drawing import Drawer, Drawing
@@ -65,7 +68,7 @@ class TrainingJob:
         own = {} if self.method is None else self.method.record()
         return self.settings.record() | asdict(self.trained) | asdict(self.rows) | own
 
-    def refuse_early(self, output: Path | None, *, evaluates: bool = False) -> None:
+    def refuse_early(self, output: File | None, *, evaluates: bool = False) -> None:
         """Check what can be checked before anything is read: another run in the output, a damaged adapter file.
 
         Args:
@@ -192,7 +195,7 @@ def run_job(
     job: TrainingJob,
     source: TrainingInput,
     memory: "Fit",
-    output: Path,
+    output: str,
     *,
     progress: Progress = Progress(),  # noqa: B008
 ) -> None:
@@ -202,7 +205,7 @@ def run_job(
         job: what is asked for.
         source: the rows.
         memory: what it takes.
-        output: where the trained model goes.
+        output: where the trained model goes: a directory, here or elsewhere.
         progress: is told how it goes.
 
     Raises:
@@ -216,9 +219,13 @@ def run_job(
         progress = SILENT
     check_states(job.model, memory)
     record = job.record(source)
-    with TrainingFolder(output, record, restart=job.restart, writes=is_first_process()) as folder:
+    said, writes = called(output), is_first_process()
+    with (
+        worked_on(output, restart=job.restart) as (place, store),
+        TrainingFolder(place, record, restart=job.restart, writes=writes, store=store) as folder,
+    ):
         if folder.finished:
-            progress.say(f"{output} already holds the trained model")
+            progress.say(f"{said} already holds the trained model")
             return
         folder.reject(source.rows.rejected)
         _say_rows(source.rows, job.settings, progress)
@@ -226,7 +233,7 @@ def run_job(
         if not memory.fits:
             progress.say(f"this is more than there is. {memory.advice}".rstrip(". "))
         steps = _train(job, source, folder, progress)
-        progress.say(f"{output} holds the trained model: {steps:,} steps, {clock(folder.record.seconds)}")
+        progress.say(f"{said} holds the trained model: {steps:,} steps, {clock(folder.record.seconds)}")
         if source.rows.untrained and source.rows.note:
             progress.say(source.rows.note)
 

@@ -107,6 +107,10 @@ class Watch(TrainerCallback):  # type: ignore[misc] # transformers is not typed
             saves = saves or floor is None
         control.should_save = saves
 
+    def on_save(self, args: TrainingArguments, state: Any, control: Any, **_: Any) -> None:
+        """Have the checkpoint carried to where the run is, if that is elsewhere."""
+        self._folder.landed()
+
     def _settle(self, state: Any, *, all_of_them: bool) -> None:
         """Log the steps that are known to be good: all, or all but this one, which may still be under way."""
         for entry in self._trainer.settled(all_of_them=all_of_them):

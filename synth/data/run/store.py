@@ -12,6 +12,10 @@ class Store(Protocol):
         """Shards have landed: have them carried, meanwhile. Raises RunError where an earlier time failed."""
         ...
 
+    def caught_up(self) -> None:
+        """Wait until what had landed before is carried."""
+        ...
+
     def settle(self) -> None:
         """Carry all there is now. Raises RunError where that fails."""
         ...
@@ -26,6 +30,9 @@ class Here:
 
     def landed(self) -> None:
         """Nothing to do."""
+
+    def caught_up(self) -> None:
+        """Nothing to wait for."""
 
     def settle(self) -> None:
         """Nothing to do."""

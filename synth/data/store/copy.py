@@ -15,7 +15,6 @@ store: where it is none that was carried from here, the copy is out of date and 
 Once a run is complete and carried, the copy is removed.
 """
 
-import json
 import secrets
 import shutil
 import threading
@@ -25,9 +24,12 @@ from pathlib import Path, PurePosixPath
 
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RECORDS
-from synth.data.store.address import opened, reason, shown
+from synth.data.run.store import HERE, Store
+from synth.data.store.address import here, is_address, opened, reason, shown
 from synth.data.store.cache import home
-from synth.data.store.carrier import Carrier, digest, left_over
+from synth.data.store.carrier import Carrier, left_over
+from synth.data.store.carrying import Carrying, digest
+from synth.data.store.folder_carrier import FolderCarrier
 from synth.data.store.owner import NAME as OWNER
 from synth.data.store.owner import Owner
 from synth.data.store.path import StoredPath
@@ -62,16 +64,38 @@ def _cached() -> Path:
     return home() / "stores"
 
 
+@contextmanager
+def worked_on(output: str, *, restart: bool) -> Iterator[tuple[Path, Store]]:
+    """The directory of this machine that a training works in, and the store that is kept after it.
+
+    Args:
+        output: where it belongs, here or elsewhere.
+        restart: whether what is there is to be replaced.
+
+    Raises:
+        UsageError: it is elsewhere, and cannot be written or is another's.
+        RunError: it is elsewhere, and could not be carried there; what is kept says the message.
+    """
+    if not is_address(output):
+        yield Path(here(output)), HERE
+        return
+    copy = WorkingCopy(output, PurePosixPath(output).name, training=True)
+    with copy.used():
+        copy.begin(restart=restart)
+        yield working_place(output), copy
+
+
 class WorkingCopy:
     """The copy of one run's output, kept in the store as a `synth.data.run.store.Store`."""
 
-    def __init__(self, address: str, run: str, others: tuple[str, ...] = ()) -> None:
+    def __init__(self, address: str, run: str, others: tuple[str, ...] = (), *, training: bool = False) -> None:
         """Of an output.
 
         Args:
             address: of the output.
             run: the name of the directory that holds the run: that of the output itself, or of one beside a file.
             others: names of the files beside it that the run makes in the end; the first is the output.
+            training: whether it is a training's, with a model and checkpoints, not one of rows.
 
         Raises:
             UsageError: nothing can be written there.
@@ -83,11 +107,15 @@ class WorkingCopy:
         self._run, self._others = run, others
         self._state = self._here.with_name(f".{self._here.name}.carried")
         root = path.rstrip("/").rpartition("/")[0]
-        self._carrier = Carrier(fs, root, self._here.parent, run, others, self._state / "state.json")
+        place = fs, root, self._here.parent, run
+        self._carrier: Carrying = (
+            FolderCarrier(*place, self._state) if training else Carrier(*place, others, self._state)
+        )
         self._owner = Owner(fs, self._carrier.path(f"{run}/{OWNER}"), str(self._there))
         self._lock: int | None = None
         self._carrying = threading.Lock()
-        self._due, self._over = threading.Event(), threading.Event()
+        self._due, self._over, self._idle = threading.Event(), threading.Event(), threading.Event()
+        self._idle.set()
         self._failure: RunError | None = None
         self._wrote = False
 
@@ -124,11 +152,16 @@ class WorkingCopy:
         Raises:
             UsageError: another run writes there, something else is there, or the store cannot be reached.
         """
-        self._state.mkdir(parents=True, exist_ok=True)
         try:
+            self._state.mkdir(parents=True, exist_ok=True)
             self._lock = lock_directory(self._state)
         except UsageError as error:
             raise self._owner.refusal() from error
+        except OSError as error:
+            raise UsageError(
+                f"cannot work on {self._there} in {self._state.parent}: {error.strerror or error}. Mend that, or set "
+                "XDG_CACHE_HOME to another folder"
+            ) from error
         self._refuse_foreign(restart)
         try:
             self._owner.token = self._carrier.remembered() or secrets.token_hex(16)
@@ -151,7 +184,12 @@ class WorkingCopy:
         failure, self._failure = self._failure, None
         if failure is not None:
             raise failure
+        self._idle.clear()
         self._due.set()
+
+    def caught_up(self) -> None:
+        """Wait until what had landed is carried: a slow store is not to lag behind for ever."""
+        self._idle.wait()
 
     def settle(self) -> None:
         """Carry all there is.
@@ -161,7 +199,10 @@ class WorkingCopy:
         """
         self._wrote = True
         self._due.clear()
-        self._carry(remove=True)
+        try:
+            self._carry(remove=True)
+        finally:
+            self._idle.set()
 
     def elsewhere(self, file: Path) -> StoredPath:
         """A file of the copy, in the store."""
@@ -188,11 +229,12 @@ class WorkingCopy:
     def _bring_up_to_date(self, restart: bool) -> None:
         """Throw the copy away where it is not what the store's record is of, and fetch that."""
         carrier = self._carrier
+        carrier.replaces = restart
         records = carrier.look()
         found = [digest(content) for content in records.values()]
         here = any((self._here.parent / self._run / name).is_file() for name in RECORDS)
         known = any(one in (*carrier.records, carrier.coming) for one in found) or not (found or carrier.records)
-        torn = [name for name, content in records.items() if not _is_whole(content)]
+        torn = [name for name, content in records.items() if carrier.torn(content)]
         if here:  # one that was cut short says nothing of whose it is: what is here is kept, and carried anew
             known = known or bool(torn)
             carrier.carried |= {f"{self._run}/{name}": "?" for name in torn}
@@ -203,7 +245,7 @@ class WorkingCopy:
         elif not restart:
             self._wrote = True  # it may have been killed after it was complete and before it was carried
         carrier.records, carrier.coming = found, None
-        carrier.remember(self._owner)
+        carrier.remember_all(self._owner)
 
     def _carry_when_due(self) -> None:
         while self._due.wait() and not self._over.is_set():
@@ -212,6 +254,8 @@ class WorkingCopy:
                 self._carry(remove=False)
             except RunError as error:
                 self._failure = error
+            if not self._due.is_set():
+                self._idle.set()
 
     def _carry(self, *, remove: bool) -> None:
         with self._carrying:
@@ -222,7 +266,7 @@ class WorkingCopy:
                 raise
             except Exception as error:
                 raise RunError(
-                    f"cannot carry rows to {self._there}: {reason(error)}. What was finished is kept in "
+                    f"cannot carry it to {self._there}: {reason(error)}. What was finished is kept in "
                     f"{self._here.parent / self._run}: once that is mended, run this again (without `restart`) to go on"
                 ) from error
 
@@ -248,7 +292,7 @@ class WorkingCopy:
         if done:
             self._remove()
         if done or not (self._here.parent / self._run).exists():
-            (self._state / "state.json").unlink(missing_ok=True)
+            self._carrier.forget()
         if self._lock is not None:
             unlock_directory(self._state, self._lock)
         for folder in self._here.parents:
@@ -267,10 +311,3 @@ class WorkingCopy:
                 shutil.rmtree(place)
             else:
                 place.unlink(missing_ok=True)
-
-
-def _is_whole(record: bytes) -> bool:
-    try:
-        return isinstance(json.loads(record), dict)
-    except ValueError:
-        return False

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path, PurePosixPath
 
 from synth.data.store.cache import home
-from synth.data.store.carrier import digest
+from synth.data.store.carrying import digest
 from synth.data.store.path import StoredPath, path_at
 from synth.errors import RunError, UsageError
 

@@ -93,7 +93,7 @@ def test_a_stopped_training_is_gone_on_with(tmp_path: Path, monkeypatch: pytest.
 def test_a_run_of_an_earlier_release_is_gone_on_with(tmp_path: Path) -> None:
     """Its settings had other names."""
     done = synth.train(ROWS, MODEL, output=tmp_path / "out", steps=1, **FAST)
-    file = done.path / "run.json"
+    file = tmp_path / "out" / "run.json"
     record = json.loads(file.read_text())
     earlier = {"tokens_per_batch": "batch_tokens", "gradient_accumulation_steps": "accumulate", "kl_coef": "kl"}
     earlier |= {"max_grad_norm": "clip", "lm_loss_coef": "lm_loss", "kl_sources": "kl_on"}

@@ -34,7 +34,7 @@ print("finished", flush=True)
 """
 
 
-def folder_of(path: Path, rate: float = 1, **options: bool) -> TrainingFolder:
+def folder_of(path: Path, rate: float = 1, **options: Any) -> TrainingFolder:
     return TrainingFolder(path, RunRecord("train", {"learning_rate": rate}), **options)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from synth.data.run import shards
-from synth.data.store import address, carrier, owner
+from synth.data.store import address, carrying, owner
 from tests.synth.data.store.writing import machine
 
 STORES = Path(sys.prefix, "stores")
@@ -96,6 +96,6 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], object]
         step()
         return ask(work)
 
-    monkeypatch.setattr(carrier, "retried", counted)
+    monkeypatch.setattr(carrying, "retried", counted)
     monkeypatch.setattr(os, "replace", counted_rename)
     yield done

@@ -19,7 +19,7 @@ from synth.data.row import BASE
 from synth.data.run.directory import RunDirectory
 from synth.data.run.invocation import command_line, remember
 from synth.data.run.record import RunRecord, read_record
-from synth.data.store import address, cache, carrier, owner
+from synth.data.store import address, cache, carrying, owner
 from synth.data.store.path import path_at
 from synth.errors import RunError, UsageError
 from tests.conftest import Here
@@ -200,11 +200,11 @@ def test_a_store_that_fails_is_told_of_and_gone_on_with(
             raise OSError("503 slow down")
         return works(work)
 
-    monkeypatch.setattr(carrier, "retried", failing)
+    monkeypatch.setattr(carrying, "retried", failing)
     with pytest.raises(RunError) as error:
         whole_run(bucket)
     assert "503 slow down. What was finished is kept in" in str(error.value) and "run this again" in str(error.value)
-    monkeypatch.setattr(carrier, "retried", works)
+    monkeypatch.setattr(carrying, "retried", works)
     whole_run(bucket)
     assert ids(bucket) == expected(ROWS)
 
