@@ -77,3 +77,11 @@ def test_a_step_of_rloo_that_awaits(model: str, tmp_path: Path) -> None:
     trainer.train()
     assert {"rewards/task/mean", "rewards/repetition/mean"} <= trainer.state.log_history[0].keys()
     by_row.reward.close()
+
+
+def test_the_example(tmp_path: Path) -> None:
+    from samples.grpo_rewards import main
+
+    [logged, *_] = main(["--steps", "1", "--folder", str(tmp_path)])
+    assert logged["rewards/two_step/math"] <= logged["rewards/two_step/format"] <= 1.0
+    assert logged["rewards/two_step/math/unscorable"] == 0.0

@@ -1,0 +1,37 @@
+"""Hostile programs as completions: none is rewarded, none gets out (`bench_hostile.py` tries a thousand)."""
+
+from typing import Any
+
+import pytest
+
+import synth
+from filters.execution.sandbox import isolation_missing
+from filters.verdict import VerifierSettings
+from tests.benchmarks.hostile import PLACES, TESTS, Bait, attacks, program, some
+
+HONEST = "```python\ndef f(x):\n    return x * x\n```"
+
+
+def test_the_traps_work() -> None:
+    """What reaches for a bait gets it where nothing holds it back, wherever in the program it is."""
+    with Bait() as bait:
+        reaching = attacks(bait)
+        for name in ("a secret of the environment", "a file", "a listing", "a port", "an abstract socket"):
+            for place in set(PLACES) - {"at the end"}:
+                names: dict[str, Any] = {}
+                exec(program(reaching[f"reaches: {name}"], place), names)
+                assert names["f"](3) == 9, (name, place)
+        assert bait.taken()
+
+
+@pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
+def test_none_is_rewarded_and_none_gets_out() -> None:
+    reward = synth.rewards(VerifierSettings("code", time_limit=1, memory_limit=256))
+    with Bait() as bait:
+        given = [*some(bait, 70, greedy=False), ("takes: sleep", "import time\ntime.sleep(1000)")]
+        answers = [answer for _, text in given for answer in (text, HONEST)]
+        rewards = reward(["Square a number."] * len(answers), answers, tests=[TESTS] * len(answers))
+        assert not bait.taken()
+    reward.close()
+    assert [name for (name, _), value in zip(given, rewards[::2], strict=True) if value] == []
+    assert rewards[1::2] == [1.0] * len(given)  # each beside a hostile one
