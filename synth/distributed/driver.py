@@ -20,7 +20,8 @@ from synth.progress import Progress, clock
 from synth.stop import Stop
 
 TRIES = 3
-"""Times that a block may fail or end its actor before the run does; and that an actor may die before it is ready."""
+"""Times that a block may fail or end its actor, and be no further than before, until the run ends; and that an actor
+may die before it is ready."""
 PATIENCE = 60.0
 """Seconds without an actor that is ready after which the driver says what they wait for; and in which an actor that
 died has to be there again."""
@@ -105,7 +106,7 @@ class Driver:
     _workers: list[_Worker] = field(default_factory=list)
     _number: int = 0
     _again: list[int] = field(default_factory=list)
-    _tries: dict[int, int] = field(default_factory=dict)
+    _tries: dict[int, tuple[int, int]] = field(default_factory=dict)
     _makers: dict[int, _Worker] = field(default_factory=dict)
     _joined: list[int] = field(default_factory=list)
     _requests: int = 0
@@ -300,9 +301,14 @@ class Driver:
             self.progress.say(f"no actor is ready yet: each takes {CPUS} CPU and {self.team.gpus} GPUs, and {there}")
 
     def _failed(self, worker: _Worker, number: int, why: str) -> None:
-        """Have a block made again, and its actor start anew."""
-        self._tries[number] = self._tries.get(number, 0) + 1
-        if self._tries[number] == TRIES:
+        """Have a block made again, and its actor start anew.
+
+        Raises:
+            RunError: the block has failed `TRIES` times, and no row of it was finished between.
+        """
+        done, tries = self._tries.get(number, (0, 0))
+        self._tries[number] = done, tries = max(done, worker.done), 1 if worker.done > done else tries + 1
+        if tries == TRIES:
             raise RunError(f"block {number} failed {TRIES} times: {why}. What was finished is kept")
         self.progress.say(f"{why}; it starts anew, and block {number} goes on from its journal")
         heapq.heappush(self._again, number)

@@ -105,3 +105,19 @@ def test_an_actor_that_starts_anew_is_asked_again_for_a_while(driver: Driver) ->
     worker.since -= PATIENCE
     with pytest.raises(UsageError, match="an actor cannot start: the actor is restarting"):
         driver._take(worker, worker.task)
+
+
+def test_a_block_that_goes_on_between_may_fail_as_often_as_machines_do(driver: Driver) -> None:
+    """One that is no further than before may not."""
+    ready = SimpleNamespace(options=lambda **_: SimpleNamespace(remote=lambda call: "asked"))
+    worker = driver._workers[0]
+    worker.handle = SimpleNamespace(ready=ready)
+    driver.ray.kill = lambda handle, no_restart: None
+    for done in (1, 2, 2, 3, 3):
+        assert driver._next() == 1
+        worker.block, worker.done = 1, done
+        driver._take(worker, RunError("its engine died"))
+    assert driver._next() == 1
+    worker.block, worker.done = 1, 0
+    with pytest.raises(RunError, match=r"block 1 failed 3 times: actor 1: its engine died\. What was finished is kept"):
+        driver._take(worker, RunError("its engine died"))
