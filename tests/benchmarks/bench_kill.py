@@ -28,11 +28,13 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from glob import glob
 from pathlib import Path
 
 import psutil
 import pyarrow as pa
 
+JOURNAL = "journal.jsonl"
 LIBRARIES = Path(sys.prefix, "ray")
 SERVE = "import sys, tests.synth.engines.talking as talking; talking.serve(sys.argv[1:])"
 SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
@@ -190,7 +192,9 @@ def wait_for_rows(folders: list[Path], running: list[Process]) -> None:
     """Until one of them makes rows: a kill while all load their tokenizers would test nothing."""
 
     def sizes() -> list[int]:
-        return [sum(map(size, [folder, *folder.with_name(f"{folder.name}.blocks").glob("*")])) for folder in folders]
+        return [
+            sum(map(size, glob(f"{folder}/{JOURNAL}") + glob(f"{folder}.blocks/*/{JOURNAL}"))) for folder in folders
+        ]
 
     before = sizes()
     while all(child.poll() is None for child in running):
@@ -201,10 +205,10 @@ def wait_for_rows(folders: list[Path], running: list[Process]) -> None:
         before = list(map(min, now, before))  # rewritten where a shard has landed
 
 
-def size(run: Path) -> int:
-    """Bytes of the journal of a run."""
+def size(file: str) -> int:
+    """Bytes of a file that may have gone."""
     try:
-        return (run / "journal.jsonl").stat().st_size
+        return os.stat(file).st_size
     except FileNotFoundError:
         return 0
 
