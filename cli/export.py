@@ -30,6 +30,10 @@ def command(call: Call) -> None:
     to standard output. Tokens keep their masks: labels are -100 where nothing is learnt. Without --for all columns are
     copied, conversations as `messages`.
 
+    Trainers that draw answers themselves take tasks: for grpo, prime-rl, openrlhf and verl with the columns that the
+    verifier reads, which is their reward; for distillation the prompts alone; for sdft with the human answer, which
+    only the teacher sees. Rows whose own reference is not right by the verifier are left out, and counted.
+
     INPUT is a dataset directory, a .jsonl, .json, .parquet, .arrow or .csv file (or .jsonl.gz, .zst, .bz2), a folder of
     such files, a pattern in quotes, a Hub data set (org/name[/config][@revision][:split]), or standard input.
 
@@ -45,7 +49,9 @@ def command(call: Call) -> None:
       synth export masked --for trl -o for-trl
       synth export masked --for axolotl -o for-axolotl > axolotl.yaml
       synth export own --for llama-factory --as sharegpt -o for-llama-factory
-      synth export own/pairs --for trl -o for-dpo
+      synth export own/pairs --for dpo -o for-dpo
+      synth export gsm8k.jsonl --for grpo --verifier math -o for-grpo > grpo.py
+      synth export gsm8k.jsonl --for prime-rl --verifier math -o gsm8k-tasks > rl.toml
       synth export replay -o replay.jsonl
       synth export openai/gsm8k/main:train -o gsm8k
       synth export mbpp.jsonl --prompt-column text --reference-column code -o mbpp.parquet

@@ -1,12 +1,15 @@
 """`synth.export`: a data set as a trainer loads it, or in another format of files."""
 
+from filters.verdict import VerifierSettings
 from synth.api.dataset import Dataset
 from synth.api.places import Place, Source, output_at, source_at
+from synth.api.roles import VerifierChoice
 from synth.data.output import Output
 from synth.errors import UsageError
 from synth.exports.formats import OwnFormat
 from synth.exports.run import Selected, Written, copy_rows, export_for
 from synth.exports.trainers import OwnTrainer
+from synth.generation.inputs import verifier_for, verifier_of
 from synth.progress import Progress
 from synth.values import Limit, checked
 
@@ -38,6 +41,7 @@ def export(
     *,
     trainer: str | OwnTrainer | None = None,
     form: str | OwnFormat | None = None,
+    verifier: VerifierChoice = None,
     limit: Limit | None = None,
     prompt_column: str | None = None,
     reference_column: str | None = None,
@@ -55,8 +59,12 @@ def export(
             configuration. By default all columns are copied, conversations as `messages`.
         form: with `trainer`: the format of the rows: "tokens", "messages", "prompt-completion", "preference",
             "sharegpt" or "alpaca"; by default tokens if they are scored, preference if they are pairs, else messages.
-            Or a function of yours, also as "module:function": it takes a `pyarrow.RecordBatch` with the columns of ours
-            and returns the batch, or the list of dictionaries, that is written.
+            What is asked, without the answer, is "tasks" (for "grpo" and "prime-rl"), "prompts" ("distillation"),
+            "demonstrations" ("sdft"), "verl" or "openrlhf". Or a function of yours, also as "module:function": it takes
+            a `pyarrow.RecordBatch` with the columns of ours and returns the batch, or the list of dictionaries, that is
+            written.
+        verifier: of tasks: what rewards answers, as for `synth.verify`; by default what each row names. Rows whose own
+            reference it does not judge right are left out.
         limit: rows of the source to take.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the answer, likewise.
@@ -69,9 +77,13 @@ def export(
     """
     if trainer is None and form is not None:
         raise UsageError("`form` goes with `trainer`: name the trainer, or jsonl or parquet for files of your own")
+    settings = verifier if isinstance(verifier, VerifierSettings) else verifier_of(verifier)
+    if settings.name and trainer is None:
+        raise UsageError("`verifier` rewards answers to tasks: name the `trainer` that they are for")
+    judge = verifier_for(None, settings) or settings
     place = output_at(output)
     with source_at(source) as name:
-        selected = Selected(name, limit, prompt_column, reference_column)
+        selected = Selected(name, limit, prompt_column, reference_column, judge)
         if trainer is None:
             written = copy_rows(selected, place, force=force, progress=progress)
         else:

@@ -6,6 +6,7 @@ prompt-completion   two lists of messages: what precedes the last assistant turn
 preference          prompt, chosen, rejected: lists of messages (TRL's conversational preference data)
 sharegpt            conversations: list of {from, value}; thoughts are text within, calls are turns of function_call
 alpaca              instruction, input, output, system, history (LLaMA-Factory's names); thoughts are text within
+tasks, prompts, demonstrations, verl, openrlhf   what is asked, without the answer (`synth.exports.tasks`)
 module:function     a function of the user's, from a batch of rows to the batch, or the list of dictionaries, to write
 """
 
@@ -24,21 +25,25 @@ from synth.data.read import Rows
 from synth.data.row import MESSAGES, PAIRS, SCORES, Message
 from synth.errors import UsageError
 from synth.exports.parts import Losses, Style, in_style, in_style_of_pairs
+from synth.exports.tasks import KINDS, Kind, TaskReader, as_demonstrations, as_openrlhf, as_prompts, as_verl
 
 SHAREGPT_ROLES = {"user": "human", "assistant": "gpt", "tool": "observation"}
 
-Of = Literal["turns", "tokens", "pairs"]
-"""What the rows of a format are made of: conversations, tokens with labels, or two answers to one prompt."""
+Of = Literal["turns", "tokens", "pairs"] | Kind
+"""What the rows of a format are made of: conversations, tokens with labels, two answers to one prompt, or tasks."""
 
 NEEDS: dict[Of, tuple[str, ...]] = {
     "turns": ("messages",),
     "tokens": ("input_ids", "labels"),
     "pairs": ("chosen", "rejected"),
+    "tasks": ("messages",),
+    "prompts": ("messages",),
+    "demonstrations": ("messages",),
 }
 """The columns that rows are made of."""
 
 ORIGINS: dict[Of, str] = {
-    "turns": "give a data set of conversations",
+    **dict.fromkeys(("turns", *KINDS), "give a data set of conversations"),
     "tokens": "`synth score-tokens` makes them",
     "pairs": "`synth self-output --pairs` leaves such rows in DIR/pairs",
 }
@@ -46,6 +51,9 @@ ORIGINS: dict[Of, str] = {
 
 Make = Callable[[list[Message]], dict[str, Any] | None]
 """What makes a row's columns of a conversation; None where they cannot hold it."""
+
+Convert = Callable[[pa.RecordBatch], pa.RecordBatch]
+"""What makes the rows of a format of a batch of ours."""
 
 OwnFormat = Callable[[pa.RecordBatch], pa.RecordBatch | Sequence[Mapping[str, Any]]]
 """A user's format: from a batch of rows (`messages`, `reference`, and the columns of the set) to what is written."""
@@ -68,7 +76,7 @@ class Format:
     name: str
     schema: pa.Schema | None
     takes: str
-    convert: Callable[[pa.RecordBatch], pa.RecordBatch]
+    convert: Convert
     of: Of = "turns"
     make: Make | None = None
     style: Style | None = None
@@ -90,6 +98,7 @@ class Exported:
         longest: tokens of the longest row, where the format is one of tokens.
         masked: scored tokens without loss, likewise.
         scorer: what scored the first row, likewise.
+        tasks: what made tasks of the rows, where the format is of these.
     """
 
     format: Format
@@ -100,6 +109,7 @@ class Exported:
     longest: int = 0
     masked: int = 0
     scorer: str | None = None
+    tasks: TaskReader | None = None
 
     @property
     def form(self) -> str:
@@ -121,9 +131,9 @@ class Exported:
             made += converted.num_rows
             yield converted
         if self.left_out and not made:
+            why = f": {self.tasks.told()}" if self.tasks else f", which takes {self.format.takes}"
             raise UsageError(
-                f"{self.source.source}: none of its {self.left_out:,} rows can be written as {self.form}, which takes "
-                f"{self.format.takes}"
+                f"{self.source.source}: none of its {self.left_out:,} rows can be written as {self.form}{why}"
             )
 
     def _tokens(self, batch: pa.RecordBatch) -> pa.RecordBatch:
@@ -173,7 +183,14 @@ def format_of(form: str | OwnFormat) -> Format:
         raise UsageError(f"`form` {error}") from error
 
 
-def in_format(rows: Rows, format: Format, *, attention: bool = False, style: Style = "fields") -> Exported:
+def in_format(
+    rows: Rows,
+    format: Format,
+    *,
+    attention: bool = False,
+    style: Style = "fields",
+    tasks: TaskReader | None = None,
+) -> Exported:
     """Bring rows to a format.
 
     Args:
@@ -181,6 +198,7 @@ def in_format(rows: Rows, format: Format, *, attention: bool = False, style: Sty
         format: the format.
         attention: add an attention mask to tokens.
         style: how parts of turns are written, where there are any.
+        tasks: makes tasks of the rows, where the format is of these.
 
     Raises:
         UsageError: the rows lack what the format is made of, or a user's function failed on the first of them.
@@ -194,12 +212,19 @@ def in_format(rows: Rows, format: Format, *, attention: bool = False, style: Sty
     if Losses.of(rows.schema):
         format = _with_parts(format, rows.schema, style)
     schema = format.schema
-    if schema is None:
+    if tasks is not None:
+        format = replace(format, convert=_after(tasks, format.convert))
+        schema = format.convert(pa.RecordBatch.from_pylist([], schema=rows.schema)).schema
+    elif schema is None:
         made = (format.convert(batch) for batch in rows.readable() if batch.num_rows)
         schema = next((batch.schema for batch in made if batch.num_rows), pa.schema([]))
     elif attention and format.of == "tokens":
         schema = pa.schema([schema[0], ATTENTION, schema[1]])
-    return Exported(format, schema, rows, attention)
+    return Exported(format, schema, rows, attention, tasks=tasks)
+
+
+def _after(tasks: TaskReader, convert: Convert) -> Convert:
+    return lambda batch: convert(tasks.tasks(batch))
 
 
 def _conformed(format: Format, batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:
@@ -315,6 +340,11 @@ _FORMATS = (
     ),
     _of_messages("sharegpt", pa.schema([("conversations", _SHAREGPT)]), "turns", _sharegpt, "text with calls"),
     _of_messages("alpaca", pa.schema(_ALPACA), "alternating questions and answers", _alpaca, "text"),
+    Format("tasks", None, "tasks", lambda tasks: tasks, of="tasks"),
+    Format("prompts", None, "tasks", as_prompts, of="prompts"),
+    Format("demonstrations", None, "tasks with human answers", as_demonstrations, of="demonstrations"),
+    Format("verl", None, "tasks", as_verl, of="tasks"),
+    Format("openrlhf", None, "tasks", as_openrlhf, of="tasks"),
 )
 FORMATS = {format.name: format for format in _FORMATS}
 """The formats that are known by name."""

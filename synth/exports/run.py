@@ -1,9 +1,12 @@
 """Exports a source to files: copies rows, or converts them to the format that a trainer loads."""
 
-from contextlib import nullcontext
-from dataclasses import dataclass
+from contextlib import closing, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
+
+from filters.verdict import VerifierSettings
 from synth.data.output import Output
 from synth.data.pairs import has_pairs, pairs
 from synth.data.plain import open_rows_or_texts, rows_or_texts
@@ -13,7 +16,8 @@ from synth.data.write import open_writer
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
 from synth.exports.parts import Losses
-from synth.exports.trainers import LISTING, NAMED_IN_CONFIG, OwnTrainer, check, data_path, trainer_of
+from synth.exports.tasks import KINDS, TaskReader, check_judge
+from synth.exports.trainers import NAMED_IN_CONFIG, OwnTrainer, Trainer, check, data_path, trainer_of
 from synth.progress import Progress
 from synth.scoring.token_scores import scorer_model
 
@@ -27,12 +31,14 @@ class Selected:
         limit: rows to take; None takes all.
         prompt_column: the column with the prompt, if it is not recognised.
         reference_column: the column with the answer, likewise.
+        judge: what rewards answers to tasks; without a name, the verifier that each row names.
     """
 
     source: str
     limit: int | None = None
     prompt_column: str | None = None
     reference_column: str | None = None
+    judge: VerifierSettings = field(default_factory=lambda: VerifierSettings(""))
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,38 +121,59 @@ def export_for(
         what = f"one {loads.suffix} file" if loads.suffix else "a directory"
         raise UsageError(f"`output` {output.called}: {name} loads {what}")
     raw = open_source(selected.source)
-    format = format_of(form or form_of(raw.schema))
+    format = format_of(form or _default_form(loads, raw.schema))
     check(name, loads, format, chosen=form is not None)
     rows = _rows(raw, format, selected)
-    exported = in_format(rows, format, attention=loads.attention, style=loads.style)
-    with output.made(force=force) as path:
+    tasks = _task_reader(rows, format, selected.judge, name, loads)
+    exported = in_format(rows, format, attention=loads.attention, style=loads.style, tasks=tasks)
+    with output.made(force=force) as path, closing(tasks) if tasks else nullcontext():
         data = data_path(loads, format, path)
         if data != path:
-            path.mkdir(parents=True, exist_ok=True)
+            data.parent.mkdir(parents=True, exist_ok=True)
         with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
             for batch in exported.batches(selected.limit):
                 writer.write(batch)
-        if data != path and loads.listing is not None:
-            (path / LISTING).write_text(loads.listing(exported), encoding="utf-8")
+        if data != path and loads.files is not None:
+            for file, text in loads.files(exported, path.name).items():
+                (path / file).write_text(text, encoding="utf-8")
     model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
     for note in rows.notes:
         progress.say(note)
     if exported.left_out:
-        progress.say(f"{exported.left_out:,} rows left out, which {format.name} cannot hold")
+        why = f": {tasks.told()}" if tasks else f", which {format.name} cannot hold"
+        progress.say(f"{exported.left_out:,} rows left out{why}")
     if loads.losses and format.of != "tokens" and Losses.of(rows.schema):
         progress.say(f"{loads.losses}; tokens with labels, which synth score-tokens makes, are exact everywhere")
     masked = f", {exported.masked:,} masked tokens" if exported.masked else ""
     progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {output.called}")
     config = loads.config(exported, path, model).replace(str(path), str(output.called))
-    place = path_at(output.path) if data == path else path_at(output.path) / data.name
+    place = path_at(output.path) if data == path else path_at(output.path) / data.relative_to(path)
     return Written(place, writer.rows, format.name, exported.left_out, exported.masked, config)
+
+
+def _default_form(trainer: Trainer, schema: pa.Schema) -> str:
+    """The format of rows with a schema, for a trainer: tasks can be made of any that are conversations."""
+    first = trainer.forms[0]
+    return first if FORMATS[first].of in KINDS else form_of(schema)
+
+
+def _task_reader(rows: Rows, format: Format, judge: VerifierSettings, name: str, trainer: Trainer) -> TaskReader | None:
+    """What makes tasks of the rows, for a format that is of these."""
+    rewarded = format.of == "tasks"
+    if judge.name and not rewarded:
+        raise UsageError(f"`verifier` rewards answers, and {name} takes {format.name}: leave it out")
+    if format.of not in KINDS:
+        return None
+    if rewarded:
+        check_judge(rows, judge, name, one_by_one=trainer.one_by_one)
+    return TaskReader(format.of, judge)
 
 
 def _rows(raw: Rows, format: Format, selected: Selected) -> Rows:
     """The rows with the columns that a format is made of."""
     if format.of == "pairs" and has_pairs(raw.schema):
         return pairs(raw, prompt_column=selected.prompt_column)
-    if format.of != "turns":
+    if format.of != "turns" and format.of not in KINDS:
         return raw
     read = conversations if format.name in FORMATS else rows_or_texts
     return read(raw, prompt_column=selected.prompt_column, reference_column=selected.reference_column)

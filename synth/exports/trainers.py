@@ -7,6 +7,7 @@ LLaMA-Factory   tokens: a dataset directory as `tokenized_path`; conversations: 
 ms-swift   JSON lines of messages; it tokenises itself, so it takes no masks (its documentation, custom datasets and
            agent support)
 torchtune  likewise
+grpo, dpo, distillation, sdft, prime-rl, openrlhf, verl   tasks, or pairs (`synth.exports.task_trainers`)
 jsonl, parquet   one file for any other trainer
 module:function  a function of the user's, from (rows, path, model) to the configuration that loads them
 
@@ -16,21 +17,24 @@ axolotl 0.19 and LLaMA-Factory 0.9.5. Tokens with labels are exact with every tr
 
 import inspect
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from filters.names import OWN, ImportPathError, function_at, is_import_path, near_or_all
 from synth.errors import UsageError
+from synth.exports import task_trainers
 from synth.exports.formats import FORMATS, SHAREGPT_ROLES, Exported, Format
 from synth.exports.parts import CALL_ROLE, Style
+from synth.exports.task_trainers import package
+from synth.exports.tasks import KINDS
 
 NAMED_IN_CONFIG = "MODEL"
 """Placeholder for the model where the rows do not name it."""
 
 DATA, LISTING = "data.jsonl", "dataset_info.json"
-"""The files of a directory of conversations for a trainer that takes a description of them beside the data."""
+"""The files of a directory of conversations for LLaMA-Factory, which takes a description of them beside the data."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +48,10 @@ class Trainer:
         config: makes the configuration, from what was exported, where it is and the model's name.
         any_format: whether it loads rows of any columns, so that a user's own format does for it, too.
         style: how it takes the parts of turns.
-        listing: makes the description, as JSON, that it takes beside a file of conversations; None where it takes none.
+        data: the file of rows that are no tokens, in a directory with others; "{package}" is a name that Python can
+            import. Empty where the output is nothing but the rows.
+        files: makes the texts of these others, by name, from what was exported and the output's name.
+        one_by_one: whether it rewards answers one by one, so that they cannot be compared with each other.
         losses: what it does not keep of thoughts, calls and tools, for people; empty for any other trainer.
     """
 
@@ -55,7 +62,9 @@ class Trainer:
     any_format: bool = False
     style: Style = "fields"
     losses: str = ""
-    listing: Callable[[Exported], str] | None = None
+    data: str = ""
+    files: Callable[[Exported, str], Mapping[str, str]] | None = None
+    one_by_one: bool = False
 
 
 OwnTrainer = Callable[[Exported, Path, str], str]
@@ -129,12 +138,14 @@ def gives_data_set(trainer: str | OwnTrainer, form: object) -> bool:
         UsageError: there is no such trainer.
     """
     _, loads = trainer_of(trainer)
-    return not loads.suffix and (loads.listing is None or form == "tokens")
+    return not loads.suffix and (not loads.data or form == "tokens")
 
 
 def data_path(trainer: Trainer, format: Format, output: Path) -> Path:
     """The file or directory of the data itself."""
-    return output / DATA if trainer.listing is not None and format.of != "tokens" else output
+    if not trainer.data or format.of == "tokens":
+        return output
+    return output / trainer.data.format(package=package(output.name))
 
 
 def _trl(rows: Exported, path: Path, model: str) -> str:
@@ -195,11 +206,11 @@ def _plain(rows: Exported, path: Path, model: str) -> str:
     return f'datasets.load_dataset("{kind}", data_files={str(path)!r}, split="train")  # for {model}\n'
 
 
-def _llama_factory_listing(rows: Exported) -> str:
+def _llama_factory_files(rows: Exported, name: str) -> Mapping[str, str]:
     info = _dataset_info(rows.form)
     if "tools" in rows.schema.names:
         info["columns"] |= {"tools": "tools"}
-    return json.dumps({"synth": info}, indent=2) + "\n"
+    return {LISTING: json.dumps({"synth": info}, indent=2) + "\n"}
 
 
 def _dataset_info(form: str) -> dict[str, Any]:
@@ -217,6 +228,7 @@ def _dataset_info(form: str) -> dict[str, Any]:
 
 
 _CONVERSATIONS = ("messages", "sharegpt", "alpaca")
+_PLAIN = ("tokens", "preference", "prompt-completion", *_CONVERSATIONS, *KINDS)
 
 TRAINERS: dict[str, Trainer] = {
     "trl": Trainer(
@@ -248,7 +260,8 @@ TRAINERS: dict[str, Trainer] = {
         losses="LLaMA-Factory has templates of its own: thoughts are text between <think> and </think>, which is right "
         "where its template has these words; it cuts those of earlier turns, puts empty ones before answers without, "
         "and takes no template arguments of a row",
-        listing=_llama_factory_listing,
+        data=DATA,
+        files=_llama_factory_files,
     ),
     "ms-swift": Trainer(
         ("messages",),
@@ -268,6 +281,31 @@ TRAINERS: dict[str, Trainer] = {
         losses="torchtune takes text: thoughts are between <think> and </think>; it takes no tools and no template "
         "arguments of a row",
     ),
-    "jsonl": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".jsonl", True, _plain, True),
-    "parquet": Trainer(("tokens", "preference", "prompt-completion", *_CONVERSATIONS), ".parquet", True, _plain, True),
+    "grpo": Trainer(("tasks",), "", False, task_trainers.grpo),
+    "dpo": Trainer(("preference",), "", False, _trl, style="objects"),
+    "distillation": Trainer(("prompts",), "", False, task_trainers.distillation),
+    "sdft": Trainer(("demonstrations",), "", False, task_trainers.sdft),
+    "prime-rl": Trainer(
+        ("tasks",),
+        "",
+        False,
+        task_trainers.prime_rl,
+        data="{package}/data.jsonl",
+        files=task_trainers.prime_rl_files,
+        one_by_one=True,
+    ),
+    "openrlhf": Trainer(
+        ("openrlhf",),
+        "",
+        False,
+        task_trainers.openrlhf,
+        data="data.jsonl",
+        files=task_trainers.openrlhf_files,
+        one_by_one=True,
+    ),
+    "verl": Trainer(
+        ("verl",), "", False, task_trainers.verl, data="data.parquet", files=task_trainers.verl_files, one_by_one=True
+    ),
+    "jsonl": Trainer(_PLAIN, ".jsonl", True, _plain, True),
+    "parquet": Trainer(_PLAIN, ".parquet", True, _plain, True),
 }
