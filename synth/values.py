@@ -117,6 +117,8 @@ Seconds = Annotated[float, Range(0.01, DAY)]
 Fraction = Annotated[float, Range(0, 1)]
 Dropout = Annotated[float, Range(0, 1, below=True)]
 MemoryShare = Annotated[float, Range(0.05, 1)]
+Weight = Annotated[float, Range(-1000, 1000)]
+"""Of a part of a sum; below zero it takes away."""
 Share = Annotated[float, Shares(0, LARGEST_SHARE)]
 
 TrainOn = Literal["assistant", "last", "all"]

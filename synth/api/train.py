@@ -48,6 +48,7 @@ from synth.values import (
     TrainingDType,
     TrainingMethod,
     TrainOn,
+    Weight,
     Window,
     checked,
 )
@@ -65,7 +66,7 @@ def train(
     temperature: NonNegative | None = None,
     max_tokens: Tokens | None = None,
     reward: str | Sequence[str] = (),
-    reward_weights: Sequence[float] = (),
+    reward_weights: Sequence[Weight] = (),
     generations: Count | None = None,
     rollout_engine: str | None = None,
     time_limit: Seconds | None = None,

@@ -72,3 +72,6 @@ def test_refusals_name_options_before_anything_is_read(here: Here, files: Path, 
     assert done.returncode == 2 and "an answer of 512 (--max-tokens), the window holds 512" in done.stderr
     done = here("train", suite, "--method", "distil", "--teacher", model, "--max-tokens", 64, *dry)
     assert done.returncode == 0 and "with up to 64 tokens" in done.stdout
+    rewards = ("--reward", "exact", "--reward", "length:max=20", "--reward-weight", 1, "--reward-weight", -0.5)
+    done = here("train", suite, "--method", "grpo", *rewards, "--max-tokens", 64, *dry)
+    assert done.returncode == 0 and "each 8 times" in done.stdout and "4 by exact" in done.stderr, done.stderr
