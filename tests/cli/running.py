@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -62,8 +63,9 @@ class Command(_FORKED.Process):  # type: ignore[name-defined, misc]
         self._arguments, self._program, self._folder = [str(one) for one in arguments], program, folder
         more = {name: str(value) for name, value in variables.items()}
         self._environment = os.environ | {"OMP_NUM_THREADS": "1"} | more
-        handle, self._file = tempfile.mkstemp(prefix="stderr-")
-        os.close(handle)
+        self._files = [tempfile.mkstemp(prefix=f"{stream}-") for stream in ("stdout", "stderr")]
+        for handle, _ in self._files:
+            os.close(handle)
 
     def run(self) -> None:
         """In that process."""
@@ -73,8 +75,8 @@ class Command(_FORKED.Process):  # type: ignore[name-defined, misc]
         os.environ.update(self._environment)
         sys.path[:0] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
         os.chdir(self._folder or ".")
-        for stream, file in ((1, os.devnull), (2, self._file)):
-            os.dup2(os.open(file, os.O_WRONLY), stream)
+        for stream, (_, file) in enumerate(self._files, 1):
+            os.dup2(os.open(file, os.O_WRONLY | os.O_APPEND), stream)
         torch.set_num_threads(1)
         self._program(self._arguments)
 
@@ -85,7 +87,8 @@ class Command(_FORKED.Process):  # type: ignore[name-defined, misc]
     def __exit__(self, *_: object) -> None:
         self.kill()
         self.join()
-        Path(self._file).unlink()
+        for _handle, file in self._files:
+            Path(file).unlink()
 
     def send(self, number: signal.Signals) -> None:
         """A signal."""
@@ -104,9 +107,34 @@ class Command(_FORKED.Process):  # type: ignore[name-defined, misc]
         return status
 
     @property
+    def printed(self) -> str:
+        """What it has written to standard output."""
+        return self._written(0)
+
+    @property
     def said(self) -> str:
         """What it has written to standard error."""
-        return Path(self._file).read_text(encoding="utf-8", errors="replace")
+        return self._written(1)
+
+    def _written(self, number: int) -> str:
+        return Path(self._files[number][1]).read_text(encoding="utf-8", errors="replace")
+
+
+def code(arguments: list[str]) -> None:
+    """A program that is Python's `-c`."""
+    source, *sys.argv[1:] = arguments
+    exec(source, {"__name__": "__main__"})
+
+
+def forked(
+    *arguments: object,
+    program: Callable[[list[str]], Any] = main,
+    folder: Path | None = None,
+    variables: Mapping[str, object] = MappingProxyType({}),
+) -> "subprocess.CompletedProcess[str]":
+    """A `Command` to its end; told as `subprocess` does."""
+    with Command(*arguments, program=program, folder=folder, variables=variables) as process:
+        return subprocess.CompletedProcess([*map(str, arguments)], process.wait(), process.printed, process.said)
 
 
 def start_and_kill(command: list[object], journal: Path, rows: int) -> None:

@@ -19,7 +19,8 @@ def test_ctrl_c_finishes_the_rows_in_flight(tmp_path: Path) -> None:
     pytest.importorskip("vllm", reason="vLLM is not installed")
     path = tmp_path / "d"
     command = [sys.executable, "-c", "from cli.main import main; main()", "magpie", "--model", "samples/model"]
-    command += ["--engine", "vllm", "-n", "100000", "--concurrency", "64", "-o", str(path)]
+    command += ["--engine", "vllm", "--engine-arg", "enforce-eager=true", "--concurrency", "64"]  # nothing is compiled
+    command += ["-n", "100000", "-o", str(path)]
     run = subprocess.Popen(command, stderr=subprocess.PIPE, text=True, start_new_session=True)
     deadline = time.monotonic() + 300
     while run.poll() is None and time.monotonic() < deadline:
@@ -27,7 +28,7 @@ def test_ctrl_c_finishes_the_rows_in_flight(tmp_path: Path) -> None:
             break
         time.sleep(0.05)
     os.killpg(run.pid, signal.SIGINT)  # as a terminal does: the whole group
-    _, said = run.communicate(timeout=120)
+    _, said = run.communicate(timeout=300)
     assert run.returncode == 1
     assert "finishing 128 rows in flight" in said and "run this again" in said
     assert "Error" not in said and not of_libraries(said)

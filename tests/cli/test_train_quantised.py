@@ -1,7 +1,6 @@
 """`synth train --quantise 4bit`: an adapter around a model in 4 bits, by bitsandbytes, which runs on CPUs, too."""
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -11,6 +10,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from tests.cli.running import forked
+
 LIBRARIES = Path(sys.prefix, "memory")
 FAST = ("--device", "cpu", "--dtype", "float32", "--lora", 4, "--lr", 1e-2, "--batch-tokens", 200, "--steps", 2)
 pytestmark = pytest.mark.skipif(not LIBRARIES.is_dir(), reason=f"{LIBRARIES} is not there: samples/install.sh VENV dev")
@@ -18,14 +19,7 @@ pytestmark = pytest.mark.skipif(not LIBRARIES.is_dir(), reason=f"{LIBRARIES} is 
 
 def train(*arguments: object) -> subprocess.CompletedProcess[str]:
     """`synth train …`, where what the extra `memory` has can be imported."""
-    return subprocess.run(
-        [sys.executable, "-m", "cli", "train", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(LIBRARIES)},
-        cwd=Path(__file__).parents[2],
-        timeout=300,
-    )
+    return forked("train", *arguments, variables={"PYTHONPATH": LIBRARIES})
 
 
 def losses(folder: Path) -> list[float]:

@@ -1,18 +1,24 @@
 import json
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from subprocess import PIPE, CompletedProcess
+from types import SimpleNamespace
+from typing import IO
 
 import pytest
 
 from filters.verdict import VerifierSettings
 from filters.verifiers import registry
 from samples import skills
+from samples.lab import commands
 from samples.lab.arms import ARMS, Arm
 from samples.lab.suites import main, write_suites
 from samples.lab.table import draw, table
 from samples.lab.trial import Lab, run_arm
 from synth.evaluation.suites import open_suites
+from tests.cli.running import forked
 
 
 def test_suites_take_the_models_own_answers_for_right(tmp_path: Path) -> None:
@@ -82,8 +88,16 @@ def test_the_table_has_mean_and_deviation(tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"tradeoff-alien.svg", "skills.svg"}
 
 
-def test_an_arm_in_small_and_again(tmp_path: Path) -> None:
+def test_an_arm_in_small_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One with masks, scored replay and replay as an objective; what is made is made once."""
+
+    def run(command: list[str], *, env: dict[str, str], stderr: IO[str], **_: object) -> CompletedProcess[str]:
+        assert command[:3] == [sys.executable, "-m", "cli"]
+        done = forked(*command[3:], variables=env)
+        stderr.write(done.stderr)
+        return done
+
+    monkeypatch.setattr(commands, "subprocess", SimpleNamespace(run=run, PIPE=PIPE))
     arm = next(arm for arm in ARMS if arm.name == "natural: mask hard + Magpie 10%")
     arm = replace(arm, beside="magpie", train=("--replay-loss", "kl", "--lr", "RATE*3"))
     lab = Lab(tmp_path / "lab", steps=4, tasks=40, replay=10)

@@ -58,7 +58,7 @@ def test_a_model_with_an_adapter_answers_as_the_merged_one(
     options = EngineOptions(device="cpu", adapter=str(tuned / "adapter"))
     if engine == "vllm":  # speculation accepts no token that the model would not have chosen
         ngrams = {"method": "ngram", "num_speculative_tokens": 3, "prompt_lookup_max": 3}
-        options = replace(options, engine_args={"speculative_config": ngrams})
+        options = replace(options, engine_args={"speculative_config": ngrams, "enforce_eager": True})
     plain, merged = (answers(loop, chat, "transformers", name, EngineOptions(device="cpu")) for name in (MODEL, tuned))
     assert answers(loop, chat, engine, MODEL, options) == merged != plain
 

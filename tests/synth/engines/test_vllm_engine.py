@@ -180,7 +180,8 @@ from synth.engines.base import EngineOptions, Sampling
 from synth.engines.vllm.engine import open_vllm
 
 async def main(samplings, prompts):
-    engine = await open_vllm("samples/model", load_tokenizer("samples/model"), EngineOptions(data_parallel=2))
+    options = EngineOptions(data_parallel=2, engine_args={"enforce_eager": True})  # nothing is compiled
+    engine = await open_vllm("samples/model", load_tokenizer("samples/model"), options)
     asked = (engine.generate(prompt, Sampling(**one)) for prompt in prompts for one in samplings)
     print(json.dumps([[drawn.token_ids for drawn in completions] for completions in await asyncio.gather(*asked)]))
     for child in psutil.Process().children(recursive=True):

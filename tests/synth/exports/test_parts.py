@@ -1,10 +1,7 @@
 """Thoughts, calls of tools and template arguments, exported and read by the trainers themselves."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +12,7 @@ import transformers
 from synth.api.export import export
 from synth.data.read import open_rows
 from synth.data.row import conversations_of
-from tests.synth.exports.test_trainers import AXOLOTL, TRAINERS, in_llama_factory
+from tests.synth.exports.test_trainers import TRAINERS, in_axolotl, in_llama_factory
 
 CALL = {"type": "function", "function": {"name": "add", "arguments": {"a": 2, "b": None}}}
 PARAMETERS = {"type": "object", "properties": {"a": {"type": "number"}, "b": {"type": "number"}}, "required": ["a"]}
@@ -83,10 +80,7 @@ def test_axolotl(source: Path, thinker: Path, tmp_path: Path) -> None:
         pytest.skip("axolotl is not installed: tests/run.sh does it")
     config = export(source, trainer="axolotl", output=tmp_path / "out").config.replace("MODEL", str(thinker))
     (tmp_path / "axolotl.yaml").write_text(config + "sequence_len: 4096\n")
-    (tmp_path / "load.py").write_text(AXOLOTL)
-    command = [sys.executable, tmp_path / "load.py", TRAINERS, tmp_path / "axolotl.yaml", tmp_path / "prepared"]
-    environment = os.environ | {"AXOLOTL_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=tmp_path)
+    done = in_axolotl(tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     tokenizer = transformers.AutoTokenizer.from_pretrained(thinker)
     seen = sorted(tokenizer.decode(row["input_ids"]) for row in json.loads(done.stdout.splitlines()[-1]))

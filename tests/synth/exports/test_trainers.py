@@ -1,7 +1,6 @@
 """What is exported, loaded by the trainers themselves: exactly the tokens that are not masked carry loss."""
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 import transformers
 
 from samples.own_words import write_tasks
-from tests.cli.running import synth
+from tests.cli.running import code, forked, synth
 from tests.conftest import Here
 
 TRAINERS = Path(sys.prefix, "trainers")
@@ -161,9 +160,8 @@ else:
 def in_llama_factory(folder: Path, kind: str) -> list[dict[str, Any]]:
     if not (TRAINERS / "llamafactory").is_dir():
         pytest.skip("LLaMA-Factory is not installed: tests/run.sh does it")
-    command = [sys.executable, "-c", LLAMA_FACTORY, str(TRAINERS), str(folder), kind]
-    environment = os.environ | {"DISABLE_VERSION_CHECK": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    variables = {"DISABLE_VERSION_CHECK": 1}
+    done = forked(LLAMA_FACTORY, TRAINERS, folder, kind, program=code, variables=variables)
     assert done.returncode == 0, done.stderr[-2000:]
     found: list[dict[str, Any]] = json.loads(done.stdout.splitlines()[-1])
     return found
@@ -194,13 +192,19 @@ from axolotl.utils.data.sft import _load_tokenized_prepared_datasets
 from axolotl.utils.dict import DictDefault
 from transformers import AutoTokenizer
 import yaml
-if __name__ == "__main__":
-    printed = yaml.safe_load(open(sys.argv[2]))
-    defaults = {"dataset_prepared_path": sys.argv[3], "seed": 1, "num_epochs": 1, "dataset_num_proc": 1}
-    tokenizer = AutoTokenizer.from_pretrained(printed["base_model"])
-    rows, _ = _load_tokenized_prepared_datasets(tokenizer, DictDefault(defaults | printed), split="train")
-    print(json.dumps([dict(row) for row in rows]))
+printed = yaml.safe_load(open(sys.argv[2]))
+defaults = {"dataset_prepared_path": sys.argv[3], "seed": 1, "num_epochs": 1, "dataset_num_proc": 1}
+tokenizer = AutoTokenizer.from_pretrained(printed["base_model"])
+rows, _ = _load_tokenized_prepared_datasets(tokenizer, DictDefault(defaults | printed), split="train")
+print(json.dumps([dict(row) for row in rows]))
 """
+
+
+def in_axolotl(folder: Path) -> "subprocess.CompletedProcess[str]":
+    """The rows that its `axolotl.yaml` names, as axolotl loads them."""
+    variables = {"AXOLOTL_DO_NOT_TRACK": 1, "DO_NOT_TRACK": 1}
+    words = (AXOLOTL, TRAINERS, folder / "axolotl.yaml", folder / "prepared")
+    return forked(*words, program=code, folder=folder, variables=variables)
 
 
 def test_axolotl_loads_the_tokens(here: Here, masked: Path, tmp_path: Path) -> None:
@@ -208,11 +212,7 @@ def test_axolotl_loads_the_tokens(here: Here, masked: Path, tmp_path: Path) -> N
         pytest.skip("axolotl is not installed: tests/run.sh does it")
     (tmp_path / "axolotl.yaml").write_text(exported(here, masked, tmp_path / "out", "axolotl"))
     assert datasets.load_from_disk(str(tmp_path / "out")).column_names == ["input_ids", "attention_mask", "labels"]
-    program = tmp_path / "load.py"
-    program.write_text(AXOLOTL)
-    command = [sys.executable, program, TRAINERS, tmp_path / "axolotl.yaml", tmp_path / "prepared"]
-    environment = os.environ | {"AXOLOTL_DO_NOT_TRACK": "1", "DO_NOT_TRACK": "1", "HF_HUB_OFFLINE": "1"}
-    done = subprocess.run(list(map(str, command)), capture_output=True, text=True, env=environment, cwd=tmp_path)
+    done = in_axolotl(tmp_path)
     assert done.returncode == 0, done.stderr[-2000:]
     rows = json.loads(done.stdout.splitlines()[-1])
     found = sorted((row["input_ids"], row["labels"]) for row in rows)

@@ -2,11 +2,8 @@
 
 import asyncio
 import datetime
-import os
 import random
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from itertools import count
@@ -26,6 +23,7 @@ from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
 from synth.generation.acceptance import ANYTHING, Acceptance, Quota, Rules
 from synth.generation.runner import AHEAD, HELD, Method, Run
+from tests.cli.running import Command
 
 
 def rows(start: int) -> Iterator[Row]:
@@ -293,37 +291,27 @@ def test_what_a_killed_run_took_is_counted(tmp_path: Path, shard_rows: int, monk
     assert 400 <= record.prompt_tokens <= 10 * len(taken) and 120 <= record.completion_tokens <= 3 * len(taken)
 
 
-KILLED_RUN = """
-import asyncio, random, sys
-from pathlib import Path
-from synth.data.run import shards
-from tests_runner import run_at, to_the_end
-
-shards.SHARD_ROWS = 60
-asyncio.run(to_the_end(run_at(Path(sys.argv[1]), target=1200, concurrency=64)))
-"""
+def in_small_shards(arguments: list[str]) -> None:
+    shards.SHARD_ROWS = 60
+    asyncio.run(to_the_end(run_at(Path(arguments[0]), target=1200, concurrency=64)))
 
 
 def test_kill_at_random_moments_loses_and_doubles_nothing(tmp_path: Path) -> None:
     """`kill -9` at up to 20 moments of one run, each time continued."""
-    (tmp_path / "tests_runner.py").write_text(Path(__file__).read_text(encoding="utf-8"), encoding="utf-8")
-    (tmp_path / "run.py").write_text(KILLED_RUN)
-    root = Path(__file__).parents[3]
-    environment = {**os.environ, "PYTHONPATH": f"{root}:{tmp_path}"}
     path = tmp_path / "d"
     moments = random.Random(1)
     kills = 0
     for _ in range(20):
-        child = subprocess.Popen([sys.executable, str(tmp_path / "run.py"), str(path)], env=environment)
-        deadline = time.monotonic() + 60
-        while not (path / "progress.json").exists() and child.poll() is None and time.monotonic() < deadline:
-            time.sleep(0.01)
-        time.sleep(moments.random() * 0.12)
-        child.send_signal(signal.SIGKILL)
-        kills += child.wait() == -signal.SIGKILL
+        with Command(path, program=in_small_shards) as child:
+            while not (path / "progress.json").exists() and child.is_alive():
+                time.sleep(0.01)
+            time.sleep(moments.random() * 0.12)
+            child.send(signal.SIGKILL)
+            kills += child.wait() == -signal.SIGKILL
         if (path / "run.json").exists():
             break
     assert kills >= 3
-    subprocess.run([sys.executable, str(tmp_path / "run.py"), str(path)], env=environment, check=True)
+    with Command(path, program=in_small_shards) as child:
+        assert child.wait() == 0, child.said
     assert ids(path) == accepted(5000, unique=False)[:1200]
     assert isinstance(RunDirectory.open(path, RunRecord("test", {}), BASE), RunDirectory)
