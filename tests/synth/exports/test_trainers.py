@@ -20,9 +20,9 @@ TRAINERS = Path(sys.prefix, "trainers")
 
 @pytest.fixture(scope="module")
 def masked(model: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Forty tasks, a fifth of the tokens of each masked."""
+    """Sixteen tasks, a fifth of the tokens of each masked."""
     folder = tmp_path_factory.mktemp("masked")
-    write_tasks(folder / "tasks.jsonl", 40, "natural")
+    write_tasks(folder / "tasks.jsonl", 16, "natural")
     command = ["score-tokens", folder / "tasks.jsonl", "--model", model, "--mask-hardest", "20%", "-o", folder / "rows"]
     assert synth(*command) == 0
     return folder / "rows"
@@ -79,7 +79,7 @@ def test_trl_trains_on_the_tokens_that_are_left(
             output_dir=str(tmp_path / "tuned"),
             max_length=None if not packing else 4096,
             packing=packing,
-            per_device_train_batch_size=40 if not packing else 1,
+            per_device_train_batch_size=16 if not packing else 1,
             max_steps=1,
             learning_rate=1e-3,
             logging_steps=1,
@@ -94,7 +94,7 @@ def test_trl_trains_on_the_tokens_that_are_left(
     trainer.train()
     [labels] = seen
     left = sum(label != -100 for _, row in tokens_of(masked) for label in row)
-    assert int((labels != -100).sum()) == left > 500
+    assert int((labels != -100).sum()) == left > 200
     if (
         not packing
     ):  # TRL packs only with an attention that keeps documents apart, which a CPU has not: masks count here
