@@ -47,6 +47,7 @@ GROUPS = {
     "Training and evaluation": {
         "mix": "A task's rows with a share of replay among them.",
         "train": "Train a model on a data set, and measure what it learns and forgets.",
+        "iterate": "Rounds: answer tasks, train on what is right, measure, and again.",
         "eval": "Accuracies of models, and what was kept and lost between them.",
         "merge": "Interpolate between the weights before and after training.",
     },

@@ -115,7 +115,7 @@ class Argument:
     Attributes:
         metavar: what stands for it in the help.
         default: what it is where it is left out.
-        required: whether one at least has to be given, of several.
+        required: whether it, or of several one at least, has to be given.
     """
 
     metavar: str
@@ -228,7 +228,7 @@ def argument_of(parameter: Parameter, shell: Argument) -> click.Argument:
     """The argument for a parameter."""
     if parameter.several:
         return click.Argument([parameter.name], metavar=shell.metavar, nargs=-1, required=shell.required)
-    default: dict[str, Any] = {} if shell.default is None else {"default": shell.default}
+    default: dict[str, Any] = {"required": shell.required} if shell.default is None else {"default": shell.default}
     return click.Argument([parameter.name], metavar=shell.metavar, **default)
 
 

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from synth.api.evaluation import Evaluation
     from synth.api.export import Export, export
     from synth.api.filter import Filtered, filter
+    from synth.api.iterate import iterate
+    from synth.api.iteration import Iteration
     from synth.api.join import join
     from synth.api.lamol import lamol
     from synth.api.magpie import magpie
@@ -65,6 +67,7 @@ _HOMES = {
     "Evaluation": "synth.api.evaluation",
     "Export": "synth.api.export",
     "Filtered": "synth.api.filter",
+    "Iteration": "synth.api.iteration",
     "FirstRows": "synth.api.places",
     "Merged": "synth.training.merge",
     "Model": "synth.generation.models",
@@ -85,6 +88,7 @@ __all__ = [
     "Export",
     "Filtered",
     "FirstRows",
+    "Iteration",
     "Merged",
     "Model",
     "Preview",
@@ -104,6 +108,7 @@ __all__ = [
     "export",
     "filter",
     "filters",
+    "iterate",
     "join",
     "lamol",
     "load",

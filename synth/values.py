@@ -137,6 +137,8 @@ Divergence = Literal["kl", "reverse-kl", "js"]
 """Of the model in training from the reference: KL(reference ‖ model), KL(model ‖ reference), or Jensen-Shannon's."""
 ReplayLoss = Literal["nll", "kl", "reverse-kl", "js"]
 ReplayPositions = Literal["every", "trained"]
+EarlierTasks = Literal["own", "gold", "magpie", "none"]
+"""What is rehearsed of the earlier tasks of a sequence: own answers, human ones, own questions, nothing."""
 TrainedWeights = Literal["float32", "bfloat16"]
 OptimizerName = Literal["adamw", "adamw-8bit"]
 Quantised = Literal["4bit"]

@@ -119,7 +119,7 @@ def self_output(
         answers = None if alone else answer_model
         judging: dict[str, Any] = {"judge": judge, "judge_prompt": judge_prompt, "unverified": True}
         with roles_for(main, prompts, verifier, **judging, answers=answers) as roles:
-            _refuse(roles.verifier, settings)
+            refuse_verifier(roles.verifier, settings)
             shots = demonstrations(prompts.rows("self-output", {}, COLUMNS)(0), few_shot, seed)
             job = prompt_job(
                 "self-output",
@@ -138,8 +138,12 @@ def self_output(
             return Dataset.of(place, generate(job, scored, place, progress=progress))
 
 
-def _refuse(verifier: VerifierSettings | None, settings: SelfOutputSettings) -> None:
-    """Refuse settings that do not go with a verifier, or with none."""
+def refuse_verifier(verifier: VerifierSettings | None, settings: SelfOutputSettings) -> None:
+    """Refuse settings that do not go with a verifier, or with none.
+
+    Raises:
+        UsageError: they do not.
+    """
     if verifier is None and settings.pairs:
         raise UsageError("`pairs` are of right and wrong answers, which `verifier` none does not tell")
     if settings.fallback == ("drop",):

@@ -333,9 +333,16 @@ def model_revision(model: str) -> str:
 
 
 def fingerprint(folder: Path) -> str:
-    """A digest of the files of a model or an adapter that determine what it answers; see `model_revision`."""
+    """A digest of the files of a model or an adapter that determine what it answers; see `model_revision`.
+
+    The record of the training that made it does not: of two equal trainings it tells other times.
+    """
+    from synth.data.run.record import RECORDS  # help imports this module, and needs no tables
+
     parts: list[object] = []
     for file in sorted(file for file in folder.iterdir() if file.is_file()):  # opening a pipe would block
+        if file.name in RECORDS:
+            continue
         if file.suffix in (".json", ".jinja", ".model", ".py"):
             parts.append((file.name, hashlib.blake2b(file.read_bytes(), digest_size=16).hexdigest()))
         elif file.suffix in (".safetensors", ".bin"):

@@ -154,6 +154,14 @@ class Model:
         """
         return self._again(self.given, options=replace(self.options, adapter=adapter))
 
+    def retrained(self, name: ModelName) -> "Model":
+        """What training made of this model, run as this one is; an adapter of it is merged in by then.
+
+        Raises:
+            UsageError: there is no such model.
+        """
+        return self._again(name, options=replace(self.options, adapter=None))
+
     def is_called(self, name: ModelName) -> bool:
         """Whether a name alone means this model: with an adapter it is another than the one of that name."""
         return os.fspath(name) == self.given and self.options.adapter is None
