@@ -20,8 +20,9 @@ import synth
 from cli.main import cli
 
 ROOT = Path(__file__).parent.parent
-README, GUIDE, SCALE = ROOT / "README.md", ROOT / "samples" / "guide.md", ROOT / "samples" / "scale.md"
-DOCS = (README, GUIDE, SCALE)
+README = ROOT / "README.md"
+GUIDE, SCALE, RL = (ROOT / "samples" / f"{name}.md" for name in ("guide", "scale", "rl"))
+DOCS = (README, GUIDE, SCALE, RL)
 
 
 def blocks(language: str) -> list[str]:

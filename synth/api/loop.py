@@ -24,6 +24,7 @@ from synth.api.train import train
 from synth.data.plain import rows_or_texts
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_source
+from synth.data.row import UNVERIFIED
 from synth.data.run.record import RunRecord, read_record
 from synth.data.write import replace_text
 from synth.evaluation.pipeline import ANSWERS
@@ -258,7 +259,11 @@ class Loop:
             sets = [place / f"{task.learnt.name}{suffix}" for task in earlier]
             for task, output in zip(earlier, sets, strict=True) if not at.of_task else ():
                 self._rehearsed(task, each, output, at, model)
-        return [made for made in map(Dataset, sets) if len(made)]  # of a task none may have been right
+        found = [Dataset(one) for one in sets]
+        for made in found:
+            if not len(made):
+                self.progress.say(f"{made.path} has no rows: no answer to that task was right, and it is not repeated")
+        return [made for made in found if len(made)]
 
     def _rehearsed(self, task: TaskRows, rows: int, output: Path, at: Standing, model: Model) -> None:
         """Some prompts of an earlier task with the latest model's right answers, or the human ones."""
@@ -303,8 +308,10 @@ def _record(made: Dataset) -> RunRecord:
     return made.record or RunRecord("iterate", {})
 
 
-def _acceptance(answers: RunRecord) -> float:
-    """Share of the tasks that the model answered rightly itself, in as many samples as it had."""
+def _acceptance(answers: RunRecord) -> float | None:
+    """Share of the tasks that the model answered rightly itself, in its samples; None where nothing judged them."""
+    if UNVERIFIED in answers.verdicts:
+        return None
     fallen_back = sum(count for method, count in answers.methods.items() if method != "self-output")
     return 1 - (answers.rejected + fallen_back) / answers.next if answers.next else 0.0
 

@@ -65,7 +65,7 @@ class Round:
     Attributes:
         number: from 1, through all tasks.
         task: its place among the tasks, from 0.
-        acceptance: share of the tasks that the model answered rightly itself.
+        acceptance: share of the tasks that the model answered rightly itself; None where nothing judged its answers.
         rows: that were trained on, those of earlier tasks among them; 0 where no answer was right.
         steps: of the training.
         seconds: that answering, training and being measured took.
@@ -74,7 +74,7 @@ class Round:
 
     number: int
     task: int
-    acceptance: float
+    acceptance: float | None
     rows: int
     steps: int
     seconds: float

@@ -13,7 +13,9 @@ def rounds_card(record: RunRecord, history: History) -> str:
     """The text of the card: what was learnt from what, the table of rounds, and the settings."""
     standing = history.standing()
     tasks = " and then ".join(inline(task.name) for task in history.tasks)
-    best = f"round {standing.best}: `model` is a link to it" if standing.best else "the first one: no round was better"
+    best = f"round {standing.best}: `model` is a link to it" if standing.best else "before them: no round was better"
+    unverified = record.settings.get("verifier") == "none"
+    what = "its answers, **which nothing verified**" if unverified else "what was right of it"
     lines = [
         "---",
         "library_name: transformers",
@@ -22,8 +24,8 @@ def rounds_card(record: RunRecord, history: History) -> str:
         "---",
         f"# {inline(str(record.model))}, trained in rounds on {tasks}",
         "",
-        f"In each round the model answered the tasks, and was trained by `synth iterate` on what was right of it. The "
-        f"best model is that of {best}.",
+        f"In each round the model answered the tasks, and was trained by `synth iterate` on {what}. The best model is "
+        f"that of {best}.",
         "",
         *_markdown(history.table()),
     ]

@@ -17,8 +17,8 @@ from tests.cli.running import load, synth
 from tests.conftest import Here
 
 ALL = [
-    *("--engine", "transformers", "--device", "cpu", "--verifier", "number", "--samples", 2, "--max-tokens", 40),
-    *("--eval-tokens", 40, "--replay-rows", 3, "--steps", 2, "--batch-tokens", 400, "--lr", 1e-3),
+    *("--engine", "transformers", "--device", "cpu", "--verifier", "number", "--samples", 2, "--max-tokens", 36),
+    *("--eval-tokens", 36, "--replay-rows", 3, "--steps", 2, "--batch-tokens", 400, "--lr", 1e-3),
 ]
 
 
@@ -27,8 +27,8 @@ def rows(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tasks and suites: a new skill, and two that the sample model has."""
     folder = tmp_path_factory.mktemp("rows")
     for name, skill, split, size in (
-        *(("steps", "two_step", "train", 12), ("steps-test", "two_step", "test", 6)),
-        *(("sums", "arithmetic", "train", 10), ("sums-test", "arithmetic", "test", 6)),
+        *(("steps", "two_step", "train", 10), ("steps-test", "two_step", "test", 4)),
+        *(("sums", "arithmetic", "train", 8), ("sums-test", "arithmetic", "test", 4)),
         ("old", "lists", "test", 4),
     ):
         judge = "exact" if name == "old" else "number"
@@ -48,7 +48,22 @@ def of_one_task(rows: Path, model: str, out: Path) -> list[object]:
 def of_two_tasks(rows: Path, model: str, out: Path) -> list[object]:
     tasks = f"{rows / 'steps.jsonl'},{rows / 'sums.jsonl'}"
     suites = [word for name in ("steps", "sums") for word in ("--new", rows / f"{name}-test.jsonl")]
-    return ["iterate", "--tasks", tasks, "--model", model, *ALL, *suites, "--rounds", 1, "-o", out]
+    suites += ["--fallback", "gold"]
+    return [
+        "iterate",
+        "--tasks",
+        tasks,
+        "--model",
+        model,
+        *ALL,
+        *suites,
+        "--rounds",
+        1,
+        "--earlier-share",
+        "40%",
+        "-o",
+        out,
+    ]
 
 
 def rounds_of(folder: Path) -> dict[str, Any]:
@@ -70,7 +85,7 @@ def test_rounds_and_what_they_leave(here: Here, rows: Path, model: str, tmp_path
     first, second = found["rounds"]
     assert (first["number"], second["number"], first["task"]) == (1, 2, "steps")
     own = json.loads((out / "rounds" / "1" / "answers" / "run.json").read_text())
-    assert first["acceptance"] == pytest.approx(own["methods"]["self-output"] / 12) and first["rows"] == own["accepted"]
+    assert first["acceptance"] == pytest.approx(own["methods"]["self-output"] / 10) and first["rows"] == own["accepted"]
     assert first["steps"] == 2 and first["scores"]["divergence"] > 0 and first["seconds"] > 0
     answers = [load(out / "rounds" / str(number) / "answers") for number in (1, 2)]
     assert all(row["verdict"] == "right" for row in answers[0])
@@ -122,15 +137,15 @@ def test_a_sequence_that_is_killed_after_every_step_ends_the_same(
 
         return call
 
-    for name in ("evaluate", "magpie", "self_output", "mix", "train"):
+    for name in ("evaluate", "self_output", "mix", "train"):
         monkeypatch.setattr(loop, name, killed_after(name, getattr(loop, name)))
     command = [str(one) for one in of_two_tasks(rows, model, tmp_path / "killed")]
-    for _ in range(10):
+    for _ in range(9):
         with pytest.raises(Killed):
             main([*command, "--quiet"])
     assert synth(*command) == 0
     assert [step.split()[0] for step in steps] == [
-        *("evaluate", "magpie", "self_output", "train", "evaluate"),
+        *("evaluate", "self_output", "train", "evaluate"),
         *("self_output", "self_output", "mix", "train", "evaluate"),
     ]
     assert rounds_of(tmp_path / "killed") == whole
@@ -142,13 +157,10 @@ def test_ctrl_c_says_how_to_go_on(here: Here, rows: Path, model: str, tmp_path: 
             if "weights to train" in line:
                 signal.raise_signal(signal.SIGINT)
 
+    asked: dict[str, Any] = {"output": tmp_path / "loop", "new_suites": str(rows / "steps-test.jsonl"), "steps": 3}
+    asked |= {"replay_rows": 0, "samples": 1, "max_tokens": 40, "eval_tokens": 40, "limit": 8}
     with pytest.raises(Stopped, match=r"^stopped; run this again to continue$"):
-        iterate(
-            model,
-            rows / "steps.jsonl",
-            **{"output": tmp_path / "loop", "new_suites": str(rows / "steps-test.jsonl"), "replay_rows": 0},
-            **{"samples": 1, "max_tokens": 40, "eval_tokens": 40, "limit": 8, "steps": 3, "progress": Interrupts()},
-        )
+        iterate(model, rows / "steps.jsonl", progress=Interrupts(), **asked)
     assert (tmp_path / "loop" / "rounds" / "1" / "model" / "progress.json").exists()
 
 
@@ -188,7 +200,7 @@ def test_tasks_are_needed_once(here: Here, rows: Path, model: str, tmp_path: Pat
 
 
 def test_a_server_takes_no_new_weights(rows: Path, model: str, tmp_path: Path) -> None:
-    asked = {"new_suites": str(rows / "steps-test.jsonl"), "output": tmp_path / "loop"}
+    asked: dict[str, Any] = {"new_suites": str(rows / "steps-test.jsonl"), "output": tmp_path / "loop"}
     with (
         load_model(model, engine="http://127.0.0.1:9/v1") as served,
         pytest.raises(UsageError, match="`engine`: each round has new weights, which a server does not take"),
