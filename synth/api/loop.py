@@ -27,7 +27,7 @@ from synth.data.read import open_source
 from synth.data.row import UNVERIFIED
 from synth.data.run.record import RunRecord, read_record
 from synth.data.write import replace_text
-from synth.evaluation.pipeline import ANSWERS
+from synth.evaluation.job import ANSWERS
 from synth.evaluation.rounds import FIRST, History, LearntTask, Round, Rule, Standing
 from synth.evaluation.rounds_folder import RoundsFolder
 from synth.generation.models import Model
