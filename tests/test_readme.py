@@ -8,6 +8,7 @@ import shlex
 import subprocess
 import sys
 import tomllib
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -22,11 +23,11 @@ from cli.main import cli
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
 GUIDE, SCALE, RL = (ROOT / "samples" / f"{name}.md" for name in ("guide", "scale", "rl"))
-DOCS = (README, GUIDE, SCALE, RL)
+DOCS = (README, GUIDE, SCALE)
 
 
-def blocks(language: str) -> list[str]:
-    text = "\n".join(file.read_text(encoding="utf-8") for file in DOCS)
+def blocks(language: str, files: Sequence[Path] = DOCS) -> list[str]:
+    text = "\n".join(file.read_text(encoding="utf-8") for file in files)
     return re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
 
 
@@ -36,8 +37,8 @@ def _joined(block: str) -> list[str]:
 
 
 def commands() -> list[str]:
-    lines = [line for block in blocks("sh") for line in _joined(block)]
-    lines += [line[2:] for block in blocks("console") for line in _joined(block) if line.startswith("$ ")]
+    lines = [line for block in blocks("sh", (*DOCS, RL)) for line in _joined(block)]
+    lines += [line[2:] for block in blocks("console", (*DOCS, RL)) for line in _joined(block) if line.startswith("$ ")]
     found = [line.partition(" #")[0].partition(" | ")[0].strip() for line in lines]
     return [line for line in found if line.startswith("synth ")]
 
@@ -76,7 +77,7 @@ def test_python_runs(code: str) -> None:
         assert re.search(r"-\d+\.\d+$", done.stdout.strip()), done.stdout
 
 
-@pytest.mark.parametrize("file", DOCS, ids=lambda file: file.name)
+@pytest.mark.parametrize("file", (*DOCS, RL), ids=lambda file: file.name)
 def test_links(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     for target in re.findall(r"\]\(([^)#]+)\)", text):

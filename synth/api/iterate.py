@@ -17,11 +17,12 @@ from synth.api.places import Source, several, source_at
 from synth.api.roles import VerifierChoice, roles_for
 from synth.api.self_output import refuse_verifier
 from synth.api.train import train
-from synth.data.destination import check_here
+from synth.data.destination import check_directory
 from synth.data.files.memory import temporary
 from synth.data.files.names import short_name, unlike
 from synth.data.run.record import RunRecord, without
 from synth.data.run.versions import versions
+from synth.data.store.address import is_address, shown
 from synth.engines.base import Sampling
 from synth.errors import Stopped, UsageError
 from synth.evaluation.rounds import LearntTask, Rule
@@ -61,7 +62,8 @@ OWN = {
     **dict.fromkeys(("replay", "replay_loss", "steps", "epochs", "learning_rate", "tokens_per_batch", "lora"), _ITS),
     **dict.fromkeys(("seed", "device", "trust_remote_code", "restart"), _ITS),
     **dict.fromkeys(("suites", "new_suites", "eval_every", "eval_limit", "eval_tokens", "keep"), _MEASURED),
-    **dict.fromkeys(("method", "beta", "teacher", "temperature", "max_tokens"), _SFT),
+    **dict.fromkeys(("method", "beta", "teacher", "temperature", "max_tokens", "time_limit"), _SFT),
+    **dict.fromkeys(("reward", "reward_weights", "generations", "rollout_engine"), _SFT),
 }
 """Settings of `synth.train` that are not passed on, and why."""
 
@@ -227,7 +229,9 @@ def _place(output: str | os.PathLike[str] | None, *, dry_run: bool) -> Path | No
         return None
     if output is None:
         raise UsageError("say where rounds go: `output` DIR (or `dry_run`)")
-    check_here(os.fspath(output), "a loop of rounds")
+    if is_address(os.fspath(output)):
+        raise UsageError(f"`output` {shown(os.fspath(output))}: rounds are made on this machine; copy what is to stay")
+    check_directory(os.fspath(output), "a loop of rounds")
     return Path(output)
 
 
