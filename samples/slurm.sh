@@ -5,8 +5,12 @@
 #
 # makes replay.parts/1 … 8, then replay. The same line again goes on with what was killed, failed or ran out of time;
 # finished shards are left as they are. What the jobs ask Slurm for is in variables that sbatch reads itself:
-# SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_GPUS, … The folder must be one that all nodes share. Where the shards had
-# too few rows, ROWS is how many are wanted, and -n the larger number that `synth join` tells:
+# SBATCH_PARTITION, SBATCH_TIMELIMIT, SBATCH_GPUS, … The folder must be one that all nodes share.
+#
+# The last job joins the shards when all have ended, however they did: where one gave up, the others may have rows
+# enough. If not, replay.parts/join.log says which shard failed, and how to go on; what a shard said itself is in
+# replay.parts/NUMBER.log. Where there are too few rows, ROWS is how many are wanted, and -n the larger number that the
+# joining tells:
 #
 #   ROWS=1000000 samples/slurm.sh replay 8 magpie --model Qwen/Qwen2.5-7B-Instruct -n 1010000
 set -euo pipefail
@@ -21,4 +25,4 @@ join=(synth join)
 for ((number = 1; number <= shards; number++)); do
     join+=("$output.parts/$number")
 done
-sbatch --dependency="afterok:${array%%;*}" --kill-on-invalid-dep=yes --output="$output.parts/join.log" --wrap "$(printf '%q ' "${join[@]}" ${ROWS:+--rows "$ROWS"} -o "$output")"
+sbatch --dependency="afterany:${array%%;*}" --output="$output.parts/join.log" --wrap "$(printf '%q ' "${join[@]}" ${ROWS:+--rows "$ROWS"} -o "$output")"

@@ -4,12 +4,15 @@ import importlib.metadata
 import os
 import signal
 import socket
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
+from synth.quiet import debugging
 
 NEEDS = "`ray` needs Ray {range}, not {found}: pip install -e '.[ray]'"
 OLDEST, BEYOND = (2, 60), (3,)
@@ -19,6 +22,10 @@ ANSWER_SECONDS = 5.0
 """What answers a connection at all does so within this time; Ray itself would try for two minutes."""
 STORE_BYTES = 128 << 20
 """Memory for objects of a Ray that is started here: rows go through files, so little is needed."""
+
+PULSE_SECONDS, GONE_SECONDS = 5.0, 30.0
+"""How often a run looks whether its cluster is there, and how long it waits for one that does not answer."""
+GO_ON = "what was finished is kept. Start Ray again, and the same command goes on"
 
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
 """How a client of gRPC, which Ray speaks, begins; the server then says its settings in a frame of type 4."""
@@ -84,6 +91,39 @@ def connected(address: str) -> Iterator[Cluster]:
         ray.shutdown()
 
 
+class Pulse:
+    """Looks now and then whether the cluster that this process has joined is still there.
+
+    Ray itself waits for a minute, and then ends the process.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        context = ray.get_runtime_context()
+        self._ray, self._address, self._node = ray, context.gcs_address, context.get_node_id()
+        self._asked = self._felt = time.monotonic()
+
+    def check(self) -> None:
+        """Look, if that was not done just now.
+
+        Raises:
+            RunError: nothing has answered for `GONE_SECONDS`, or this machine is no part of the cluster any more.
+        """
+        now = time.monotonic()
+        if now - self._asked < PULSE_SECONDS:
+            return
+        self._asked = now
+        try:
+            _check_answers(self._address)
+            here = {node["NodeID"]: node["Alive"] for node in self._ray.nodes()}
+        except (UsageError, self._ray.exceptions.RayError):
+            if now - self._felt > GONE_SECONDS:
+                raise RunError(f"Ray at {self._address} does not answer any more: {GO_ON}") from None
+            return
+        self._felt = now
+        if not here.get(self._node, False):
+            raise RunError(f"Ray on this machine has ended (its raylet): {GO_ON}")
+
+
 def check_installed() -> None:
     """Refuse a Ray that is missing or does not fit, without importing it.
 
@@ -119,16 +159,38 @@ def _join(ray: Any, address: str | None) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
-        if address is None and not _runs_here():
-            ray.init("local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
-        else:
-            ray.init(address or ANY, **quiet)
+        with _muted():
+            if address is None and not _runs_here():
+                ray.init("local", include_dashboard=False, object_store_memory=STORE_BYTES, **quiet)
+            else:
+                ray.init(address or ANY, **quiet)
     except Exception as error:  # of many kinds, for many reasons
         where = "on this machine" if address is None else f"at {address}"
         hint = "" if os.environ.get("RAY_AUTH_MODE") else " (RAY_AUTH_MODE=token, if it asks for a token)"
         reason = " ".join(str(error).split())
         raise UsageError(f"`ray`: cannot use Ray {where}: {reason[:500]}{hint}") from error
     ray._private.worker._worker_logs_enabled = False  # what Ray says of actors that die would go to standard output
+
+
+@contextmanager
+def _muted() -> Iterator[None]:
+    """Ray's own library writes to standard error what it cannot reach, line after line; one line of ours says it.
+
+    From now on it writes what ends the process alone. That it does so, it writes as well while it is set up.
+    """
+    if debugging():
+        yield
+        return
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with open(os.devnull, "wb") as nowhere:
+        os.dup2(nowhere.fileno(), 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def _runs_here() -> bool:

@@ -15,8 +15,10 @@ from typing import Any
 
 from synth.distributed.actor import EngineActor, Workplace
 from synth.distributed.blocks import Blocks, Prefix
+from synth.distributed.cluster import Pulse
+from synth.distributed.rates import Rates
 from synth.errors import BusyError, RunError, Stopped, SynthError, UsageError
-from synth.progress import Progress, clock
+from synth.progress import Progress
 from synth.stop import Stop
 
 TRIES = 3
@@ -112,7 +114,7 @@ class Driver:
     _requests: int = 0
     _told: bool = False
     _made: bool = False
-    _began: float | None = field(default_factory=time.monotonic)
+    _began: float = field(default_factory=time.monotonic)
 
     def go(self, title: str) -> str:
         """Make and join blocks until the run is complete, or a stop is requested.
@@ -122,9 +124,9 @@ class Driver:
 
         Raises:
             UsageError: an actor cannot work: a model that is not there, a machine without the directory of blocks.
-            RunError: a block failed `TRIES` times, the disk did, or no actor can work any more.
+            RunError: a block failed `TRIES` times, the disk did, no actor can work any more, or Ray has ended.
         """
-        stop, rates = Stop(), _Rates(self)
+        stop, rates, pulse = Stop(), Rates(self), Pulse(self.ray)
         try:
             with stop.on_signals(), stop.answered_by(self._answer), self.progress.meter(title) as meter:
                 self._join()
@@ -136,6 +138,7 @@ class Driver:
                     self._join()
                     self._listen()
                     self._say_waiting()
+                    pulse.check()
                     meter.show(*rates.goal(), rates.text())
         finally:
             for worker in self._workers:
@@ -291,14 +294,14 @@ class Driver:
         self.progress.say(f"actor {worker.number} is left out: {why}")
 
     def _say_waiting(self) -> None:
-        """Say, once, what actors wait for where none is ready for long."""
-        if self._began is None or self.ready:
-            self._began = None
+        """Say, once, what actors wait for where none is ready for long: in the beginning, or when all have died."""
+        if self.ready:
+            self._began = time.monotonic()
         elif time.monotonic() - self._began > PATIENCE:
-            self._began = None
+            self._began = math.inf
             free = self.ray.available_resources()
             there = f"{free.get('CPU', 0):g} CPUs and {free.get('GPU', 0):g} GPUs are free"
-            self.progress.say(f"no actor is ready yet: each takes {CPUS} CPU and {self.team.gpus} GPUs, and {there}")
+            self.progress.say(f"no actor is ready: each takes {CPUS} CPU and {self.team.gpus} GPUs, and {there}")
 
     def _failed(self, worker: _Worker, number: int, why: str) -> None:
         """Have a block made again, and its actor start anew.
@@ -337,48 +340,6 @@ class Driver:
                 worker.report = None
             if worker.report is None:
                 worker.report = worker.handle.report.remote()
-
-
-class _Rates:
-    """Rates since this process began: rows a second, blocks, and the time left."""
-
-    def __init__(self, driver: Driver) -> None:
-        self._driver = driver
-        self._began = time.monotonic()
-        self._before = self.goal()[0]
-        record = driver.prefix.sink.record
-        self._rows, self._tokens = record.accepted, (record.prompt_tokens, record.completion_tokens)
-
-    def goal(self) -> tuple[int, int | None]:
-        """How much is done (rows accepted, or all rows), and of how many."""
-        driver, found = self._driver, self._driver.prefix.acceptance
-        made = len(driver.blocks.finished) * driver.blocks.size + sum(worker.done for worker in driver.busy)
-        if found.target is None:
-            done = driver.prefix.sink.next + made
-            total = driver.blocks.total
-            return (done if total is None else min(done, total)), total
-        share = (found.accepted + 1) / (found.attempts + 1)
-        return min(found.target, found.accepted + int(made * share)), found.target
-
-    def text(self) -> str:
-        """What is beside the numbers."""
-        driver = self._driver
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        done, goal = self.goal()
-        pace = (done - self._before) / seconds
-        left = [f"{clock((goal - done) / pace)} left"] if goal and pace > 0 else []
-        record = driver.prefix.sink.record
-        actors = f"{driver.ready} of {driver.team.actors} actors"
-        return " · ".join([*left, f"{pace:,.1f} rows/s", actors, f"{record.rejected:,} rejected"])
-
-    def closing(self) -> str:
-        """The closing line."""
-        record = self._driver.prefix.sink.record
-        seconds = max(time.monotonic() - self._began, 1e-6)
-        rows = record.accepted - self._rows
-        into, out = record.prompt_tokens - self._tokens[0], record.completion_tokens - self._tokens[1]
-        tokens = f"tokens {into:,} in ({into / seconds:,.0f}/s), {out:,} out ({out / seconds:,.0f}/s)"
-        return f"{clock(seconds)}: {rows / seconds:,.1f} rows/s; {tokens}"
 
 
 def _last_line(error: Exception) -> str:

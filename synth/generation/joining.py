@@ -200,9 +200,10 @@ def _check_enough(parts: Sequence[Part], found: Acceptance) -> None:
     if found.reached or found.gave_up:
         return
     more = (parts[0].record.asked or target) + max(2 * (target - found.accepted), len(parts))
+    gave_up = "".join(f". {part.path} {part.record.note}" for part in parts if part.record.note)
     raise RunError(
         f"the shards have {found.accepted:,} of the {target:,} rows wanted, up to the first row that is in none of "
-        f"them: make each again with `rows` {more}, which goes on with it, and join them with `rows` {target}"
+        f"them: make each again with `rows` {more}, which goes on with it, and join them with `rows` {target}{gave_up}"
     )
 
 

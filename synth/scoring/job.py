@@ -121,8 +121,8 @@ class ScoringJob:
             return self
         if self.settings.mask.needs_corpus:
             raise UsageError(
-                "`mask_over` corpus counts over all rows, which no shard has: score in shards without masks, join "
-                "them, and mask the joined rows, for which no model is loaded"
+                "`mask_over` corpus counts over all rows, which no part of a run has: score without masks, and mask "
+                "the joined rows, for which no model is loaded"
             )
         part = copy(self)
         part.shard = shard.over(self.prompts.total)

@@ -13,12 +13,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
 import pytest
 
 from synth.data.run.record import RunRecord, read_record
+from synth.distributed import cluster
 from synth.distributed.blocks import block_rows
 from tests.cli.running import SYNTH
 from tests.cli.running import synth as run
@@ -44,29 +46,40 @@ def libraries() -> Iterator[None]:
         yield
 
 
-@pytest.fixture(scope="module")
-def head() -> Iterator[Head]:
-    """A Ray cluster of this machine, one for all tests."""
+@contextmanager
+def started(*options: object) -> Iterator[psutil.Process]:
+    """A machine of a Ray cluster: the process whose children all others of it are."""
     folder = tempfile.mkdtemp(prefix="ray")  # its sockets' names may not be long
+    words = [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--num-cpus", 2, "--temp-dir", folder]
+    words += ["--object-store-memory", 80 << 20, *options]
     for _ in range(3):  # on a busy machine a part of it may not be up when another looks for it
-        with socket.create_server(("", 0)) as free:
-            port = free.getsockname()[1]
-        start = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block", "--port", str(port)]
-        options = ["--num-cpus", "2", "--include-dashboard", "false", "--object-store-memory", str(80 << 20)]
-        process = psutil.Popen(
-            [*start, *options, "--temp-dir", folder], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
+        process = psutil.Popen([*map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         if any("Ray runtime started" in line for line in process.stdout):
             break
         process.wait()
-    drain = threading.Thread(target=process.stdout.read, daemon=True)
-    drain.start()
-    yield process, f"127.0.0.1:{port}"
+    threading.Thread(target=process.stdout.read, daemon=True).start()
     everyone = [process, *process.children(recursive=True)]
-    process.terminate()
+    yield process
+    with suppress(psutil.NoSuchProcess):
+        everyone += process.children(recursive=True)
+        process.terminate()
     _, alive = psutil.wait_procs(everyone, 60)
     shutil.rmtree(folder, ignore_errors=True)
     assert not alive
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """A Ray cluster of this machine, one for all tests; the last one ends it."""
+    with socket.create_server(("", 0)) as free:
+        port = free.getsockname()[1]
+    with started("--head", "--port", port, "--include-dashboard", "false") as process:
+        yield process, f"127.0.0.1:{port}"
+
+
+def kill_raylet(machine: psutil.Process) -> None:
+    """Take a machine out of its cluster, as a loss of power does."""
+    next(one for one in machine.children(recursive=True) if one.name() == "raylet").kill()
 
 
 def actors(head: psutil.Process) -> list[psutil.Process]:
@@ -129,14 +142,7 @@ def test_models_are_evaluated_by_actors(head: Head, model: str, tmp_path: Path) 
 def test_whoever_is_killed_nothing_is_lost(head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     process, address = head
     monkeypatch.chdir(tmp_path)
-    lines = [json.dumps({"question": f"{n} + 1?", "answer": str(n + 1)}) for n in range(160)]
-    lines[7], lines[61] = '{"question": "and?"}', '{"question": 5}'
-    Path("rows.jsonl").write_text("\n".join(lines))
-    Path("slow_check.py").write_text(
-        "import time\ndef check(response, reference):\n    time.sleep(0.1)\n    return int(response) % 3 == 0\n"
-    )
-    whole, out = Path("whole"), Path("out")
-    command = ["verify", "rows.jsonl", "--verifier", "slow_check:check"]
+    whole, out, command = Path("whole"), Path("out"), slow_run()
     assert run(*command, "-o", whole, "--quiet") == 0
     on_ray = [*command, "-o", "out", "--ray", address, "--actors", "2"]
 
@@ -156,8 +162,26 @@ def test_whoever_is_killed_nothing_is_lost(head: Head, tmp_path: Path, monkeypat
     driver.kill()
     driver.communicate()
 
-    assert run(*on_ray, "--quiet") == 0
+    done = journalled(out)
+    with started("--address", address) as other:
+        driver = subprocess.Popen([*SYNTH, *on_ray], stderr=subprocess.PIPE, text=True)
+        until(lambda: actors(process) and actors(other), driver)  # one on each
+        until(lambda: journalled(out) > done, driver)
+        kill_raylet(other)
+        said = driver.communicate()[1]
+    assert driver.returncode == 0 and "Ray: 2 machines" in said, said
     assert same(whole, out).next == 160
+
+
+def slow_run() -> list[str]:
+    """A command that takes its time, over rows that are written here; not all of them can be read."""
+    lines = [json.dumps({"question": f"{n} + 1?", "answer": str(n + 1)}) for n in range(160)]
+    lines[7], lines[61] = '{"question": "and?"}', '{"question": 5}'
+    Path("rows.jsonl").write_text("\n".join(lines))
+    Path("slow_check.py").write_text(
+        "import time\ndef check(response, reference):\n    time.sleep(0.1)\n    return int(response) % 3 == 0\n"
+    )
+    return ["verify", "rows.jsonl", "--verifier", "slow_check:check"]
 
 
 def test_an_engine_that_does_not_load_is_said_in_one_line(
@@ -239,3 +263,29 @@ def test_a_ray_that_is_missing_or_does_not_fit(
 )
 def test_the_size_of_blocks(wanted: int | None, actors_there: int, at_once: int, rows: int) -> None:
     assert block_rows(wanted, actors_there, at_once) == rows
+
+
+def test_when_ray_itself_ends_one_line_says_so_and_another_one_goes_on(
+    head: Head, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, here: Here
+) -> None:
+    process, address = head
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(cluster, "PULSE_SECONDS", 0.2)
+    monkeypatch.setattr(cluster, "GONE_SECONDS", 2.0)
+    whole, out, command = Path("whole"), Path("out"), slow_run()
+
+    def end() -> None:
+        while not journalled(out):
+            time.sleep(0.02)
+        kill_raylet(process)
+
+    threading.Thread(target=end, daemon=True).start()
+    done = here(*command, "-o", out, "--ray", address, "--actors", 1)
+    last = done.stderr.splitlines()[-1]
+    assert done.returncode == 1 and "the same command goes on" in last and "Traceback" not in done.stderr, done.stderr
+    process.wait(60)
+    assert journalled(out)
+    assert run(*command, "-o", out, "--ray", "--quiet") == 0  # which starts one of its own
+    assert run(*command, "-o", whole, "--quiet") == 0
+    same(whole, out)

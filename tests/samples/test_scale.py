@@ -12,11 +12,12 @@ from tests.cli.running import SYNTH
 
 SAMPLES = Path(__file__).parents[2] / "samples"
 SBATCH = """#!/bin/bash
-# Of Slurm: every job of an array at once, and a job that depends on it only where none of them failed.
+# Of Slurm: every job of an array at once, and then the job that depends on it.
 for argument; do
     case $argument in
         --array=1-*) last=${argument#--array=1-} ;;
-        --dependency=afterok:1) [ ! -e failed ] || exit 0 ;;
+        --dependency=afterany:1) ;;
+        --output=*join.log) exec 2>"${argument#--output=}" ;;
         --wrap) wrapped=1 ;;
         --*) ;;
         *) break ;;
@@ -24,9 +25,8 @@ for argument; do
     shift
 done
 [ -z "${wrapped:-}" ] || exec bash -c "$1"
-rm -f failed
 for ((job = 1; job <= last; job++)); do
-    SLURM_ARRAY_TASK_ID=$job "$@" >/dev/null || touch failed &
+    SLURM_ARRAY_TASK_ID=$job "$@" >/dev/null &
 done
 wait
 echo 1
@@ -68,17 +68,25 @@ def test_the_scripts_make_what_one_process_makes(tmp_path: Path, machines: dict[
     whole = run("synth", *command, "-o", "whole")
     assert whole.returncode == 0, whole.stderr
     slurm = [str(SAMPLES / "slurm.sh"), "by slurm", "2", *command]
-    (tmp_path / "by slurm.parts").mkdir()
-    (tmp_path / "by slurm.parts" / "2").write_text("in the way")  # the second shard fails
-    run(*slurm)
-    assert not (tmp_path / "by slurm").exists() and (tmp_path / "by slurm.parts" / "1" / "run.json").exists()
-    (tmp_path / "by slurm.parts" / "2").unlink()
-    for again in (run(*slurm), run(str(SAMPLES / "ssh.sh"), "by ssh", *command)):
+    ssh = [str(SAMPLES / "ssh.sh"), "by ssh", *command]
+    for name, script in (("by slurm", slurm), ("by ssh", ssh)):
+        parts, log = tmp_path / f"{name}.parts", tmp_path / f"{name}.parts" / "join.log"
+        parts.mkdir()
+        (parts / "2").write_text("in the way")  # the second shard fails
+        failed = run(*script)
+        said = failed.stderr + (log.read_text() if log.exists() else "")
+        assert script is slurm or failed.returncode == 2
+        assert f"synth: {parts.name}/2 holds no shard" in said and "Traceback" not in said, said
+        assert script is slurm or f"two did not do all of {parts.name}/2: synth: {parts.name}/2 is a file" in said, said
+        assert not (tmp_path / name).exists() and (parts / "1" / "run.json").exists()
+        (parts / "2").unlink()
+        again = run(*script)
         assert again.returncode == 0, again.stderr
     for joined in ("by slurm", "by ssh"):
         for name in ("data-00000.arrow", "dataset_info.json"):
             assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / joined / name).read_bytes()
         assert len(json.loads((tmp_path / joined / "run.json").read_text())["joined"]) == 2
     machines["ROWS"] = "20"  # is for the joining alone, which says that this run has all rows and no target
-    for script in (slurm, [str(SAMPLES / "ssh.sh"), "by ssh", *command]):
-        assert "-n: a run of synth verify has no target" in run(*script).stderr
+    for script in (slurm, ssh):
+        said = run(*script).stderr + (tmp_path / "by slurm.parts" / "join.log").read_text()
+        assert "-n: a run of synth verify has no target" in said

@@ -75,13 +75,18 @@ def test_the_first_actor_that_cannot_work_ends_a_run_without_a_block(driver: Dri
 
 
 def test_what_actors_wait_for_is_said_once(driver: Driver) -> None:
+    said = "no actor is ready: each takes 0.1 CPU and 4 GPUs, and 1.9 CPUs and 0 GPUs are free"
     driver._say_waiting()
-    assert driver._began is not None
     driver._began -= PATIENCE + 1
     driver._say_waiting()
     driver._say_waiting()
-    said = "no actor is ready yet: each takes 0.1 CPU and 4 GPUs, and 1.9 CPUs and 0 GPUs are free"
     assert driver.progress.lines == [said]  # type: ignore[attr-defined]
+    driver._workers[0].host = "one"
+    driver._say_waiting()
+    driver._workers[0].host = ""  # it has died
+    driver._began -= PATIENCE + 1
+    driver._say_waiting()
+    assert driver.progress.lines == [said, said]  # type: ignore[attr-defined]
 
 
 def test_actors_fit_on_machines_not_on_their_sum() -> None:

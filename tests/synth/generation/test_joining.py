@@ -156,6 +156,34 @@ def test_blocks_of_an_open_number_join_exactly(tmp_path: Path) -> None:
         synth.join([block for block in blocks if block.name != "5"], output=tmp_path / "few", progress=SILENT)
 
 
+def test_a_shard_that_gave_up_is_not_missed_where_the_others_suffice(tmp_path: Path) -> None:
+    """One machine's model writes nothing that is of use."""
+
+    async def taken(row: Row) -> Outcome:
+        row.messages = [{"role": "user", "content": row.id}]
+        return Outcome(row, None if row.passthrough["n"] % 2 else "bad")
+
+    def job(target: int) -> Job:
+        return replace(endless(target), method=lambda _: taken, rules=Rules(unique=True))
+
+    folders = [tmp_path / "1", tmp_path / "2"]
+
+    def shards(target: int) -> None:
+        with pytest.raises(RunError, match="gave up after"):
+            make(job(target), folders[0], "1/2")
+        make(job(target), folders[1], "2/2")
+
+    shards(20)
+    synth.join(folders, output=tmp_path / "joined", progress=SILENT)
+    make(job(20), tmp_path / "whole")
+    same(tmp_path / "whole", tmp_path / "joined")
+    shards(60)
+    with pytest.raises(
+        RunError, match=rf"48 of the 60 rows wanted.*`rows` 84.*{folders[0]} gave up after \d+ attempts"
+    ):
+        synth.join(folders, output=tmp_path / "more", progress=SILENT)
+
+
 def test_too_few_rows_are_told_and_the_shards_go_on(tmp_path: Path) -> None:
     """Far more duplicates between the shards than the margin has room for."""
     make(endless(300, common=0.6), tmp_path / "whole")
