@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Sets up everything the tests need, real vLLM included, and runs them: tests/run.sh [PYTEST ARGUMENTS]
-# Without arguments: ruff and mypy before them, and tests/releases.sh after them.
+# Without arguments: ruff before them, and beside them mypy and tests/releases.sh, of which a failure is told at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 venv=$(realpath -m "${SYNTH_VENV:-.venv}")  # tests start Python from other directories
@@ -25,10 +25,11 @@ if [ $# -gt 0 ]; then
 fi
 ruff check .
 ruff format --check .
-tests/releases.sh install &  # mostly waits for downloads, and mypy takes one core
-installing=$!
-mypy
-wait $installing
 export OMP_NUM_THREADS=1  # three processes share two cores, as each waits now and then
-python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25  # in the order of tests/conftest.py
-tests/releases.sh
+{ mypy && tests/releases.sh; } >"$venv/beside.log" 2>&1 &
+beside=$!
+failed=0
+# In the order of tests/conftest.py. It begins with vLLM, and what is beside it with downloads: both wait a good deal.
+python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 25 || failed=1
+wait $beside || { failed=1 && cat "$venv/beside.log"; }
+exit $failed
