@@ -16,7 +16,7 @@ from synth.data.write import open_writer
 from synth.errors import UsageError
 from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
 from synth.exports.parts import Losses
-from synth.exports.tasks import KINDS, TaskReader, check_judge
+from synth.exports.tasks import KINDS, TAKEN, TaskReader, check_judge
 from synth.exports.trainers import NAMED_IN_CONFIG, OwnTrainer, Trainer, check, data_path, trainer_of
 from synth.progress import Progress
 from synth.scoring.token_scores import scorer_model
@@ -124,7 +124,7 @@ def export_for(
     format = format_of(form or _default_form(loads, raw.schema))
     check(name, loads, format, chosen=form is not None)
     rows = _rows(raw, format, selected)
-    tasks = _task_reader(rows, format, selected.judge, name, loads)
+    tasks = _task_reader(rows, format, selected.judge, name, loads, progress)
     exported = in_format(rows, format, attention=loads.attention, style=loads.style, tasks=tasks)
     with output.made(force=force) as path, closing(tasks) if tasks else nullcontext():
         data = data_path(loads, format, path)
@@ -157,7 +157,9 @@ def _default_form(trainer: Trainer, schema: pa.Schema) -> str:
     return first if FORMATS[first].of in KINDS else form_of(schema)
 
 
-def _task_reader(rows: Rows, format: Format, judge: VerifierSettings, name: str, trainer: Trainer) -> TaskReader | None:
+def _task_reader(
+    rows: Rows, format: Format, judge: VerifierSettings, name: str, trainer: Trainer, progress: Progress
+) -> TaskReader | None:
     """What makes tasks of the rows, for a format that is of these."""
     rewarded = format.of == "tasks"
     if judge.name and not rewarded:
@@ -166,6 +168,9 @@ def _task_reader(rows: Rows, format: Format, judge: VerifierSettings, name: str,
         return None
     if rewarded:
         check_judge(rows, judge, name, one_by_one=trainer.one_by_one)
+        progress.say(f"checking the reference of each row with {judge.name or 'the verifier that it names'}")
+    if left := sorted(TAKEN & {*rows.schema.names}):
+        rows.notes.append(f"left behind: {', '.join(left)}, which trainers would take for something else")
     return TaskReader(format.of, judge)
 
 

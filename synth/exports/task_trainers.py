@@ -152,10 +152,10 @@ __all__ = ["SynthTaskset"]
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import verifiers.v1 as vf
-from pydantic import ConfigDict
 {imports}
 
 rewarded = {reward}
@@ -164,7 +164,7 @@ rewarded = {reward}
 class SynthData(vf.TaskData):
     """What is asked, and the columns that the verifier reads."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    row: dict[str, Any] = {{}}
 
 
 class SynthTask(vf.Task[SynthData]):
@@ -173,7 +173,8 @@ class SynthTask(vf.Task[SynthData]):
     @vf.reward(weight=1.0)
     async def reward(self, trace: vf.Trace) -> float | Mapping[str, float]:
         """1 for a right answer, 0 for a wrong one; nothing where it cannot be judged."""
-        return await rewarded(self.data, trace)
+        columns = self.data.row | self.data.model_dump(include={{"prompt"}})
+        return await rewarded(SimpleNamespace(model_dump=lambda: columns), trace)
 
 
 class SynthTaskset(vf.Taskset[SynthTask, vf.TasksetConfig]):
@@ -184,9 +185,7 @@ class SynthTaskset(vf.Taskset[SynthTask, vf.TasksetConfig]):
         with Path(__file__).with_name("data.jsonl").open(encoding="utf-8") as lines:
             for line in lines:
                 row: dict[str, Any] = json.loads(line)
-                prompt = row.pop("prompt")
-                columns = {{name: value for name, value in row.items() if name not in vf.TaskData.model_fields}}
-                yield SynthTask(SynthData(prompt=prompt, **columns), self.config.task)
+                yield SynthTask(SynthData(prompt=row.pop("prompt"), row=row), self.config.task)
 ''',
     }
 

@@ -36,10 +36,16 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 PROMPT = pa.field("prompt", MESSAGES)
 _OURS = (PROMPT, pa.field("reference", pa.string()), pa.field("verifier", pa.string()))
 _CONTEXT = pa.field("privileged_context", pa.string())
-_TAKEN = {"completion", "completion_ids", "image", "images", "environments", "trainer_state", "log_extra", "log_metric"}
-"""Names that trainers use for something else."""
+TAKEN = {
+    *("prompt", "completion", "completion_ids", "image", "images"),
+    *("environments", "trainer_state", "log_extra", "log_metric"),
+}
+"""Names of columns that trainers use for something else."""
 
-_LEFT = {*BASE.names, *RENDERING.names, *SCORES.names, *PREDICTIONS.names, INDEX.name, PROMPT.name, *_TAKEN}
+_LEFT = {*BASE.names, *RENDERING.names, *SCORES.names, *PREDICTIONS.names, INDEX.name, *TAKEN}
+
+_OBJECTS = 256
+"""Rows that are Python objects at a time."""
 
 
 @dataclass(slots=True)
@@ -65,6 +71,10 @@ class TaskReader:
         Raises:
             UsageError: a verifier cannot work with its settings, or not here.
         """
+        parts = [self._tasks(batch.slice(at, _OBJECTS)) for at in range(0, max(batch.num_rows, 1), _OBJECTS)]
+        return pa.concat_batches(parts)
+
+    def _tasks(self, batch: pa.RecordBatch) -> pa.RecordBatch:
         records = records_of(batch)
         prompts = [_prompt(record["messages"] or []) for record in records]
         faults = wait_for(self._faults(records, prompts))

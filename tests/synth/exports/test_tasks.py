@@ -190,9 +190,11 @@ def test_what_is_no_task_is_left_out(export: Export, tmp_path: Path) -> None:
         }
         for number, turns in enumerate(said)
     ]
-    source = written(tmp_path / "rows.jsonl", rows)
-    export("grpo", source=source, left_out="2 rows left out: 1 tools, which these trainers do not offer, 1 no prompt")
-    assert list(datasets.load_from_disk(str(tmp_path / "out"))["prompt"]) == [[{"role": "user", "content": "2 + 2?"}]]
+    source = written(tmp_path / "rows.jsonl", [row | {"image": "a.png"} for row in rows])
+    left = "2 rows left out: 1 tools, which these trainers do not offer, 1 no prompt"
+    export("grpo", source=source, left_out=f"left behind: image, which trainers would take for something else\n{left}")
+    [row] = datasets.load_from_disk(str(tmp_path / "out"))
+    assert row["prompt"] == [{"role": "user", "content": "2 + 2?"}] and "image" not in row
 
 
 def test_verl(export: Export, tmp_path: Path) -> None:
