@@ -26,12 +26,15 @@ def test_the_traps_work() -> None:
 
 @pytest.mark.skipif(isolation_missing() is not None, reason=str(isolation_missing()))
 def test_none_is_rewarded_and_none_gets_out() -> None:
-    reward = synth.rewards(VerifierSettings("code", time_limit=1, memory_limit=256))
+    reward = synth.rewards(VerifierSettings("code", time_limit=3, memory_limit=256))
+    table: dict[str, list[str]] = {}
     with Bait() as bait:
         given = [*some(bait, 70, greedy=False), ("takes: sleep", "import time\ntime.sleep(1000)")]
+        names = [name for attack, _ in given for name in (attack, f"the honest one after {attack}")]
         answers = [answer for _, text in given for answer in (text, HONEST)]
-        rewards = reward(["Square a number."] * len(answers), answers, tests=[TESTS] * len(answers))
-        assert not bait.taken()
+        prompts, tests = ["Square a number."] * len(answers), [TESTS] * len(answers)
+        rewards = reward(prompts, answers, tests=tests, log_extra=table.__setitem__)
+        assert bait.taken() == []
     reward.close()
-    assert [name for (name, _), value in zip(given, rewards[::2], strict=True) if value] == []
-    assert rewards[1::2] == [1.0] * len(given)  # each beside a hostile one
+    found = dict(zip(names, zip(rewards, table["code: verdict"], strict=True), strict=True))
+    assert {name: said for name, said in found.items() if (said[0] == 1.0) != name.startswith("the honest")} == {}
