@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from filters.verdict import RIGHT, UNSCORABLE, Task, Verdict, VerifierError, VerifierSettings
+from filters.verdict import RIGHT, UNSCORABLE, WRONG, Task, Verdict, VerifierError, VerifierSettings
 from filters.verifiers import registry
 from synth.errors import UsageError
 from synth.generation.judge import Judge
@@ -137,11 +137,14 @@ def values_of(verdicts: Sequence[Verdict]) -> Values:
 
 
 def forms_of(verdicts: Sequence[Verdict]) -> Values:
-    """1 where the verifier found an answer, 0 where it found none, None for what cannot be judged."""
-    return [
-        1.0 if verdict.kind == RIGHT or verdict.answer is not None else None if verdict.kind == UNSCORABLE else 0.0
-        for verdict in verdicts
-    ]
+    """1 where the verifier found an answer, 0 where it found none; None where it does not say, or cannot judge."""
+
+    def form(verdict: Verdict) -> float | None:
+        if verdict.kind == RIGHT or verdict.answer is not None:
+            return 1.0
+        return 0.0 if verdict.kind == WRONG and verdict.reason is not None else None
+
+    return list(map(form, verdicts))
 
 
 def _named(task: Task) -> str | None:

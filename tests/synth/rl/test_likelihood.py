@@ -1,6 +1,7 @@
-"""Log-probabilities of completions under a reference model."""
+"""Parts that ask a model: its log-probabilities, and its verdict."""
 
 import pickle
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -38,3 +39,13 @@ def test_it_is_the_sum_over_the_tokens_drawn(model: str, chat: ChatFormat) -> No
 def test_without_a_model() -> None:
     with pytest.raises(UsageError, match=r"needs the model .*`reference_model`"):
         synth.rewards("math", "logprob")
+
+
+def test_a_model_judges(model: str, tmp_path: Path) -> None:
+    reward = pickle.loads(pickle.dumps(synth.rewards("judge", judge=model)))
+    table: dict[str, list[str]] = {}
+    assert reward([ASK], ["4"], reference=["4"], log_extra=table.__setitem__) == [None]
+    assert table["judge: verdict"] == ["unscorable: the judge gave no clear verdict"]
+    reward.close()
+    with pytest.raises(UsageError, match=r"`judge_prompt`|judge_prompt|no such|cannot"):
+        synth.rewards("judge", judge=model, judge_prompt=str(tmp_path / "none"))
