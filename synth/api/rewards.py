@@ -14,6 +14,7 @@ def rewards(
     *parts: GivenPart,
     weights: Sequence[float] | None = None,
     name: str | None = None,
+    model: Model | ModelName | None = None,
     judge: Model | ModelName | None = None,
     judge_prompt: str = "judge",
     reference_model: Model | ModelName | None = None,
@@ -45,6 +46,8 @@ def rewards(
         parts: what is rewarded; none is `verifier`.
         weights: of the parts, in their order; 1 each by default.
         name: what trainers call it; by default the parts' names.
+        model: the model in training, where its chat template opens the thoughts of an answer and the trainer does not
+            know it: completions are read by their tokens then, and thoughts that were cut off hold no answer.
         judge: the model that judges, where a part is judge.
         judge_prompt: the file of a prompt of your own, where a part is judge.
         reference_model: the model whose log-probabilities count, where a part is logprob.
@@ -64,7 +67,7 @@ def rewards(
         judge_prompt,
         _model(reference_model),
     )
-    return reward_of(parts, means, weights, name, reference_column)
+    return reward_of(parts, means, weights, name, reference_column, _model(model))
 
 
 def _model(given: Model | ModelName | None) -> Model | None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from filters.response.calls import with_calls
 from filters.response.thoughts import begun_in
+from synth.chat.format import ChatFormat
+from synth.chat.turn import UNENDED
 from synth.data.schema.parts import THOUGHTS, Unreadable
 from synth.data.schema.turns import CONTENT_NAMES, ROLE_NAMES, conversation, normal_role
 
@@ -42,6 +44,23 @@ def read_completion(prompt: Any, completion: Any) -> Completion:
     if isinstance(last, Mapping) and _role_of(last) == "assistant":
         return _of_message(dict(last), begun if len(completion) == 1 else "")
     return Completion("", "")  # it ends with a tool's result, or in nothing
+
+
+def read_drawn(chat: ChatFormat, ids: Sequence[int]) -> Completion:
+    """Read a completion by the tokens that a model drew, as where `synth` has it answer.
+
+    Args:
+        chat: the model's format, which tells where thoughts end that the prompt has opened.
+        ids: the tokens, with or without what ended them.
+    """
+    drawn = list(ids)
+    while drawn and drawn[-1] in (*chat.answer_stop_ids, chat.tokenizer.pad_token_id):
+        drawn.pop()
+    text = chat.tokenizer.decode(drawn, skip_special_tokens=False, clean_up_tokenization_spaces=False)
+    turn = chat.parse(text)
+    if turn.fault == UNENDED:
+        return Completion(text, f"<think>\n{turn.reasoning}")
+    return Completion(text, with_calls(turn.content, turn.tool_calls))
 
 
 def prompt_text(prompt: Any) -> str:

@@ -44,7 +44,7 @@ class Judged:
     @property
     def name(self) -> str:
         """What it is called."""
-        return self.settings.name.rpartition(":")[2] or BY_ROW
+        return self.settings.name.rpartition(":")[2].rpartition(".")[2] or BY_ROW
 
     def check(self) -> None:
         """Refuse what can be seen to be wrong before anything is started.

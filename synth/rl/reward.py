@@ -13,8 +13,9 @@ from typing import Any
 from filters.verdict import UNSCORABLE, Verdict
 from synth.background import awaited, begin, wait_for
 from synth.errors import UsageError
+from synth.generation.models import Model
 from synth.rl.batch import Batch, Values
-from synth.rl.completions import read_completion
+from synth.rl.completions import Completion, read_completion, read_drawn
 from synth.rl.judging import Judged, Judging, forms_of, values_of
 from synth.rl.likelihood import Likelihood, Scoring
 from synth.rl.parts import AnswerForm, GivenPart, Matching, Means, Part, Pattern, read_parts
@@ -49,13 +50,19 @@ class Reward:
         parts: what it is the sum of.
         weights: of the parts, in their order.
         reference_column: the column with the reference, where it is not recognised.
+        model: the model in training, where completions are read by its chat template.
     """
 
     def __init__(
-        self, parts: Sequence[Part], weights: Sequence[float], name: str, reference_column: str | None = None
+        self,
+        parts: Sequence[Part],
+        weights: Sequence[float],
+        name: str,
+        reference_column: str | None = None,
+        model: Model | None = None,
     ) -> None:
         self.parts, self.weights = tuple(parts), tuple(weights)
-        self.reference_column = reference_column
+        self.reference_column, self.model = reference_column, model
         self.__name__ = name
         self._names = _names(self.parts)
         self._work: _Work | None = None
@@ -80,7 +87,7 @@ class Reward:
         Args:
             prompts: texts, or lists of messages, one for each completion.
             completions: texts, or lists of messages.
-            completion_ids: the tokens of each, which a length in tokens needs.
+            completion_ids: the tokens of each, which a length in tokens and `model` need.
             log_extra: is given what is known of each completion, as TRL's table shows it.
             log_metric: is given the means of the parts.
             columns: what the verifier needs (`reference`, tests, …), by name, a value for each completion.
@@ -135,16 +142,25 @@ class Reward:
         if self._work is None or self._work.process != os.getpid():
             self._work = _Work(self.parts)
             weakref.finalize(self, _left, self._work)
-        batch = Batch(
-            prompts,
-            [read_completion(*pair) for pair in zip(prompts, completions, strict=True)],
-            ids,
-            tasks_of(prompts, columns, self.reference_column),
-        )
+        read = self._read(prompts, completions, ids)
+        batch = Batch(prompts, read, ids, tasks_of(prompts, columns, self.reference_column))
         values, verdicts = await self._work.values(batch)
         rewards = [self._sum([of_part[at] for of_part in values]) for at in range(len(completions))]
         judged = {self._names[at]: found for at, found in verdicts.items()}
         return Scored(rewards, dict(zip(self._names, values, strict=True)), judged)
+
+    def _read(self, prompts: Sequence[Any], completions: Sequence[Any], ids: Any) -> list[Completion]:
+        """What the completions say: by their tokens where the model's chat template and these are known."""
+        if self.model is None:
+            return [read_completion(*pair) for pair in zip(prompts, completions, strict=True)]
+        if ids is None:
+            raise UsageError("`model`: completions are read by their tokens, and there are no `completion_ids`")
+        return [
+            read_completion(prompt, completion)
+            if not isinstance(completion, str) and len(completion) > 1  # with results of tools between
+            else read_drawn(self.model.chat, drawn)
+            for prompt, completion, drawn in zip(prompts, completions, ids, strict=True)
+        ]
 
     def _sum(self, values: Sequence[float | None]) -> float | None:
         """The weighted sum of what is known; None where no verifier can say anything, or nothing is known at all."""
@@ -173,7 +189,11 @@ class Reward:
         return part if part == self.__name__ else f"{self.__name__}/{part}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_work": None}
+        return self.__dict__ | {"_work": None, "model": self.model and self.model.description()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        self.model = state["model"] and state["model"]()
 
     def __repr__(self) -> str:
         return f"<synth reward {self.__name__}>"
@@ -236,6 +256,7 @@ def reward_of(
     weights: Sequence[float] | None = None,
     name: str | None = None,
     reference_column: str | None = None,
+    model: Model | None = None,
 ) -> Reward:
     """A reward of parts as they are written (`synth.rl.parts`).
 
@@ -245,6 +266,7 @@ def reward_of(
         weights: of the parts, in their order; 1 each by default.
         name: what trainers call it; by default the parts' names.
         reference_column: the column with the reference, if it is not recognised.
+        model: the model in training, where completions are to be read by its chat template.
 
     Raises:
         UsageError: there is no such part, or it cannot work with these settings, or here.
@@ -255,7 +277,7 @@ def reward_of(
         raise UsageError(f"`weights`: {len(weights)} for {len(parts)} parts of the reward")
     if not all(map(math.isfinite, weights)):
         raise UsageError(f"`weights` are numbers, not {', '.join(map(str, weights))}")
-    return Reward(parts, weights, name or "+".join(_names(parts)), reference_column)
+    return Reward(parts, weights, name or "+".join(_names(parts)), reference_column, model)
 
 
 def _names(parts: Sequence[Part]) -> list[str]:

@@ -42,7 +42,9 @@ def tasks_of(prompts: Sequence[Any], columns: Mapping[str, Any], reference_colum
     """
     there = {name: _listed(values) for name, values in columns.items() if name not in NO_COLUMNS}
     for name, values in there.items():
-        if isinstance(values, str | list | tuple) and (isinstance(values, str) or len(values) != len(prompts)):
+        if (isinstance(values, str) and name in ANSWERS) or (
+            isinstance(values, list | tuple) and len(values) != len(prompts)
+        ):
             given = "one text" if isinstance(values, str) else f"{len(values):,} values"
             raise UsageError(f"column {name!r} has {given} for {len(prompts):,} completions: give a list with one each")
     there = {name: values for name, values in there.items() if isinstance(values, list | tuple)}

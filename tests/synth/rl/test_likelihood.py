@@ -1,6 +1,7 @@
 """Parts that ask a model: its log-probabilities, and its verdict."""
 
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 import synth
 from synth.chat.format import ChatFormat
 from synth.errors import UsageError
+from synth.generation.models import Model
 
 ASK = [{"role": "user", "content": "What is 2 + 2?"}]
 
@@ -49,3 +51,24 @@ def test_a_model_judges(model: str, tmp_path: Path) -> None:
     reward.close()
     with pytest.raises(UsageError, match=r"`judge_prompt`|judge_prompt|no such|cannot"):
         synth.rewards("judge", judge=model, judge_prompt=str(tmp_path / "none"))
+
+
+def test_thoughts_that_the_prompt_has_opened_are_cut_off(hybrid: str, tmp_path: Path) -> None:
+    """As with DeepSeek-R1's distilled models, where trainers give what follows the opening as the answer's content."""
+    for file in Path(hybrid).iterdir():
+        if file.suffix != ".safetensors":
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    template = tmp_path / "chat_template.jinja"
+    opened = re.sub(r"\{%-? if add_generation_prompt.*", "", template.read_text(), flags=re.DOTALL)
+    template.write_text(opened + "{% if add_generation_prompt %}{{ '<|assistant|><think>\\n' }}{% endif %}")
+    reward = pickle.loads(pickle.dumps(synth.rewards("number", model=tmp_path)))
+    chat = Model(tmp_path).chat
+    assert chat.begun == "thoughts"
+    texts = ["2 and 2 is 4, or is it", "2 and 2.\n</think>\n\nIt is 4."]
+    ids = [chat.tokenizer.encode(text, add_special_tokens=False) for text in texts]
+    said = [[{"role": "assistant", "content": text}] for text in texts]
+    rewards = reward([ASK] * 2, said, [ids[0], [*ids[1], *chat.end_ids]], reference=["4"] * 2)
+    assert rewards == [0.0, 1.0]
+    with pytest.raises(UsageError, match="no `completion_ids`"):
+        reward([ASK], said[:1], reference=["4"])
+    reward.close()

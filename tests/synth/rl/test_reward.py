@@ -123,7 +123,7 @@ def test_a_function_of_the_users_judges() -> None:
         return Verdict("right" if response == reference + row["unit"] else "wrong")
 
     own = synth.rewards(check)
-    assert own.__name__ == "check" or own.__name__.endswith("check")
+    assert own.__name__ == "check"
     assert own(["?"] * 2, ["4 m", "4"], reference=["4"] * 2, unit=[" m"] * 2) == [1.0, 0.0]
     own.close()
 
