@@ -27,7 +27,7 @@ print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "acceler
     # test_quiet.py is a session of commands: generation, scores, mixing, training, evaluation, report, export. Of the
     # training's tests those of batches, rows and folders are left out: no library below decides how they end.
     OMP_NUM_THREADS=1 "$here/bin/python" -m pytest --quiet -p no:cacheprovider --durations 5 \
-        tests/cli/test_quiet.py tests/synth/training/test_{attention,merge,methods,run,trainer}.py \
+        tests/cli/test_quiet.py tests/synth/training/test_{attention,grpo,merge,methods,run,trainer}.py \
         tests/synth/chat/test_format.py tests/synth/engines/hf/test_engine_faults.py \
         tests/synth/data/test_read.py \
         tests/synth/data/test_write.py::test_directory_is_what_datasets_loads \

@@ -59,7 +59,7 @@ def _rates(lab: Lab, arms: list[Arm], jobs: int) -> dict[tuple[str, bool], str]:
     file = lab.folder / "rates.json"
     chosen, found = {}, {}
     with ThreadPoolExecutor(jobs) as pool:
-        for key in dict.fromkeys((arm.style, "--lora" in arm.train) for arm in arms):
+        for key in dict.fromkeys((arm.style, "--lora" in arm.train) for arm in arms if arm.own_rate is None):
             style, adapter = key
             sort = next(arm for arm in ARMS if (arm.style, "--lora" in arm.train) == key)
             plain = Arm(f"{style} {'adapter' if adapter else 'whole'}", "", style=style, train=sort.train)
@@ -79,7 +79,8 @@ def _run(lab: Lab, arms: list[Arm], rates: dict[tuple[str, bool], str], seeds: i
     done = 0
     with ThreadPoolExecutor(jobs) as pool:
         asked = {
-            pool.submit(run_arm, lab, arm, seeds, rates[arm.style, "--lora" in arm.train]): arm.name for arm in arms
+            pool.submit(run_arm, lab, arm, seeds, arm.own_rate or rates[arm.style, "--lora" in arm.train]): arm.name
+            for arm in arms
         }
         for future in as_completed(asked):
             results[asked[future]] = future.result()

@@ -32,7 +32,7 @@ class Arm:
         replay: sets mixed in, with their share of the target's rows.
         beside: a set that is an objective of its own.
         train: options of `synth train` beyond the common ones; `--lr RATE/3` is a third of the chosen rate, and
-            `--lr RATE*3` three times as much.
+            `--lr RATE*3` three times as much; an arm may have a rate of its own. `STEPS/3` is a third of the steps.
         merge: whether the result is merged with the foundation model, at a ratio chosen on the development split.
         style: of the human answers.
     """
@@ -46,9 +46,21 @@ class Arm:
     merge: bool = False
     style: str = "alien"
 
+    @property
+    def own_rate(self) -> str | None:
+        """The learning rate that it names, where that is not a share of the chosen one."""
+        named = dict(zip(self.train, self.train[1:], strict=False)).get("--lr")
+        return None if named is None or named.startswith("RATE") else named
+
 
 HELD = ("--replay-loss", "kl", "--replay-batch-tokens", str(BATCH_TOKENS))
 """As many tokens of replay a step as of the task, held to the next-token distributions of the model before training."""
+
+GRPO = (
+    *("--method", "grpo", "--reward", "math", "--generations", "8", "--max-tokens", "64", "--dtype", "float32"),
+    *("--steps", "STEPS/3", "--batch-tokens", "9920", "--lr", "3e-4"),
+)
+"""80 answers a step (the longest question takes 60 tokens), 16,000 in all, as many as self-output draws: 8 a task."""
 
 
 def _magpie(share: str) -> tuple[tuple[str, str], ...]:
@@ -76,6 +88,7 @@ ARMS = (
     Arm("self-output", "own words", target="self-output"),
     Arm("paraphrase", "own words", target="paraphrase"),
     Arm("minimum change", "own words", target="minimum-change"),
+    Arm("GRPO", "rewards", train=GRPO),
     Arm("mask hard tokens", "masking", target="masked"),
     Arm("self-output + Magpie 10%", "combined", target="self-output", replay=_magpie("10%")),
     Arm("self-output + Magpie 20%", "combined", target="self-output", replay=_magpie("20%")),

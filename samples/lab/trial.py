@@ -57,7 +57,8 @@ def train(lab: Lab, arm: Arm, seed: int, rate: str, output: Path) -> float:
     """Train one model; returns the minutes it took."""
     mixed = lab.data.mixed(arm, seed, output.with_name(f"{output.name}-data"))
     if not (output / "run.json").exists():
-        options = [_rate(arm, rate) if word.startswith("RATE") else word for word in arm.train]
+        meant = {"RATE/3": _rate(arm, rate), "RATE*3": _rate(arm, rate), "STEPS/3": max(1, lab.steps // 3)}
+        options = [meant.get(word, word) for word in arm.train]
         lr = [] if "--lr" in options else ["--lr", rate]
         beside = ["--replay", lab.data.replay(arm.beside, scored=False)] if arm.beside else []
         synth(
@@ -69,7 +70,7 @@ def train(lab: Lab, arm: Arm, seed: int, rate: str, output: Path) -> float:
 
 
 def _rate(arm: Arm, chosen: str) -> str:
-    """The learning rate of an arm: the chosen one, a third of it, or three times as much."""
+    """The learning rate of an arm: the one given, a third of it, or three times as much."""
     factor = {"RATE/3": 1 / 3, "RATE*3": 3}
     return next((str(float(chosen) * factor[word]) for word in arm.train if word in factor), chosen)
 
