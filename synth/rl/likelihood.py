@@ -76,7 +76,9 @@ class Scoring:
                 )
             distinct = {repr(prompt): prompt for prompt in batch.prompts}  # a group shares one
             asked = {text: self._ids(prompt) for text, prompt in distinct.items()}
-        answers = batch.completion_ids or [self._plain_ids(one.text) for one in batch.completions]
+        answers = batch.completion_ids
+        if answers is None:
+            answers = [self._plain_ids(one.text) for one in batch.completions]
         sequences: dict[int, NDArray[np.int32]] = {}
         wanted: dict[int, NDArray[np.bool_]] = {}
         for at, (prompt, answer) in enumerate(zip(batch.prompts, answers, strict=True)):

@@ -1,11 +1,13 @@
 """Rewards that measure a completion: its length, its language, how much it repeats, whether it has a form."""
 
+import os
 import re
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 from synth.notation import read_settings
 from synth.rl.batch import Batch, Values
 
@@ -61,7 +63,11 @@ class Language:
     name = "language"
 
     def values(self, batch: Batch) -> Values:
-        """See `Measure.values`."""
+        """See `Measure.values`.
+
+        Raises:
+            RunError: see `_writable`.
+        """
         import polars as pl
 
         from filters.language import language as other_language
@@ -78,7 +84,11 @@ class Repetition:
     name = "repetition"
 
     def values(self, batch: Batch) -> Values:
-        """See `Measure.values`."""
+        """See `Measure.values`.
+
+        Raises:
+            RunError: see `_writable`.
+        """
         import polars as pl
 
         from filters.heuristics import repeated_share
@@ -138,8 +148,26 @@ def read_measure(text: str) -> Measure:
 
 
 _HALF = re.compile("[\ud800-\udfff]")
+_of_a_fork: list[str] = []
+"""Libraries whose threads a fork has left behind in the process that it was made of."""
+
+
+def _note_fork() -> None:
+    _of_a_fork[:] = {"polars"} & sys.modules.keys()
+
+
+os.register_at_fork(after_in_child=_note_fork)
 
 
 def _writable(batch: Batch) -> Sequence[str]:
-    """What completions say, as columns can hold it: a tokenizer may leave half of a character."""
+    """What completions say, as columns can hold it: a tokenizer may leave half of a character.
+
+    Raises:
+        RunError: this is a fork in which polars would wait for its threads for ever.
+    """
+    if _of_a_fork:
+        raise RunError(
+            "language and repetition are measured with polars, which does not work in a fork of a process that has "
+            "imported it: start the process by spawn"
+        )
     return [_HALF.sub("\ufffd", completion.text) for completion in batch.completions]

@@ -43,8 +43,8 @@ class Scored:
 class Reward:
     """A reward function of trainers; see `synth.rewards`.
 
-    It can be pickled, called from any thread, in a fork, and where an event loop is running; worker processes are
-    started with the first call of each process and end with it, or when `close` is called.
+    It can be pickled, called from any thread, and where an event loop is running. Worker processes are started with the
+    first call of each process, also of a fork, and end with it, or when `close` is called.
 
     Attributes:
         parts: what it is the sum of.

@@ -1,9 +1,12 @@
 """Measures of completions, by what they say of real ones."""
 
+import multiprocessing
+from typing import Any
+
 import pytest
 
 from filters.verdict import Task
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 from synth.rl.batch import Batch, Values
 from synth.rl.completions import read_completion
 from synth.rl.measures import read_measure
@@ -40,6 +43,23 @@ def test_repetition() -> None:
     assert none == empty == half == 0.0
     assert some is not None and some < -0.9
     assert measured("repetition", []) == []
+
+
+def _in_a_fork(pipe: Any) -> None:
+    try:
+        pipe.send(measured("repetition", [LOOP]))
+    except RunError as error:
+        pipe.send(str(error))
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_fork_that_could_not_end_is_refused() -> None:
+    assert measured("repetition", [ENGLISH]) == [0.0]
+    here, there = multiprocessing.Pipe()
+    fork = multiprocessing.get_context("fork").Process(target=_in_a_fork, args=[there])
+    fork.start()
+    assert here.poll(60) and "start the process by spawn" in here.recv()
+    fork.join(60)
 
 
 @pytest.mark.parametrize(

@@ -35,7 +35,7 @@ def settings(kind: Any, folder: Path) -> Any:
         use_cpu=True,
         save_strategy="no",
         disable_tqdm=True,
-        log_completions=False,
+        log_completions=True,
         shuffle_dataset=False,
     )
 
