@@ -60,7 +60,10 @@ def run(
                 "trust_remote_code": remote_code_allowed(),
             },
             tasks=names,
-            task_manager=TaskManager(include_path=[str(file.parent) for file in files] or None),
+            task_manager=TaskManager(
+                include_path=[str(file.parent) for file in files] or None,
+                include_defaults=len(files) < len(tasks),  # to look through them takes seconds
+            ),
             limit=limit,
             device=str(pick_device(device)),
             batch_size="auto",

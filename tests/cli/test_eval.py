@@ -211,7 +211,8 @@ def test_bad_settings_are_found_before_a_model_is_loaded(
 
 
 def test_lm_eval_where_it_is_missing(run: Run, model: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name, *at: None if name == "lm_eval" else found(name, *at))
     status, _, err = run("--lm-eval", "arc_easy", "--model", model, *FAST)
     assert status == 2 and "pip install lm-eval" in err
 
