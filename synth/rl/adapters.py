@@ -95,7 +95,7 @@ def _columns(given: Any) -> dict[str, Any]:
     if isinstance(given, str) and given.lstrip().startswith("{"):
         try:
             value = json.loads(given)
-        except ValueError:
+        except (ValueError, RecursionError):
             value = given
     if isinstance(value, Mapping) and COLUMNS & value.keys():
         return dict(value)

@@ -41,8 +41,8 @@ def read_completion(prompt: Any, completion: Any) -> Completion:
         text = begun + _text_of(completion)
         return Completion(text, text)
     last = completion[-1] if completion else None
-    if isinstance(last, Mapping) and _role_of(last) == "assistant":
-        return _of_message(dict(last), begun if len(completion) == 1 else "")
+    if isinstance(last, Mapping) and _role_of(last) in ("assistant", ""):
+        return _of_message({**last, "role": "assistant"}, begun if len(completion) == 1 else "")
     return Completion("", "")  # it ends with a tool's result, or in nothing
 
 
@@ -82,12 +82,12 @@ def _begun(prompt: Any) -> str:
 
 def _of_message(message: dict[str, Any], begun: str) -> Completion:
     content = begun + _content_of(message)
-    thoughts = next((str(message[name]) for name in THOUGHTS if message.get(name)), None)
+    thoughts = next((message[name] for name in THOUGHTS if message.get(name) and isinstance(message[name], str)), None)
     text = content if thoughts is None else f"<think>\n{thoughts}\n</think>\n\n{content}"
     try:
         [turn] = conversation([{**message, "content": content} if begun else message])
         return Completion(text, with_calls(turn["content"], turn.get("tool_calls", ())))
-    except Unreadable:  # thoughts that do not end, calls that are none, a picture
+    except (Unreadable, RecursionError):  # thoughts that do not end, calls that are none or too deep, a picture
         cut_off = thoughts is not None and not content.strip()
         return Completion(text, f"<think>\n{thoughts}" if cut_off else content)
 

@@ -14,6 +14,7 @@ from filters.verdict import UNSCORABLE, Verdict
 from synth.background import awaited, begin, wait_for
 from synth.errors import UsageError
 from synth.generation.models import Model
+from synth.progress import printable
 from synth.rl.batch import Batch, Values
 from synth.rl.completions import Completion, read_completion, read_drawn
 from synth.rl.judging import Judged, Judging, forms_of, values_of
@@ -291,7 +292,8 @@ def _names(parts: Sequence[Part]) -> list[str]:
 
 
 def _told(verdict: Verdict) -> str:
-    return verdict.kind if verdict.reason is None else f"{verdict.kind}: {verdict.reason}"
+    """A verdict in a line. A program may have written the reason, which goes to terminals and into tables."""
+    return verdict.kind if verdict.reason is None else f"{verdict.kind}: {printable(verdict.reason)}"
 
 
 def _left(work: _Work) -> None:

@@ -15,6 +15,13 @@ def assistant(content: Any, **more: Any) -> dict[str, Any]:
     return {"role": "assistant", "content": content, **more}
 
 
+def nested(depth: int) -> dict[str, Any]:
+    made: dict[str, Any] = {}
+    for _ in range(depth):
+        made = {"a": made}
+    return made
+
+
 @pytest.mark.parametrize(
     ("prompt", "completion", "response"),
     [
@@ -37,6 +44,9 @@ def assistant(content: Any, **more: Any) -> dict[str, Any]:
         (ASK, [assistant("", tool_calls=[CALL]), {"role": "tool", "content": "4"}, assistant("It is 4")], "It is 4"),
         ([*ASK, assistant("It is ")], [assistant("4")], "It is 4"),
         (ASK, [assistant([{"type": "text", "text": "This:"}, {"type": "image"}])], "This:"),
+        (ASK, [{"content": "4"}], "4"),
+        (ASK, [assistant("So", tool_calls=[{"function": {"name": "add", "arguments": nested(20_000)}}])], "So"),
+        (ASK, [assistant([nested(20_000)], reasoning_content=nested(20_000))], ""),
     ],
 )
 def test_response(prompt: Any, completion: Any, response: str) -> None:

@@ -30,11 +30,13 @@ def test_none_is_rewarded_and_none_gets_out() -> None:
     table: dict[str, list[str]] = {}
     with Bait() as bait:
         given = [*some(bait, 70, greedy=False), ("takes: sleep", "import time\ntime.sleep(1000)")]
+        given.append(("says what breaks tables", "def f(x):\n    raise ValueError('\\udc80\\x1b[2J')"))
         names = [name for attack, _ in given for name in (attack, f"the honest one after {attack}")]
         answers = [answer for _, text in given for answer in (text, HONEST)]
         prompts, tests = ["Square a number."] * len(answers), [TESTS] * len(answers)
         rewards = reward(prompts, answers, tests=tests, log_extra=table.__setitem__)
         assert bait.taken() == []
     reward.close()
+    assert all(verdict.isprintable() for verdict in table["code: verdict"])
     found = dict(zip(names, zip(rewards, table["code: verdict"], strict=True), strict=True))
     assert {name: said for name, said in found.items() if (said[0] == 1.0) != name.startswith("the honest")} == {}
