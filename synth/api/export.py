@@ -21,6 +21,7 @@ class Export(Dataset):
         form: the format of the rows; None where they were copied.
         config: the configuration that makes the trainer load them; empty where they were copied.
         left_out: rows that the format cannot hold.
+        reasons: why, of rows that are no tasks, and how many.
         masked: tokens that carry no loss.
     """
 
@@ -28,7 +29,7 @@ class Export(Dataset):
         super().__init__(written.path or "", keep=output.keep)
         self._rows = written.rows
         self.form, self.config = written.form, written.config
-        self.left_out, self.masked = written.left_out, written.masked
+        self.left_out, self.reasons, self.masked = written.left_out, written.reasons, written.masked
 
     def __len__(self) -> int:
         return self._rows

@@ -50,6 +50,7 @@ class Written:
         rows: how many there are.
         form: their format; None for copies.
         left_out: rows that the format cannot hold.
+        reasons: why, of rows that are no tasks, and how many.
         masked: tokens without loss.
         config: the configuration that makes the trainer load them; empty for copies.
     """
@@ -58,6 +59,7 @@ class Written:
     rows: int
     form: str | None = None
     left_out: int = 0
+    reasons: dict[str, int] = field(default_factory=dict)
     masked: int = 0
     config: str = ""
 
@@ -148,7 +150,8 @@ def export_for(
     progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {output.called}")
     config = loads.config(exported, path, model).replace(str(path), str(output.called))
     place = path_at(output.path) if data == path else path_at(output.path) / data.relative_to(path)
-    return Written(place, writer.rows, format.name, exported.left_out, exported.masked, config)
+    reasons = dict(tasks.reasons) if tasks else {}
+    return Written(place, writer.rows, format.name, exported.left_out, reasons, exported.masked, config)
 
 
 def _default_form(trainer: Trainer, schema: pa.Schema) -> str:

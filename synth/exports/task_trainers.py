@@ -15,6 +15,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
+from shlex import quote
 
 from filters.verdict import VerifierSettings
 from synth.exports.formats import Exported
@@ -79,11 +80,12 @@ trainer.train()
 
 def verl(rows: Exported, path: Path, model: str) -> str:
     """See `Trainer.config`."""
+    data, reward = quote(f"{path}/data.parquet"), quote(f"{path}/{REWARD_FILE}")
     return f"""\
 python3 -m verl.trainer.main_ppo algorithm.adv_estimator=grpo \\
-    data.train_files={path}/data.parquet data.val_files={path}/data.parquet \\
-    reward.custom_reward_function.path={path}/{REWARD_FILE} reward.custom_reward_function.name=compute_score \\
-    actor_rollout_ref.model.path={model} actor_rollout_ref.rollout.name=vllm actor_rollout_ref.rollout.n=8
+    data.train_files={data} data.val_files={data} \\
+    reward.custom_reward_function.path={reward} reward.custom_reward_function.name=compute_score \\
+    actor_rollout_ref.model.path={quote(model)} actor_rollout_ref.rollout.name=vllm actor_rollout_ref.rollout.n=8
 """
 
 
@@ -94,10 +96,11 @@ def verl_files(rows: Exported, name: str) -> Mapping[str, str]:
 
 def openrlhf(rows: Exported, path: Path, model: str) -> str:
     """See `Trainer.config`."""
+    data, reward = quote(f"{path}/data.jsonl"), quote(f"{path}/{REWARD_FILE}")
     return f"""\
 python3 -m openrlhf.cli.train_ppo_ray --algo.advantage.estimator group_norm --rollout.n_samples_per_prompt 8 \\
-    --data.prompt_dataset {path}/data.jsonl --data.input_key prompt --data.label_key label --data.apply_chat_template \\
-    --reward.remote_url {path}/{REWARD_FILE} --actor.model_name_or_path {model}
+    --data.prompt_dataset {data} --data.input_key prompt --data.label_key label --data.apply_chat_template \\
+    --reward.remote_url {reward} --actor.model_name_or_path {quote(model)}
 """
 
 
@@ -110,7 +113,7 @@ def prime_rl(rows: Exported, path: Path, model: str) -> str:
     """See `Trainer.config`."""
     name = package(path.name).replace("_", "-")
     return f"""\
-# pip install -e {path}
+# pip install -e {quote(str(path))}
 [model]
 name = {json.dumps(model)}
 

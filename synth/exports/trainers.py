@@ -17,9 +17,11 @@ axolotl 0.19 and LLaMA-Factory 0.9.5. Tokens with labels are exact with every tr
 
 import inspect
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from shlex import quote
 from typing import Any
 
 from filters.names import OWN, ImportPathError, function_at, is_import_path, near_or_all
@@ -171,19 +173,19 @@ def _axolotl(rows: Exported, path: Path, model: str) -> str:
     else:
         kind = "    type: chat_template\n    field_messages: messages\n    roles_to_train: [assistant]\n"
     length = f"sequence_len: {rows.longest}  # the longest row\n" if rows.longest else ""
-    return f"base_model: {model}\ndatasets:\n  - path: {path}\n{kind}{length}"
+    return f"base_model: {_yaml(model)}\ndatasets:\n  - path: {_yaml(path)}\n{kind}{length}"
 
 
 def _llama_factory(rows: Exported, path: Path, model: str) -> str:
     if rows.format.of == "tokens":
-        data = f"tokenized_path: {path}\ncutoff_len: {rows.longest}  # the longest row\n"
+        data = f"tokenized_path: {_yaml(path)}\ncutoff_len: {rows.longest}  # the longest row\n"
     else:
-        data = f"dataset_dir: {path}\ndataset: synth\n"
-    return f"model_name_or_path: {model}\nstage: sft\ndo_train: true\n{data}"
+        data = f"dataset_dir: {_yaml(path)}\ndataset: synth\n"
+    return f"model_name_or_path: {_yaml(model)}\nstage: sft\ndo_train: true\n{data}"
 
 
 def _ms_swift(rows: Exported, path: Path, model: str) -> str:
-    return f"swift sft --model {model} --dataset {path}\n"
+    return f"swift sft --model {quote(model)} --dataset {quote(str(path))}\n"
 
 
 def _torchtune(rows: Exported, path: Path, model: str) -> str:
@@ -193,12 +195,17 @@ def _torchtune(rows: Exported, path: Path, model: str) -> str:
 dataset:
   _component_: torchtune.datasets.chat_dataset
   source: json
-  data_files: {path}
+  data_files: {_yaml(path)}
   split: train
   conversation_column: {column}
   conversation_style: {style}
   train_on_input: False
 """
+
+
+def _yaml(text: object) -> str:
+    """A text as a value of YAML: in quotes unless it is a plain path, which nothing else can be taken for."""
+    return str(text) if re.fullmatch(r"[\w.-]*(/[\w.-]+)+", str(text)) else json.dumps(str(text), ensure_ascii=False)
 
 
 def _plain(rows: Exported, path: Path, model: str) -> str:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import runpy
+import shlex
 import tomllib
 from collections.abc import Callable
 from pathlib import Path
@@ -267,3 +268,13 @@ def test_prime_rl(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
     assert [asyncio.run(rewards(task, "It is 3.")) for task in tasks] == [[1.0], [0.0]]
     assert asyncio.run(rewards(tasks[1], "yes")) == [1.0]
+
+
+def test_from_python(tmp_path: Path) -> None:
+    """A path with a space is one word of the command that is printed."""
+    place = tmp_path / "for OpenRLHF"
+    done = synth.export(SUMS + BAD[2:], place, trainer="openrlhf", verifier="math", progress=synth.SILENT)
+    assert (len(done), done.form, done.left_out, done.reasons) == (4, "openrlhf", 1, {"no reference": 1})
+    assert shlex.split(done.config)[-4:-2] == ["--reward.remote_url", str(place / "reward.py")]
+    demonstrations = synth.export(SUMS, tmp_path / "d.jsonl", trainer="jsonl", form="demonstrations")
+    assert len(demonstrations) == 4 and demonstrations[0]["privileged_context"] == SUMS[0]["answer"]
