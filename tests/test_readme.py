@@ -5,8 +5,6 @@ import functools
 import inspect
 import re
 import shlex
-import subprocess
-import sys
 import tomllib
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +17,8 @@ from packaging.version import Version
 
 import synth
 from cli.main import cli
+from tests.cli.running import code as python
+from tests.cli.running import forked
 
 ROOT = Path(__file__).parent.parent
 README = ROOT / "README.md"
@@ -69,7 +69,7 @@ def test_functions_and_arguments_exist(code: str) -> None:
 @pytest.mark.parametrize("code", blocks("python"))
 def test_python_runs(code: str) -> None:
     """And prints what the comments at its end say, where there are any."""
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=300)
+    done = forked(code, program=python, folder=ROOT)
     assert done.returncode == 0, done.stderr
     if said := re.findall(r"^# (.*)\n", code, re.MULTILINE):
         assert done.stdout.splitlines() == said
