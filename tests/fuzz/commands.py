@@ -84,6 +84,8 @@ COSTLY: list[list[str]] = [
     ["rate", "IN", "--model", "MODEL", "--by", "quality", "--engine", "transformers", "--max-tokens", "8"],
     ["rate", "SOUND", "--model", "MODEL", "--by", "IN", "--engine", "transformers", "--max-tokens", "8"],
     ["self-output", "IN", *MODEL, *EXACT, "--samples", "1"],
+    ["self-output", "IN", *MODEL, "--verifier", "none", "--samples", "1"],
+    ["iterate", "IN", "--model", "MODEL", "--new", "IN2", *EXACT, "--dry-run"],
     [
         "self-output",
         "IN",
