@@ -60,13 +60,10 @@ def rewards(
     Raises:
         UsageError: there is no such part, or it cannot work with these settings, or here.
     """
-    means = Means(
-        VerifierSettings("", time_limit, memory_limit),
-        workers,
-        _model(judge),
-        judge_prompt,
-        _model(reference_model),
-    )
+    judges, scores = _model(judge), _model(reference_model)
+    owned = tuple(one for one in (judges, scores) if one is not None and one not in (judge, reference_model))
+    limits = VerifierSettings("", time_limit, memory_limit)
+    means = Means(limits, workers, judges, judge_prompt, scores, owned)
     return reward_of(parts, means, weights, name, reference_column, _model(model))
 
 

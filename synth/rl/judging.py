@@ -102,7 +102,7 @@ class Judging:
         return verdicts
 
     async def close(self) -> None:
-        """End the worker processes, and free a judge that was loaded for this."""
+        """End the worker processes. A judge is its owner's to free."""
         for starting in self._verifiers.values():
             starting.cancel()
         for started in await asyncio.gather(*self._verifiers.values(), return_exceptions=True):

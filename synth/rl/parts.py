@@ -5,6 +5,7 @@ verifier                  the verifier that each row names
 format                    1 where the verifier of the same reward finds an answer, be it right or wrong; else 0
 format:PATTERN            1 where a regular expression is found in the whole completion, else 0
 length:max=512            and other measures: `synth.rl.measures`
+logprob                   the log-probability of the completion under a reference model, in nats
 """
 
 import re
@@ -79,6 +80,7 @@ class Means:
         judge: the model that judges.
         judge_prompt: how it is asked.
         reference_model: the model whose log-probabilities count.
+        owned: those of the models that are freed with the reward.
     """
 
     limits: VerifierSettings = VerifierSettings("")  # noqa: RUF009 (it is frozen)
@@ -86,6 +88,7 @@ class Means:
     judge: Model | None = None
     judge_prompt: str = "judge"
     reference_model: Model | None = None
+    owned: tuple[Model, ...] = ()
 
     def judged(self, settings: VerifierSettings) -> Judged:
         """The part of a verifier."""

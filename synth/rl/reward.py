@@ -61,11 +61,13 @@ class Reward:
         name: str,
         reference_column: str | None = None,
         model: Model | None = None,
+        owned: Sequence[Model] = (),
     ) -> None:
         self.parts, self.weights = tuple(parts), tuple(weights)
         self.reference_column, self.model = reference_column, model
         self.__name__ = name
         self._names = _names(self.parts)
+        self._owned = tuple(owned)
         self._work: _Work | None = None
 
     @property
@@ -134,6 +136,8 @@ class Reward:
         work, self._work = self._work, None
         if work is not None and work.process == os.getpid():
             wait_for(work.close())
+            for model in self._owned:
+                model.close()
 
     async def _scored(
         self, prompts: Sequence[Any], completions: Sequence[Any], ids: Any, columns: Mapping[str, Any]
@@ -190,7 +194,7 @@ class Reward:
         return part if part == self.__name__ else f"{self.__name__}/{part}"
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_work": None, "model": self.model and self.model.description()}
+        return self.__dict__ | {"_work": None, "_owned": (), "model": self.model and self.model.description()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
@@ -278,7 +282,7 @@ def reward_of(
         raise UsageError(f"`weights`: {len(weights)} for {len(parts)} parts of the reward")
     if not all(map(math.isfinite, weights)):
         raise UsageError(f"`weights` are numbers, not {', '.join(map(str, weights))}")
-    return Reward(parts, weights, name or "+".join(_names(parts)), reference_column, model)
+    return Reward(parts, weights, name or "+".join(_names(parts)), reference_column, model, means.owned)
 
 
 def _names(parts: Sequence[Part]) -> list[str]:
