@@ -299,6 +299,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.2, help="that the server takes for an answer")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
     differ = False
     with ExitStack() as stack:
         moments = random.Random(arguments.seed)
