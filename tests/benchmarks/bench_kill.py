@@ -30,15 +30,19 @@ from dataclasses import dataclass, field
 from functools import partial
 from glob import glob
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pyarrow as pa
 
+from cli.main import main as main_of_synth
+from tests.cli.running import Command
+from tests.synth.engines.talking import serve
+
 JOURNAL = "journal.jsonl"
+SECONDS = 1200
+"""In which a process that is not killed is done, or it hangs."""
 LIBRARIES = Path(sys.prefix, "ray")
-SERVE = "import sys, tests.synth.engines.talking as talking; talking.serve(sys.argv[1:])"
-SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
-Process = subprocess.Popen[bytes]
 
 
 @dataclass
@@ -64,12 +68,11 @@ class Servers:
 
     def __init__(self, seconds: float, moments: random.Random) -> None:
         self._seconds, self._moments = seconds, moments
-        self._running: dict[int, Process] = {}
+        self._running: dict[int, Command] = {}
 
     def start(self, port: int) -> int:
         """Start one, and wait until it answers."""
-        command = [sys.executable, "-c", SERVE, str(port), str(self._seconds)]
-        self._running[port] = subprocess.Popen(command)
+        self._running[port] = started(port, self._seconds, program=serve)
         while True:
             try:
                 socket.create_connection(("127.0.0.1", port), 1).close()
@@ -90,8 +93,7 @@ class Servers:
             self._end(port)
 
     def _end(self, port: int) -> None:
-        self._running[port].kill()
-        self._running[port].wait()
+        self._running[port].__exit__()
 
 
 class Cluster:
@@ -161,7 +163,7 @@ def forms(
     arguments: argparse.Namespace, servers: Servers, ports: list[int], cluster: Cluster | None
 ) -> dict[str, Callable[[Path], Form]]:
     """How each form runs in a directory."""
-    base = [*SYNTH, "magpie", "--quiet", "--model", arguments.model, "-n", str(arguments.rows), "--max-tokens", "120"]
+    base = ["magpie", "--quiet", "--model", arguments.model, "-n", str(arguments.rows), "--max-tokens", "120"]
     base += ["--question-tokens", "120"]
     urls = [f"http://127.0.0.1:{port}" for port in ports]
     engine = ["--engine", arguments.engine or urls[0]]
@@ -173,7 +175,7 @@ def forms(
     def shards(folder: Path) -> Form:
         parts = [folder / str(number) for number in (1, 2)]
         makers = {part: [*base, *engine, "--shard", f"{part.name}/2", "-o", str(part)] for part in parts}
-        join = [*SYNTH, "join", "--quiet", *map(str, parts), "-o", str(folder / "out")]
+        join = ["join", "--quiet", *map(str, parts), "-o", str(folder / "out")]
         return Form(makers, folder / "out", join)
 
     def several(folder: Path) -> Form:
@@ -188,7 +190,22 @@ def forms(
     return {"one": one, "shards": shards, "servers": several, "ray": ray}
 
 
-def wait_for_rows(folders: list[Path], running: list[Process]) -> None:
+def started(*words: object, program: Callable[[list[str]], Any] = main_of_synth) -> Command:
+    """A command in a process of its own, which need not import anything: that would take most of the time."""
+    child = Command(*words, program=program)
+    child.start()
+    return child
+
+
+def ended(child: Command, *, may_be_killed: bool) -> bool:
+    """Whether a process was killed; it is an error if it ended by itself before it was done."""
+    status = child.wait(SECONDS)
+    assert status == 0 or (may_be_killed and status == -signal.SIGKILL), f"ended with {status}: {child.said[-2000:]}"
+    child.__exit__()
+    return status != 0
+
+
+def wait_for_rows(folders: list[Path], running: list[Command]) -> None:
     """Until one of them makes rows: a kill while all load their tokenizers would test nothing."""
 
     def sizes() -> list[int]:
@@ -197,7 +214,7 @@ def wait_for_rows(folders: list[Path], running: list[Process]) -> None:
         ]
 
     before = sizes()
-    while all(child.poll() is None for child in running):
+    while all(child.is_alive() for child in running):
         time.sleep(0.02)
         now = sizes()
         if any(size > was for size, was in zip(now, before, strict=True)):
@@ -227,21 +244,19 @@ class Kills:
         waiting = dict(form.makers)
         while waiting:
             at_once = ["--concurrency", str(self.moments.choice((16, 64, 256)))]
-            running = {folder: subprocess.Popen([*command, *at_once]) for folder, command in waiting.items()}
+            running = {folder: started(*command, *at_once) for folder, command in waiting.items()}
             victims: list[Path | Callable[[], str | None]] = [*running, *form.others]
             victim = self.moments.choice(victims)
             self._kill(victim, running)
             for folder, child in running.items():
-                if folder != victim or child.returncode != -signal.SIGKILL:
-                    assert child.wait() == 0, f"{folder} ended by itself with {child.returncode}"
+                if not ended(child, may_be_killed=folder == victim):
                     del waiting[folder]
         while form.join is not None:
-            child = subprocess.Popen(form.join)
+            child = started(*form.join)
             if self._left and not (form.output / "run.json").exists():
                 time.sleep(self.moments.uniform(0, 3))
                 child.kill()
-            if child.wait() != -signal.SIGKILL:
-                assert child.returncode == 0, f"join ended by itself with {child.returncode}"
+            if not ended(child, may_be_killed=True):
                 return
             self.counts["join"] += 1
 
@@ -249,13 +264,13 @@ class Kills:
     def _left(self) -> bool:
         return self.counts.total() < self.wanted
 
-    def _kill(self, victim: Path | Callable[[], str | None], running: dict[Path, Process]) -> None:
+    def _kill(self, victim: Path | Callable[[], str | None], running: dict[Path, Command]) -> None:
         wait_for_rows(list(running), list(running.values()))
-        while self._left and any(child.poll() is None for child in running.values()):
+        while self._left and any(child.is_alive() for child in running.values()):
             time.sleep(self.moments.uniform(0, self.longest))
             if isinstance(victim, Path):
                 running[victim].kill()
-                self.counts["process"] += running[victim].wait() == -signal.SIGKILL
+                self.counts["process"] += running[victim].wait(SECONDS) == -signal.SIGKILL
                 readable(victim)
                 return
             if (killed := victim()) is not None:
@@ -315,7 +330,7 @@ def main() -> None:
         known = forms(arguments, servers, ports, cluster)
         whole = known["one"](folder / "whole")
         began = time.monotonic()
-        subprocess.run(whole.makers[whole.output], check=True)
+        ended(started(*whole.makers[whole.output]), may_be_killed=False)
         longest = (time.monotonic() - began) / 4
         for name in arguments.forms.split(","):
             kills = Kills(arguments.kills, random.Random(f"{arguments.seed} {name}"), longest)
@@ -324,7 +339,7 @@ def main() -> None:
                 form = known[name](folder / f"{name}-{found.total()}")
                 kills.run(form)
                 found[difference(whole.output, form.output)] += 1
-            what = ", ".join(f"{count} of a {kind}" for kind, count in sorted(kills.counts.items()))
+            what = ", ".join(f"{kind} {count}" for kind, count in sorted(kills.counts.items()))
             print(f"{name}: {kills.counts.total()} kills ({what}) over {found.total()} runs of {arguments.rows} rows")
             for said, runs in found.items():
                 print(f"    {runs} runs: {said}", flush=True)

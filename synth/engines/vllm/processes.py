@@ -82,7 +82,7 @@ class Watchdog:
     """A process that outlives this one and kills vLLM's if it dies without closing the engine.
 
     They would otherwise keep running and hold the GPU's memory. It is there before any of them, and told of each as it
-    is started, for a model may load for minutes. It waits for a line without a number, or for the end of the pipe.
+    is started, for a model may load for minutes. It waits until it is dismissed, or for the end of the pipe.
     """
 
     def __init__(self) -> None:
