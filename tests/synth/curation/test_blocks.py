@@ -5,7 +5,6 @@ import json
 import operator
 import random
 import signal
-import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -26,6 +25,7 @@ from synth.curation.summary import StepSummary, summaries
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_rows
 from synth.data.row import MESSAGES
+from tests.cli.running import code, forked
 
 STEPS = [
     *("length:min=12", "near-duplicates", "refusal", "duplicates:of=answer", "personal-data"),
@@ -140,8 +140,8 @@ def test_a_run_that_was_killed_is_gone_on_with(tmp_path: Path) -> None:
     steps = ["length:min=12", "near-duplicates"]
     whole = synth.filter(source, steps, output=tmp_path / "whole", progress=synth.SILENT)
     for place, times in (("comparing", 3), ("writing", 1), ("writing", 9)):
-        call = [sys.executable, "-c", KILLED, str(source), str(tmp_path / "parts"), place, str(times)]
-        assert subprocess.run(call, check=False).returncode == -signal.SIGKILL
+        done = forked(KILLED, source, tmp_path / "parts", place, times, program=code)
+        assert done.returncode == -signal.SIGKILL, done.stderr
     assert json.loads((tmp_path / "parts" / "progress.json").read_text())["next"] == 400
     parts = synth.filter(source, steps, output=tmp_path / "parts", progress=synth.SILENT)
     for one, other in ((parts, whole), (parts.rejected, whole.rejected)):

@@ -33,5 +33,5 @@ def test_killed_while_they_start_they_end_and_what_they_started(kind: str, tmp_p
     """All of them have its standard output: to read that to its end is to wait for them."""
     (tmp_path / "started.py").write_text(STARTED)
     command = [sys.executable, str(tmp_path / "started.py"), kind]
-    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=60)
+    done = subprocess.run(command, stdout=subprocess.PIPE, timeout=300)
     assert done.returncode == -signal.SIGKILL

@@ -5,7 +5,6 @@ import json
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -29,7 +28,7 @@ from synth.generation.acceptance import Quota, Rules
 from synth.generation.pipeline import Job, generate, prompt_job
 from synth.generation.roles import Roles
 from synth.progress import SILENT
-from tests.conftest import ROOT
+from tests.cli.running import Command
 
 PACE = 0.002
 """Seconds that a row takes at most."""
@@ -350,15 +349,12 @@ def test_shards_killed_at_any_moment_join_exactly(tmp_path: Path) -> None:
     moments = random.Random(5)
     for number in (1, 2, 3):
         shard = tmp_path / "parts" / str(number)
-        code = (
-            f"from tests.synth.generation import test_joining as t; t.PACE = 1; t.killed({str(shard)!r}, '{number}/3')"
-        )
-        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT)
-        journal, rows = shard / "journal.jsonl", moments.randrange(1, 40)
-        while child.poll() is None and not (journal.exists() and journal.read_bytes().count(b"\n") >= rows):
-            time.sleep(0.01)
-        child.kill()
-        assert child.wait() == -signal.SIGKILL, "it was done before it could be killed"
+        with Command(shard, f"{number}/3", program=slowly) as child:
+            journal, rows = shard / "journal.jsonl", moments.randrange(1, 40)
+            while child.is_alive() and not (journal.exists() and journal.read_bytes().count(b"\n") >= rows):
+                time.sleep(0.01)
+            child.kill()
+            assert child.wait() == -signal.SIGKILL, "it was done before it could be killed"
         with pytest.raises(UsageError, match="not finished"):
             synth.join([shard], output=tmp_path / "joined", progress=SILENT)
         make(endless(150), shard, f"{number}/3")
@@ -366,9 +362,11 @@ def test_shards_killed_at_any_moment_join_exactly(tmp_path: Path) -> None:
     same(tmp_path / "whole", tmp_path / "joined")
 
 
-def killed(path: str, shard: str) -> None:
+def slowly(arguments: list[str]) -> None:
     """What the process does that is killed."""
-    make(endless(150), Path(path), shard)
+    global PACE
+    PACE = 1
+    make(endless(150), Path(arguments[0]), arguments[1])
 
 
 def test_shards_are_written_i_of_n() -> None:
