@@ -23,6 +23,9 @@ ANSWERS = (
 )
 """Columns that hold the reference, the more telling names first."""
 
+QUESTIONS = ("prompt", "question", "problem", "text", "Question", "question_stem", "ctx")
+"""What benchmarks call the question, which a trainer's data set has as its prompt."""
+
 NO_COLUMNS = frozenset({"trainer_state", "environments"})
 """What trainers pass beside the columns."""
 
@@ -57,11 +60,14 @@ def tasks_of(prompts: Sequence[Any], columns: Mapping[str, Any], reference_colum
 def _task(prompt: str, row: Record, reference_column: str | None) -> Task:
     if reference_column is not None:
         return Task(_as_text(row.get(reference_column)), prompt, row)
-    found = benchmark_with(set(row), lambda: row)
-    if found is not None and row.get("reference") is None:
-        return Task(found.answer(row), prompt, {"verifier": found.verifier, **row, **found.columns_of(row)})
-    answers = (text for name in ANSWERS if (text := _as_text(row.get(name))) is not None)
-    return Task(next(answers, None), prompt, row)
+    reference = next((text for name in ANSWERS if (text := _as_text(row.get(name))) is not None), None)
+    asked = {**dict.fromkeys(QUESTIONS, prompt), **row}
+    found = benchmark_with(set(asked), lambda: asked) if row.get("reference") is None else None
+    if found is None:
+        return Task(reference, prompt, row)
+    answer = found.answer(asked)
+    columns = {"verifier": found.verifier, **row, **found.columns_of(asked)}
+    return Task(reference if answer is None else answer, prompt, columns)
 
 
 def _as_text(value: Any) -> str | None:

@@ -14,6 +14,7 @@ import pytest
 
 import synth
 from filters.verdict import Verdict, VerifierSettings
+from synth.rl.judging import _workers
 
 ANSWERS = ["So it is \\boxed{4}.", "So it is \\boxed{5}.", "I cannot tell.", "<think>It is \\boxed{4}"]
 
@@ -126,6 +127,15 @@ def test_a_function_of_the_users_judges() -> None:
     assert own.__name__ == "check"
     assert own(["?"] * 2, ["4 m", "4"], reference=["4"] * 2, unit=[" m"] * 2) == [1.0, 0.0]
     own.close()
+
+
+def test_processes_of_one_training_share_the_cpus(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(64)))
+    share = []
+    for processes in ("1", "8", "128", ""):
+        monkeypatch.setenv("LOCAL_WORLD_SIZE", processes)
+        share.append(_workers())
+    assert share == [64, 8, 1, 64]
 
 
 def test_it_can_be_awaited_and_called_beside_a_running_loop(math: synth.Reward) -> None:

@@ -34,6 +34,23 @@ def test_rows_of_a_benchmark_are_read_as_published() -> None:
     assert (task.reference, task.columns["choices"], task.columns["verifier"]) == ("B", ["no", "yes"], "choice")
 
 
+@pytest.mark.parametrize(
+    ("columns", "reference", "verifier"),
+    [
+        ({"answer": "6 * 7 = 42\n#### 42"}, "6 * 7 = 42\n#### 42", "math"),  # GSM8K
+        ({"choices": ["no", "yes"], "answer": 1, "subject": "logic"}, "B", "choice"),  # MMLU
+        ({"choices": {"text": ["no", "yes"], "label": ["1", "2"]}, "answerKey": "2"}, "B", "choice"),  # ARC
+        ({"endings": ["no", "yes"], "label": "0"}, "A", "choice"),  # HellaSwag
+        ({"code": "def f(): pass", "test_list": ["assert f() is None"]}, "def f(): pass", "code"),  # MBPP
+        ({"target": "4"}, "4", None),
+        ({"answer": "4", "level": 3}, "4", None),
+    ],
+)
+def test_the_question_of_a_benchmark_may_be_the_prompt(columns: dict[str, Any], reference: str, verifier: str) -> None:
+    [task] = tasks_of(["Which?"], {name: [value] for name, value in columns.items()})
+    assert (task.reference, task.columns.get("verifier")) == (reference, verifier)
+
+
 def test_each_row_is_read_by_itself() -> None:
     columns = {"answer": ["4", None], "tests": [None, ["assert f(2) == 4"]]}
     math, code = tasks_of(["2 + 2", "square"], columns)
