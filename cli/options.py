@@ -232,6 +232,10 @@ def argument_of(parameter: Parameter, shell: Argument) -> click.Argument:
     return click.Argument([parameter.name], metavar=shell.metavar, **default)
 
 
+_CALLED = {"evaluate": "eval", "continuation": "continue"}
+"""Commands that are not called like their functions."""
+
+
 def in_a_shell(said: str, options: Mapping[str, str]) -> str:
     """What a docstring says of a parameter, as a help says it.
 
@@ -240,7 +244,7 @@ def in_a_shell(said: str, options: Mapping[str, str]) -> str:
         options: how the settings of the command are written.
     """
     text = with_options(said, options)
-    text = re.sub(r"`synth\.(\w+)`", lambda name: f"synth {name[1].replace('_', '-')}", text)
+    text = re.sub(r"`synth\.(\w+)`", lambda name: f"synth {_CALLED.get(name[1], name[1].replace('_', '-'))}", text)
     text = re.sub(r"`([^`]*)`", r"\1", text)
     text = re.sub(r'"([\w-]+)"(?!:)', r"\1", text)
     return text[:1].upper() + text[1:]

@@ -126,7 +126,7 @@ def iterate(
         patience: rounds in a row that gain nothing, after which they end.
         keep: they end, too, with a model that has less than this share of what `suites` measures of the first, which is
             not taken.
-        suites: old abilities to measure: files of tasks that name their verifiers, as suites do.
+        suites: old abilities to measure: suites as for `synth.evaluate`.
         new_suites: suites of the new task, which say what a round gains.
         eval_limit: items taken of each suite.
         eval_tokens: most tokens of an answer to a suite.

@@ -193,8 +193,7 @@ class Loop:
         place = folder.path / "replay"
         if (there := read_record(place)) is not None and there.finished is not None:
             return str(place)
-        with self.first as model:
-            magpie(model, rows=rows, output=place, max_tokens=tokens, seed=self.seed, progress=self.progress)
+        magpie(self.first, rows=rows, output=place, max_tokens=tokens, seed=self.seed, progress=self.progress)
         return str(place)
 
     def _round(self, folder: RoundsFolder, at: Standing, replay: str | None) -> Round:
