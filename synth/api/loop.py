@@ -6,11 +6,11 @@ are found finished, the one that was under way goes on, and the rounds before ar
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pyarrow as pa
 
@@ -27,6 +27,7 @@ from synth.data.read import open_source
 from synth.data.row import UNVERIFIED
 from synth.data.run.record import RunRecord, read_record
 from synth.data.write import replace_text
+from synth.errors import UsageError
 from synth.evaluation.job import ANSWERS
 from synth.evaluation.rounds import FIRST, History, LearntTask, Round, Rule, Standing
 from synth.evaluation.rounds_folder import RoundsFolder
@@ -38,6 +39,7 @@ from synth.values import EarlierTasks
 if TYPE_CHECKING:
     from synth.training.plan import TrainingPlan
 
+T = TypeVar("T")
 SEEDS = 2**32
 """How many seeds there are."""
 _ELSEWHERE = ("prefix", "stop", "device", "trust_remote_code")
@@ -177,6 +179,8 @@ class Loop:
         learnt = [task.learnt for task in self.tasks]
         if folder.done is not None:
             before, rounds = folder.done
+            if len(self.tasks) == 1 and len(rounds) > self.rule.rounds:
+                raise UsageError(f"`rounds` {self.rule.rounds}: {folder.path} has {len(rounds):,} already")
             if rounds:
                 self.progress.say(f"continuing {folder.path}: {len(rounds):,} rounds are done")
             return History(learnt, self.rule, before, rounds)
@@ -266,12 +270,13 @@ class Loop:
 
     def _rehearsed(self, task: TaskRows, rows: int, output: Path, at: Standing, model: Model) -> None:
         """Some prompts of an earlier task with the latest model's right answers, or the human ones."""
-        chosen = _chosen(task.prompts.total, rows, seed_of(self.seed, task.learnt.name, at.number))
-        self.progress.say(f"{len(chosen):,} tasks of {task.learnt.name} again")
+        chance = Random(seed_of(self.seed, task.learnt.name, at.number))
+        self.progress.say(f"{rows:,} tasks of {task.learnt.name} again")
         if self.rehearsal.way == "gold":
             output.parent.mkdir(parents=True, exist_ok=True)
-            replace_text(output, "".join(_human(task.prompts, chosen)))
+            replace_text(output, "".join(_some(list(_human(task.prompts)), rows, chance)))
             return
+        chosen = _some(range(task.prompts.total), rows, chance)
         stored = pa.Table.from_batches(open_source(task.source).batches()).take(chosen)
         seed = (self.seed + at.number) % SEEDS
         self_output(model, stored, output=output, seed=seed, progress=self.progress, **self.steps.answers)
@@ -296,9 +301,8 @@ class Loop:
         told = json.loads((place / "scores.json").read_text(encoding="utf-8"))
         models = [dict(history.before), *(one.scores for one in history.rounds if one.scores is not None)]
         if told["models"] != models:
-            replace_text(
-                place / "scores.json", json.dumps(told | {"models": models}, indent=2, ensure_ascii=False) + "\n"
-            )
+            text = json.dumps(told | {"models": models}, indent=2, ensure_ascii=False)
+            replace_text(place / "scores.json", f"{text}\n")
             Evaluation(place).plots()
 
 
@@ -315,9 +319,10 @@ def _acceptance(answers: RunRecord) -> float | None:
     return 1 - (answers.rejected + fallen_back) / answers.next if answers.next else 0.0
 
 
-def _chosen(total: int, rows: int, seed: int) -> list[int]:
-    """Places of some rows, in their order."""
-    return sorted(Random(seed).sample(range(total), min(rows, total)))
+def _some(among: Sequence[T], count: int, chance: Random) -> list[T]:
+    """Some of them, in their order; all where there are no more."""
+    places = sorted(chance.sample(range(len(among)), min(count, len(among))))
+    return [among[place] for place in places]
 
 
 def _fingerprint(source: str) -> str:
@@ -333,11 +338,10 @@ def _as_humans(prompts: PromptSet) -> Iterator[dict[str, Any]]:
             yield {"messages": [*row.messages, answer]}
 
 
-def _human(prompts: PromptSet, chosen: Collection[int]) -> Iterator[str]:
-    """Rows of a task with their human answers, as JSON lines; those without one are left out."""
-    wanted = set(chosen)
-    for place, row in enumerate(prompts.rows("gold", {}, pa.schema([]))(0)):
-        if place in wanted and row.fault is None and row.reference:
+def _human(prompts: PromptSet) -> Iterator[str]:
+    """The rows of a task with their human answers, as JSON lines; those without one are left out."""
+    for row in prompts.rows("gold", {}, pa.schema([]))(0):
+        if row.fault is None and row.reference:
             answer = {"role": "assistant", "content": row.reference}
             told = {"id": row.id, "parent": row.parent, "method": "gold", "messages": [*row.messages, answer]}
             yield json.dumps(told, ensure_ascii=False) + "\n"

@@ -105,8 +105,9 @@ def test_rounds_and_what_they_leave(here: Here, rows: Path, model: str, tmp_path
     header, before, line, *_ = again.stdout.splitlines()
     assert header.split()[:4] == ["round", "accepted", "rows", "new"] and before.startswith("before")
     assert line.split()[:3] == ["1", f"{first['acceptance']:.1%}", f"{first['rows']}"]
-    other = here(*command, "--seed", 1)
-    assert other.returncode == 2 and "seed: 0, now 1" in other.stderr
+    for changed, said in (("--seed", "seed: 0, now 1"), ("--rounds", f"--rounds 1: {out} has 2 already")):
+        other = here(*command, changed, 1)
+        assert other.returncode == 2 and said in other.stderr
 
 
 class Killed(BaseException):
