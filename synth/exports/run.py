@@ -1,6 +1,7 @@
 """Exports a source to files: copies rows, or converts them to the format that a trainer loads."""
 
-from contextlib import closing, nullcontext
+from collections.abc import Iterator
+from contextlib import closing, contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from synth.data.read import Rows, conversations, open_source
 from synth.data.store.path import File, path_at
 from synth.data.write import open_writer
 from synth.errors import UsageError
-from synth.exports.formats import FORMATS, Format, OwnFormat, form_of, format_of, in_format
+from synth.exports.formats import FORMATS, Exported, Format, OwnFormat, form_of, format_of, in_format
 from synth.exports.parts import Losses
 from synth.exports.tasks import KINDS, TAKEN, TaskReader, check_judge
 from synth.exports.trainers import NAMED_IN_CONFIG, OwnTrainer, Trainer, check, data_path, trainer_of
@@ -130,28 +131,53 @@ def export_for(
     exported = in_format(rows, format, attention=loads.attention, style=loads.style, tasks=tasks)
     with output.made(force=force) as path, closing(tasks) if tasks else nullcontext():
         data = data_path(loads, format, path)
-        if data != path:
-            data.parent.mkdir(parents=True, exist_ok=True)
-        with open_writer(str(data), exported.schema, source=selected.source, force=force) as writer:
+        with (
+            _folder(path, data, force=force),
+            open_writer(str(data), exported.schema, source=selected.source, force=force) as writer,
+        ):
             for batch in exported.batches(selected.limit):
                 writer.write(batch)
         if data != path and loads.files is not None:
             for file, text in loads.files(exported, path.name).items():
                 (path / file).write_text(text, encoding="utf-8")
-    model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
-    for note in rows.notes:
-        progress.say(note)
-    if exported.left_out:
-        why = f": {tasks.told()}" if tasks else f", which {format.name} cannot hold"
-        progress.say(f"{exported.left_out:,} rows left out{why}")
-    if loads.losses and format.of != "tokens" and Losses.of(rows.schema):
-        progress.say(f"{loads.losses}; tokens with labels, which synth score-tokens makes, are exact everywhere")
+    _tell(exported, loads, rows, progress)
     masked = f", {exported.masked:,} masked tokens" if exported.masked else ""
     progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {output.called}")
+    model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
     config = loads.config(exported, path, model).replace(str(path), str(output.called))
     place = path_at(output.path) if data == path else path_at(output.path) / data.relative_to(path)
     reasons = dict(tasks.reasons) if tasks else {}
     return Written(place, writer.rows, format.name, exported.left_out, reasons, exported.masked, config)
+
+
+@contextmanager
+def _folder(path: Path, data: Path, *, force: bool) -> Iterator[None]:
+    """The folders of a file of data in a directory with others; none is left behind where it cannot be written."""
+    if data == path:
+        yield
+        return
+    if not force and path.is_dir() and any(path.iterdir()):
+        raise UsageError(f"{path} exists; choose another `output`, or add `force` to write into it")
+    made = [folder for folder in (data.parent, path) if not folder.exists()]
+    data.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        for folder in made:
+            with suppress(OSError):  # it is the other's, or not empty
+                folder.rmdir()
+        raise
+
+
+def _tell(exported: Exported, trainer: Trainer, rows: Rows, progress: Progress) -> None:
+    """Tell what was recognised, what is left out, and what the trainer does not keep."""
+    for note in rows.notes:
+        progress.say(note)
+    if exported.left_out:
+        why = f": {exported.tasks.told()}" if exported.tasks else f", which {exported.form} cannot hold"
+        progress.say(f"{exported.left_out:,} rows left out{why}")
+    if trainer.losses and exported.format.of != "tokens" and Losses.of(rows.schema):
+        progress.say(f"{trainer.losses}; tokens with labels, which synth score-tokens makes, are exact everywhere")
 
 
 def _default_form(trainer: Trainer, schema: pa.Schema) -> str:

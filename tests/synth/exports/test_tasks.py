@@ -6,6 +6,7 @@ import runpy
 import shlex
 import tomllib
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,7 @@ def test_dpo_is_what_trl_is_for_pairs(here: Here, tmp_path: Path) -> None:
         (["--for", "grpo", "--verifier", "maths"], "did you mean math"),
         (["--for", "grpo", "--verifier", "none"], "--verifier none judges nothing"),
         (["--for", "grpo", "--verifier", "choice"], "none of its 6 rows can be written as tasks: "),
+        (["--for", "prime-rl", "--verifier", "choice"], "none of its 6 rows can be written as tasks: "),
     ],
 )
 def test_what_cannot_be_rewarded_is_refused(
@@ -278,3 +280,14 @@ def test_from_python(tmp_path: Path) -> None:
     assert shlex.split(done.config)[-4:-2] == ["--reward.remote_url", str(place / "reward.py")]
     demonstrations = synth.export(SUMS, tmp_path / "d.jsonl", trainer="jsonl", form="demonstrations")
     assert len(demonstrations) == 4 and demonstrations[0]["privileged_context"] == SUMS[0]["answer"]
+
+
+def test_a_directory_of_others_is_not_written_into(here: Here, sums: Path, tmp_path: Path) -> None:
+    """A reward of the user's stays, unless it is said that it may go."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "reward.py").write_text("mine")
+    export = partial(here, "export", sums, "--for", "verl", "--verifier", "number", "-o", tmp_path / "mine")
+    refused = export()
+    assert refused.returncode == 2 and "add --force to write into it" in refused.stderr
+    assert (tmp_path / "mine" / "reward.py").read_text() == "mine"
+    assert export("--force").returncode == 0 and "number_verl" in (tmp_path / "mine" / "reward.py").read_text()
