@@ -10,7 +10,7 @@
 While the run is under way two more files make it safe to kill at any moment:
 
     DIR/journal.jsonl           every finished row that is in no shard yet, appended as it finishes, in any order
-    DIR/progress.json           which shards are valid and the index of the first row beyond them
+    DIR/progress.json           how many shards are valid and the index of the first row beyond them
 
 A row is kept by a single appended line. Shards land in row order under their final names, then count once
 `progress.json` is replaced; after that the journal is rewritten without their rows. Killed between any two of
@@ -39,11 +39,11 @@ from synth.data.run.journal import NAME as JOURNAL
 from synth.data.run.journal import Journal
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
-from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed, refuse_foreign
+from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_changed, refuse_foreign, shard_name
 from synth.data.run.shard import Shard
 from synth.data.run.shards import Side, read_shards
 from synth.data.run.store import HERE, Store
-from synth.data.write import finish_dataset_dir, replace_text, write_shard
+from synth.data.write import replace_text, write_shard
 from synth.errors import RunError, UsageError
 from synth.interrupts import uninterrupted
 
@@ -155,7 +155,7 @@ class RunDirectory:
                 clear_run(self.path)
             for side in self._sides:
                 side.remove_unlisted()
-            self._save_progress()
+            self._save_progress(list_all=True)
             self._journal.rewrite(self._committed)
         self.store.settle()
 
@@ -203,8 +203,9 @@ class RunDirectory:
             self.pairs.add(pair | index)
         self.record.count(outcome)
         self._committed += 1
-        if any(side.full for side in self._sides) or time.monotonic() - self._landed > SHARD_SECONDS:
-            self.land()
+        late = time.monotonic() - self._landed > SHARD_SECONDS
+        if late or any(side.full for side in self._sides):
+            self.land(list_all=late)
 
     @uninterrupted()
     def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch, taken: int | None = None) -> None:
@@ -226,8 +227,11 @@ class RunDirectory:
             self.land()
 
     @uninterrupted()
-    def land(self) -> None:
+    def land(self, *, list_all: bool = False) -> None:
         """Write the committed rows that wait as shards, valid from now on.
+
+        Args:
+            list_all: whether `datasets` is to find all of them now, not only most (`Side.describe`).
 
         Raises:
             RunError: the disk is full or not writable.
@@ -238,7 +242,7 @@ class RunDirectory:
             for side in self._sides:
                 side.land()
             self.record.next = self._committed
-            self._save_progress()
+            self._save_progress(list_all=list_all)
             self._journal.rewrite(self._committed)
         self.store.landed()
 
@@ -257,7 +261,7 @@ class RunDirectory:
         """
         try:
             if self._journal.begun:
-                self.land()
+                self.land(list_all=True)
                 if self._committed == 0 and not self._journal:
                     clear_run(self.path)
         finally:
@@ -279,12 +283,12 @@ class RunDirectory:
         if not self._journal.begun and self._ended is not None and (self.path / "README.md").is_file():
             self.record.finished, self.record.note = self._ended.finished, self._ended.note
             return
-        self.land()
+        self.land(list_all=True)
         with self._guard():
             if not self.record.shards:  # `datasets` cannot load a directory without a shard
-                write_shard(self.path / "data-00000.arrow", [], self.schema)
-                self.record.shards.append("data-00000.arrow")
-                finish_dataset_dir(self.path, self.record.shards, self.schema)
+                write_shard(self.path / shard_name(0), [], self.schema)
+                self.record.shards.append(shard_name(0))
+                self.accepted.describe(all_of_it=True)
             self.record.finished = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
             self.record.note = note
             write_card(self.path, self.record, next(self.rows(), None))
@@ -292,12 +296,12 @@ class RunDirectory:
             (self.path / "progress.json").unlink()
             (self.path / JOURNAL).unlink()
 
-    def _save_progress(self) -> None:
-        replace_text(self.path / "progress.json", self.record.as_json())
+    def _save_progress(self, *, list_all: bool) -> None:
+        replace_text(self.path / "progress.json", self.record.as_progress())
         (self.path / "run.json").unlink(missing_ok=True)
         for side in self._sides:
             if side.shards or side is self.accepted:
-                finish_dataset_dir(side.folder, side.shards, side.schema)
+                side.describe(all_of_it=list_all)
 
     @contextmanager
     def _guard(self) -> Iterator[None]:

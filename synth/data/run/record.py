@@ -28,6 +28,27 @@ OTHER = "other"
 """What reasons beyond these are counted under."""
 
 _SHARD = re.compile(r"data-\d{5,}\.arrow")
+SHARD_LISTS = ("shards", "rejected_shards", "pair_shards")
+"""Fields that list shards. While a run is under way they are counts: landings cost the same however many there are."""
+_MOST_SHARDS = 10**7
+
+
+def shard_name(number: int) -> str:
+    """The name of a shard, counted from 0."""
+    return f"data-{number:05d}.arrow"
+
+
+def shard_names(told: Any, first: int = 0) -> list[str]:
+    """The names of shards, from one on, that a record lists, or of which it says how many there are.
+
+    Raises:
+        ValueError: there cannot be so many.
+    """
+    if isinstance(told, list):
+        return told[first:]
+    if type(told) is not int or not 0 <= told <= _MOST_SHARDS:
+        raise ValueError(f"it says that there are {str(told)[:80]} shards")
+    return list(map(shard_name, range(first, told)))
 
 
 @dataclass(slots=True)
@@ -107,6 +128,12 @@ class RunRecord:
             del fields["joining"]
         return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
 
+    def as_progress(self) -> str:
+        """The same of a run that is under way, which is of one length: it says how many shards there are, not which."""
+        fields = json.loads(replace(self, shards=[], rejected_shards=[], pair_shards=[]).as_json())
+        fields |= {name: len(getattr(self, name)) for name in SHARD_LISTS}
+        return json.dumps(fields, indent=2, ensure_ascii=False) + "\n"
+
     def count(self, outcome: Outcome) -> None:
         """Count one outcome in; see `category_of` for its reason."""
         if (cost := outcome.row.extra.get("cost")) is not None:
@@ -166,6 +193,7 @@ def read_record(path: File) -> RunRecord | None:
                 raise ValueError("it holds no settings")
             first_release = "command_line" not in fields
             fields.setdefault("command_line", None)
+            fields |= {name: shard_names(fields[name]) for name in SHARD_LISTS if name in fields}
             record = _checked(RunRecord(**fields))
             record.settings = todays_settings(record.command, record.settings, digests=first_release)
             return record

@@ -8,14 +8,18 @@ from typing import Any
 import pyarrow as pa
 
 from synth.data.row import batch_of
+from synth.data.run.record import shard_name
 from synth.data.run.store import HERE, Store
 from synth.data.store.path import File
-from synth.data.write import write_shard
+from synth.data.write import finish_dataset_dir, write_shard
 from synth.errors import UsageError
 
 SHARD_ROWS = 5_000
 SHARD_BYTES = 128 * 2**20
 """A shard ends at whichever comes first."""
+UNLISTED = 64
+"""While rows land, one shard in so many may not be listed yet: writing the list at each landing would take longer and
+longer. A run that stops or ends lists all."""
 BATCH_ROWS = 500
 """Rows that are held as Python objects before they become an Arrow batch."""
 
@@ -32,6 +36,13 @@ class Side:
         self.rows = 0
         self.bytes = 0
         self._uneven = False
+        self._told = 0
+
+    def describe(self, *, all_of_it: bool) -> None:
+        """List the shards for `datasets`: all of them, or where more than one in `UNLISTED` are not yet."""
+        if all_of_it or len(self.shards) > self._told + self._told // UNLISTED:
+            finish_dataset_dir(self.folder, self.shards, self.schema)
+            self._told = len(self.shards)
 
     def add(self, record: dict[str, Any]) -> None:
         """Take one row."""
@@ -68,7 +79,7 @@ class Side:
         if not self.rows:
             return
         self.folder.mkdir(exist_ok=True)
-        name = f"data-{len(self.shards):05d}.arrow"
+        name = shard_name(len(self.shards))
         if self._uneven:  # what is written does not depend on how the rows came
             whole = pa.Table.from_batches(self.batches, self.schema).combine_chunks()
             self.batches = whole.to_batches(max_chunksize=BATCH_ROWS)
@@ -78,8 +89,9 @@ class Side:
 
     def remove_unlisted(self) -> None:
         """Remove shards that a killed run wrote and did not count."""
+        listed = set(self.shards)
         for file in [*self.folder.glob("data-*.arrow"), *self.folder.glob("*.tmp")]:
-            if file.name not in self.shards:
+            if file.name not in listed:
                 file.unlink()
 
 

@@ -4,11 +4,12 @@ The digests of the records (`progress.json`, `run.json`) tell whether the store 
 """
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from synth.data.run.record import RECORDS
+from synth.data.run.record import RECORDS, shard_names
 from synth.data.store import cache
 from synth.data.store.carrying import UNKNOWN, Carrying
 from synth.data.store.owner import Owner
@@ -26,6 +27,9 @@ class Carrier(Carrying):
         """Of a run; `others` are files beside it that it makes in the end, the first the one that it is all for."""
         super().__init__(fs, root, work, run, state)
         self._others = others
+        self._through: dict[str, int] = {}
+        self._kept: dict[str, int] = {}
+        self._held = 0
 
     def look(self) -> dict[str, bytes]:
         """See `Carrying.look`."""
@@ -56,16 +60,19 @@ class Carrier(Carrying):
     def carry(self, owner: Owner, *, remove: bool) -> None:
         """See `Carrying.carry`: shards, what lists them, records, and last the file that it is all for.
 
-        Small files are read before shards are looked for, so that all they list is there to be carried.
+        Small files are read before shards are looked for, so that all they list is there to be carried. While the run
+        goes on, only shards that have landed since are looked at, and a landing costs the same in a run of any size.
         """
-        small = {name: content for name, file in self._files(_is_small) if (content := _content(file)) is not None}
-        large = dict(self._files(lambda name: not _is_small(name)))
+        small = {name: content for name, file in self._small() if (content := _content(file)) is not None}
+        if remove:
+            self._through = {}
+        listed = _listed_in(small, self._through)  # that are new
+        large = dict(self._large()) if remove else {one: self._work / one for names in listed.values() for one in names}
         last = [name for name in reversed(self._others) if name in large]
         for name in [name for name in large if name not in last]:
             self._send_file(name, large[name])
-        begins = not any(
-            map(_is_record, self.carried)
-        )  # then a record comes first: it says what this is, and lists none
+        begins = f"{self._run}/run.json" not in self.carried and f"{self._run}/progress.json" not in self.carried
+        # then a record comes first: it says what this is, and lists none
         under_way = f"{self._run}/progress.json"  # a reader is told of it before the list of shards is replaced
 
         def waits(name: str) -> bool:
@@ -76,32 +83,44 @@ class Carrier(Carrying):
         for name in last:
             self._send_file(name, large[name])
         if remove:
-            self._remove_unlisted({*small, *large, *_listed_in(small)})
-        self._make_room(large)
+            self._remove_unlisted({*small, *large, *chain.from_iterable(listed.values())})
+        for folder, names in listed.items():
+            self._through[folder] = self._through.get(folder, 0) + len(names)
+        self._make_room(large, anew=remove)
 
     def _remove_unlisted(self, kept: set[str]) -> None:
         """Remove what no record lists, the records themselves first: what they do not list is no part of a run."""
         for name in sorted((name for name in self.carried if name not in kept), key=is_shard):
             self._remove(name)
 
-    def _make_room(self, large: dict[str, Path]) -> None:
+    def _make_room(self, large: dict[str, Path], *, anew: bool) -> None:
         """Remove the oldest shards here, which the store has, where they take more than a bound."""
-        found = [(file, file.stat()) for name, file in large.items() if is_shard(name)]
-        held = sum(stat.st_size for _, stat in found)
-        for file, stat in sorted(found, key=lambda item: item[1].st_mtime_ns):
-            if held <= cache.MOST_BYTES:
-                break
-            held -= stat.st_size
-            file.unlink()
+        if anew:
+            self._kept = {}
+        for name, file in large.items():
+            if is_shard(name):
+                self._kept[name] = file.stat().st_size
+        held = sum(self._kept.values()) if anew else self._held + sum(self._kept[name] for name in large)
+        while self._kept and held > cache.MOST_BYTES:
+            name = next(iter(self._kept))
+            held -= self._kept.pop(name)
+            (self._work / name).unlink()
+        self._held = held
 
-    def _files(self, wanted: Callable[[str], bool]) -> Iterator[tuple[str, Path]]:
-        """The files here that are carried, by their names in the store: no journal, no lock, nothing temporary."""
-        for place in (self._work / self._run, *(self._work / name for name in self._others)):
-            for file in sorted(place.rglob("*")) if place.is_dir() else [place]:
-                name = file.relative_to(self._work).as_posix()
-                stays = file.name.startswith(".") or file.name.endswith(".tmp") or file.name == "journal.jsonl"
-                if file.is_file() and not stays and self._is_own(name) and wanted(name):
-                    yield name, file
+    def _small(self) -> Iterator[tuple[str, Path]]:
+        """The small files here, by their names in the store; the records after the lists that they are behind."""
+        for name in (PurePosixPath(self._run, side, base).as_posix() for base in _ORDER for side in _SIDES.values()):
+            if (self._work / name).is_file():
+                yield name, self._work / name
+
+    def _large(self) -> Iterator[tuple[str, Path]]:
+        """The shards here, and the files beside the directory: no journal, no lock, nothing temporary."""
+        for side in _SIDES.values():
+            for file in sorted((self._work / self._run / side).glob("data-*.arrow")):
+                yield file.relative_to(self._work).as_posix(), file
+        for name in self._others:
+            if (self._work / name).is_file():
+                yield name, self._work / name
 
     def _is_own(self, name: str) -> bool:
         """Whether a file is of the run: a folder below it may be another data set, with files of the same names."""
@@ -140,10 +159,14 @@ def _content(file: Path) -> bytes | None:
         return None
 
 
-def _listed_in(small: dict[str, bytes]) -> Iterator[str]:
-    """The shards that records list: they stay in the store when they are no longer here."""
+def _listed_in(small: dict[str, bytes], through: dict[str, int]) -> dict[str, list[str]]:
+    """The shards that the records list, by their folders; of each folder those after the first so many."""
+    found: dict[str, list[str]] = {}
     for name, content in small.items():
         if _is_record(name):
-            record, folder = json.loads(content), PurePosixPath(name).parent
+            record, above = json.loads(content), PurePosixPath(name).parent
             for key, side in _SIDES.items():
-                yield from ((folder / side / shard).as_posix() for shard in record.get(key, ()))
+                folder = (above / side).as_posix()
+                names = shard_names(record.get(key, 0), through.get(folder, 0))
+                found[folder] = [f"{folder}/{base}" for base in names]
+    return found

@@ -340,3 +340,27 @@ def test_a_pipe_in_place_of_a_file_is_not_waited_for(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=r"data-00000\.arrow is missing or damaged"):
         list(again.rows())
     again.pause()
+
+
+def test_a_landing_costs_the_same_however_many_shards_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record says how many there are; `datasets` finds nearly all while the run goes on, and all once it stops."""
+    monkeypatch.setattr(shards, "SHARD_ROWS", 1)
+    monkeypatch.setattr(shards, "UNLISTED", 4)
+    path, sizes, lists = tmp_path / "d", [], set()
+    run = open_at(path)
+    for index in range(100):
+        fill(run, index + 1)
+        sizes.append((path / "progress.json").stat().st_size)
+        lists.add((path / "state.json").read_bytes())
+        if index > 10:
+            assert 4 * len(ids(path)) >= 3 * len(expected(index))
+    assert sizes[-1] - sizes[0] < 40 and len(lists) < 25
+    run.pause()
+    assert ids(path) == expected(100)
+    run = open_at(path)
+    fill(run, 101)
+    run.finish()
+    assert ids(path) == expected(101)
+    assert json.loads((path / "run.json").read_text())["shards"] == [f"data-{number:05d}.arrow" for number in range(81)]
