@@ -2,7 +2,7 @@
 
 import importlib
 from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -148,7 +148,8 @@ def command_of(
             of_verifier = {name: given.pop(name) for name in judging}
             hub = ToHub.of(given, pushed, quiet=quiet) if pushes else None
             preview = given.pop("preview") if previews else None
-            body(Call(function, given, model, of_model, of_verifier, streams, reports, quiet, preview), **options)
+            with nullcontext() if hub is None else hub.prepared():
+                body(Call(function, given, model, of_model, of_verifier, streams, reports, quiet, preview), **options)
             if hub is not None:
                 hub.push()
 

@@ -1,6 +1,7 @@
 """The options `--push` and `--public`, which every command has that writes a directory."""
 
 import os
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,12 +35,14 @@ class ToHub:
     Attributes:
         folder: its output.
         name: of the repository.
+        kind: what it holds.
         public: whether everybody sees it.
         quiet: whether nothing of that is shown.
     """
 
     folder: str
     name: str
+    kind: "Kind"
     public: bool
     quiet: bool
 
@@ -47,11 +50,8 @@ class ToHub:
     def of(cls, given: dict[str, Any], kind: "Kind", *, quiet: bool) -> "ToHub | None":
         """What the options say, which are taken out of what was given; None where nothing is pushed.
 
-        The repository is made now: a token that may not do that is told of before any model is loaded.
-
         Raises:
-            UsageError: there is no directory to push, no token, or it has no right to write there.
-            RunError: the Hub cannot be reached, or fails.
+            UsageError: there is no directory to push.
         """
         name, public = given.pop("push"), given.pop("public")
         if name is None:
@@ -72,10 +72,20 @@ class ToHub:
 
             if not gives_data_set(trainer, given.get("form")):
                 raise UsageError(f"`push` sends a data set, and {trainer} loads another format: leave `push` out")
-        from synth.api.push import prepare
+        return cls(os.fspath(folder), name, kind, public, quiet)
 
-        prepare(name, kind, public=public)
-        return cls(os.fspath(folder), name, public, quiet)
+    def prepared(self) -> AbstractContextManager[None]:
+        """The repository, made now: a token that may not do that is told of before any model is loaded.
+
+        A run that is begun in the block is refused where the repository could not take it in the end.
+
+        Raises:
+            UsageError: there is no token, it has no right to write there, or something else is there.
+            RunError: the Hub cannot be reached, or fails.
+        """
+        from synth.api.push import prepared
+
+        return prepared(self.folder, self.name, self.kind, public=self.public)
 
     def push(self) -> None:
         """Push it."""

@@ -1,24 +1,33 @@
 """`synth.push`: sends a finished data set, evaluation or model to the Hugging Face Hub."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+from synth.data.run.beginning import checked_by
+from synth.hub.push import prepare
 from synth.hub.push import push as push_folder
-from synth.hub.repository import Kind, Repository
+from synth.hub.repository import Kind
 from synth.progress import Progress
 from synth.training.pipeline import is_first_process
 from synth.values import checked
 
 
-def prepare(name: str, kind: Kind, *, public: bool = False) -> None:
-    """Make the repository for something that is yet to be made, and see that it may be written to.
+@contextmanager
+def prepared(folder: str | os.PathLike[str], name: str, kind: Kind, *, public: bool = False) -> Iterator[None]:
+    """Make the repository for what the block makes in a folder, and refuse a run that it could not take in the end.
 
     Raises:
-        UsageError: there is no token, or it has no right to write there; or such a name is not allowed.
+        UsageError: there is no token, or it has no right to write there; or such a name is not allowed, or taken by
+            another run, or by more rows of this one.
         RunError: the Hub cannot be reached, or fails.
     """
-    if is_first_process():
-        Repository.open(name, kind, public=public)
+    if not is_first_process():
+        yield
+        return
+    with checked_by(prepare(name, kind, public=public), folder):
+        yield
 
 
 @checked

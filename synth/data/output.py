@@ -19,6 +19,7 @@ from synth.data.files.encode import JsonLines
 from synth.data.files.memory import called
 from synth.data.inputs import refuse_to_replace_input, side_file, side_name
 from synth.data.row import Outcome
+from synth.data.run.beginning import check_beginning
 from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
 from synth.data.run.record import RunRecord, read_record, refuse_other_run, without
 from synth.data.run.shard import Shard
@@ -331,6 +332,7 @@ class Output:
         """
         if self.first is not None and not previews:
             raise no_preview("first rows are shown of runs that a model makes row by row, not of this one")
+        check_beginning(record, self.path)
         with nullcontext() if (copy := self._copy()) is None else copy.used():
             sink = self.open(record, schema, also_read, copy)
             with self._finished(sink):

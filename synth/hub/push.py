@@ -11,17 +11,18 @@ import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from synth.data.run.beginning import Check
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RunRecord, differences, read_record
 from synth.data.write import replace_text
 from synth.errors import RunError, UsageError
 from synth.hub.cards import Metadata, metadata_of
 from synth.hub.contents import PROGRESS, PUSHED, RECORD, SCORES, Contents, contents_of
-from synth.hub.repository import Held, Repository
+from synth.hub.repository import Held, Kind, Repository
 from synth.progress import Progress, printable
 
 BATCH_BYTES, BATCH_FILES = 2 * 2**30, 50
@@ -49,6 +50,48 @@ class _There:
     asked: Mapping[str, Any] | None
     metadata: Metadata
 
+    @property
+    def taken(self) -> bool:
+        """Whether it holds anything."""
+        return bool(self.held.keys() - _BESIDE)
+
+    def other_than(self, ours: RunRecord | None, rows: int | None) -> str:
+        """What it holds that is not this run, or no less of it; "" where there is no such thing.
+
+        Args:
+            ours: the record of the run; None where there is none.
+            rows: how many it has, or is to have; None where nobody knows.
+        """
+        if not self.taken:
+            return ""
+        if ours is None or self.record is None:
+            return "something else"
+        if found := differences(self.record, ours):
+            return f"another run ({found})"
+        more = rows is not None and self.record.accepted > rows
+        return f"more rows of this run ({self.record.accepted:,}, here {rows:,})" if more else ""
+
+
+def _look(repository: Repository, work: Path) -> _There:
+    """What a repository holds; what is read of it is fetched into a folder."""
+    held = repository.files()
+
+    def fetched(path: str) -> Path | None:
+        return repository.fetch(path, work) if path in held and held[path].size <= _READ_BYTES else None
+
+    card = fetched(CARD)
+    metadata = metadata_of(card.read_text(encoding="utf-8", errors="replace")) if card is not None else {}
+    record = None
+    if fetched(RECORD) or fetched(PROGRESS):
+        with suppress(UsageError):  # not a record of ours
+            record = read_record(work)
+    asked = None
+    if (scores := fetched(SCORES) or fetched(PROGRESS)) is not None:
+        with suppress(ValueError, LookupError, TypeError, RecursionError):  # not scores of ours
+            found = json.loads(scores.read_text(encoding="utf-8"))[PUSHED]
+            asked = found if isinstance(found, dict) else None
+    return _There(held, record, asked, metadata)
+
 
 class Push:
     """One push: what a directory holds, and the repository that it goes to."""
@@ -63,43 +106,15 @@ class Push:
             work: a temporary directory.
         """
         self._contents, self._repository, self._progress, self._work = contents, repository, progress, work
-        self._there = self._look()
+        self._there = _look(repository, work / "there")
         self._begun = False
         self.sent = 0
-
-    def _look(self) -> _There:
-        held = self._repository.files()
-
-        def fetched(path: str) -> Path | None:
-            if path not in held or held[path].size > _READ_BYTES:
-                return None
-            return self._repository.fetch(path, self._work / "there")
-
-        card = fetched(CARD)
-        metadata = metadata_of(card.read_text(encoding="utf-8", errors="replace")) if card is not None else {}
-        record = None
-        if fetched(RECORD) or fetched(PROGRESS):
-            with suppress(UsageError):  # not a record of ours
-                record = read_record(self._work / "there")
-        asked = None
-        if (scores := fetched(SCORES) or fetched(PROGRESS)) is not None:
-            with suppress(ValueError, LookupError, TypeError, RecursionError):  # not scores of ours
-                found = json.loads(scores.read_text(encoding="utf-8"))[PUSHED]
-                asked = found if isinstance(found, dict) else None
-        return _There(held, record, asked, metadata)
 
     def other(self) -> str:
         """What the repository holds instead; "" where it is empty, or holds this run, whole or in part, and no more."""
         ours, there = self._contents.record, self._there
-        if not there.held.keys() - _BESIDE:
-            return ""
-        if ours is not None and there.record is not None:
-            if found := differences(there.record, ours):
-                return f"another run ({found})"
-            more = there.record.accepted > ours.accepted
-            return f"more rows of this run ({there.record.accepted:,}, here {ours.accepted:,})" if more else ""
-        if ours is not None or there.asked is None:
-            return "something else"
+        if ours is not None or not there.taken or there.asked is None:
+            return there.other_than(ours, 0 if ours is None else ours.accepted)
         now = self._contents.asked
         changed = sorted(name for name, digest in there.asked.items() if now.get(name) != digest)
         return f"another evaluation (of {_listed(changed)})" if changed else ""
@@ -201,6 +216,37 @@ class Push:
     def _says(self, step: str) -> str:
         """What a commit says."""
         return f"synth push: {step}"
+
+
+def prepare(name: str, kind: Kind, *, public: bool = False) -> Check:
+    """Make the repository for what is yet to be made, and see that it may be written to and is not taken.
+
+    Returns:
+        What refuses a run, before it begins, whose rows or model the repository could not take in the end: it holds
+        another run, or more rows of this one.
+
+    Raises:
+        UsageError: there is no token, or it has no right to write there; or such a name is not allowed, or taken.
+        RunError: the Hub cannot be reached, or fails.
+    """
+    with tempfile.TemporaryDirectory(prefix="synth-push-") as work:
+        there = _look(Repository.open(name, kind, public=public), Path(work))
+
+    def refuse(other: str) -> None:
+        if other:
+            raise UsageError(
+                f"`push`: {name} holds {other}; choose another name, or leave `push` out and replace that in the end, "
+                f"with synth push DIR {name} --force"
+            )
+
+    if there.record is None and there.asked is None:
+        refuse("something else" if there.taken else "")
+
+    def check(record: RunRecord) -> None:
+        now = replace(record, settings=json.loads(json.dumps(record.settings)))
+        refuse(there.other_than(now, record.asked))
+
+    return check
 
 
 def push(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from synth.data.files.memory import called
 from synth.data.row import UNVERIFIED
+from synth.data.run.beginning import check_beginning
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.data.store.copy import worked_on
@@ -219,6 +220,7 @@ def run_job(
         progress = SILENT
     check_states(job.model, memory)
     record = job.record(source)
+    check_beginning(record, output)
     said, writes = called(output), is_first_process()
     with (
         worked_on(output, restart=job.restart) as (place, store),

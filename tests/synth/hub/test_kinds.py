@@ -174,3 +174,22 @@ def test_a_finished_run_given_again_only_pushes(hub: Hub, tmp_path: Path) -> Non
     assert run_here(*command) == 0
     assert (tmp_path / "x" / "run.json").read_bytes() == made and hub.repos["datasets/ann/x"].commits == commits
     assert datasets.load_from_disk(str(tmp_path / "x")).num_rows == 1
+
+
+def test_a_name_that_is_taken_is_told_before_anything_is_made(hub: Hub, here: Here, tmp_path: Path) -> None:
+    rows = tmp_path / "rows.jsonl"
+    rows.write_text('{"question": "What is 1 + 1?", "answer": "2"}\n')
+    command = ("filter", rows, "--dedup", "exact", "-o", tmp_path / "x", "--push")
+    assert here(*command, "ann/set").returncode == 0
+    commits = {name: list(repo.commits) for name, repo in hub.repos.items()}
+    for other, said in (
+        (("filter", rows, "--filter", "length:min=1"), "--push: ann/set holds another run (steps"),
+        (("magpie", "--model", MODEL, "-n", 5), "--push: ann/set holds another run (command: filter, now magpie)"),
+    ):
+        done = here(*other, "-o", tmp_path / "y", "--push", "ann/set")
+        assert done.returncode == 2 and said in done.stderr, done.stderr
+        assert "hf_" not in done.stderr and not (tmp_path / "y").exists()
+    del hub.repos["datasets/ann/set"].files["run.json"]
+    done = here("filter", rows, "--filter", "length:min=1", "-o", tmp_path / "y", "--push", "ann/set")
+    assert done.returncode == 2 and "ann/set holds something else" in done.stderr and not (tmp_path / "y").exists()
+    assert {name: list(repo.commits) for name, repo in hub.repos.items()} == commits
