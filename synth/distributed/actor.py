@@ -153,10 +153,9 @@ class EngineActor:
 
     def report(self) -> tuple[int, list[str]]:
         """Rows done of the block under way, and what was said before its first row since this was last asked."""
-        lines, told = [], self._told
-        while told.lines:
-            lines.append(told.lines.pop(0))
-        return (told.at_work[-1] if told.at_work else 0), lines
+        told, lines = self._told, self._told.lines[:]
+        del told.lines[: len(lines)]
+        return sum(told.at_work[-1:]), lines
 
     def stop(self) -> bool:
         """Finish the rows in flight; whether any are."""

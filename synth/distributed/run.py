@@ -111,5 +111,6 @@ def _said(cluster: Cluster, actors: int, gpus: int, blocks: Blocks) -> str:
     machines = "1 machine" if cluster.nodes == 1 else f"{cluster.nodes} machines"
     there = f"{machines}, {cluster.gpus} GPUs" if cluster.gpus else machines
     each = f" of {gpus} GPU{'s' * (gpus > 1)} each" if gpus else ""
-    said = f"Ray: {there}; {actors} actors{each}, blocks of {blocks.size:,} rows in {blocks.path}"
+    team = "1 actor" if actors == 1 else f"{actors} actors"
+    said = f"Ray: {there}; {team}{each}, blocks of {blocks.size:,} rows in {blocks.path}"
     return f"{said}; {len(blocks.finished):,} are done" if blocks.finished else said
