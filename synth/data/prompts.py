@@ -51,6 +51,8 @@ class _Reader:
                 if skip < batch.num_rows:
                     whole = batch if limit is None else batch.slice(0, limit - reading.at)
                     yield reading.at + skip, whole.slice(skip)
+                if limit is not None and reading.at + batch.num_rows > limit:
+                    break  # whoever comes next begins in this batch
                 reading.advance()
         except GeneratorExit:
             self._left[:] = [reading]

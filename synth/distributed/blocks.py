@@ -184,7 +184,7 @@ def _remove(path: File) -> None:
         if not isinstance(path, Path):
             path.remove()
         elif path.is_dir():
-            shutil.rmtree(path)
+            shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink()
 

@@ -23,8 +23,8 @@ ANSWER_SECONDS = 5.0
 STORE_BYTES = 128 << 20
 """Memory for objects of a Ray that is started here: rows go through files, so little is needed."""
 
-PULSE_SECONDS, GONE_SECONDS = 5.0, 30.0
-"""How often a run looks whether its cluster is there, and how long it waits for one that does not answer."""
+PULSE_SECONDS, GONE_SECONDS = 2.0, 30.0
+"""How often a run looks whether its cluster is there, and how long it waits for a head that does not answer."""
 GO_ON = "what was finished is kept. Start Ray again, and the same command goes on"
 
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes((0, 0, 0, 4, 0, 0, 0, 0, 0))
@@ -94,34 +94,50 @@ def connected(address: str) -> Iterator[Cluster]:
 class Pulse:
     """Looks now and then whether the cluster that this process has joined is still there.
 
-    Ray itself waits for a minute, and then ends the process.
+    Ray itself ends the process without a word that people understand: some seconds after its own on this machine, and
+    a minute after the head.
     """
 
     def __init__(self, ray: Any) -> None:
         context = ray.get_runtime_context()
-        self._ray, self._address, self._node = ray, context.gcs_address, context.get_node_id()
+        self._head, node = context.gcs_address, context.get_node_id()
+        found = next(one for one in ray.nodes() if one["NodeID"] == node)
+        self._here = found["NodeManagerAddress"], found["NodeManagerPort"]
         self._asked = self._felt = time.monotonic()
+        self._seen = _listens(self._here) and _is_ray(self._head)  # not through a proxy (ray://…): then Ray is trusted
 
     def check(self) -> None:
         """Look, if that was not done just now.
 
         Raises:
-            RunError: nothing has answered for `GONE_SECONDS`, or this machine is no part of the cluster any more.
+            RunError: the head has not answered for `GONE_SECONDS`, or Ray on this machine has ended.
         """
         now = time.monotonic()
-        if now - self._asked < PULSE_SECONDS:
+        if not self._seen or now - self._asked < PULSE_SECONDS:
             return
         self._asked = now
-        try:
-            _check_answers(self._address)
-            here = {node["NodeID"]: node["Alive"] for node in self._ray.nodes()}
-        except (UsageError, self._ray.exceptions.RayError):
-            if now - self._felt > GONE_SECONDS:
-                raise RunError(f"Ray at {self._address} does not answer any more: {GO_ON}") from None
-            return
-        self._felt = now
-        if not here.get(self._node, False):
-            raise RunError(f"Ray on this machine has ended (its raylet): {GO_ON}")
+        if not _listens(self._here):
+            raise RunError(f"Ray on this machine has ended: {GO_ON}")
+        if _is_ray(self._head):
+            self._felt = time.monotonic()
+        elif now - self._felt > GONE_SECONDS:
+            raise RunError(f"Ray at {self._head} does not answer any more: {GO_ON}")
+
+
+def _listens(place: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(place, ANSWER_SECONDS).close()
+    except OSError:
+        return False
+    return True
+
+
+def _is_ray(address: str) -> bool:
+    try:
+        _check_answers(address)
+    except UsageError:
+        return False
+    return True
 
 
 def check_installed() -> None:
@@ -200,13 +216,7 @@ def _runs_here() -> bool:
     from ray._private.services import find_bootstrap_address
 
     found = find_bootstrap_address(None)
-    if not found:
-        return False
-    try:
-        _check_answers(found)
-    except UsageError:
-        return False
-    return True
+    return bool(found) and _is_ray(found)
 
 
 def _cluster(ray: Any) -> Cluster:

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import pyarrow as pa
@@ -10,6 +12,7 @@ from pyarrow import parquet
 
 from synth.data.prompts import PromptSet, open_prompts, task_of
 from synth.data.read import open_rows
+from synth.data.run.shard import Shard
 from synth.errors import UsageError
 
 ADDED = pa.schema([("tokens", pa.int32())])
@@ -67,6 +70,39 @@ def test_the_fingerprint_is_of_the_rows_taken(tmp_path: Path) -> None:
     assert len(list(limited.rows("self-output", {}, ADDED)(1))) == 2
     rows[4]["answer"] = "c"
     assert tasks(tmp_path / "c.jsonl", rows).fingerprint != found.fingerprint
+
+
+def test_one_range_after_another_is_read_on(tmp_path: Path) -> None:
+    begun: list[int] = []
+    (tmp_path / "a.jsonl").write_text(
+        "".join(json.dumps({"question": str(n), "answer": "b"}) + "\n" for n in range(11))
+    )
+    source = open_rows(str(tmp_path / "a.jsonl"))
+    read = source.read
+
+    def few_at_a_time() -> Iterator[pa.RecordBatch]:
+        begun.append(len(begun))
+        for batch in read():
+            yield from (batch.slice(start, 3) for start in range(0, batch.num_rows, 3))
+            if len(begun) == 4:
+                raise UsageError("the disk")
+
+    source.read = few_at_a_time
+    found = open_prompts(source)
+
+    def taken(start: int, end: int) -> list[str]:
+        return [row.messages[0]["content"] for row in islice(found.rows("", {}, ADDED)(start), end - start)]
+
+    for start, end in ((0, 2), (2, 5), (5, 6), (9, 99)):
+        assert taken(start, end) == [str(n) for n in range(start, min(end, 11))]
+    assert len(begun) == 2  # once to count them
+    part = found.part(Shard(2, 3).over(11))
+    assert [row.messages[0]["content"] for row in part.rows("", {}, ADDED)(1)] == ["5", "6", "7"]
+    assert taken(8, 9) == ["8"] and len(begun) == 3  # in the batch in which the part before ends
+    for _ in range(2):  # a reading that failed is not gone on with
+        with pytest.raises(UsageError, match="the disk"):
+            list(found.rows("", {}, ADDED)(1))
+        begun.pop()
 
 
 def test_columns_that_json_cannot_hold_are_carried(tmp_path: Path) -> None:
