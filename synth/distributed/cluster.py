@@ -101,8 +101,8 @@ class Pulse:
     def __init__(self, ray: Any) -> None:
         context = ray.get_runtime_context()
         self._head, node = context.gcs_address, context.get_node_id()
-        found = next(one for one in ray.nodes() if one["NodeID"] == node)
-        self._here = found["NodeManagerAddress"], found["NodeManagerPort"]
+        places = {one["NodeID"]: (one["NodeManagerAddress"], one["NodeManagerPort"]) for one in ray.nodes()}
+        self._here = places.get(node, ("", 0))
         self._asked = self._felt = time.monotonic()
         self._seen = _listens(self._here) and _is_ray(self._head)  # not through a proxy (ray://…): then Ray is trusted
 

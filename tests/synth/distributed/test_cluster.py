@@ -32,7 +32,7 @@ def closed(server: socket.socket) -> None:
 def ray_at(head: int, raylet: int) -> Any:
     context = SimpleNamespace(gcs_address=f"127.0.0.1:{head}", get_node_id=lambda: "this one")
     node = {"NodeID": "this one", "NodeManagerAddress": "127.0.0.1", "NodeManagerPort": raylet}
-    return SimpleNamespace(get_runtime_context=lambda: context, nodes=lambda: [{"NodeID": "another"}, node])
+    return SimpleNamespace(get_runtime_context=lambda: context, nodes=lambda: [node | {"NodeID": "another"}, node])
 
 
 def test_what_has_ended_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
