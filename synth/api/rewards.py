@@ -37,7 +37,8 @@ def rewards(
     log-probability of the completion's tokens under `reference_model`, in nats: with a small positive weight it keeps a
     policy near that model.
 
-    Where no verifier can judge a completion, its reward is None, which such trainers leave out. Verifiers run in worker
+    Where no verifier can judge a completion, or another part has no number for it, its reward is None, which such
+    trainers leave out. Verifiers run in worker
     processes, each check under its time limit, programs in a sandbox: one that hangs holds up no other. They look for
     references, tests and choices in the columns of the data set, by the names that `synth.verify` knows; where there is
     no `reference`, it is the first of `answer`, `ground_truth`, `solution`, `target` and others that is there.

@@ -16,8 +16,8 @@ from synth.rl.reward import Reward, Scored
 COLUMNS = frozenset({"reference", "verifier"})
 """A ground truth or a label that is an object with one of these is the columns of a row, rather than a reference."""
 
-_ENDS = re.compile(r"(?:\s*(?:<\|[\w▁]{1,30}\|>|<｜[\w▁]{1,30}｜>|</s>|<eos>|<end_of_turn>))+\s*\Z")
-"""Tokens that end a turn, which OpenRLHF leaves in its texts."""
+_END = re.compile(r"(?:<\|[\w▁]{1,30}\|>|<｜[\w▁]{1,30}｜>|</s>|<eos>|<end_of_turn>)\Z")
+"""A token that ends a turn, which OpenRLHF leaves in its texts."""
 
 VerlReward = Callable[..., Awaitable[dict[str, float]]]
 OpenRLHFReward = Callable[[Sequence[str], Sequence[str], Sequence[Any]], dict[str, Any]]
@@ -33,7 +33,8 @@ def for_verl(reward: Reward) -> VerlReward:
     async def compute_score(
         data_source: str, solution_str: str, ground_truth: Any, extra_info: Mapping[str, Any] | None = None, **_: Any
     ) -> dict[str, float]:
-        columns = {**(extra_info or {}), **_columns(ground_truth)}
+        beside = {} if isinstance(ground_truth, str) and not ground_truth else _columns(ground_truth)
+        columns = {**(extra_info or {}), **beside}
         scored = await _scored(reward, columns.pop("prompt", ""), solution_str, columns)
         return {"score": scored.rewards[0] or 0.0, **{name: values[0] for name, values in _logs(scored).items()}}
 
@@ -107,4 +108,7 @@ def _columns(given: Any) -> dict[str, Any]:
 def _after(prompt: str, query: str) -> str:
     """The response in a query, which is the prompt and it, without the tokens that end it."""
     _, found, response = query.partition(prompt)
-    return _ENDS.sub("", response if found else query)
+    response = (response if found else query).rstrip()
+    while end := _END.search(response, max(0, len(response) - 64)):
+        response = response[: end.start()].rstrip()
+    return response

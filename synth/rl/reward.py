@@ -168,9 +168,15 @@ class Reward:
         ]
 
     def _sum(self, values: Sequence[float | None]) -> float | None:
-        """The weighted sum of what is known; None where no verifier can say anything, or nothing is known at all."""
-        judged = [value for part, value in zip(self.parts, values, strict=True) if isinstance(part, Judged)]
-        if all(value is None for value in judged or values):
+        """The weighted sum; None where no verifier can judge, or another part has no number.
+
+        To be left out must not pay: what does not fit in a reference model's window costs nothing there.
+        """
+        pairs = list(zip(self.parts, values, strict=True))
+        judged = [value for part, value in pairs if isinstance(part, Judged)]
+        if judged and all(value is None for value in judged):
+            return None
+        if any(value is None for part, value in pairs if not isinstance(part, Judged | AnswerForm)):
             return None
         return sum(weight * value for weight, value in zip(self.weights, values, strict=True) if value is not None)
 

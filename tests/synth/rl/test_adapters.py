@@ -80,8 +80,9 @@ def test_openrlhf_loads_the_file_and_calls_it_in_a_thread(tmp_path: Path) -> Non
     assert reward("It is 5<|im_end|>\n", "4") == (0.0, 0.0, 0.0)
     assert reward("It is 4</s>", None) == (0.0, 0.0, 1.0)
     assert reward("It is 4", json.dumps({"reference": "4"})) == (1.0, 1.0, 0.0)
-    exact = reward_functions.exact_openrlhf(["?Yes<|eot_id|>", "?Yes</s>"], ["?"] * 2, ["Yes", "No"])
-    assert exact["rewards"].tolist() == [1.0, 0.0]
+    queries = ["?Yes<|eot_id|>", "?Yes</s>\n<|endoftext|> ", "?" + " " * 500_000 + "Yes"]
+    exact = reward_functions.exact_openrlhf(queries, ["?"] * 3, ["Yes", "Yes", "No"])
+    assert exact["rewards"].tolist() == [1.0, 1.0, 0.0]
 
 
 async def _awaited(work: Any) -> Any:

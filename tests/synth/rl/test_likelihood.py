@@ -36,6 +36,9 @@ def test_it_is_the_sum_over_the_tokens_drawn(model: str, chat: ChatFormat) -> No
     window: list[Any] = [ASK, [{"role": "user", "content": "word " * 5000}]]
     assert reward(window, said[:2])[1] is None  # longer than the window
     reward.close()
+    summed = synth.rewards("repetition", "logprob", reference_model=model, weights=[1, 0.01])
+    assert summed(window, said[:2])[1] is None  # it does not pay
+    summed.close()
 
 
 def test_without_a_model() -> None:
