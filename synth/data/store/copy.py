@@ -25,7 +25,7 @@ from pathlib import Path, PurePosixPath
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RECORDS
 from synth.data.run.store import HERE, Store
-from synth.data.store.address import here, is_address, opened, reason, shown
+from synth.data.store.address import here, is_address, is_full, opened, reason, shown
 from synth.data.store.cache import home
 from synth.data.store.carrier import Carrier, left_over
 from synth.data.store.carrying import Carrying, digest
@@ -171,7 +171,7 @@ class WorkingCopy:
         except (UsageError, RunError):
             raise
         except Exception as error:  # drivers raise errors of any kind
-            raise UsageError(f"cannot write to {self._there}: {reason(error)}") from error
+            raise UsageError(f"cannot write to {self._there}: {self._why(error)}") from error
         threading.Thread(target=self._carry_when_due, daemon=True).start()
 
     def landed(self) -> None:
@@ -266,9 +266,13 @@ class WorkingCopy:
                 raise
             except Exception as error:
                 raise RunError(
-                    f"cannot carry it to {self._there}: {reason(error)}. What was finished is kept in "
+                    f"cannot carry it to {self._there}: {self._why(error)}. What was finished is kept in "
                     f"{self._here.parent / self._run}: once that is mended, run this again (without `restart`) to go on"
                 ) from error
+
+    def _why(self, error: Exception) -> str:
+        """What failed, in one line: the store, or this machine's disk, which is full."""
+        return f"no space is left in {self._state.parent}" if is_full(error) else reason(error)
 
     def _end(self, *, complete: bool) -> str | None:
         """Carry what is left and give the place back.

@@ -1,6 +1,7 @@
 """Runs that write elsewhere where something goes wrong: torn files, claims, puts that fail, kills at a record."""
 
 import contextlib
+import errno
 import json
 import os
 import tempfile
@@ -168,3 +169,21 @@ def test_a_torn_record_in_the_store_does_not_cost_the_copy() -> None:
         assert isinstance(sink, RunDirectory) and sink.next == 9
         fill(sink, ROWS)
     assert ids(place) == expected(ROWS)
+
+
+def test_no_space_left_is_told_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place, here = "memory://full/run", f"{tmp_path}/machines/one/"
+
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    part_of_a_run(place, 8)
+    with monkeypatch.context() as patch:
+        patch.setattr("synth.data.store.carrying.replace_text", full)
+        with pytest.raises(UsageError, match=rf"^cannot write to {place}: no space is left in {here}"):
+            whole_run(place)
+    whole_run(place)
+    assert ids(place) == expected(ROWS)
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
+    with pytest.raises(UsageError, match=r"^cannot work on memory://full/other in /proc/nowhere/.*XDG_CACHE_HOME"):
+        whole_run("memory://full/other")
