@@ -12,6 +12,7 @@ with --engine transformers (or vllm) `one` and `shards` run the sample model, wh
 """
 
 import argparse
+import multiprocessing
 import os
 import random
 import secrets
@@ -317,6 +318,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
     differ = False
     with ExitStack() as stack:
+        stack.callback(lambda: [child.kill() for child in multiprocessing.active_children()])
         moments = random.Random(arguments.seed)
         servers = Servers(arguments.seconds, moments)
         stack.callback(servers.close)
