@@ -206,6 +206,12 @@ def ended(child: Command, *, may_be_killed: bool) -> bool:
     return status != 0
 
 
+def kill_all() -> None:
+    """Kill what runs still, as this ends."""
+    for child in multiprocessing.active_children():
+        child.kill()
+
+
 def wait_for_rows(folders: list[Path], running: list[Command]) -> None:
     """Until one of them makes rows: a kill while all load their tokenizers would test nothing."""
 
@@ -318,7 +324,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
     differ = False
     with ExitStack() as stack:
-        stack.callback(lambda: [child.kill() for child in multiprocessing.active_children()])
+        stack.callback(kill_all)
         moments = random.Random(arguments.seed)
         servers = Servers(arguments.seconds, moments)
         stack.callback(servers.close)
