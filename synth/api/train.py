@@ -8,7 +8,6 @@ from pathlib import Path
 
 from synth.api.places import Source, several, source_at
 from synth.api.replaying import replay_at, replay_settings
-from synth.api.rewards import rewards
 from synth.api.training import Training
 from synth.data.destination import check_directory
 from synth.data.store.address import is_address, shown
@@ -18,12 +17,12 @@ from synth.engines.open import check_device
 from synth.errors import UsageError
 from synth.generation.models import ModelName
 from synth.progress import SILENT, Progress
-from synth.rl.reward import Reward
 from synth.training.callbacks import Entry
 from synth.training.fresh import fresh_drawing, fresh_length, is_fresh
 from synth.training.inputs import read_input, with_replay
-from synth.training.method import CHECK, LEARNING_RATE, MethodSettings, method_settings
+from synth.training.method import LEARNING_RATE, method_settings
 from synth.training.pipeline import TrainingJob, is_first_process, plan_job, processes, run_job
+from synth.training.rewarding import reward_for
 from synth.training.settings import DRAWS, ReplaySettings, RowSettings, TrainedParts, TrainingSettings
 from synth.values import (
     Count,
@@ -340,7 +339,7 @@ def train(
         job = replace(job, drawing=drawing)
     with ExitStack() as stack:
         if chosen is not None and chosen.time_limit is not None:  # grpo
-            rewarding = stack.enter_context(closing(_rewarding(chosen)))
+            rewarding = stack.enter_context(closing(reward_for(chosen)))
             job = replace(job, method=replace(chosen, rewarding=rewarding))
         stack.enter_context(remote_code(allowed=trust_remote_code))
         read, replayed = stack.enter_context(source_at(source)), stack.enter_context(replay_at(replay))
@@ -393,13 +392,6 @@ def _place(output: str | os.PathLike[str] | None, dry_run: bool) -> str | None:
             "that all see; give that, and copy the model there when it is done"
         )
     return place
-
-
-def _rewarding(method: MethodSettings) -> Reward:
-    try:
-        return rewards(*method.reward, weights=method.reward_weights or None, time_limit=method.time_limit or CHECK)
-    except UsageError as error:
-        raise UsageError(str(error).replace("`rewards`", "`reward`").replace("`weights`", "`reward_weights`")) from None
 
 
 def _draw(folder: Path, log: Sequence[Entry], keep: float | None) -> None:

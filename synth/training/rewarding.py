@@ -3,15 +3,30 @@
 from collections.abc import Sequence
 from typing import Any
 
-from filters.verdict import RIGHT, UNSCORABLE, Verdict
+from filters.verdict import RIGHT, UNSCORABLE, Verdict, VerifierSettings
 from filters.verifiers import registry
 from synth.background import wait_for
 from synth.errors import UsageError
 from synth.rl.judging import Judged
-from synth.rl.reward import Reward
+from synth.rl.parts import Means
+from synth.rl.reward import Reward, reward_of
+from synth.training.method import CHECK, MethodSettings
 
 TRIED = 20
 """Rows whose references are judged."""
+
+
+def reward_for(method: MethodSettings) -> Reward:
+    """The reward that a method's settings name. Nothing is started yet.
+
+    Raises:
+        UsageError: there is no such part, or it cannot work with these settings, or here.
+    """
+    limits = VerifierSettings("", CHECK if method.time_limit is None else method.time_limit)
+    try:
+        return reward_of(method.reward, Means(limits), method.reward_weights or None)
+    except UsageError as error:
+        raise UsageError(str(error).replace("`rewards`", "`reward`").replace("`weights`", "`reward_weights`")) from None
 
 
 def try_reward(reward: Reward, asked: Sequence[dict[str, Any]]) -> str | None:
