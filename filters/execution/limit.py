@@ -35,6 +35,11 @@ class TimeLimit:
         self._running.remove(process)
         self._ended += seconds
 
+    @property
+    def used_up(self) -> bool:
+        """Whether processes that have ended used all of its processor time."""
+        return self._ended >= self._seconds
+
     def left(self) -> float:
         """Seconds that it certainly has still; 0 once its time is over."""
         passed = time.monotonic() - self._began

@@ -233,12 +233,16 @@ def _end(process: int, limit: TimeLimit, *, wait: bool = False) -> str | None:
             time.sleep(0.001)
         if ended[0]:
             limit.ended(process, ended[2].ru_utime + ended[2].ru_stime)
-            return _how(ended[1])
+            return None if _was_killed(ended[1]) and limit.used_up else _how(ended[1])  # by RLIMIT_CPU, before us
     with contextlib.suppress(ProcessLookupError):
         os.kill(process, signal.SIGKILL)
     _, status, used = os.wait4(process, 0)
     limit.ended(process, used.ru_utime + used.ru_stime)
-    return None if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL else _how(status)
+    return None if _was_killed(status) else _how(status)
+
+
+def _was_killed(status: int) -> bool:
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
 
 
 def _how(status: int) -> str:

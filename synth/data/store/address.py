@@ -47,7 +47,8 @@ def opened(address: str) -> tuple[Any, str]:
     """The file system of an address, and what the address is called there.
 
     Raises:
-        UsageError: there is no such kind of address, or the package for it is missing or not set up.
+        UsageError: there is no such kind of address, the package for it is missing or not set up, or the store of it
+            cannot be reached.
     """
     import fsspec
     from fsspec.registry import known_implementations
@@ -58,7 +59,7 @@ def opened(address: str) -> tuple[Any, str]:
     except ImportError as error:
         package = known_implementations.get(scheme, {"class": scheme})["class"].split(".")[0]
         raise UsageError(f"{shown(address)}: {scheme}:// needs the package {package}: pip install {package}") from error
-    except ValueError as error:
+    except Exception as error:  # some drivers connect at once, and raise errors of any kind
         if scheme not in fsspec.available_protocols():
             raise UsageError(f"{shown(address)}: {scheme}:// is no kind of address that fsspec knows") from error
         raise UsageError(f"{shown(address)}: {reason(error)}") from error

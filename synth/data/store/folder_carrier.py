@@ -9,6 +9,7 @@
 What is removed here is removed there once all that is here is there: the last whole checkpoint is always there.
 """
 
+import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path, PurePosixPath
@@ -85,7 +86,8 @@ class FolderCarrier(Carrying):
                     self._remove(name)
 
     def _files(self) -> Iterator[tuple[str, Path]]:
-        for file in sorted((self._work / self._run).rglob("*")):
+        walked = os.walk(self._work / self._run)  # passes over a folder that is removed meanwhile, as rglob does not
+        for file in sorted(Path(folder, name) for folder, _, names in walked for name in names):
             name = file.relative_to(self._work).as_posix()
             if self._is_own(name) and not name.endswith(".tmp") and file.is_file():
                 yield name, file
