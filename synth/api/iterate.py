@@ -1,6 +1,7 @@
 """`synth.iterate`: rounds in which a model answers tasks, learns its right answers, and answers again."""
 
 import inspect
+import json
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -25,14 +26,16 @@ from synth.data.run.versions import versions
 from synth.data.store.address import is_address, shown
 from synth.engines.base import Sampling
 from synth.errors import Stopped, UsageError
+from synth.evaluation.names import split_name
 from synth.evaluation.rounds import LearntTask, Rule
 from synth.evaluation.rounds_card import rounds_card
-from synth.evaluation.rounds_folder import RoundsFolder
+from synth.evaluation.rounds_folder import RoundsFolder, is_left_by_a_loop
 from synth.evaluation.suites import Suite, open_suites
 from synth.generation.inputs import NO_VERIFIER, read_prompts
 from synth.generation.models import Model, ModelName
 from synth.methods.self_output import SelfOutputSettings
 from synth.progress import Progress
+from synth.training.fresh import is_fresh
 from synth.values import (
     Count,
     CountFromZero,
@@ -166,20 +169,21 @@ def iterate(
         Stopped: a person stopped it.
     """
     place = _place(output, dry_run=dry_run)
+    _refuse_read_once([*several(suites), *several(new_suites)], replay)
     opened = _suites(several(suites), several(new_suites), eval_limit, keep)
     with ExitStack() as stack:
         first = _first(stack.enter_context(used(model)))
         reading: dict[str, Any] = {"prompt_column": prompt_column, "reference_column": reference_column}
         found = _tasks(_sources(source, tasks), opened, stack, progress, limit=limit, **reading)
+        rehearsal = Rehearsal(earlier, earlier_share)
+        rehearsal.check(found)
+        _tell_known(found, opened, progress)
+        if place is not None and restart:
+            _refuse_thrown_away(place, [first.name, *(task.source for task in found), replay])
         sampling = Sampling(max_tokens=max_tokens, temperature=temperature, top_p=top_p)
         drawn = SelfOutputSettings(samples=samples, select=select, fallback=several(fallback), sampling=sampling)
         judged = _judged(first, found, verifier, drawn)
-        answers: dict[str, Any] = {
-            "verifier": verifier,
-            "samples": samples,
-            "select": select,
-            "fallback": drawn.fallback,
-        }
+        answers: dict[str, Any] = {"verifier": verifier, "samples": samples, "select": select}
         answers |= {"fallback": drawn.fallback, "temperature": temperature, "top_p": top_p, "max_tokens": max_tokens}
         training = _training(first, train_args, replay_loss if replay is not None or replay_rows else None)
         training |= {"steps": steps, "epochs": epochs, "learning_rate": learning_rate}
@@ -189,7 +193,7 @@ def iterate(
             first,
             found,
             Rule(rounds, patience, keep),
-            Rehearsal(earlier, earlier_share),
+            rehearsal,
             RoundSteps(
                 answers | reading,
                 limit,
@@ -217,7 +221,9 @@ def iterate(
         with RoundsFolder(place, record, restart=restart) as folder:
             try:
                 history = loop.run(folder)
-            except Stopped as stopped:
+            except (Stopped, KeyboardInterrupt) as stopped:
+                if not folder.begun:
+                    raise Stopped("stopped; what an earlier loop left is still there") from stopped
                 again = ", without `restart`," if restart else ""
                 raise Stopped(f"stopped; run this again{again} to continue") from stopped
             folder.finish(history.rounds, rounds_card(folder.record, history))
@@ -233,6 +239,34 @@ def _place(output: str | os.PathLike[str] | None, *, dry_run: bool) -> Path | No
         raise UsageError(f"`output` {shown(os.fspath(output))}: rounds are made on this machine; copy what is to stay")
     check_directory(os.fspath(output), "a loop of rounds")
     return Path(output)
+
+
+def _refuse_read_once(suites: Sequence[str], replay: Source | None) -> None:
+    """Refuse what every round would read, or draw, anew.
+
+    Raises:
+        UsageError: there is some.
+    """
+    if any(split_name(suite)[1] == "-" for suite in suites) or (isinstance(replay, str) and replay == "-"):
+        raise UsageError("every round reads suites and replay again: give a file in place of standard input")
+    if is_fresh(replay):
+        raise UsageError(
+            "`replay` fresh would be drawn from the model that a round begins with, not from the first: give a set "
+            "(./fresh is one of that name), or `replay_rows`"
+        )
+
+
+def _refuse_thrown_away(place: Path, given: Sequence[Source | None]) -> None:
+    """Refuse to throw away what the loop itself is given.
+
+    Raises:
+        UsageError: some of it is of the earlier loop in the output.
+    """
+    for path in given:
+        if isinstance(path, str | os.PathLike) and is_left_by_a_loop(place, path):
+            raise UsageError(
+                f"{os.fspath(path)} is of the loop in {place}, which `restart` throws away: choose another `output`"
+            )
 
 
 def _sources(source: Source | None, tasks: str | Sequence[str]) -> list[Source]:
@@ -302,6 +336,14 @@ def _tasks(
     ]
 
 
+def _tell_known(tasks: Sequence[TaskRows], suites: Sequence[Suite], progress: Progress) -> None:
+    for task in tasks:
+        for suite in (one for one in suites if one.name in task.learnt.suites):
+            if known := task.known(suite.items):
+                many = f"{known:,} of its {len(suite.items):,} items"
+                progress.say(f"{suite.name}: the model is trained on {many}, which then tell nothing of new ones")
+
+
 def _judged(
     model: Model, tasks: Sequence[TaskRows], verifier: VerifierChoice, drawn: SelfOutputSettings
 ) -> dict[str, Any]:
@@ -333,5 +375,20 @@ def _training(model: Model, given: Mapping[str, Any], replay_loss: ReplayLoss | 
             near = did_you_mean(name, (one for one in known if one not in OWN))
             raise UsageError(f"`train_args` {name}: training has no such setting{near}")
     found: dict[str, Any] = {"prefix": model.prefix, "stop": model.stop, "device": model.options.device}
-    found |= {"trust_remote_code": model.trust_remote_code, **given}
+    found |= {"trust_remote_code": model.trust_remote_code, **_json_values(given)}
     return found if replay_loss is None else found | {"replay_loss": replay_loss}
+
+
+def _json_values(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings as the record of a loop can hold them.
+
+    Raises:
+        UsageError: it cannot hold one.
+    """
+    found = {name: os.fspath(value) if isinstance(value, os.PathLike) else value for name, value in given.items()}
+    for name, value in found.items():
+        try:
+            json.dumps(value)
+        except (TypeError, ValueError) as error:
+            raise UsageError(f"`train_args` {name} is recorded as JSON, which has no {value!r}") from error
+    return found

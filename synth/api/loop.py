@@ -21,17 +21,22 @@ from synth.api.magpie import magpie
 from synth.api.mix import mix
 from synth.api.self_output import self_output
 from synth.api.train import train
+from synth.data.files.names import unlike
+from synth.data.mix import asked
 from synth.data.plain import rows_or_texts
 from synth.data.prompts import PromptSet, open_prompts
 from synth.data.read import open_source
-from synth.data.row import UNVERIFIED
+from synth.data.row import BASE, UNVERIFIED
 from synth.data.run.record import RunRecord, read_record
 from synth.data.write import replace_text
 from synth.errors import UsageError
 from synth.evaluation.job import ANSWERS
 from synth.evaluation.rounds import FIRST, History, LearntTask, Round, Rule, Standing
 from synth.evaluation.rounds_folder import RoundsFolder
+from synth.evaluation.suites import Item
+from synth.generation.inputs import need_references
 from synth.generation.models import Model
+from synth.methods.self_output import COLUMNS
 from synth.progress import SILENT, Progress
 from synth.seeds import seed_of
 from synth.values import EarlierTasks
@@ -60,6 +65,12 @@ class TaskRows:
     source: str
     prompts: PromptSet
 
+    def known(self, items: Sequence[Item]) -> int:
+        """How many items of a suite ask what some row asks."""
+        rows = self.prompts.rows("known", {}, pa.schema([]))(0)
+        questions = {asked(row.messages) for row in rows if row.fault is None and row.messages}
+        return sum(asked(item.messages) in questions for item in items)
+
 
 @dataclass(frozen=True, slots=True)
 class Rehearsal:
@@ -72,6 +83,23 @@ class Rehearsal:
 
     way: EarlierTasks
     share: float
+
+    def check(self, tasks: Sequence[TaskRows]) -> None:
+        """Refuse tasks that cannot be repeated.
+
+        Raises:
+            UsageError: there are some.
+        """
+        if not self.share:
+            return
+        for task in tasks[:-1] if self.way == "gold" else ():
+            need_references(task.prompts, "`earlier` gold repeats them")
+        if self.way == "own" and len(tasks) > 1:
+            columns = [[one for one in task.prompts.schema(COLUMNS) if one.name not in BASE.names] for task in tasks]
+            try:
+                pa.unify_schemas(list(map(pa.schema, columns)), promote_options="permissive")
+            except pa.ArrowException as error:
+                raise UsageError(f"rows of these tasks cannot be mixed: {error}; rename the column in one") from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,8 +251,8 @@ class Loop:
             rows, model.name, output=place / "model", replay=replay, seed=seed, progress=self.progress, **training
         )
         scores = self._measured(folder, number)
-        asked = read_record(folder.path / "scores" / ANSWERS / f"round-{number}")
-        seconds += trained.record.seconds + (asked.seconds if asked else 0.0)
+        measured = read_record(folder.scores / ANSWERS / f"round-{number}")
+        seconds += trained.record.seconds + (measured.seconds if measured else 0.0)
         return Round(number, at.task, acceptance, trained.record.accepted, trained.steps, seconds, scores)
 
     def _model(self, folder: RoundsFolder, number: int) -> Model:
@@ -236,9 +264,8 @@ class Loop:
         models = {FIRST: self.first}
         if number is not None:
             models[f"round-{number}"] = self._model(folder, number)
-        place = folder.path / "scores"
         found = evaluate(
-            models=models, output=place, kl=number is not None, progress=self.progress, **self.steps.measuring
+            models=models, output=folder.scores, kl=number is not None, progress=self.progress, **self.steps.measuring
         )
         scores: dict[str, Any] = found.scores["models"][-1]
         return scores
@@ -259,13 +286,14 @@ class Loop:
                 magpie(model, rows=wanted, output=sets[0], max_tokens=tokens, seed=seed, progress=self.progress)
         else:
             suffix = ".jsonl" if self.rehearsal.way == "gold" else ""
-            sets = [place / f"{task.learnt.name}{suffix}" for task in earlier]
+            names = unlike([task.learnt.name.replace(".", "-") for task in earlier])  # which is no suffix of a file
+            sets = [place / f"{name}{suffix}" for name in names]
             for task, output in zip(earlier, sets, strict=True) if not at.of_task else ():
                 self._rehearsed(task, each, output, at, model)
         found = [Dataset(one) for one in sets]
         for made in found:
             if not len(made):
-                self.progress.say(f"{made.path} has no rows: no answer to that task was right, and it is not repeated")
+                self.progress.say(f"{made.path} has no rows: there was no answer to repeat of that task")
         return [made for made in found if len(made)]
 
     def _rehearsed(self, task: TaskRows, rows: int, output: Path, at: Standing, model: Model) -> None:
@@ -282,10 +310,15 @@ class Loop:
         self_output(model, stored, output=output, seed=seed, progress=self.progress, **self.steps.answers)
 
     def _mixed(self, own: Dataset, earlier: Sequence[Dataset], output: Path, seed: int) -> Dataset:
-        """The rows of a round: the task's, and among them those of earlier tasks."""
-        if not earlier:
+        """The rows of a round: the task's, and among them those of earlier tasks that ask something else."""
+        questions = {asked(row["messages"]) for row in own} if earlier else set()
+        others = [one for one in earlier if any(asked(row["messages"]) not in questions for row in one)]
+        for one in earlier:
+            if one not in others:
+                self.progress.say(f"{one.path} asks nothing but what the rows of this round do: it is left out")
+        if not others:
             return own
-        shares = [(one, self.rehearsal.share / len(earlier)) for one in earlier]
+        shares = [(one, self.rehearsal.share / len(others)) for one in others]
         return mix(own, shares, output=output, oversample=True, seed=seed, progress=self.progress)
 
     def _tell(self, history: History) -> None:
@@ -297,7 +330,7 @@ class Loop:
 
     def _write_scores(self, folder: RoundsFolder, history: History) -> None:
         """Bring the scores of all rounds together in the evaluation, which compared one after the other."""
-        place = folder.path / "scores"
+        place = folder.scores
         told = json.loads((place / "scores.json").read_text(encoding="utf-8"))
         models = [dict(history.before), *(one.scores for one in history.rounds if one.scores is not None)]
         if told["models"] != models:

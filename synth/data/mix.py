@@ -246,8 +246,8 @@ def _look(
     ]
     for batch in part.prompts.source.batches(part.prompts.limit):
         texts = batch[TEXT].to_pylist() if TEXT in names else [None] * batch.num_rows
-        asked = zip(conversations_of(batch["messages"]), texts, strict=True)
-        keys.extend(int(digest(_prompt(messages) if messages else text or [])[:15], 16) for messages, text in asked)
+        found = zip(conversations_of(batch["messages"]), texts, strict=True)
+        keys.extend(int((asked(turns) if turns else digest(text or []))[:15], 16) for turns, text in found)
         if tokenised:
             sizes.extend(compute.fill_null(compute.list_value_length(batch["input_ids"]), 0).to_pylist())
         elif by == "tokens":
@@ -260,6 +260,11 @@ def _look(
     readable = np.ones(len(keys), np.bool_)
     readable[list(part.unreadable)] = False
     return np.array(keys, np.int64), np.array(sizes, np.int64), readable
+
+
+def asked(messages: list[Message]) -> str:
+    """A hash of what a conversation asks: rows of equal ones are duplicates in a mixture."""
+    return digest(_prompt(messages))
 
 
 def _prompt(messages: list[Message]) -> list[tuple[Any, ...]]:

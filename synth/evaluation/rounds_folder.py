@@ -13,25 +13,29 @@ Only the weights that the loop goes on from, and the best, are kept, unless all 
 stay `run.json`, the card and the log.
 """
 
+import errno
 import json
 import os
 import shutil
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
+from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RunRecord, read_record, refuse_changed, refuse_foreign
 from synth.data.write import replace_text
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 from synth.evaluation.rounds import History, Round
 
 ROUNDS, LINK = "rounds.json", "model"
-_OURS = frozenset(
-    {"run.json", "progress.json", ROUNDS, "README.md", LINK, "replay", "scores", "rounds", "earlier", ".lock"}
-)
+_LEFT = ("run.json", "README.md", LINK, "replay", "scores", "rounds", "earlier")
+"""What a loop leaves in its directory beside `ROUNDS` and the record of one under way."""
+_ANEW = ".restart.tmp"
+"""Where a loop that starts over measures the first model, while what an earlier one left is still there."""
 _TOLD = frozenset({"run.json", "log.jsonl", "rejected.jsonl", "README.md"})
 """What stays of a model whose weights are removed."""
 
@@ -41,8 +45,9 @@ class RoundsFolder:
 
     Attributes:
         path: the directory.
-        record: of the loop that is there, where it is continued; else of the new one.
+        record: of the loop, as it was asked for now; where one is continued, its settings are the same.
         done: scores of the first model and the rounds that an earlier call has done; None where it was not measured.
+        begun: whether the directory is this loop's; one that starts over takes it when the first model is measured.
     """
 
     def __init__(self, path: Path, record: RunRecord, *, restart: bool = False) -> None:
@@ -51,40 +56,75 @@ class RoundsFolder:
         Args:
             path: the directory; made if missing.
             record: of a loop that has not begun.
-            restart: throw away what an earlier loop left there.
+            restart: throw away what an earlier loop left there, once the first model of this one is measured.
 
         Raises:
             UsageError: the path holds something else, a loop with other settings, or one that is under way.
+            RunError: the disk is full or not writable.
         """
         self.path = path
         self.record = replace(record, settings=json.loads(json.dumps(record.settings)))
         self.done: tuple[dict[str, Any], list[Round]] | None = None
         try:
-            refuse_foreign(path, is_ours, "loop of rounds")
+            refuse_foreign(path, _left_by_a_kill, "loop of rounds")
             self._lock = lock_directory(path)
         except OSError as error:
             raise UsageError(f"cannot write to {path}: {error.strerror or error}") from error
         try:
             earlier = read_record(path)
-            if restart:
-                self._clear()
-            elif earlier is not None and (path / ROUNDS).exists():
+            if earlier is not None and earlier.command != record.command:
+                raise UsageError(
+                    f"{path} holds what {earlier.command} made, no loop of rounds; choose another `output`"
+                )
+            self.begun = not restart or earlier is None
+            if not restart and earlier is not None and (path / ROUNDS).exists():
                 refuse_changed(path, earlier, self.record)
-                self.record = replace(earlier, settings=self.record.settings, asked=record.asked, finished=None)
                 self.done = read_rounds(path)
-            replace_text(path / "progress.json", self.record.as_json())
+            with self._guard():
+                if (path / _ANEW).exists() and not (path / ROUNDS).exists():
+                    self._clear()  # it was to be thrown away, which a kill cut short
+                shutil.rmtree(path / _ANEW, ignore_errors=True)
+                if self.begun:
+                    replace_text(path / "progress.json", self.record.as_json())
         except BaseException:
             self.close()
             raise
 
+    def _take_over(self) -> None:
+        """Remove what an earlier loop left: there is something of this one now."""
+        if self.begun:
+            return
+        self._clear()
+        os.replace(self.scores, self.path / "scores")
+        shutil.rmtree(self.path / _ANEW)
+        self.begun = True
+
     def _clear(self) -> None:
-        for item in self.path.iterdir():
-            if item.name == ".lock" or not is_ours(item.name):
-                continue
+        """Remove a loop, the table of its rounds first: what a kill leaves of it is never continued."""
+        (self.path / ROUNDS).unlink(missing_ok=True)
+        replace_text(self.path / "progress.json", self.record.as_json())
+        for item in (self.path / name for name in _LEFT):
             if item.is_dir() and not item.is_symlink():
                 shutil.rmtree(item)
             else:
-                item.unlink()
+                item.unlink(missing_ok=True)
+
+    @contextmanager
+    def _guard(self) -> Iterator[None]:
+        """Turn a failing disk into one clear line."""
+        try:
+            yield
+        except OSError as error:
+            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
+            raise RunError(
+                f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
+                "this again (without `restart`)"
+            ) from error
+
+    @property
+    def scores(self) -> Path:
+        """The directory of the evaluation."""
+        return (self.path if self.begun else self.path / _ANEW) / "scores"
 
     def round(self, number: int) -> Path:
         """The directory of a round."""
@@ -95,8 +135,14 @@ class RoundsFolder:
         return self.round(number) / "model"
 
     def write(self, history: History) -> None:
-        """Record what is done: what is in there stays done."""
-        replace_text(self.path / ROUNDS, json.dumps(history.record(), indent=1, ensure_ascii=False) + "\n")
+        """Record what is done: what is in there stays done.
+
+        Raises:
+            RunError: the disk is full or not writable.
+        """
+        with self._guard():
+            self._take_over()
+            replace_text(self.path / ROUNDS, json.dumps(history.record(), indent=1, ensure_ascii=False) + "\n")
 
     def settle(self, rounds: Sequence[Round], best: int, needed: Collection[int], *, keep_models: bool) -> None:
         """Let `model` be the best one, and remove the weights of the rounds that nothing needs any more.
@@ -106,16 +152,26 @@ class RoundsFolder:
             best: the round with the best model; 0 is none yet.
             needed: rounds whose weights are needed.
             keep_models: whether all weights are kept.
+
+        Raises:
+            RunError: the disk is full or not writable.
         """
+        with self._guard():
+            if best:
+                self._link(os.path.relpath(self.model(best), self.path))
+            for one in rounds if not keep_models else ():
+                if one.number not in needed and self.model(one.number).is_dir():
+                    _remove_weights(self.model(one.number))
+
+    def _link(self, target: str) -> None:
+        """Let `model` be a link to a directory."""
         link = self.path / LINK
-        if best and (not link.is_symlink() or os.readlink(link) != os.path.relpath(self.model(best), self.path)):
-            fresh = self.path / f".{LINK}.tmp"
-            fresh.unlink(missing_ok=True)
-            fresh.symlink_to(os.path.relpath(self.model(best), self.path))
-            os.replace(fresh, link)
-        for one in rounds if not keep_models else ():
-            if one.number not in needed and self.model(one.number).is_dir():
-                _remove_weights(self.model(one.number))
+        if link.is_symlink() and os.readlink(link) == target:
+            return
+        fresh = self.path / f".{LINK}.tmp"
+        fresh.unlink(missing_ok=True)
+        fresh.symlink_to(target)
+        os.replace(fresh, link)
 
     def finish(self, rounds: Sequence[Round], card: str) -> None:
         """Complete the record: all rounds are done.
@@ -123,12 +179,16 @@ class RoundsFolder:
         Args:
             rounds: all of them.
             card: the text of the card.
+
+        Raises:
+            RunError: the disk is full or not writable.
         """
-        replace_text(self.path / "README.md", card)
-        self.record.finished = datetime.now(UTC).isoformat(timespec="seconds")
-        self.record.seconds = sum(one.seconds for one in rounds)
-        replace_text(self.path / "run.json", self.record.as_json())
-        (self.path / "progress.json").unlink(missing_ok=True)
+        with self._guard():
+            replace_text(self.path / "README.md", card)
+            self.record.finished = datetime.now(UTC).isoformat(timespec="seconds")
+            self.record.seconds = sum(one.seconds for one in rounds)
+            replace_text(self.path / "run.json", self.record.as_json())
+            (self.path / "progress.json").unlink(missing_ok=True)
 
     def __enter__(self) -> Self:
         return self
@@ -141,9 +201,15 @@ class RoundsFolder:
         unlock_directory(self.path, self._lock)
 
 
-def is_ours(name: str) -> bool:
-    """Whether a file is a loop's; also one that a kill left half written."""
-    return name in _OURS or (name.startswith(".") and name.endswith(".tmp"))
+def is_left_by_a_loop(place: Path, path: str | os.PathLike[str]) -> bool:
+    """Whether a path leads to something that a loop in a directory has made."""
+    inside = Path(os.path.relpath(os.path.realpath(path), os.path.realpath(place))).parts
+    return bool(inside) and inside[0] in _LEFT
+
+
+def _left_by_a_kill(name: str) -> bool:
+    """Whether a loop that was killed before it had a record may have left a file of that name."""
+    return name == LOCK or (name.startswith(".") and name.endswith(".tmp"))
 
 
 def read_rounds(path: Path) -> tuple[dict[str, Any], list[Round]]:

@@ -1,6 +1,6 @@
 """`kill -9` at random moments of real `synth iterate` loops, each given again until it is done, against one in peace.
 
-python tests/benchmarks/bench_iterate.py [--kills 20] [--tasks 60] [--engine transformers]
+python -m tests.benchmarks.bench_iterate [--kills 20] [--tasks 60] [--engine transformers]
 
 The loop is a sequence of two tasks, two rounds each, of the sample model on one core: a kill may hit any step of it.
 All of `rounds.json` is compared but for the seconds: scores of every suite, KL, acceptance, rows, steps.
@@ -12,17 +12,17 @@ import os
 import random
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from samples import skills
+from tests.benchmarks.bench_kill import ended, kill_all, started
 
-SYNTH = [sys.executable, "-c", "from cli.main import main; main()"]
 STEPS = ("scores", "replay", "answers", "model", "earlier", "mixed")
 """Directories of a loop's steps."""
 
@@ -72,43 +72,48 @@ def main() -> None:
     parser.add_argument("--engine", default="transformers")
     parser.add_argument("--seed", type=int, default=1)
     arguments = parser.parse_args()
-    moments, folder = random.Random(arguments.seed), Path(tempfile.mkdtemp(prefix="synth-iterate-"))
-    command = [*SYNTH, *write_tasks(folder, arguments.tasks), "--model", "samples/model", "--engine", arguments.engine]
-    command += ["--rounds", "2", "--patience", "2", "--samples", "2", "--max-tokens", "80", "--eval-tokens", "80"]
-    command += ["--replay-rows", "20", "--steps", "6", "--batch-tokens", "600", "--lr", "1e-3", "--quiet"]
-    command += ["--train-arg", "save_every=2", "--train-arg", "dtype=float32"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    quiet = {"env": environment, "stdout": subprocess.DEVNULL}
-    whole, began = folder / "whole", time.monotonic()
-    subprocess.run([*command, "-o", str(whole)], check=True, **quiet)  # type: ignore[call-overload]
-    longest = (time.monotonic() - began) / 8
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # what it has started ends with it
+    moments = random.Random(arguments.seed)
     hit: Counter[str] = Counter()
     same = differ = 0
-    while hit.total() < arguments.kills:
-        out = folder / f"{same + differ}"
-        while True:
-            before = newest(out)[0]
-            child = subprocess.Popen([*command, "-o", str(out)], **quiet)  # type: ignore[call-overload]
-            while child.poll() is None and newest(out)[0] == before:
-                time.sleep(0.02)  # a kill while it loads its libraries would test nothing
-            if hit.total() < arguments.kills:
-                time.sleep(moments.uniform(0, longest))
-                child.kill()
-            if child.wait() != -signal.SIGKILL:
-                assert child.returncode == 0, f"it ended by itself with {child.returncode}"
-                break
-            hit[newest(out)[1]] += 1
-        if found_in(out) == found_in(whole):
-            same += 1
-        else:
-            differ += 1
-        shutil.rmtree(out)
+    with ExitStack() as stack:
+        folder = Path(tempfile.mkdtemp(prefix="synth-iterate-"))
+        stack.callback(shutil.rmtree, folder, ignore_errors=True)
+        stack.callback(kill_all)
+        command = [*write_tasks(folder, arguments.tasks), "--model", "samples/model", "--engine", arguments.engine]
+        command += ["--rounds", "2", "--patience", "2", "--samples", "2", "--max-tokens", "80", "--eval-tokens", "80"]
+        command += ["--replay-rows", "20", "--steps", "6", "--batch-tokens", "600", "--lr", "1e-3", "--quiet"]
+        command += ["--train-arg", "save_every=2", "--train-arg", "dtype=float32"]
+        whole, began = folder / "whole", time.monotonic()
+        ended(started(*command, "-o", whole), may_be_killed=False)
+        seconds = time.monotonic() - began
+        print(f"a loop in peace: {seconds:.0f} s, {len(found_in(whole)['rounds'])} rounds", flush=True)
+        while hit.total() < arguments.kills:
+            out = folder / f"{same + differ}"
+            while killed_once(command, out, moments.uniform(0, seconds / 8), wanted=hit.total() < arguments.kills):
+                hit[newest(out)[1]] += 1
+            if found_in(out) == found_in(whole):
+                same += 1
+            else:
+                differ += 1
+            shutil.rmtree(out)
     where = ", ".join(f"{count} in {step}" for step, count in hit.most_common())
     print(
         f"{hit.total()} kills ({where}) over {same + differ} loops: {same} with the same rounds, {differ} with others"
     )
-    shutil.rmtree(folder)
     sys.exit(differ > 0)
+
+
+def killed_once(command: list[str], out: Path, seconds: float, *, wanted: bool) -> bool:
+    """Give the command once more; whether it was killed, so long after it wrote something, before it was done."""
+    before = newest(out)[0]
+    child = started(*command, "-o", out)
+    while wanted and child.is_alive() and newest(out)[0] == before:
+        time.sleep(0.02)  # a kill while it reads its settings would test nothing
+    if wanted:
+        child.join(seconds)
+        child.kill()
+    return ended(child, may_be_killed=wanted)
 
 
 if __name__ == "__main__":

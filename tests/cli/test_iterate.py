@@ -164,6 +164,19 @@ def test_ctrl_c_says_how_to_go_on(here: Here, rows: Path, model: str, tmp_path: 
         iterate(model, rows / "steps.jsonl", progress=Interrupts(), **asked)
     assert (tmp_path / "loop" / "rounds" / "1" / "model" / "progress.json").exists()
 
+    class InterruptsAtOnce(Progress):
+        def say(self, line: str) -> None:
+            if "measuring what the model can do" in line:
+                signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(Stopped, match=r"^stopped; what an earlier loop left is still there$"):
+        iterate(model, rows / "steps.jsonl", progress=InterruptsAtOnce(), restart=True, **asked)
+    assert (tmp_path / "loop" / "rounds" / "1" / "model" / "progress.json").exists()
+    with pytest.raises(UsageError, match=r"is of the loop in .*, which `restart` throws away: choose another `output`"):
+        iterate(
+            model, rows / "steps.jsonl", replay=tmp_path / "loop" / "rounds" / "1" / "answers", restart=True, **asked
+        )
+
 
 def test_a_dry_run_makes_nothing(here: Here, rows: Path, model: str, tmp_path: Path) -> None:
     done = here(*of_one_task(rows, model, tmp_path / "loop"), "--dry-run")
@@ -179,6 +192,8 @@ def test_a_dry_run_makes_nothing(here: Here, rows: Path, model: str, tmp_path: P
         (["--train-arg", "dropuot=0.1"], "--train-arg dropuot: training has no such setting; did you mean dropout"),
         (["--train-arg", "dropout=1.5"], "`dropout` 1.5 is too large"),
         (["--fallback", "golden"], "--fallback golden is unknown"),
+        (["--replay", "fresh"], "--replay fresh would be drawn from the model that a round begins with"),
+        (["--eval", "-"], "every round reads suites and replay again: give a file in place of standard input"),
         (["--verifier", "majority", "--fallback", "gold"], "judges samples only together"),
     ],
 )
@@ -198,6 +213,25 @@ def test_tasks_are_needed_once(here: Here, rows: Path, model: str, tmp_path: Pat
         assert done.returncode == 2 and "say what is learnt: one set of tasks, or several, as --tasks" in done.stderr
     done = here(command[0], "-", *command[3:])
     assert done.returncode == 2 and "every round reads the tasks again" in done.stderr
+
+
+def test_a_suite_that_is_trained_on_is_told(here: Here, rows: Path, model: str) -> None:
+    done = here("iterate", rows / "steps.jsonl", "--model", model, *ALL, "--new", rows / "steps.jsonl", "--dry-run")
+    assert done.returncode == 0
+    assert "steps: the model is trained on 10 of its 10 items, which then tell nothing of new ones" in done.stderr
+    done = here(
+        "iterate", rows / "steps.jsonl", "--model", model, *ALL, "--new", rows / "steps-test.jsonl", "--dry-run"
+    )
+    assert done.returncode == 0 and "trained on" not in done.stderr
+
+
+def test_settings_of_a_training_are_recorded(rows: Path, model: str, tmp_path: Path) -> None:
+    asked: dict[str, Any] = {"new_suites": str(rows / "steps-test.jsonl"), "dry_run": True}
+    (tmp_path / "adapter.json").write_text('{"peft_type": "LORA", "r": 2, "target_modules": "all-linear"}')
+    planned = iterate(model, rows / "steps.jsonl", train_args={"peft": tmp_path / "adapter.json"}, **asked)
+    assert planned.plan.steps > 0
+    with pytest.raises(UsageError, match="`train_args` dtype is recorded as JSON, which has no"):
+        iterate(model, rows / "steps.jsonl", train_args={"dtype": object()}, **asked)
 
 
 def test_a_server_takes_no_new_weights(rows: Path, model: str, tmp_path: Path) -> None:

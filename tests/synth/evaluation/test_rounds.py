@@ -1,13 +1,15 @@
 """Rounds: which is taken, when they end, what follows from them. The table is that of a real loop's kind."""
 
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from synth.data.run.record import RunRecord
-from synth.errors import BusyError, UsageError
+from synth.errors import BusyError, RunError, UsageError
 from synth.evaluation.rounds import History, LearntTask, Round, Rule
 from synth.evaluation.rounds_folder import RoundsFolder
 
@@ -97,14 +99,54 @@ def test_a_folder_goes_on_where_it_was(tmp_path: Path) -> None:
             RoundsFolder(tmp_path / "loop", record(seed=1))
     with RoundsFolder(tmp_path / "loop", record(seed=2)) as folder:  # nothing is lost by it yet
         folder.write(found)
-    with RoundsFolder(tmp_path / "loop", record(seed=2)) as folder:
+    asked = replace(record(seed=2), asked=3, command_line="synth iterate … --rounds 3")
+    with RoundsFolder(tmp_path / "loop", asked) as folder:
         assert folder.done == (found.before, list(found.rounds))
         folder.finish(found.rounds, "card")
-    assert json.loads((tmp_path / "loop" / "run.json").read_text())["seconds"] == 120
+    told = json.loads((tmp_path / "loop" / "run.json").read_text())
+    assert (told["seconds"], told["asked"], told["command_line"]) == (120, 3, asked.command_line)
     with pytest.raises(UsageError, match="seed: 2, now 3"):
         RoundsFolder(tmp_path / "loop", record(seed=3))
-    with RoundsFolder(tmp_path / "loop", record(seed=3), restart=True) as folder:
-        assert folder.done is None and not (tmp_path / "loop" / "rounds.json").exists()
+
+
+def test_what_an_earlier_loop_left_stays_until_the_first_model_is_measured(tmp_path: Path) -> None:
+    out, found = tmp_path / "loop", history(Rule(3), (0, scores(0.5)))
+    with RoundsFolder(out, record(seed=1)) as folder:
+        folder.model(1).mkdir(parents=True)
+        (folder.model(1) / "model.safetensors").write_text("…")
+        folder.settle(found.rounds, 1, {1}, keep_models=False)
+        folder.scores.mkdir()
+        (folder.scores / "scores.json").write_text("old")
+        folder.write(found)
+        folder.finish(found.rounds, "card")
+    with RoundsFolder(out, record(seed=2), restart=True) as folder:  # it ends before anything is measured
+        assert folder.done is None and not folder.begun
+        folder.scores.mkdir(parents=True)
+    with RoundsFolder(out, record(seed=1)) as folder:
+        assert folder.done == (found.before, list(found.rounds))
+        assert (out / "model" / "model.safetensors").exists() and folder.scores == out / "scores"
+    with RoundsFolder(out, record(seed=2), restart=True) as folder:
+        folder.scores.mkdir(parents=True)
+        (folder.scores / "scores.json").write_text("new")
+        folder.write(history(Rule(3)))
+        assert folder.begun and (folder.scores / "scores.json").read_text() == "new"
+    assert {item.name for item in out.iterdir()} == {"progress.json", "rounds.json", "scores"}
+    with RoundsFolder(out, record(seed=2)) as folder:
+        assert folder.done == (found.before, [])
+
+
+def test_a_loop_that_was_not_wholly_removed_is_not_continued(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    out, found = tmp_path / "loop", history(Rule(3), (0, scores(0.5)))
+    with RoundsFolder(out, record(seed=1)) as folder:
+        folder.model(1).mkdir(parents=True)
+        folder.write(found)
+    with monkeypatch.context() as patched, RoundsFolder(out, record(seed=1), restart=True) as folder:
+        patched.setattr(shutil, "rmtree", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+        folder.scores.mkdir(parents=True)
+        with pytest.raises(RunError, match=r"No space left on device\. What was finished is kept: free some space"):
+            folder.write(history(Rule(3)))
+    with RoundsFolder(out, record(seed=1)) as folder:
+        assert folder.done is None and not folder.model(1).exists()
 
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
@@ -116,7 +158,16 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     (tmp_path / "progress.json").write_text(record().as_json())
     with pytest.raises(UsageError, match="damaged"):
         RoundsFolder(tmp_path, record())
+    (tmp_path / "rounds.json").unlink()
+    for restart in (False, True):
+        (tmp_path / "run.json").write_text(RunRecord("magpie", {}, "model", finished="now").as_json())
+        with pytest.raises(UsageError, match="holds what magpie made, no loop of rounds; choose another `output`"):
+            RoundsFolder(tmp_path, record(), restart=restart)
     assert not (tmp_path / ".lock").exists()
+    ours = tmp_path / "mine" / "replay"  # as other commands' outputs may be called, too
+    ours.mkdir(parents=True)
+    with pytest.raises(UsageError, match="holds no loop of rounds"):
+        RoundsFolder(ours.parent, record(), restart=True)
 
 
 def test_weights_that_nothing_needs_are_removed(tmp_path: Path) -> None:
