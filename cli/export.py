@@ -19,8 +19,8 @@ from synth.exports.trainers import TRAINERS
     form=Option(
         ("--as",),
         metavar="FORMAT|MODULE:FUNCTION",
-        help=f"With --for: the format of the rows: {', '.join(FORMATS)}, or a function of yours. [default: tokens if "
-        "they are scored, preference if they are pairs, else messages]",
+        help=f"With --for: the format of the rows: {', '.join(FORMATS)}, or a function of yours. [default: what the "
+        "trainer takes: of several tokens if they are scored, preference if they are pairs, else messages]",
     ),
 )
 def command(call: Call) -> None:

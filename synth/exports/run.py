@@ -12,6 +12,7 @@ from synth.data.output import Output
 from synth.data.pairs import has_pairs, pairs
 from synth.data.plain import open_rows_or_texts, rows_or_texts
 from synth.data.read import Rows, conversations, open_source
+from synth.data.store.address import is_address
 from synth.data.store.path import File, path_at
 from synth.data.write import open_writer
 from synth.errors import UsageError
@@ -144,7 +145,9 @@ def export_for(
     masked = f", {exported.masked:,} masked tokens" if exported.masked else ""
     progress.say(f"{writer.rows:,} rows as {format.name}{masked} → {output.called}")
     model = scorer_model(exported.scorer) if exported.scorer else NAMED_IN_CONFIG
-    config = loads.config(exported, path, model).replace(str(path), str(output.called))
+    config = loads.config(exported, path, model)
+    if is_address(str(output.path)):
+        config = config.replace(str(path), str(output.called))
     place = path_at(output.path) if data == path else path_at(output.path) / data.relative_to(path)
     reasons = dict(tasks.reasons) if tasks else {}
     return Written(place, writer.rows, format.name, exported.left_out, reasons, exported.masked, config)

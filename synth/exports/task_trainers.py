@@ -11,7 +11,9 @@ Rewards are those of `synth.reward_functions`, so synth has to be installed besi
 """
 
 import json
+import keyword
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -22,6 +24,8 @@ from synth.exports.formats import Exported
 from synth.rl.judging import BY_ROW
 
 REWARD_FILE = "reward.py"
+_IMPORTED = frozenset({"verifiers", "prime_rl", "datasets", "transformers", "torch", "vllm", "synth", "filters", "cli"})
+"""Packages beside which a package of tasks is installed."""
 
 
 def grpo(rows: Exported, path: Path, model: str) -> str:
@@ -134,7 +138,7 @@ def prime_rl_files(rows: Exported, name: str) -> Mapping[str, str]:
 name = "{module.replace("_", "-")}"
 version = "0.1.0"
 requires-python = ">=3.11"
-dependencies = ["verifiers>=0.4", "synth"]
+dependencies = ["verifiers>=0.4"]  # and synth, which is not named: an index may have another project of that name
 
 [build-system]
 requires = ["setuptools>=69"]
@@ -194,9 +198,10 @@ class SynthTaskset(vf.Taskset[SynthTask, vf.TasksetConfig]):
 
 
 def package(name: str) -> str:
-    """The name of the Python package in an output of a name."""
+    """The name of the Python package in an output of a name: one that can be imported, and hides no other."""
     found = re.sub(r"\W+", "_", name.lower(), flags=re.ASCII).strip("_")
-    return found if found[:1].isalpha() else f"tasks_{found}".rstrip("_")
+    taken = keyword.iskeyword(found) or found in sys.stdlib_module_names or found in _IMPORTED
+    return found if found[:1].isalpha() and not taken else f"tasks_{found}".rstrip("_")
 
 
 def _named(rows: Exported, shape: str, called: str) -> str:

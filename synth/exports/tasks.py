@@ -150,7 +150,8 @@ def check_judge(rows: Rows, judge: VerifierSettings, trainer: str, *, one_by_one
         one_by_one: whether it rewards answers one by one.
 
     Raises:
-        UsageError: there is no verifier, it asks a model, or it compares answers that are rewarded one by one.
+        UsageError: there is no verifier, it asks a model, the trainer cannot import it, or it compares answers that are
+            rewarded one by one.
     """
     if not judge.name:
         if "verifier" not in rows.schema.names:
@@ -159,6 +160,10 @@ def check_judge(rows: Rows, judge: VerifierSettings, trainer: str, *, one_by_one
                 f"{registry.known()}"
             )
         return
+    if judge.function is not None and (judge.name.startswith("__main__:") or "<" in judge.name):
+        raise UsageError(
+            f"`verifier` {judge.name}: {trainer} has to import it; put it at the top of a file, as module:function"
+        )
     entry = registry.entry_of(judge.name)
     if entry.asks_model:
         raise UsageError(f"`verifier` {entry.name} asks a model: give the trainer a reward of your own, synth.rewards")

@@ -16,6 +16,7 @@ import pytest
 
 import synth
 from filters.execution.sandbox import isolation_missing
+from synth.exports.task_trainers import package
 from tests.conftest import Here
 
 Export = Callable[..., str]
@@ -253,6 +254,7 @@ def test_prime_rl(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     project = tomllib.loads((out / "pyproject.toml").read_text())
     assert env["taskset"]["id"] == project["project"]["name"] == "my-sums-2"
     assert project["tool"]["setuptools"]["packages"] == ["my_sums_2"]
+    assert project["project"]["dependencies"] == ["verifiers>=0.4"], "an index may have another project called synth"
     assert len((out / "my_sums_2" / "data.jsonl").read_text().splitlines()) == 2
     compile((out / "my_sums_2" / "taskset.py").read_text(), "taskset.py", "exec")
     vf = pytest.importorskip("verifiers.v1")
@@ -272,6 +274,21 @@ def test_prime_rl(here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert asyncio.run(rewards(tasks[1], "yes")) == [1.0]
 
 
+@pytest.mark.parametrize(
+    ("output", "name"),
+    [
+        ("gsm8k-tasks", "gsm8k_tasks"),
+        ("import", "tasks_import"),
+        ("json", "tasks_json"),
+        ("verifiers", "tasks_verifiers"),
+        ("7 sums", "tasks_7_sums"),
+        ("…", "tasks"),
+    ],
+)
+def test_a_package_hides_no_other(output: str, name: str) -> None:
+    assert package(output) == name
+
+
 def test_from_python(tmp_path: Path) -> None:
     """A path with a space is one word of the command that is printed."""
     place = tmp_path / "for OpenRLHF"
@@ -280,6 +297,23 @@ def test_from_python(tmp_path: Path) -> None:
     assert shlex.split(done.config)[-4:-2] == ["--reward.remote_url", str(place / "reward.py")]
     demonstrations = synth.export(SUMS, tmp_path / "d.jsonl", trainer="jsonl", form="demonstrations")
     assert len(demonstrations) == 4 and demonstrations[0]["privileged_context"] == SUMS[0]["answer"]
+
+
+@pytest.mark.parametrize(("place", "said"), [("./out", "out"), ("t/", "t")])
+def test_the_configuration_is_whole_wherever_the_output_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str, said: str
+) -> None:
+    """However short a path is, and however it is written."""
+    monkeypatch.chdir(tmp_path)
+    config = synth.export(SUMS, place, trainer="distillation", progress=synth.SILENT).config
+    compile(config, "config", "exec")
+    assert f"load_from_disk({said!r})" in config and 'output_dir="tuned"' in config
+
+
+def test_a_function_that_no_trainer_could_import_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(synth.UsageError, match="grpo has to import it; put it at the top of a file"):
+        synth.export(SUMS, tmp_path / "out", trainer="grpo", verifier=lambda response, reference: True)
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_directory_of_others_is_not_written_into(here: Here, sums: Path, tmp_path: Path) -> None:
