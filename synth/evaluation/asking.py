@@ -58,7 +58,7 @@ class Asking:
     def ask(self, name: str, model: Model, output: Output, before: Callable[[], object] = lambda: None) -> RunRecord:
         """Have a model answer what an output has not yet.
 
-        A model that was not loaded before is freed at the end: the next one needs the room.
+        A model that was not loaded before is freed at the end, unless it judges, too: the next one needs the room.
 
         Args:
             name: what it is called.
@@ -89,7 +89,7 @@ class Asking:
         try:
             return output.each(make)
         finally:
-            if not loaded:
+            if not loaded and not (self._judge is not None and self._judge.shares_weights(model)):
                 model.close()
 
     async def _ask(

@@ -92,7 +92,7 @@ class EvaluationJob:
     def record(self, model: Model, output: Output) -> RunRecord:
         """The record of a model's answers to go to an output, none of which are there yet."""
         roles = Roles({"model": model})
-        settings = roles.record() | self.run.settings()
+        settings = self.roles(model).record() | self.run.settings()
         if self.judges and self.judge_prompt != OWN_PROMPT:
             settings["judge_prompt"] = load_prompt(self.judge_prompt, set(), JUDGE_PLACES)
         shard = self.shard(output)

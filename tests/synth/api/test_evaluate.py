@@ -129,6 +129,17 @@ def test_stopped_it_is_gone_on_with(
     shutil.rmtree(kept)
 
 
+def test_one_of_the_models_judges(model: synth.Model, damaged: synth.Model, tmp_path: Path) -> None:
+    """It stays until the last answer is judged; and what it has judged is not taken for another's verdicts."""
+    first = synth.Model(model.name, engine="transformers")
+    asked: dict[str, Any] = {"verifier": "judge", "max_tokens": 8, "output": tmp_path / "scores"}
+    asked |= {"models": {"first": first, "second": damaged}, "progress": synth.SILENT}
+    found = synth.evaluate({"words": WORDS[:1]}, judge=first, **asked)
+    assert [len(rows) for rows in found.answers.values()] == [1, 1] and first.running is None
+    with pytest.raises(synth.UsageError, match=r"holds a run with other settings.*judge"):
+        synth.evaluate({"words": WORDS[:1]}, judge=damaged, **asked)
+
+
 @pytest.mark.parametrize(
     ("settings", "field", "message"),
     [
