@@ -1,7 +1,8 @@
 """Run the lab: `python -m samples.lab -o lab`. Killed at any moment, the same command goes on.
 
 Hours on two cores, minutes with `--scale 0.05`. Writes results.json and table.md as arms are done, then plots. With
-`--only`, results.json keeps what it has of other arms: copied into DIR, the one beside this file grows by what is run.
+`--only`, results.json and rates.json keep what they have of other arms: copied into DIR, the results beside this file
+grow by what is run.
 """
 
 import argparse
@@ -57,7 +58,8 @@ def _make_data(lab: Lab, arms: list[Arm]) -> None:
 def _rates(lab: Lab, arms: list[Arm], jobs: int) -> dict[tuple[str, bool], str]:
     """The learning rate for each style, of whole models and of adapters: what brings the new skill furthest on dev."""
     file = lab.folder / "rates.json"
-    chosen, found = {}, {}
+    chosen: dict[tuple[str, bool], str] = {}
+    found = read_json(file) if file.exists() else {}
     with ThreadPoolExecutor(jobs) as pool:
         for key in dict.fromkeys((arm.style, "--lora" in arm.train) for arm in arms if arm.own_rate is None):
             style, adapter = key

@@ -12,6 +12,7 @@ import pytest
 from filters.verdict import VerifierSettings
 from filters.verifiers import registry
 from samples import skills
+from samples.lab import __main__ as lab_main
 from samples.lab import commands
 from samples.lab.arms import ARMS, Arm
 from samples.lab.suites import main, write_suites
@@ -109,3 +110,12 @@ def test_an_arm_in_small_and_again(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     before = model.stat().st_mtime_ns
     assert run_arm(lab, arm, 1, "1e-3") == found
     assert model.stat().st_mtime_ns == before
+
+
+def test_chosen_rates_stay_where_other_arms_are_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lab_main, "try_rate", lambda lab, arm, rate: {"new": float(rate), "old": 1.0, "kept": 1.0})
+    lab, arms = Lab(tmp_path), {arm.name: arm for arm in ARMS}
+    for name in ("natural: plain SFT", "LoRA r16", "GRPO"):
+        chosen = lab_main._rates(lab, [arms[name]], 1)
+        assert len(chosen) == (name != "GRPO")
+    assert {*json.loads((tmp_path / "rates.json").read_text())} == {"natural whole", "alien adapter"}
