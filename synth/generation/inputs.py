@@ -200,7 +200,7 @@ def verifier_for(
 
 def _check_name(name: str) -> None:
     if name == NO_VERIFIER:
-        raise UsageError(f"`verifier` {name} judges nothing: only self-output takes answers unverified")
+        raise UsageError(f"`verifier` {name} judges nothing: only self-output and iterate take answers unverified")
     try:
         registry.entry_of(name)
     except VerifierError as error:

@@ -58,8 +58,8 @@ class PoolVerifier:
         try:
             return await self._pool.check(response, task)
         except VerifierError as error:
-            how = "run this again (without `restart`)"
-            raise RunError(f"{error}. What was finished is kept: {how}") from error
+            again = "run this again (without `restart`): what a run has written to a directory is kept"
+            raise RunError(f"{error}; {again}") from error
 
     def vote(self, verdicts: Sequence[Verdict]) -> list[Verdict]:
         """See `Verifier.vote`."""

@@ -115,14 +115,14 @@ class ScoringJob:
         """The job of one shard; of all rows for None.
 
         Raises:
-            UsageError: a mask is over all rows, which no shard has.
+            UsageError: a mask is over all rows, which no part has.
         """
         if shard is None:
             return self
         if self.settings.mask.needs_corpus:
             raise UsageError(
-                "`mask_over` corpus counts over all rows, which no part of a run has: score without masks, and mask "
-                "the joined rows, for which no model is loaded"
+                "`mask_over` corpus counts over all rows, of which shards and actors of Ray have parts: score without "
+                "masks, then mask all rows together, from what that wrote, for which no model is loaded"
             )
         part = copy(self)
         part.shard = shard.over(self.prompts.total)

@@ -111,7 +111,7 @@ def test_scores_of_tokens(model: synth.Model, sums: list[dict[str, str]], tmp_pa
 
     assert len(check(make, tmp_path, 3)) == 13
     chosen: dict[str, Any] = {"mask_hardest": 0.2, "mask_over": "corpus", "progress": synth.SILENT}
-    with pytest.raises(synth.UsageError, match="score without masks, and mask the joined rows"):
+    with pytest.raises(synth.UsageError, match="score without masks, then mask all rows together"):
         synth.score_tokens(model, rows, output=tmp_path / "no", shard="1/2", **chosen)
     masked = [
         synth.score_tokens(model, tmp_path / name, output=tmp_path / f"{name}-m", **chosen)

@@ -4,8 +4,10 @@ from typing import Any
 
 import pytest
 
+from filters.execution.pool import open_pool
 from filters.verdict import Task, VerifierSettings
-from synth.generation.verification import check_references, open_verifier
+from synth.errors import RunError
+from synth.generation.verification import PoolVerifier, check_references, open_verifier
 
 
 @pytest.mark.parametrize(
@@ -31,3 +33,15 @@ def test_what_is_said_of_references(loop: Any, verifier: str, tasks: list[Task],
             await opened.close()
 
     assert loop.run(told()) == said
+
+
+def test_dead_workers_are_told_without_a_promise(loop: Any) -> None:
+    """An export and a trainer's reward keep nothing of what was judged; a run keeps what it has written."""
+
+    async def check() -> None:
+        pool = await open_pool(VerifierSettings("number"), 1)
+        await pool.close()
+        await PoolVerifier(VerifierSettings("number"), pool).check("7", Task("7"))
+
+    with pytest.raises(RunError, match=r"the pool was closed; run this again .* what a run has written .* is kept"):
+        loop.run(check())
