@@ -54,7 +54,7 @@ def test_commands_and_options_exist(line: str) -> None:
             assert word in options, f"{word} in: {line}"
 
 
-@pytest.mark.parametrize("code", blocks("py"))
+@pytest.mark.parametrize("code", blocks("py", (*DOCS, RL)))
 def test_functions_and_arguments_exist(code: str) -> None:
     """Of Python that needs a large model, marked as `py`: what it calls is there, and takes what it is given."""
     calls = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Call)]
