@@ -47,8 +47,9 @@ def rewards(
         parts: what is rewarded; none is `verifier`.
         weights: of the parts, in their order; 1 each by default.
         name: what trainers call it; by default the parts' names.
-        model: the model in training, where its chat template opens the thoughts of an answer and the trainer does not
-            know it: completions are read by their tokens then, and thoughts that were cut off hold no answer.
+        model: the model in training, where its chat template opens the thoughts of an answer and prompts are messages,
+            which do not show it: completions are read by their tokens then, and thoughts that were cut off hold no
+            answer.
         judge: the model that judges, where a part is judge.
         judge_prompt: the file of a prompt of your own, where a part is judge.
         reference_model: the model whose log-probabilities count, where a part is logprob.

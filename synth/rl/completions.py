@@ -32,8 +32,10 @@ def read_completion(prompt: Any, completion: Any) -> Completion:
 
     Args:
         prompt: a text, or a list of messages.
-        completion: a text, a list of messages or one message; None is nothing said.
+        completion: a text, a list of messages or one message; None is nothing said. Or what has been read already.
     """
+    if isinstance(completion, Completion):
+        return completion
     begun = _begun(prompt)
     if isinstance(completion, Mapping):
         completion = [completion]
@@ -58,6 +60,8 @@ def read_drawn(chat: ChatFormat, ids: Sequence[int]) -> Completion:
         drawn.pop()
     text = chat.tokenizer.decode(drawn, skip_special_tokens=False, clean_up_tokenization_spaces=False)
     turn = chat.parse(text)
+    if chat.begun == "thoughts":
+        text = chat.thinking.opener + text
     if turn.fault == UNENDED:
         return Completion(text, f"<think>\n{turn.reasoning}")
     return Completion(text, with_calls(turn.content, turn.tool_calls))
@@ -88,8 +92,9 @@ def _of_message(message: dict[str, Any], begun: str) -> Completion:
         [turn] = conversation([{**message, "content": content} if begun else message])
         return Completion(text, with_calls(turn["content"], turn.get("tool_calls", ())))
     except (Unreadable, RecursionError):  # thoughts that do not end, calls that are none or too deep, a picture
-        cut_off = thoughts is not None and not content.strip()
-        return Completion(text, f"<think>\n{thoughts}" if cut_off else content)
+        if thoughts is not None and not content.strip():  # cut off
+            return Completion(f"<think>\n{thoughts}", f"<think>\n{thoughts}")
+        return Completion(text, content)
 
 
 def _role_of(message: Mapping[str, Any]) -> str:

@@ -77,6 +77,7 @@ class Reward:
 
     def __call__(
         self,
+        /,
         prompts: Sequence[Any],
         completions: Sequence[Any],
         completion_ids: Sequence[Sequence[int]] | None = None,
@@ -105,6 +106,7 @@ class Reward:
 
     async def acall(
         self,
+        /,
         prompts: Sequence[Any],
         completions: Sequence[Any],
         completion_ids: Sequence[Sequence[int]] | None = None,
@@ -197,7 +199,7 @@ class Reward:
         return scored.rewards
 
     def _called(self, part: str) -> str:
-        return part if part == self.__name__ else f"{self.__name__}/{part}"
+        return part if part == self.__name__ and len(self.parts) == 1 else f"{self.__name__}/{part}"
 
     def __getstate__(self) -> dict[str, Any]:
         return self.__dict__ | {"_work": None, "_owned": (), "model": self.model and self.model.description()}
@@ -217,7 +219,7 @@ class AsyncReward:
         self.reward = reward
         self.__name__ = reward.__name__
 
-    async def __call__(self, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Values:
+    async def __call__(self, /, prompts: Sequence[Any], completions: Sequence[Any], **columns: Any) -> Values:
         """See `Reward.__call__`."""
         return await self.reward.acall(prompts, completions, **columns)
 

@@ -157,8 +157,8 @@ class RowEncoder:
         examples, _ = chat.examples(record["messages"] or [], given.get("drawn"))
         return sum(len(example.encoded.input_ids) for example in examples)
 
-    def prompt(self, record: Mapping[str, Any]) -> tuple[list[int], tuple[int, ...]]:
-        """What asks for the last answer of a row, whether it is there or not, as tokens; and those that end it.
+    def prompt(self, record: Mapping[str, Any]) -> tuple[list[int], ChatFormat]:
+        """What asks for the last answer of a row, whether it is there or not, as tokens; and how the row is written.
 
         Args:
             record: as for `length`.
@@ -173,7 +173,7 @@ class RowEncoder:
             messages.pop()
         if not messages:
             raise RequestError("no question to answer")
-        return chat.answer_prompt(messages), chat.answer_stop_ids
+        return chat.answer_prompt(messages), chat
 
     def last_answer(self, record: Mapping[str, Any]) -> Encoded:
         """The answer that a row ends in, after the prompt that it was drawn from.

@@ -2,8 +2,9 @@
 
 At each step the model answers prompts, several times each; answers that got more reward than the others to their
 prompt become likelier. Drawing, the loss and its log are TRL's, with its defaults (the loss of DAPO, arXiv 2503.14476).
-Ours are the tokens of the prompts and of what ends an answer, the batches, the rewards (`synth.rl`), and replay as an
-objective of its own: after each batch of answers one of replay goes through the model, as in any other training.
+Ours are the tokens of the prompts and of what ends an answer, the batches, what answers say and their rewards
+(`synth.rl`), and replay as an objective of its own: after each batch of answers one of replay goes through the model,
+as in any other training.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +16,7 @@ from datasets import Dataset
 from numpy.typing import NDArray
 from trl import GRPOConfig, GRPOTrainer
 
+from synth.rl.completions import read_drawn
 from synth.training.drawn import DrawnSteps
 from synth.training.method import ROLLOUT, VLLM, MethodSettings
 from synth.training.method_rows import TrainingPrompts
@@ -111,8 +113,12 @@ class PlannedGRPO(DrawnSteps, GRPOTrainer):  # type: ignore[misc] # TRL is not t
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: list[Any], completions: list[Any], completion_ids: list[list[int]]
     ) -> torch.Tensor:
-        """TRL's rewards of the answers in all processes. Counts those that cannot be judged, of which none moves it."""
-        rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        """TRL's rewards of the answers in all processes. Counts those that cannot be judged, of which none moves it.
+
+        Answers are read by their tokens: TRL's text of one does not show that its thoughts were opened by the prompt.
+        """
+        read = [read_drawn(self.rows.chats[row], ids) for row, ids in zip(self.step_rows, completion_ids, strict=True)]
+        rewards: torch.Tensor = super()._calculate_rewards(inputs, prompts, read, completion_ids)
         self._metrics["train"]["unscorable"].append(int(rewards.isnan().all(dim=1).sum()))
         return rewards
 

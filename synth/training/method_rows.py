@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from synth.chat.format import ChatFormat
 from synth.data.pairs import SIDES
 from synth.data.read import Rows
 from synth.data.row import BASE, FAULT, IGNORED, records_of
@@ -77,12 +78,14 @@ class TrainingPrompts(MethodRows):
         drawn: answers to each prompt in a step.
         asked: of each prompt its messages, as `prompt`, and the columns that answers are judged by; empty where none
             are judged.
+        chats: how each of these is written, by which answers to it are read.
     """
 
     ends: tuple[int, ...] = ()
     max_tokens: int = 0
     drawn: int = 1
     asked: Sequence[dict[str, Any]] = ()
+    chats: Sequence[ChatFormat] = ()
 
     @property
     def room(self) -> NDArray[np.int64]:
@@ -201,23 +204,23 @@ def read_prompts(
     """
     ends: dict[int, None] = {}
 
-    def prompt(record: dict[str, Any]) -> tuple[NDArray[np.int32], dict[str, Any]]:
-        ids, ending = encoder.prompt(record)
+    def prompt(record: dict[str, Any]) -> tuple[NDArray[np.int32], dict[str, Any], ChatFormat]:
+        ids, chat = encoder.prompt(record)
         if encoder.window is not None and len(ids) + max_tokens > encoder.window:
             raise RequestError(
                 f"overlong: {len(ids):,} tokens and an answer of {max_tokens:,} (`max_tokens`), the window holds "
                 f"{encoder.window:,}"
             )
         _check_ids(made := np.array(ids, np.int32), vocabulary)
-        ends.update(dict.fromkeys(ending))
-        return made, _asked(record) if drawn > 1 else {}
+        ends.update(dict.fromkeys(chat.answer_stop_ids))
+        return made, _asked(record) if drawn > 1 else {}, chat
 
     names, sources, made, rejected = _read(rows, prompt, limit)
-    tokens = np.concatenate([ids for ids, _ in made])
+    tokens = np.concatenate([ids for ids, _, _ in made])
     return TrainingPrompts(
         names,
         sources,
-        np.cumsum([0, *(len(ids) for ids, _ in made)]),
+        np.cumsum([0, *(len(ids) for ids, _, _ in made)]),
         tokens,
         np.full(len(tokens), IGNORED, np.int32),
         np.zeros(len(tokens), np.float32),
@@ -225,7 +228,8 @@ def read_prompts(
         ends=tuple(ends),
         max_tokens=max_tokens,
         drawn=drawn,
-        asked=[asked for _, asked in made] if drawn > 1 else (),
+        asked=[asked for _, asked, _ in made] if drawn > 1 else (),
+        chats=[chat for _, _, chat in made] if drawn > 1 else (),
     )
 
 

@@ -62,6 +62,8 @@ def test_the_text_is_all_that_was_written() -> None:
     parsed = read_completion(ASK, [assistant("Four", reasoning_content="so 4")])
     assert parsed == Completion("<think>\nso 4\n</think>\n\nFour", "Four")
     assert read_completion("<think>\n", "so 4</think>Four").text == "<think>\nso 4</think>Four"
+    assert read_completion(ASK, [assistant("", reasoning_content="so 4")]).text == "<think>\nso 4"  # cut off
+    assert read_completion(ASK, parsed) is parsed
 
 
 def test_prompt_text() -> None:

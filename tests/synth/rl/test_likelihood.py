@@ -11,6 +11,7 @@ import synth
 from synth.chat.format import ChatFormat
 from synth.errors import UsageError
 from synth.generation.models import Model
+from synth.rl.completions import read_drawn
 
 ASK = [{"role": "user", "content": "What is 2 + 2?"}]
 
@@ -72,6 +73,7 @@ def test_thoughts_that_the_prompt_has_opened_are_cut_off(hybrid: str, tmp_path: 
     said = [[{"role": "assistant", "content": text}] for text in texts]
     rewards = reward([ASK] * 2, said, [ids[0], [*ids[1], *chat.end_ids]], reference=["4"] * 2)
     assert rewards == [0.0, 1.0]
+    assert [read_drawn(chat, one).text for one in ids] == [f"<think>\n{text}" for text in texts]
     with pytest.raises(UsageError, match="no `completion_ids`"):
         reward([ASK], said[:1], reference=["4"])
     reward.close()

@@ -83,6 +83,16 @@ def test_parts_are_summed_and_logged() -> None:
     summed.close()
 
 
+def test_columns_and_rewards_may_be_called_anything(math: synth.Reward) -> None:
+    columns: dict[str, Any] = {"self": [1], "reference": ["4"]}
+    assert math(["2 + 2"], ANSWERS[:1], **columns) == [1.0]
+    named = synth.rewards("number", "length:max=3,unit=words", name="number")
+    table: dict[str, Any] = {}
+    assert named(["2 + 2"], ["It is 4"], reference=["4"], log_extra=table.__setitem__) == [1.0]
+    assert table.keys() == {"number/number: verdict", "number/number", "number/length"}  # TRL has a column `number`
+    named.close()
+
+
 def test_the_rows_may_name_the_verifier() -> None:
     by_row = synth.rewards()
     columns: dict[str, Any] = {"verifier": ["number", "exact", "os:system", None], "reference": ["4", "four", "4", "4"]}

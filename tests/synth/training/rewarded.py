@@ -11,3 +11,8 @@ def hangs(response: str, reference: str) -> bool:
     while "hang" in reference:
         pass
     return True
+
+
+def cut_off(response: str, reference: str) -> bool:
+    """Whether an answer is thoughts that were cut off."""
+    return response.startswith("<think>")

@@ -1,6 +1,8 @@
 """GRPO: TRL's trainer on our prompts, batches, rewards and folders."""
 
 import json
+import re
+import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +27,7 @@ from synth.training.inputs import read_input
 from synth.training.method import MethodSettings, method_settings
 from synth.training.method_rows import TrainingPrompts
 from synth.training.replay import join_replay
+from synth.training.rewarding import try_reward
 from synth.training.rows import read_training_rows
 from synth.training.settings import ReplaySettings, RowSettings, TrainingSettings
 from tests.synth.training.conftest import VOCABULARY, Train, weights
@@ -230,6 +233,8 @@ def test_what_is_seen_before_a_model_is_loaded(suite: str, model: str, tmp_path:
         ({"reward": "maths"}, "`reward`: there is no reward maths"),
         ({"reward": "code"}, "`reward` code judges none .*unscorable"),
         ({"reward_weights": [1, 2]}, "`reward_weights`: 2 for 1 parts"),
+        ({"reward": ["exact", "judge"]}, "`reward` judge needs a model of its own"),
+        ({"reward": ["exact", "logprob"]}, "`reward` logprob needs a model of its own"),
         ({"generations": 8, "tokens_per_batch": 300}, "no room for 8 answers .* `gradient_accumulation_steps` 4"),
         ({"replay": "fresh"}, "takes replay that is there"),
         ({"replay_sources": "old", "replay": suite}, "`replay_sources` does not go with `method` grpo"),
@@ -241,6 +246,39 @@ def test_what_is_seen_before_a_model_is_loaded(suite: str, model: str, tmp_path:
     ):
         with pytest.raises(UsageError, match=said):
             synth.train(suite, model, **few | given)
+
+
+def test_rewards_that_references_say_nothing_of_are_taken() -> None:
+    """Tests or a schema may stand for a reference; votes need several answers; one's own may want a form around it."""
+    bare = {
+        "prompt": [{"role": "user", "content": "Name a colour."}],
+        "reference": None,
+        "schema": '{"type": "object"}',
+    }
+    without = rewards("json", "majority")
+    assert try_reward(without, [bare, bare]) is None
+    with pytest.raises(UsageError, match=r"`reward` json judges none of the first 2 references right \(row 0: wrong"):
+        try_reward(without, [bare | {"reference": "four"}] * 2)
+    without.close()
+    own = rewards(f"{CHECKS}:cut_off")
+    assert try_reward(own, [bare | {"reference": "4"}]) == "of the first 1 references right: 0 by cut_off"
+    own.close()
+
+
+def test_thoughts_that_the_prompt_opens_are_seen_to_be_cut_off(run: Train, hybrid: str, tmp_path: Path) -> None:
+    """As with DeepSeek-R1's distilled models: neither the prompt's messages nor the text that is drawn show them."""
+    thinking = tmp_path / "thinking"
+    shutil.copytree(hybrid, thinking)
+    template = thinking / "chat_template.jinja"
+    opened = re.sub(r"\{%-? if add_generation_prompt.*", "", template.read_text(), flags=re.DOTALL)
+    template.write_text(opened + "{% if add_generation_prompt %}{{ '<|assistant|><think>\\n' }}{% endif %}")
+    file = tmp_path / "tasks.jsonl"
+    file.write_text("".join(json.dumps(record) + "\n" for record in TASKS[:2]))
+    method = grpo(f"{CHECKS}:cut_off", generations=2, max_tokens=4)
+    rows = read_input(str(file), str(thinking), RowSettings(), 512, SILENT, method=method).rows
+    settings = replace(STEPS, steps=1, tokens_per_batch=4 * int(rows.room.max()))
+    _, folder = run("out", settings, rows=rows, method=method, model=str(thinking))
+    assert logged(folder, "reward") == [1]
 
 
 def test_groups_are_whole_in_every_step_of_a_process(read: Read) -> None:
