@@ -11,6 +11,7 @@ from typing import Any
 
 from filters.names import did_you_mean
 from filters.verdict import VerifierSettings
+from filters.verifiers.registry import entry_of
 from synth.api.iteration import Iteration
 from synth.api.loop import Loop, Rehearsal, RoundSteps, TaskRows
 from synth.api.models import used
@@ -294,7 +295,11 @@ def _suites(old: Sequence[str], new: Sequence[str], limit: int | None, keep: flo
         raise UsageError("`new_suites` say what a round gains, and whether another is made: give one")
     if keep is not None and not old:
         raise UsageError("`keep` is a share up to 100% of what `suites` measures: give both")
-    return open_suites(old, new, None, VerifierSettings(""), limit)
+    opened = open_suites(old, new, None, VerifierSettings(""), limit)
+    for suite in opened:
+        if any(entry_of(item.verifier.name).asks_model for item in suite.items):
+            raise UsageError(f"suite {suite.name} needs a model that judges, which rounds do not have: leave it out")
+    return opened
 
 
 def _first(model: Model) -> Model:

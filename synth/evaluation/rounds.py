@@ -233,7 +233,7 @@ def _row(one: Judged, task: str | None, best: int) -> list[Line]:
     shown = "best" if one.round.number == best else "taken" if one.taken else "not taken"
     cells = [f"{one.round.number}", *([] if task is None else [task]), _percent(one.round.acceptance)]
     cells += [f"{one.round.rows:,}", _percent(one.new), "" if one.gained is None else f"{one.gained * 100:+.1f}"]
-    cells += [_percent(scores["old"]), _percent(scores["kept"]), "" if divergence is None else f"{divergence:.3f}"]
+    cells += [_percent(scores["old"]), _percent(scores["kept"]), "" if divergence is None else f"{divergence:z.3f}"]
     return _cells([*cells, f"{one.round.seconds / 60:.1f}", shown])
 
 

@@ -234,6 +234,13 @@ def test_settings_of_a_training_are_recorded(rows: Path, model: str, tmp_path: P
         iterate(model, rows / "steps.jsonl", train_args={"dtype": object()}, **asked)
 
 
+def test_a_suite_that_a_model_judges_is_refused(here: Here, rows: Path, model: str, tmp_path: Path) -> None:
+    (tmp_path / "talk.jsonl").write_text('{"question": "How are you?", "answer": "Well.", "verifier": "judge"}\n')
+    done = here(*of_one_task(rows, model, tmp_path / "loop"), "--eval", tmp_path / "talk.jsonl")
+    assert done.returncode == 2 and "suite talk needs a model that judges, which rounds do not have" in done.stderr
+    assert not (tmp_path / "loop").exists()
+
+
 def test_a_server_takes_no_new_weights(rows: Path, model: str, tmp_path: Path) -> None:
     asked: dict[str, Any] = {"new_suites": str(rows / "steps-test.jsonl"), "output": tmp_path / "loop"}
     with (

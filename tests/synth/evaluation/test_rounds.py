@@ -81,6 +81,11 @@ def test_the_next_task_begins_with_the_best_model_and_its_accuracy() -> None:
     assert table[-1] == "b: ended with round 4: less than 0.9 of the old abilities is left"
 
 
+def test_no_divergence_is_below_zero_by_rounding() -> None:
+    found = history(Rule(1), (0, scores(0.5) | {"divergence": -1e-7}))
+    assert " 0.000 " in str(found.table()) and "-0.000" not in str(found.table())
+
+
 def test_a_suite_counts_in_every_mode() -> None:
     task, asked = LearntTask("a", ("a-test",)), scores(0.5)
     suites = {"a-test, plain": {"accuracy": 0.2}, "a-test, thinking": {"accuracy": 0.6}, "a-testing": {"accuracy": 1.0}}
