@@ -107,7 +107,7 @@ def _columns(given: Any) -> dict[str, Any]:
 
 def _after(prompt: str, query: str) -> str:
     """The response in a query, which is the prompt and it, without the tokens that end it."""
-    _, found, response = query.partition(prompt)
+    _, found, response = query.partition(prompt) if prompt else ("", "", query)
     response = (response if found else query).rstrip()
     while end := _END.search(response, max(0, len(response) - 64)):
         response = response[: end.start()].rstrip()

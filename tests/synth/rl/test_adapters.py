@@ -83,6 +83,7 @@ def test_openrlhf_loads_the_file_and_calls_it_in_a_thread(tmp_path: Path) -> Non
     queries = ["?Yes<|eot_id|>", "?Yes</s>\n<|endoftext|> ", "?" + " " * 500_000 + "Yes"]
     exact = reward_functions.exact_openrlhf(queries, ["?"] * 3, ["Yes", "Yes", "No"])
     assert exact["rewards"].tolist() == [1.0, 1.0, 0.0]
+    assert reward_functions.exact_openrlhf(["Yes</s>"], [""], ["Yes"])["rewards"].tolist() == [1.0]
 
 
 async def _awaited(work: Any) -> Any:
