@@ -91,7 +91,7 @@ def _summary_rows(models: Sequence[dict[str, Any]]) -> Iterator[list[Line]]:
         yield _numbers("refusals", [f"{share:.1%}" for share in refused])
     if any(model["divergence"] is not None for model in models):
         values = [model["divergence"] for model in models]
-        yield _numbers("KL, nats a token", ["" if value is None else f"{value:.3f}" for value in values])
+        yield _numbers("KL, nats a token", ["" if value is None else f"{value:z.3f}" for value in values])
     for name in models[0]["perplexity"]:
         yield _numbers(f"perplexity of {name}", [f"{model['perplexity'][name]:.2f}" for model in models])
     for name, metrics in harness_lines(models):
