@@ -25,13 +25,16 @@ try() { # NAME RESOLUTION
 from importlib.metadata import version
 print(*(f"{name} {version(name)}" for name in ("torch", "transformers", "accelerate", "peft", "trl", "datasets", "pyarrow")))'
     # test_quiet.py is a session of commands: generation, scores, mixing, training, evaluation, report, export. Of the
-    # training's tests those of batches, rows and folders are left out: no library below decides how they end.
-    OMP_NUM_THREADS=1 "$here/bin/python" -m pytest --quiet -p no:cacheprovider --durations 5 \
-        tests/cli/test_quiet.py tests/synth/training/test_{attention,grpo,merge,methods,run,trainer}.py \
-        tests/synth/chat/test_format.py tests/synth/engines/hf/test_engine_faults.py \
-        tests/synth/data/test_read.py \
-        tests/synth/data/test_write.py::test_directory_is_what_datasets_loads \
-        tests/synth/data/test_write.py::test_directory_describes_itself_as_datasets_does
+    # training's tests there are those in which a library below does something else than in the others.
+    local training=tests/synth/training
+    OMP_NUM_THREADS=1 "$here/bin/python" -m pytest --quiet -p no:cacheprovider --durations 5 tests/cli/test_quiet.py \
+        $training/test_{attention,merge}.py \
+        $training/test_{methods.py::test_two_steps,grpo.py::test_steps}_are_those_of_trls_trainer_by_hand \
+        $training/test_run.py::test_{stopped_and_continued_it_ends_where_it_would_have,other_methods_of_peft} \
+        $training/test_run.py::test_{an_adapter_is_saved_and_merged_in,a_subspace_is_trained_orthogonal_to_what_is_kept} \
+        $training/test_trainer.py::test_{batches_of_a_step_are_one,padded_rows_give_the_same_loss} \
+        tests/synth/chat/test_format.py tests/synth/engines/hf/test_engine_faults.py tests/synth/data/test_read.py \
+        tests/synth/data/test_write.py::test_directory_{is_what_datasets_loads,describes_itself_as_datasets_does}
 }
 todo=try
 [ "${1:-}" = install ] && todo=prepare
