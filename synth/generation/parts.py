@@ -13,7 +13,7 @@ import pyarrow as pa
 from synth.data.row import BASE, INDEX, REASON, Outcome, Row, records_of
 from synth.data.run.record import RunRecord, differences, read_record
 from synth.data.run.shard import Shard
-from synth.data.run.shards import read_shards
+from synth.data.run.shards import read_shards, store_failed
 from synth.data.store.path import File
 from synth.errors import UsageError
 from synth.generation.acceptance import Rules
@@ -52,6 +52,8 @@ class Part:
             with pa.memory_map(os.fspath(self.path / self.record.shards[0])) as file:
                 return pa.ipc.open_stream(file).schema
         except (pa.ArrowException, OSError, IndexError, UsageError) as error:
+            if store_failed(error):
+                raise
             raise UsageError(f"{self.path} is damaged ({error}); {self.again}") from error
 
     def outcomes(self) -> Iterator[Outcome]:

@@ -98,6 +98,14 @@ class Side:
 GIVE_UP = "the run cannot be continued. Choose another `output`, or add `restart` to throw this one away"
 
 
+def store_failed(error: Exception) -> bool:
+    """Whether a shard that is elsewhere could not be read because its store, or the disk here, failed: it may be well.
+
+    One that is not there any more is as good as damaged.
+    """
+    return isinstance(error, UsageError) and not isinstance(error.__cause__, FileNotFoundError)
+
+
 def read_shards(
     folder: File, names: Iterable[str], mend: str = GIVE_UP, *, store: Store = HERE
 ) -> Iterator[pa.RecordBatch]:
@@ -110,7 +118,7 @@ def read_shards(
         store: has those that are no longer in the folder, where that is the copy of one elsewhere.
 
     Raises:
-        UsageError: a shard is missing or damaged.
+        UsageError: a shard is missing or damaged, or its store failed.
     """
     for name in names:
         try:
@@ -125,6 +133,8 @@ def read_shards(
                 batch.validate(full=True)  # offsets and UTF-8, which nobody checks again
                 yield batch
         except (pa.ArrowException, OSError, UsageError) as error:  # the last is of one that is elsewhere
+            if store_failed(error):
+                raise
             raise UsageError(
                 f"{folder / name} is missing or damaged ({' '.join(str(error).split())}); {mend}"
             ) from error

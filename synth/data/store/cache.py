@@ -9,7 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from synth.errors import UsageError
+from synth.errors import RunError, UsageError
 
 MOST_BYTES = 10 * 2**30
 """Bytes of files kept, at most; and at most half of what the disk has for them."""
@@ -49,6 +49,7 @@ class Cache:
 
         Raises:
             UsageError: it does not fit on the disk; or as `fetch` does.
+            RunError: there is no folder for temporary files that can be written.
         """
         with self._lock:
             if (found := self._files.get(key)) is not None:
@@ -77,7 +78,13 @@ class Cache:
 
     def _open(self) -> Path:
         if self._folder is None:
-            self._folder = Path(tempfile.mkdtemp(prefix="synth-files-"))
+            try:
+                self._folder = Path(tempfile.mkdtemp(prefix="synth-files-"))
+            except OSError as error:
+                raise RunError(
+                    f"files of a store find no place in the folder for temporary files ({error.strerror or error}); "
+                    "free some space, or set TMPDIR to another folder"
+                ) from error
             weakref.finalize(self, shutil.rmtree, self._folder, ignore_errors=True)
         return self._folder
 

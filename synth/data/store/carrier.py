@@ -11,7 +11,7 @@ from typing import Any
 
 from synth.data.run.record import RECORDS, shard_names
 from synth.data.store import cache
-from synth.data.store.carrying import UNKNOWN, Carrying
+from synth.data.store.carrying import UNKNOWN, Carrying, content_of
 from synth.data.store.owner import Owner
 
 _SIDES = {"shards": ".", "rejected_shards": "rejected", "pair_shards": "pairs"}
@@ -51,7 +51,7 @@ class Carrier(Carrying):
 
     def fetch(self) -> None:
         """Bring the run's small files here; its shards are read from the store when they are needed."""
-        for name in filter(_is_small, self.carried):
+        for name in sorted(filter(_is_small, self.carried), key=_is_record):
             if (content := self.read(name)) is not None:
                 place = self._work / name
                 place.parent.mkdir(parents=True, exist_ok=True)
@@ -63,12 +63,14 @@ class Carrier(Carrying):
         Small files are read before shards are looked for, so that all they list is there to be carried. While the run
         goes on, only shards that have landed since are looked at, and a landing costs the same in a run of any size.
         """
-        small = {name: content for name, file in self._small() if (content := _content(file)) is not None}
+        small = {name: content for name, file in self._small() if (content := content_of(file)) is not None}
         if remove:
             self._through = {}
         listed = _listed_in(small, self._through)  # that are new
         large = dict(self._large()) if remove else {one: self._work / one for names in listed.values() for one in names}
         last = [name for name in reversed(self._others) if name in large]
+        if remove and not last and not any(map(_is_record, small)) and any(map(is_shard, self.carried)):
+            raise self._gone()
         for name in [name for name in large if name not in last]:
             self._send_file(name, large[name])
         begins = f"{self._run}/run.json" not in self.carried and f"{self._run}/progress.json" not in self.carried
@@ -149,14 +151,6 @@ def _is_record(name: str) -> bool:
 
 def _rank(name: str) -> tuple[int, str]:
     return _ORDER.index(PurePosixPath(name).name), name
-
-
-def _content(file: Path) -> bytes | None:
-    """What a file holds; None where the run has removed it just now."""
-    try:
-        return file.read_bytes()
-    except FileNotFoundError:
-        return None
 
 
 def _listed_in(small: dict[str, bytes], through: dict[str, int]) -> dict[str, list[str]]:

@@ -15,6 +15,7 @@ from typing import Any
 from synth.data.store.address import retried
 from synth.data.store.owner import Owner
 from synth.data.write import replace_text
+from synth.errors import RunError
 
 UNKNOWN = "?"
 """The mark of a file that the store has, and of which nobody here knows what it holds."""
@@ -102,7 +103,7 @@ class Carrying(ABC):
 
     @abstractmethod
     def fetch(self) -> None:
-        """Bring what is needed of a run in the store here, to go on with it."""
+        """Bring what is needed of a run in the store here, to go on with it; records last, for they say it is there."""
 
     @abstractmethod
     def carry(self, owner: Owner, *, remove: bool) -> None:
@@ -117,6 +118,13 @@ class Carrying(ABC):
             RunError: the place is another's by now.
             Exception: whatever the store's driver raises.
         """
+
+    def _gone(self) -> RunError:
+        """The refusal to take a copy that somebody else has removed for all there is of the run."""
+        return RunError(
+            f"{self._work / self._run} was removed while it was in use. What the store has is kept: run this again "
+            "(without `restart`) to go on with that"
+        )
 
     def _send_file(self, name: str, file: Path) -> None:
         if self.carried.get(name) != (mark := mark_of(file)):
@@ -158,6 +166,14 @@ def mark_of(file: Path) -> str:
     """Tells whether a file of this machine has changed, by the clock of this machine alone."""
     stat = file.stat()
     return f"{stat.st_size} {stat.st_mtime_ns}"
+
+
+def content_of(file: Path) -> bytes | None:
+    """What a file holds; None where the run has removed it just now."""
+    try:
+        return file.read_bytes()
+    except FileNotFoundError:
+        return None
 
 
 def digest(content: bytes) -> str:

@@ -28,7 +28,7 @@ from synth.data.run.store import HERE, Store
 from synth.data.store.address import here, is_address, is_full, opened, reason, shown
 from synth.data.store.cache import home
 from synth.data.store.carrier import Carrier, left_over
-from synth.data.store.carrying import Carrying, digest
+from synth.data.store.carrying import UNKNOWN, Carrying, digest
 from synth.data.store.folder_carrier import FolderCarrier
 from synth.data.store.owner import NAME as OWNER
 from synth.data.store.owner import Owner
@@ -237,9 +237,10 @@ class WorkingCopy:
         torn = [name for name, content in records.items() if carrier.torn(content)]
         if here:  # one that was cut short says nothing of whose it is: what is here is kept, and carried anew
             known = known or bool(torn)
-            carrier.carried |= {f"{self._run}/{name}": "?" for name in torn}
+            carrier.carried |= {f"{self._run}/{name}": UNKNOWN for name in torn}
         if not (here and known):
             self._remove()
+            carrier.carried = dict.fromkeys(carrier.carried, UNKNOWN)  # what was carried from here is here no more
             if found and not restart:
                 carrier.fetch()
         elif not restart:
@@ -309,7 +310,9 @@ class WorkingCopy:
         return None if failure is None else str(failure)
 
     def _remove(self) -> None:
-        """Remove the copy."""
+        """Remove the copy, its records first: what a kill leaves of it is taken for none, not for all there is."""
+        for name in RECORDS:
+            (self._here.parent / self._run / name).unlink(missing_ok=True)
         for place in (self._here.parent / name for name in (self._run, *self._others)):
             if place.is_dir():
                 shutil.rmtree(place)

@@ -16,7 +16,7 @@ from pathlib import Path, PurePosixPath
 
 from synth.data.run.record import RECORDS
 from synth.data.store.address import retried
-from synth.data.store.carrying import UNKNOWN, Carrying, mark_of
+from synth.data.store.carrying import UNKNOWN, Carrying, content_of, mark_of
 from synth.data.store.owner import Owner
 
 _STAYS = ("reference",)
@@ -51,7 +51,7 @@ class FolderCarrier(Carrying):
         There may be more of that, where the run was killed at its very end: this goes, as it would have then.
         """
         done = f"{self._run}/run.json" in self.carried
-        for name in list(self.carried):
+        for name in sorted(self.carried, key=lambda name: PurePosixPath(name).name in RECORDS):
             if done and PurePosixPath(name).relative_to(self._run).parts[0] in _GOES:
                 self._remove(name)
             elif not done or (PurePosixPath(name).parent.name == self._run and PurePosixPath(name).name in _ORDER):
@@ -62,8 +62,11 @@ class FolderCarrier(Carrying):
 
     def carry(self, owner: Owner, *, remove: bool) -> None:
         """See `Carrying.carry`. A checkpoint that is removed meanwhile has one after it, which comes next."""
-        early = {name: file.read_bytes() for name, file in self._files() if file.name in _READ_FIRST}
+        told = ((name, content_of(file)) for name, file in self._files() if file.name in _READ_FIRST)
+        early = {name: content for name, content in told if content is not None}
         files = dict(self._files())
+        if not any(f"{self._run}/{name}" in files for name in RECORDS):
+            raise self._gone()
         gone = False
         begins = f"{self._run}/progress.json"
         for name in sorted(files, key=lambda name: (name != begins or name in self.carried, *_rank(name))):

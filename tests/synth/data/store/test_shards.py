@@ -1,11 +1,13 @@
 """Shards of a run that lie elsewhere, joined to what one process makes here."""
 
+import tempfile
 from pathlib import Path
 
 import fsspec
 import pytest
 
 import synth
+from synth.data.store import address, cache
 from tests.synth.data.store.writing import content
 
 pytestmark = pytest.mark.usefixtures("small_shards")
@@ -51,3 +53,21 @@ def test_a_shard_that_is_not_whole_is_told_of(tmp_path: Path) -> None:
         with pytest.raises(synth.UsageError, match=said):
             synth.join(shards, output=tmp_path / "joined", progress=synth.SILENT)
     assert not (tmp_path / "joined").exists()
+
+
+def test_a_store_that_fails_is_not_told_as_a_damaged_shard(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    place = "memory://failing-shards"
+    for number in (1, 2):
+        verified(f"{place}/{number}", f"{number}/2")
+
+    def late(*_: object, **__: object) -> None:
+        raise TimeoutError
+
+    monkeypatch.setattr(address, "PAUSE", 0.0)
+    monkeypatch.setattr(type(fsspec.filesystem("memory")), "get_file", late)
+    with pytest.raises(synth.UsageError, match=r"^memory://\S+arrow cannot be read: no answer in time [^;]*$"):
+        synth.join([f"{place}/1", f"{place}/2"], output=tmp_path / "joined", progress=synth.SILENT)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "nowhere"))
+    monkeypatch.setattr("synth.data.store.path.CACHE", cache.Cache())
+    with pytest.raises(synth.RunError, match=r"no place in the folder for temporary files .*TMPDIR"):
+        synth.join([f"{place}/1", f"{place}/2"], output=tmp_path / "joined", progress=synth.SILENT)

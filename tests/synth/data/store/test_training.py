@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -123,6 +124,63 @@ def test_killed_at_any_moment_it_goes_on_from_the_last_whole_checkpoint(
         assert log_of(place) == [1, 2, 3, 4, 5] and set(content(place)) == WHOLE
         assert content(place)["model.safetensors"] == b"weights of 5, seed 1"
     assert went_on
+
+
+def test_killed_as_its_copy_here_is_removed_it_stays_whole_in_the_store(
+    bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is left of the copy is not taken for all there is."""
+    place, remove = f"{bucket}/tuned", shutil.rmtree
+
+    def killed(folder: Path, **more: Any) -> None:
+        if folder.name == "tuned":
+            (folder / "model.safetensors").unlink()
+            os.kill(os.getpid(), signal.SIGKILL)
+        remove(folder, **more)
+
+    if (child := os.fork()) == 0:
+        monkeypatch.setattr(shutil, "rmtree", killed)
+        with contextlib.suppress(BaseException):
+            training(place)
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+    assert set(content(place)) - {".owner"} == WHOLE
+    for _ in range(2):
+        assert training(place) == [] and set(content(place)) == WHOLE
+
+
+def test_a_checkpoint_that_goes_while_it_is_looked_for_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    place, read = "memory://going/tuned", carrying.content_of
+    gone: list[Path] = []
+
+    def goes(file: Path) -> bytes | None:
+        if file.parent.name == "checkpoint-2" and not gone:
+            gone.append(file.parent)
+            shutil.rmtree(file.parent)
+        return read(file)
+
+    monkeypatch.setattr("synth.data.store.folder_carrier.content_of", goes)
+    with worked_on(place, restart=False) as (path, store):
+        for step in (1, 2):
+            (path / "checkpoints" / f"checkpoint-{step}").mkdir(parents=True)
+            (path / "checkpoints" / f"checkpoint-{step}" / "README.md").write_text(f"adapter of {step}")
+        (path / "progress.json").write_text("{}")
+        store.settle()
+        assert gone and {"progress.json", "checkpoints/checkpoint-1/README.md"} == {*content(place)} - {".owner"}
+
+
+def test_a_copy_that_is_removed_meanwhile_does_not_cost_what_was_carried() -> None:
+    place = "memory://removed/tuned"
+    with (
+        pytest.raises(synth.RunError, match="tuned was removed while it was in use"),
+        worked_on(place, restart=False) as (path, store),
+    ):
+        path.mkdir(parents=True)
+        (path / "progress.json").write_text("{}")
+        (path / "model.safetensors").write_text("weights")
+        store.settle()
+        shutil.rmtree(path)
+    assert set(content(place)) == {"progress.json", "model.safetensors"}
 
 
 def test_another_training_replaces_one_only_when_it_begins() -> None:

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import json
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Callable
@@ -187,3 +188,22 @@ def test_no_space_left_is_told_where_it_is(monkeypatch: pytest.MonkeyPatch, tmp_
     monkeypatch.setenv("XDG_CACHE_HOME", "/proc/nowhere")
     with pytest.raises(UsageError, match=r"^cannot work on memory://full/other in /proc/nowhere/.*XDG_CACHE_HOME"):
         whole_run("memory://full/other")
+
+
+def test_a_copy_that_is_removed_meanwhile_does_not_cost_what_was_carried() -> None:
+    place = "memory://removed/run"
+    with (
+        pytest.raises(RunError, match="No such file or directory"),
+        Output(place).opened(RunRecord("test", {"seed": 1}), BASE) as sink,
+    ):
+        assert isinstance(sink, RunDirectory)
+        fill(sink, 9)
+        sink.land()
+        sink.store.settle()
+        shutil.rmtree(sink.path)
+        sink.store.settle()
+    assert ids(place) == expected(9)
+    with Output(place).opened(RunRecord("test", {"seed": 1}), BASE) as sink:
+        assert isinstance(sink, RunDirectory) and sink.next == 9
+        fill(sink, ROWS)
+    assert ids(place) == expected(ROWS)
