@@ -1,12 +1,10 @@
 """The destination of a run's rows: a dataset directory, one file, or standard output."""
 
-import json
 import shutil
 import sys
 import tempfile
-import time
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -14,124 +12,23 @@ from typing import BinaryIO
 
 import pyarrow as pa
 
+from synth.data.file_run import PARTIAL, FileRun
 from synth.data.files import memory
-from synth.data.files.encode import JsonLines
 from synth.data.files.memory import called
-from synth.data.inputs import refuse_to_replace_input, side_file, side_name
-from synth.data.row import Outcome
+from synth.data.inputs import refuse_to_replace_input, side_name
 from synth.data.run.beginning import check_beginning
-from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
-from synth.data.run.record import RunRecord, read_record, refuse_other_run, without
+from synth.data.run.directory import SIDE_TABLES, RunDirectory
+from synth.data.run.record import RunRecord, refuse_other_run
 from synth.data.run.shard import Shard
-from synth.data.run.shards import read_shards
 from synth.data.run.store import HERE, Store
 from synth.data.store.address import here, is_address
 from synth.data.store.copy import WorkingCopy, working_place
 from synth.data.store.path import File, path_at
 from synth.data.store.put import put, refuse_to_replace
-from synth.data.write import FORMATS, open_writer
+from synth.data.stream import StreamSink
+from synth.data.write import FORMATS
 from synth.errors import RunError, Stopped, UsageError, no_preview
 from synth.progress import Progress
-
-FLUSH = 0.2
-"""Seconds after which a buffered row is flushed to standard output."""
-PARTIAL = ".partial"
-"""Suffix of the directory that holds the rows of a run until they become a file."""
-
-
-class StreamSink:
-    """Accepted rows as JSON lines on a stream, in order; columns that do not apply (turns, to a text) are left out.
-
-    Rejected rows are only counted, and an interrupted run cannot be continued: for both, write to a directory.
-    """
-
-    def __init__(self, stream: BinaryIO, record: RunRecord) -> None:
-        self.record = record
-        self.ahead: Mapping[int, Outcome] = {}
-        self._stream = stream
-        self._flushed = time.monotonic()
-
-    @property
-    def next(self) -> int:
-        """Index of the next row to commit."""
-        return self.record.next
-
-    def keep(self, index: int, outcome: Outcome) -> None:
-        """Nothing to do: a stream keeps no rows that are not in order."""
-
-    def commit(self, outcome: Outcome) -> None:
-        """Write the row of index `next`, if it was accepted."""
-        self.record.count(outcome)
-        self.record.next += 1
-        if outcome.reason is not None:
-            return
-        for row in (outcome.row, *outcome.more):
-            said = row.record() if row.messages else without(row.record(), "messages")
-            columns = {name: value for name, value in said.items() if value is not None}
-            text = json.dumps(columns, ensure_ascii=False, default=str)  # dates, decimals
-            self._stream.write(text.encode("utf-8", "replace") + b"\n")
-        if time.monotonic() - self._flushed > FLUSH:
-            self._stream.flush()
-            self._flushed = time.monotonic()
-
-    def extend(self, accepted: pa.RecordBatch, rejected: pa.RecordBatch, taken: int | None = None) -> None:
-        """Write the next rows, whole batches of them, made of `taken` rows (as many, where it is None)."""
-        self.record.count_batches(accepted, rejected)
-        self.record.next += accepted.num_rows + rejected.num_rows if taken is None else taken
-        JsonLines(self._stream, accepted.schema).write_batch(accepted)
-        self._stream.flush()
-
-    def rows(self) -> Iterator[pa.RecordBatch]:
-        """None: a stream always begins anew."""
-        return iter(())
-
-    def pause(self) -> None:
-        """Flush what is written."""
-        self._stream.flush()
-
-    def finish(self, note: str | None = None) -> None:
-        """Flush what is written."""
-        self.record.note = note
-        self._stream.flush()
-
-
-class FileRun(RunDirectory):
-    """A run that ends in one file. Until it is done its rows are in the directory `FILE.partial` beside the file."""
-
-    @property
-    def file(self) -> Path:
-        """The file that is written last."""
-        return self.path.with_name(self.path.name.removesuffix(PARTIAL))
-
-    def refuse_to_replace(self) -> None:
-        """Refuse a file that is there, except where a run was killed after it had written it.
-
-        Raises:
-            UsageError: it is there.
-        """
-        if not self.file.exists() or self._replaces:
-            return
-        earlier = read_record(self.path)
-        if earlier is None or earlier.finished is None:
-            raise UsageError(f"{self.file} exists; choose another `output`, or add `restart` to replace it")
-
-    def _begin(self) -> None:
-        super()._begin()
-        if self._replaces:
-            with self._guard():
-                for file in (self.file, *(side_file(self.file, side) for side in SIDE_TABLES)):
-                    file.unlink(missing_ok=True)
-                self._replaces = False
-
-    def _complete(self, note: str | None) -> None:
-        """Complete the run, then bring its side tables into `FILE.rejected.*`, …, and last its rows into the file."""
-        super()._complete(note)
-        for side in (self.rejected, self.pairs, self.accepted):
-            if side.shards or side is self.accepted:
-                file = self.file if side is self.accepted else side_file(self.file, side.folder.name)
-                _copy(read_shards(side.folder, side.shards, store=self.store), file, side.schema)
-        self.store.settle()
-        clear_run(self.path)
 
 
 class TemporaryFolder:
@@ -401,9 +298,3 @@ def _is_file(path: Path) -> bool:
 def _run_folder(path: Path) -> Path:
     """The directory of a run that ends in a directory or in a file."""
     return path.with_name(path.name + PARTIAL) if _is_file(path) else path
-
-
-def _copy(batches: Iterable[pa.RecordBatch], file: Path, schema: pa.Schema) -> None:
-    with open_writer(str(file), schema, force=True) as writer:
-        for batch in batches:
-            writer.write(batch)

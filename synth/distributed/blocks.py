@@ -11,13 +11,12 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from synth.data.output import StreamSink
-from synth.data.row import INDEX
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, differences, read_record, refuse_changed
 from synth.data.run.shard import Shard
 from synth.data.store.address import here, is_address
 from synth.data.store.path import File, path_at
+from synth.data.stream import StreamSink
 from synth.data.write import replace_text
 from synth.distributed.actor import WORD, block_path
 from synth.distributed.plan import Plan
@@ -48,6 +47,12 @@ def block_rows(wanted: int | None, actors: int, at_once: int) -> int:
         return least
     size = min(max(math.ceil(wanted / (SHARES * actors)), least), most)
     return max(1, min(size, math.ceil(wanted / actors)))
+
+
+def block_rows_before(record: RunRecord) -> int | None:
+    """How many rows the blocks have that a run has taken; None where it has taken none, or not all of one."""
+    blocks = sum(one.get("blocks", 0) for one in record.joined)
+    return record.next // blocks if blocks and record.next % blocks == 0 else None
 
 
 class Blocks:
@@ -93,6 +98,11 @@ class Blocks:
     def total(self) -> int | None:
         """Rows there are to work on; None where a run goes on until there are enough."""
         return self._plan.total
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether its rows come one by one, not in whole batches."""
+        return self._plan.one_by_one
 
     @property
     def last(self) -> int | None:
@@ -198,6 +208,16 @@ class Prefix:
     """
 
     def __init__(self, sink: RunDirectory | StreamSink, acceptance: Acceptance, blocks: Blocks) -> None:
+        """Go on after what a run has taken.
+
+        Raises:
+            UsageError: it ends within a block of rows that come in whole batches: they cannot be told apart.
+        """
+        if sink.next % blocks.size and not blocks.one_by_one:
+            raise UsageError(
+                f"`ray`: the output has {sink.next:,} rows, which one process made, and they end within a block of "
+                f"{blocks.size:,}: go on without `ray`, or add `restart`"
+            )
         self.sink, self.acceptance = sink, acceptance
         self.block = sink.next // blocks.size + 1
         self._blocks = blocks
@@ -219,20 +239,24 @@ class Prefix:
             UsageError: the block is damaged.
         """
         begin = (self.block - 1) * self._blocks.size
-        if self.sink.next == begin:
-            self._count(part, maker)
-        if INDEX.name in part.schema().names:
+        if self._blocks.one_by_one:
             for outcome in islice(part.outcomes(), self.sink.next - begin, None):
                 if self.complete:
                     return
+                if self.sink.next == begin:
+                    self._count(part, maker)
                 self.acceptance.judge(outcome)
                 self.sink.commit(outcome)
         else:
-            self.sink.extend(*part.batches(), part.record.next)  # in one call: all of them land, or none
+            accepted, rejected = part.batches()
+            self._count(part, maker)
+            self.sink.extend(accepted, rejected, part.record.next)  # in one call: all of them land, or none
         self.block += 1
 
     def _count(self, part: Part, maker: str) -> None:
         """Count what a block took, with its first row: so it is counted once, however often a run is killed."""
+        if isinstance(self.sink, RunDirectory):
+            self.sink.begin()  # which writes the record, as yet without this block
         record = self.sink.record
         entry = next((one for one in record.joined if one["shard"] == maker), None)
         if entry is None:

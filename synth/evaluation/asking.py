@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Self
 
 from synth.background import wait_for
-from synth.data.output import Output, StreamSink
+from synth.data.output import Output
 from synth.data.row import INDEX
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.data.run.shard import Shard
+from synth.data.stream import StreamSink
 from synth.errors import Stopped
 from synth.evaluation.job import EvaluationJob
 from synth.evaluation.run import Verifiers, open_verifiers

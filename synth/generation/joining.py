@@ -12,12 +12,13 @@ from dataclasses import dataclass, replace
 
 import pyarrow as pa
 
-from synth.data.output import Output, StreamSink, closing_lines
+from synth.data.output import Output, closing_lines
 from synth.data.row import INDEX, REASON
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
 from synth.data.run.shards import read_shards
 from synth.data.store.path import File, name_of, path_at
+from synth.data.stream import StreamSink
 from synth.engines.server_work import summed_work
 from synth.errors import RunError, UsageError
 from synth.generation.acceptance import Acceptance

@@ -5,11 +5,12 @@ from collections import Counter
 from functools import cache
 
 from synth.curation.rewards import COLUMNS, RewardModel, open_reward_model, rewarded
-from synth.data.output import Output, StreamSink, closing_lines
+from synth.data.output import Output, closing_lines
 from synth.data.prompts import PromptSet
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
+from synth.data.stream import StreamSink
 from synth.engines.loading import remote_code
 from synth.errors import Stopped, UsageError
 from synth.generation.models import Model

@@ -10,9 +10,9 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from synth.data.output import StreamSink
 from synth.data.row import IGNORED, REASON
 from synth.data.run.directory import RunDirectory
+from synth.data.stream import StreamSink
 from synth.scoring.masks import CorpusCuts, Mask, find_cuts, mask_corpus, mask_rows
 from synth.scoring.token_scores import FIGURES, Block, TokenScores
 

@@ -12,13 +12,14 @@ from typing import Any
 import pyarrow as pa
 
 from synth.chat.format import ChatFormat
-from synth.data.output import Output, StreamSink, closing_lines
+from synth.data.output import Output, closing_lines
 from synth.data.prompts import open_prompts
 from synth.data.read import open_rows
 from synth.data.run.card import token_line, untrained_line
 from synth.data.run.directory import RunDirectory
 from synth.data.run.record import RunRecord, read_record
 from synth.data.run.shards import read_shards
+from synth.data.stream import StreamSink
 from synth.engines.server_work import ServerWork
 from synth.errors import Stopped, UsageError
 from synth.progress import Meter, Progress, clock

@@ -88,6 +88,7 @@ class TrainingFolder:
         self.record, self.begun = replace(earlier, settings=self.record.settings), True
         self.finished = earlier.finished is not None
         if self.finished:
+            self._drop_progress()  # where it was killed at its very end
             return
         last = self.checkpoint()
         step = self.steps_of(last) if last else -1
@@ -208,11 +209,16 @@ class TrainingFolder:
         replace_text(self.path / "README.md", card)
         self.record.finished = finished
         replace_text(self.path / "run.json", self.record.as_json())
-        (self.path / "progress.json").unlink(missing_ok=True)
-        shutil.rmtree(self.checkpoints, ignore_errors=True)
-        shutil.rmtree(self.reference, ignore_errors=True)
+        self._drop_progress()
         self.finished = True
         self._store.settle()
+
+    def _drop_progress(self) -> None:
+        """Remove what is there while a training is under way."""
+        if self.writes:
+            (self.path / "progress.json").unlink(missing_ok=True)
+            for folder in (self.checkpoints, self.reference):
+                shutil.rmtree(folder, ignore_errors=True)
 
     def __enter__(self) -> Self:
         return self

@@ -143,7 +143,7 @@ class RunDirectory:
                     return pa.schema([item for item in schema if item.name != "drawn"])
         return schema
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Claim the directory on disk when there is a first row.
 
         This happens before the row is counted: what is written here is read after a kill, and lists landed rows only.
@@ -180,7 +180,7 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
-        self._begin()
+        self.begin()
         record = self.record
         with self._guard():
             self._journal.add(index, outcome, (record.seconds, record.prompt_tokens, record.completion_tokens))
@@ -192,7 +192,7 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
-        self._begin()
+        self.begin()
         index = {} if self.shard is None else {INDEX.name: self.shard.row(self._committed)}
         if outcome.reason is None:
             for row in (outcome.row, *outcome.more):
@@ -218,7 +218,7 @@ class RunDirectory:
             RunError: the disk is full or not writable.
         """
         if accepted.num_rows + rejected.num_rows:
-            self._begin()
+            self.begin()
         self.accepted.extend(accepted)
         self.rejected.extend(rejected)
         self.record.count_batches(accepted, rejected)
@@ -236,7 +236,7 @@ class RunDirectory:
         Raises:
             RunError: the disk is full or not writable.
         """
-        self._begin()
+        self.begin()
         self._landed = time.monotonic()
         with self._guard():
             for side in self._sides:
@@ -282,6 +282,7 @@ class RunDirectory:
     def _complete(self, note: str | None) -> None:
         if not self._journal.begun and self._ended is not None and (self.path / "README.md").is_file():
             self.record.finished, self.record.note = self._ended.finished, self._ended.note
+            self._drop_progress()  # where it was killed at its very end
             return
         self.land(list_all=True)
         with self._guard():
@@ -293,8 +294,13 @@ class RunDirectory:
             self.record.note = note
             write_card(self.path, self.record, next(self.rows(), None))
             replace_text(self.path / "run.json", self.record.as_json())
-            (self.path / "progress.json").unlink()
-            (self.path / JOURNAL).unlink()
+        self._drop_progress()
+
+    def _drop_progress(self) -> None:
+        """Remove what is there while a run is under way."""
+        with self._guard():
+            for name in ("progress.json", JOURNAL):
+                (self.path / name).unlink(missing_ok=True)
 
     def _save_progress(self, *, list_all: bool) -> None:
         replace_text(self.path / "progress.json", self.record.as_progress())

@@ -330,7 +330,7 @@ def test_a_joining_into_a_file_that_was_killed_late_goes_on(tmp_path: Path, monk
     file, beside = tmp_path / "joined.jsonl", tmp_path / "joined.jsonl.partial"
     for step in ("_copy", "clear_run"):
         with monkeypatch.context() as broken:
-            broken.setattr(f"synth.data.output.{step}", lambda *_: sys.exit("killed"))
+            broken.setattr(f"synth.data.file_run.{step}", lambda *_: sys.exit("killed"))
             with pytest.raises(SystemExit):
                 synth.join(shards, output=file, progress=SILENT)
         assert (beside / "run.json").exists() and file.exists() == (step == "clear_run")

@@ -201,3 +201,21 @@ def test_a_training_of_an_earlier_release_goes_on(tmp_path: Path) -> None:
         for changed in ({"weights": "bfloat16"}, {"optimizer": "adamw-8bit"}, {"loss": "dft"}, {"seed": 1}):
             with pytest.raises(UsageError, match=next(iter(changed))):
                 job(**changed).refuse_early(out)
+
+
+def test_killed_at_its_very_end_it_is_done_and_the_next_call_clears_up(tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    with folder_of(out) as folder:
+        folder.note({"step": 1, "loss": 2.0})
+        saved = out / ".saving"
+        saved.mkdir()
+        (saved / "model.safetensors").write_text("weights")
+        folder.finish(saved, "card", "now")
+    done = {file.name for file in out.iterdir()}
+    (out / "progress.json").write_bytes((out / "run.json").read_bytes())
+    checkpoint_of(out / "checkpoints" / "checkpoint-1", 1)
+    with folder_of(out, writes=False) as other:
+        assert other.finished and (out / "checkpoints").is_dir()
+    with folder_of(out) as again:
+        assert again.finished
+    assert {file.name for file in out.iterdir()} == done

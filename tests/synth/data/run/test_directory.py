@@ -10,6 +10,7 @@ import datasets
 import pyarrow as pa
 import pytest
 
+from synth.data.read import open_source
 from synth.data.row import BASE, Outcome, Row
 from synth.data.run import directory as store
 from synth.data.run import shards
@@ -93,7 +94,7 @@ def test_run_without_a_row_leaves_nothing(tmp_path: Path) -> None:
 def test_run_killed_before_its_first_row_binds_nobody(tmp_path: Path) -> None:
     os.close(open_at(tmp_path / "d", seed=1)._lock)  # as a kill while its model is loaded
     run = open_at(tmp_path / "d", seed=2)
-    run._begin()
+    run.begin()
     os.close(run._lock)  # killed when all but the first row was written
     other = open_at(tmp_path / "d", seed=3)
     fill(other, 3)
@@ -119,6 +120,19 @@ def test_finished_run_stays_finished_where_no_row_is_added(tmp_path: Path) -> No
     run.finish()
     open_at(tmp_path / "d").pause()
     assert (tmp_path / "d" / "run.json").exists() and not (tmp_path / "d" / "progress.json").exists()
+
+
+def test_killed_at_its_very_end_it_is_done_and_the_next_call_clears_up(tmp_path: Path) -> None:
+    run = open_at(tmp_path / "d")
+    fill(run, 8)
+    run.land()
+    left = {name: (tmp_path / "d" / name).read_bytes() for name in ("progress.json", "journal.jsonl")}
+    run.finish()
+    done = {file.name for file in (tmp_path / "d").iterdir()}
+    for name, held in left.items():
+        (tmp_path / "d" / name).write_bytes(held)
+    open_at(tmp_path / "d").finish()
+    assert {file.name for file in (tmp_path / "d").iterdir()} == done and not open_source(str(tmp_path / "d")).notes
 
 
 def test_file_lives_until_there_is_a_row_of_the_run_that_replaces_it(tmp_path: Path) -> None:
