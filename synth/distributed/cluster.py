@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -80,15 +81,23 @@ def connected(address: str) -> Iterator[Cluster]:
     where = os.environ.get("RAY_ADDRESS") if address == ANY else address
     if where and "://" not in where and where not in ("auto", "local"):
         _check_answers(where)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _join(ray, None if address == ANY else address)
-        for number, handler in handlers.items():  # Ray takes SIGTERM for itself
-            if handler is not None:
-                signal.signal(number, handler)
+        with _signals_kept():
+            _join(ray, None if address == ANY else address)
         yield _cluster(ray)
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_kept() -> Iterator[None]:
+    """Whoever answers to signals does so after the body, too: Ray takes SIGTERM for itself, in the main thread."""
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    if threading.current_thread() is threading.main_thread():
+        for number, handler in handlers.items():
+            if handler is not None:
+                signal.signal(number, handler)
 
 
 class Pulse:

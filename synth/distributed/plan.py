@@ -24,6 +24,7 @@ class Plan:
         also_read: what it reads beside its source.
         total: rows there are to work on, where that is known.
         rules: by what rows are taken.
+        one_by_one: whether rows come so, each with its `INDEX`; else in whole batches.
     """
 
     record: RunRecord
@@ -31,6 +32,7 @@ class Plan:
     also_read: tuple[str, ...]
     total: int | None
     rules: Rules
+    one_by_one: bool
 
     @property
     def wanted(self) -> int | None:
@@ -55,7 +57,8 @@ class _Asking(Output):
         recorded = record.shard or {}
         shard, rules = Shard.read(recorded), Rules.read(recorded)
         whole = pa.schema([item for item in schema if item.name != INDEX.name])
-        raise _Found(Plan(replace(record, shard=None), whole, tuple(also_read), shard.total, rules))
+        one_by_one = INDEX.name in schema.names
+        raise _Found(Plan(replace(record, shard=None), whole, tuple(also_read), shard.total, rules, one_by_one))
 
 
 def plan_of(make: Callable[[Any], object]) -> Plan:

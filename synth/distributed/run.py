@@ -7,7 +7,7 @@ from synth.data.output import Output, closing_lines
 from synth.data.run.record import RunRecord
 from synth.data.run.versions import versions
 from synth.distributed.actor import Workplace
-from synth.distributed.blocks import Blocks, Prefix, block_rows, clear_blocks
+from synth.distributed.blocks import Blocks, Prefix, block_rows, block_rows_before, clear_blocks
 from synth.distributed.call import Call
 from synth.distributed.cluster import Cluster, check_installed, connected
 from synth.distributed.driver import Driver, Team
@@ -54,7 +54,7 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
         with connected(address) as cluster:
             gpus = _gpus(call, cluster)
             actors = actors or (cluster.room(gpus) if gpus else cluster.nodes)
-            size = block_rows(plan.wanted, actors, _at_once(call))
+            size = block_rows_before(record) or block_rows(plan.wanted, actors, _at_once(call))
             blocks = Blocks(output.path, plan, size, restart=output.restart, done=sink.next)
             progress.say(_said(cluster, actors, gpus, blocks))
             workplace = Workplace(
@@ -65,9 +65,9 @@ def run_on_ray(call: Call, output: Output, address: str, actors: int | None, pro
                 math.ceil(actors / cluster.nodes),
                 choose_engine("auto")[0] if any(call.models()) else None,
             )
-            prefix = Prefix(sink, acceptance, blocks)
-            driver = Driver(Team(actors, gpus, packed, workplace), blocks, prefix, progress)
             try:
+                prefix = Prefix(sink, acceptance, blocks)
+                driver = Driver(Team(actors, gpus, packed, workplace), blocks, prefix, progress)
                 rates = driver.go(record.command)
                 if not prefix.complete:
                     raise Stopped(output.stopped())

@@ -17,8 +17,6 @@ class Series:
 
     def __init__(self, function: Callable[[Output], object]) -> None:
         self._function = function
-        self._blocks: SimpleQueue[Output] = SimpleQueue()
-        self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
 
     def make(self, block: Output) -> None:
@@ -29,6 +27,8 @@ class Series:
                 process is writing this one (BusyError).
         """
         if self._thread is None or not self._thread.is_alive():
+            self._blocks: SimpleQueue[Output] = SimpleQueue()  # without what another call has left
+            self._ends: SimpleQueue[BaseException | None] = SimpleQueue()
             self._thread = threading.Thread(target=self._call, daemon=True)
             self._thread.start()
         self._blocks.put(block)

@@ -1,7 +1,9 @@
 """Whether a cluster is still there: a head that does not answer, and a machine that has left, without Ray."""
 
+import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
@@ -53,3 +55,16 @@ def test_what_has_ended_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RunError, match="Ray on this machine has ended"):
         pulse.check()
     Pulse(ray_at(*ports)).check()  # what cannot be reached from the start is not looked for
+
+
+def test_a_run_in_a_thread_leaves_signals_alone() -> None:
+    def whole() -> bool:
+        with cluster._signals_kept():
+            return True
+
+    with ThreadPoolExecutor(1) as pool:
+        assert pool.submit(whole).result(30)
+    handler = signal.getsignal(signal.SIGTERM)
+    with cluster._signals_kept():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    assert signal.getsignal(signal.SIGTERM) is handler

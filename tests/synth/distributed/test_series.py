@@ -124,3 +124,24 @@ def test_a_block_that_another_process_writes_ends_no_call_and_an_error_does(rows
         series.make(taken)
     series.make(block)
     assert len(calls) == 2
+
+
+def test_a_block_of_a_call_that_failed_early_is_not_taken_for_the_next(rows: Path, tmp_path: Path) -> None:
+    calls: list[object] = []
+
+    def make(output: Any) -> object:
+        calls.append(output)
+        if len(calls) == 2:
+            raise BusyError("another process prepares this")
+        return synth.verify(rows, verifier="number", output=output, progress=SILENT)
+
+    blocks = Blocks(str(tmp_path / "out"), plan_of(make), 9, restart=False)
+    series = Series(make)
+    places = [Output(str(tmp_path / str(number)), shard=blocks.shard(number)) for number in (1, 2)]
+    with pytest.raises(BusyError):
+        series.make(places[0])
+    assert series._thread is not None
+    series._thread.join()
+    for place in places:
+        series.make(place)
+        assert read_record(Path(str(place.path))) is not None
