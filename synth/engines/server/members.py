@@ -11,7 +11,7 @@ from synth.engines.server.limits import BUSY_STATUSES
 from synth.engines.server.member import Server, State
 from synth.engines.server.probe import Probe
 from synth.engines.server.retries import wait_of
-from synth.errors import UsageError
+from synth.errors import SynthError, UsageError
 
 HURRY = 20.0
 """Seconds that several servers have to be found out, before those are waited for that hang."""
@@ -35,6 +35,7 @@ class Members:
         self._ceiling = wanted.options.concurrency
         self._say = wanted.options.say
         self._first: Identity | None = None
+        self._reading: asyncio.Task[None] | None = None
         self._on_join: Callable[[], None] = lambda: None
 
     @property
@@ -89,11 +90,18 @@ class Members:
         raise UsageError(f"none of the {len(faults)} servers can be used: {reasons}{'; …' if len(faults) > 3 else ''}")
 
     def refresh(self) -> None:
-        """Read the addresses again where they have changed: new servers join, those gone get no more requests."""
+        """Have the addresses read again where they have changed: new servers join, those gone get no more requests.
+
+        Nothing waits for that: they may lie in a store that answers late.
+        """
+        if self.addresses.file is not None and (self._reading is None or self._reading.done()):
+            self._reading = asyncio.ensure_future(self._read())
+
+    async def _read(self) -> None:
         try:
-            if not self.addresses.changed():
+            if not await asyncio.to_thread(self.addresses.changed):
                 return
-        except UsageError as error:
+        except SynthError as error:
             self._say(f"{error}; the servers stay as they are")
             return
         for server in self._take_addresses():
@@ -132,6 +140,9 @@ class Members:
         checks = [server.check for server in self.servers if server.check is not None]
         for server in self.servers:
             self._stop_check(server)
+        if self._reading is not None:
+            self._reading.cancel()
+            checks.append(self._reading)
         await asyncio.gather(*checks, return_exceptions=True)
         for server in self.servers:
             await server.http.close()

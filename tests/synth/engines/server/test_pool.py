@@ -2,10 +2,12 @@
 
 import asyncio
 import random
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import fsspec
 import pytest
 
 from synth.engines.base import EngineOptions, Sampling
@@ -342,6 +344,34 @@ def test_a_file_of_addresses_is_read_again(
             assert engine.usage.servers[0].requests == 0
             file.unlink()
             assert await rows(engine) == EXPECTED
+            await engine.close()
+
+    asyncio.run(run())
+
+
+def test_a_store_of_addresses_that_answers_late_holds_nothing_up(
+    tiny_tokenizer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "LOOKS", 1)
+    store, asked, answers = fsspec.filesystem("memory"), threading.Event(), threading.Event()
+    info = type(store).info
+
+    def late(self: Any, path: str, **more: Any) -> Any:
+        asked.set()
+        assert answers.wait(60)
+        return info(self, path, **more)
+
+    async def run() -> None:
+        async with server_of() as first, server_of() as second:
+            store.pipe_file("/late/servers.txt", first.url.encode())
+            engine = await open_server("memory://late/servers.txt", "tiny", tiny_tokenizer, options())
+            assert isinstance(engine, ServerEngine)
+            monkeypatch.setattr(type(store), "info", late)
+            await until(asked.is_set)
+            assert await asyncio.wait_for(rows(engine), 30) == EXPECTED
+            store.pipe_file("/late/servers.txt", second.url.encode())
+            answers.set()
+            await until(lambda: states(engine) == ["left", "well"])
             await engine.close()
 
     asyncio.run(run())
