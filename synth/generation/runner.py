@@ -222,6 +222,7 @@ class Run:
         """Keep what has finished since the last call; returns the error that ends the run, if there was one."""
         self._reckon()
         landed, self._landed = self._landed, []
+        kept: list[tuple[int, Outcome]] = []
         fatal: BaseException | None = None
         for task in landed:
             index, row = self._flying.pop(task)
@@ -236,6 +237,8 @@ class Run:
                 fatal = fatal or error
                 continue
             self.sink.keep(index, outcome)
+            kept.append((index, outcome))
+        for index, outcome in kept:  # all are kept before one may find no place to wait
             self._wait(index, outcome)
         return fatal
 

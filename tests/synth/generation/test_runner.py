@@ -23,6 +23,7 @@ from synth.engines.base import Usage
 from synth.errors import RequestError, RunError
 from synth.generation.acceptance import ANYTHING, Acceptance, Quota, Rules
 from synth.generation.runner import AHEAD, HELD, Method, Run
+from synth.generation.waiting import Waiting
 from tests.cli.running import Command
 
 
@@ -185,6 +186,25 @@ def test_rows_that_wait_for_a_slow_one_are_bounded_and_most_of_them_on_disk(tmp_
     asyncio.run(main())
     assert ids(tmp_path / "d") == [f"row-{index}" for index in range(500)]
     assert set(datasets.load_from_disk(str(tmp_path / "d"))["born"][:]) == {born}
+
+
+def test_what_has_finished_is_kept_where_rows_find_no_place_to_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def first_is_slow(row: Row) -> Outcome:
+        if row.id == "row-0":
+            await asyncio.Event().wait()
+        return Outcome(row)
+
+    def full(*_: object) -> None:
+        raise RunError("no space is left")
+
+    monkeypatch.setattr("synth.generation.runner.HELD", 0)
+    monkeypatch.setattr(Waiting, "_ask", full)
+    run = run_at(tmp_path / "d", work=first_is_slow, source=first(20))
+    with pytest.raises(RunError, match="no space is left"):
+        asyncio.run(to_the_end(run))
+    assert set(run_at(tmp_path / "d").sink.ahead) == set(range(1, 20))
 
 
 def test_dead_engine_ends_the_run_and_keeps_what_is_finished(tmp_path: Path) -> None:
