@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -83,18 +84,21 @@ def steps(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[Callable[[], object]
     """What is done before every transfer to or from a store, and every file that is named here."""
     done: list[Callable[[], object]] = []
     ask, rename = address.retried, os.replace
+    alone = threading.RLock()  # of fsspec's memory a file that is being written, or read by two, is seen half
 
     def step() -> None:
-        for one in done:
-            one()
+        with alone:
+            for one in done:
+                one()
 
     def counted_rename(*a: Any) -> None:
         step()
         rename(*a)
 
     def counted(work: Callable[[], Any]) -> Any:
-        step()
-        return ask(work)
+        with alone:
+            step()
+            return ask(work)
 
     monkeypatch.setattr(carrying, "retried", counted)
     monkeypatch.setattr(os, "replace", counted_rename)

@@ -57,10 +57,9 @@ def test_a_finished_run_is_known_and_may_be_extended(bucket: str) -> None:
 def test_a_reader_sees_whole_shards_of_one_run(steps: list[Callable[[], object]]) -> None:
     place, fs = "memory://whole/run", fsspec.filesystem("memory")
     seen: set[tuple[int, ...]] = set()
-    alone = threading.Lock()  # a file of fsspec's memory has one position for all who read it
 
     def look() -> None:
-        with contextlib.suppress(FileNotFoundError), alone:
+        with contextlib.suppress(FileNotFoundError):
             listed = [item["filename"] for item in json.loads(fs.cat_file("/whole/run/state.json"))["_data_files"]]
             try:
                 numbers = ids(place) if listed else []
