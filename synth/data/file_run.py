@@ -9,7 +9,7 @@ from synth.data.inputs import side_file
 from synth.data.run.directory import SIDE_TABLES, RunDirectory, clear_run
 from synth.data.run.record import read_record
 from synth.data.run.shards import read_shards
-from synth.data.write import open_writer
+from synth.data.write import open_writer, resumable
 from synth.errors import UsageError
 
 PARTIAL = ".partial"
@@ -40,7 +40,7 @@ class FileRun(RunDirectory):
         """Claim the directory, then remove the file that is replaced."""
         super().begin()
         if self._replaces:
-            with self._guard():
+            with resumable(self.path):
                 for file in (self.file, *(side_file(self.file, side) for side in SIDE_TABLES)):
                     file.unlink(missing_ok=True)
                 self._replaces = False

@@ -377,3 +377,23 @@ def _same_place(target: Path, source: Path) -> bool:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+@contextmanager
+def resumable(path: Path) -> Iterator[None]:
+    """Say in one line that the disk failed on which a run keeps what it has finished, and how to go on.
+
+    Args:
+        path: the run's directory.
+
+    Raises:
+        RunError: in place of an OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
+        raise RunError(
+            f"cannot write to {path}: {error.strerror or error}. What was finished is kept: {hint} and run this again "
+            "(without `restart`)"
+        ) from error

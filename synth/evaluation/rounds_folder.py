@@ -13,12 +13,10 @@ Only the weights that the loop goes on from, and the best, are kept, unless all 
 stay `run.json`, the card and the log.
 """
 
-import errno
 import json
 import os
 import shutil
-from collections.abc import Collection, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Collection, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,8 +25,8 @@ from typing import Any, Self
 from synth.data.run.lock import NAME as LOCK
 from synth.data.run.lock import lock_directory, unlock_directory
 from synth.data.run.record import RunRecord, read_record, refuse_changed, refuse_foreign
-from synth.data.write import replace_text
-from synth.errors import RunError, UsageError
+from synth.data.write import replace_text, resumable
+from synth.errors import UsageError
 from synth.evaluation.rounds import History, Round
 
 ROUNDS, LINK = "rounds.json", "model"
@@ -80,7 +78,7 @@ class RoundsFolder:
             if not restart and earlier is not None and (path / ROUNDS).exists():
                 refuse_changed(path, earlier, self.record)
                 self.done = read_rounds(path)
-            with self._guard():
+            with resumable(self.path):
                 if (path / _ANEW).exists() and not (path / ROUNDS).exists():
                     self._clear()  # it was to be thrown away, which a kill cut short
                 shutil.rmtree(path / _ANEW, ignore_errors=True)
@@ -109,18 +107,6 @@ class RoundsFolder:
             else:
                 item.unlink(missing_ok=True)
 
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turn a failing disk into one clear line."""
-        try:
-            yield
-        except OSError as error:
-            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
-            raise RunError(
-                f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
-                "this again (without `restart`)"
-            ) from error
-
     @property
     def scores(self) -> Path:
         """The directory of the evaluation."""
@@ -140,7 +126,7 @@ class RoundsFolder:
         Raises:
             RunError: the disk is full or not writable.
         """
-        with self._guard():
+        with resumable(self.path):
             self._take_over()
             replace_text(self.path / ROUNDS, json.dumps(history.record(), indent=1, ensure_ascii=False) + "\n")
 
@@ -156,7 +142,7 @@ class RoundsFolder:
         Raises:
             RunError: the disk is full or not writable.
         """
-        with self._guard():
+        with resumable(self.path):
             if best:
                 self._link(os.path.relpath(self.model(best), self.path))
             for one in rounds if not keep_models else ():
@@ -183,7 +169,7 @@ class RoundsFolder:
         Raises:
             RunError: the disk is full or not writable.
         """
-        with self._guard():
+        with resumable(self.path):
             replace_text(self.path / "README.md", card)
             self.record.finished = datetime.now(UTC).isoformat(timespec="seconds")
             self.record.seconds = sum(one.seconds for one in rounds)

@@ -21,12 +21,11 @@ Nothing is written, and nothing of an earlier run removed, before there is a fir
 model cannot be loaded, leaves the directory as it was.
 """
 
-import errno
 import json
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
@@ -43,8 +42,8 @@ from synth.data.run.record import RECORDS, RunRecord, read_record, refuse_change
 from synth.data.run.shard import Shard
 from synth.data.run.shards import Side, read_shards
 from synth.data.run.store import HERE, Store
-from synth.data.write import replace_text, write_shard
-from synth.errors import RunError, UsageError
+from synth.data.write import replace_text, resumable, write_shard
+from synth.errors import UsageError
 from synth.interrupts import uninterrupted
 
 SHARD_SECONDS = 600.0
@@ -150,7 +149,7 @@ class RunDirectory:
         """
         if self._journal.begun:
             return
-        with self._guard():
+        with resumable(self.path):
             if self._replaces:
                 clear_run(self.path)
             for side in self._sides:
@@ -182,7 +181,7 @@ class RunDirectory:
         """
         self.begin()
         record = self.record
-        with self._guard():
+        with resumable(self.path):
             self._journal.add(index, outcome, (record.seconds, record.prompt_tokens, record.completion_tokens))
 
     @uninterrupted()
@@ -238,7 +237,7 @@ class RunDirectory:
         """
         self.begin()
         self._landed = time.monotonic()
-        with self._guard():
+        with resumable(self.path):
             for side in self._sides:
                 side.land()
             self.record.next = self._committed
@@ -285,7 +284,7 @@ class RunDirectory:
             self._drop_progress()  # where it was killed at its very end
             return
         self.land(list_all=True)
-        with self._guard():
+        with resumable(self.path):
             if not self.record.shards:  # `datasets` cannot load a directory without a shard
                 write_shard(self.path / shard_name(0), [], self.schema)
                 self.record.shards.append(shard_name(0))
@@ -298,7 +297,7 @@ class RunDirectory:
 
     def _drop_progress(self) -> None:
         """Remove what is there while a run is under way."""
-        with self._guard():
+        with resumable(self.path):
             for name in ("progress.json", JOURNAL):
                 (self.path / name).unlink(missing_ok=True)
 
@@ -308,18 +307,6 @@ class RunDirectory:
         for side in self._sides:
             if side.shards or side is self.accepted:
                 side.describe(all_of_it=list_all)
-
-    @contextmanager
-    def _guard(self) -> Iterator[None]:
-        """Turn a failing disk into one clear line."""
-        try:
-            yield
-        except OSError as error:
-            hint = "free some space" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "fix that"
-            raise RunError(
-                f"cannot write to {self.path}: {error.strerror or error}. What was finished is kept: {hint} and run "
-                "this again (without `restart`)"
-            ) from error
 
     def _unlock(self) -> None:
         self._journal.close()
